@@ -1,0 +1,201 @@
+//! The feed-forward activations that Hugging Face's `ACT2FN` knows by name, each exact.
+//!
+//! `gelu` is the erf form and `gelu_new` the tanh form, whatever a faster engine makes of them:
+//! a checkpoint computes what its `config.json` says. Names with trained parameters (`prelu`,
+//! `xielu`) are refused, because ALBERT checkpoints hold no tensor for them.
+//!
+//! Source: transformers 4.46.3 and 5.23.0, `activations.py`, `ACT2CLS`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{DType, Module, Result, Tensor};
+use candle_nn::ops::sigmoid;
+
+/// An activation function, named as in `config.json` (`hidden_act`).
+///
+/// Several names mean the same function (`silu` and `swish`); the name is kept, so that a
+/// configuration is written back as it was read. Every function is differentiable and, for f16
+/// and bf16 input, computed in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HiddenAct {
+    /// `x Φ(x) = x/2 (1 + erf(x / √2))`
+    Gelu,
+    /// The same as [`Gelu`](Self::Gelu).
+    GeluPython,
+    /// [`Gelu`](Self::Gelu) clipped to [-10, 10]
+    Gelu10,
+    /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`; what ALBERT v2 was trained with
+    GeluNew,
+    /// The same as [`GeluNew`](Self::GeluNew).
+    GeluAccurate,
+    /// The same as [`GeluNew`](Self::GeluNew).
+    GeluPytorchTanh,
+    /// The same as [`GeluNew`](Self::GeluNew).
+    GeluPythonTanh,
+    /// [`GeluNew`](Self::GeluNew) with √(2/π) cut to 0.7978845608
+    GeluFast,
+    /// `x σ(1.702 x)`
+    QuickGelu,
+    /// `x min(max(x + 3, 0), 6) / 6`
+    Hardswish,
+    /// `(1 + erf((x - μ) / (σ √2))) / 2` with μ = 0.707107, σ = 0.282095
+    Laplace,
+    /// `max(x, 0.01 x)`
+    LeakyRelu,
+    /// `x`
+    Linear,
+    /// `x tanh(ln(1 + eˣ))`
+    Mish,
+    /// `max(x, 0)`
+    Relu,
+    /// `max(x, 0)²`
+    Relu2,
+    /// `min(max(x, 0), 6)`
+    Relu6,
+    /// `σ(x) = 1 / (1 + e⁻ˣ)`
+    Sigmoid,
+    /// `x σ(x)`
+    Silu,
+    /// `√(ln(1 + eˣ))`
+    SqrtSoftplus,
+    /// The same as [`Silu`](Self::Silu).
+    Swish,
+    /// `tanh x`
+    Tanh,
+}
+
+/// Six digits, as transformers has them, and not 1/√2, which they stand for.
+#[expect(clippy::approx_constant, reason = "the reference's own digits")]
+const LAPLACE_MEAN: f64 = 0.707107;
+const LAPLACE_DEVIATION: f64 = 0.282095;
+
+const NAMES: [(&str, HiddenAct); 22] = [
+    ("gelu", HiddenAct::Gelu),
+    ("gelu_10", HiddenAct::Gelu10),
+    ("gelu_accurate", HiddenAct::GeluAccurate),
+    ("gelu_fast", HiddenAct::GeluFast),
+    ("gelu_new", HiddenAct::GeluNew),
+    ("gelu_python", HiddenAct::GeluPython),
+    ("gelu_python_tanh", HiddenAct::GeluPythonTanh),
+    ("gelu_pytorch_tanh", HiddenAct::GeluPytorchTanh),
+    ("hardswish", HiddenAct::Hardswish),
+    ("laplace", HiddenAct::Laplace),
+    ("leaky_relu", HiddenAct::LeakyRelu),
+    ("linear", HiddenAct::Linear),
+    ("mish", HiddenAct::Mish),
+    ("quick_gelu", HiddenAct::QuickGelu),
+    ("relu", HiddenAct::Relu),
+    ("relu2", HiddenAct::Relu2),
+    ("relu6", HiddenAct::Relu6),
+    ("sigmoid", HiddenAct::Sigmoid),
+    ("silu", HiddenAct::Silu),
+    ("sqrtsoftplus", HiddenAct::SqrtSoftplus),
+    ("swish", HiddenAct::Swish),
+    ("tanh", HiddenAct::Tanh),
+];
+
+/// `name` is no activation that ALBERT can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {}, found `{name}`", HiddenAct::expected(name))]
+pub struct UnknownActivation {
+    name: String,
+}
+
+impl FromStr for HiddenAct {
+    type Err = UnknownActivation;
+
+    fn from_str(name: &str) -> std::result::Result<Self, UnknownActivation> {
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, act)| *act)
+            .ok_or_else(|| UnknownActivation { name: name.into() })
+    }
+}
+
+impl fmt::Display for HiddenAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = NAMES.iter().find(|(_, act)| act == self).expect("every variant is named");
+        f.write_str(name)
+    }
+}
+
+impl Module for HiddenAct {
+    /// Applies the function to each element.
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        match xs.dtype() {
+            DType::F16 | DType::BF16 => self.apply(&xs.to_dtype(DType::F32)?)?.to_dtype(xs.dtype()),
+            _ => self.apply(xs),
+        }
+    }
+}
+
+impl HiddenAct {
+    /// What would be right in place of `name`.
+    pub(crate) fn expected(name: &str) -> String {
+        match name {
+            "prelu" | "xielu" => "a function without trained parameters of its own".into(),
+            _ => format!("one of {}", NAMES.map(|(name, _)| name).join(", ")),
+        }
+    }
+
+    fn apply(&self, xs: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Gelu | Self::GeluPython => xs.gelu_erf(),
+            Self::Gelu10 => xs.gelu_erf()?.clamp(-10f64, 10f64),
+            // Candle's `gelu` is the tanh form.
+            Self::GeluNew
+            | Self::GeluAccurate
+            | Self::GeluPytorchTanh
+            | Self::GeluPythonTanh
+            | Self::GeluFast => xs.gelu(),
+            Self::QuickGelu => xs * sigmoid(&(xs * 1.702)?)?,
+            Self::Hardswish => xs * ((xs + 3.0)?.clamp(0f64, 6f64)? / 6.0)?,
+            Self::Laplace => {
+                let z = ((xs - LAPLACE_MEAN)? / (LAPLACE_DEVIATION * std::f64::consts::SQRT_2))?;
+                (z.erf()? + 1.0)? * 0.5
+            }
+            Self::LeakyRelu => xs.relu()? - (xs.neg()?.relu()? * 0.01)?,
+            Self::Linear => Ok(xs.clone()),
+            Self::Mish => xs * softplus(xs)?.tanh()?,
+            Self::Relu => xs.relu(),
+            Self::Relu2 => xs.relu()?.sqr(),
+            Self::Relu6 => xs.clamp(0f64, 6f64),
+            Self::Sigmoid => sigmoid(xs),
+            Self::Silu | Self::Swish => xs.silu(),
+            Self::SqrtSoftplus => softplus(xs)?.sqrt(),
+            Self::Tanh => xs.tanh(),
+        }
+    }
+}
+
+/// `ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)`, which overflows for no x.
+fn softplus(xs: &Tensor) -> Result<Tensor> {
+    let exp = xs.abs()?.neg()?.exp()?;
+    let log = (&exp + 1.0)?.log()?;
+    // Where e^-|x| is small, 1 + e^-|x| has lost its digits; ln(1 + e) = e - e²/2 + e³/3 - e⁴/4 has them.
+    let series = (((&exp * (-1.0 / 4.0))? + 1.0 / 3.0)? * &exp)?;
+    let series = ((((series - 1.0 / 2.0)? * &exp)? + 1.0)? * &exp)?;
+    xs.relu()? + exp.lt(1e-2)?.where_cond(&series, &log)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_written_as_it_was_read() {
+        for (name, act) in NAMES {
+            assert_eq!(name.parse::<HiddenAct>().as_ref(), Ok(&act));
+            assert_eq!(act.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn parametric_activations_are_refused_with_the_reason() {
+        let error = "prelu".parse::<HiddenAct>().unwrap_err().to_string();
+        assert_eq!(error, "expected a function without trained parameters of its own, found `prelu`");
+    }
+}

@@ -1,0 +1,253 @@
+//! Trained weights on their way into a model.
+//!
+//! A [`Checkpoint`] is a configuration and the weight files beside it, with nothing loaded yet. It
+//! knows the one spelling of every tensor's name ([`names`]) and where its bytes are
+//! ([`safetensors`]), checks names, shapes and types against what a head needs before anything is
+//! allocated, and tells what became of each tensor ([`LoadReport`]). It knows no models: they ask
+//! the [`VarBuilder`] it makes.
+
+mod names;
+mod report;
+mod safetensors;
+
+pub use report::LoadReport;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+
+use crate::config::AlbertConfig;
+use crate::error::{Error, Result};
+use crate::parameters::{Head, Parameter, head_parameters, parameters};
+use safetensors::{StoredTensor, WeightFiles};
+
+/// How many missing tensors an error names.
+const MISSING_NAMED: usize = 4;
+
+/// Where a model's weights go, and as what.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The device that will compute.
+    pub device: Device,
+    /// `F32`, `F16` or `BF16`, whatever the file stores. On the CPU the latter two are storage
+    /// types: weights are rounded to them and the arithmetic stays in f32.
+    pub dtype: DType,
+}
+
+impl Default for LoadOptions {
+    /// f32 on the CPU.
+    fn default() -> Self {
+        Self { device: Device::Cpu, dtype: DType::F32 }
+    }
+}
+
+/// A configuration and the weights it describes, not yet loaded.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    config: AlbertConfig,
+    files: Arc<WeightFiles>,
+    /// The one spelling of each tensor's name, and the file's.
+    names: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a folder as the Hub has it: `config.json` with `model.safetensors`, or with the
+    /// shards that `model.safetensors.index.json` names.
+    ///
+    /// Weight files are mapped into memory, not read.
+    ///
+    /// # Errors
+    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, or if the
+    /// index names a file outside the folder.
+    pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let config = AlbertConfig::from_file(dir.join("config.json"))?;
+        Self::new(config, WeightFiles::open(dir)?)
+    }
+
+    /// A model that is part of the program: the text of its `config.json` and the bytes of its
+    /// safetensors file, which errors call `name`.
+    ///
+    /// # Errors
+    /// If either is not what it should be.
+    pub fn from_bytes(config_json: &str, weights: &'static [u8], name: &str) -> Result<Self> {
+        let config = AlbertConfig::parse(config_json, "config.json")?;
+        Self::new(config, WeightFiles::from_bytes(weights, name)?)
+    }
+
+    fn new(config: AlbertConfig, files: WeightFiles) -> Result<Self> {
+        let names = names::canonical(&config, &files)?;
+        Ok(Self { config, files: Arc::new(files), names })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &AlbertConfig {
+        &self.config
+    }
+
+    /// The heads that have all their tensors here; the encoder is always among them.
+    ///
+    /// Three heads call their tensors `classifier`: `architectures` tells which one it is, and
+    /// where that says nothing, every one whose tensors are there is listed.
+    pub fn heads(&self) -> Vec<Head> {
+        Head::ALL.into_iter().filter(|&head| self.serves(head)).collect()
+    }
+
+    fn serves(&self, head: Head) -> bool {
+        let pooled = head == Head::Encoder || !head.uses_pooler() || self.has_pooler();
+        let declared = !head.is_classifier() || self.declared_classifier().is_none_or(|it| it == head);
+        let present =
+            |parameters: Vec<Parameter>| parameters.iter().all(|(name, _)| self.names.contains_key(name));
+        let fits = head != Head::MultipleChoice
+            || self.stored("classifier.bias").is_some_and(|(_, tensor)| tensor.shape == [1]);
+        pooled && declared && fits && present(head_parameters(&self.config, head))
+    }
+
+    /// The head that `architectures` says `classifier.*` belongs to.
+    fn declared_classifier(&self) -> Option<Head> {
+        let named = |head: &Head| self.config.architectures.iter().any(|name| name == head.architecture());
+        Head::ALL.into_iter().filter(|head| head.is_classifier()).find(named)
+    }
+
+    /// Whether the pooler's weights are here.
+    pub fn has_pooler(&self) -> bool {
+        self.names.contains_key("albert.pooler.weight") && self.names.contains_key("albert.pooler.bias")
+    }
+
+    /// The floating-point types that the tensors are stored in.
+    pub fn stored_dtypes(&self) -> Vec<DType> {
+        let mut dtypes: Vec<DType> = Vec::new();
+        for (_, tensor) in self.files.tensors() {
+            if let Some(dtype) = tensor.float_type()
+                && !dtypes.contains(&dtype)
+            {
+                dtypes.push(dtype);
+            }
+        }
+        dtypes
+    }
+
+    /// What each tensor of the file is for, over all the heads it serves; `missing` are those that
+    /// the first of `architectures` would need.
+    ///
+    /// # Errors
+    /// If the encoder is incomplete, or a tensor that is needed has a wrong shape or type.
+    pub fn report(&self) -> Result<LoadReport> {
+        let mut report = self.check(Head::Encoder)?;
+        for head in self.heads() {
+            report.add(self.check(head)?);
+        }
+        let declared =
+            |head: &Head| self.config.architectures.first().is_some_and(|name| name == head.architecture());
+        if let Some(head) = Head::ALL.into_iter().find(declared) {
+            let needed = head_parameters(&self.config, head).into_iter().map(|(name, _)| name);
+            report.missing.extend(needed.filter(|name| !self.names.contains_key(name)));
+            if !head.uses_pooler() {
+                report.missing.retain(|name| !name.starts_with("albert.pooler."));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Checks every tensor that a head needs, by name, shape and type, without loading any, and
+    /// tells what loading it would do.
+    ///
+    /// # Errors
+    /// If one is missing or is not what the configuration says.
+    pub fn check(&self, head: Head) -> Result<LoadReport> {
+        if head.is_classifier()
+            && let Some(found) = self.declared_classifier()
+            && found != head
+        {
+            return Err(Error::OtherClassifier { file: self.files.name(), head, found });
+        }
+        let mut used = Vec::new();
+        let mut missing = Vec::new();
+        for (name, shape) in parameters(&self.config, head) {
+            match self.stored(&name) {
+                Some((stored, tensor)) => {
+                    tensor.expect(stored, &shape)?;
+                    used.push(stored.to_string());
+                }
+                None => missing.push(name),
+            }
+            if missing.len() == MISSING_NAMED {
+                break;
+            }
+        }
+        let (optional, required): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|name| head == Head::Encoder && name.starts_with("albert.pooler."));
+        if let Some(name) = required.first() {
+            let of_head = !name.starts_with("albert.") || name.starts_with("albert.pooler.");
+            return Err(match of_head {
+                true => Error::MissingHead {
+                    file: self.files.name(),
+                    head,
+                    missing: required,
+                    served: self.heads(),
+                },
+                false => Error::MissingTensors { file: self.files.name(), names: required },
+            });
+        }
+        LoadReport::new(self, head, used, optional)
+    }
+
+    /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
+    /// so on, whatever the file's own is.
+    ///
+    /// # Errors
+    /// If the options ask for a type that weights cannot have.
+    pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
+        if !matches!(options.dtype, DType::F32 | DType::F16 | DType::BF16) {
+            return Err(Error::LoadDType(options.dtype));
+        }
+        let is_cpu = matches!(options.device, Device::Cpu);
+        let dtype = if is_cpu { DType::F32 } else { options.dtype };
+        let source = Source { checkpoint: self.clone(), stored_as: options.dtype };
+        Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
+    }
+
+    fn stored(&self, name: &str) -> Option<(&str, &StoredTensor)> {
+        let stored = self.names.get(name)?;
+        self.files.get(stored).map(|tensor| (stored.as_str(), tensor))
+    }
+}
+
+/// Gives a [`VarBuilder`] the checkpoint's tensors.
+struct Source {
+    checkpoint: Checkpoint,
+    /// What values are rounded to before they become the builder's type.
+    stored_as: DType,
+}
+
+impl SimpleBackend for Source {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        if let Some((stored, tensor)) = self.checkpoint.stored(name) {
+            tensor.expect(stored, shape.dims()).map_err(candle_core::Error::wrap)?;
+        }
+        self.get_unchecked(name, dtype, device)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let Some((_, tensor)) = self.checkpoint.stored(name) else {
+            return Err(candle_core::Error::CannotFindTensor { path: name.into() }.bt());
+        };
+        let tensor = tensor.load()?.to_dtype(self.stored_as)?.to_dtype(dtype)?;
+        tensor.to_device(device)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.checkpoint.names.contains_key(name)
+    }
+}

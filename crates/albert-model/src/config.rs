@@ -1,0 +1,625 @@
+//! The shape of a model: `config.json`, read and written with Hugging Face's spelling.
+//!
+//! An absent field means what `transformers.AlbertConfig` takes for it, and those defaults are the
+//! sizes of xxlarge: a config that leaves out `hidden_size` means 4096.
+//!
+//! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py` and `configuration_utils.py`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::activation::HiddenAct;
+use crate::error::{Error, Result};
+
+/// More layer repetitions than any use of ALBERT has; a bound on what a hostile file can ask for.
+const MAX_LAYERS: usize = 4096;
+
+/// How a sequence classifier's logits are to be read (`problem_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemType {
+    /// One number, or several, as they are.
+    Regression,
+    /// Softmax over the labels.
+    SingleLabelClassification,
+    /// A sigmoid for each label.
+    MultiLabelClassification,
+}
+
+const PROBLEM_TYPES: [(&str, ProblemType); 3] = [
+    ("regression", ProblemType::Regression),
+    ("single_label_classification", ProblemType::SingleLabelClassification),
+    ("multi_label_classification", ProblemType::MultiLabelClassification),
+];
+
+/// The configuration of an ALBERT, one field for each key of `config.json` that changes what the
+/// network computes or what its outputs mean.
+///
+/// Keys that do neither are kept in [`other`](Self::other) and written back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlbertConfig {
+    /// V, the number of pieces in the vocabulary.
+    pub vocab_size: usize,
+    /// E, the width of the embedding tables.
+    pub embedding_size: usize,
+    /// H, the width of the hidden states.
+    pub hidden_size: usize,
+    /// L, how often a layer group is applied.
+    pub num_hidden_layers: usize,
+    /// G, how many groups of weights the repetitions are split among.
+    pub num_hidden_groups: usize,
+    /// N, the number of attention heads.
+    pub num_attention_heads: usize,
+    /// I, the inner width of the feed-forward network.
+    pub intermediate_size: usize,
+    /// How many layers, each with weights of its own, make a group.
+    pub inner_group_num: usize,
+    /// The activation of the feed-forward network and of the masked-LM head.
+    pub hidden_act: HiddenAct,
+    /// Dropout of embeddings and attention outputs while training, in [0, 1).
+    pub hidden_dropout_prob: f64,
+    /// Dropout of attention probabilities while training, in [0, 1).
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout before a classifier while training; `None` means `hidden_dropout_prob`.
+    pub classifier_dropout_prob: Option<f64>,
+    /// The number of learned positions, and so the most tokens in a sequence.
+    pub max_position_embeddings: usize,
+    /// The number of token types.
+    pub type_vocab_size: usize,
+    /// Standard deviation of freshly initialised matrices.
+    pub initializer_range: f64,
+    /// ε of every layer norm.
+    pub layer_norm_eps: f64,
+    /// Whether the masked-LM decoder is the word embedding table.
+    pub tie_word_embeddings: bool,
+    /// The padding token. Real files disagree with their vocabularies: a tokenizer knows better.
+    pub pad_token_id: Option<u32>,
+    /// The `[CLS]` token, with the same caution.
+    pub bos_token_id: Option<u32>,
+    /// The `[SEP]` token, with the same caution.
+    pub eos_token_id: Option<u32>,
+    /// The classes that the weights were saved from, such as `AlbertForMaskedLM`.
+    pub architectures: Vec<String>,
+    /// The classifier's labels, by index; empty where the file names none.
+    pub id2label: BTreeMap<usize, String>,
+    /// How a sequence classifier's logits are to be read.
+    pub problem_type: Option<ProblemType>,
+    /// Every other key, in the file's order.
+    pub other: Map<String, Value>,
+}
+
+impl Default for AlbertConfig {
+    /// `transformers.AlbertConfig()`.
+    fn default() -> Self {
+        Self {
+            vocab_size: 30_000,
+            embedding_size: 128,
+            hidden_size: 4096,
+            num_hidden_layers: 12,
+            num_hidden_groups: 1,
+            num_attention_heads: 64,
+            intermediate_size: 16_384,
+            inner_group_num: 1,
+            hidden_act: HiddenAct::GeluNew,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            classifier_dropout_prob: Some(0.1),
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            tie_word_embeddings: true,
+            pad_token_id: Some(0),
+            bos_token_id: Some(2),
+            eos_token_id: Some(3),
+            architectures: Vec::new(),
+            id2label: BTreeMap::new(),
+            problem_type: None,
+            other: Map::new(),
+        }
+    }
+}
+
+impl AlbertConfig {
+    fn v2(hidden_size: usize, layers: usize, heads: usize) -> Self {
+        Self {
+            hidden_size,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            intermediate_size: 4 * hidden_size,
+            ..Self::default()
+        }
+    }
+
+    /// albert-base-v2: 12 repetitions of a layer 768 wide, 12 heads.
+    pub fn base_v2() -> Self {
+        Self::v2(768, 12, 12)
+    }
+
+    /// albert-large-v2: 24 repetitions of a layer 1024 wide, 16 heads.
+    pub fn large_v2() -> Self {
+        Self::v2(1024, 24, 16)
+    }
+
+    /// albert-xlarge-v2: 24 repetitions of a layer 2048 wide, 16 heads.
+    pub fn xlarge_v2() -> Self {
+        Self::v2(2048, 24, 16)
+    }
+
+    /// albert-xxlarge-v2: 12 repetitions of a layer 4096 wide, 64 heads.
+    pub fn xxlarge_v2() -> Self {
+        Self::v2(4096, 12, 64)
+    }
+
+    /// Reads and validates a `config.json`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not JSON, or describes no ALBERT.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses and validates the text of a `config.json`.
+    ///
+    /// # Errors
+    /// If the text is not JSON or describes no ALBERT.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::parse(text, "config.json")
+    }
+
+    pub(crate) fn parse(text: &str, file: &str) -> Result<Self> {
+        // A BOM is not JSON, but some editors leave one.
+        let text = text.trim_start_matches('\u{feff}');
+        let value = serde_json::from_str(text).map_err(|source| Error::Json { file: file.into(), source })?;
+        let Value::Object(map) = value else {
+            return Err(Fields::error(file, "{}", "an object", kind(&value)));
+        };
+        let config = Self::from_fields(&mut Fields { file, map })?;
+        config.validate_in(file)?;
+        Ok(config)
+    }
+
+    fn from_fields(fields: &mut Fields<'_>) -> Result<Self> {
+        fields.refuse_other_architectures()?;
+        let default = Self::default();
+        let id2label = fields.labels()?;
+        Ok(Self {
+            vocab_size: fields.size("vocab_size", default.vocab_size)?,
+            embedding_size: fields.size("embedding_size", default.embedding_size)?,
+            hidden_size: fields.size("hidden_size", default.hidden_size)?,
+            num_hidden_layers: fields.size("num_hidden_layers", default.num_hidden_layers)?,
+            num_hidden_groups: fields.size("num_hidden_groups", default.num_hidden_groups)?,
+            num_attention_heads: fields.size("num_attention_heads", default.num_attention_heads)?,
+            intermediate_size: fields.size("intermediate_size", default.intermediate_size)?,
+            inner_group_num: fields.size("inner_group_num", default.inner_group_num)?,
+            hidden_act: fields.activation("hidden_act", default.hidden_act)?,
+            hidden_dropout_prob: fields.number("hidden_dropout_prob")?.unwrap_or(default.hidden_dropout_prob),
+            attention_probs_dropout_prob: fields
+                .number("attention_probs_dropout_prob")?
+                .unwrap_or(default.attention_probs_dropout_prob),
+            classifier_dropout_prob: match fields.map.get("classifier_dropout_prob") {
+                Some(Value::Null) => fields.number("classifier_dropout_prob")?,
+                _ => fields.number("classifier_dropout_prob")?.or(default.classifier_dropout_prob),
+            },
+            max_position_embeddings: fields
+                .size("max_position_embeddings", default.max_position_embeddings)?,
+            type_vocab_size: fields.size("type_vocab_size", default.type_vocab_size)?,
+            initializer_range: fields.number("initializer_range")?.unwrap_or(default.initializer_range),
+            layer_norm_eps: fields.number("layer_norm_eps")?.unwrap_or(default.layer_norm_eps),
+            tie_word_embeddings: fields.boolean("tie_word_embeddings", default.tie_word_embeddings)?,
+            pad_token_id: fields.token("pad_token_id", default.pad_token_id)?,
+            bos_token_id: fields.token("bos_token_id", default.bos_token_id)?,
+            eos_token_id: fields.token("eos_token_id", default.eos_token_id)?,
+            architectures: fields.strings("architectures")?,
+            id2label,
+            problem_type: fields.problem_type()?,
+            other: std::mem::take(&mut fields.map),
+        })
+    }
+
+    /// The text of a `config.json` that [`from_json`](Self::from_json) reads back to the same
+    /// configuration.
+    pub fn to_json(&self) -> String {
+        let mut map = Map::new();
+        let mut put = |key: &str, value: Value| map.insert(key.into(), value);
+        put("architectures", json!(self.architectures));
+        put("model_type", json!("albert"));
+        put("vocab_size", json!(self.vocab_size));
+        put("embedding_size", json!(self.embedding_size));
+        put("hidden_size", json!(self.hidden_size));
+        put("num_hidden_layers", json!(self.num_hidden_layers));
+        put("num_hidden_groups", json!(self.num_hidden_groups));
+        put("num_attention_heads", json!(self.num_attention_heads));
+        put("intermediate_size", json!(self.intermediate_size));
+        put("inner_group_num", json!(self.inner_group_num));
+        put("hidden_act", json!(self.hidden_act.to_string()));
+        put("hidden_dropout_prob", json!(self.hidden_dropout_prob));
+        put("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob));
+        put("classifier_dropout_prob", json!(self.classifier_dropout_prob));
+        put("max_position_embeddings", json!(self.max_position_embeddings));
+        put("type_vocab_size", json!(self.type_vocab_size));
+        put("initializer_range", json!(self.initializer_range));
+        put("layer_norm_eps", json!(self.layer_norm_eps));
+        put("tie_word_embeddings", json!(self.tie_word_embeddings));
+        put("pad_token_id", json!(self.pad_token_id));
+        put("bos_token_id", json!(self.bos_token_id));
+        put("eos_token_id", json!(self.eos_token_id));
+        if !self.id2label.is_empty() {
+            let label2id: BTreeMap<_, _> = self.id2label.iter().map(|(id, label)| (label, id)).collect();
+            put("id2label", json!(self.id2label));
+            put("label2id", json!(label2id));
+        }
+        if let Some(problem_type) = self.problem_type {
+            let (name, _) = PROBLEM_TYPES.iter().find(|(_, t)| *t == problem_type).expect("all are named");
+            put("problem_type", json!(name));
+        }
+        for (key, value) in &self.other {
+            put(key, value.clone());
+        }
+        serde_json::to_string_pretty(&map).expect("a map of plain values is JSON")
+    }
+
+    /// D = H / N, the width of one attention head.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// The number of classes of a classifier: as many as `id2label` names, else 2.
+    pub fn num_labels(&self) -> usize {
+        if self.id2label.is_empty() { 2 } else { self.id2label.len() }
+    }
+
+    /// The name of class `index`: from `id2label`, else `LABEL_<index>`.
+    pub fn label(&self, index: usize) -> String {
+        self.id2label.get(&index).cloned().unwrap_or_else(|| format!("LABEL_{index}"))
+    }
+
+    /// The group whose weights repetition `layer` (from 0) uses: `⌊layer / (L / G)⌋`, in floating
+    /// point as transformers computes it, also where G does not divide L.
+    ///
+    /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer.forward`.
+    pub fn group_for_layer(&self, layer: usize) -> usize {
+        let layers_per_group = self.num_hidden_layers as f64 / self.num_hidden_groups as f64;
+        (layer as f64 / layers_per_group) as usize
+    }
+
+    /// Checks that the sizes fit each other.
+    ///
+    /// # Errors
+    /// The first field that does not, with what would.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_in("config.json")
+    }
+
+    fn validate_in(&self, file: &str) -> Result<()> {
+        let error =
+            |field: &str, expected: &str, found: String| Err(Fields::error(file, field, expected, found));
+        for (field, size) in [
+            ("vocab_size", self.vocab_size),
+            ("embedding_size", self.embedding_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_hidden_groups", self.num_hidden_groups),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("inner_group_num", self.inner_group_num),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ] {
+            if size == 0 {
+                return error(field, "a whole number above 0", "0".into());
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let nearest = nearest_divisor(self.hidden_size, self.num_attention_heads);
+            return error(
+                "num_attention_heads",
+                &format!("a divisor of `hidden_size` {}, such as {nearest}", self.hidden_size),
+                self.num_attention_heads.to_string(),
+            );
+        }
+        if self.num_hidden_layers > MAX_LAYERS {
+            return error(
+                "num_hidden_layers",
+                &format!("at most {MAX_LAYERS}"),
+                self.num_hidden_layers.to_string(),
+            );
+        }
+        for (field, probability) in [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout_prob", self.classifier_dropout_prob.unwrap_or(0.0)),
+        ] {
+            if !(0.0..1.0).contains(&probability) {
+                return error(field, "a probability, at least 0 and below 1", probability.to_string());
+            }
+        }
+        for (field, number) in
+            [("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)]
+        {
+            if !(0.0..1.0).contains(&number) {
+                return error(field, "a small number, at least 0 and below 1", number.to_string());
+            }
+        }
+        if let Some((index, &id)) = self.id2label.keys().enumerate().find(|(index, id)| index != *id) {
+            return error(
+                "id2label",
+                &format!("labels for 0, 1, 2, … without gaps, so one for {index}"),
+                id.to_string(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The divisor of `size` that lies nearest to `heads`.
+fn nearest_divisor(size: usize, heads: usize) -> usize {
+    let heads = heads.min(size);
+    let below = (1..=heads).rev().find(|n| size.is_multiple_of(*n)).unwrap_or(1);
+    let above = (heads..=heads.saturating_mul(2)).find(|n| size.is_multiple_of(*n)).unwrap_or(below);
+    if above - heads < heads - below { above } else { below }
+}
+
+/// The keys of one `config.json` that have not been read yet.
+struct Fields<'a> {
+    file: &'a str,
+    map: Map<String, Value>,
+}
+
+/// A value as an error message shows it: short values whole, others by their kind.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".into(),
+        Value::Object(_) => "an object".into(),
+        Value::String(text) if text.len() > 60 => "a long string".into(),
+        Value::String(_) => format!("the string {value}"),
+        other => other.to_string(),
+    }
+}
+
+impl Fields<'_> {
+    fn error(file: &str, field: &str, expected: impl Into<String>, found: impl Into<String>) -> Error {
+        Error::Field {
+            file: file.into(),
+            field: field.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    fn wrong(&self, field: &str, expected: impl Into<String>, found: &Value) -> Error {
+        Self::error(self.file, field, expected, kind(found))
+    }
+
+    /// Takes a field; an explicit `null` is an absent field.
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.map.shift_remove(field).filter(|value| !value.is_null())
+    }
+
+    fn size(&mut self, field: &str, default: usize) -> Result<usize> {
+        let Some(value) = self.take(field) else { return Ok(default) };
+        let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
+    }
+
+    fn token(&mut self, field: &str, default: Option<u32>) -> Result<Option<u32>> {
+        match self.map.shift_remove(field) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
+                Some(id) => Ok(Some(id)),
+                // -1 stands for "none" in some configs.
+                None if value.as_i64() == Some(-1) => Ok(None),
+                None => Err(self.wrong(field, "a token id or null", &value)),
+            },
+        }
+    }
+
+    fn number(&mut self, field: &str) -> Result<Option<f64>> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.wrong(field, "a number", &value))
+    }
+
+    fn boolean(&mut self, field: &str, default: bool) -> Result<bool> {
+        let Some(value) = self.take(field) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| self.wrong(field, "true or false", &value))
+    }
+
+    fn string(&mut self, field: &str) -> Result<Option<String>> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value) => Err(self.wrong(field, "a string", &value)),
+        }
+    }
+
+    fn strings(&mut self, field: &str) -> Result<Vec<String>> {
+        let Some(value) = self.take(field) else { return Ok(Vec::new()) };
+        let strings = value.as_array().and_then(|items| {
+            items.iter().map(|item| item.as_str().map(String::from)).collect::<Option<Vec<_>>>()
+        });
+        strings.ok_or_else(|| self.wrong(field, "an array of strings", &value))
+    }
+
+    fn activation(&mut self, field: &str, default: HiddenAct) -> Result<HiddenAct> {
+        let Some(name) = self.string(field)? else { return Ok(default) };
+        name.parse().map_err(|_| {
+            let unknown = HiddenAct::expected(&name);
+            Self::error(self.file, field, unknown, format!("{name:?}"))
+        })
+    }
+
+    fn problem_type(&mut self) -> Result<Option<ProblemType>> {
+        let Some(name) = self.string("problem_type")? else { return Ok(None) };
+        match PROBLEM_TYPES.iter().find(|(known, _)| *known == name) {
+            Some((_, problem_type)) => Ok(Some(*problem_type)),
+            None => {
+                let known = PROBLEM_TYPES.map(|(name, _)| name).join(", ");
+                Err(Self::error(self.file, "problem_type", format!("one of {known}"), format!("{name:?}")))
+            }
+        }
+    }
+
+    /// `id2label`, or as many unnamed labels as `num_labels` says.
+    fn labels(&mut self) -> Result<BTreeMap<usize, String>> {
+        // The inverse map carries nothing that `id2label` lacks.
+        self.map.shift_remove("label2id");
+        // Configurations of 2019 spell it with an underscore.
+        let num_labels = [self.take("num_labels"), self.take("_num_labels")].into_iter().flatten().next();
+        let expected = "an object from class indices to names";
+        match self.take("id2label") {
+            Some(Value::Object(map)) => map
+                .iter()
+                .map(|(id, label)| match (id.parse(), label) {
+                    (Ok(id), Value::String(label)) => Ok((id, label.clone())),
+                    // Some fine-tuning scripts save the classes as numbers.
+                    (Ok(id), Value::Number(label)) => Ok((id, label.to_string())),
+                    (Ok(_), other) => Err(self.wrong("id2label", expected, other)),
+                    (Err(_), _) => {
+                        Err(Self::error(self.file, "id2label", expected, format!("the key {id:?}")))
+                    }
+                })
+                .collect(),
+            Some(value) => Err(self.wrong("id2label", expected, &value)),
+            None => {
+                let Some(value) = num_labels else { return Ok(BTreeMap::new()) };
+                let count = value.as_u64().filter(|n| (1..=1_000_000).contains(n));
+                let count =
+                    count.ok_or_else(|| self.wrong("num_labels", "a whole number above 0", &value))?;
+                Ok((0..count as usize).map(|id| (id, format!("LABEL_{id}"))).collect())
+            }
+        }
+    }
+
+    /// Refuses what is not the ALBERT that this crate computes.
+    fn refuse_other_architectures(&mut self) -> Result<()> {
+        let expectations: [(&str, &[&str], &str); 3] = [
+            ("model_type", &["albert"], "\"albert\""),
+            (
+                "position_embedding_type",
+                &["absolute"],
+                "\"absolute\": relative positions, which transformers 5 dropped, are not supported",
+            ),
+            (
+                "ln_type",
+                &["postln"],
+                "\"postln\": a network that normalises before its sub-layers is not ALBERT as published",
+            ),
+        ];
+        for (field, accepted, expected) in expectations {
+            if let Some(found) = self.string(field)?
+                && !accepted.contains(&found.as_str())
+            {
+                return Err(Self::error(self.file, field, expected, format!("{found:?}")));
+            }
+        }
+        match self.take("pruned_heads") {
+            Some(Value::Object(map)) if !map.is_empty() => Err(Self::error(
+                self.file,
+                "pruned_heads",
+                "no pruned heads, which are not supported",
+                format!("{} layers with pruned heads", map.len()),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &str) -> String {
+        AlbertConfig::from_json(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_config_is_read_back_as_it_was_written() {
+        let text = r#"{"hidden_size": 24, "num_attention_heads": 3, "hidden_act": "gelu", "inner_group_num": 2,
+            "id2label": {"0": "NO", "1": "YES", "2": "MAYBE"}, "problem_type": "multi_label_classification",
+            "classifier_dropout_prob": null, "pad_token_id": null, "architectures": ["AlbertForMaskedLM"],
+            "tie_word_embeddings": false, "torch_dtype": "float32", "gap_size": 0, "layers_to_keep": []}"#;
+        let config = AlbertConfig::from_json(text).unwrap();
+        assert_eq!(config.hidden_act, HiddenAct::Gelu);
+        assert_eq!(config.classifier_dropout_prob, None);
+        assert_eq!(config.label(2), "MAYBE");
+        assert_eq!(config.other.keys().collect::<Vec<_>>(), ["torch_dtype", "gap_size", "layers_to_keep"]);
+        assert_eq!(AlbertConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+
+    #[test]
+    fn absent_fields_are_those_of_xxlarge() {
+        assert_eq!(AlbertConfig::from_json("{}").unwrap(), AlbertConfig::xxlarge_v2());
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_what_would_be_right() {
+        let cases = [
+            (
+                r#"{"hidden_size": "768"}"#,
+                "`hidden_size` in `config.json`: expected a whole number above 0, found the string \"768\"",
+            ),
+            (r#"{"hidden_size": 768.5}"#, "expected a whole number above 0, found 768.5"),
+            (
+                r#"{"vocab_size": 0}"#,
+                "`vocab_size` in `config.json`: expected a whole number above 0, found 0",
+            ),
+            (r#"{"vocab_size": -1}"#, "expected a whole number above 0, found -1"),
+            (
+                r#"{"hidden_size": 768, "num_attention_heads": 10}"#,
+                "a divisor of `hidden_size` 768, such as 8, found 10",
+            ),
+            (
+                r#"{"hidden_act": "prelu"}"#,
+                "`hidden_act` in `config.json`: expected a function without trained parameters",
+            ),
+            (r#"{"hidden_act": "gelu2"}"#, "expected one of gelu, gelu_10"),
+            (
+                r#"{"model_type": "bert"}"#,
+                "`model_type` in `config.json`: expected \"albert\", found \"bert\"",
+            ),
+            (r#"{"ln_type": "preln"}"#, "`ln_type` in `config.json`: expected \"postln\""),
+            (r#"{"position_embedding_type": "relative_key"}"#, "`position_embedding_type`"),
+            (r#"{"hidden_dropout_prob": 1.0}"#, "expected a probability, at least 0 and below 1, found 1"),
+            (
+                r#"{"num_hidden_layers": 100000}"#,
+                "`num_hidden_layers` in `config.json`: expected at most 4096",
+            ),
+            (r#"{"id2label": {"0": "A", "2": "B"}}"#, "without gaps, so one for 1, found 2"),
+            (
+                r#"{"architectures": "AlbertModel"}"#,
+                "`architectures` in `config.json`: expected an array of strings",
+            ),
+            ("[]", "expected an object, found an array"),
+            ("{", "`config.json` is not valid JSON"),
+        ];
+        for (json, expected) in cases {
+            let message = message(json);
+            assert!(message.contains(expected), "{json}: {message}");
+        }
+    }
+
+    /// `int(i / (L / G))` by CPython 3.11, with cases where it differs from `i * G // L`.
+    #[test]
+    fn groups_are_those_of_transformers() {
+        let groups = |layers, groups| -> Vec<usize> {
+            let config =
+                AlbertConfig { num_hidden_layers: layers, num_hidden_groups: groups, ..Default::default() };
+            (0..layers).map(|layer| config.group_for_layer(layer)).collect()
+        };
+        assert_eq!(groups(12, 1), [0; 12]);
+        assert_eq!(groups(5, 2), [0, 0, 0, 1, 1]);
+        assert_eq!(groups(7, 3), [0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!(groups(4, 12), [0, 3, 6, 9]);
+        assert_eq!(groups(18, 14), [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn labels_may_be_counted_instead_of_named() {
+        assert_eq!(AlbertConfig::from_json(r#"{"_num_labels": 3}"#).unwrap().num_labels(), 3);
+        assert_eq!(AlbertConfig::default().num_labels(), 2);
+    }
+}

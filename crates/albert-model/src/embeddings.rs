@@ -1,0 +1,122 @@
+//! Factorized embeddings: tables E wide, which the encoder projects to H (paper §3.1).
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_nn::{Init, VarBuilder};
+
+use crate::config::AlbertConfig;
+use crate::dropout::dropout;
+use crate::layer_norm::LayerNorm;
+
+/// Word, position and token type embeddings.
+///
+/// ```text
+/// y = dropout(LayerNorm(word[ids] + position[positions] + token_type[types]))
+/// ```
+///
+/// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`, `AlbertEmbeddings`.
+#[derive(Debug, Clone)]
+pub struct AlbertEmbeddings {
+    word: Tensor,
+    position: Tensor,
+    token_type: Tensor,
+    norm: LayerNorm,
+    dropout_prob: f64,
+}
+
+impl AlbertEmbeddings {
+    /// Takes `word_embeddings`, `position_embeddings`, `token_type_embeddings` and `LayerNorm`
+    /// from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let init = Init::Randn { mean: 0.0, stdev: config.initializer_range };
+        let table = |name: &str, rows: usize| {
+            vb.pp(name).get_with_hints((rows, config.embedding_size), "weight", init)
+        };
+        Ok(Self {
+            word: table("word_embeddings", config.vocab_size)?,
+            position: table("position_embeddings", config.max_position_embeddings)?,
+            token_type: table("token_type_embeddings", config.type_vocab_size)?,
+            norm: LayerNorm::new(config.embedding_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            dropout_prob: config.hidden_dropout_prob,
+        })
+    }
+
+    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too.
+    pub fn word_embeddings(&self) -> &Tensor {
+        &self.word
+    }
+
+    /// Looks tokens up. Absent types are 0, absent positions count from 0.
+    ///
+    /// # Shapes
+    /// - `ids`, `token_type_ids`: `(B, T)`
+    /// - `position_ids`: `(B, T)` or `(T)`
+    /// - returns `(B, T, E)`
+    ///
+    /// # Errors
+    /// If the shapes differ, if there are more tokens than positions, or if an id is outside its
+    /// table. On a GPU ids are not checked, for that would wait for the device.
+    pub fn forward_t(
+        &self,
+        ids: &Tensor,
+        token_type_ids: Option<&Tensor>,
+        position_ids: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let (batch, tokens) = ids.dims2()?;
+        let mut sum = look_up(&self.word, ids, "token id", "the vocabulary")?; // (B, T, E)
+
+        sum = match token_type_ids {
+            Some(types) => {
+                same_shape(types, ids, "token type ids")?;
+                (sum + look_up(&self.token_type, types, "token type id", "`type_vocab_size`")?)?
+            }
+            None => sum.broadcast_add(&self.token_type.get(0)?)?,
+        };
+
+        let max_tokens = self.position.dim(0)?;
+        sum = match position_ids {
+            Some(positions) => {
+                if positions.dims() != [tokens] {
+                    same_shape(positions, ids, "position ids")?;
+                }
+                let embedded =
+                    look_up(&self.position, positions, "position id", "`max_position_embeddings`")?;
+                sum.broadcast_add(&embedded)?
+            }
+            None if tokens > max_tokens => {
+                bail!("a sequence of {tokens} tokens is longer than the model's {max_tokens} positions")
+            }
+            None => sum.broadcast_add(&self.position.narrow(0, 0, tokens)?)?,
+        };
+        debug_assert_eq!(sum.dim(0)?, batch);
+        dropout(&self.norm.forward_t(&sum, train)?, self.dropout_prob, train)
+    }
+}
+
+fn same_shape(tensor: &Tensor, ids: &Tensor, what: &str) -> Result<()> {
+    if tensor.dims() != ids.dims() {
+        bail!("{what}: expected the shape of the token ids, {:?}, found {:?}", ids.dims(), tensor.dims())
+    }
+    Ok(())
+}
+
+/// `(…)` → `(…, E)`
+fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Result<Tensor> {
+    let (rows, width) = table.dims2()?;
+    if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
+        bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
+    }
+    let flat = ids.flatten_all()?;
+    if matches!(ids.device(), Device::Cpu) {
+        let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {
+            bail!("{what} {outside} is outside {of}: expected 0 to {}", rows - 1)
+        }
+    }
+    let mut shape = ids.dims().to_vec();
+    shape.push(width);
+    table.index_select(&flat, 0)?.reshape(shape)
+}

@@ -1,0 +1,63 @@
+//! Cross-layer sharing: L repetitions over G groups of weights (paper §3.1).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::layer_group::AlbertLayerGroup;
+use crate::linear::Linear;
+use crate::outputs::Trace;
+
+/// The projection from E to H, then the repeated layer groups.
+///
+/// ```text
+/// h₀ = e W + b;   hᵢ₊₁ = group_{⌊i / (L / G)⌋}(hᵢ),   i = 0 … L - 1
+/// ```
+///
+/// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer`.
+#[derive(Debug, Clone)]
+pub struct AlbertEncoder {
+    projection: Linear,
+    groups: Vec<AlbertLayerGroup>,
+    /// The group that each repetition uses.
+    schedule: Vec<usize>,
+}
+
+impl AlbertEncoder {
+    /// Takes `embedding_hidden_mapping_in` and `albert_layer_groups.{0, 1, …}` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (e, h, std) = (config.embedding_size, config.hidden_size, config.initializer_range);
+        let group_vb = vb.pp("albert_layer_groups");
+        let groups =
+            (0..config.num_hidden_groups).map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
+        Ok(Self {
+            projection: Linear::new(e, h, std, vb.pp("embedding_hidden_mapping_in"))?,
+            groups: groups.collect::<Result<_>>()?,
+            schedule: (0..config.num_hidden_layers).map(|layer| config.group_for_layer(layer)).collect(),
+        })
+    }
+
+    /// The G groups of weights.
+    pub fn groups(&self) -> &[AlbertLayerGroup] {
+        &self.groups
+    }
+
+    /// `(B, T, E)` → `(B, T, H)`
+    pub(crate) fn forward_t(
+        &self,
+        embeddings: &Tensor,
+        mask: Option<&Tensor>,
+        trace: &mut Trace,
+        train: bool,
+    ) -> Result<Tensor> {
+        let mut hidden_states = self.projection.forward(embeddings)?; // (B, T, H)
+        trace.hidden_state(&hidden_states);
+        for &group in &self.schedule {
+            hidden_states = self.groups[group].forward_t(&hidden_states, mask, trace, train)?;
+        }
+        Ok(hidden_states)
+    }
+}

@@ -1,0 +1,52 @@
+//! The position-wise feed-forward network.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::activation::HiddenAct;
+use crate::config::AlbertConfig;
+use crate::linear::Linear;
+
+/// Two dense layers with the activation between them.
+///
+/// ```text
+/// y = act(x W₁ + b₁) W₂ + b₂
+/// ```
+///
+/// Residual and layer norm belong to [`AlbertLayer`](crate::AlbertLayer). transformers uses no
+/// dropout here, though Google's code does; this follows transformers.
+///
+/// Source: Vaswani et al. 2017, eq. 2; transformers 4.46.3, `modeling_albert.py`,
+/// `AlbertLayer.ff_chunk`.
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    inner: Linear,
+    activation: HiddenAct,
+    output: Linear,
+}
+
+impl FeedForward {
+    /// Takes `ffn` and `ffn_output` from `vb`, the *layer's* own: checkpoints have no level
+    /// between.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (h, i, std) = (config.hidden_size, config.intermediate_size, config.initializer_range);
+        Ok(Self {
+            inner: Linear::new(h, i, std, vb.pp("ffn"))?,
+            activation: config.hidden_act,
+            output: Linear::new(i, h, std, vb.pp("ffn_output"))?,
+        })
+    }
+}
+
+impl Module for FeedForward {
+    /// # Shapes
+    /// - `hidden_states`: `(B, T, H)`
+    /// - returns `(B, T, H)`
+    fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
+        let inner = self.inner.forward(hidden_states)?; // (B, T, I)
+        self.output.forward(&self.activation.forward(&inner)?)
+    }
+}

@@ -1,0 +1,134 @@
+//! Which token stood where a mask stands.
+
+use candle_core::{Module, Result, Tensor, bail};
+use candle_nn::{Init, VarBuilder};
+
+use crate::activation::HiddenAct;
+use crate::config::AlbertConfig;
+use crate::heads::{HeadOutput, head};
+use crate::input::ModelInput;
+use crate::layer_norm::LayerNorm;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::outputs::Outputs;
+use crate::parameters::Head;
+
+/// From hidden states to logits over the vocabulary.
+///
+/// ```text
+/// logits = LayerNorm(act(h W + b)) Wordᵀ + bias
+/// ```
+///
+/// `Word` is the word embedding table, unless `tie_word_embeddings` is false.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertMLMHead`.
+#[derive(Debug, Clone)]
+pub(super) struct MaskedLmHead {
+    dense: Linear,
+    activation: HiddenAct,
+    norm: LayerNorm,
+    decoder: Tensor,
+    bias: Tensor,
+}
+
+impl MaskedLmHead {
+    /// Takes `dense`, `LayerNorm`, `bias` and, where it is not tied, `decoder` from `vb`.
+    pub(super) fn new(config: &AlbertConfig, word_embeddings: &Tensor, vb: VarBuilder<'_>) -> Result<Self> {
+        let (e, h, v, std) =
+            (config.embedding_size, config.hidden_size, config.vocab_size, config.initializer_range);
+        let decoder = if config.tie_word_embeddings {
+            word_embeddings.clone()
+        } else {
+            vb.pp("decoder").get_with_hints((v, e), "weight", Init::Randn { mean: 0.0, stdev: std })?
+        };
+        Ok(Self {
+            dense: Linear::new(h, e, std, vb.pp("dense"))?,
+            activation: config.hidden_act,
+            norm: LayerNorm::new(e, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            decoder,
+            bias: vb.get_with_hints(v, "bias", Init::Const(0.0))?,
+        })
+    }
+
+    /// `(…, H)` → `(…, V)`
+    pub(super) fn forward_t(&self, hidden_states: &Tensor, train: bool) -> Result<Tensor> {
+        let transformed = self.activation.forward(&self.dense.forward(hidden_states)?)?;
+        let transformed = self.norm.forward_t(&transformed, train)?; // (…, E)
+        let (v, e) = self.decoder.dims2()?;
+        let rows = transformed.elem_count() / e;
+        let mut shape = transformed.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = v;
+        }
+        let logits = transformed.reshape((rows, e))?.matmul(&self.decoder.t()?)?;
+        logits.broadcast_add(&self.bias)?.reshape(shape)
+    }
+}
+
+/// An ALBERT that fills in masked tokens.
+///
+/// Source: Lan et al. 2020, §3.2; transformers 4.46.3, `modeling_albert.py`, `AlbertForMaskedLM`.
+#[derive(Debug, Clone)]
+pub struct AlbertForMaskedLM {
+    albert: AlbertModel,
+    predictions: MaskedLmHead,
+}
+
+impl AlbertForMaskedLM {
+    /// Takes `albert` and `predictions` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let albert = AlbertModel::without_pooler(config, vb.pp("albert"))?;
+        let word_embeddings = albert.embeddings().word_embeddings();
+        let predictions = MaskedLmHead::new(config, word_embeddings, vb.pp("predictions"))?;
+        Ok(Self { albert, predictions })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - returns logits `(B, T, V)`
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
+        let output = self.albert.forward_t(input, train)?;
+        Ok(HeadOutput {
+            logits: self.predictions.forward_t(&output.last_hidden_state, train)?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+
+    /// Logits at some positions only. The decoder is the model's widest product: for a few masks
+    /// in a long batch this saves most of it.
+    ///
+    /// # Shapes
+    /// - `positions`: `(P)`, u32, each `b × T + t` for token `t` of row `b`
+    /// - returns `(P, V)`
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`], and if a position is outside the batch.
+    pub fn forward_at(&self, input: &ModelInput, positions: &Tensor) -> Result<Tensor> {
+        self.forward_at_t(input, positions, false)
+    }
+
+    /// [`forward_at`](Self::forward_at); with `train`, with dropout and differentiable in every
+    /// weight.
+    ///
+    /// # Errors
+    /// As [`forward_at`](Self::forward_at).
+    pub fn forward_at_t(&self, input: &ModelInput, positions: &Tensor, train: bool) -> Result<Tensor> {
+        if input.outputs != Outputs::empty() {
+            bail!("forward_at returns logits alone: hidden states and attentions come from forward")
+        }
+        let hidden_states = self.albert.forward_t(input, train)?.last_hidden_state;
+        let (batch, tokens, h) = hidden_states.dims3()?;
+        let chosen = hidden_states.reshape((batch * tokens, h))?.index_select(positions, 0)?; // (P, H)
+        self.predictions.forward_t(&chosen, train)
+    }
+}
+
+head!(AlbertForMaskedLM, Head::MaskedLm, HeadOutput);

@@ -1,0 +1,69 @@
+//! What an ALBERT is trained and used for: one file for each head, named as in transformers.
+
+mod masked_lm;
+mod multiple_choice;
+mod pretraining;
+mod question_answering;
+mod sequence_classification;
+mod token_classification;
+
+pub use masked_lm::AlbertForMaskedLM;
+pub use multiple_choice::AlbertForMultipleChoice;
+pub use pretraining::{AlbertForPreTraining, PreTrainingOutput};
+pub use question_answering::{AlbertForQuestionAnswering, QuestionAnsweringOutput};
+pub use sequence_classification::AlbertForSequenceClassification;
+pub use token_classification::AlbertForTokenClassification;
+
+use candle_core::Tensor;
+
+/// The logits of a head, and the intermediate results that were asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HeadOutput {
+    /// What the head says, before any softmax; its shape is the head's.
+    pub logits: Tensor,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub hidden_states: Option<Vec<Tensor>>,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub attentions: Option<Vec<Tensor>>,
+}
+
+/// Implements what every head has in common: access to its encoder, `forward`, and
+/// [`Pretrained`](crate::Pretrained).
+macro_rules! head {
+    ($model:ident, $head:expr, $output:ty) => {
+        impl $model {
+            /// The encoder under the head.
+            pub fn albert(&self) -> &crate::AlbertModel {
+                &self.albert
+            }
+
+            /// The configuration it was made from.
+            pub fn config(&self) -> &crate::AlbertConfig {
+                self.albert.config()
+            }
+
+            /// Where its weights are.
+            pub fn device(&self) -> &candle_core::Device {
+                self.albert.device()
+            }
+
+            /// Runs the model for inference.
+            ///
+            /// # Errors
+            /// As [`AlbertModel::forward`](crate::AlbertModel::forward).
+            pub fn forward(&self, input: &crate::ModelInput) -> candle_core::Result<$output> {
+                self.forward_t(input, false)
+            }
+        }
+
+        impl crate::Pretrained for $model {
+            const HEAD: crate::Head = $head;
+
+            fn new(config: &crate::AlbertConfig, vb: candle_nn::VarBuilder<'_>) -> candle_core::Result<Self> {
+                Self::new(config, vb)
+            }
+        }
+    };
+}
+pub(crate) use head;

@@ -1,0 +1,72 @@
+//! Which of several continuations fits best.
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::dropout::dropout;
+use crate::heads::{HeadOutput, head};
+use crate::input::ModelInput;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::parameters::Head;
+
+/// An ALBERT that picks one of several choices, as RACE and SWAG ask for it.
+///
+/// Each choice is a sequence of its own; one weight vector scores its pooled output.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForMultipleChoice`.
+#[derive(Debug, Clone)]
+pub struct AlbertForMultipleChoice {
+    albert: AlbertModel,
+    classifier: Linear,
+    dropout_prob: f64,
+}
+
+impl AlbertForMultipleChoice {
+    /// Takes `albert` and `classifier` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            albert: AlbertModel::new(config, vb.pp("albert"))?,
+            classifier: Linear::new(config.hidden_size, 1, config.initializer_range, vb.pp("classifier"))?,
+            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+        })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - `input`: `(B, choices, T)`; hidden states and attentions have `B × choices` rows
+    /// - returns logits `(B, choices)`
+    ///
+    /// # Errors
+    /// If the ids are not `(B, choices, T)`, and as [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
+        let Ok((batch, choices, tokens)) = input.ids.dims3() else {
+            bail!("token ids: expected the shape (batch, choices, tokens), found {:?}", input.ids.dims())
+        };
+        let rows = |tensor: &Tensor| match tensor.rank() {
+            3 => tensor.reshape((batch * choices, tokens)),
+            _ => Ok(tensor.clone()),
+        };
+        let flat = ModelInput {
+            ids: rows(&input.ids)?,
+            attention_mask: input.attention_mask.as_ref().map(rows).transpose()?,
+            token_type_ids: input.token_type_ids.as_ref().map(rows).transpose()?,
+            position_ids: input.position_ids.as_ref().map(rows).transpose()?,
+            outputs: input.outputs,
+        };
+        let output = self.albert.forward_t(&flat, train)?;
+        let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
+        Ok(HeadOutput {
+            logits: self.classifier.forward(&pooled)?.reshape((batch, choices))?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+}
+
+head!(AlbertForMultipleChoice, Head::MultipleChoice, HeadOutput);

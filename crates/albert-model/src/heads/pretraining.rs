@@ -1,0 +1,78 @@
+//! Both of ALBERT's pretraining tasks: masked tokens and sentence order (paper §3.1, §4).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::dropout::dropout;
+use crate::heads::head;
+use crate::heads::masked_lm::MaskedLmHead;
+use crate::input::ModelInput;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::parameters::{Head, SENTENCE_ORDERS};
+
+/// An ALBERT with the masked-LM and the sentence-order head.
+///
+/// Sentence order: 0 where the second segment followed the first in the text, 1 where they were
+/// swapped. The checkpoints on the Hub named albert-*-v1 and -v2 come without this head.
+///
+/// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`,
+/// `AlbertForPreTraining`.
+#[derive(Debug, Clone)]
+pub struct AlbertForPreTraining {
+    albert: AlbertModel,
+    predictions: MaskedLmHead,
+    sentence_order: Linear,
+    dropout_prob: f64,
+}
+
+/// What [`AlbertForPreTraining`] returns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PreTrainingOutput {
+    /// Masked tokens, `(B, T, V)`.
+    pub prediction_logits: Tensor,
+    /// Sentence order, `(B, 2)`: in order, swapped.
+    pub sop_logits: Tensor,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub hidden_states: Option<Vec<Tensor>>,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub attentions: Option<Vec<Tensor>>,
+}
+
+impl AlbertForPreTraining {
+    /// Takes `albert`, `predictions` and `sop_classifier.classifier` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let albert = AlbertModel::new(config, vb.pp("albert"))?;
+        let predictions =
+            MaskedLmHead::new(config, albert.embeddings().word_embeddings(), vb.pp("predictions"))?;
+        let sop = vb.pp("sop_classifier").pp("classifier");
+        Ok(Self {
+            sentence_order: Linear::new(config.hidden_size, SENTENCE_ORDERS, config.initializer_range, sop)?,
+            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+            albert,
+            predictions,
+        })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<PreTrainingOutput> {
+        let output = self.albert.forward_t(input, train)?;
+        let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
+        Ok(PreTrainingOutput {
+            prediction_logits: self.predictions.forward_t(&output.last_hidden_state, train)?,
+            sop_logits: self.sentence_order.forward(&pooled)?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+}
+
+head!(AlbertForPreTraining, Head::PreTraining, PreTrainingOutput);

@@ -1,0 +1,66 @@
+//! Where in a context the answer starts and ends.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::heads::head;
+use crate::input::ModelInput;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::parameters::Head;
+
+/// An ALBERT that marks the answer to a question in its context, as SQuAD asks for it.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForQuestionAnswering`. Google's own
+/// SQuAD 2 head, a beam over starts, is another one.
+#[derive(Debug, Clone)]
+pub struct AlbertForQuestionAnswering {
+    albert: AlbertModel,
+    spans: Linear,
+}
+
+/// What [`AlbertForQuestionAnswering`] returns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct QuestionAnsweringOutput {
+    /// How much each token looks like the answer's first, `(B, T)`.
+    pub start_logits: Tensor,
+    /// How much each token looks like the answer's last, `(B, T)`.
+    pub end_logits: Tensor,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub hidden_states: Option<Vec<Tensor>>,
+    /// As in [`AlbertOutput`](crate::AlbertOutput).
+    pub attentions: Option<Vec<Tensor>>,
+}
+
+impl AlbertForQuestionAnswering {
+    /// Takes `albert` and `qa_outputs` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            albert: AlbertModel::without_pooler(config, vb.pp("albert"))?,
+            spans: Linear::new(config.hidden_size, 2, config.initializer_range, vb.pp("qa_outputs"))?,
+        })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<QuestionAnsweringOutput> {
+        let output = self.albert.forward_t(input, train)?;
+        let logits = self.spans.forward(&output.last_hidden_state)?; // (B, T, 2)
+        let column = |index| logits.narrow(2, index, 1)?.squeeze(2)?.contiguous();
+        Ok(QuestionAnsweringOutput {
+            start_logits: column(0)?,
+            end_logits: column(1)?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+}
+
+head!(AlbertForQuestionAnswering, Head::QuestionAnswering, QuestionAnsweringOutput);

@@ -1,0 +1,59 @@
+//! Labels for a whole text, or a number.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::dropout::dropout;
+use crate::heads::{HeadOutput, head};
+use crate::input::ModelInput;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::parameters::Head;
+
+/// An ALBERT that classifies texts and pairs of texts, by one label, by several, or by a number.
+///
+/// The network is the same for all three: `problem_type` says whether the logits go through a
+/// softmax, a sigmoid each, or stay as they are.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForSequenceClassification`.
+#[derive(Debug, Clone)]
+pub struct AlbertForSequenceClassification {
+    albert: AlbertModel,
+    classifier: Linear,
+    dropout_prob: f64,
+}
+
+impl AlbertForSequenceClassification {
+    /// Takes `albert` and `classifier` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (h, std) = (config.hidden_size, config.initializer_range);
+        Ok(Self {
+            albert: AlbertModel::new(config, vb.pp("albert"))?,
+            classifier: Linear::new(h, config.num_labels(), std, vb.pp("classifier"))?,
+            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+        })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - returns logits `(B, labels)`
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
+        let output = self.albert.forward_t(input, train)?;
+        let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
+        Ok(HeadOutput {
+            logits: self.classifier.forward(&pooled)?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+}
+
+head!(AlbertForSequenceClassification, Head::SequenceClassification, HeadOutput);

@@ -1,0 +1,56 @@
+//! A label for each token.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::config::AlbertConfig;
+use crate::dropout::dropout;
+use crate::heads::{HeadOutput, head};
+use crate::input::ModelInput;
+use crate::linear::Linear;
+use crate::model::AlbertModel;
+use crate::parameters::Head;
+
+/// An ALBERT that labels tokens, as for named entities.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForTokenClassification`.
+#[derive(Debug, Clone)]
+pub struct AlbertForTokenClassification {
+    albert: AlbertModel,
+    classifier: Linear,
+    dropout_prob: f64,
+}
+
+impl AlbertForTokenClassification {
+    /// Takes `albert` and `classifier` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (h, std) = (config.hidden_size, config.initializer_range);
+        Ok(Self {
+            albert: AlbertModel::without_pooler(config, vb.pp("albert"))?,
+            classifier: Linear::new(h, config.num_labels(), std, vb.pp("classifier"))?,
+            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+        })
+    }
+
+    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - returns logits `(B, T, labels)`
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
+        let output = self.albert.forward_t(input, train)?;
+        let hidden_states = dropout(&output.last_hidden_state, self.dropout_prob, train)?;
+        Ok(HeadOutput {
+            logits: self.classifier.forward(&hidden_states)?,
+            hidden_states: output.hidden_states,
+            attentions: output.attentions,
+        })
+    }
+}
+
+head!(AlbertForTokenClassification, Head::TokenClassification, HeadOutput);

@@ -1,0 +1,57 @@
+//! One transformer layer.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::attention::AlbertAttention;
+use crate::config::AlbertConfig;
+use crate::feed_forward::FeedForward;
+use crate::layer_norm::LayerNorm;
+
+/// Attention, then the feed-forward network, each normalised after its residual.
+///
+/// ```text
+/// a = AlbertAttention(x);   y = LayerNorm(a + FeedForward(a))
+/// ```
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertLayer`.
+#[derive(Debug, Clone)]
+pub struct AlbertLayer {
+    attention: AlbertAttention,
+    feed_forward: FeedForward,
+    norm: LayerNorm,
+}
+
+impl AlbertLayer {
+    /// Takes `attention`, `ffn`, `ffn_output` and `full_layer_layer_norm` from `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            attention: AlbertAttention::new(config, vb.pp("attention"))?,
+            norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("full_layer_layer_norm"))?,
+            feed_forward: FeedForward::new(config, vb)?,
+        })
+    }
+
+    /// Returns the new hidden states and the attention probabilities.
+    ///
+    /// # Shapes
+    /// - `hidden_states`: `(B, T, H)`
+    /// - `mask`: `(B, 1, 1, T)`, from [`additive_mask`](crate::additive_mask)
+    /// - returns `(B, T, H)` and `(B, N, T, T)`
+    ///
+    /// # Errors
+    /// If the last dimension of `hidden_states` is not `hidden_size`, or the shapes differ.
+    pub fn forward_t(
+        &self,
+        hidden_states: &Tensor,
+        mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<(Tensor, Tensor)> {
+        let (attended, probs) = self.attention.forward_t(hidden_states, mask, train)?;
+        let fed_forward = self.feed_forward.forward(&attended)?;
+        Ok((self.norm.forward_t(&(attended + fed_forward)?, train)?, probs))
+    }
+}

@@ -1,0 +1,103 @@
+//! ALBERT for [Candle](candle_core): the network, its heads and its checkpoints, with Hugging
+//! Face's names and Hugging Face's numbers.
+//!
+//! ALBERT (Lan et al. 2020, [arXiv:1909.11942](https://arxiv.org/abs/1909.11942)) makes BERT small
+//! in two ways. The embedding table is V×E, much narrower than the hidden states, and a projection
+//! leads from E to H. The L layers are repetitions of few: they are split among G groups whose
+//! members share all weights, most often a single one. Memory shrinks tenfold, compute does not.
+//!
+//! ```
+//! use albert_model::candle_core::{DType, Device, Result, Tensor};
+//! use albert_model::candle_nn::{VarBuilder, VarMap};
+//! use albert_model::{AlbertConfig, AlbertModel, ModelInput};
+//!
+//! # fn main() -> Result<()> {
+//! let config = AlbertConfig { hidden_size: 64, num_attention_heads: 4, intermediate_size: 128, ..AlbertConfig::base_v2() };
+//! let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+//! let albert = AlbertModel::new(&config, vb)?;
+//!
+//! let ids = Tensor::new(&[[2u32, 48, 25, 21, 1289, 3]], &Device::Cpu)?;
+//! let output = albert.forward(&ModelInput::new(ids))?;
+//! assert_eq!(output.last_hidden_state.dims(), [1, 6, 64]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Trained weights come from a folder as the Hub has it:
+//!
+//! ```no_run
+//! use albert_model::{AlbertForMaskedLM, Checkpoint, LoadOptions, Pretrained};
+//!
+//! let checkpoint = Checkpoint::from_dir("albert-base-v2")?;
+//! let (model, report) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default())?;
+//! println!("{} tensors used, {} not needed", report.used.len(), report.unused.len());
+//! # Ok::<(), albert_model::Error>(())
+//! ```
+//!
+//! Letters in documentation and comments mean one thing:
+//!
+//! | | |
+//! |---|---|
+//! | B | sequences in a batch |
+//! | T | tokens in a sequence |
+//! | V | pieces in the vocabulary |
+//! | E | width of the embedding tables |
+//! | H | width of the hidden states |
+//! | I | inner width of the feed-forward network |
+//! | N | attention heads |
+//! | D | width of a head, H / N |
+//! | L | layer repetitions |
+//! | G | groups of shared weights |
+//!
+//! Computation returns [`candle_core::Result`]; what reads files returns [`Error`].
+
+// The kernels under Candle, named for its feature: see the workspace's Cargo.toml.
+use gemm as _;
+
+mod activation;
+mod attention;
+mod checkpoint;
+mod config;
+mod dropout;
+mod embeddings;
+mod encoder;
+mod error;
+mod feed_forward;
+mod heads;
+mod input;
+mod layer;
+mod layer_group;
+mod layer_norm;
+mod linear;
+mod mask;
+mod model;
+mod outputs;
+mod parameters;
+mod pooler;
+mod pretrained;
+
+pub use candle_core;
+pub use candle_nn;
+
+pub use activation::{HiddenAct, UnknownActivation};
+pub use attention::AlbertAttention;
+pub use checkpoint::{Checkpoint, LoadOptions, LoadReport};
+pub use config::{AlbertConfig, ProblemType};
+pub use embeddings::AlbertEmbeddings;
+pub use encoder::AlbertEncoder;
+pub use error::{Error, Result};
+pub use feed_forward::FeedForward;
+pub use heads::{
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
+    AlbertForSequenceClassification, AlbertForTokenClassification, HeadOutput, PreTrainingOutput,
+    QuestionAnsweringOutput,
+};
+pub use input::ModelInput;
+pub use layer::AlbertLayer;
+pub use layer_group::AlbertLayerGroup;
+pub use mask::additive_mask;
+pub use model::{AlbertModel, AlbertOutput};
+pub use outputs::Outputs;
+pub use parameters::Head;
+pub use pooler::AlbertPooler;
+pub use pretrained::Pretrained;

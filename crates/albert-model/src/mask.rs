@@ -1,0 +1,50 @@
+//! Attention masks as numbers to add to attention scores.
+
+use candle_core::{DType, Result, Tensor};
+
+/// Turns a mask of tokens into one to add to scores: 0 for a token, very negative for padding.
+///
+/// The floor is half the type's most negative number. Scores can be added to it without reaching
+/// -∞, so a row with nothing to attend to gives even attention rather than NaN, in f32, f16 and
+/// bf16 alike.
+///
+/// # Shapes
+/// - `attention_mask`: `(B, T)`, any integer or floating-point type, 0 for padding
+/// - returns `(B, 1, 1, T)` in `dtype`
+///
+/// # Errors
+/// If the mask is not `(B, T)`, or `dtype` is no floating-point type.
+pub fn additive_mask(attention_mask: &Tensor, dtype: DType) -> Result<Tensor> {
+    let (batch, tokens) = attention_mask.dims2()?;
+    let floor = match dtype {
+        DType::F16 => f64::from(-65504 / 2),
+        DType::F32 | DType::F64 | DType::BF16 => f64::from(f32::MIN / 2.0),
+        other => candle_core::bail!("an attention mask cannot be added to scores in {other:?}"),
+    };
+    let device = attention_mask.device();
+    let is_token = attention_mask.ne(&attention_mask.zeros_like()?)?;
+    let zero = Tensor::zeros((batch, tokens), DType::F32, device)?;
+    let floor = Tensor::full(floor as f32, (batch, tokens), device)?;
+    is_token.where_cond(&zero, &floor)?.to_dtype(dtype)?.reshape((batch, 1, 1, tokens))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn masks_are_finite_in_every_type_and_from_every_type() -> Result<()> {
+        for from in [DType::U8, DType::U32, DType::I64, DType::F32, DType::F16] {
+            let mask = Tensor::new(&[[1u8, 1, 0]], &Device::Cpu)?.to_dtype(from)?;
+            for to in [DType::F32, DType::F16, DType::BF16, DType::F64] {
+                let added =
+                    additive_mask(&mask, to)?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                assert_eq!(added[..2], [0.0, 0.0]);
+                assert!(added[2].is_finite() && added[2] <= -32_000.0, "{to:?}: {}", added[2]);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Model folders as they are found: other spellings load to the same model, and what is broken,
+//! missing or hostile is refused by name.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use albert_model::candle_core::{DType, Device, Tensor, safetensors};
+use albert_model::{
+    AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification, AlbertForTokenClassification,
+    AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Pretrained,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+type Tensors = HashMap<String, Tensor>;
+
+const WORDS: &str = "albert.embeddings.word_embeddings.weight";
+const QUERY: &str = "albert.encoder.albert_layer_groups.1.albert_layers.0.attention.query.weight";
+
+/// A copy of the pretraining fixture, changed.
+fn changed(change: impl FnOnce(&mut Value, &mut Tensors)) -> TempDir {
+    let source = support::path("grouped-pretraining");
+    let mut config = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    let mut tensors = safetensors::load(source.join("model.safetensors"), &Device::Cpu).unwrap();
+    change(&mut config, &mut tensors);
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
+    dir
+}
+
+fn rename(tensors: &mut Tensors, from: &str, to: &str) {
+    let tensor = tensors.remove(from).unwrap();
+    tensors.insert(to.into(), tensor);
+}
+
+fn load<M: Pretrained>(dir: &Path) -> albert_model::Result<M> {
+    Ok(M::load(&Checkpoint::from_dir(dir)?, &LoadOptions::default())?.0)
+}
+
+fn message<M: Pretrained>(dir: &Path) -> String {
+    let error: Box<dyn std::error::Error> = Box::new(load::<M>(dir).err().expect("loading succeeded"));
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn logits(dir: &Path) -> Vec<f32> {
+    let model: AlbertForPreTraining = load(dir).unwrap();
+    let ids = Tensor::new(&[[2u32, 48, 25, 21, 3]], &Device::Cpu).unwrap();
+    let output = model.forward(&ModelInput::new(ids)).unwrap();
+    output.prediction_logits.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn old_norm_names_and_decoder_copies_load_to_the_same_model() {
+    let plain = changed(|_, _| ());
+    let old = changed(|_, tensors| {
+        rename(tensors, "predictions.LayerNorm.weight", "predictions.LayerNorm.gamma");
+        rename(tensors, "predictions.LayerNorm.bias", "predictions.LayerNorm.beta");
+        rename(tensors, "predictions.bias", "predictions.decoder.bias");
+        tensors.insert("predictions.decoder.weight".into(), tensors[WORDS].clone());
+        let positions = Tensor::arange(0i64, 24, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        tensors.insert("albert.embeddings.position_ids".into(), positions);
+    });
+    assert_eq!(logits(plain.path()), logits(old.path()));
+
+    let report = Checkpoint::from_dir(old.path()).unwrap().report().unwrap();
+    let renamed: Vec<_> = report.renamed.iter().map(|(from, _)| from.as_str()).collect();
+    assert_eq!(
+        renamed,
+        ["predictions.LayerNorm.beta", "predictions.LayerNorm.gamma", "predictions.decoder.bias"]
+    );
+    assert_eq!(report.tied, [("predictions.decoder.weight".to_string(), WORDS.to_string())]);
+    assert_eq!(report.unused, ["albert.embeddings.position_ids"]);
+    assert!(report.missing.is_empty() && report.notes.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_bare_models_names_load_without_the_prefix() {
+    let bare = changed(|_, tensors| {
+        let names: Vec<_> = tensors.keys().cloned().collect();
+        for name in names {
+            match name.strip_prefix("albert.") {
+                Some(rest) => rename(tensors, &name, rest),
+                None => drop(tensors.remove(&name)),
+            }
+        }
+    });
+    let checkpoint = Checkpoint::from_dir(bare.path()).unwrap();
+    assert_eq!(checkpoint.heads(), [Head::Encoder]);
+    let (_, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    assert!(report.used.contains(&"pooler.weight".to_string()));
+    assert!(report.missing.is_empty() && report.unused.is_empty() && report.renamed.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_model_without_a_pooler_gives_no_pooled_output() {
+    let dir = changed(|_, tensors| {
+        tensors.remove("albert.pooler.weight");
+        tensors.remove("albert.pooler.bias");
+    });
+    let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
+    let (model, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    assert_eq!(report.missing, ["albert.pooler.weight", "albert.pooler.bias"]);
+    let ids = Tensor::new(&[[2u32, 3]], &Device::Cpu).unwrap();
+    assert!(model.forward(&ModelInput::new(ids)).unwrap().pooler_output.is_none());
+    let message = message::<AlbertForPreTraining>(dir.path());
+    assert!(
+        message.contains("has no weights for AlbertForPreTraining: no tensor `albert.pooler.weight`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_decoder_that_differs_from_the_table_it_is_tied_to_is_noted() {
+    let dir = changed(|_, tensors| {
+        let other = (&tensors[WORDS] * 2.0).unwrap();
+        tensors.insert("predictions.decoder.weight".into(), other);
+    });
+    let report = Checkpoint::from_dir(dir.path()).unwrap().report().unwrap();
+    assert!(report.notes[0].starts_with("`predictions.decoder.weight` differs from"), "{report:?}");
+    assert_eq!(report.unused, ["predictions.decoder.weight"]);
+}
+
+#[test]
+fn an_untied_decoder_is_used() {
+    let dir = changed(|config, tensors| {
+        config["tie_word_embeddings"] = json!(false);
+        let zero = tensors[WORDS].zeros_like().unwrap();
+        tensors.insert("predictions.decoder.weight".into(), zero);
+    });
+    let bias = safetensors::load(dir.path().join("model.safetensors"), &Device::Cpu).unwrap();
+    let bias: Vec<f32> = bias["predictions.bias"].to_vec1().unwrap();
+    assert_eq!(logits(dir.path())[..bias.len()], bias);
+}
+
+#[test]
+fn half_and_double_precision_files_load() {
+    for dtype in [DType::F16, DType::BF16, DType::F64] {
+        let dir = changed(|_, tensors| tensors.values_mut().for_each(|t| *t = t.to_dtype(dtype).unwrap()));
+        assert_eq!(Checkpoint::from_dir(dir.path()).unwrap().stored_dtypes(), [dtype]);
+        assert!(logits(dir.path()).iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn a_head_that_was_not_trained_is_an_error_that_names_those_that_were() {
+    let dir = changed(|_, _| ());
+    let message = message::<AlbertForSequenceClassification>(dir.path());
+    assert!(message.contains("no tensor `classifier.weight`, `classifier.bias`"), "{message}");
+    assert!(
+        message.ends_with("it can serve `AlbertModel`, `AlbertForPreTraining`, `AlbertForMaskedLM`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn architectures_tell_whose_classifier_it_is() {
+    let dir = changed(|config, tensors| {
+        config["architectures"] = json!(["AlbertForTokenClassification"]);
+        tensors.insert("classifier.weight".into(), Tensor::zeros((2, 21), DType::F32, &Device::Cpu).unwrap());
+        tensors.insert("classifier.bias".into(), Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap());
+    });
+    load::<AlbertForTokenClassification>(dir.path()).unwrap();
+    let message = message::<AlbertForSequenceClassification>(dir.path());
+    assert!(message.contains("belongs to AlbertForTokenClassification"), "{message}");
+}
+
+#[test]
+fn wrong_shapes_types_and_names_are_refused_with_what_was_expected() {
+    let shape = changed(|config, _| config["intermediate_size"] = json!(38));
+    assert!(message::<AlbertModel>(shape.path()).contains("expected shape [38, 21], found [37, 21]"));
+
+    let integers = changed(|_, tensors| {
+        let query = tensors[QUERY].to_dtype(DType::I64).unwrap();
+        tensors.insert(QUERY.into(), query);
+    });
+    assert!(message::<AlbertModel>(integers.path()).contains("expected f16, bf16, f32 or f64, found I64"));
+
+    let missing = changed(|_, tensors| drop(tensors.remove(QUERY)));
+    let text = message::<AlbertForMaskedLM>(missing.path());
+    assert!(text.contains("is not an ALBERT checkpoint") && text.contains(QUERY), "{text}");
+
+    let twice = changed(|_, tensors| {
+        let norm = tensors["predictions.LayerNorm.weight"].clone();
+        tensors.insert("predictions.LayerNorm.gamma".into(), norm);
+    });
+    assert!(message::<AlbertModel>(twice.path()).contains("are both `predictions.LayerNorm.weight`"));
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_anything_is_allocated() {
+    for (field, size) in [
+        ("vocab_size", json!(1u64 << 40)),
+        ("num_hidden_groups", json!(1u64 << 40)),
+        ("inner_group_num", json!(1u64 << 40)),
+        ("max_position_embeddings", json!(u64::MAX)),
+    ] {
+        let dir = changed(|config, _| config[field] = size);
+        let text = message::<AlbertModel>(dir.path());
+        assert!(text.contains("expected shape") || text.contains("no tensor"), "{field}: {text}");
+    }
+}
+
+#[test]
+fn broken_folders_are_refused_by_file() {
+    let dir = changed(|_, _| ());
+    let weights = dir.path().join("model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+
+    for length in [0, 7, 8, 100, whole.len() - 1] {
+        fs::write(&weights, &whole[..length]).unwrap();
+        let text = message::<AlbertModel>(dir.path());
+        assert!(text.contains("model.safetensors` is not a whole safetensors file"), "{length}: {text}");
+    }
+    fs::write(&weights, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n").unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("is a Git LFS pointer"));
+
+    fs::remove_file(&weights).unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("expected `model.safetensors` or"));
+
+    fs::write(dir.path().join("config.json"), "{\"hidden_size\": 21,").unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("config.json` is not valid JSON"));
+
+    fs::remove_file(dir.path().join("config.json")).unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("cannot read"));
+}
+
+#[test]
+fn a_shard_index_cannot_lead_out_of_the_folder_or_lie() {
+    let dir = changed(|_, _| ());
+    fs::rename(dir.path().join("model.safetensors"), dir.path().join("shard.safetensors")).unwrap();
+    let index = dir.path().join("model.safetensors.index.json");
+    for (map, expected) in [
+        (json!({"weight_map": {WORDS: "../shard.safetensors"}}), "files inside the model's folder"),
+        (json!({"weight_map": {WORDS: "/etc/passwd"}}), "files inside the model's folder"),
+        (json!({"weight_map": {WORDS: 1}}), "a file name for every tensor"),
+        (json!({"weight_map": 3}), "an object from tensor names to file names"),
+        (json!({"weight_map": {"absent": "shard.safetensors"}}), "no tensor `absent`"),
+        (json!({"weight_map": {WORDS: "gone.safetensors"}}), "cannot read"),
+    ] {
+        fs::write(&index, map.to_string()).unwrap();
+        let text = message::<AlbertModel>(dir.path());
+        assert!(text.contains(expected), "{map}: {text}");
+    }
+}

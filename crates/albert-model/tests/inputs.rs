@@ -1,0 +1,106 @@
+//! What goes into a model: masks in every type, and inputs that no model can take.
+
+mod support;
+
+use albert_model::candle_core::{DType, Device, Result, Tensor};
+use albert_model::candle_nn::{VarBuilder, VarMap};
+use albert_model::{AlbertForMultipleChoice, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained};
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint::from_dir(support::path("grouped-model")).unwrap()
+}
+
+fn model() -> AlbertModel {
+    AlbertModel::load(&checkpoint(), &LoadOptions::default()).unwrap().0
+}
+
+fn ids<const ROWS: usize>(rows: &[[u32; 4]; ROWS]) -> Tensor {
+    Tensor::new(rows, &Device::Cpu).unwrap()
+}
+
+/// The modules themselves in half precision, as they run on a GPU.
+fn in_type(dtype: DType) -> Result<AlbertModel> {
+    let tensors = albert_model::candle_core::safetensors::load(
+        support::path("grouped-model").join("model.safetensors"),
+        &Device::Cpu,
+    )?;
+    AlbertModel::new(checkpoint().config(), VarBuilder::from_tensors(tensors, dtype, &Device::Cpu))
+}
+
+#[test]
+fn padding_and_fully_masked_rows_are_finite_in_every_type() -> Result<()> {
+    let mask = Tensor::new(&[[1u8, 1, 0, 0], [0, 0, 0, 0]], &Device::Cpu)?;
+    let input = ModelInput::new(ids(&[[2, 5, 0, 0], [2, 7, 8, 3]])).with_attention_mask(mask);
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for train in [false, true] {
+            let output = in_type(dtype)?.forward_t(&input, train)?;
+            let states = output.last_hidden_state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            assert!(states.iter().all(|x| x.is_finite()), "{dtype:?}, train {train}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_padded_does_not_matter() -> Result<()> {
+    let mask = Tensor::new(&[[1u8, 1, 1, 0]], &Device::Cpu)?;
+    let run = |last| -> Result<Vec<f32>> {
+        let input = ModelInput::new(ids(&[[2, 5, 3, last]])).with_attention_mask(mask.clone());
+        model().forward(&input)?.last_hidden_state.narrow(1, 0, 3)?.flatten_all()?.to_vec1()
+    };
+    assert_eq!(run(0)?, run(41)?);
+    Ok(())
+}
+
+#[test]
+fn impossible_inputs_are_refused_by_name() -> Result<()> {
+    let model = model();
+    let long = Tensor::zeros((1, 25), DType::U32, &Device::Cpu)?;
+    let good = || ModelInput::new(ids(&[[2, 5, 6, 3]]));
+    let short = || Tensor::zeros((1, 3), DType::U32, &Device::Cpu);
+    for (input, expected) in [
+        (ModelInput::new(ids(&[[2, 97, 6, 3]])), "token id 97 is outside the vocabulary: expected 0 to 96"),
+        (ModelInput::new(long), "a sequence of 25 tokens is longer than the model's 24 positions"),
+        (ModelInput::new(Tensor::zeros((1, 0), DType::U32, &Device::Cpu)?), "expected at least one token"),
+        (ModelInput::new(Tensor::zeros(4, DType::U32, &Device::Cpu)?), "expected the shape (batch, tokens)"),
+        (ModelInput::new(Tensor::zeros((1, 4), DType::F32, &Device::Cpu)?), "a token id is a u32, i64 or u8"),
+        (good().with_attention_mask(short()?), "attention mask: expected the shape of the token ids, [1, 4]"),
+        (good().with_token_type_ids(short()?), "token type ids: expected the shape of the token ids"),
+        (good().with_token_type_ids(ids(&[[0, 0, 1, 2]])), "token type id 2 is outside `type_vocab_size`"),
+        (
+            good().with_position_ids(ids(&[[0, 1, 2, 24]])),
+            "position id 24 is outside `max_position_embeddings`",
+        ),
+        (good().with_position_ids(short()?), "position ids: expected the shape of the token ids"),
+    ] {
+        let error = model.forward(&input).unwrap_err().to_string();
+        assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
+    }
+    let negative = Tensor::new(&[[2i64, -1, 3]], &Device::Cpu)?;
+    assert!(model.forward(&ModelInput::new(negative)).unwrap_err().to_string().contains("token id -1"));
+    Ok(())
+}
+
+#[test]
+fn multiple_choice_wants_a_dimension_for_the_choices() -> Result<()> {
+    let checkpoint = Checkpoint::from_dir(support::path("grouped-choice")).unwrap();
+    let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let error = model.forward(&ModelInput::new(ids(&[[2, 5, 6, 3]]))).unwrap_err().to_string();
+    assert!(error.contains("expected the shape (batch, choices, tokens), found [1, 4]"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn dropout_acts_only_while_training() -> Result<()> {
+    let mut config = checkpoint().config().clone();
+    config.hidden_dropout_prob = 0.5;
+    let variables = VarMap::new();
+    let model = AlbertModel::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    let run = |train| -> Result<Vec<f32>> {
+        let output = model.forward_t(&ModelInput::new(ids(&[[2, 5, 6, 3]])), train)?;
+        output.last_hidden_state.flatten_all()?.to_vec1()
+    };
+    assert_eq!(run(false)?, run(false)?);
+    assert_ne!(run(true)?, run(true)?);
+    Ok(())
+}

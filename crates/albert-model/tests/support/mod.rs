@@ -1,0 +1,153 @@
+//! The small random models that `scripts/make_fixtures.py` writes, and transformers' numbers for
+//! them.
+
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use albert_model::candle_core::{self, DType, Device, Tensor};
+use albert_model::{
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
+    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, HeadOutput, ModelInput,
+};
+
+/// Tensors by the names that `scripts/make_fixtures.py` gives them.
+pub(crate) type Named = BTreeMap<String, Tensor>;
+
+/// Where a fixture lies.
+pub(crate) fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// What transformers was given (`input.*`), and what it answered (`output.*`).
+pub(crate) struct Expected {
+    pub(crate) tensors: HashMap<String, Tensor>,
+}
+
+impl Expected {
+    pub(crate) fn of(folder: &str) -> anyhow::Result<Self> {
+        let file = path(folder).join("expected.safetensors");
+        Ok(Self { tensors: candle_core::safetensors::load(file, &Device::Cpu)? })
+    }
+
+    /// `ids`, `attention_mask`, `token_type_ids` or `position_ids`.
+    pub(crate) fn given(&self, name: &str) -> candle_core::Result<Option<Tensor>> {
+        let tensor = self.tensors.get(&format!("input.{name}"));
+        tensor.map(|tensor| tensor.to_dtype(DType::U32)).transpose()
+    }
+
+    /// All that transformers was given.
+    pub(crate) fn input(&self) -> anyhow::Result<ModelInput> {
+        self.input_with(|tensor| Ok(tensor.clone()))
+    }
+
+    /// The same with each tensor changed, so that a part of a batch can be had.
+    pub(crate) fn input_with(
+        &self,
+        change: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> anyhow::Result<ModelInput> {
+        let given = |name| self.given(name)?.map(|tensor| change(&tensor)).transpose();
+        let ids = given("ids")?.ok_or_else(|| anyhow::anyhow!("no ids in the fixture"))?;
+        let mut input = ModelInput::new(ids);
+        if let Some(mask) = given("attention_mask")? {
+            input = input.with_attention_mask(mask);
+        }
+        if let Some(types) = given("token_type_ids")? {
+            input = input.with_token_type_ids(types);
+        }
+        if let Some(positions) = given("position_ids")? {
+            input = input.with_position_ids(positions);
+        }
+        Ok(input)
+    }
+}
+
+/// Largest difference between two tensors, relative to the largest magnitude in the first. NaN
+/// counts as infinite.
+pub(crate) fn relative_difference(expected: &Tensor, found: &Tensor) -> candle_core::Result<f64> {
+    let numbers = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    if expected.dims() != found.dims() {
+        candle_core::bail!("expected shape {:?}, found {:?}", expected.dims(), found.dims());
+    }
+    let (expected, found) = (numbers(expected)?, numbers(found)?);
+    let scale = expected.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let differences = expected.iter().zip(&found).map(|(x, y)| (x - y).abs());
+    let largest = differences.fold(0.0, |largest, d| if d.is_nan() { f64::INFINITY } else { d.max(largest) });
+    Ok(largest / scale)
+}
+
+/// A model with any head, its outputs by name.
+pub(crate) trait Model {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named>;
+}
+
+fn named<const COUNT: usize>(
+    results: [(&str, Tensor); COUNT],
+    hidden_states: Option<Vec<Tensor>>,
+    attentions: Option<Vec<Tensor>>,
+) -> Named {
+    let numbered = |list: &'static str, tensors: Option<Vec<Tensor>>| {
+        let tensors = tensors.unwrap_or_default().into_iter().enumerate();
+        tensors.map(move |(i, tensor)| (format!("{list}.{i}"), tensor))
+    };
+    let results = results.into_iter().map(|(name, tensor)| (name.to_owned(), tensor));
+    results
+        .chain(numbered("hidden_states", hidden_states))
+        .chain(numbered("attentions", attentions))
+        .collect()
+}
+
+impl Model for AlbertModel {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        let output = self.forward_t(input, train)?;
+        let mut named =
+            named([("last_hidden_state", output.last_hidden_state)], output.hidden_states, output.attentions);
+        named.extend(output.pooler_output.map(|pooled| ("pooler_output".to_owned(), pooled)));
+        Ok(named)
+    }
+}
+
+impl Model for AlbertForPreTraining {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        let output = self.forward_t(input, train)?;
+        let results = [("logits", output.prediction_logits), ("sop_logits", output.sop_logits)];
+        Ok(named(results, output.hidden_states, output.attentions))
+    }
+}
+
+impl Model for AlbertForQuestionAnswering {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        let output = self.forward_t(input, train)?;
+        let results = [("start_logits", output.start_logits), ("end_logits", output.end_logits)];
+        Ok(named(results, output.hidden_states, output.attentions))
+    }
+}
+
+fn logits(output: HeadOutput) -> Named {
+    named([("logits", output.logits)], output.hidden_states, output.attentions)
+}
+
+impl Model for AlbertForMaskedLM {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        self.forward_t(input, train).map(logits)
+    }
+}
+
+impl Model for AlbertForSequenceClassification {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        self.forward_t(input, train).map(logits)
+    }
+}
+
+impl Model for AlbertForTokenClassification {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        self.forward_t(input, train).map(logits)
+    }
+}
+
+impl Model for AlbertForMultipleChoice {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        self.forward_t(input, train).map(logits)
+    }
+}
