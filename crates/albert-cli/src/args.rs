@@ -1,0 +1,235 @@
+//! The command line: its commands, and the options that several of them share.
+//!
+//! The options of one command stand with the command, in `commands`. What an option means (a
+//! device, a format) stands with the module that acts on it; here it is only named.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, TokenizerOptions};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{embed, fill_mask, forward, inspect, tokenize};
+use crate::device::{DeviceChoice, DtypeChoice};
+use crate::failure::usage;
+use crate::input::InputFormat;
+use crate::output::Format;
+
+/// Run ALBERT models from the shell: embeddings, masked tokens and more
+#[derive(Debug, Parser)]
+#[command(name = "albert-cli", version, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  albert-cli fill-mask 'Paris is the [MASK] of France.'
+  albert-cli embed 'A first sentence.' 'And a second one.' --format jsonl")]
+pub(crate) struct Cli {
+    /// Say nothing on stderr but errors
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn texts into vectors
+    Embed(embed::EmbedArgs),
+    /// Fill in the masked words of a text
+    ///
+    /// Without a text on a terminal it is interactive: `_` is a short mask, `:help` tells the rest.
+    FillMask(fill_mask::FillMaskArgs),
+    /// Cut texts into the pieces a model reads
+    Tokenize(tokenize::TokenizeArgs),
+    /// Write the raw tensors of one forward pass to a file
+    Forward(forward::ForwardArgs),
+    /// Show what a model is made of
+    Inspect(inspect::InspectArgs),
+}
+
+/// Which model, and how it reads text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// A folder with the model's files, or the name of a built-in model
+    #[arg(long, value_name = "DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
+    pub(crate) model: String,
+
+    /// Lower-case the text first, whatever tokenizer_config.json says
+    #[arg(long, value_name = "true|false", hide_possible_values = true)]
+    lowercase: Option<bool>,
+
+    /// Keep accents, whatever tokenizer_config.json says
+    #[arg(long, value_name = "true|false", hide_possible_values = true)]
+    keep_accents: Option<bool>,
+}
+
+impl ModelArgs {
+    /// Finds the model's files.
+    pub(crate) fn files(&self) -> anyhow::Result<ModelFiles> {
+        if self.model.is_empty() {
+            return Err(usage("the model is empty: expected a folder or the name of a built-in model")
+                .context("`--model` or ALBERT_MODEL"));
+        }
+        Ok(ModelFiles::resolve(&self.model)?)
+    }
+
+    /// How text is prepared.
+    pub(crate) fn tokenizer(&self) -> TokenizerOptions {
+        TokenizerOptions { lowercase: self.lowercase, keep_accents: self.keep_accents }
+    }
+}
+
+/// Where the model runs, and in what portions.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Computation")]
+pub(crate) struct ComputeArgs {
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
+
+    /// The numbers' type; on the CPU f16 and bf16 round the weights and compute in f32
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "auto")]
+    dtype: DtypeChoice,
+
+    /// How many CPU threads to use [default: one a core]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    threads: Option<usize>,
+
+    /// Cut texts to N tokens, special tokens included [default: the model's limit]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    pub(crate) max_length: Option<usize>,
+
+    /// How many tokens to compute at a time
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS, value_parser = number(1..=usize::MAX))]
+    batch_tokens: usize,
+}
+
+impl ComputeArgs {
+    /// Sets the number of threads and opens the device.
+    pub(crate) fn run_options(&self, model: &ModelArgs) -> anyhow::Result<RunOptions> {
+        if let Some(threads) = self.threads {
+            // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .with_context(|| format!("cannot start {threads} threads"))?;
+        }
+        let mut options =
+            RunOptions { tokenizer: model.tokenizer(), max_length: self.max_length, ..RunOptions::default() };
+        options.load.dtype = self.dtype.resolve()?;
+        options.load.device = self.device.open()?;
+        Ok(options)
+    }
+}
+
+/// Where the texts come from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// The texts; without any, or with a lone -, they come from --input or standard input
+    #[arg(value_name = "TEXT", help_heading = None::<&str>)]
+    pub(crate) texts: Vec<String>,
+
+    /// Read the texts from a file; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// How the input is written [default: by the file's ending, else lines]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+
+    /// The field of jsonl, csv and tsv that holds the text; `first,second` for pairs [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+
+    /// Give a line that cannot be read a row with `error`, and go on
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+}
+
+/// The second text of a pair.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct PairArgs {
+    /// The second text of a pair, beside one TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) pair: Option<String>,
+}
+
+/// Where the answers go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// How to write [default: by the ending of --output; a table on a terminal; else jsonl]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// Write to a file; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// A parser of whole numbers within a range, whose error names the range.
+pub(crate) fn number(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let expected = match *range.end() {
+            usize::MAX => format!("expected a whole number from {}", range.start()),
+            end => format!("expected a whole number from {} to {end}", range.start()),
+        };
+        match text.trim().parse::<usize>() {
+            Ok(value) if range.contains(&value) => Ok(value),
+            _ => Err(expected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_ends_its_help_with_two_examples() {
+        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
+            let name = command.get_name();
+            let help = command.get_after_help().unwrap_or_else(|| panic!("{name}: no examples"));
+            let help = help.to_string();
+            let examples = help.lines().filter(|line| line.contains("albert-cli ")).count();
+            assert!(help.starts_with("Examples:\n"), "{name}: {help}");
+            assert_eq!(examples, 2, "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_help_text_begins_short_and_without_a_period() {
+        for command in Cli::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.len() < 70 && !about.ends_with('.'), "{}: {about}", command.get_name());
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let first = help.lines().next().unwrap_or_default();
+                assert!(!first.is_empty() && !first.ends_with('.'), "{}", argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_refused_with_the_range() {
+        let parse = number(1..=8);
+        assert_eq!(parse("8"), Ok(8));
+        for bad in ["0", "9", "-1", "x", "", "99999999999999999999999"] {
+            assert_eq!(parse(bad), Err("expected a whole number from 1 to 8".to_string()));
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `embed`: texts to vectors.
+
+use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, RunOptions};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::failure::usage;
+use crate::input::{Input, Pairs, Window};
+use crate::output::{Output, RECORDS, Row, VECTORS, columns, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream::{self, Item};
+
+/// The options of `embed`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli embed 'The cat sat on the mat.' 'Stocks fell sharply.'
+  echo 'one text a line' | albert-cli embed --normalize false --output vectors.npy")]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    task: EmbeddingArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What becomes of the tokens' vectors.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Embedding")]
+struct EmbeddingArgs {
+    /// How the tokens' vectors become one [default: from the model's files, else mean]
+    #[arg(long, value_name = "MODE", value_enum)]
+    pooling: Option<PoolingChoice>,
+
+    /// Scale each vector to length 1 [default: from the model's files, else true]
+    #[arg(long, value_name = "true|false", hide_possible_values = true)]
+    normalize: Option<bool>,
+
+    /// Keep only the first N numbers of each vector
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    truncate_dim: Option<usize>,
+
+    /// Put a text in front of every text
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+
+    /// The numbers to write
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
+    precision: Precision,
+}
+
+/// How the tokens' vectors become one.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum PoolingChoice {
+    /// The mean of all tokens
+    Mean,
+    /// The vector of `[CLS]`
+    Cls,
+    /// The largest value of each dimension
+    Max,
+    /// The model's own pooler: `[CLS]` through a dense layer and tanh
+    Pooler,
+    /// The sum, divided by the square root of the length
+    MeanSqrtLen,
+    /// The mean, later tokens weighing more
+    WeightedMean,
+    /// The vector of the last token
+    Last,
+    /// No pooling: one vector a token
+    Tokens,
+}
+
+impl PoolingChoice {
+    fn mode(self) -> Option<PoolingMode> {
+        match self {
+            Self::Mean => Some(PoolingMode::Mean),
+            Self::Cls => Some(PoolingMode::Cls),
+            Self::Max => Some(PoolingMode::Max),
+            Self::Pooler => Some(PoolingMode::Pooler),
+            Self::MeanSqrtLen => Some(PoolingMode::MeanSqrtLen),
+            Self::WeightedMean => Some(PoolingMode::WeightedMean),
+            Self::Last => Some(PoolingMode::Last),
+            Self::Tokens => None,
+        }
+    }
+}
+
+/// The type of the numbers that are written.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Precision {
+    /// 32-bit floats
+    F32,
+    /// Not supported yet
+    #[value(hide = true)]
+    Int8,
+    /// Not supported yet
+    #[value(hide = true)]
+    Uint8,
+    /// Not supported yet
+    #[value(hide = true)]
+    Binary,
+    /// Not supported yet
+    #[value(hide = true)]
+    Ubinary,
+}
+
+/// One text's vector.
+#[derive(Debug, Serialize)]
+struct EmbedRow {
+    index: usize,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<String>,
+    tokens: usize,
+    truncated: bool,
+    embedding: Vec<f32>,
+}
+
+impl Row for EmbedRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "pair", "tokens", "truncated", "embedding"];
+    const HEADING: &'static str = "index  tokens  embedding                            text";
+
+    fn lines(&self) -> String {
+        let vector = preview(&self.embedding);
+        let text = shown(&self.text, self.pair.as_deref());
+        format!("{:>5}  {:>6}  {vector:<35}  {text}\n", self.index, self.tokens)
+    }
+
+    fn vector(&self) -> Option<&[f32]> {
+        Some(&self.embedding)
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// One text's tokens with a vector each.
+#[derive(Debug, Serialize)]
+struct TokensRow {
+    index: usize,
+    text: String,
+    pieces: Vec<String>,
+    embeddings: Vec<Vec<f32>>,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for TokensRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "pieces", "embeddings"];
+
+    fn lines(&self) -> String {
+        let pieces = self.pieces.iter().zip(&self.embeddings);
+        let cells: Vec<_> = pieces
+            .map(|(piece, vector)| vec![format!("      {}", visible(piece, 30)), preview(vector)])
+            .collect();
+        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.pieces.len())
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// The first numbers of a vector and how many there are.
+fn preview(vector: &[f32]) -> String {
+    const SHOWN: usize = 3;
+    let first: Vec<_> = vector.iter().take(SHOWN).map(|value| format!("{value:7.4}")).collect();
+    match vector.len() > SHOWN {
+        true => format!("{} … ({})", first.join(" "), vector.len()),
+        false => first.join(" "),
+    }
+}
+
+/// A text, or a pair, on the rest of a line.
+fn shown(text: &str, pair: Option<&str>) -> String {
+    const WIDTH: usize = 60;
+    match pair {
+        Some(pair) => format!("{} | {}", visible(text, WIDTH / 2), visible(pair, WIDTH / 2)),
+        None => visible(text, WIDTH),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
+    let task = &args.task;
+    if task.precision != Precision::F32 {
+        return Err(usage("`--precision`: only f32 is supported yet"));
+    }
+    let by_token = task.pooling == Some(PoolingChoice::Tokens);
+    let pairs = if by_token { Pairs::Refused } else { Pairs::Taken };
+    if by_token && args.pair.pair.is_some() {
+        return Err(usage("`--pooling tokens` takes no pairs"));
+    }
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, args.pair, pairs)?;
+    let formats = if by_token { RECORDS } else { VECTORS };
+    let output = args.output.open(formats, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let embedder = load(&args.model.files()?, &options, &args.task, talk)?;
+    let window = Window::of_batches(options.batch_tokens);
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    if by_token {
+        embed_tokens(&embedder, input, output, window, &progress)
+    } else {
+        embed(&embedder, input, output, window, &progress)
+    }
+}
+
+/// Loads the model and applies the options, saying what was chosen for a folder that does not say.
+fn load(
+    files: &ModelFiles,
+    options: &RunOptions,
+    task: &EmbeddingArgs,
+    talk: Talk,
+) -> anyhow::Result<Embedder> {
+    let mut embedder = Embedder::load(files, options)?;
+    if let Some(mode) = task.pooling.and_then(PoolingChoice::mode) {
+        embedder = embedder.with_pooling(mode)?;
+    }
+    if let Some(normalize) = task.normalize {
+        embedder = embedder.with_normalize(normalize);
+    }
+    if let Some(dim) = task.truncate_dim {
+        embedder = embedder.with_truncate_dim(dim)?;
+    }
+    if let Some(prompt) = &task.prompt {
+        embedder = embedder.with_prompt(prompt);
+    }
+    if !embedder.pooling().from_modules && task.pooling.is_none() {
+        talk.say(format_args!("pooling: {}", embedder.pooling().why));
+    }
+    Ok(embedder)
+}
+
+fn embed(
+    embedder: &Embedder,
+    input: Input,
+    output: Output,
+    window: Window,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut writer = output.writer::<EmbedRow>(Some(embedder.dim()), input.skip_bad)?;
+    let tally = stream::run(input, window, progress, writer.as_mut(), |items| {
+        let embeddings = embed_window(embedder, &items)?;
+        let rows = items.into_iter().zip(embeddings).map(|(item, embedding)| {
+            Ok(EmbedRow {
+                index: item.index,
+                text: item.text.text,
+                pair: item.text.pair,
+                tokens: embedding.tokens,
+                truncated: embedding.truncated,
+                embedding: embedding.vector,
+            })
+        });
+        Ok(rows.collect())
+    })?;
+    progress.say(tally);
+    Ok(())
+}
+
+/// Embeds the texts of a window together, and its pairs together; the order is the items'.
+fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
+    let single = |item: &&Item| item.text.pair.is_none();
+    let texts: Vec<&str> = items.iter().filter(single).map(|item| item.text.text.as_str()).collect();
+    let pairs: Vec<(&str, &str)> =
+        items.iter().filter_map(|item| Some((item.text.text.as_str(), item.text.pair.as_deref()?))).collect();
+    let mut singles = match texts.is_empty() {
+        true => Vec::new(),
+        false => embedder.embed(&texts)?,
+    }
+    .into_iter();
+    let mut paired = match pairs.is_empty() {
+        true => Vec::new(),
+        false => embedder.embed_pairs(&pairs)?,
+    }
+    .into_iter();
+    Ok(items.iter().filter_map(|item| if single(&item) { singles.next() } else { paired.next() }).collect())
+}
+
+fn embed_tokens(
+    embedder: &Embedder,
+    input: Input,
+    output: Output,
+    window: Window,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut writer = output.writer::<TokensRow>(None, input.skip_bad)?;
+    let tally = stream::run(input, window, progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let embeddings = embedder.embed_tokens(&texts)?;
+        let rows = items.into_iter().zip(embeddings).map(|(item, tokens)| {
+            Ok(TokensRow {
+                index: item.index,
+                text: item.text.text,
+                pieces: tokens.pieces,
+                embeddings: tokens.vectors,
+                truncated: tokens.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })?;
+    progress.say(tally);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order_and_floats_as_short_as_f32_allows() {
+        let row = EmbedRow {
+            index: 0,
+            text: "a".into(),
+            pair: None,
+            tokens: 3,
+            truncated: false,
+            embedding: vec![0.1, -1e-9],
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"index":0,"text":"a","tokens":3,"truncated":false,"embedding":[0.1,-1e-9]}"#
+        );
+    }
+
+    #[test]
+    fn every_pooling_but_tokens_is_a_mode_of_the_same_name() {
+        for choice in PoolingChoice::value_variants() {
+            let name = choice.to_possible_value().unwrap().get_name().to_string();
+            match choice.mode() {
+                Some(mode) => assert_eq!(mode.to_string(), name),
+                None => assert_eq!(*choice, PoolingChoice::Tokens),
+            }
+        }
+    }
+
+    #[test]
+    fn the_preview_of_a_vector_is_short() {
+        assert_eq!(preview(&[1.0, -0.5]), " 1.0000 -0.5000");
+        assert_eq!(preview(&[0.0; 312]), " 0.0000  0.0000  0.0000 … (312)");
+    }
+}

@@ -1,0 +1,184 @@
+//! `fill-mask`: what could stand where a text has a mask. On a terminal without a text, interactive.
+
+use std::io::{self, IsTerminal};
+
+use albert_tasks::{FillOptions, FilledMask, MaskFiller};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::failure::usage;
+use crate::input::{Input, Pairs, Window};
+use crate::interactive;
+use crate::output::{RECORDS, Row, columns, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `fill-mask`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli fill-mask 'The capital of France is [MASK].' --top-k 3
+  albert-cli fill-mask 'She [MASK] the [MASK].' --joint --format jsonl")]
+pub(crate) struct FillMaskArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: MaskArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which candidates to show.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Candidates")]
+struct MaskArgs {
+    /// How many candidates for each mask
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1..=usize::MAX))]
+    top_k: usize,
+
+    /// Consider only these words
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    targets: Option<Vec<String>>,
+
+    /// Fill several masks together instead of each by itself
+    #[arg(long)]
+    joint: bool,
+}
+
+impl MaskArgs {
+    fn options(&self) -> anyhow::Result<FillOptions> {
+        let targets = self.targets.as_deref().map(targets).transpose().map_err(usage)?;
+        Ok(FillOptions { top_k: self.top_k, targets, joint: self.joint })
+    }
+}
+
+/// The words that a list names, without the spaces around them.
+pub(crate) fn targets<S: AsRef<str>>(words: &[S]) -> Result<Vec<String>, String> {
+    let words: Vec<_> = words.iter().map(|word| word.as_ref().trim().to_string()).collect();
+    match words.iter().any(String::is_empty) {
+        true => Err("targets: expected words separated by commas, found an empty one".to_string()),
+        false => Ok(words),
+    }
+}
+
+/// One text's candidates.
+#[derive(Debug, Serialize)]
+struct FillMaskRow {
+    index: usize,
+    text: String,
+    masks: Vec<FilledMask>,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for FillMaskRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "masks"];
+
+    fn lines(&self) -> String {
+        const WIDTH: usize = 100;
+        format!("{}\n{}\n", visible(&self.text, WIDTH), candidates(&self.masks))
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// The candidates of each mask, one mask after the other, each with a bar for its score.
+pub(crate) fn candidates(masks: &[FilledMask]) -> String {
+    let mut lines = String::new();
+    for (number, mask) in masks.iter().enumerate() {
+        if masks.len() > 1 {
+            lines.push_str(&format!("mask {} of {}\n", number + 1, masks.len()));
+        }
+        let cells: Vec<_> = mask
+            .candidates
+            .iter()
+            .enumerate()
+            .map(|(rank, candidate)| {
+                vec![
+                    format!("  {}", rank + 1),
+                    visible(&candidate.token, 40),
+                    format!("{:.4}", candidate.score),
+                    bar(candidate.score),
+                ]
+            })
+            .collect();
+        lines.push_str(&columns(&cells, &[0]));
+    }
+    lines
+}
+
+/// A bar whose length is the score, to the eighth of a character.
+fn bar(score: f32) -> String {
+    const WIDTH: f32 = 24.0;
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (score.clamp(0.0, 1.0) * WIDTH * 8.0).round() as usize;
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+/// Runs the command.
+pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
+    let fill = args.task.options()?;
+    let nothing_given = args.input.texts.is_empty() && args.input.input.is_none();
+    let interactive = nothing_given
+        && args.output.format.is_none()
+        && args.output.output.is_none()
+        && io::stdin().is_terminal();
+    if interactive {
+        let options = args.compute.run_options(&args.model)?;
+        let filler = MaskFiller::load(&args.model.files()?, &options)?;
+        return interactive::run(&filler, fill, &args.model.model, talk);
+    }
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let filler = MaskFiller::load(&args.model.files()?, &options)?;
+    filler.check_targets(fill.targets.as_deref().unwrap_or_default())?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<FillMaskRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    let tally = stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let filled = filler.fill(&texts, &fill);
+        let rows = items.into_iter().zip(filled).map(|(item, filled)| {
+            let filled = filled?;
+            Ok(FillMaskRow {
+                index: item.index,
+                text: item.text.text,
+                masks: filled.masks,
+                truncated: filled.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })?;
+    progress.say(tally);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_its_score() {
+        assert_eq!(bar(0.0), "");
+        assert_eq!(bar(1.0), "█".repeat(24));
+        assert_eq!(bar(0.5), "█".repeat(12));
+        assert_eq!(bar(1.0 / 48.0), "▌");
+        assert_eq!(bar(f32::NAN), "");
+    }
+
+    #[test]
+    fn targets_are_trimmed_and_none_may_be_empty() {
+        assert_eq!(targets(&["cat", " dog "]), Ok(vec!["cat".to_string(), "dog".to_string()]));
+        assert!(targets(&["cat", ""]).is_err());
+        assert!(targets(&[""]).is_err());
+    }
+}

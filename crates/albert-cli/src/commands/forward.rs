@@ -1,0 +1,229 @@
+//! `forward`: the tensors of one forward pass, to a safetensors file.
+
+use albert_model::candle_core::Tensor;
+use albert_tasks::{ForwardOutput, Forwarder, ModelFiles, RunOptions, Tokenizer};
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use safetensors::serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::failure::usage;
+use crate::input::{Input, Line, Pairs, Window};
+use crate::output::Format;
+use crate::progress::Talk;
+
+/// The options of `forward`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli forward 'The cat sat.' --output tensors.safetensors
+  albert-cli forward --ids 2,13,3 --outputs hidden_states,logits --output tensors.safetensors")]
+pub(crate) struct ForwardArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    task: TensorArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What enters the model as numbers, and what is written of what leaves it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tensors")]
+struct TensorArgs {
+    /// Token ids in place of a text; needs no tokenizer
+    #[arg(long, value_name = "N,N,…", value_parser = list, conflicts_with_all = ["texts", "input", "pair"])]
+    ids: Option<List>,
+
+    /// The segment of each id, 0 or 1 [default: all 0]
+    #[arg(long, value_name = "N,N,…", value_parser = list)]
+    type_ids: Option<List>,
+
+    /// 1 for each id that counts, 0 for padding [default: all 1]
+    #[arg(long, value_name = "N,N,…", value_parser = list)]
+    mask: Option<List>,
+
+    /// The tensors to write [default: last_hidden_state, and pooler_output where the model has one]
+    #[arg(long, value_name = "NAME,NAME,…", value_enum, value_delimiter = ',')]
+    outputs: Vec<OutputChoice>,
+}
+
+/// Numbers separated by commas, as one value.
+#[derive(Debug, Clone, PartialEq)]
+struct List(Vec<u32>);
+
+fn list(text: &str) -> Result<List, String> {
+    let number = |item: &str| {
+        let expected = || format!("expected whole numbers separated by commas, found `{item}`");
+        item.trim().parse::<u32>().map_err(|_| expected())
+    };
+    Ok(List(text.split(',').map(number).collect::<Result<_, _>>()?))
+}
+
+/// A tensor, or a family of them.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum OutputChoice {
+    /// The last layer's vectors
+    LastHiddenState,
+    /// The pooled vector
+    PoolerOutput,
+    /// The projected embeddings and every layer's vectors
+    HiddenStates,
+    /// Every layer's attention probabilities
+    Attentions,
+    /// What the model's head gives
+    Logits,
+}
+
+impl OutputChoice {
+    fn output(self) -> ForwardOutput {
+        match self {
+            Self::LastHiddenState => ForwardOutput::LastHiddenState,
+            Self::PoolerOutput => ForwardOutput::PoolerOutput,
+            Self::HiddenStates => ForwardOutput::HiddenStates,
+            Self::Attentions => ForwardOutput::Attentions,
+            Self::Logits => ForwardOutput::Logits,
+        }
+    }
+}
+
+/// What enters the model.
+struct Tokens {
+    ids: Vec<u32>,
+    type_ids: Option<Vec<u32>>,
+    mask: Option<Vec<u32>>,
+}
+
+impl TensorArgs {
+    /// The tokens given as numbers.
+    fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
+        let Some(List(ids)) = self.ids.clone() else {
+            // Not clap's `requires`, which gives way where `--ids` conflicts with the text that is there.
+            return match self.type_ids.is_some() || self.mask.is_some() {
+                true => Err(usage("`--type-ids` and `--mask` go with `--ids`, and there are none")),
+                false => Ok(None),
+            };
+        };
+        let beside = |list: &Option<List>, option: &str| -> anyhow::Result<Option<Vec<u32>>> {
+            let Some(List(list)) = list.clone() else { return Ok(None) };
+            if list.len() != ids.len() {
+                let (expected, found) = (ids.len(), list.len());
+                return Err(usage(format!(
+                    "`{option}`: expected {expected} numbers as in `--ids`, found {found}"
+                )));
+            }
+            Ok(Some(list))
+        };
+        let type_ids = beside(&self.type_ids, "--type-ids")?;
+        let mask = beside(&self.mask, "--mask")?;
+        if let Some(other) = mask.iter().flatten().find(|&&value| value > 1) {
+            return Err(usage(format!("`--mask`: expected 0 or 1, found {other}")));
+        }
+        Ok(Some(Tokens { ids, type_ids, mask }))
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
+    let tokens = args.task.tokens()?;
+    let path = args.input.input.clone();
+    let line = match tokens {
+        Some(_) => None,
+        None => Some(Input::open(args.input, args.pair, Pairs::Taken)?),
+    };
+    let output = args.output.open(&[Format::Safetensors], path.as_deref())?;
+    let line = line.map(only_line).transpose()?;
+    let options = args.compute.run_options(&args.model)?;
+    let files = args.model.files()?;
+    let outputs: Vec<_> = args.task.outputs.iter().map(|choice| choice.output()).collect();
+    let forwarder = Forwarder::load(&files, &options, &outputs)?;
+    let tokens = match (tokens, line) {
+        (Some(tokens), _) => tokens,
+        (None, Some(line)) => tokenize(line, &files, &options, forwarder.max_length(), talk)?,
+        (None, None) => bail!("no text and no ids"),
+    };
+    let tensors = forwarder.run(&tokens.ids, tokens.type_ids.as_deref(), tokens.mask.as_deref())?;
+    let written: Vec<_> =
+        tensors.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.dims())).collect();
+    let mut sink = output.into_sink();
+    sink.write(&bytes(tensors)?)?;
+    sink.finish()?;
+    talk.say(format_args!("{}: {}", sink.name(), written.join(", ")));
+    Ok(())
+}
+
+/// The one text of the input.
+fn only_line(input: Input) -> anyhow::Result<Line> {
+    // Two lines are enough to see that there is more than one.
+    let (lines, end) = input.feed().window(Window { rows: 2, bytes: usize::MAX });
+    end?;
+    let count = lines.len();
+    match <[Line; 1]>::try_from(lines) {
+        Ok([line]) => Ok(line),
+        Err(_) if count == 0 => bail!("expected one text, found none"),
+        Err(_) => Err(usage("expected one text, found several: a forward pass takes one")),
+    }
+}
+
+fn tokenize(
+    line: Line,
+    files: &ModelFiles,
+    options: &RunOptions,
+    max_length: usize,
+    talk: Talk,
+) -> anyhow::Result<Tokens> {
+    let text = line.text.map_err(|error| line.place.locate(error))?;
+    let tokenizer = Tokenizer::load(files, &options.tokenizer)?;
+    let encoding = tokenizer.encode(&text.text, text.pair.as_deref(), Some(max_length))?;
+    if encoding.truncated {
+        talk.say(format_args!("the text was cut to {} tokens", encoding.ids.len()));
+    }
+    Ok(Tokens { ids: encoding.ids, type_ids: Some(encoding.type_ids), mask: None })
+}
+
+/// The tensors as a safetensors file.
+fn bytes(tensors: Vec<(String, Tensor)>) -> anyhow::Result<Vec<u8>> {
+    serialize(tensors, None).context("cannot lay out the tensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_numbers_and_commas() {
+        assert_eq!(list("2, 13,3"), Ok(List(vec![2, 13, 3])));
+        for bad in ["", "2,", "2,,3", "2,abc", "-1", "4294967296", "1.5"] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_output_is_one_of_the_same_name() {
+        for choice in OutputChoice::value_variants() {
+            let name = choice.to_possible_value().unwrap().get_name().to_string();
+            assert_eq!(choice.output().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn lists_of_other_lengths_are_wrong_usage() {
+        let args = |type_ids: &str, mask: &str| TensorArgs {
+            ids: Some(List(vec![2, 3])),
+            type_ids: Some(list(type_ids).unwrap()),
+            mask: Some(list(mask).unwrap()),
+            outputs: vec![],
+        };
+        assert!(args("0,1", "1,0").tokens().is_ok());
+        assert!(args("0", "1,0").tokens().is_err());
+        assert!(args("0,1", "1,1,1").tokens().is_err());
+        assert!(args("0,1", "1,2").tokens().is_err());
+    }
+}

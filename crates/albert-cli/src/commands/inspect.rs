@@ -1,0 +1,151 @@
+//! `inspect`: what a model is made of, which of its tensors are used, and what was chosen and why.
+
+use albert_tasks::inspect;
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+
+use crate::args::{ComputeArgs, ModelArgs, OutputArgs};
+use crate::output::{Format, visible};
+
+/// The options of `inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli inspect
+  albert-cli inspect --model albert-mini-en --format json")]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: InspectArgs) -> anyhow::Result<()> {
+    let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], None)?;
+    let options = args.compute.run_options(&args.model)?;
+    let inspection = inspect(&args.model.files()?, &options)?;
+    let text = match output.format {
+        Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
+        Format::Jsonl => serde_json::to_string(&inspection)? + "\n",
+        _ => {
+            let value = serde_json::to_value(&inspection).context("cannot show the model")?;
+            let mut lines = String::new();
+            show(&value, 0, &mut lines);
+            lines
+        }
+    };
+    let mut sink = output.into_sink();
+    sink.write(text.as_bytes())?;
+    sink.finish()
+}
+
+/// Draws an object as indented lines, a member a line, its value beside it.
+fn show(object: &Value, depth: usize, lines: &mut String) {
+    /// A list longer than this is written a line an element.
+    const LINE: usize = 70;
+    let Value::Object(members) = object else { return };
+    let indent = "  ".repeat(depth);
+    let width = members.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in members {
+        let name = format!("{indent}{:<width$}", visible(name, 60));
+        match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                lines.push_str(&format!("{}\n", name.trim_end()));
+                show(value, depth + 1, lines);
+            }
+            // What is as it should be is counted; what is not is named.
+            Value::Array(items) if name.trim() == "used" => {
+                lines.push_str(&format!("{name}  {}\n", items.len()));
+            }
+            Value::Array(items) if scalar(value).len() > LINE => {
+                lines.push_str(&format!("{name}  {}\n", items.len()));
+                for item in items {
+                    lines.push_str(&format!("{indent}  {}\n", scalar(item)));
+                }
+            }
+            value => lines.push_str(&format!("{name}  {}\n", scalar(value))),
+        }
+    }
+}
+
+/// A value on one line: a list with commas; of an object, such as a tensor and what it is tied to,
+/// the values with arrows.
+fn scalar(value: &Value) -> String {
+    const WIDTH: usize = 200;
+    let all = |values: Vec<String>, between: &str| match values.is_empty() {
+        true => "none".to_string(),
+        false => values.join(between),
+    };
+    match value {
+        Value::Null => "none".to_string(),
+        Value::Bool(true) => "yes".to_string(),
+        Value::Bool(false) => "no".to_string(),
+        Value::String(text) => visible(text, WIDTH),
+        Value::Number(number) => grouped(&number.to_string()),
+        Value::Array(items) => all(items.iter().map(scalar).collect(), ", "),
+        Value::Object(members) => all(members.values().map(scalar).collect(), " -> "),
+    }
+}
+
+/// A whole number with its thousands apart; anything else as it is.
+fn grouped(number: &str) -> String {
+    if number.len() < 5 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return number.to_string();
+    }
+    let mut text = String::new();
+    for (index, digit) in number.chars().enumerate() {
+        if index > 0 && (number.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, expected) in
+            [("11683584", "11,683,584"), ("30000", "30,000"), ("512", "512"), ("1.25e10", "1.25e10")]
+        {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_counted_and_what_is_missing_is_named() {
+        let long = "albert.encoder.embedding_hidden_mapping_in.weight";
+        let value = json!({
+            "architecture": "AlbertModel",
+            "tensors": {
+                "used": ["a", "b"],
+                "missing": ["c", "d"],
+                "unused": [long, long],
+                "tied": [{"name": "e", "source": "f"}],
+                "renamed": [],
+            },
+        });
+        let mut lines = String::new();
+        show(&value, 0, &mut lines);
+        let expected = "\
+architecture  AlbertModel
+tensors
+  used     2
+  missing  c, d
+  unused   2
+    albert.encoder.embedding_hidden_mapping_in.weight
+    albert.encoder.embedding_hidden_mapping_in.weight
+  tied     e -> f
+  renamed  none
+";
+        assert_eq!(lines, expected);
+    }
+}

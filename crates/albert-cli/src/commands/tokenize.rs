@@ -1,0 +1,128 @@
+//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing off.
+
+use albert_tasks::Tokenizer;
+use clap::Args;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{RECORDS, Row, columns, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `tokenize`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli tokenize 'Unbelievably naïve.'
+  albert-cli tokenize 'Is it raining?' --pair 'Yes, it is.' --format jsonl")]
+pub(crate) struct TokenizeArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// One text's tokens.
+#[derive(Debug, Serialize)]
+struct TokenizeRow {
+    index: usize,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<String>,
+    ids: Vec<u32>,
+    pieces: Vec<String>,
+    type_ids: Vec<u32>,
+    special_tokens_mask: Vec<u32>,
+    offsets: Vec<(usize, usize)>,
+}
+
+impl Row for TokenizeRow {
+    const FIELDS: &'static [&'static str] =
+        &["index", "text", "pair", "ids", "pieces", "type_ids", "special_tokens_mask", "offsets"];
+
+    fn lines(&self) -> String {
+        const WIDTH: usize = 70;
+        let mut cells = vec![["", "id", "piece", "type", "characters"].map(String::from).to_vec()];
+        for (index, (id, piece)) in self.ids.iter().zip(&self.pieces).enumerate() {
+            let (start, end) = self.offsets.get(index).copied().unwrap_or_default();
+            let kind = self.type_ids.get(index).copied().unwrap_or_default();
+            cells.push(vec![
+                index.to_string(),
+                id.to_string(),
+                visible(piece, WIDTH),
+                kind.to_string(),
+                if start == end { String::new() } else { format!("{start}..{end}") },
+            ]);
+        }
+        let mut lines = visible(&self.text, WIDTH);
+        if let Some(pair) = &self.pair {
+            lines.push_str(&format!(" | {}", visible(pair, WIDTH)));
+        }
+        format!("{lines}\n{}\n", columns(&cells, &[0, 1, 3]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.ids.len())
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
+    /// Tokenizing has no batches; this is as much as a batch of the other commands would hold.
+    const BATCH_TOKENS: usize = 2048;
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, args.pair, Pairs::Taken)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let tokenizer = Tokenizer::load(&args.model.files()?, &args.model.tokenizer())?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<TokenizeRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(BATCH_TOKENS);
+    let tally = stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let rows = items.into_par_iter().map(|item| {
+            let encoding = tokenizer.encode(&item.text.text, item.text.pair.as_deref(), None)?;
+            Ok(TokenizeRow {
+                index: item.index,
+                text: item.text.text,
+                pair: item.text.pair,
+                ids: encoding.ids,
+                pieces: encoding.pieces,
+                type_ids: encoding.type_ids,
+                special_tokens_mask: encoding.special_tokens_mask,
+                offsets: encoding.offsets,
+            })
+        });
+        Ok(rows.collect())
+    })?;
+    progress.say(tally);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let row = TokenizeRow {
+            index: 1,
+            text: "a".into(),
+            pair: Some("b".into()),
+            ids: vec![2, 21],
+            pieces: vec!["[CLS]".into(), "▁a".into()],
+            type_ids: vec![0, 0],
+            special_tokens_mask: vec![1, 0],
+            offsets: vec![(0, 0), (0, 1)],
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"index":1,"text":"a","pair":"b","ids":[2,21],"pieces":["[CLS]","▁a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}"#
+        );
+        assert!(row.lines().contains("1  21  ▁a        0  0..1"), "{}", row.lines());
+    }
+}

@@ -1,0 +1,142 @@
+//! `--device` and `--dtype`: from the words on the command line to Candle's device and type.
+
+use std::str::FromStr;
+
+use albert_model::candle_core::{DType, Device};
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use crate::failure::Hint;
+
+/// The device that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum DeviceChoice {
+    /// CUDA, Metal, CPU: the first that the build has and the machine shows.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(usize),
+    /// The Apple GPU.
+    Metal,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || "expected auto, cpu, cuda, cuda:N or metal".to_string();
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(Self::Cuda(number)),
+                _ => Err(expected()),
+            },
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// If the build lacks the device's feature, or the machine the device.
+    pub(crate) fn open(self) -> anyhow::Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(number) => cuda(number),
+            Self::Metal => metal(),
+            Self::Auto => Ok(cuda(0).or_else(|_| metal()).unwrap_or(Device::Cpu)),
+        }
+    }
+}
+
+fn cuda(number: usize) -> anyhow::Result<Device> {
+    if !cfg!(feature = "cuda") {
+        return Err(absent_feature("cuda"));
+    }
+    Device::new_cuda(number)
+        .with_context(|| format!("cannot open CUDA device {number}"))
+        .hint("`nvidia-smi` shows whether a driver is installed and which devices it sees")
+}
+
+fn metal() -> anyhow::Result<Device> {
+    if !cfg!(feature = "metal") {
+        return Err(absent_feature("metal"));
+    }
+    Device::new_metal(0).context("cannot open the Metal device")
+}
+
+fn absent_feature(feature: &str) -> anyhow::Error {
+    anyhow::anyhow!("device `{feature}`: this build lacks the `{feature}` feature")
+        .hint(format!("build with `cargo build --release --features {feature}`, or use `--device cpu`"))
+}
+
+/// The number type that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DtypeChoice {
+    /// f32 everywhere
+    Auto,
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// 16-bit floats with the range of f32
+    Bf16,
+    /// 8-bit integers, not supported yet
+    #[value(hide = true)]
+    Int8,
+}
+
+impl DtypeChoice {
+    /// Candle's type.
+    ///
+    /// # Errors
+    /// For int8, which no kernel here computes yet.
+    pub(crate) fn resolve(self) -> anyhow::Result<DType> {
+        match self {
+            Self::Auto | Self::F32 => Ok(DType::F32),
+            Self::F16 => Ok(DType::F16),
+            Self::Bf16 => Ok(DType::BF16),
+            Self::Int8 => bail!("dtype `int8`: not supported yet, there are no 8-bit kernels"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Report;
+
+    #[test]
+    fn devices_are_parsed_and_nonsense_is_refused() {
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
+        for bad in ["tpu", "", "cuda:", "cuda:-1", "cuda:x", "CPU", "cuda:99999999999999999999"] {
+            assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn auto_always_finds_a_device() {
+        assert!(DeviceChoice::Auto.open().is_ok());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_names_the_feature() {
+        let report = Report::new(&DeviceChoice::Cuda(0).open().unwrap_err()).unwrap();
+        assert!(report.message.contains("`cuda` feature"), "{}", report.message);
+        assert!(report.hint.unwrap().contains("--features cuda"));
+        assert_eq!(report.code, 1);
+    }
+
+    #[test]
+    fn int8_is_refused_with_the_reason() {
+        let error = DtypeChoice::Int8.resolve().unwrap_err();
+        assert!(error.to_string().contains("not supported yet"));
+    }
+}

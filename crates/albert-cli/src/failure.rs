@@ -1,0 +1,232 @@
+//! How a run fails: wrong usage (exit 2), a failure (exit 1), and the hint that may follow either.
+//!
+//! Both are wrappers inside an [`anyhow::Error`], so that any function can attach them with `?`
+//! on the way up; [`Report`] takes the chain apart again at the very end.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use albert_model::candle_core;
+
+/// A mistake in the command line: exit code 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Usage {}
+
+/// An error together with what the user could do about it.
+#[derive(Debug)]
+struct Hinted {
+    hint: String,
+    error: anyhow::Error,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hint)
+    }
+}
+
+impl StdError for Hinted {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+/// The reader of standard output went away, as `head` does: the run ends early and in peace.
+#[derive(Debug)]
+pub(crate) struct ClosedPipe;
+
+impl fmt::Display for ClosedPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output was closed by its reader")
+    }
+}
+
+impl StdError for ClosedPipe {}
+
+/// An error about the command line itself.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}
+
+/// Attaches a hint to an error.
+pub(crate) trait Hint {
+    /// The same thing, and where it is an error, with a line on what to do.
+    fn hint(self, hint: impl Into<String>) -> Self;
+}
+
+impl Hint for anyhow::Error {
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Hinted { hint: hint.into(), error: self }.into()
+    }
+}
+
+impl<T> Hint for anyhow::Result<T> {
+    fn hint(self, hint: impl Into<String>) -> Self {
+        self.map_err(|error| error.hint(hint))
+    }
+}
+
+/// An error made ready to be shown: the `error:` line, the `hint:` line, the exit code.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Report {
+    /// The causes, outermost first, joined by colons.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// 2 for wrong usage, else 1.
+    pub(crate) code: u8,
+}
+
+impl Report {
+    /// Takes an error apart; `None` for a closed pipe, which is no failure.
+    pub(crate) fn new(error: &anyhow::Error) -> Option<Self> {
+        let mut parts: Vec<String> = Vec::new();
+        let mut hint = None;
+        let mut code = 1;
+        for cause in error.chain() {
+            if cause.is::<ClosedPipe>() {
+                return None;
+            }
+            if let Some(hinted) = cause.downcast_ref::<Hinted>() {
+                hint.get_or_insert_with(|| hinted.hint.clone());
+                continue;
+            }
+            if let Some(error) = cause.downcast_ref::<albert_tasks::Error>() {
+                hint = hint.or_else(|| error.hint());
+            }
+            if cause.is::<Usage>() {
+                code = 2;
+            }
+            let text = plain(cause);
+            // Some libraries repeat their source in their own text: say it once.
+            if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+                parts.push(text);
+            }
+        }
+        Some(Self { message: parts.join(": "), hint, code })
+    }
+
+    /// The error as the text of a row that `--skip-bad` writes.
+    pub(crate) fn message(error: &anyhow::Error) -> String {
+        match Self::new(error) {
+            Some(report) => report.message,
+            None => ClosedPipe.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of one cause; the system's errors without their trailing number, Candle's without the
+/// backtrace that RUST_BACKTRACE adds to their text.
+fn plain(cause: &(dyn StdError + 'static)) -> String {
+    if let Some(albert_tasks::Error::Compute(error)) = cause.downcast_ref() {
+        return computation(error);
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return computation(error);
+    }
+    let text = cause.to_string();
+    if !cause.is::<io::Error>() {
+        return text;
+    }
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// Candle's error on one line.
+fn computation(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => computation(inner),
+        candle_core::Error::WithPath { inner, path } => {
+            format!("`{}`: {}", path.display(), computation(inner))
+        }
+        candle_core::Error::Context { inner, context } => format!("{context}: {}", computation(inner)),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    fn report(error: anyhow::Error) -> Report {
+        Report::new(&error).unwrap()
+    }
+
+    #[test]
+    fn causes_are_joined_outermost_first() {
+        let error = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(report(error).to_string(), "error: outer: inner");
+    }
+
+    #[test]
+    fn a_hint_keeps_the_message_and_adds_a_line() {
+        let error = anyhow::anyhow!("inner").hint("do this").context("outer");
+        let report = report(error);
+        assert_eq!(report.to_string(), "error: outer: inner\nhint: do this");
+        assert_eq!(report.code, 1);
+    }
+
+    #[test]
+    fn usage_is_found_below_a_hint_and_a_context() {
+        let error = usage("wrong").hint("right").context("while reading");
+        assert_eq!(report(error).code, 2);
+    }
+
+    #[test]
+    fn the_outermost_hint_wins() {
+        let error = anyhow::anyhow!("inner").hint("second").context("outer").hint("first");
+        assert_eq!(report(error).hint.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_however_deep() {
+        let error = anyhow::Error::from(ClosedPipe).context("row 3").hint("nothing");
+        assert_eq!(Report::new(&error), None);
+    }
+
+    #[test]
+    fn the_number_of_a_system_error_is_left_out() {
+        let missing = std::fs::File::open("/no/such/file").context("cannot open `x`");
+        let text = report(missing.unwrap_err()).message;
+        assert_eq!(text, "cannot open `x`: no such file or directory");
+    }
+
+    #[test]
+    fn candles_errors_stay_on_one_line() {
+        let error = candle_core::Error::Msg("no such id".to_string());
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let error = candle_core::Error::WithBacktrace { inner: Box::new(error), backtrace };
+        let bare = report(error.context("layer 3").into());
+        assert_eq!(bare.message, "layer 3: no such id");
+        let error = candle_core::Error::Msg("no such id".to_string()).bt();
+        assert_eq!(report(albert_tasks::Error::Compute(error).into()).message, "no such id");
+    }
+
+    #[test]
+    fn a_source_that_its_parent_already_names_is_said_once() {
+        let error = anyhow::anyhow!("no such tensor").context("cannot load: no such tensor");
+        assert_eq!(report(error).message, "cannot load: no such tensor");
+    }
+}

@@ -1,0 +1,43 @@
+//! Texts given as arguments: each is one text, or the only one has `--pair` beside it.
+
+use super::{Line, Place, Text};
+use crate::failure::usage;
+
+/// The arguments as lines.
+///
+/// # Errors
+/// If there is a pair and more than one text for it.
+pub(super) fn lines(
+    texts: Vec<String>,
+    pair: Option<String>,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + Send> {
+    let count = texts.len();
+    if pair.is_some() && count != 1 {
+        return Err(usage(format!("`--pair` goes with one text, found {count}")));
+    }
+    Ok(texts.into_iter().enumerate().map(move |(index, text)| {
+        let place = if count == 1 { Place::OnlyArgument } else { Place::Argument(index + 1) };
+        Ok(Line { place, text: Ok(Text { text, pair: pair.clone() }) })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_taken_as_they_are() {
+        let texts = vec!["a\tb".to_string(), String::new()];
+        let lines: Vec<_> = lines(texts, None).unwrap().map(|line| line.unwrap().text.unwrap()).collect();
+        assert_eq!(lines[0], Text { text: "a\tb".into(), pair: None });
+        assert_eq!(lines[1].text, "");
+    }
+
+    #[test]
+    fn a_pair_needs_exactly_one_text() {
+        let two = vec!["a".to_string(), "b".to_string()];
+        assert!(lines(two, Some("c".into())).is_err());
+        let mut one = lines(vec!["a".into()], Some("c".into())).unwrap();
+        assert_eq!(one.next().unwrap().unwrap().text.unwrap().pair.as_deref(), Some("c"));
+    }
+}

@@ -1,0 +1,326 @@
+//! Reading texts: from arguments, a file or standard input, one at a time and in constant memory.
+//!
+//! A reader is an iterator of [`Line`]s. Its outer errors end the run (the disk failed); a line's
+//! own error is a bad line, which `--skip-bad` passes over.
+
+mod arguments;
+mod delimited;
+mod feed;
+mod json_lines;
+mod lines;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use crate::args::{InputArgs, PairArgs};
+use crate::failure::{Hint, usage};
+use crate::progress::Extent;
+
+pub(crate) use feed::{Feed, Window};
+
+/// One text, or two that belong together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Text {
+    /// The text, or the first of the pair.
+    pub(crate) text: String,
+    /// The second of the pair.
+    pub(crate) pair: Option<String>,
+}
+
+impl Text {
+    /// The texts' length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len() + self.pair.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Where a text stood, for errors.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Place {
+    /// The only argument: nothing to tell apart.
+    OnlyArgument,
+    /// One of several arguments, counted from 1.
+    Argument(usize),
+    /// A line of a file, counted from 1.
+    Line(Arc<str>, u64),
+}
+
+impl Place {
+    /// Puts the place in front of an error.
+    pub(crate) fn locate(&self, error: anyhow::Error) -> anyhow::Error {
+        match self {
+            Self::OnlyArgument => error,
+            Self::Argument(number) => error.context(format!("argument {number}")),
+            Self::Line(name, number) => error.context(format!("{name}, line {number}")),
+        }
+    }
+}
+
+/// A text or the reason why there is none, and where it stood.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) place: Place,
+    pub(crate) text: anyhow::Result<Text>,
+}
+
+/// An iterator of lines.
+type Lines = Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>;
+
+/// How a file of texts is written.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One text a line; a tab between the two texts of a pair
+    Lines,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values with a header line
+    Csv,
+    /// Tab-separated values with a header line, no quoting
+    Tsv,
+    /// Not supported yet
+    #[value(hide = true)]
+    Parquet,
+    /// Not supported yet
+    #[value(hide = true)]
+    Arrow,
+}
+
+impl InputFormat {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        Ok(match ending.as_deref() {
+            Some("jsonl" | "ndjson") => Self::Jsonl,
+            Some("csv") => Self::Csv,
+            Some("tsv") => Self::Tsv,
+            Some("parquet") => Self::Parquet,
+            Some("arrow" | "arrows" | "feather" | "ipc") => Self::Arrow,
+            Some("json") => {
+                return Err(usage(format!("`{}`: one JSON document is no stream of texts", path.display()))
+                    .hint("for one JSON object a line, say `--input-format jsonl`"));
+            }
+            _ => Self::Lines,
+        })
+    }
+}
+
+impl fmt::Display for InputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lines => "lines",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        })
+    }
+}
+
+/// Whether a command takes pairs of texts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pairs {
+    /// It does: a tab in a line separates the two.
+    Taken,
+    /// It does not: a tab is a character like any other.
+    Refused,
+}
+
+/// The names of the fields that hold the text, and its pair.
+#[derive(Debug, Clone, PartialEq)]
+struct Fields {
+    text: String,
+    pair: Option<String>,
+}
+
+impl Fields {
+    fn parse(names: &str, pairs: Pairs) -> anyhow::Result<Self> {
+        let fields = match names.split_once(',') {
+            None => Self { text: names.to_string(), pair: None },
+            Some((text, pair)) => Self { text: text.to_string(), pair: Some(pair.to_string()) },
+        };
+        let pair = fields.pair.as_deref();
+        if fields.text.is_empty() || pair.is_some_and(|pair| pair.is_empty() || pair.contains(',')) {
+            return Err(usage(format!("`--field {names}`: expected one name, or two as `first,second`")));
+        }
+        if pair.is_some() && pairs == Pairs::Refused {
+            return Err(usage(format!("`--field {names}`: expected one name, this command takes no pairs")));
+        }
+        Ok(fields)
+    }
+}
+
+/// The texts of a run, not yet read.
+pub(crate) struct Input {
+    lines: Lines,
+    /// Whether the lines come at somebody else's pace, from a pipe.
+    paced: bool,
+    /// How far the input reaches.
+    pub(crate) extent: Extent,
+    /// How many bytes of it are read.
+    pub(crate) bytes_read: Arc<AtomicU64>,
+    /// Pass over bad lines.
+    pub(crate) skip_bad: bool,
+}
+
+impl Input {
+    /// Opens what the arguments name.
+    ///
+    /// # Errors
+    /// If there is no text at all, the options contradict each other, or the file cannot be opened.
+    pub(crate) fn open(args: InputArgs, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Self> {
+        let fields = Fields::parse(args.field.as_deref().unwrap_or("text"), pairs)?;
+        let path = match source(&args)? {
+            Source::Arguments => return Self::of_arguments(args, pair),
+            Source::File(path) => Some(path),
+            Source::Stdin => None,
+        };
+        if pair.pair.is_some() {
+            return Err(usage("`--pair` needs one text as an argument beside it")
+                .hint("in a file, a tab or `--field first,second` separates the texts of a pair"));
+        }
+        let format = match (args.input_format, &path) {
+            (Some(format), _) => format,
+            (None, Some(path)) => InputFormat::of(path)?,
+            (None, None) => InputFormat::Lines,
+        };
+        if format == InputFormat::Lines && args.field.is_some() {
+            return Err(usage("`--field` is for jsonl, csv and tsv, and the input is lines")
+                .hint("name the input's format with `--input-format`"));
+        }
+        if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
+            return Err(usage(format!("input format `{format}`: not supported yet"))
+                .hint("convert the texts to jsonl or csv"));
+        }
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let (name, extent, reader): (Arc<str>, _, Box<dyn Read + Send>) = match &path {
+            None => ("standard input".into(), Extent::Unknown, Box::new(io::stdin())),
+            Some(path) => {
+                let (file, extent) = open_file(path)?;
+                (format!("`{}`", path.display()).into(), extent, Box::new(file))
+            }
+        };
+        let reader = Counted { reader, bytes: Arc::clone(&bytes_read) };
+        let reader = BufReader::with_capacity(1 << 16, reader);
+        let lines: Lines = match format {
+            InputFormat::Jsonl => Box::new(json_lines::JsonLines::new(reader, name, fields)),
+            InputFormat::Csv => Box::new(delimited::Delimited::new(reader, name, fields, b',')),
+            InputFormat::Tsv => Box::new(delimited::Delimited::new(reader, name, fields, b'\t')),
+            _ => Box::new(lines::PlainLines::new(reader, name, pairs)),
+        };
+        let paced = extent == Extent::Unknown;
+        Ok(Self { lines, paced, extent, bytes_read, skip_bad: args.skip_bad })
+    }
+
+    fn of_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
+        if args.field.is_some() || args.input_format.is_some() {
+            return Err(usage("`--field` and `--input-format` are for files, and the texts are arguments"));
+        }
+        Ok(Self {
+            lines: Box::new(arguments::lines(args.texts, pair.pair)?),
+            paced: false,
+            extent: Extent::Short,
+            bytes_read: Arc::default(),
+            skip_bad: args.skip_bad,
+        })
+    }
+
+    /// How many bytes are read so far.
+    pub(crate) fn position(bytes_read: &AtomicU64) -> u64 {
+        bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Starts reading, a window at a time.
+    pub(crate) fn feed(self) -> Feed {
+        Feed::new(self.lines, self.paced)
+    }
+}
+
+/// Where the texts are.
+enum Source {
+    Arguments,
+    File(PathBuf),
+    Stdin,
+}
+
+fn source(args: &InputArgs) -> anyhow::Result<Source> {
+    if let [only] = args.texts.as_slice()
+        && only == "-"
+    {
+        return Ok(Source::Stdin);
+    }
+    match &args.input {
+        _ if !args.texts.is_empty() => Ok(Source::Arguments),
+        Some(path) if path.as_os_str() == "-" => Ok(Source::Stdin),
+        Some(path) => Ok(Source::File(path.clone())),
+        None if !io::stdin().is_terminal() => Ok(Source::Stdin),
+        None => Err(usage("no text given")
+            .hint("give a text as an argument, `--input FILE`, or pipe lines into the command")),
+    }
+}
+
+fn open_file(path: &Path) -> anyhow::Result<(File, Extent)> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+    let metadata = file.metadata().with_context(|| format!("cannot open `{name}`"))?;
+    if metadata.is_dir() {
+        bail!("cannot read `{name}`: expected a file, found a folder");
+    }
+    let extent = if metadata.is_file() { Extent::Bytes(metadata.len()) } else { Extent::Unknown };
+    Ok((file, extent))
+}
+
+/// Counts what passes through, for the progress bar.
+struct Counted<R> {
+    reader: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_decides_the_format() {
+        let of = |name: &str| InputFormat::of(Path::new(name)).unwrap();
+        assert_eq!(of("a.JSONL"), InputFormat::Jsonl);
+        assert_eq!(of("a.csv"), InputFormat::Csv);
+        assert_eq!(of("a.txt"), InputFormat::Lines);
+        assert_eq!(of("a"), InputFormat::Lines);
+        assert!(InputFormat::of(Path::new("a.json")).is_err());
+    }
+
+    #[test]
+    fn a_field_is_one_name_or_two() {
+        let one = Fields::parse("body", Pairs::Refused).unwrap();
+        assert_eq!(one, Fields { text: "body".into(), pair: None });
+        let two = Fields::parse("a,b", Pairs::Taken).unwrap();
+        assert_eq!(two.pair.as_deref(), Some("b"));
+        for bad in ["", ",", "a,", ",b", "a,b,c"] {
+            assert!(Fields::parse(bad, Pairs::Taken).is_err(), "{bad}");
+        }
+        assert!(Fields::parse("a,b", Pairs::Refused).is_err());
+    }
+
+    #[test]
+    fn an_error_names_its_place() {
+        let at = |place: Place| format!("{:#}", place.locate(anyhow::anyhow!("bad")));
+        assert_eq!(at(Place::OnlyArgument), "bad");
+        assert_eq!(at(Place::Argument(2)), "argument 2: bad");
+        assert_eq!(at(Place::Line("`a.txt`".into(), 3)), "`a.txt`, line 3: bad");
+    }
+}

@@ -1,0 +1,49 @@
+//! `albert-cli`: ALBERT models from the shell.
+//!
+//! Standard output is data, standard error is talk. Exit code 0: done, or the reader went away;
+//! 1: failed; 2: wrong usage.
+
+mod args;
+mod commands;
+mod device;
+mod failure;
+mod input;
+mod interactive;
+mod output;
+mod panics;
+mod progress;
+mod stream;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use commands::{embed, fill_mask, forward, inspect, tokenize};
+use failure::Report;
+use progress::Talk;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match panics::contain(|| run(cli.command, Talk::new(cli.quiet))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match Report::new(&error) {
+            Some(report) => {
+                // An error is no talk: `--quiet` does not silence it.
+                Talk::new(false).say(&report);
+                ExitCode::from(report.code)
+            }
+            None => ExitCode::SUCCESS,
+        },
+    }
+}
+
+fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
+    match command {
+        Command::Embed(args) => embed::run(args, talk),
+        Command::FillMask(args) => fill_mask::run(args, talk),
+        Command::Tokenize(args) => tokenize::run(args, talk),
+        Command::Forward(args) => forward::run(args, talk),
+        Command::Inspect(args) => inspect::run(args),
+    }
+}

@@ -1,0 +1,120 @@
+//! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
+//!
+//! The header follows from the first row: a `pair` column if that row is a pair's, an `error`
+//! column if bad lines are passed over.
+
+use std::fmt;
+
+use anyhow::bail;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{BadRow, Row, RowWriter, Sink};
+use crate::failure::Hint;
+
+/// Comma-separated values.
+pub(super) struct Csv {
+    sink: Sink,
+    skip_bad: bool,
+    /// The names of the columns, once the header is written.
+    header: Option<Vec<&'static str>>,
+}
+
+impl Csv {
+    pub(super) fn new(sink: Sink, skip_bad: bool) -> Self {
+        Self { sink, skip_bad, header: None }
+    }
+
+    fn header<R: Row>(&mut self, pair: bool) -> anyhow::Result<Vec<&'static str>> {
+        if let Some(header) = &self.header {
+            return Ok(header.clone());
+        }
+        let mut header: Vec<_> = R::FIELDS.iter().copied().filter(|&name| name != "pair" || pair).collect();
+        if self.skip_bad {
+            header.push("error");
+        }
+        self.record(&header)?;
+        self.header = Some(header.clone());
+        Ok(header)
+    }
+
+    fn record<C: AsRef<[u8]>>(&mut self, cells: &[C]) -> anyhow::Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(cells)?;
+        self.sink.write(&writer.into_inner()?)
+    }
+
+    fn cells(&mut self, header: &[&str], json: &str) -> anyhow::Result<()> {
+        let Members(members) = serde_json::from_str(json)?;
+        let mut cells = vec![String::new(); header.len()];
+        for (name, value) in members {
+            match header.iter().position(|&column| column == name) {
+                Some(column) => cells[column] = cell(value.get())?,
+                None => {
+                    let failed = anyhow::anyhow!("this row has `{name}`, which the first row had not");
+                    return Err(failed.hint("csv needs the same columns in every row: write jsonl"));
+                }
+            }
+        }
+        self.record(&cells)
+    }
+}
+
+/// A value as the text of a cell: strings bare, everything else as its JSON, null as nothing.
+fn cell(json: &str) -> anyhow::Result<String> {
+    match json.as_bytes().first() {
+        Some(b'"') => Ok(serde_json::from_str(json)?),
+        Some(b'n') => Ok(String::new()),
+        Some(_) => Ok(json.to_string()),
+        None => bail!("a value without JSON"),
+    }
+}
+
+/// The members of a JSON object in order, their numbers untouched.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl<R: Row> RowWriter<R> for Csv {
+    fn row(&mut self, row: &R) -> anyhow::Result<()> {
+        let json = serde_json::to_string(row)?;
+        let Members(members) = serde_json::from_str(&json)?;
+        let header = self.header::<R>(members.iter().any(|(name, _)| name == "pair"))?;
+        self.cells(&header, &json)
+    }
+
+    fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
+        let header = self.header::<R>(false)?;
+        self.cells(&header, &serde_json::to_string(bad)?)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.sink.flush()
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.header::<R>(false)?;
+        self.sink.finish()
+    }
+}

@@ -1,0 +1,295 @@
+//! Writing rows: one trait, one file a format, and the only way to standard output.
+//!
+//! Rows are written as they come. What a row looks like belongs to its command; a format only
+//! needs its JSON ([`serde::Serialize`]), its lines for people, or its vector.
+
+mod csv;
+mod json;
+mod jsonl;
+mod npy;
+mod sink;
+mod table;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::args::OutputArgs;
+use crate::failure::{Hint, usage};
+
+pub(crate) use sink::Sink;
+pub(crate) use table::{columns, visible};
+
+/// How the answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One array of rows
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values, lists as JSON in one cell
+    Csv,
+    /// A NumPy array of vectors: `embed` with --output
+    Npy,
+    /// Named tensors: `forward` with --output
+    Safetensors,
+    /// Not supported yet
+    #[value(hide = true)]
+    Parquet,
+    /// Not supported yet
+    #[value(hide = true)]
+    Arrow,
+}
+
+impl Format {
+    /// The format's name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Npy => "npy",
+            Self::Safetensors => "safetensors",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_string_lossy().to_lowercase();
+        match ending.as_str() {
+            "json" => Some(Self::Json),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "csv" => Some(Self::Csv),
+            "npy" => Some(Self::Npy),
+            "safetensors" => Some(Self::Safetensors),
+            "parquet" => Some(Self::Parquet),
+            "arrow" | "arrows" | "feather" | "ipc" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+}
+
+/// The formats of a command whose rows are records of text.
+pub(crate) const RECORDS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl, Format::Csv];
+
+/// The formats of a command whose rows each have one vector.
+pub(crate) const VECTORS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Npy];
+
+/// One answer, as every format needs it.
+pub(crate) trait Row: Serialize {
+    /// The keys of its JSON, in order. `pair` is there only in the row of a pair.
+    const FIELDS: &'static [&'static str];
+
+    /// What stands above the rows for people; empty for nothing.
+    const HEADING: &'static str = "";
+
+    /// The row for people: one or more lines, the last one ended.
+    fn lines(&self) -> String;
+
+    /// The row's vector, where it has one.
+    fn vector(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// How many tokens entered the model.
+    fn tokens(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether the text was cut to the model's length.
+    fn truncated(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// Writes rows in one format.
+pub(crate) trait RowWriter<R: Row> {
+    /// Writes one row.
+    fn row(&mut self, row: &R) -> anyhow::Result<()>;
+
+    /// Writes the row of a text without a result.
+    fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()>;
+
+    /// Hands everything written so far to the system.
+    fn flush(&mut self) -> anyhow::Result<()>;
+
+    /// Completes the output.
+    fn finish(&mut self) -> anyhow::Result<()>;
+}
+
+/// The row of a text without a result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BadRow {
+    pub(crate) index: usize,
+    pub(crate) error: String,
+}
+
+/// An output that is open, and the format that goes into it.
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    sink: Sink,
+}
+
+impl OutputArgs {
+    /// Settles the format and opens the output: both before the long work.
+    ///
+    /// A file that exists keeps its content until the first byte is written, so that a run that
+    /// fails before that has destroyed nothing.
+    ///
+    /// # Errors
+    /// If the command has no such format, the output is the input, or it cannot be written to.
+    pub(crate) fn open(&self, supported: &[Format], input: Option<&Path>) -> anyhow::Result<Output> {
+        let path = self.output.as_deref().filter(|path| path.as_os_str() != "-");
+        let format = self.settle(supported, path)?;
+        let needs_file = matches!(format, Format::Npy | Format::Safetensors);
+        let sink = match path {
+            None if needs_file => {
+                return Err(usage(format!("format `{}` needs `--output FILE`", format.name()))
+                    .hint("its header is completed at the end, which a stream cannot do"));
+            }
+            None => Sink::stdout(),
+            Some(path) => open_file(path, input, needs_file)?,
+        };
+        Ok(Output { format, sink })
+    }
+
+    /// Whether the rows go to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        let to_stdout = self.output.as_ref().is_none_or(|path| path.as_os_str() == "-");
+        to_stdout && io::stdout().is_terminal()
+    }
+
+    fn settle(&self, supported: &[Format], path: Option<&Path>) -> anyhow::Result<Format> {
+        let format = match (self.format, path) {
+            (Some(format), _) => format,
+            (None, Some(path)) => match Format::of(path) {
+                Some(format) => format,
+                // A command with one format, as `forward`, needs no ending to know it.
+                None if supported.len() == 1 => supported[0],
+                None => Format::Jsonl,
+            },
+            (None, None) if supported.len() == 1 => supported[0],
+            (None, None) if self.is_terminal() => Format::Table,
+            (None, None) => Format::Jsonl,
+        };
+        if supported.contains(&format) {
+            return Ok(format);
+        }
+        let later = matches!(format, Format::Parquet | Format::Arrow)
+            || (format == Format::Safetensors && supported.contains(&Format::Npy));
+        let why = if later { "not supported yet" } else { "not a format of this command" };
+        let names: Vec<_> = supported.iter().map(|format| format.name()).collect();
+        Err(usage(format!("format `{}`: {why}, expected {}", format.name(), names.join(", "))))
+    }
+}
+
+impl Output {
+    /// A writer of rows; `dim` is the length of each row's vector, where rows have one.
+    pub(crate) fn writer<R: Row + 'static>(
+        self,
+        dim: Option<usize>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Box<dyn RowWriter<R>>> {
+        let sink = self.sink;
+        Ok(match (self.format, dim) {
+            (Format::Table, _) => Box::new(table::Table::new(sink)),
+            (Format::Json, _) => Box::new(json::Json::new(sink)),
+            (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
+            (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad)),
+            (Format::Npy, Some(dim)) => Box::new(npy::Npy::new(sink, dim)?),
+            (format, _) => bail!("format `{}` does not hold rows", format.name()),
+        })
+    }
+
+    /// The way to write bytes, for what is not rows.
+    pub(crate) fn into_sink(self) -> Sink {
+        self.sink
+    }
+}
+
+fn open_file(path: &Path, input: Option<&Path>, needs_seek: bool) -> anyhow::Result<Sink> {
+    let name = path.display();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("cannot write to `{name}`"))?;
+    let resolve = |path: &Path| -> Option<PathBuf> { fs::canonicalize(path).ok() };
+    if let Some(input) = input {
+        let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if regular && resolve(input).is_some_and(|input| Some(input) == resolve(path)) {
+            return Err(usage(format!("`{name}` is the input and the output"))
+                .hint("write to another file: this one would be lost while it is read"));
+        }
+    }
+    Sink::file(file, format!("`{name}`"), needs_seek)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Report;
+
+    fn settle(format: Option<Format>, output: Option<&str>) -> Result<Format, Report> {
+        let args = OutputArgs { format, output: output.map(PathBuf::from) };
+        args.settle(VECTORS, args.output.as_deref()).map_err(|error| Report::new(&error).unwrap())
+    }
+
+    #[test]
+    fn the_option_decides_then_the_ending_then_jsonl() {
+        assert_eq!(settle(Some(Format::Json), Some("a.npy")), Ok(Format::Json));
+        assert_eq!(settle(None, Some("a.NPY")), Ok(Format::Npy));
+        assert_eq!(settle(None, Some("a.txt")), Ok(Format::Jsonl));
+        assert_eq!(settle(None, None), Ok(Format::Jsonl));
+    }
+
+    #[test]
+    fn a_format_the_command_lacks_is_wrong_usage() {
+        let report = settle(Some(Format::Arrow), None).unwrap_err();
+        assert_eq!(report.code, 2);
+        assert!(report.message.contains("not supported yet"), "{}", report.message);
+    }
+
+    #[test]
+    fn a_format_with_a_header_needs_a_file() {
+        for output in [None, Some(PathBuf::from("-"))] {
+            let args = OutputArgs { format: Some(Format::Npy), output };
+            let error = args.open(VECTORS, None).err().unwrap();
+            assert_eq!(Report::new(&error).unwrap().code, 2);
+        }
+    }
+
+    #[test]
+    fn the_output_may_not_be_the_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "precious\n").unwrap();
+        let args = OutputArgs { format: None, output: Some(folder.path().join("./a.txt")) };
+        let error = args.open(RECORDS, Some(&path)).err().unwrap();
+        assert_eq!(Report::new(&error).unwrap().code, 2);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
+    }
+
+    #[test]
+    fn a_file_keeps_its_content_until_the_first_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        fs::write(&path, "old and long\n").unwrap();
+        let args = OutputArgs { format: None, output: Some(path.clone()) };
+        let output = args.open(RECORDS, None).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old and long\n");
+        let mut sink = output.into_sink();
+        sink.write(b"new\n").unwrap();
+        sink.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+    }
+}

@@ -1,0 +1,112 @@
+//! Where bytes go: standard output or a file, buffered, every error reported.
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, StdoutLock, Write};
+
+use anyhow::Context;
+
+use crate::failure::{ClosedPipe, Hint};
+
+/// An open output.
+pub(crate) struct Sink {
+    place: Place,
+    name: String,
+    /// A regular file whose old content is still there.
+    stale: bool,
+}
+
+enum Place {
+    Stdout(BufWriter<StdoutLock<'static>>),
+    File(BufWriter<File>),
+}
+
+const BUFFER_BYTES: usize = 1 << 16;
+
+impl Sink {
+    /// Standard output.
+    pub(crate) fn stdout() -> Self {
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+        Self { place: Place::Stdout(writer), name: "standard output".to_string(), stale: false }
+    }
+
+    /// A file; with `needs_seek` one in which a writer can go back to the beginning.
+    pub(super) fn file(mut file: File, name: String, needs_seek: bool) -> anyhow::Result<Self> {
+        if needs_seek {
+            file.stream_position()
+                .with_context(|| format!("cannot write to {name}: the format needs a real file"))?;
+        }
+        let stale = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(Self { place: Place::File(writer), name, stale })
+    }
+
+    /// The output's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.clear()?;
+        let result = match &mut self.place {
+            Place::Stdout(writer) => writer.write_all(bytes),
+            Place::File(writer) => writer.write_all(bytes),
+        };
+        self.check(result)
+    }
+
+    /// Hands everything written so far to the system.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        let result = match &mut self.place {
+            Place::Stdout(writer) => writer.flush(),
+            Place::File(writer) => writer.flush(),
+        };
+        self.check(result)
+    }
+
+    /// Completes the output; a file that nothing was written to is empty now.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        self.clear()?;
+        self.flush()
+    }
+
+    /// Overwrites the first bytes.
+    pub(super) fn rewrite_start(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let result = match &mut self.place {
+            // Opened only for formats that never ask for this.
+            Place::Stdout(_) => Err(io::Error::from(ErrorKind::NotSeekable)),
+            Place::File(writer) => writer.seek(SeekFrom::Start(0)).and_then(|_| writer.write_all(bytes)),
+        };
+        self.check(result)?;
+        self.flush()
+    }
+
+    /// Drops the old content of a file before the first byte of the new.
+    fn clear(&mut self) -> anyhow::Result<()> {
+        if !self.stale {
+            return Ok(());
+        }
+        self.stale = false;
+        let result = match &mut self.place {
+            Place::Stdout(_) => Ok(()),
+            Place::File(writer) => writer.get_ref().set_len(0),
+        };
+        self.check(result)
+    }
+
+    fn check(&self, result: io::Result<()>) -> anyhow::Result<()> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
+            Err(error) => {
+                let full = error.kind() == ErrorKind::StorageFull;
+                let failed = Err(error).with_context(|| format!("cannot write to {}", self.name));
+                if full {
+                    failed.hint("make room and run it again: what is written so far is incomplete")
+                } else {
+                    failed
+                }
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `table`: rows for people, each as its command draws it.
+//!
+//! Rows come as they are done, so columns are of fixed width: nothing waits for the last row.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::{BadRow, Row, RowWriter, Sink};
+
+/// Rows for people.
+pub(super) struct Table {
+    sink: Sink,
+    begun: bool,
+}
+
+impl Table {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self { sink, begun: false }
+    }
+
+    fn heading<R: Row>(&mut self) -> anyhow::Result<()> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && !R::HEADING.is_empty() {
+            self.sink.write(format!("{}\n", R::HEADING).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Row> RowWriter<R> for Table {
+    fn row(&mut self, row: &R) -> anyhow::Result<()> {
+        self.heading::<R>()?;
+        self.sink.write(row.lines().as_bytes())
+    }
+
+    fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
+        self.heading::<R>()?;
+        let error = visible(&bad.error, usize::MAX);
+        self.sink.write(format!("{:>5}  error: {error}\n", bad.index).as_bytes())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.sink.flush()
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.sink.finish()
+    }
+}
+
+/// A text that is safe to show on one line: control characters are escaped, and what is wider than
+/// `width` columns ends in an ellipsis.
+pub(crate) fn visible(text: &str, width: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        if unsafe_to_show(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        // Enough to see that it is too wide: a book need not be walked to its end.
+        if shown.len() / 4 > width {
+            break;
+        }
+    }
+    if shown.width() <= width {
+        return shown;
+    }
+    let mut used = 0;
+    let cut = shown
+        .char_indices()
+        .find(|(_, character)| {
+            used += character.width().unwrap_or(0);
+            used >= width
+        })
+        .map_or(shown.len(), |(start, _)| start);
+    shown.truncate(cut);
+    shown.push('…');
+    shown
+}
+
+/// Control characters can move the cursor, and the bidirectional ones can reorder what follows.
+fn unsafe_to_show(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Lines of cells with the columns aligned: those in `right` to the right, two spaces between.
+pub(crate) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..count).map(width).collect();
+    let mut lines = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let gap = " ".repeat(widths[column] - cell.width());
+            let between = if column == 0 { "" } else { "  " };
+            line.push_str(between);
+            if right.contains(&column) {
+                line.push_str(&gap);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&gap);
+            }
+        }
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(visible("a\u{1b}[31m\n\0", 80), "a\\u{1b}[31m\\n\\u{0}");
+        assert_eq!(visible("\u{202e}x", 80), "\\u{202e}x");
+        assert_eq!(visible("héllo 世界", 80), "héllo 世界");
+    }
+
+    #[test]
+    fn a_wide_text_is_cut_to_the_width() {
+        assert_eq!(visible("abcdef", 6), "abcdef");
+        assert_eq!(visible("abcdefg", 6), "abcde…");
+        assert!(visible(&"世".repeat(100), 7).width() <= 7);
+        assert!(visible(&"e\u{301}".repeat(100), 7).width() <= 7);
+    }
+
+    #[test]
+    fn columns_line_up_whatever_the_script() {
+        let rows = [vec!["1".to_string(), "世界".into()], vec!["10".into(), "a".into()]];
+        assert_eq!(columns(&rows, &[0]), " 1  世界\n10  a\n");
+    }
+}

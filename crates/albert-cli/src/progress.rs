@@ -1,0 +1,165 @@
+//! Talk on standard error: notes, warnings, the progress bar, and the summary at the end.
+//!
+//! `--quiet` silences all of it. Writing here never fails a run: a closed standard error is ignored.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Standard error, or nothing when quiet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Talk {
+    quiet: bool,
+}
+
+impl Talk {
+    /// Talk that `--quiet` silences.
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Writes one line to standard error.
+    pub(crate) fn say(self, line: impl Display) {
+        if !self.quiet {
+            // Nobody is left to tell when standard error itself is gone.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+const BAR: &str = "[{bar:30}] {percent:>3}%  {msg}  {elapsed} so far, {eta} left";
+const SPINNER: &str = "{spinner} {msg}  {elapsed} so far";
+
+/// How far the input reaches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Extent {
+    /// Too little to wait for: no bar.
+    Short,
+    /// So many bytes.
+    Bytes(u64),
+    /// A stream whose end is not known.
+    Unknown,
+}
+
+/// A progress bar, invisible unless standard error is a terminal.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    talk: Talk,
+}
+
+impl Progress {
+    /// Starts the bar. `crowded`: the rows themselves go to the terminal.
+    pub(crate) fn new(talk: Talk, extent: Extent, crowded: bool) -> Self {
+        let visible = !talk.quiet && !crowded && io::stderr().is_terminal();
+        let bar = match extent {
+            Extent::Bytes(bytes) if visible => ProgressBar::new(bytes).with_style(style(BAR)),
+            Extent::Unknown if visible => ProgressBar::new_spinner().with_style(style(SPINNER)),
+            _ => ProgressBar::hidden(),
+        };
+        if visible && extent != Extent::Short {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        Self { bar, talk }
+    }
+
+    /// Shows that `rows` rows are done and `bytes` bytes of the input are read.
+    pub(crate) fn update(&self, rows: usize, bytes: u64) {
+        self.bar.set_message(format!("{rows} rows"));
+        self.bar.set_position(bytes);
+    }
+
+    /// Writes a line without tearing the bar.
+    pub(crate) fn say(&self, line: impl Display) {
+        self.bar.suspend(|| self.talk.say(line));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    /// A run that fails leaves no bar behind either.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants of this file")
+        .progress_chars("=> ")
+}
+
+/// What a run has done.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(crate) struct Tally {
+    /// Rows written, bad ones included.
+    pub(crate) rows: usize,
+    /// Rows without a result.
+    pub(crate) bad: usize,
+    /// Tokens that entered the model; `None` where the task does not count them.
+    pub(crate) tokens: Option<usize>,
+    /// Texts cut to the model's length; `None` where nothing is ever cut.
+    pub(crate) truncated: Option<usize>,
+    /// From the first row to the last.
+    pub(crate) elapsed: Duration,
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A run too short for the clock has no meaningful rate; avoid dividing by nothing.
+        let seconds = self.elapsed.as_secs_f64().max(1e-6);
+        write!(f, "{} {}", self.rows, if self.rows == 1 { "row" } else { "rows" })?;
+        if self.bad > 0 {
+            write!(f, " ({} bad)", self.bad)?;
+        }
+        if let Some(tokens) = self.tokens {
+            write!(f, ", {tokens} tokens")?;
+        }
+        if let Some(truncated) = self.truncated {
+            write!(f, ", {truncated} truncated")?;
+        }
+        let (count, unit) = match self.tokens {
+            Some(tokens) => (tokens, "tokens"),
+            None => (self.rows, "rows"),
+        };
+        write!(f, ", {seconds:.2} s, {:.0} {unit}/s", count as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_rows_tokens_and_time() {
+        let tally = Tally {
+            rows: 3,
+            bad: 1,
+            tokens: Some(20),
+            truncated: Some(2),
+            elapsed: Duration::from_millis(500),
+        };
+        assert_eq!(tally.to_string(), "3 rows (1 bad), 20 tokens, 2 truncated, 0.50 s, 40 tokens/s");
+    }
+
+    #[test]
+    fn nothing_in_no_time_is_no_division_by_zero() {
+        assert_eq!(Tally::default().to_string(), "0 rows, 0.00 s, 0 rows/s");
+    }
+
+    #[test]
+    fn the_bars_of_every_extent_can_be_drawn() {
+        for template in [BAR, SPINNER] {
+            style(template);
+        }
+        let progress = Progress::new(Talk::new(true), Extent::Unknown, false);
+        progress.update(1, 2);
+        progress.finish();
+    }
+}

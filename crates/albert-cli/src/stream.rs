@@ -1,0 +1,105 @@
+//! The loop of every command that answers text by text: read a window, work on it, write it.
+//!
+//! One row for each input, in input order. Memory holds one window, however long the stream.
+
+use std::time::Instant;
+
+use crate::failure::Report;
+use crate::input::{Input, Place, Text, Window};
+use crate::output::{BadRow, Row, RowWriter};
+use crate::progress::{Progress, Tally};
+
+/// A text to work on and its number in the input.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) index: usize,
+    pub(crate) text: Text,
+}
+
+/// Takes every text of the input through `work`, which gives one result for each, in order.
+///
+/// # Errors
+/// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before
+/// it are written by then.
+pub(crate) fn run<R: Row>(
+    input: Input,
+    window: Window,
+    progress: &Progress,
+    writer: &mut dyn RowWriter<R>,
+    mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+) -> anyhow::Result<Tally> {
+    let started = Instant::now();
+    let skip_bad = input.skip_bad;
+    let bytes_read = input.bytes_read.clone();
+    let mut feed = input.feed();
+    let mut tally = Tally::default();
+    loop {
+        let (lines, end) = feed.window(window);
+        if lines.is_empty() {
+            end?;
+            break;
+        }
+        let first = tally.rows;
+        let mut items = Vec::new();
+        // For each line its place, and the error of a bad one.
+        let mut places: Vec<(Place, Option<anyhow::Error>)> = Vec::new();
+        let mut stop = None;
+        for (offset, line) in lines.into_iter().enumerate() {
+            match line.text {
+                Ok(text) => {
+                    items.push(Item { index: first + offset, text });
+                    places.push((line.place, None));
+                }
+                Err(error) if skip_bad => places.push((line.place, Some(error))),
+                Err(error) => {
+                    stop = Some(line.place.locate(error));
+                    break;
+                }
+            }
+        }
+        let mut answers = if items.is_empty() { Vec::new() } else { work(items)? }.into_iter();
+        for (place, error) in places {
+            let answer = match error {
+                Some(error) => Err(error),
+                None => answers.next().unwrap_or_else(|| Err(anyhow::anyhow!("no answer"))),
+            };
+            match answer {
+                Ok(row) => {
+                    count(&mut tally, &row);
+                    writer.row(&row)?;
+                }
+                Err(error) => {
+                    let error = place.locate(error);
+                    if !skip_bad {
+                        writer.flush()?;
+                        return Err(error);
+                    }
+                    let bad = BadRow { index: tally.rows, error: Report::message(&error) };
+                    progress.say(format_args!("skipped: {}", bad.error));
+                    writer.bad(&bad)?;
+                    tally.bad += 1;
+                }
+            }
+            tally.rows += 1;
+        }
+        writer.flush()?;
+        progress.update(tally.rows, Input::position(&bytes_read));
+        if let Some(error) = stop {
+            return Err(error);
+        }
+        end?;
+    }
+    writer.finish()?;
+    progress.finish();
+    tally.elapsed = started.elapsed();
+    Ok(tally)
+}
+
+fn count<R: Row>(tally: &mut Tally, row: &R) {
+    if let Some(tokens) = row.tokens() {
+        *tally.tokens.get_or_insert(0) += tokens;
+    }
+    if let Some(truncated) = row.truncated() {
+        *tally.truncated.get_or_insert(0) += usize::from(truncated);
+    }
+}

@@ -1,0 +1,49 @@
+//! `inspect`: what a model is made of.
+
+use serde_json::Value;
+
+use crate::harness::{Folder, cli};
+
+#[test]
+fn json_has_the_sections_of_the_contract() {
+    let run = cli(&["inspect", "--format", "json"]).ok();
+    let model: Value = serde_json::from_str(&run.stdout).unwrap();
+    for key in ["architecture", "parameters", "tensors", "tokenizer", "pooling", "activation"] {
+        assert!(model.get(key).is_some(), "{key}");
+    }
+    for key in ["used", "missing", "unused", "renamed", "tied"] {
+        assert!(model["tensors"][key].is_array(), "{key}");
+    }
+    assert!(model["parameters"].as_u64().unwrap() > 100_000);
+    assert!(!model["tensors"]["used"].as_array().unwrap().is_empty());
+    assert_eq!(model["tensors"]["missing"], serde_json::json!([]));
+}
+
+#[test]
+fn a_pipe_gets_the_same_on_one_line() {
+    let jsonl = cli(&["inspect"]).ok().row();
+    let json: Value = serde_json::from_str(&cli(&["inspect", "--format", "json"]).ok().stdout).unwrap();
+    assert_eq!(jsonl, json);
+}
+
+#[test]
+fn the_table_shows_numbers_for_people() {
+    let run = cli(&["inspect", "--format", "table"]).ok();
+    assert!(run.stdout.lines().any(|line| line.starts_with("architecture  ")), "{}", run.stdout);
+    let parameters = run.stdout.lines().find(|line| line.starts_with("parameters")).unwrap();
+    assert!(parameters.contains(','), "{parameters}");
+}
+
+#[test]
+fn what_is_not_a_model_is_an_error_that_names_the_file() {
+    let folder = Folder::new();
+    cli(&["inspect", "--model", folder.as_str()]).fails(1, &["config.json"]);
+    folder.write("config.json", "{");
+    folder.write("model.safetensors", "not tensors");
+    cli(&["inspect", "--model", folder.as_str()]).fails(1, &["config.json"]);
+}
+
+#[test]
+fn it_has_no_rows_to_write_as_csv() {
+    cli(&["inspect", "--format", "csv"]).fails(2, &["csv"]);
+}

@@ -1,0 +1,195 @@
+//! What every command does with its input and output. `tokenize` stands for all: it is the fastest.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+use crate::harness::{Folder, cli, cli_with, command, finish, keys};
+
+fn texts(args: &[&str], stdin: &[u8]) -> Vec<String> {
+    let rows = cli_with(&[&["tokenize"], args].concat(), stdin).ok().rows();
+    rows.iter().map(|row| row["text"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn marks_and_line_ends_are_stripped_and_empty_lines_are_texts() {
+    assert_eq!(texts(&[], b"\xef\xbb\xbfone\r\n\r\ntwo\n\nlast"), ["one", "", "two", "", "last"]);
+    assert_eq!(texts(&[], b"\n"), [""]);
+    let jsonl = b"\xef\xbb\xbf{\"text\":\"one\"}\r\n\r\n{\"text\":\"two\"}";
+    assert_eq!(texts(&["--input-format", "jsonl"], jsonl), ["one", "two"]);
+}
+
+#[test]
+fn empty_input_is_no_rows_and_no_failure() {
+    for format in ["lines", "jsonl", "csv", "tsv"] {
+        assert!(texts(&["--input-format", format], b"").is_empty(), "{format}");
+    }
+    assert_eq!(cli_with(&["tokenize", "--format", "json"], "").ok().stdout, "[]\n");
+}
+
+#[test]
+fn the_input_is_a_file_or_a_dash_by_the_files_ending_or_as_told() {
+    let folder = Folder::new();
+    let files = [
+        folder.write("a.txt", "one\ntwo\n"),
+        folder.write("a.jsonl", "{\"text\":\"one\"}\n{\"text\":\"two\"}\n"),
+        folder.write("a.csv", "id,text\n1,one\n2,\"two\"\n"),
+        folder.write("a.tsv", "id\ttext\n1\tone\n2\ttwo\n"),
+    ];
+    for file in &files {
+        assert_eq!(texts(&["--input", file], b"ignored"), ["one", "two"], "{file}");
+    }
+    assert_eq!(texts(&["--input", "-"], b"one\n"), ["one"]);
+    assert_eq!(texts(&["-"], b"one\n"), ["one"]);
+    let odd = folder.write("a.data", "{\"body\":\"one\"}\n");
+    assert_eq!(texts(&["--input", &odd, "--input-format", "jsonl", "--field", "body"], b""), ["one"]);
+}
+
+#[test]
+fn a_bad_line_ends_the_run_after_the_rows_before_it() {
+    for (format, input, words) in [
+        ("lines", &b"good\nb\xffd\ngood\n"[..], "expected UTF-8"),
+        ("jsonl", b"{\"text\":\"good\"}\n{\"text\":\n", "expected JSON"),
+        ("jsonl", b"{\"text\":\"good\"}\n{\"body\":\"x\"}\n", "no field `text`"),
+        ("jsonl", b"{\"text\":\"good\"}\n{\"text\":1}\n", "expected a string"),
+        ("tsv", b"text\tb\ngood\t\nx\n", "expected 2 fields"),
+    ] {
+        let run = cli_with(&["tokenize", "--input-format", format], input);
+        let line = if format == "tsv" { "line 3" } else { "line 2" };
+        let run = run.fails(1, &[line, words]);
+        let rows = run.rows();
+        assert_eq!((rows.len(), &rows[0]["text"]), (1, &"good".into()), "{format}");
+    }
+}
+
+#[test]
+fn skip_bad_gives_a_bad_line_a_row_and_goes_on() {
+    let run = cli_with(&["tokenize", "--skip-bad"], b"zero\n\xff\xfe\ntwo\n").ok();
+    let rows = run.rows();
+    assert_eq!(keys(&rows[1]), ["index", "error"]);
+    assert_eq!(rows[1]["index"], 1);
+    assert!(rows[1]["error"].as_str().unwrap().contains("line 2"));
+    assert_eq!((&rows[2]["index"], &rows[2]["text"]), (&2.into(), &"two".into()));
+    assert!(run.stderr.contains("line 2") && run.stderr.contains("1 bad"), "{}", run.stderr);
+    let quiet = cli_with(&["tokenize", "--skip-bad", "--quiet"], b"\xff\n").ok();
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn the_order_is_kept_over_many_windows() {
+    let lines: Vec<String> = (0..5000).map(|i| format!("{} {i}", "x ".repeat(i % 7))).collect();
+    let rows = cli_with(&["tokenize"], lines.join("\n")).ok().rows();
+    assert_eq!(rows.len(), lines.len());
+    for (index, (row, line)) in rows.iter().zip(&lines).enumerate() {
+        assert_eq!((&row["index"], row["text"].as_str()), (&index.into(), Some(line.as_str())));
+    }
+}
+
+#[test]
+fn a_writer_who_waits_gets_the_answer_to_each_line() {
+    let mut child = command()
+        .arg("tokenize")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for text in ["first", "second", "third"] {
+        writeln!(stdin, "{text}").unwrap();
+        let answer = answers.next().unwrap().unwrap();
+        assert!(answer.contains(&format!("\"text\":\"{text}\"")), "{answer}");
+    }
+    drop(stdin);
+    assert!(answers.next().is_none());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    for format in ["jsonl", "json", "csv", "table"] {
+        let mut child = command()
+            .args(["tokenize", "--quiet", "--format", format])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || {
+            // Far more than the pipes hold; the child may be gone before all of it is written.
+            drop(stdin.write_all("a line of text\n".repeat(20_000).as_bytes()));
+        });
+        let mut first = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut first).unwrap();
+        drop(stdout);
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{format}");
+        writer.join().unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let run = finish(command().args(["tokenize", "a"]).stdout(full()));
+    run.fails(1, &["standard output", "no space left"]);
+    cli(&["tokenize", "a", "--output", "/dev/full"]).fails(1, &["`/dev/full`", "no space left", "\nhint: "]);
+    cli(&["embed", "a", "--output", "/dev/full", "--format", "npy"]).fails(1, &["`/dev/full`"]);
+    finish(command().args(["inspect"]).stdout(full())).fails(1, &["standard output"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_standard_error_does_not_matter() {
+    // Writing to it fails, as it does when the other end of 2>&1 is gone.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let run = finish(command().args(["tokenize", "a"]).stderr(full)).ok();
+    assert_eq!(run.rows().len(), 1);
+}
+
+#[test]
+fn the_output_goes_to_a_file_in_the_format_of_its_ending() {
+    let folder = Folder::new();
+    let jsonl = folder.path("a.jsonl");
+    fs::write(&jsonl, "old content that is longer than the new one\n".repeat(50)).unwrap();
+    let run = cli(&["tokenize", "a", "--output", &jsonl]).ok();
+    assert_eq!(run.stdout, "");
+    assert_eq!(folder.read("a.jsonl"), cli(&["tokenize", "a"]).ok().stdout.as_bytes());
+    cli(&["tokenize", "a", "--output", &folder.path("a.json")]).ok();
+    assert!(folder.read("a.json").starts_with(b"["));
+    cli(&["tokenize", "a", "--output", &folder.path("a.csv")]).ok();
+    assert!(folder.read("a.csv").starts_with(b"index,text,ids,"));
+    cli(&["tokenize", "a", "--output", &jsonl, "--format", "json"]).ok();
+    assert!(folder.read("a.jsonl").starts_with(b"["));
+    cli(&["tokenize", "a", "--output", &folder.path("a.parquet")]).fails(2, &["not supported yet"]);
+    assert_eq!(cli(&["tokenize", "a", "--output", "-"]).ok().rows().len(), 1);
+}
+
+#[test]
+fn inputs_and_outputs_that_cannot_be_opened_are_named() {
+    let folder = Folder::new();
+    let missing = folder.path("missing.txt");
+    cli(&["tokenize", "--input", &missing]).fails(1, &["missing.txt", "no such file"]);
+    cli(&["tokenize", "--input", folder.as_str()]).fails(1, &[folder.as_str(), "found a folder"]);
+    let nowhere = folder.path("no/such/folder/a.jsonl");
+    cli(&["tokenize", "a", "--output", &nowhere]).fails(1, &["a.jsonl", "no such file"]);
+    cli(&["tokenize", "a", "--output", folder.as_str()]).fails(1, &[folder.as_str()]);
+    let same = folder.write("same.txt", "one\n");
+    cli(&["tokenize", "--input", &same, "--output", &same]).fails(2, &["same.txt"]);
+    assert_eq!(folder.read("same.txt"), b"one\n");
+}
+
+#[test]
+fn the_output_is_opened_before_the_model_is_loaded_and_kept_if_that_fails() {
+    let folder = Folder::new();
+    let output = folder.write("a.jsonl", "precious\n");
+    cli(&["embed", "a", "--model", folder.as_str(), "--output", &output]).fails(1, &[]);
+    assert_eq!(folder.read("a.jsonl"), b"precious\n");
+    let nowhere = folder.path("no/such/a.jsonl");
+    cli(&["embed", "a", "--model", "/no/such/model", "--output", &nowhere]).fails(1, &["a.jsonl"]);
+}

@@ -1,0 +1,163 @@
+//! Exit codes, hints and help.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Folder, cli, cli_with, command, finish, floats};
+
+const COMMANDS: [&str; 5] = ["embed", "fill-mask", "tokenize", "forward", "inspect"];
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for args in [
+        &[][..],
+        &["frobnicate"],
+        &["embed", "a", "--frobnicate"],
+        &["embed", "a", "--format", "xml"],
+        &["embed", "a", "--pooling", "median"],
+        &["embed", "a", "--device", "tpu"],
+        &["embed", "a", "--device", "cuda:x"],
+        &["embed", "a", "--dtype", "f64"],
+        &["embed", "a", "--threads", "0"],
+        &["embed", "a", "--threads", "99999999"],
+        &["embed", "a", "--batch-tokens", "0"],
+        &["embed", "a", "--max-length", "many"],
+        &["embed", "a", "--input", "b.txt"],
+        &["embed", "a", "--normalize", "perhaps"],
+        &["embed", "a", "--format", "parquet"],
+        &["embed", "a", "--format", "arrow"],
+        &["embed", "a", "--format", "safetensors"],
+        &["tokenize", "a", "--format", "npy"],
+        &["tokenize", "a", "--field", "b"],
+        &["tokenize", "a", "--input-format", "jsonl"],
+    ] {
+        let run = cli(args);
+        assert_eq!(run.code, Some(2), "{args:?}: {}", run.stderr);
+        assert_eq!(run.stdout, "", "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_of_an_input_exits_with_2() {
+    for args in [
+        &["tokenize", "--field", "a,b,c", "--input-format", "jsonl"][..],
+        &["fill-mask", "--field", "a,b", "--input-format", "jsonl"],
+        &["tokenize", "--field", "text"],
+        &["tokenize", "--input-format", "parquet"],
+        &["tokenize", "--input", "a.json"],
+    ] {
+        cli_with(args, "x\n").fails(2, &[]);
+    }
+}
+
+#[test]
+fn an_argument_that_is_not_utf8_is_wrong_usage() {
+    #[cfg(unix)]
+    {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let run = finish(command().arg("tokenize").arg(OsStr::from_bytes(b"a\xff")));
+        run.fails(2, &["UTF-8"]);
+    }
+}
+
+#[test]
+fn what_the_build_or_the_model_lacks_exits_with_1_and_a_hint() {
+    #[cfg(not(feature = "cuda"))]
+    cli(&["embed", "a", "--device", "cuda"]).fails(1, &["cuda", "\nhint: ", "--features cuda"]);
+    #[cfg(not(feature = "metal"))]
+    cli(&["embed", "a", "--device", "metal"]).fails(1, &["metal", "\nhint: ", "--features metal"]);
+    cli(&["embed", "a", "--dtype", "int8"]).fails(1, &["int8", "not supported yet"]);
+    cli(&["embed", "a", "--model", "/no/such/folder"]).fails(1, &["/no/such/folder"]);
+    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["Hub", "\nhint: "]);
+    cli(&["embed", "a", "--model", ""]).fails(2, &["ALBERT_MODEL"]);
+}
+
+#[test]
+fn the_cpu_can_be_asked_for_by_name_and_type() {
+    let f32 = cli(&["embed", "a", "--device", "cpu", "--dtype", "f32", "--threads", "1"]).ok();
+    assert_eq!(f32.stdout, cli(&["embed", "a"]).ok().stdout);
+    for dtype in ["f16", "bf16"] {
+        cli(&["embed", "a", "--dtype", dtype]).ok();
+    }
+}
+
+#[test]
+fn huge_numbers_and_odd_texts_are_no_reason_to_panic() {
+    let huge = usize::MAX.to_string();
+    let plain = cli(&["embed", "a", "b c"]).ok();
+    let run = cli(&["embed", "a", "b c", "--batch-tokens", &huge, "--max-length", &huge]).ok();
+    assert_eq!(run.stdout, plain.stdout);
+    cli(&["embed", "a", "--batch-tokens", &format!("{huge}0")]).fails(2, &["from 1"]);
+    let odd = "\0\n\u{feff}\n \n\u{1F600}\u{200d}\n[CLS][SEP]<pad>\n▁▁\n\u{301}\n";
+    for row in cli_with(&["embed"], odd).ok().rows() {
+        assert!(floats(&row["embedding"]).iter().all(|value| value.is_finite()), "{row}");
+    }
+    let odd = "\0[MASK]\n[MASK][MASK]\n[MASK]\u{301}\n[CLS][MASK][SEP]\n";
+    assert_eq!(cli_with(&["fill-mask", "--joint"], odd).ok().rows().len(), 4);
+}
+
+#[test]
+fn a_hint_is_a_line_right_below_the_error() {
+    let run = cli(&["embed", "a", "--format", "npy"]);
+    let lines: Vec<_> = run.stderr.lines().collect();
+    assert!(lines[0].starts_with("error: ") && lines[1].starts_with("hint: "), "{}", run.stderr);
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn the_summary_counts_and_quiet_silences_it() {
+    let run = cli(&["embed", "a", "b"]).ok();
+    let summary = run.stderr.lines().last().unwrap();
+    for word in ["2 rows", "tokens", "0 truncated", " s, ", "tokens/s"] {
+        assert!(summary.contains(word), "{summary}");
+    }
+    for args in [&["embed", "a", "--quiet"], &["--quiet", "embed", "a"]] {
+        assert_eq!(cli(args).ok().stderr, "");
+    }
+}
+
+#[test]
+fn an_error_is_said_even_when_quiet() {
+    cli(&["embed", "a", "--model", "/no/such/folder", "--quiet"]).fails(1, &["/no/such/folder"]);
+}
+
+#[test]
+fn help_begins_short_and_ends_with_two_examples() {
+    for name in COMMANDS {
+        for option in ["-h", "--help"] {
+            let help = cli(&[name, option]).ok().stdout;
+            let first = help.lines().next().unwrap();
+            assert!(first.len() < 70 && !first.ends_with('.'), "{name}: {first}");
+            assert_eq!(examples(&help).len(), 2, "{name}: {help}");
+        }
+    }
+    assert_eq!(examples(&cli(&["--help"]).ok().stdout).len(), 2);
+}
+
+fn examples(help: &str) -> Vec<String> {
+    let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
+    examples.lines().filter(|line| line.contains("albert-cli ")).map(|line| line.trim().to_string()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn every_example_of_the_help_works_as_it_stands() {
+    let folder = Folder::new();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_albert-cli")).parent().unwrap();
+    let path = format!("{}:{}", binaries.display(), env::var("PATH").unwrap_or_default());
+    for args in std::iter::once(vec!["--help"]).chain(COMMANDS.map(|name| vec![name, "--help"])) {
+        for example in examples(&cli(&args).ok().stdout) {
+            let run = finish(
+                Command::new("sh")
+                    .args(["-c", &example])
+                    .current_dir(folder.as_str())
+                    .env("PATH", &path)
+                    .env_remove("ALBERT_MODEL")
+                    .stdin(Stdio::null()),
+            );
+            assert_eq!(run.code, Some(0), "{example}: {}", run.stderr);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What can go wrong between a model's files, a text and an answer.
+
+use std::path::PathBuf;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The error inside [`Error::Tokenizer`] and [`Error::Tokenize`], as the tokenizers crate gives it.
+pub type TokenizerSource = Box<dyn std::error::Error + Send + Sync>;
+
+/// A model folder, an option or a text that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The network, its configuration or its weights.
+    #[error(transparent)]
+    Model(#[from] albert_model::Error),
+    /// The computation itself.
+    #[error(transparent)]
+    Compute(#[from] candle_core::Error),
+
+    /// Neither a built-in name nor a folder.
+    #[error("no model `{0}`: expected a folder or the built-in name `{builtin}`", builtin = crate::BUILTIN)]
+    UnknownModel(String),
+    /// A name that looks like a model of the Hub.
+    #[error("no folder `{0}`, and models from the Hub are not supported yet")]
+    HubUnsupported(String),
+    /// The program was built without the feature `builtin`.
+    #[error(
+        "the built-in model `{}` is not part of this build: expected the feature `builtin`",
+        crate::BUILTIN
+    )]
+    NoBuiltin,
+    /// A path that is not a folder.
+    #[error("`{}` is not a folder: expected the folder that holds `config.json` and the weights", .0.display())]
+    NotAFolder(PathBuf),
+    /// A file that exists and cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that every model needs.
+    #[error("no `{file}` in `{model}`")]
+    MissingFile {
+        /// The model's name or folder.
+        model: String,
+        /// The file.
+        file: &'static str,
+    },
+    /// A placeholder that Git LFS leaves where the file was not fetched.
+    #[error("`{0}` is a Git LFS pointer: expected the file itself")]
+    LfsPointer(String),
+    /// A path inside a model's files that leads out of its folder.
+    #[error("path `{path}` in `{file}` leaves the model's folder")]
+    OutsideFolder {
+        /// The file that names the path.
+        file: String,
+        /// The path.
+        path: String,
+    },
+    /// A file that is not JSON.
+    #[error("`{file}` is not valid JSON")]
+    Json {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A value of a JSON file that has another type or meaning than it must have.
+    #[error("`{field}` in `{file}`: expected {expected}, found {found}")]
+    Field {
+        /// The file.
+        file: String,
+        /// The key.
+        field: String,
+        /// What may stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A module of sentence-transformers that is not computed here.
+    #[error("module `{module}` in `modules.json` is not supported: {why}")]
+    UnsupportedModule {
+        /// The module's type, as the file has it.
+        module: String,
+        /// The reason.
+        why: String,
+    },
+
+    /// A folder without any tokenizer file.
+    #[error("no tokenizer in `{0}`: expected `tokenizer.json`")]
+    NoTokenizer(String),
+    /// A folder that has a tokenizer in another form than `tokenizer.json`.
+    #[error("`{file}` in `{model}` is not supported yet: expected `tokenizer.json`")]
+    UnsupportedTokenizer {
+        /// The model's name or folder.
+        model: String,
+        /// The file found.
+        file: &'static str,
+    },
+    /// A `tokenizer.json` that the tokenizers crate refuses.
+    #[error("`{file}` does not describe a tokenizer")]
+    Tokenizer {
+        /// The file.
+        file: String,
+        /// The reason.
+        source: TokenizerSource,
+    },
+    /// `lowercase` or `keep_accents` where the normalizer cannot follow.
+    #[error("the normalizer of `tokenizer.json` does not allow `{option}`: {why}")]
+    NormalizerOverride {
+        /// The option with its value.
+        option: String,
+        /// The reason.
+        why: String,
+    },
+    /// A vocabulary without a token that ALBERT needs.
+    #[error("no `{token}` in the vocabulary of `{file}`")]
+    MissingToken {
+        /// The token.
+        token: String,
+        /// The tokenizer's file.
+        file: String,
+    },
+    /// Ids that the embedding table does not have.
+    #[error("`{file}` has ids up to {highest}: expected ids below {rows}, the `vocab_size` of `config.json`")]
+    VocabularyTooLarge {
+        /// The tokenizer's file.
+        file: String,
+        /// The highest id.
+        highest: u32,
+        /// Rows of the embedding table.
+        rows: usize,
+    },
+    /// A length that leaves no room for text.
+    #[error(
+        "max length {max_length} leaves no room for text: expected more than the {special} special tokens"
+    )]
+    MaxLength {
+        /// The length asked for.
+        max_length: usize,
+        /// How many special tokens are added.
+        special: usize,
+    },
+    /// A text that the tokenizer refuses.
+    #[error("the text cannot be tokenized")]
+    Tokenize(#[source] TokenizerSource),
+
+    /// Pooling by the pooler of a model that has none.
+    #[error("pooling `pooler`: the model has no pooler")]
+    NoPooler,
+    /// A cut longer than the embedding, or to nothing.
+    #[error("embeddings cannot be cut to {asked} dimensions: expected 1 to {dim}")]
+    TruncateDim {
+        /// The width asked for.
+        asked: usize,
+        /// The model's width.
+        dim: usize,
+    },
+    /// A prompt that leaves nothing to pool where the model leaves the prompt out.
+    #[error("the prompt takes {prompt} tokens of at most {max_length}: expected room for the text")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens that enter the model.
+        max_length: usize,
+    },
+
+    /// A text to fill without a mask.
+    #[error("no `{0}` in the text: expected at least one")]
+    NoMask(String),
+    /// A text whose mask lies beyond the model's length.
+    #[error("{lost} of {masks} `{mask_token}` lie beyond the first {max_length} tokens of the text")]
+    MaskTruncated {
+        /// The mask token.
+        mask_token: String,
+        /// Masks that were cut off.
+        lost: usize,
+        /// Masks in the whole text.
+        masks: usize,
+        /// Tokens that enter the model.
+        max_length: usize,
+    },
+    /// A target that no sequence of pieces of the vocabulary spells.
+    #[error("target `{0}` is outside the vocabulary")]
+    UnknownTarget(String),
+    /// A target of several pieces that makes the text longer than the model takes.
+    #[error("target `{target}` makes the text {tokens} tokens long: expected at most {max_length}")]
+    TargetTooLong {
+        /// The target.
+        target: String,
+        /// Tokens with the target in place.
+        tokens: usize,
+        /// Tokens that the model takes.
+        max_length: usize,
+    },
+
+    /// Token ids, types or a mask of the wrong length.
+    #[error("{what}: expected {expected} values, found {found}")]
+    InputLength {
+        /// Which of the three.
+        what: &'static str,
+        /// How many there must be.
+        expected: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// An output that the model does not have.
+    #[error("output `{output}`: {why}")]
+    MissingOutput {
+        /// The output's name.
+        output: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A name that is none of a fixed list.
+    #[error("unknown {what} `{name}`: expected one of {expected}")]
+    UnknownName {
+        /// What is named.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The list.
+        expected: String,
+    },
+}
+
+impl Error {
+    /// What a person can do about it, where that is known: one line without a final period.
+    ///
+    /// ```
+    /// let error = albert_tasks::ModelFiles::resolve("albert/albert-base-v2").unwrap_err();
+    /// assert!(error.hint().unwrap().contains("pass the folder"));
+    /// ```
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::HubUnsupported(_) | Error::UnknownModel(_) => {
+                "download config.json, model.safetensors and tokenizer.json into a folder and pass the folder"
+            }
+            Error::UnsupportedTokenizer { .. } | Error::NoTokenizer(_) => {
+                "put the model's tokenizer.json beside config.json; most model pages offer it for download"
+            }
+            Error::LfsPointer(_) => "run `git lfs pull` in the model's folder",
+            Error::NoMask(mask) => return Some(format!("write {mask} where a token is to be filled in")),
+            Error::MaskTruncated { .. } => "shorten the text before the mask",
+            Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
+            Error::NoPooler => "choose another pooling, such as mean or cls",
+            _ => return None,
+        };
+        Some(hint.to_string())
+    }
+}

@@ -1,0 +1,216 @@
+//! The candidates of masks by probability, over the vocabulary or over targets.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::MaskFiller;
+use crate::batching;
+use crate::tokenizer::TokenIds;
+use crate::{Error, Result};
+
+/// Some pieces and their probability at a mask.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scored {
+    pub(super) ids: Vec<u32>,
+    pub(super) score: f32,
+}
+
+/// The masks of one text that are to be ranked together.
+pub(super) struct Query<'a> {
+    pub(super) tokens: &'a TokenIds,
+    pub(super) positions: Vec<usize>,
+    /// The pieces of each target; `None` is the whole vocabulary.
+    pub(super) targets: Option<&'a [Vec<u32>]>,
+}
+
+/// For each mask of a query its candidates, the best first.
+type Ranked = Vec<Vec<Scored>>;
+
+impl MaskFiller {
+    /// Ranks the masks of each query. A batch that fails is tried again query by query, so that an
+    /// error is that of its own text.
+    pub(super) fn rank(&self, queries: &[Query<'_>], top_k: usize) -> Vec<Result<Ranked>> {
+        let lengths: Vec<usize> = queries.iter().map(|query| query.tokens.ids.len()).collect();
+        let mut results: Vec<(usize, Result<Ranked>)> = Vec::with_capacity(queries.len());
+        for batch in batching::plan(&lengths, self.batch_tokens) {
+            let rows: Vec<&Query<'_>> = batch.iter().map(|&index| &queries[index]).collect();
+            match self.rank_batch(&rows, top_k) {
+                Ok(ranked) => results.extend(batch.into_iter().zip(ranked.into_iter().map(Ok))),
+                Err(error) if batch.len() == 1 => results.push((batch[0], Err(error))),
+                Err(_) => results.extend(batch.into_iter().map(|index| {
+                    let alone = self.rank_batch(&[&queries[index]], top_k);
+                    (index, alone.map(|ranked| ranked.into_iter().flatten().collect()))
+                })),
+            }
+        }
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, ranked)| ranked).collect()
+    }
+
+    fn rank_batch(&self, queries: &[&Query<'_>], top_k: usize) -> Result<Vec<Ranked>> {
+        let rows: Vec<(&TokenIds, &[usize])> =
+            queries.iter().map(|query| (query.tokens, query.positions.as_slice())).collect();
+        let mut distributions = self.probabilities(&rows)?.into_iter();
+        let mut ranked = Vec::with_capacity(queries.len());
+        for query in queries {
+            let mut masks: Ranked = distributions
+                .by_ref()
+                .take(query.positions.len())
+                .map(|distribution| match query.targets {
+                    None => best_of(distribution.into_iter().enumerate(), top_k),
+                    Some(targets) => {
+                        let single = targets.iter().filter(|target| target.len() == 1);
+                        single
+                            .map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() })
+                            .collect()
+                    }
+                })
+                .collect();
+            if let Some(targets) = query.targets {
+                self.add_long_targets(query, targets, &mut masks)?;
+                for candidates in &mut masks {
+                    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.ids.cmp(&b.ids)));
+                    candidates.truncate(top_k);
+                }
+            }
+            ranked.push(masks);
+        }
+        Ok(ranked)
+    }
+
+    /// Scores the targets of several pieces at each mask: as many masks in place of the one, filled
+    /// from left to right, the probabilities multiplied.
+    fn add_long_targets(&self, query: &Query<'_>, targets: &[Vec<u32>], masks: &mut Ranked) -> Result<()> {
+        struct Attempt {
+            mask: usize,
+            position: usize,
+            ids: Vec<u32>,
+            tokens: TokenIds,
+            score: f32,
+        }
+        let limit = self.config().max_position_embeddings;
+        let mut attempts = Vec::new();
+        for ids in targets.iter().filter(|ids| ids.len() > 1) {
+            let tokens = query.tokens.ids.len() + ids.len() - 1;
+            if tokens > limit {
+                let target = self.tokenizer.decode(ids)?;
+                return Err(Error::TargetTooLong { target, tokens, max_length: limit });
+            }
+            for (mask, &position) in query.positions.iter().enumerate() {
+                let mut tokens = query.tokens.clone();
+                tokens.replace(position, &vec![self.mask_id; ids.len()]);
+                attempts.push(Attempt { mask, position, ids: ids.clone(), tokens, score: 1.0 });
+            }
+        }
+        let longest = attempts.iter().map(|attempt| attempt.ids.len()).max().unwrap_or(0);
+        for step in 0..longest {
+            let mut open: Vec<&mut Attempt> =
+                attempts.iter_mut().filter(|attempt| attempt.ids.len() > step).collect();
+            let lengths: Vec<usize> = open.iter().map(|attempt| attempt.tokens.ids.len()).collect();
+            for batch in batching::plan(&lengths, self.batch_tokens) {
+                let positions: Vec<[usize; 1]> =
+                    batch.iter().map(|&index| [open[index].position + step]).collect();
+                let rows: Vec<(&TokenIds, &[usize])> = batch
+                    .iter()
+                    .zip(&positions)
+                    .map(|(&index, at)| (&open[index].tokens, at.as_slice()))
+                    .collect();
+                let distributions = self.probabilities(&rows)?;
+                for (index, distribution) in batch.into_iter().zip(distributions) {
+                    let attempt = &mut *open[index];
+                    let id = attempt.ids[step];
+                    attempt.score *= distribution[id as usize];
+                    attempt.tokens.replace(attempt.position + step, &[id]);
+                }
+            }
+        }
+        for attempt in attempts {
+            masks[attempt.mask].push(Scored { ids: attempt.ids, score: attempt.score });
+        }
+        Ok(())
+    }
+
+    /// The distribution over the vocabulary at each of the positions, row after row.
+    fn probabilities(&self, rows: &[(&TokenIds, &[usize])]) -> Result<Vec<Vec<f32>>> {
+        let device = self.model.device();
+        let tokens: Vec<&TokenIds> = rows.iter().map(|(tokens, _)| *tokens).collect();
+        let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
+        let mut flat = Vec::new();
+        for (row, (_, positions)) in rows.iter().enumerate() {
+            // A batch has far fewer than 2³² tokens.
+            flat.extend(positions.iter().map(|position| (row * longest + position) as u32));
+        }
+        let positions = Tensor::new(flat, device)?;
+        let logits = self.model.forward_at(&batching::model_input(&tokens, device)?, &positions)?; // (P, V)
+        let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        let mut distributions: Vec<Vec<f32>> = logits.to_vec2()?;
+        distributions.iter_mut().for_each(|logits| softmax(logits));
+        Ok(distributions)
+    }
+
+    /// The pieces of each target, the same ones only once.
+    ///
+    /// A target is cut as a text of its own, which gives it a `▁`. One that is a piece as it stands and
+    /// says so with its first character, `▁the` or `##ing`, is that piece.
+    pub(super) fn resolve_targets(&self, targets: &[String]) -> Result<Vec<Vec<u32>>> {
+        let mut resolved: Vec<Vec<u32>> = Vec::with_capacity(targets.len());
+        for target in targets {
+            let as_piece = self
+                .tokenizer
+                .token_to_id(target)
+                .filter(|_| target.starts_with('▁') || target.starts_with("##"));
+            let ids = match as_piece {
+                Some(id) => Some(vec![id]),
+                None => self.tokenizer.known_ids(target)?,
+            };
+            let Some(ids) = ids.filter(|ids| !ids.is_empty()) else {
+                return Err(Error::UnknownTarget(target.clone()));
+            };
+            if !resolved.contains(&ids) {
+                resolved.push(ids);
+            }
+        }
+        Ok(resolved)
+    }
+}
+
+/// `exp(x − max) / Σ exp(x − max)`, in place.
+fn softmax(logits: &mut [f32]) {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter_mut().for_each(|logit| *logit = (*logit - max).exp());
+    let sum: f32 = logits.iter().sum();
+    logits.iter_mut().for_each(|probability| *probability /= sum);
+}
+
+/// The `count` largest, the largest first; of equals the lower id first.
+fn best_of(scores: impl Iterator<Item = (usize, f32)>, count: usize) -> Vec<Scored> {
+    let mut scores: Vec<(usize, f32)> = scores.collect();
+    let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if (1..scores.len()).contains(&count) {
+        scores.select_nth_unstable_by(count - 1, order);
+        scores.truncate(count);
+    }
+    scores.sort_by(order);
+    scores.into_iter().map(|(id, score)| Scored { ids: vec![id as u32], score }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_survives_large_logits() {
+        let mut logits = [1000.0, 1000.0, -1000.0];
+        softmax(&mut logits);
+        assert_eq!(logits, [0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn the_best_come_first_and_equals_by_id() {
+        let scores = [0.1, 0.4, 0.1, 0.4, 0.0];
+        let ids = |count: usize| -> Vec<u32> {
+            best_of(scores.iter().copied().enumerate(), count).iter().map(|scored| scored.ids[0]).collect()
+        };
+        assert_eq!(ids(3), [1, 3, 0]);
+        assert_eq!(ids(9), [1, 3, 0, 2, 4]);
+    }
+}

@@ -1,0 +1,299 @@
+//! The network's tensors by name, for one row of token ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use albert_model::{
+    AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
+    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
+    Checkpoint, Head, LoadOptions, ModelInput, Outputs, Pretrained as _,
+};
+use candle_core::{DType, Device, Tensor};
+
+use crate::options::{Purpose, max_length};
+use crate::{Error, ModelFiles, Result, RunOptions};
+
+/// A group of tensors that [`Forwarder`] can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardOutput {
+    /// `last_hidden_state` (1, T, H)
+    LastHiddenState,
+    /// `pooler_output` (1, H)
+    PoolerOutput,
+    /// `hidden_states.0`, the projected embeddings, then one for each layer call, (1, T, H)
+    HiddenStates,
+    /// `attentions.0` and on, one for each layer call, (1, N, T, T)
+    Attentions,
+    /// `logits` of the model's head, and `sop_logits` (1, 2) of a pretraining model
+    Logits,
+}
+
+impl ForwardOutput {
+    /// Every output with its name on the command line.
+    pub const ALL: [(ForwardOutput, &'static str); 5] = [
+        (ForwardOutput::LastHiddenState, "last_hidden_state"),
+        (ForwardOutput::PoolerOutput, "pooler_output"),
+        (ForwardOutput::HiddenStates, "hidden_states"),
+        (ForwardOutput::Attentions, "attentions"),
+        (ForwardOutput::Logits, "logits"),
+    ];
+}
+
+impl fmt::Display for ForwardOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(ForwardOutput::ALL.iter().find(|(output, _)| output == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for ForwardOutput {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match ForwardOutput::ALL.iter().find(|(_, known)| *known == name) {
+            Some((output, _)) => Ok(*output),
+            None => Err(Error::UnknownName {
+                what: "output",
+                name: name.to_string(),
+                expected: ForwardOutput::ALL.map(|(_, name)| name).join(", "),
+            }),
+        }
+    }
+}
+
+/// Runs the network on token ids and gives its tensors by name. Needs no tokenizer.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// Absent where only logits are asked for.
+    encoder: Option<AlbertModel>,
+    head: Option<HeadModel>,
+    outputs: Vec<ForwardOutput>,
+    config: AlbertConfig,
+    device: Device,
+    max_length: usize,
+}
+
+#[derive(Debug)]
+enum HeadModel {
+    PreTraining(AlbertForPreTraining),
+    MaskedLm(AlbertForMaskedLM),
+    Sequence(AlbertForSequenceClassification),
+    Token(AlbertForTokenClassification),
+    Question(AlbertForQuestionAnswering),
+    Choice(AlbertForMultipleChoice),
+}
+
+impl Forwarder {
+    /// Loads what `outputs` need; none named means the last hidden state, and the pooler's output
+    /// where the model has one.
+    ///
+    /// # Errors
+    /// If a file is missing or wrong, or the model has no pooler or no head and one is asked for.
+    pub fn load(files: &ModelFiles, options: &RunOptions, outputs: &[ForwardOutput]) -> Result<Self> {
+        let checkpoint = files.checkpoint()?;
+        let mut outputs = outputs.to_vec();
+        if outputs.is_empty() {
+            outputs.push(ForwardOutput::LastHiddenState);
+            outputs.extend(checkpoint.has_pooler().then_some(ForwardOutput::PoolerOutput));
+        }
+        if outputs.contains(&ForwardOutput::PoolerOutput) && !checkpoint.has_pooler() {
+            let output = ForwardOutput::PoolerOutput.to_string();
+            return Err(Error::MissingOutput { output, why: "the model has no pooler" });
+        }
+        let head = match outputs.contains(&ForwardOutput::Logits) {
+            true => Some(HeadModel::load(&checkpoint, &options.load)?),
+            false => None,
+        };
+        let encoder = match outputs.iter().any(|output| *output != ForwardOutput::Logits) {
+            true => Some(AlbertModel::load(&checkpoint, &options.load)?.0),
+            false => None,
+        };
+        let config = checkpoint.config().clone();
+        let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Tokens)?;
+        Ok(Self { encoder, head, outputs, config, device: options.load.device.clone(), max_length })
+    }
+
+    /// The longest row of ids that a text should be cut to.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &AlbertConfig {
+        &self.config
+    }
+
+    /// The outputs for one row of ids, with a batch axis of 1, as f32 on the CPU.
+    ///
+    /// Token types default to 0, the mask to 1 (a token) everywhere.
+    ///
+    /// # Errors
+    /// If there are no ids, more than the model has positions, ids outside the vocabulary, or types
+    /// or a mask of another length.
+    pub fn run(
+        &self,
+        ids: &[u32],
+        type_ids: Option<&[u32]>,
+        mask: Option<&[u32]>,
+    ) -> Result<Vec<(String, Tensor)>> {
+        if ids.is_empty() {
+            return Err(Error::InputLength { what: "ids", expected: "at least 1".to_string(), found: 0 });
+        }
+        for (what, values) in [("type ids", type_ids), ("mask", mask)] {
+            if let Some(values) = values.filter(|values| values.len() != ids.len()) {
+                return Err(Error::InputLength {
+                    what,
+                    expected: ids.len().to_string(),
+                    found: values.len(),
+                });
+            }
+        }
+        let input = |shape: &[usize]| -> Result<ModelInput> {
+            let row = |values: &[u32]| Tensor::from_slice(values, shape, &self.device);
+            let mut input = ModelInput::new(row(ids)?);
+            if let Some(type_ids) = type_ids {
+                input = input.with_token_type_ids(row(type_ids)?);
+            }
+            if let Some(mask) = mask {
+                input = input.with_attention_mask(row(mask)?);
+            }
+            Ok(input)
+        };
+
+        let mut tensors = Vec::new();
+        if let Some(encoder) = &self.encoder {
+            self.encoder_tensors(encoder, input(&[1, ids.len()])?, &mut tensors)?;
+        }
+        if let Some(head) = &self.head {
+            let shape: &[usize] = match head {
+                HeadModel::Choice(_) => &[1, 1, ids.len()], // (B, choices, T)
+                _ => &[1, ids.len()],
+            };
+            head.tensors(&input(shape)?, &mut tensors)?;
+        }
+        let finish = |(name, tensor): (String, Tensor)| {
+            Ok((name, tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?))
+        };
+        tensors.into_iter().map(finish).collect()
+    }
+
+    fn encoder_tensors(
+        &self,
+        encoder: &AlbertModel,
+        input: ModelInput,
+        tensors: &mut Vec<(String, Tensor)>,
+    ) -> Result<()> {
+        let asked = |output: ForwardOutput| self.outputs.contains(&output);
+        let mut outputs = Outputs::empty();
+        outputs.set(Outputs::HIDDEN_STATES, asked(ForwardOutput::HiddenStates));
+        outputs.set(Outputs::ATTENTIONS, asked(ForwardOutput::Attentions));
+        let output = encoder.forward(&input.with_outputs(outputs))?;
+        if asked(ForwardOutput::LastHiddenState) {
+            tensors.push((ForwardOutput::LastHiddenState.to_string(), output.last_hidden_state));
+        }
+        if asked(ForwardOutput::PoolerOutput) {
+            tensors
+                .extend(output.pooler_output.map(|tensor| (ForwardOutput::PoolerOutput.to_string(), tensor)));
+        }
+        let lists = [
+            (ForwardOutput::HiddenStates, output.hidden_states),
+            (ForwardOutput::Attentions, output.attentions),
+        ];
+        for (name, list) in lists {
+            let list = list.unwrap_or_default().into_iter().enumerate();
+            tensors.extend(list.map(|(index, tensor)| (format!("{name}.{index}"), tensor)));
+        }
+        Ok(())
+    }
+}
+
+impl HeadModel {
+    fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
+        let Some(head) = choose_head(&checkpoint.heads(), &checkpoint.config().architectures) else {
+            let output = ForwardOutput::Logits.to_string();
+            return Err(Error::MissingOutput { output, why: "the model has no head" });
+        };
+        Ok(match head {
+            Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?.0),
+            Head::SequenceClassification => {
+                Self::Sequence(AlbertForSequenceClassification::load(checkpoint, options)?.0)
+            }
+            Head::TokenClassification => {
+                Self::Token(AlbertForTokenClassification::load(checkpoint, options)?.0)
+            }
+            Head::QuestionAnswering => {
+                Self::Question(AlbertForQuestionAnswering::load(checkpoint, options)?.0)
+            }
+            Head::MultipleChoice => Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?.0),
+            _ => Self::PreTraining(AlbertForPreTraining::load(checkpoint, options)?.0),
+        })
+    }
+
+    fn tensors(&self, input: &ModelInput, tensors: &mut Vec<(String, Tensor)>) -> Result<()> {
+        let logits = match self {
+            Self::PreTraining(model) => {
+                let output = model.forward(input)?;
+                tensors.push(("logits".to_string(), output.prediction_logits));
+                tensors.push(("sop_logits".to_string(), output.sop_logits));
+                return Ok(());
+            }
+            Self::MaskedLm(model) => model.forward(input)?.logits,
+            Self::Sequence(model) => model.forward(input)?.logits,
+            Self::Token(model) => model.forward(input)?.logits,
+            Self::Question(model) => {
+                let output = model.forward(input)?;
+                Tensor::stack(&[output.start_logits, output.end_logits], 2)? // (1, T, 2)
+            }
+            Self::Choice(model) => model.forward(input)?.logits,
+        };
+        tensors.push(("logits".to_string(), logits));
+        Ok(())
+    }
+}
+
+/// The head that gives the logits: the one that `architectures` names, else the first that the
+/// weights serve in this order. A file with sentence order and masked tokens gives both.
+fn choose_head(served: &[Head], architectures: &[String]) -> Option<Head> {
+    const ORDER: [Head; 6] = [
+        Head::PreTraining,
+        Head::MaskedLm,
+        Head::SequenceClassification,
+        Head::TokenClassification,
+        Head::QuestionAnswering,
+        Head::MultipleChoice,
+    ];
+    let served = || ORDER.into_iter().filter(|head| served.contains(head));
+    let named = served().find(|head| architectures.iter().any(|name| name == head.architecture()));
+    match named {
+        Some(Head::MaskedLm) | None => served().next(),
+        named => named,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architectures_choose_among_the_heads_that_are_there() {
+        let classifiers = [Head::Encoder, Head::SequenceClassification, Head::TokenClassification];
+        let choose = |served: &[Head], name: &str| choose_head(served, &[name.to_string()]);
+        assert_eq!(choose(&classifiers, "AlbertForTokenClassification"), Some(Head::TokenClassification));
+        assert_eq!(choose(&classifiers, "AlbertModel"), Some(Head::SequenceClassification));
+        assert_eq!(choose(&[Head::Encoder], "AlbertForMaskedLM"), None);
+    }
+
+    #[test]
+    fn a_file_with_both_pretraining_heads_gives_both() {
+        let served = [Head::Encoder, Head::PreTraining, Head::MaskedLm];
+        assert_eq!(choose_head(&served, &["AlbertForMaskedLM".to_string()]), Some(Head::PreTraining));
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for (output, name) in ForwardOutput::ALL {
+            assert_eq!(name.parse::<ForwardOutput>().unwrap(), output);
+            assert_eq!(output.to_string(), name);
+        }
+        assert!("hidden".parse::<ForwardOutput>().is_err());
+    }
+}

@@ -1,0 +1,266 @@
+//! What a model's files hold, and what would be made of them and why. Loads no weights.
+
+use std::error::Error as _;
+
+use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct};
+use serde::Serialize;
+
+use crate::json::JsonObject;
+use crate::options::{Purpose, max_length};
+use crate::{Error, ModelFiles, Pooling, Result, RunOptions, Tokenizer};
+
+/// A model's description, serialized as `inspect --format json` writes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The model's name or folder.
+    pub model: String,
+    /// The first of `architectures` in `config.json`, else that of the fullest head in the file.
+    pub architecture: String,
+    /// Parameters of a model of that architecture; tied ones count once.
+    pub parameters: usize,
+    /// The heads that the file has weights for.
+    pub heads: Vec<String>,
+    /// The floating-point types that weights are stored in.
+    pub dtypes: Vec<String>,
+    /// The network's sizes.
+    pub shape: Shape,
+    /// What each tensor is for.
+    pub tensors: TensorNames,
+    /// The tokenizer.
+    pub tokenizer: Section<TokenizerInfo>,
+    /// The pooling of embeddings.
+    pub pooling: Section<Pooling>,
+    /// The activation in the feed-forward layers.
+    pub activation: Activation,
+}
+
+/// The sizes in `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names are those of config.json")]
+pub struct Shape {
+    pub vocab_size: usize,
+    pub embedding_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_hidden_groups: usize,
+    pub inner_group_num: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
+}
+
+/// The names of tensors, as the file has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TensorNames {
+    /// Read by some head that the file serves.
+    pub used: Vec<String>,
+    /// Not in the file, though the architecture has them.
+    pub missing: Vec<String>,
+    /// In the file, and read by nothing.
+    pub unused: Vec<String>,
+    /// Read under another name.
+    pub renamed: Vec<Renamed>,
+    /// Not read, because another tensor has their values.
+    pub tied: Vec<Tied>,
+    /// What else there is to say about them.
+    pub notes: Vec<String>,
+}
+
+/// A tensor with an old or foreign name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Renamed {
+    /// The name in the file.
+    pub stored: String,
+    /// The name today.
+    pub name: String,
+}
+
+/// A tensor that shares another's values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tied {
+    /// The tensor.
+    pub name: String,
+    /// The one it is tied to.
+    pub source: String,
+}
+
+/// A part of a model that some models lack, such as a tokenizer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Section<T> {
+    /// The part.
+    Found(T),
+    /// Why it cannot be used.
+    Unusable {
+        /// The error with its causes.
+        error: String,
+    },
+}
+
+/// A tokenizer's facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenizerInfo {
+    /// The file, and why that one.
+    pub why: String,
+    /// The model: `Unigram`, `WordPiece`, `WordLevel` or `BPE`.
+    pub model: String,
+    /// Pieces, added tokens included.
+    pub vocab_size: usize,
+    /// Whether text is lowercased.
+    pub lowercase: bool,
+    /// Whether accents are kept.
+    pub keep_accents: bool,
+    /// The mask token, and its id where the vocabulary has it.
+    pub mask_token: String,
+    /// The id of the mask token.
+    pub mask_token_id: Option<u32>,
+    /// The longest text to embed, in tokens.
+    pub max_length: usize,
+    /// Which limit that is.
+    pub max_length_why: String,
+}
+
+/// The activation's facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activation {
+    /// Hugging Face's name.
+    pub name: String,
+    /// Where the choice comes from, and which of the look-alikes it is.
+    pub why: String,
+}
+
+/// Describes a model from its files.
+///
+/// ```
+/// use albert_tasks::{ModelFiles, RunOptions, inspect};
+/// # fn main() -> albert_tasks::Result<()> {
+/// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+/// let inspection = inspect(&ModelFiles::builtin()?, &RunOptions::default())?;
+/// assert!(inspection.tensors.missing.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If configuration or weights cannot be read. A tokenizer or a pooling that cannot be used is part of
+/// the description.
+pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
+    let checkpoint = files.checkpoint()?;
+    let config = checkpoint.config();
+    let head = described_head(&checkpoint);
+    let report = checkpoint.report()?;
+    let mut parameters = config.parameter_count(head);
+    if head == Head::Encoder && !checkpoint.has_pooler() {
+        parameters = parameters.saturating_sub(config.hidden_size * (config.hidden_size + 1));
+    }
+    Ok(Inspection {
+        model: files.name().to_string(),
+        architecture: config.architectures.first().cloned().unwrap_or_else(|| head.to_string()),
+        parameters,
+        heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
+        dtypes: checkpoint.stored_dtypes().iter().map(|dtype| dtype.as_str().to_string()).collect(),
+        shape: Shape::of(config),
+        tensors: TensorNames {
+            used: report.used,
+            missing: report.missing,
+            unused: report.unused,
+            renamed: report.renamed.into_iter().map(|(stored, name)| Renamed { stored, name }).collect(),
+            tied: report.tied.into_iter().map(|(name, source)| Tied { name, source }).collect(),
+            notes: report.notes,
+        },
+        tokenizer: section(tokenizer_info(files, options, config)),
+        pooling: section(Pooling::from_files(files).and_then(|pooling| {
+            pooling.check_width(config.hidden_size)?;
+            Ok(pooling)
+        })),
+        activation: activation(files, config)?,
+    })
+}
+
+impl Shape {
+    fn of(config: &AlbertConfig) -> Self {
+        Self {
+            vocab_size: config.vocab_size,
+            embedding_size: config.embedding_size,
+            hidden_size: config.hidden_size,
+            num_hidden_layers: config.num_hidden_layers,
+            num_hidden_groups: config.num_hidden_groups,
+            inner_group_num: config.inner_group_num,
+            num_attention_heads: config.num_attention_heads,
+            intermediate_size: config.intermediate_size,
+            max_position_embeddings: config.max_position_embeddings,
+            type_vocab_size: config.type_vocab_size,
+        }
+    }
+}
+
+/// The head that `architectures` names, else the fullest one in the file.
+fn described_head(checkpoint: &Checkpoint) -> Head {
+    let named = |head: &Head| {
+        checkpoint.config().architectures.first().is_some_and(|name| name == head.architecture())
+    };
+    let heads = checkpoint.heads();
+    let fullest = || heads.iter().copied().find(|head| *head != Head::Encoder);
+    Head::ALL.into_iter().find(named).or_else(fullest).unwrap_or(Head::Encoder)
+}
+
+fn tokenizer_info(files: &ModelFiles, options: &RunOptions, config: &AlbertConfig) -> Result<TokenizerInfo> {
+    let tokenizer = Tokenizer::load(files, &options.tokenizer)?;
+    tokenizer.check_vocabulary(config.vocab_size)?;
+    let (max_length, max_length_why) = max_length(files, config, options.max_length, Purpose::Embedding)?;
+    Ok(TokenizerInfo {
+        why: tokenizer.source().to_string(),
+        model: tokenizer.model_name().to_string(),
+        vocab_size: tokenizer.vocab_size(),
+        lowercase: tokenizer.lowercases()?,
+        keep_accents: tokenizer.keeps_accents()?,
+        mask_token: tokenizer.mask_token().to_string(),
+        mask_token_id: tokenizer.mask_token_id(),
+        max_length,
+        max_length_why,
+    })
+}
+
+fn activation(files: &ModelFiles, config: &AlbertConfig) -> Result<Activation> {
+    let name = config.hidden_act.to_string();
+    let stated = JsonObject::read(files, "config.json")?.is_some_and(|json| json.get("hidden_act").is_some());
+    let mut why = match stated {
+        true => "`hidden_act` in `config.json`".to_string(),
+        false => "no `hidden_act` in `config.json`: transformers' default".to_string(),
+    };
+    match config.hidden_act {
+        HiddenAct::Gelu | HiddenAct::GeluPython => why.push_str("; the exact form with erf, not tanh"),
+        HiddenAct::GeluNew => why.push_str("; the tanh form, as ALBERT v2 was trained"),
+        _ => {}
+    }
+    Ok(Activation { name, why })
+}
+
+fn section<T>(result: Result<T>) -> Section<T> {
+    result.map_or_else(|error| Section::Unusable { error: with_causes(&error) }, Section::Found)
+}
+
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_section_tells_every_cause() {
+        let broken = serde_json::from_str::<u8>("x").unwrap_err();
+        let message = broken.to_string();
+        let error = Error::Json { file: "modules.json".to_string(), source: broken };
+        let json = serde_json::to_value(section::<u8>(Err(error))).unwrap();
+        assert_eq!(json["error"], format!("`modules.json` is not valid JSON: {message}"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Typed reading of a model's small JSON files, with errors that name file, key, expected and found.
+
+use serde_json::{Map, Value};
+
+use crate::{Error, ModelFiles, Result};
+
+/// One JSON object with the name of the file it came from.
+pub(crate) struct JsonObject {
+    file: String,
+    map: Map<String, Value>,
+}
+
+impl JsonObject {
+    /// The object in `file`, or `None` where the model has no such file.
+    pub(crate) fn read(files: &ModelFiles, file: &str) -> Result<Option<Self>> {
+        match read_value(files, file)? {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(Self { file: file.to_string(), map })),
+            Some(other) => Err(wrong_type(file, "(top level)", "an object", &other)),
+        }
+    }
+
+    /// `value`, a part of `file`, as an object.
+    pub(crate) fn from_value(file: &str, part: &str, value: Value) -> Result<Self> {
+        match value {
+            Value::Object(map) => Ok(Self { file: file.to_string(), map }),
+            other => Err(wrong_type(file, part, "an object", &other)),
+        }
+    }
+
+    /// The name of the file.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// A value that is neither absent nor null.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn str(&self, key: &str) -> Result<Option<&str>> {
+        self.typed(key, "a string", Value::as_str)
+    }
+
+    pub(crate) fn usize(&self, key: &str) -> Result<Option<usize>> {
+        let to_usize = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+        self.typed(key, "a whole number", to_usize)
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    /// The error for a value of `key` that is not what it must be.
+    pub(crate) fn unexpected(&self, key: &str, expected: &str, found: &Value) -> Error {
+        wrong_type(&self.file, key, expected, found)
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &str,
+        convert: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match convert(value) {
+            Some(typed) => Ok(Some(typed)),
+            None => Err(self.unexpected(key, expected, value)),
+        }
+    }
+}
+
+/// The JSON value in `file`, or `None` where the model has no such file.
+pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>> {
+    let Some(bytes) = files.read(file)? else { return Ok(None) };
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Ok(Some(value)),
+        Err(source) => Err(Error::Json { file: file.to_string(), source }),
+    }
+}
+
+/// The error for a JSON value of the wrong type; a long value is cut.
+pub(crate) fn wrong_type(file: &str, field: &str, expected: &str, found: &Value) -> Error {
+    let text = found.to_string();
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    Error::Field {
+        file: file.to_string(),
+        field: field.to_string(),
+        expected: expected.to_string(),
+        found: short,
+    }
+}

@@ -1,0 +1,52 @@
+//! Text in, answers out, with [ALBERT](albert_model) models on Candle.
+//!
+//! A model is a folder as Hugging Face lays it out, or `albert-mini-en`, which the default feature
+//! `builtin` compiles in. [`ModelFiles`] finds its files; each task is a struct that is loaded from
+//! them and takes many texts at once:
+//!
+//! - [`Embedder`]: texts to sentence embeddings
+//! - [`MaskFiller`]: what stands at a `[MASK]`
+//! - [`Tokenizer`]: texts to token ids and back to places in the text
+//! - [`Forwarder`]: the network's tensors, by name
+//! - [`inspect`]: what a model's files hold, and what would be made of them
+//!
+//! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,
+//! what was expected and what was found, and [`Error::hint`] what to do.
+//!
+//! ```
+//! use albert_tasks::{Embedder, ModelFiles, RunOptions};
+//! # fn main() -> albert_tasks::Result<()> {
+//! # if cfg!(not(feature = "builtin")) { return Ok(()) }
+//! let embedder = Embedder::load(&ModelFiles::builtin()?, &RunOptions::default())?;
+//! let embeddings = embedder.embed(&["A man is playing a guitar.", "Someone plays an instrument."])?;
+//! let cosine: f32 = embeddings[0].vector.iter().zip(&embeddings[1].vector).map(|(a, b)| a * b).sum();
+//! assert!(cosine <= 1.0 + 1e-5);
+//! # Ok(())
+//! # }
+//! ```
+
+mod batching;
+mod embed;
+mod error;
+mod files;
+mod fill_mask;
+mod forward;
+mod inspect;
+mod json;
+mod options;
+mod pooling;
+mod tokenizer;
+
+pub use albert_model;
+
+pub use embed::{Embedder, Embedding, TokenEmbeddings};
+pub use error::{Error, Result, TokenizerSource};
+pub use files::{BUILTIN, ModelFiles};
+pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, MaskFiller};
+pub use forward::{ForwardOutput, Forwarder};
+pub use inspect::{
+    Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
+};
+pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
+pub use pooling::{Pooling, PoolingMode};
+pub use tokenizer::{Encoding, Tokenizer, TokenizerOptions};

@@ -1,0 +1,188 @@
+//! Overrides of lowercasing and of dropping accents, made in the `normalizer` of tokenizer.json.
+//!
+//! ALBERT's normalizer is a list: quotes, NFKD, StripAccents, Lowercase, SentencePiece's map, spaces.
+//! An override takes the one step out or puts it where that order has it. A BertNormalizer has
+//! switches instead. Whether the result obeys is then tried on letters, because a SentencePiece map
+//! may fold case by itself.
+
+use serde_json::{Value, json};
+use tokenizers::{NormalizedString, Normalizer as _};
+
+use super::{TokenizerOptions, contained};
+use crate::{Error, Result};
+
+/// Edits the `normalizer` of a parsed tokenizer.json.
+pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result<()> {
+    let mut steps = Vec::new();
+    flatten(tokenizer.get("normalizer").unwrap_or(&Value::Null), &mut steps)
+        .map_err(|why| Error::NormalizerOverride { option: describe(options), why })?;
+    if let Some(bert) = steps.iter_mut().find(|step| is(step, "BertNormalizer")) {
+        if let Some(lowercase) = options.lowercase {
+            bert["lowercase"] = json!(lowercase);
+        }
+        if let Some(keep_accents) = options.keep_accents {
+            bert["strip_accents"] = json!(!keep_accents);
+        }
+    } else {
+        if let Some(keep_accents) = options.keep_accents {
+            set_strip_accents(&mut steps, !keep_accents);
+        }
+        if let Some(lowercase) = options.lowercase {
+            set_lowercase(&mut steps, lowercase);
+        }
+    }
+    tokenizer["normalizer"] = json!({"type": "Sequence", "normalizers": steps});
+    Ok(())
+}
+
+/// Checks on letters that the finished tokenizer does what was asked.
+pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptions) -> Result<()> {
+    let refuse = |option: String, why: &str| Err(Error::NormalizerOverride { option, why: why.to_string() });
+    if let Some(wanted) = options.lowercase
+        && lowercases(tokenizer)? != wanted
+    {
+        return refuse(format!("lowercase = {wanted}"), "another step still folds case");
+    }
+    if let Some(wanted) = options.keep_accents
+        && keeps_accents(tokenizer)? != wanted
+    {
+        return refuse(format!("keep_accents = {wanted}"), "another step decides about accents");
+    }
+    Ok(())
+}
+
+pub(super) fn lowercases(tokenizer: &tokenizers::Tokenizer) -> Result<bool> {
+    Ok(normalize(tokenizer, "A")?.contains('a'))
+}
+
+pub(super) fn keeps_accents(tokenizer: &tokenizers::Tokenizer) -> Result<bool> {
+    Ok(normalize(tokenizer, "é")?.trim() != "e")
+}
+
+fn normalize(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<String> {
+    let mut normalized = NormalizedString::from(text);
+    if let Some(normalizer) = tokenizer.get_normalizer() {
+        contained(|| normalizer.normalize(&mut normalized)).map_err(Error::Tokenize)?;
+    }
+    Ok(normalized.get().to_string())
+}
+
+/// The steps of a normalizer in order, nested sequences opened.
+fn flatten(normalizer: &Value, steps: &mut Vec<Value>) -> std::result::Result<(), String> {
+    match normalizer {
+        Value::Null => Ok(()),
+        Value::Object(map) if is(normalizer, "Sequence") => match map.get("normalizers") {
+            Some(Value::Array(list)) => list.iter().try_for_each(|step| flatten(step, steps)),
+            _ => Err("`normalizers` is not a list".to_string()),
+        },
+        Value::Object(map) if map.get("type").is_some_and(Value::is_string) => {
+            steps.push(normalizer.clone());
+            Ok(())
+        }
+        _ => Err("a step of it has no type".to_string()),
+    }
+}
+
+fn set_lowercase(steps: &mut Vec<Value>, lowercase: bool) {
+    if !lowercase {
+        steps.retain(|step| !is(step, "Lowercase"));
+    } else if !steps.iter().any(|step| is(step, "Lowercase")) {
+        steps.insert(before_charsmap(steps), json!({"type": "Lowercase"}));
+    }
+}
+
+fn set_strip_accents(steps: &mut Vec<Value>, strip: bool) {
+    if strip && steps.iter().any(|step| is(step, "StripAccents")) {
+        return;
+    }
+    // The decomposition just before is there for the sake of stripping alone.
+    while let Some(at) = steps.iter().position(|step| is(step, "StripAccents")) {
+        steps.remove(at);
+        if at > 0 && (is(&steps[at - 1], "NFKD") || is(&steps[at - 1], "NFD")) {
+            steps.remove(at - 1);
+        }
+    }
+    if strip {
+        let lowercase = steps.iter().position(|step| is(step, "Lowercase"));
+        let at = lowercase.unwrap_or_else(|| before_charsmap(steps));
+        steps.splice(at..at, [json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
+    }
+}
+
+/// Just before SentencePiece's map, which knows lowercased text, or at the end where there is none.
+fn before_charsmap(steps: &[Value]) -> usize {
+    steps.iter().position(|step| is(step, "Precompiled")).unwrap_or(steps.len())
+}
+
+fn is(step: &Value, kind: &str) -> bool {
+    step.get("type").and_then(Value::as_str) == Some(kind)
+}
+
+fn describe(options: &TokenizerOptions) -> String {
+    let lowercase = options.lowercase.map(|value| format!("lowercase = {value}"));
+    let keep_accents = options.keep_accents.map(|value| format!("keep_accents = {value}"));
+    lowercase.into_iter().chain(keep_accents).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(tokenizer: &Value) -> Vec<&str> {
+        let steps = tokenizer["normalizer"]["normalizers"].as_array().unwrap();
+        steps.iter().map(|step| step["type"].as_str().unwrap()).collect()
+    }
+
+    fn edited(normalizer: Value, lowercase: Option<bool>, keep_accents: Option<bool>) -> Value {
+        let mut tokenizer = json!({"normalizer": normalizer});
+        apply(&mut tokenizer, &TokenizerOptions { lowercase, keep_accents }).unwrap();
+        tokenizer
+    }
+
+    fn albert() -> Value {
+        let steps: Vec<Value> = ["Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Replace"]
+            .into_iter()
+            .map(|kind| json!({"type": kind}))
+            .collect();
+        json!({"type": "Sequence", "normalizers": steps})
+    }
+
+    #[test]
+    fn steps_are_taken_out() {
+        let edited = edited(albert(), Some(false), Some(true));
+        assert_eq!(kinds(&edited), ["Replace", "Precompiled", "Replace"]);
+    }
+
+    #[test]
+    fn steps_are_put_back_in_alberts_order() {
+        let cased = json!({"type": "Sequence", "normalizers": [
+            {"type": "Replace"}, {"type": "Precompiled"}, {"type": "Replace"},
+        ]});
+        let edited = edited(cased, Some(true), Some(false));
+        assert_eq!(
+            kinds(&edited),
+            ["Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Replace"]
+        );
+    }
+
+    #[test]
+    fn an_override_that_says_what_is_there_changes_nothing() {
+        assert_eq!(edited(albert(), Some(true), Some(false))["normalizer"], albert());
+    }
+
+    #[test]
+    fn a_bert_normalizer_is_switched() {
+        let bert = json!({"type": "BertNormalizer", "lowercase": true, "strip_accents": null});
+        let edited = edited(bert, Some(false), Some(true));
+        let step = &edited["normalizer"]["normalizers"][0];
+        assert_eq!((&step["lowercase"], &step["strip_accents"]), (&json!(false), &json!(false)));
+    }
+
+    #[test]
+    fn a_normalizer_without_types_is_refused() {
+        let mut tokenizer = json!({"normalizer": {"normalizers": 3}});
+        let options = TokenizerOptions { lowercase: Some(true), keep_accents: None };
+        let error = apply(&mut tokenizer, &options).unwrap_err().to_string();
+        assert!(error.contains("`lowercase = true`"), "{error}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Model folders, whole and broken: what is said about each.
+
+use albert_tasks::{Embedder, MaskFiller, ModelFiles, PoolingMode, RunOptions, Tokenizer, TokenizerOptions};
+use serde_json::json;
+
+use crate::support::{Folder, message, tiny};
+
+const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 99\n";
+
+fn embedder_error(folder: Folder) -> String {
+    message(Embedder::load(&folder.files(), &RunOptions::default()))
+}
+
+#[test]
+fn the_copied_folder_is_the_same_model() {
+    let embed = |files: &ModelFiles| {
+        Embedder::load(files, &RunOptions::default()).unwrap().embed(&["the river"]).unwrap()
+    };
+    assert_eq!(embed(&Folder::new().files()), embed(&tiny()));
+}
+
+#[test]
+fn a_folder_without_config_says_so() {
+    let error = embedder_error(Folder::new().without("config.json"));
+    assert!(error.starts_with("no `config.json` in `"), "{error}");
+}
+
+#[test]
+fn a_folder_without_tokenizer_says_what_is_expected() {
+    let error = embedder_error(Folder::new().without("tokenizer.json"));
+    assert!(
+        error.starts_with("no tokenizer in `") && error.ends_with("expected `tokenizer.json`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn other_tokenizer_files_are_named_as_not_supported_yet() {
+    for file in ["spiece.model", "vocab.txt"] {
+        let error = embedder_error(Folder::new().without("tokenizer.json").with(file, "x"));
+        assert!(error.starts_with(&format!("`{file}` in `")), "{error}");
+        assert!(error.ends_with("is not supported yet: expected `tokenizer.json`"), "{error}");
+    }
+}
+
+#[test]
+fn lfs_pointers_are_refused() {
+    for file in
+        ["config.json", "model.safetensors", "tokenizer.json", "modules.json", "1_Pooling/config.json"]
+    {
+        let error = embedder_error(Folder::new().with(file, LFS_POINTER));
+        assert!(error.contains(file) && error.contains("is a Git LFS pointer"), "{file}: {error}");
+    }
+}
+
+#[test]
+fn a_vocabulary_larger_than_the_table_is_refused() {
+    let folder = Folder::new().edit("tokenizer.json", |tokenizer| {
+        tokenizer["model"]["vocab"].as_array_mut().unwrap().push(json!(["▁one more", -9.0]));
+    });
+    let rows = Tokenizer::load(&tiny(), &TokenizerOptions::default()).unwrap().vocab_size();
+    assert_eq!(
+        embedder_error(folder),
+        format!(
+            "`tokenizer.json` has ids up to {rows}: expected ids below {rows}, the `vocab_size` of `config.json`"
+        )
+    );
+}
+
+#[test]
+fn a_vocabulary_without_special_tokens_is_refused() {
+    let rename = |token: &'static str| {
+        Folder::new().edit("tokenizer.json", move |tokenizer| {
+            let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+            added.retain(|added| added["content"] != token);
+            let vocabulary = tokenizer["model"]["vocab"].as_array_mut().unwrap();
+            vocabulary.iter_mut().find(|piece| piece[0] == token).unwrap()[0] = json!("gone");
+        })
+    };
+    for token in ["[CLS]", "[SEP]"] {
+        let error = embedder_error(rename(token));
+        assert_eq!(error, format!("no `{token}` in the vocabulary of `tokenizer.json`"));
+    }
+    let folder = rename("[MASK]");
+    let without_mask = folder.files();
+    Embedder::load(&without_mask, &RunOptions::default()).unwrap();
+    let error = message(MaskFiller::load(&without_mask, &RunOptions::default()));
+    assert_eq!(error, "no `[MASK]` in the vocabulary of `tokenizer.json`");
+}
+
+#[test]
+fn broken_json_names_the_file() {
+    for file in
+        ["tokenizer_config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"]
+    {
+        let error = embedder_error(Folder::new().with(file, "{\"a\": "));
+        assert!(error.starts_with(&format!("`{file}` is not valid JSON: ")), "{error}");
+    }
+    let error = embedder_error(Folder::new().with("tokenizer.json", "{}"));
+    assert!(error.starts_with("`tokenizer.json` does not describe a tokenizer: "), "{error}");
+}
+
+#[test]
+fn wrong_types_name_file_key_expected_and_found() {
+    let pooling = |key: &'static str, value: serde_json::Value| {
+        embedder_error(Folder::new().edit("1_Pooling/config.json", move |config| config[key] = value))
+    };
+    let file = "`1_Pooling/config.json`";
+    assert_eq!(
+        pooling("pooling_mode_mean_tokens", json!("yes")),
+        format!("`pooling_mode_mean_tokens` in {file}: expected true or false, found \"yes\"")
+    );
+    assert_eq!(
+        pooling("word_embedding_dimension", json!(-1)),
+        format!("`word_embedding_dimension` in {file}: expected a whole number, found -1")
+    );
+    assert_eq!(
+        pooling("word_embedding_dimension", json!(768)),
+        format!(
+            "`word_embedding_dimension` in {file}: expected 24, the `hidden_size` of `config.json`, found 768"
+        )
+    );
+    let known = "cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken";
+    for mode in [json!("average"), json!(["cls", 3]), json!([])] {
+        let error = pooling("pooling_mode", mode);
+        assert!(error.starts_with(&format!("`pooling_mode` in {file}: expected one of {known}")), "{error}");
+    }
+    let error = embedder_error(Folder::new().with("modules.json", "{}"));
+    assert_eq!(error, "`(top level)` in `modules.json`: expected a list of modules, found {}");
+    let error =
+        embedder_error(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": \"long\"}"));
+    assert_eq!(
+        error,
+        "`max_seq_length` in `sentence_bert_config.json`: expected a whole number, found \"long\""
+    );
+}
+
+#[test]
+fn no_path_leads_out_of_the_folder() {
+    for path in ["../1_Pooling", "/etc", "1_Pooling/../.."] {
+        let error = embedder_error(Folder::new().modules(&[("Transformer", ""), ("Pooling", path)]));
+        assert_eq!(error, format!("path `{path}` in `modules.json` leaves the model's folder"));
+    }
+}
+
+#[test]
+fn modules_that_are_not_computed_are_refused_with_the_reason() {
+    let base = [("Transformer", ""), ("Pooling", "1_Pooling")];
+    let refused = |modules: &[(&str, &str)]| embedder_error(Folder::new().modules(modules));
+    assert_eq!(
+        refused(&[base[0], base[1], ("Dense", "2_Dense")]),
+        "module `a.b.Dense` in `modules.json` is not supported: dense layers after the pooling are not computed yet"
+    );
+    assert_eq!(
+        refused(&[base[0], base[1], ("LSTM", "2_LSTM")]),
+        "module `a.b.LSTM` in `modules.json` is not supported: only Transformer, Pooling and Normalize are computed"
+    );
+    let order = "expected Transformer, Pooling and perhaps Normalize, in this order";
+    for modules in [[base[1], base[0]], [base[0], ("Normalize", "1_Normalize")]] {
+        assert!(refused(&modules).ends_with(order));
+    }
+    let moved = refused(&[("Transformer", "0_Transformer"), base[1]]);
+    assert!(moved.ends_with("it lies in `0_Transformer`, expected the top of the folder"), "{moved}");
+    assert_eq!(refused(&[base[0]]), "`type` in `modules.json`: expected a module `Pooling`, found none");
+}
+
+#[test]
+fn a_plain_folder_gets_mean_and_normalization_and_says_so() {
+    let folder = Folder::new().without("modules.json");
+    let embedder =
+        Embedder::load(&folder.files(), &RunOptions::default()).unwrap().with_truncate_dim(7).unwrap();
+    let pooling = embedder.pooling();
+    assert_eq!((pooling.modes.as_slice(), pooling.normalize), (&[PoolingMode::Mean][..], true));
+    assert!(!pooling.from_modules && pooling.why.contains("no modules.json"));
+    // Without modules.json, the cut comes before the normalization.
+    let vector = &embedder.embed(&["the river"]).unwrap()[0].vector;
+    assert!((vector.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_default_prompt_that_is_not_there_is_an_error() {
+    let prompts = json!({"prompts": {"query": "query: "}, "default_prompt_name": "passage"}).to_string();
+    assert_eq!(
+        embedder_error(Folder::new().with("config_sentence_transformers.json", &prompts)),
+        "`default_prompt_name` in `config_sentence_transformers.json`: expected one of `prompts`, found \"passage\""
+    );
+}
+
+#[test]
+fn the_shortest_of_the_limits_on_length_holds() {
+    let max_length =
+        |folder: Folder| Embedder::load(&folder.files(), &RunOptions::default()).unwrap().max_length();
+    let tokenizer = |config: serde_json::Value| {
+        let folder = Folder::new().without("sentence_bert_config.json");
+        max_length(folder.with("tokenizer_config.json", &config.to_string()))
+    };
+    assert_eq!(max_length(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": 20}")), 20);
+    assert_eq!(tokenizer(json!({"max_len": 30})), 30);
+    assert_eq!(tokenizer(json!({"model_max_length": 1e30})), 48);
+    assert_eq!(tokenizer(json!({"model_max_length": 512})), 48);
+}
+
+#[test]
+fn do_lower_case_of_sentence_transformers_lowercases() {
+    let cased = || {
+        Folder::new().edit("tokenizer.json", |tokenizer| {
+            let steps = tokenizer["normalizer"]["normalizers"].as_array_mut().unwrap();
+            steps.retain(|step| step["type"] != "Lowercase");
+        })
+    };
+    let embed = |folder: &Folder, text: &str| {
+        Embedder::load(&folder.files(), &RunOptions::default()).unwrap().embed(&[text]).unwrap()
+    };
+    let lowered = cased().with("sentence_bert_config.json", "{\"do_lower_case\": true}");
+    assert_ne!(embed(&cased(), "The River"), embed(&cased(), "the river"));
+    assert_eq!(embed(&lowered, "The River"), embed(&cased(), "the river"));
+}
+
+#[test]
+fn a_tokenizer_that_makes_its_library_panic_is_an_error() {
+    let unknown_token = Folder::new().edit("tokenizer.json", |tokenizer| {
+        tokenizer["post_processor"]["special_tokens"] = json!({});
+    });
+    let broken_map = Folder::new().edit("tokenizer.json", |tokenizer| {
+        tokenizer["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"});
+    });
+    for folder in [unknown_token, broken_map] {
+        let error = embedder_error(folder);
+        assert!(error.starts_with("`tokenizer.json` does not describe a tokenizer: "), "{error}");
+    }
+}

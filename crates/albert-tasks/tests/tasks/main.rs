@@ -1,0 +1,13 @@
+//! What a user does with albert-tasks: load a model, give it texts, read answers and errors.
+//!
+//! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`.
+
+mod batches;
+#[cfg(feature = "builtin")]
+mod builtin;
+mod folders;
+mod forward;
+mod inspect;
+mod reference;
+mod support;
+mod tokenizer;
