@@ -1,7 +1,7 @@
 //! An ALBERT inside a Candle pipeline: the mean of its hidden states feeds a layer of your own.
 //!
-//! Here the weights are fresh. Trained ones come from a folder as the Hub has it:
-//! `let vb = Checkpoint::from_dir("albert-base-v2")?.var_builder(&LoadOptions::default())?;`
+//! Here the weights are fresh. To start from trained ones, in a folder as the Hub has it:
+//! `let variables = Checkpoint::from_dir("albert-base-v2")?.var_map(&LoadOptions::default())?;`
 
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 

@@ -34,7 +34,7 @@ pub enum HiddenAct {
     GeluPytorchTanh,
     /// The same as [`GeluNew`](Self::GeluNew).
     GeluPythonTanh,
-    /// [`GeluNew`](Self::GeluNew) with √(2/π) cut to 0.7978845608
+    /// [`GeluNew`](Self::GeluNew) with √(2/π) written out to ten digits, in f32 the same number
     GeluFast,
     /// `x σ(1.702 x)`
     QuickGelu,

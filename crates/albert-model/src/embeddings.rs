@@ -5,6 +5,7 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
+use crate::input::ModelInput;
 use crate::layer_norm::LayerNorm;
 
 /// Word, position and token type embeddings.
@@ -51,24 +52,18 @@ impl AlbertEmbeddings {
     /// Looks tokens up. Absent types are 0, absent positions count from 0.
     ///
     /// # Shapes
-    /// - `ids`, `token_type_ids`: `(B, T)`
-    /// - `position_ids`: `(B, T)` or `(T)`
+    /// - `input.ids`: `(B, T)`
     /// - returns `(B, T, E)`
     ///
     /// # Errors
     /// If the shapes differ, if there are more tokens than positions, or if an id is outside its
     /// table. On a GPU ids are not checked, for that would wait for the device.
-    pub fn forward_t(
-        &self,
-        ids: &Tensor,
-        token_type_ids: Option<&Tensor>,
-        position_ids: Option<&Tensor>,
-        train: bool,
-    ) -> Result<Tensor> {
-        let (batch, tokens) = ids.dims2()?;
+    pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<Tensor> {
+        let ids = &input.ids;
+        let (_, tokens) = ids.dims2()?;
         let mut sum = look_up(&self.word, ids, "token id", "the vocabulary")?; // (B, T, E)
 
-        sum = match token_type_ids {
+        sum = match &input.token_type_ids {
             Some(types) => {
                 same_shape(types, ids, "token type ids")?;
                 (sum + look_up(&self.token_type, types, "token type id", "`type_vocab_size`")?)?
@@ -77,7 +72,7 @@ impl AlbertEmbeddings {
         };
 
         let max_tokens = self.position.dim(0)?;
-        sum = match position_ids {
+        sum = match &input.position_ids {
             Some(positions) => {
                 if positions.dims() != [tokens] {
                     same_shape(positions, ids, "position ids")?;
@@ -91,7 +86,6 @@ impl AlbertEmbeddings {
             }
             None => sum.broadcast_add(&self.position.narrow(0, 0, tokens)?)?,
         };
-        debug_assert_eq!(sum.dim(0)?, batch);
         dropout(&self.norm.forward_t(&sum, train)?, self.dropout_prob, train)
     }
 }
@@ -109,7 +103,11 @@ fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Result<Tensor>
     if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
         bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
     }
-    let flat = ids.flatten_all()?;
+    let mut flat = ids.flatten_all()?;
+    if flat.dtype() == DType::U8 {
+        // Candle gives a row of zeros for the largest number of the index's type, here a valid id.
+        flat = flat.to_dtype(DType::U32)?;
+    }
     if matches!(ids.device(), Device::Cpu) {
         let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
         if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {

@@ -45,8 +45,21 @@ impl AlbertEncoder {
         &self.groups
     }
 
-    /// `(B, T, E)` → `(B, T, H)`
-    pub(crate) fn forward_t(
+    /// Runs all repetitions, from embeddings of your own where you like.
+    ///
+    /// # Shapes
+    /// - `embeddings`: `(B, T, E)`
+    /// - `mask`: `(B, 1, 1, T)`, from [`additive_mask`](crate::additive_mask)
+    /// - returns `(B, T, H)`
+    ///
+    /// # Errors
+    /// If the last dimension of `embeddings` is not `embedding_size`, or the shapes differ.
+    pub fn forward_t(&self, embeddings: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
+        self.forward_traced(embeddings, mask, &mut Trace::default(), train)
+    }
+
+    /// [`forward_t`](Self::forward_t), with the intermediate results that `trace` collects.
+    pub(crate) fn forward_traced(
         &self,
         embeddings: &Tensor,
         mask: Option<&Tensor>,
@@ -56,7 +69,7 @@ impl AlbertEncoder {
         let mut hidden_states = self.projection.forward(embeddings)?; // (B, T, H)
         trace.hidden_state(&hidden_states);
         for &group in &self.schedule {
-            hidden_states = self.groups[group].forward_t(&hidden_states, mask, trace, train)?;
+            hidden_states = self.groups[group].forward_traced(&hidden_states, mask, trace, train)?;
         }
         Ok(hidden_states)
     }

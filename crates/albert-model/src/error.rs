@@ -4,7 +4,7 @@
 //! `config.json` and weight files, returns [`Error`], which names the file and the tensor or
 //! field, what was expected and what was found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::DType;
 
@@ -28,12 +28,16 @@ pub enum Error {
     },
 
     /// None of the files that could hold the weights is there.
-    #[error("no weights in `{}`: expected {expected}", path.display())]
+    #[error(
+        "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json`, found {}",
+        path.display(),
+        found.map_or("neither".into(), |name| format!("`{name}`, a format that is not read yet"))
+    )]
     NoWeights {
         /// The folder.
         path: PathBuf,
-        /// The file names that were looked for.
-        expected: String,
+        /// Weights in another format.
+        found: Option<&'static str>,
     },
 
     /// A small text file that points at the real one stands in its place.
@@ -83,6 +87,23 @@ pub enum Error {
         file: String,
         /// The missing tensors, the first few of them where there are many.
         names: Vec<String>,
+    },
+
+    /// The file holds more layers than the configuration speaks of: another model than the file's
+    /// own would be computed.
+    #[error(
+        "tensor `{tensor}` in `{file}` has no place in a model with `num_hidden_groups` {groups} and \
+         `inner_group_num` {inner}"
+    )]
+    UnexpectedTensor {
+        /// The tensor, as the file spells it.
+        tensor: String,
+        /// The weight file.
+        file: String,
+        /// G, by the configuration.
+        groups: usize,
+        /// `inner_group_num`, by the configuration.
+        inner: usize,
     },
 
     /// The checkpoint was not trained for this head.
@@ -155,6 +176,16 @@ pub enum Error {
     /// Candle failed while tensors were made.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// How every Git LFS pointer begins.
+const LFS_POINTER: &[u8] = b"version https://git-lfs";
+
+pub(crate) fn refuse_lfs_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(Error::LfsPointer { path: path.into() });
+    }
+    Ok(())
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

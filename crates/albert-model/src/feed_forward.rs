@@ -45,6 +45,9 @@ impl Module for FeedForward {
     /// # Shapes
     /// - `hidden_states`: `(B, T, H)`
     /// - returns `(B, T, H)`
+    ///
+    /// # Errors
+    /// If the last dimension is not `hidden_size`.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
         let inner = self.inner.forward(hidden_states)?; // (B, T, I)
         self.output.forward(&self.activation.forward(&inner)?)

@@ -31,8 +31,8 @@ impl AlbertLayerGroup {
         &self.layers
     }
 
-    /// `(B, T, H)` → `(B, T, H)`
-    pub(crate) fn forward_t(
+    /// `(B, T, H)` → `(B, T, H)`, with the intermediate results that `trace` collects.
+    pub(crate) fn forward_traced(
         &self,
         hidden_states: &Tensor,
         mask: Option<&Tensor>,

@@ -4,6 +4,10 @@ use candle_core::{DType, Result, Tensor};
 
 /// Turns a mask of tokens into one to add to scores: 0 for a token, very negative for padding.
 ///
+/// ```text
+/// M = 0 where the mask is not 0, else floor;   scores = Q Kᵀ / √D + M
+/// ```
+///
 /// The floor is half the type's most negative number. Scores can be added to it without reaching
 /// -∞, so a row with nothing to attend to gives even attention rather than NaN, in f32, f16 and
 /// bf16 alike.

@@ -17,6 +17,10 @@ use crate::pretrained::Pretrained;
 
 /// An ALBERT without a head.
 ///
+/// ```text
+/// h = AlbertEncoder(AlbertEmbeddings(ids, types, positions), mask);   pooled = AlbertPooler(h)
+/// ```
+///
 /// Source: Lan et al. 2020; transformers 4.46.3, `modeling_albert.py`, `AlbertModel`.
 #[derive(Debug, Clone)]
 pub struct AlbertModel {
@@ -89,7 +93,11 @@ impl AlbertModel {
         &self.encoder
     }
 
-    /// Runs the model for inference.
+    /// Runs the model for inference: the result carries no gradient.
+    ///
+    /// # Shapes
+    /// - `input`: ids `(B, T)`
+    /// - returns `last_hidden_state` `(B, T, H)`, `pooler_output` `(B, H)`
     ///
     /// # Errors
     /// If shapes do not fit, an id is outside its table or there are more tokens than positions.
@@ -98,6 +106,9 @@ impl AlbertModel {
     }
 
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -108,12 +119,7 @@ impl AlbertModel {
         if tokens == 0 {
             bail!("token ids: expected at least one token in a sequence, found {:?}", input.ids.dims())
         }
-        let embeddings = self.embeddings.forward_t(
-            &input.ids,
-            input.token_type_ids.as_ref(),
-            input.position_ids.as_ref(),
-            train,
-        )?; // (B, T, E)
+        let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
         let mask = match &input.attention_mask {
             Some(mask) if mask.dims() != input.ids.dims() => bail!(
                 "attention mask: expected the shape of the token ids, {:?}, found {:?}",
@@ -124,7 +130,7 @@ impl AlbertModel {
             None => None,
         };
         let mut trace = Trace::new(input.outputs);
-        let last_hidden_state = self.encoder.forward_t(&embeddings, mask.as_ref(), &mut trace, train)?; // (B, T, H)
+        let last_hidden_state = self.encoder.forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?; // (B, T, H)
         let pooler_output = match &self.pooler {
             Some(pooler) => Some(pooler.forward(&last_hidden_state)?),
             None => None,

@@ -31,6 +31,9 @@ impl Module for AlbertPooler {
     /// # Shapes
     /// - `hidden_states`: `(B, T, H)`
     /// - returns `(B, H)`
+    ///
+    /// # Errors
+    /// If the last dimension is not `hidden_size`, or there is no token.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
         let first = hidden_states.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?; // (B, H)
         self.dense.forward(&first)?.tanh()

@@ -8,12 +8,20 @@ use std::fs;
 use std::path::Path;
 
 use albert_model::candle_core::{DType, Device, Tensor, safetensors};
+use albert_model::candle_nn::VarBuilder;
 use albert_model::{
     AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification, AlbertForTokenClassification,
     AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Pretrained,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// Relative to the largest logit: 11 and 8 bits of weight through 10 layers, as in the parity tests.
+const F16_TOLERANCE: f32 = 1e-2;
+const BF16_TOLERANCE: f32 = 5e-2;
+
+/// The same products from weights laid out differently, 10 layers deep.
+const LAYOUT_TOLERANCE: f64 = 1e-5;
 
 type Tensors = HashMap<String, Tensor>;
 
@@ -141,10 +149,15 @@ fn an_untied_decoder_is_used() {
 
 #[test]
 fn half_and_double_precision_files_load() {
-    for dtype in [DType::F16, DType::BF16, DType::F64] {
+    let plain = logits(changed(|_, _| ()).path());
+    let largest = plain.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    for (dtype, tolerance) in [(DType::F16, F16_TOLERANCE), (DType::BF16, BF16_TOLERANCE), (DType::F64, 0.0)]
+    {
         let dir = changed(|_, tensors| tensors.values_mut().for_each(|t| *t = t.to_dtype(dtype).unwrap()));
         assert_eq!(Checkpoint::from_dir(dir.path()).unwrap().stored_dtypes(), [dtype]);
-        assert!(logits(dir.path()).iter().all(|x| x.is_finite()));
+        for (expected, found) in plain.iter().zip(logits(dir.path())) {
+            assert!((expected - found).abs() <= tolerance * largest, "{dtype:?}: {expected}, {found}");
+        }
     }
 }
 
@@ -194,16 +207,90 @@ fn wrong_shapes_types_and_names_are_refused_with_what_was_expected() {
 }
 
 #[test]
+fn a_config_that_speaks_of_fewer_layers_than_the_file_holds_is_refused() {
+    for field in ["num_hidden_groups", "inner_group_num"] {
+        let dir = changed(|config, _| drop(config.as_object_mut().unwrap().remove(field)));
+        let text = message::<AlbertModel>(dir.path());
+        assert!(text.contains("albert_layers") && text.contains(&format!("`{field}` 1")), "{field}: {text}");
+    }
+}
+
+#[test]
+fn a_head_of_another_width_does_not_keep_the_rest_from_loading() {
+    let zeros = |rows: usize| Tensor::zeros((rows, 21), DType::F32, &Device::Cpu).unwrap();
+    let dir = changed(|_, tensors| {
+        tensors.insert("sop_classifier.classifier.weight".into(), zeros(3));
+        tensors.insert("sop_classifier.classifier.bias".into(), zeros(3).get_on_dim(1, 0).unwrap());
+    });
+    let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
+    assert_eq!(checkpoint.heads(), [Head::Encoder, Head::MaskedLm]);
+    assert!(checkpoint.report().unwrap().unused.contains(&"sop_classifier.classifier.bias".to_string()));
+    assert!(message::<AlbertForPreTraining>(dir.path()).contains("expected shape [2, 21], found [3, 21]"));
+}
+
+#[test]
+fn a_classifier_of_one_row_without_architectures_is_a_choice() {
+    let dir = changed(|config, tensors| {
+        config.as_object_mut().unwrap().remove("architectures");
+        tensors.insert("classifier.weight".into(), Tensor::zeros((1, 21), DType::F32, &Device::Cpu).unwrap());
+        tensors.insert("classifier.bias".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+    });
+    let heads = Checkpoint::from_dir(dir.path()).unwrap().heads();
+    assert!(heads.contains(&Head::MultipleChoice), "{heads:?}");
+    assert!(!heads.contains(&Head::SequenceClassification), "{heads:?}");
+}
+
+#[test]
+fn two_decoder_biases_that_differ_are_noted_and_equal_ones_of_another_type_are_not() {
+    let differing = changed(|_, tensors| {
+        let other = (&tensors["predictions.bias"] + 1.0).unwrap();
+        tensors.insert("predictions.decoder.bias".into(), other);
+    });
+    let report = Checkpoint::from_dir(differing.path()).unwrap().report().unwrap();
+    assert!(report.notes[0].contains("as transformers 5 does"), "{report:?}");
+    let same = changed(|_, tensors| {
+        let copy = tensors["predictions.bias"].to_dtype(DType::F64).unwrap();
+        tensors.insert("predictions.decoder.bias".into(), copy);
+    });
+    assert!(Checkpoint::from_dir(same.path()).unwrap().report().unwrap().notes.is_empty());
+}
+
+#[test]
+fn trained_weights_become_variables_that_a_new_head_can_be_trained_on() {
+    let dir = changed(|_, _| ());
+    let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
+    let variables = checkpoint.var_map(&LoadOptions::default()).unwrap();
+    let before = variables.all_vars().len();
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let model = AlbertForSequenceClassification::new(checkpoint.config(), vb).unwrap();
+    assert_eq!(variables.all_vars().len(), before + 2, "the classifier is new, the rest is not");
+
+    let pretrained: AlbertModel = load(dir.path()).unwrap();
+    let input = ModelInput::new(Tensor::new(&[[2u32, 48, 25, 21, 3]], &Device::Cpu).unwrap());
+    let states = |model: &AlbertModel| model.forward(&input).unwrap().last_hidden_state;
+    let difference = support::relative_difference(&states(&pretrained), &states(model.albert())).unwrap();
+    assert!(difference <= LAYOUT_TOLERANCE, "{difference:e}");
+
+    let loss = model.forward_t(&input, true).unwrap().logits.sqr().unwrap().sum_all().unwrap();
+    let gradients = loss.backward().unwrap();
+    let words = variables.data().lock().unwrap()[WORDS].clone();
+    assert!(gradients.get(&words).is_some());
+}
+
+#[test]
 fn absurd_sizes_are_refused_before_anything_is_allocated() {
     for (field, size) in [
+        ("vocab_size", json!(1u64 << 24)),
         ("vocab_size", json!(1u64 << 40)),
+        ("num_hidden_groups", json!(4096)),
         ("num_hidden_groups", json!(1u64 << 40)),
-        ("inner_group_num", json!(1u64 << 40)),
+        ("inner_group_num", json!(4096)),
         ("max_position_embeddings", json!(u64::MAX)),
     ] {
         let dir = changed(|config, _| config[field] = size);
         let text = message::<AlbertModel>(dir.path());
-        assert!(text.contains("expected shape") || text.contains("no tensor"), "{field}: {text}");
+        let expected = ["expected shape", "no tensor", "expected at most"];
+        assert!(expected.iter().any(|part| text.contains(part)), "{field}: {text}");
     }
 }
 
@@ -222,8 +309,12 @@ fn broken_folders_are_refused_by_file() {
     assert!(message::<AlbertModel>(dir.path()).contains("is a Git LFS pointer"));
 
     fs::remove_file(&weights).unwrap();
-    assert!(message::<AlbertModel>(dir.path()).contains("expected `model.safetensors` or"));
+    assert!(message::<AlbertModel>(dir.path()).contains("found neither"));
+    fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("found `pytorch_model.bin`, a format"));
 
+    fs::write(dir.path().join("config.json"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("config.json` is a Git LFS pointer"));
     fs::write(dir.path().join("config.json"), "{\"hidden_size\": 21,").unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("config.json` is not valid JSON"));
 

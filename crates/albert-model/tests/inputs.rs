@@ -53,6 +53,19 @@ fn what_is_padded_does_not_matter() -> Result<()> {
 }
 
 #[test]
+fn ids_may_be_bytes_and_absent_types_are_zeros() -> Result<()> {
+    let model = model();
+    let states = |input: ModelInput| -> Result<Vec<f32>> {
+        model.forward(&input)?.last_hidden_state.flatten_all()?.to_vec1()
+    };
+    let plain = states(ModelInput::new(ids(&[[2, 5, 6, 3]])))?;
+    assert_eq!(plain, states(ModelInput::new(Tensor::new(&[[2u8, 5, 6, 3]], &Device::Cpu)?))?);
+    let zeros = Tensor::zeros((1, 4), DType::U32, &Device::Cpu)?;
+    assert_eq!(plain, states(ModelInput::new(ids(&[[2, 5, 6, 3]])).with_token_type_ids(zeros))?);
+    Ok(())
+}
+
+#[test]
 fn impossible_inputs_are_refused_by_name() -> Result<()> {
     let model = model();
     let long = Tensor::zeros((1, 25), DType::U32, &Device::Cpu)?;

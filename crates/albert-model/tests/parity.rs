@@ -6,7 +6,7 @@
 
 mod support;
 
-use albert_model::candle_core::{self, DType, Device, IndexOp, Tensor};
+use albert_model::candle_core::{self, D, DType, Device, IndexOp, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
     AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint, LoadOptions,
@@ -89,6 +89,20 @@ fn assert_all_close(dtype: DType, tolerance: f64) -> anyhow::Result<()> {
 #[test]
 fn every_output_is_that_of_transformers() -> anyhow::Result<()> {
     assert_all_close(DType::F32, F32_TOLERANCE)
+}
+
+/// Also where two logits are closer to each other than the tolerance.
+#[test]
+fn the_best_label_is_that_of_transformers() -> anyhow::Result<()> {
+    for (folder, load) in FIXTURES {
+        let expected = Expected::of(folder)?;
+        let found = open(folder, load, DType::F32)?.run(&expected.input()?, false)?;
+        for (name, logits) in outputs(&expected).iter().filter(|(name, _)| name.ends_with("logits")) {
+            let best = |logits: &Tensor| logits.argmax(D::Minus1)?.flatten_all()?.to_vec1::<u32>();
+            assert_eq!(best(logits)?, best(&found[name])?, "`{name}` of {folder}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

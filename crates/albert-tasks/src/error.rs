@@ -198,6 +198,16 @@ pub enum Error {
         max_length: usize,
     },
 
+    /// An id that its table does not have.
+    #[error("{what} {value} is outside the model's {limit}: expected at most {}", limit - 1)]
+    InputValue {
+        /// Which kind of id.
+        what: &'static str,
+        /// The id.
+        value: u32,
+        /// The rows of the table.
+        limit: usize,
+    },
     /// Token ids, types or a mask of the wrong length.
     #[error("{what}: expected {expected} values, found {found}")]
     InputLength {

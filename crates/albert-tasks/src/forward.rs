@@ -147,6 +147,16 @@ impl Forwarder {
                 });
             }
         }
+        // On the host, for on a GPU the model does not look.
+        let config = &self.config;
+        for (what, values, limit) in
+            [("token id", Some(ids), config.vocab_size), ("token type id", type_ids, config.type_vocab_size)]
+        {
+            let outside = values.unwrap_or_default().iter().find(|&&value| value as usize >= limit);
+            if let Some(&value) = outside {
+                return Err(Error::InputValue { what, value, limit });
+            }
+        }
         let input = |shape: &[usize]| -> Result<ModelInput> {
             let row = |values: &[u32]| Tensor::from_slice(values, shape, &self.device);
             let mut input = ModelInput::new(row(ids)?);

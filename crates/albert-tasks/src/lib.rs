@@ -50,3 +50,8 @@ pub use inspect::{
 pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
 pub use pooling::{Pooling, PoolingMode};
 pub use tokenizer::{Encoding, Tokenizer, TokenizerOptions};
+
+/// The README's examples, kept working.
+#[cfg(all(doctest, feature = "builtin"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

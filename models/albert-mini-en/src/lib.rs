@@ -6,7 +6,7 @@
 
 /// Each file of the model with its path in a Hugging Face folder.
 ///
-/// The bytes of `model.safetensors` start at a multiple of 64, so that its tensors can be read in place.
+/// The bytes of `model.safetensors` start at a multiple of 64, so that its numbers are aligned.
 ///
 /// ```
 /// let (_, weights) = albert_mini_en::FILES.iter().find(|(name, _)| *name == "model.safetensors").unwrap();

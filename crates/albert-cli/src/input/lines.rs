@@ -1,11 +1,14 @@
 //! One text a line: LF or CRLF, with or without a byte order mark or a last newline.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
 use super::{Line, Pairs, Place, Text};
+
+/// A longer line is no text but a file without lines, which would fill the memory.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Reads numbered lines of bytes; what they hold is for others to say.
 pub(super) struct RawLines<R> {
@@ -25,8 +28,14 @@ impl<R: BufRead> Iterator for RawLines<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut bytes = Vec::new();
-        match self.reader.read_until(b'\n', &mut bytes) {
+        match self.reader.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut bytes) {
             Ok(0) => return None,
+            Ok(length) if length as u64 > MAX_LINE_BYTES => {
+                let (name, number) = (&self.name, self.number + 1);
+                return Some(Err(anyhow::anyhow!(
+                    "{name}, line {number}: expected at most {MAX_LINE_BYTES} bytes in a line, found more"
+                )));
+            }
             Ok(_) => self.number += 1,
             Err(error) => {
                 let number = self.number + 1;

@@ -12,13 +12,14 @@ mod safetensors;
 
 pub use report::LoadReport;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use candle_nn::{Init, VarBuilder, VarMap};
 
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
@@ -69,14 +70,14 @@ impl Checkpoint {
         Self::new(config, WeightFiles::open(dir)?)
     }
 
-    /// A model that is part of the program: the text of its `config.json` and the bytes of its
-    /// safetensors file, which errors call `name`.
+    /// A model in memory, or part of the program: the text of its `config.json` and the bytes of
+    /// its safetensors file, which errors call `name`.
     ///
     /// # Errors
     /// If either is not what it should be.
-    pub fn from_bytes(config_json: &str, weights: &'static [u8], name: &str) -> Result<Self> {
-        let config = AlbertConfig::parse(config_json, "config.json")?;
-        Self::new(config, WeightFiles::from_bytes(weights, name)?)
+    pub fn from_bytes(config_json: &str, weights: impl Into<Cow<'static, [u8]>>, name: &str) -> Result<Self> {
+        let config = AlbertConfig::from_json(config_json)?;
+        Self::new(config, WeightFiles::from_bytes(weights.into(), name)?)
     }
 
     fn new(config: AlbertConfig, files: WeightFiles) -> Result<Self> {
@@ -89,10 +90,11 @@ impl Checkpoint {
         &self.config
     }
 
-    /// The heads that have all their tensors here; the encoder is always among them.
+    /// The heads that have all their tensors here, in the shapes that the configuration asks for;
+    /// the encoder is always among them.
     ///
     /// Three heads call their tensors `classifier`: `architectures` tells which one it is, and
-    /// where that says nothing, every one whose tensors are there is listed.
+    /// where that says nothing, every one that the tensors fit is listed.
     pub fn heads(&self) -> Vec<Head> {
         Head::ALL.into_iter().filter(|&head| self.serves(head)).collect()
     }
@@ -100,11 +102,9 @@ impl Checkpoint {
     fn serves(&self, head: Head) -> bool {
         let pooled = head == Head::Encoder || !head.uses_pooler() || self.has_pooler();
         let declared = !head.is_classifier() || self.declared_classifier().is_none_or(|it| it == head);
-        let present =
-            |parameters: Vec<Parameter>| parameters.iter().all(|(name, _)| self.names.contains_key(name));
-        let fits = head != Head::MultipleChoice
-            || self.stored("classifier.bias").is_some_and(|(_, tensor)| tensor.shape == [1]);
-        pooled && declared && fits && present(head_parameters(&self.config, head))
+        let fits =
+            |(name, shape): &Parameter| self.stored(name).is_some_and(|(_, tensor)| tensor.shape == *shape);
+        pooled && declared && head_parameters(&self.config, head).iter().all(fits)
     }
 
     /// The head that `architectures` says `classifier.*` belongs to.
@@ -193,7 +193,41 @@ impl Checkpoint {
                 false => Error::MissingTensors { file: self.files.name(), names: required },
             });
         }
-        LoadReport::new(self, head, used, optional)
+        let report = LoadReport::new(self, head, used, optional)?;
+        self.refuse_more_layers(&report)?;
+        Ok(report)
+    }
+
+    /// A configuration that leaves out `num_hidden_groups` or `inner_group_num` means 1, and would
+    /// quietly make another model of the file's layers.
+    fn refuse_more_layers(&self, report: &LoadReport) -> Result<()> {
+        let is_layer = |name: &&String| name.contains("encoder.albert_layer_groups.");
+        let Some(tensor) = report.unused.iter().find(is_layer) else { return Ok(()) };
+        Err(Error::UnexpectedTensor {
+            tensor: tensor.clone(),
+            file: self.files.name(),
+            groups: self.config.num_hidden_groups,
+            inner: self.config.inner_group_num,
+        })
+    }
+
+    /// Every tensor as a trainable variable under its one name: the start of fine-tuning.
+    ///
+    /// A model made with [`VarBuilder::from_varmap`] then takes what is here, and initialises what
+    /// is not, such as the classifier of a new task.
+    ///
+    /// # Errors
+    /// If the options ask for a type that weights cannot have, or memory runs out.
+    pub fn var_map(&self, options: &LoadOptions) -> Result<VarMap> {
+        let vb = self.var_builder(options)?;
+        let variables = VarMap::new();
+        for name in self.names.keys() {
+            if self.stored(name).is_some_and(|(_, tensor)| tensor.float_type().is_some()) {
+                let variable = Var::from_tensor(&vb.get_unchecked(name)?)?;
+                variables.data().lock().expect("no other thread has the map").insert(name.clone(), variable);
+            }
+        }
+        Ok(variables)
     }
 
     /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and

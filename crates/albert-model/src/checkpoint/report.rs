@@ -1,5 +1,8 @@
 //! What became of each tensor of a checkpoint.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use crate::checkpoint::{Checkpoint, names};
 use crate::error::Result;
 use crate::parameters::Head;
@@ -16,7 +19,7 @@ const MASKED_LM_BIAS: &str = "predictions.bias";
 pub struct LoadReport {
     /// Tensors that go into the model.
     pub used: Vec<String>,
-    /// Tensors that the model can do without and has to.
+    /// Optional tensors of the model that the file lacks.
     pub missing: Vec<String>,
     /// Tensors that the model has no place for.
     pub unused: Vec<String>,
@@ -39,28 +42,31 @@ impl LoadReport {
         if matches!(head, Head::MaskedLm | Head::PreTraining) {
             report.tie_decoder(checkpoint)?;
         }
-        report.renamed = checkpoint
+        let used: HashSet<&String> = report.used.iter().collect();
+        let renamed = checkpoint
             .names
             .iter()
-            .filter(|(name, stored)| report.used.contains(stored) && names::is_renamed(stored, name))
-            .map(|(name, stored)| (stored.clone(), name.clone()))
-            .collect();
-        let all = checkpoint.files.tensors().map(|(name, _)| name.to_string());
-        report.unused = all.filter(|name| !report.has_place(name)).collect();
+            .filter(|(name, stored)| used.contains(stored) && names::is_renamed(stored, name));
+        report.renamed = renamed.map(|(name, stored)| (stored.clone(), name.clone())).collect();
+        let unused = checkpoint.files.tensors().map(|(name, _)| name.to_string());
+        report.unused = report.without_place(unused.collect());
         Ok(report)
     }
 
     /// The decoder shares the word embeddings and the head's bias. Files may hold copies of both.
     fn tie_decoder(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let is_tied = checkpoint.config.tie_word_embeddings;
-        let pairs = [(DECODER_WEIGHT, WORD_EMBEDDINGS, is_tied), (DECODER_BIAS, MASKED_LM_BIAS, true)];
-        for (copy, original, _) in pairs.iter().filter(|(_, _, tied)| *tied) {
-            let stored = |name| checkpoint.files.get(name);
-            let original_is_stored = checkpoint.names.get(*original).map(String::as_str);
-            match (stored(copy), original_is_stored.and_then(stored)) {
-                (Some(_), _) if original_is_stored == Some(copy) => {}
-                (Some(a), Some(b)) if !a.holds_the_same(b) => self.notes.push(format!(
-                    "`{copy}` differs from `{original}`, which it is tied to; `{original}` is used, as transformers does"
+        let pairs = [
+            (DECODER_WEIGHT, WORD_EMBEDDINGS, is_tied, "as transformers does"),
+            (DECODER_BIAS, MASKED_LM_BIAS, true, "as transformers 5 does, where 4 uses the other"),
+        ];
+        for (copy, original, _, as_who) in pairs.into_iter().filter(|(_, _, tied, _)| *tied) {
+            let stored = |name: &str| checkpoint.files.get(name);
+            let original_as_stored = checkpoint.names.get(original).map(String::as_str);
+            match (stored(copy), original_as_stored.and_then(stored)) {
+                (Some(_), _) if original_as_stored == Some(copy) => {}
+                (Some(a), Some(b)) if !a.holds_the_same(b)? => self.notes.push(format!(
+                    "`{copy}` differs from `{original}`, which it is tied to; `{original}` is used, {as_who}"
                 )),
                 _ => self.tied.push((copy.to_string(), original.to_string())),
             }
@@ -68,29 +74,27 @@ impl LoadReport {
         Ok(())
     }
 
-    fn has_place(&self, stored: &String) -> bool {
-        self.used.contains(stored) || self.tied.iter().any(|(copy, _)| copy == stored)
+    /// Those of the file's tensors that go nowhere.
+    fn without_place(&self, mut stored: Vec<String>) -> Vec<String> {
+        let placed: HashSet<&String> =
+            self.used.iter().chain(self.tied.iter().map(|(copy, _)| copy)).collect();
+        stored.retain(|name| !placed.contains(name));
+        stored
     }
 
     /// Joins the report of another head of the same file.
     pub(super) fn add(&mut self, other: Self) {
-        let extend = |to: &mut Vec<String>, from: Vec<String>| {
-            for name in from {
-                if !to.contains(&name) {
-                    to.push(name);
-                }
-            }
-        };
         extend(&mut self.used, other.used);
         extend(&mut self.notes, other.notes);
-        for (to, from) in [(&mut self.renamed, other.renamed), (&mut self.tied, other.tied)] {
-            for pair in from {
-                if !to.contains(&pair) {
-                    to.push(pair);
-                }
-            }
-        }
+        extend(&mut self.renamed, other.renamed);
+        extend(&mut self.tied, other.tied);
         let unused = std::mem::take(&mut self.unused);
-        self.unused = unused.into_iter().filter(|name| !self.has_place(name)).collect();
+        self.unused = self.without_place(unused);
     }
+}
+
+/// Appends what is not there yet.
+fn extend<T: Clone + Eq + Hash>(list: &mut Vec<T>, more: Vec<T>) {
+    let known: HashSet<T> = list.iter().cloned().collect();
+    list.extend(more.into_iter().filter(|item| !known.contains(item)));
 }

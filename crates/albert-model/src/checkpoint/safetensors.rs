@@ -3,6 +3,7 @@
 //! Source: safetensors 0.8 (`SafeTensors::read_metadata`, which checks that the header's offsets
 //! cover the file exactly); the shard index is transformers' `model.safetensors.index.json`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::{Deref, Range};
@@ -16,12 +17,18 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, refuse_lfs_pointer};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// How every Git LFS pointer begins.
-const LFS_POINTER: &[u8] = b"version https://git-lfs";
+/// Weights as other programs store them, which are not read yet.
+const OTHER_FORMATS: [&str; 5] = [
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "rust_model.ot",
+];
 
 /// The tensors of one file or of all shards, by name.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ struct WeightFile {
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
-    Static(&'static [u8]),
+    Owned(Cow<'static, [u8]>),
 }
 
 impl Deref for Bytes {
@@ -57,7 +64,7 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
@@ -71,7 +78,8 @@ impl WeightFiles {
             return Ok(Self { name: single.display().to_string(), tensors: tensors.into_iter().collect() });
         }
         if !index.exists() {
-            return Err(Error::NoWeights { path: dir.into(), expected: format!("`{SINGLE}` or `{INDEX}`") });
+            let found = OTHER_FORMATS.into_iter().find(|name| dir.join(name).exists());
+            return Err(Error::NoWeights { path: dir.into(), found });
         }
         let mut files = Self { name: index.display().to_string(), tensors: BTreeMap::new() };
         for (shard, names) in shards(&index)? {
@@ -84,13 +92,17 @@ impl WeightFiles {
                 };
                 files.tensors.insert(name, tensor);
             }
+            // What the index leaves out is in the file all the same: reports tell of it.
+            for (name, tensor) in tensors {
+                files.tensors.entry(name).or_insert(tensor);
+            }
         }
         Ok(files)
     }
 
-    /// A file that is part of the program.
-    pub(super) fn from_bytes(bytes: &'static [u8], name: &str) -> Result<Self> {
-        let file = WeightFile { path: name.into(), bytes: Bytes::Static(bytes) };
+    /// A file that is in memory already.
+    pub(super) fn from_bytes(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self> {
+        let file = WeightFile { path: name.into(), bytes: Bytes::Owned(bytes) };
         Ok(Self { name: name.into(), tensors: tensors_of(file)?.into_iter().collect() })
     }
 
@@ -120,9 +132,7 @@ impl WeightFile {
         // mapped would make reads fault; every reader of mapped weights relies on model files
         // being left alone, and a copy would cost the file's size in memory.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        if map.starts_with(LFS_POINTER) {
-            return Err(Error::LfsPointer { path: path.into() });
-        }
+        refuse_lfs_pointer(path, &map)?;
         Ok(Self { path: path.into(), bytes: Bytes::Mapped(map) })
     }
 }
@@ -145,9 +155,10 @@ fn tensors_of(file: WeightFile) -> Result<Vec<(String, StoredTensor)>> {
 /// The shards that an index names, with the tensors of each.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = index.display().to_string();
-    let text = std::fs::read_to_string(index).map_err(|source| Error::Io { path: index.into(), source })?;
+    let text = std::fs::read(index).map_err(|source| Error::Io { path: index.into(), source })?;
+    refuse_lfs_pointer(index, &text)?;
     let json: Value =
-        serde_json::from_str(&text).map_err(|source| Error::Json { file: file.clone(), source })?;
+        serde_json::from_slice(&text).map_err(|source| Error::Json { file: file.clone(), source })?;
     let wrong = |expected: &str, found: String| Error::Field {
         file: file.clone(),
         field: "weight_map".into(),
@@ -200,8 +211,16 @@ impl StoredTensor {
         &self.file.bytes[self.range.clone()]
     }
 
-    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
-        self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes()
+    /// Whether the two hold the same numbers, in whatever type.
+    pub(super) fn holds_the_same(&self, other: &Self) -> candle_core::Result<bool> {
+        if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none() {
+            return Ok(false);
+        }
+        if self.dtype == other.dtype {
+            return Ok(self.bytes() == other.bytes());
+        }
+        let (a, b) = (self.load()?.to_dtype(DType::F64)?, other.load()?.to_dtype(DType::F64)?);
+        Ok(a.ne(&b)?.max_all()?.to_scalar::<u8>()? == 0)
     }
 
     /// Copies the tensor out, in its own type, to the CPU.

@@ -129,6 +129,18 @@ impl AlbertForMaskedLM {
         let chosen = hidden_states.reshape((batch * tokens, h))?.index_select(positions, 0)?; // (P, H)
         self.predictions.forward_t(&chosen, train)
     }
+
+    /// The head alone, on hidden states of [`albert`](Self::albert), for inference.
+    ///
+    /// # Shapes
+    /// - `hidden_states`: `(…, H)`
+    /// - returns logits `(…, V)`
+    ///
+    /// # Errors
+    /// If the last dimension is not `hidden_size`.
+    pub fn decode(&self, hidden_states: &Tensor) -> Result<Tensor> {
+        self.predictions.forward_t(hidden_states, false)
+    }
 }
 
 head!(AlbertForMaskedLM, Head::MaskedLm, HeadOutput);

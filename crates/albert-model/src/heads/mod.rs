@@ -48,10 +48,10 @@ macro_rules! head {
                 self.albert.device()
             }
 
-            /// Runs the model for inference.
+            /// Runs the model for inference: the result carries no gradient.
             ///
             /// # Errors
-            /// As [`AlbertModel::forward`](crate::AlbertModel::forward).
+            /// As [`forward_t`](Self::forward_t).
             pub fn forward(&self, input: &crate::ModelInput) -> candle_core::Result<$output> {
                 self.forward_t(input, false)
             }

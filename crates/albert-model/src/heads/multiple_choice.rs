@@ -15,6 +15,10 @@ use crate::parameters::Head;
 ///
 /// Each choice is a sequence of its own; one weight vector scores its pooled output.
 ///
+/// ```text
+/// logit of a choice = dropout(pooled) · w + b
+/// ```
+///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForMultipleChoice`.
 #[derive(Debug, Clone)]
 pub struct AlbertForMultipleChoice {

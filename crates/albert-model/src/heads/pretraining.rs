@@ -14,6 +14,10 @@ use crate::parameters::{Head, SENTENCE_ORDERS};
 
 /// An ALBERT with the masked-LM and the sentence-order head.
 ///
+/// ```text
+/// masked tokens: as AlbertForMaskedLM;   sentence order: dropout(pooled) Wᵀ + b
+/// ```
+///
 /// Sentence order: 0 where the second segment followed the first in the text, 1 where they were
 /// swapped. The checkpoints on the Hub named albert-*-v1 and -v2 come without this head.
 ///
@@ -60,6 +64,9 @@ impl AlbertForPreTraining {
     }
 
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - returns `prediction_logits` `(B, T, V)` and `sop_logits` `(B, 2)`
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

@@ -12,6 +12,10 @@ use crate::parameters::Head;
 
 /// An ALBERT that marks the answer to a question in its context, as SQuAD asks for it.
 ///
+/// ```text
+/// (start, end) = h Wᵀ + b
+/// ```
+///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForQuestionAnswering`. Google's own
 /// SQuAD 2 head, a beam over starts, is another one.
 #[derive(Debug, Clone)]
@@ -47,6 +51,9 @@ impl AlbertForQuestionAnswering {
     }
 
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    ///
+    /// # Shapes
+    /// - returns `start_logits` and `end_logits`, `(B, T)`
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

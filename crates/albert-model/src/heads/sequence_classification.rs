@@ -13,6 +13,10 @@ use crate::parameters::Head;
 
 /// An ALBERT that classifies texts and pairs of texts, by one label, by several, or by a number.
 ///
+/// ```text
+/// logits = dropout(pooled) Wᵀ + b
+/// ```
+///
 /// The network is the same for all three: `problem_type` says whether the logits go through a
 /// softmax, a sigmoid each, or stay as they are.
 ///

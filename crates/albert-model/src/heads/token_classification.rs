@@ -13,6 +13,10 @@ use crate::parameters::Head;
 
 /// An ALBERT that labels tokens, as for named entities.
 ///
+/// ```text
+/// logits = dropout(h) Wᵀ + b
+/// ```
+///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForTokenClassification`.
 #[derive(Debug, Clone)]
 pub struct AlbertForTokenClassification {

@@ -1,11 +1,15 @@
 //! The candidates of masks by probability, over the vocabulary or over targets.
 
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use super::MaskFiller;
 use crate::batching;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result};
+
+/// Logits held at a time: 16 MB.
+const LOGITS_AT_ONCE: usize = 1 << 22;
 
 /// Some pieces and their probability at a mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,22 +53,19 @@ impl MaskFiller {
     fn rank_batch(&self, queries: &[&Query<'_>], top_k: usize) -> Result<Vec<Ranked>> {
         let rows: Vec<(&TokenIds, &[usize])> =
             queries.iter().map(|query| (query.tokens, query.positions.as_slice())).collect();
-        let mut distributions = self.probabilities(&rows)?.into_iter();
+        let targets_of: Vec<Option<&[Vec<u32>]>> =
+            queries.iter().flat_map(|query| query.positions.iter().map(|_| query.targets)).collect();
+        let candidates = self.at_each_position(&rows, |mask, distribution| match targets_of[mask] {
+            None => best_of(distribution, top_k),
+            Some(targets) => {
+                let single = targets.iter().filter(|target| target.len() == 1);
+                single.map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() }).collect()
+            }
+        })?;
+        let mut candidates = candidates.into_iter();
         let mut ranked = Vec::with_capacity(queries.len());
         for query in queries {
-            let mut masks: Ranked = distributions
-                .by_ref()
-                .take(query.positions.len())
-                .map(|distribution| match query.targets {
-                    None => best_of(distribution.into_iter().enumerate(), top_k),
-                    Some(targets) => {
-                        let single = targets.iter().filter(|target| target.len() == 1);
-                        single
-                            .map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() })
-                            .collect()
-                    }
-                })
-                .collect();
+            let mut masks: Ranked = candidates.by_ref().take(query.positions.len()).collect();
             if let Some(targets) = query.targets {
                 self.add_long_targets(query, targets, &mut masks)?;
                 for candidates in &mut masks {
@@ -87,7 +88,7 @@ impl MaskFiller {
             tokens: TokenIds,
             score: f32,
         }
-        let limit = self.config().max_position_embeddings;
+        let limit = self.max_length;
         let mut attempts = Vec::new();
         for ids in targets.iter().filter(|ids| ids.len() > 1) {
             let tokens = query.tokens.ids.len() + ids.len() - 1;
@@ -114,12 +115,12 @@ impl MaskFiller {
                     .zip(&positions)
                     .map(|(&index, at)| (&open[index].tokens, at.as_slice()))
                     .collect();
-                let distributions = self.probabilities(&rows)?;
-                for (index, distribution) in batch.into_iter().zip(distributions) {
+                let wanted: Vec<usize> = batch.iter().map(|&index| open[index].ids[step] as usize).collect();
+                let scores = self.at_each_position(&rows, |row, distribution| distribution[wanted[row]])?;
+                for (index, score) in batch.into_iter().zip(scores) {
                     let attempt = &mut *open[index];
-                    let id = attempt.ids[step];
-                    attempt.score *= distribution[id as usize];
-                    attempt.tokens.replace(attempt.position + step, &[id]);
+                    attempt.score *= score;
+                    attempt.tokens.replace(attempt.position + step, &[attempt.ids[step]]);
                 }
             }
         }
@@ -129,22 +130,44 @@ impl MaskFiller {
         Ok(())
     }
 
-    /// The distribution over the vocabulary at each of the positions, row after row.
-    fn probabilities(&self, rows: &[(&TokenIds, &[usize])]) -> Result<Vec<Vec<f32>>> {
+    /// What `read` makes of the distribution over the vocabulary at each of the positions, row after
+    /// row. The first argument counts the positions.
+    ///
+    /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
+    /// would want a distribution for every token.
+    fn at_each_position<T: Send>(
+        &self,
+        rows: &[(&TokenIds, &[usize])],
+        read: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
         let device = self.model.device();
         let tokens: Vec<&TokenIds> = rows.iter().map(|(tokens, _)| *tokens).collect();
-        let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
-        let mut flat = Vec::new();
-        for (row, (_, positions)) in rows.iter().enumerate() {
+        let hidden_states =
+            self.model.albert().forward(&batching::model_input(&tokens, device)?)?.last_hidden_state;
+        let (batch, longest, width) = hidden_states.dims3()?;
+        let hidden_states = hidden_states.reshape((batch * longest, width))?;
+        let positions: Vec<u32> = rows
+            .iter()
+            .enumerate()
             // A batch has far fewer than 2³² tokens.
-            flat.extend(positions.iter().map(|position| (row * longest + position) as u32));
+            .flat_map(|(row, (_, positions))| positions.iter().map(move |at| (row * longest + at) as u32))
+            .collect();
+
+        let vocab_size = self.config().vocab_size;
+        let at_once = (LOGITS_AT_ONCE / vocab_size).max(1);
+        let mut results = Vec::with_capacity(positions.len());
+        for chunk in positions.chunks(at_once) {
+            let chosen = hidden_states.index_select(&Tensor::new(chunk, device)?, 0)?; // (P, H)
+            let logits = self.model.decode(&chosen)?.to_dtype(DType::F32)?; // (P, V)
+            let mut logits = logits.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()?;
+            let first = results.len();
+            let read = |(index, logits): (usize, &mut [f32])| {
+                softmax(logits);
+                read(first + index, logits)
+            };
+            results.par_extend(logits.par_chunks_exact_mut(vocab_size).enumerate().map(read));
         }
-        let positions = Tensor::new(flat, device)?;
-        let logits = self.model.forward_at(&batching::model_input(&tokens, device)?, &positions)?; // (P, V)
-        let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-        let mut distributions: Vec<Vec<f32>> = logits.to_vec2()?;
-        distributions.iter_mut().for_each(|logits| softmax(logits));
-        Ok(distributions)
+        Ok(results)
     }
 
     /// The pieces of each target, the same ones only once.
@@ -182,8 +205,8 @@ fn softmax(logits: &mut [f32]) {
 }
 
 /// The `count` largest, the largest first; of equals the lower id first.
-fn best_of(scores: impl Iterator<Item = (usize, f32)>, count: usize) -> Vec<Scored> {
-    let mut scores: Vec<(usize, f32)> = scores.collect();
+fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
+    let mut scores: Vec<(usize, f32)> = scores.iter().copied().enumerate().collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if (1..scores.len()).contains(&count) {
         scores.select_nth_unstable_by(count - 1, order);
@@ -208,7 +231,7 @@ mod tests {
     fn the_best_come_first_and_equals_by_id() {
         let scores = [0.1, 0.4, 0.1, 0.4, 0.0];
         let ids = |count: usize| -> Vec<u32> {
-            best_of(scores.iter().copied().enumerate(), count).iter().map(|scored| scored.ids[0]).collect()
+            best_of(&scores, count).iter().map(|scored| scored.ids[0]).collect()
         };
         assert_eq!(ids(3), [1, 3, 0]);
         assert_eq!(ids(9), [1, 3, 0, 2, 4]);

@@ -137,7 +137,7 @@ fn targets_outside_the_vocabulary_and_beyond_the_length_are_errors() {
     }
     let long = "river ".repeat(60);
     let error = message(fill("the [MASK]", &long));
-    assert!(error.ends_with("makes the text 63 tokens long: expected at most 48"), "{error}");
+    assert!(error.ends_with("makes the text 63 tokens long: expected at most 40"), "{error}");
 }
 
 #[test]

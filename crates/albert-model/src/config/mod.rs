@@ -5,15 +5,21 @@
 //!
 //! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py` and `configuration_utils.py`.
 
+mod fields;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::activation::HiddenAct;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, refuse_lfs_pointer};
+use fields::{Fields, kind};
 
-/// More layer repetitions than any use of ALBERT has; a bound on what a hostile file can ask for.
+/// More of each than any use of ALBERT has: a bound on what a hostile file can ask for.
+const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 4096;
 
 /// How a sequence classifier's logits are to be read (`problem_type`).
@@ -36,7 +42,8 @@ const PROBLEM_TYPES: [(&str, ProblemType); 3] = [
 /// The configuration of an ALBERT, one field for each key of `config.json` that changes what the
 /// network computes or what its outputs mean.
 ///
-/// Keys that do neither are kept in [`other`](Self::other) and written back.
+/// Keys that do neither are kept in [`other`](Self::other) and written back. `label2id` is made anew
+/// from `id2label`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlbertConfig {
     /// V, the number of pieces in the vocabulary.
@@ -158,7 +165,8 @@ impl AlbertConfig {
     /// If the file cannot be read, is not JSON, or describes no ALBERT.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        refuse_lfs_pointer(path, &text)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -167,16 +175,21 @@ impl AlbertConfig {
     /// # Errors
     /// If the text is not JSON or describes no ALBERT.
     pub fn from_json(text: &str) -> Result<Self> {
-        Self::parse(text, "config.json")
+        Self::parse(text.as_bytes(), "config.json")
     }
 
-    pub(crate) fn parse(text: &str, file: &str) -> Result<Self> {
+    fn parse(text: &[u8], file: &str) -> Result<Self> {
         // A BOM is not JSON, but some editors leave one.
-        let text = text.trim_start_matches('\u{feff}');
-        let value = serde_json::from_str(text).map_err(|source| Error::Json { file: file.into(), source })?;
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        let value =
+            serde_json::from_slice(text).map_err(|source| Error::Json { file: file.into(), source })?;
         let Value::Object(map) = value else {
             return Err(Fields::error(file, "{}", "an object", kind(&value)));
         };
+        Self::from_map(map, file)
+    }
+
+    fn from_map(map: Map<String, Value>, file: &str) -> Result<Self> {
         let config = Self::from_fields(&mut Fields { file, map })?;
         config.validate_in(file)?;
         Ok(config)
@@ -223,6 +236,10 @@ impl AlbertConfig {
     /// The text of a `config.json` that [`from_json`](Self::from_json) reads back to the same
     /// configuration.
     pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(&self.to_map()).expect("a map of plain values is JSON")
+    }
+
+    fn to_map(&self) -> Map<String, Value> {
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| map.insert(key.into(), value);
         put("architectures", json!(self.architectures));
@@ -259,12 +276,12 @@ impl AlbertConfig {
         for (key, value) in &self.other {
             put(key, value.clone());
         }
-        serde_json::to_string_pretty(&map).expect("a map of plain values is JSON")
+        map
     }
 
-    /// D = H / N, the width of one attention head.
+    /// D = H / N, the width of one attention head; 0 if there are none, which is not valid.
     pub fn head_size(&self) -> usize {
-        self.hidden_size / self.num_attention_heads
+        self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0)
     }
 
     /// The number of classes of a classifier: as many as `id2label` names, else 2.
@@ -277,7 +294,7 @@ impl AlbertConfig {
         self.id2label.get(&index).cloned().unwrap_or_else(|| format!("LABEL_{index}"))
     }
 
-    /// The group whose weights repetition `layer` (from 0) uses: `⌊layer / (L / G)⌋`, in floating
+    /// The group whose weights repetition `layer` (0 to L - 1) uses: `⌊layer / (L / G)⌋`, in floating
     /// point as transformers computes it, also where G does not divide L.
     ///
     /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer.forward`.
@@ -312,6 +329,12 @@ impl AlbertConfig {
             if size == 0 {
                 return error(field, "a whole number above 0", "0".into());
             }
+            let counts_layers =
+                matches!(field, "num_hidden_layers" | "num_hidden_groups" | "inner_group_num");
+            let most = if counts_layers { MAX_LAYERS } else { MAX_SIZE };
+            if size > most {
+                return error(field, &format!("at most {most}"), size.to_string());
+            }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let nearest = nearest_divisor(self.hidden_size, self.num_attention_heads);
@@ -319,13 +342,6 @@ impl AlbertConfig {
                 "num_attention_heads",
                 &format!("a divisor of `hidden_size` {}, such as {nearest}", self.hidden_size),
                 self.num_attention_heads.to_string(),
-            );
-        }
-        if self.num_hidden_layers > MAX_LAYERS {
-            return error(
-                "num_hidden_layers",
-                &format!("at most {MAX_LAYERS}"),
-                self.num_hidden_layers.to_string(),
             );
         }
         for (field, probability) in [
@@ -344,14 +360,19 @@ impl AlbertConfig {
                 return error(field, "a small number, at least 0 and below 1", number.to_string());
             }
         }
-        if let Some((index, &id)) = self.id2label.keys().enumerate().find(|(index, id)| index != *id) {
-            return error(
-                "id2label",
-                &format!("labels for 0, 1, 2, … without gaps, so one for {index}"),
-                id.to_string(),
-            );
-        }
         Ok(())
+    }
+}
+
+impl Serialize for AlbertConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_map().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AlbertConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Self::from_map(Map::deserialize(deserializer)?, "config.json").map_err(D::Error::custom)
     }
 }
 
@@ -361,171 +382,6 @@ fn nearest_divisor(size: usize, heads: usize) -> usize {
     let below = (1..=heads).rev().find(|n| size.is_multiple_of(*n)).unwrap_or(1);
     let above = (heads..=heads.saturating_mul(2)).find(|n| size.is_multiple_of(*n)).unwrap_or(below);
     if above - heads < heads - below { above } else { below }
-}
-
-/// The keys of one `config.json` that have not been read yet.
-struct Fields<'a> {
-    file: &'a str,
-    map: Map<String, Value>,
-}
-
-/// A value as an error message shows it: short values whole, others by their kind.
-fn kind(value: &Value) -> String {
-    match value {
-        Value::Array(_) => "an array".into(),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) if text.len() > 60 => "a long string".into(),
-        Value::String(_) => format!("the string {value}"),
-        other => other.to_string(),
-    }
-}
-
-impl Fields<'_> {
-    fn error(file: &str, field: &str, expected: impl Into<String>, found: impl Into<String>) -> Error {
-        Error::Field {
-            file: file.into(),
-            field: field.into(),
-            expected: expected.into(),
-            found: found.into(),
-        }
-    }
-
-    fn wrong(&self, field: &str, expected: impl Into<String>, found: &Value) -> Error {
-        Self::error(self.file, field, expected, kind(found))
-    }
-
-    /// Takes a field; an explicit `null` is an absent field.
-    fn take(&mut self, field: &str) -> Option<Value> {
-        self.map.shift_remove(field).filter(|value| !value.is_null())
-    }
-
-    fn size(&mut self, field: &str, default: usize) -> Result<usize> {
-        let Some(value) = self.take(field) else { return Ok(default) };
-        let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
-    }
-
-    fn token(&mut self, field: &str, default: Option<u32>) -> Result<Option<u32>> {
-        match self.map.shift_remove(field) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
-                Some(id) => Ok(Some(id)),
-                // -1 stands for "none" in some configs.
-                None if value.as_i64() == Some(-1) => Ok(None),
-                None => Err(self.wrong(field, "a token id or null", &value)),
-            },
-        }
-    }
-
-    fn number(&mut self, field: &str) -> Result<Option<f64>> {
-        let Some(value) = self.take(field) else { return Ok(None) };
-        value.as_f64().map(Some).ok_or_else(|| self.wrong(field, "a number", &value))
-    }
-
-    fn boolean(&mut self, field: &str, default: bool) -> Result<bool> {
-        let Some(value) = self.take(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.wrong(field, "true or false", &value))
-    }
-
-    fn string(&mut self, field: &str) -> Result<Option<String>> {
-        match self.take(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(value) => Err(self.wrong(field, "a string", &value)),
-        }
-    }
-
-    fn strings(&mut self, field: &str) -> Result<Vec<String>> {
-        let Some(value) = self.take(field) else { return Ok(Vec::new()) };
-        let strings = value.as_array().and_then(|items| {
-            items.iter().map(|item| item.as_str().map(String::from)).collect::<Option<Vec<_>>>()
-        });
-        strings.ok_or_else(|| self.wrong(field, "an array of strings", &value))
-    }
-
-    fn activation(&mut self, field: &str, default: HiddenAct) -> Result<HiddenAct> {
-        let Some(name) = self.string(field)? else { return Ok(default) };
-        name.parse().map_err(|_| {
-            let unknown = HiddenAct::expected(&name);
-            Self::error(self.file, field, unknown, format!("{name:?}"))
-        })
-    }
-
-    fn problem_type(&mut self) -> Result<Option<ProblemType>> {
-        let Some(name) = self.string("problem_type")? else { return Ok(None) };
-        match PROBLEM_TYPES.iter().find(|(known, _)| *known == name) {
-            Some((_, problem_type)) => Ok(Some(*problem_type)),
-            None => {
-                let known = PROBLEM_TYPES.map(|(name, _)| name).join(", ");
-                Err(Self::error(self.file, "problem_type", format!("one of {known}"), format!("{name:?}")))
-            }
-        }
-    }
-
-    /// `id2label`, or as many unnamed labels as `num_labels` says.
-    fn labels(&mut self) -> Result<BTreeMap<usize, String>> {
-        // The inverse map carries nothing that `id2label` lacks.
-        self.map.shift_remove("label2id");
-        // Configurations of 2019 spell it with an underscore.
-        let num_labels = [self.take("num_labels"), self.take("_num_labels")].into_iter().flatten().next();
-        let expected = "an object from class indices to names";
-        match self.take("id2label") {
-            Some(Value::Object(map)) => map
-                .iter()
-                .map(|(id, label)| match (id.parse(), label) {
-                    (Ok(id), Value::String(label)) => Ok((id, label.clone())),
-                    // Some fine-tuning scripts save the classes as numbers.
-                    (Ok(id), Value::Number(label)) => Ok((id, label.to_string())),
-                    (Ok(_), other) => Err(self.wrong("id2label", expected, other)),
-                    (Err(_), _) => {
-                        Err(Self::error(self.file, "id2label", expected, format!("the key {id:?}")))
-                    }
-                })
-                .collect(),
-            Some(value) => Err(self.wrong("id2label", expected, &value)),
-            None => {
-                let Some(value) = num_labels else { return Ok(BTreeMap::new()) };
-                let count = value.as_u64().filter(|n| (1..=1_000_000).contains(n));
-                let count =
-                    count.ok_or_else(|| self.wrong("num_labels", "a whole number above 0", &value))?;
-                Ok((0..count as usize).map(|id| (id, format!("LABEL_{id}"))).collect())
-            }
-        }
-    }
-
-    /// Refuses what is not the ALBERT that this crate computes.
-    fn refuse_other_architectures(&mut self) -> Result<()> {
-        let expectations: [(&str, &[&str], &str); 3] = [
-            ("model_type", &["albert"], "\"albert\""),
-            (
-                "position_embedding_type",
-                &["absolute"],
-                "\"absolute\": relative positions, which transformers 5 dropped, are not supported",
-            ),
-            (
-                "ln_type",
-                &["postln"],
-                "\"postln\": a network that normalises before its sub-layers is not ALBERT as published",
-            ),
-        ];
-        for (field, accepted, expected) in expectations {
-            if let Some(found) = self.string(field)?
-                && !accepted.contains(&found.as_str())
-            {
-                return Err(Self::error(self.file, field, expected, format!("{found:?}")));
-            }
-        }
-        match self.take("pruned_heads") {
-            Some(Value::Object(map)) if !map.is_empty() => Err(Self::error(
-                self.file,
-                "pruned_heads",
-                "no pruned heads, which are not supported",
-                format!("{} layers with pruned heads", map.len()),
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -541,13 +397,19 @@ mod tests {
         let text = r#"{"hidden_size": 24, "num_attention_heads": 3, "hidden_act": "gelu", "inner_group_num": 2,
             "id2label": {"0": "NO", "1": "YES", "2": "MAYBE"}, "problem_type": "multi_label_classification",
             "classifier_dropout_prob": null, "pad_token_id": null, "architectures": ["AlbertForMaskedLM"],
-            "tie_word_embeddings": false, "torch_dtype": "float32", "gap_size": 0, "layers_to_keep": []}"#;
+            "tie_word_embeddings": false, "torch_dtype": "float32", "gap_size": 0, "layers_to_keep": [],
+            "position_embedding_type": "absolute"}"#;
         let config = AlbertConfig::from_json(text).unwrap();
         assert_eq!(config.hidden_act, HiddenAct::Gelu);
         assert_eq!(config.classifier_dropout_prob, None);
         assert_eq!(config.label(2), "MAYBE");
-        assert_eq!(config.other.keys().collect::<Vec<_>>(), ["torch_dtype", "gap_size", "layers_to_keep"]);
+        let other = ["torch_dtype", "gap_size", "layers_to_keep", "position_embedding_type"];
+        assert_eq!(config.other.keys().collect::<Vec<_>>(), other);
         assert_eq!(AlbertConfig::from_json(&config.to_json()).unwrap(), config);
+        assert_eq!(
+            serde_json::from_str::<AlbertConfig>(&serde_json::to_string(&config).unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
@@ -579,7 +441,7 @@ mod tests {
             (r#"{"hidden_act": "gelu2"}"#, "expected one of gelu, gelu_10"),
             (
                 r#"{"model_type": "bert"}"#,
-                "`model_type` in `config.json`: expected \"albert\", found \"bert\"",
+                "`model_type` in `config.json`: expected \"albert\", found the string \"bert\"",
             ),
             (r#"{"ln_type": "preln"}"#, "`ln_type` in `config.json`: expected \"postln\""),
             (r#"{"position_embedding_type": "relative_key"}"#, "`position_embedding_type`"),
@@ -588,7 +450,14 @@ mod tests {
                 r#"{"num_hidden_layers": 100000}"#,
                 "`num_hidden_layers` in `config.json`: expected at most 4096",
             ),
-            (r#"{"id2label": {"0": "A", "2": "B"}}"#, "without gaps, so one for 1, found 2"),
+            (
+                r#"{"id2label": {"A": 0}}"#,
+                "`id2label` in `config.json`: expected an object from class indices to names",
+            ),
+            (
+                r#"{"hidden_size": 2305843009213693951, "num_attention_heads": 1152921504606846976}"#,
+                "at most 16777216",
+            ),
             (
                 r#"{"architectures": "AlbertModel"}"#,
                 "`architectures` in `config.json`: expected an array of strings",

@@ -1,0 +1,181 @@
+//! The keys of one `config.json`, read one by one so that an error names the key, what was expected
+//! and what was found.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::activation::HiddenAct;
+use crate::config::{PROBLEM_TYPES, ProblemType};
+use crate::error::{Error, Result};
+
+/// The keys of one `config.json` that have not been read yet.
+pub(super) struct Fields<'a> {
+    pub(super) file: &'a str,
+    pub(super) map: Map<String, Value>,
+}
+
+/// A value as an error message shows it: short values whole, others by their kind.
+pub(super) fn kind(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".into(),
+        Value::Object(_) => "an object".into(),
+        Value::String(text) if text.len() > 60 => "a long string".into(),
+        Value::String(_) => format!("the string {value}"),
+        other => other.to_string(),
+    }
+}
+
+impl Fields<'_> {
+    pub(super) fn error(
+        file: &str,
+        field: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Error {
+        Error::Field {
+            file: file.into(),
+            field: field.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    fn wrong(&self, field: &str, expected: impl Into<String>, found: &Value) -> Error {
+        Self::error(self.file, field, expected, kind(found))
+    }
+
+    /// Takes a field; an explicit `null` is an absent field.
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.map.shift_remove(field).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn size(&mut self, field: &str, default: usize) -> Result<usize> {
+        let Some(value) = self.take(field) else { return Ok(default) };
+        let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
+    }
+
+    pub(super) fn token(&mut self, field: &str, default: Option<u32>) -> Result<Option<u32>> {
+        match self.map.shift_remove(field) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
+                Some(id) => Ok(Some(id)),
+                // -1 stands for "none" in some configs.
+                None if value.as_i64() == Some(-1) => Ok(None),
+                None => Err(self.wrong(field, "a token id or null", &value)),
+            },
+        }
+    }
+
+    pub(super) fn number(&mut self, field: &str) -> Result<Option<f64>> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.wrong(field, "a number", &value))
+    }
+
+    pub(super) fn boolean(&mut self, field: &str, default: bool) -> Result<bool> {
+        let Some(value) = self.take(field) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| self.wrong(field, "true or false", &value))
+    }
+
+    fn string(&mut self, field: &str) -> Result<Option<String>> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value) => Err(self.wrong(field, "a string", &value)),
+        }
+    }
+
+    pub(super) fn strings(&mut self, field: &str) -> Result<Vec<String>> {
+        let Some(value) = self.take(field) else { return Ok(Vec::new()) };
+        let strings = value.as_array().and_then(|items| {
+            items.iter().map(|item| item.as_str().map(String::from)).collect::<Option<Vec<_>>>()
+        });
+        strings.ok_or_else(|| self.wrong(field, "an array of strings", &value))
+    }
+
+    pub(super) fn activation(&mut self, field: &str, default: HiddenAct) -> Result<HiddenAct> {
+        let Some(name) = self.string(field)? else { return Ok(default) };
+        name.parse().map_err(|_| {
+            let unknown = HiddenAct::expected(&name);
+            Self::error(self.file, field, unknown, format!("{name:?}"))
+        })
+    }
+
+    pub(super) fn problem_type(&mut self) -> Result<Option<ProblemType>> {
+        let Some(name) = self.string("problem_type")? else { return Ok(None) };
+        match PROBLEM_TYPES.iter().find(|(known, _)| *known == name) {
+            Some((_, problem_type)) => Ok(Some(*problem_type)),
+            None => {
+                let known = PROBLEM_TYPES.map(|(name, _)| name).join(", ");
+                Err(Self::error(self.file, "problem_type", format!("one of {known}"), format!("{name:?}")))
+            }
+        }
+    }
+
+    /// `id2label`, or as many unnamed labels as `num_labels` says.
+    pub(super) fn labels(&mut self) -> Result<BTreeMap<usize, String>> {
+        // The inverse map carries nothing that `id2label` lacks.
+        self.map.shift_remove("label2id");
+        // Configurations of 2019 spell it with an underscore.
+        let num_labels = [self.take("num_labels"), self.take("_num_labels")].into_iter().flatten().next();
+        let expected = "an object from class indices to names";
+        match self.take("id2label") {
+            Some(Value::Object(map)) => map
+                .iter()
+                .map(|(id, label)| match (id.parse(), label) {
+                    (Ok(id), Value::String(label)) => Ok((id, label.clone())),
+                    // Some fine-tuning scripts save the classes as numbers.
+                    (Ok(id), label) => Ok((id, label.to_string())),
+                    (Err(_), _) => {
+                        Err(Self::error(self.file, "id2label", expected, format!("the key {id:?}")))
+                    }
+                })
+                .collect(),
+            Some(value) => Err(self.wrong("id2label", expected, &value)),
+            None => {
+                let Some(value) = num_labels else { return Ok(BTreeMap::new()) };
+                let count = value.as_u64().filter(|n| (1..=1_000_000).contains(n));
+                let count =
+                    count.ok_or_else(|| self.wrong("num_labels", "a whole number above 0", &value))?;
+                Ok((0..count as usize).map(|id| (id, format!("LABEL_{id}"))).collect())
+            }
+        }
+    }
+
+    /// Refuses what is not the ALBERT that this crate computes.
+    pub(super) fn refuse_other_architectures(&mut self) -> Result<()> {
+        let expectations: [(&str, &[&str], &str); 3] = [
+            ("model_type", &["albert"], "\"albert\""),
+            (
+                "position_embedding_type",
+                &["absolute"],
+                "\"absolute\": relative positions, which transformers 5 dropped, are not supported",
+            ),
+            (
+                "ln_type",
+                &["postln"],
+                "\"postln\": a network that normalises before its sub-layers is not ALBERT as published",
+            ),
+        ];
+        for (field, accepted, expected) in expectations {
+            match self.map.get(field) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(found)) if accepted.contains(&found.as_str()) => {}
+                Some(found) => return Err(self.wrong(field, expected, found)),
+            }
+        }
+        // Written anew; the others are kept as they are.
+        self.map.shift_remove("model_type");
+        match self.map.get("pruned_heads") {
+            Some(Value::Object(map)) if !map.is_empty() => Err(Self::error(
+                self.file,
+                "pruned_heads",
+                "no pruned heads, which are not supported",
+                format!("{} layers with pruned heads", map.len()),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
