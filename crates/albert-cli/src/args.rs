@@ -96,15 +96,15 @@ pub(crate) struct ComputeArgs {
     dtype: DtypeChoice,
 
     /// How many CPU threads to use [default: one a core]
-    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024), allow_negative_numbers = true)]
     threads: Option<usize>,
 
     /// Cut texts to N tokens, special tokens included [default: the model's limit]
-    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     pub(crate) max_length: Option<usize>,
 
     /// How many tokens to compute at a time
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS, value_parser = number(1..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     batch_tokens: usize,
 }
 

@@ -27,6 +27,13 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A folder, a pipe or a device has the name of a weight file.
+    #[error("`{}` is not a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// None of the files that could hold the weights is there.
     #[error(
         "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json`, found {}",

@@ -246,6 +246,9 @@ impl Embedder {
             };
             for (row, &index) in batch.iter().enumerate() {
                 let states = &states[row * longest * hidden_size..][..lengths[index] * hidden_size];
+                if !states.iter().all(|value| value.is_finite()) {
+                    return Err(Error::NotFinite);
+                }
                 let pooler = pooler.get(row * hidden_size..(row + 1) * hidden_size).unwrap_or_default();
                 results[index] = Some(finish(&tokens[index], Hidden { states, pooler })?);
             }

@@ -198,6 +198,16 @@ pub enum Error {
         max_length: usize,
     },
 
+    /// The mask token is a piece of the vocabulary, but text that names it is cut apart.
+    #[error("`{0}` is not among the `added_tokens` of `tokenizer.json`, so no text can hold it")]
+    MaskNotAdded(String),
+
+    /// The network's results hold NaN or an infinity.
+    #[error(
+        "the model computes numbers that are not finite: its weights are broken, or overflow in this dtype"
+    )]
+    NotFinite,
+
     /// An id that its table does not have.
     #[error("{what} {value} is outside the model's {limit}: expected at most {}", limit - 1)]
     InputValue {
@@ -208,6 +218,7 @@ pub enum Error {
         /// The rows of the table.
         limit: usize,
     },
+
     /// Token ids, types or a mask of the wrong length.
     #[error("{what}: expected {expected} values, found {found}")]
     InputLength {
@@ -218,6 +229,7 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+
     /// An output that the model does not have.
     #[error("output `{output}`: {why}")]
     MissingOutput {

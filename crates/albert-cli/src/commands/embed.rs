@@ -45,7 +45,7 @@ struct EmbeddingArgs {
     normalize: Option<bool>,
 
     /// Keep only the first N numbers of each vector
-    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     truncate_dim: Option<usize>,
 
     /// Put a text in front of every text

@@ -38,7 +38,7 @@ pub(crate) struct FillMaskArgs {
 #[command(next_help_heading = "Candidates")]
 struct MaskArgs {
     /// How many candidates for each mask
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: usize,
 
     /// Consider only these words

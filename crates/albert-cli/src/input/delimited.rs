@@ -6,11 +6,14 @@
 use std::io::{Chain, Read};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
 use super::lines::utf8;
 use super::{Fields, Line, Place, Text};
+
+/// A line of its own behind the input, unless the input ends within quotes.
+const END_MARK: &[u8] = b"\n\0end of input\0\n";
 
 /// Records of a delimited file.
 pub(super) struct Delimited<R> {
@@ -25,13 +28,13 @@ pub(super) struct Delimited<R> {
 impl<R: Read> Delimited<R> {
     pub(super) fn new(reader: R, name: Arc<str>, fields: Fields, delimiter: u8) -> Self {
         // Records end at LF and the CR before it is stripped below: with its own CRLF handling the csv
-        // crate counts lines too low. One more LF at the end, so that every record has its own.
+        // crate counts lines too low. The mark behind the last line shows whether a quote is open there.
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
             .quoting(delimiter == b',')
             .terminator(Terminator::Any(b'\n'))
             .flexible(true)
-            .from_reader(reader.chain(&b"\n"[..]));
+            .from_reader(reader.chain(END_MARK));
         Self { reader, name, fields, columns: None, failed: false }
     }
 
@@ -42,7 +45,7 @@ impl<R: Read> Delimited<R> {
         if let Some(last) = names.last_mut() {
             *last = last.strip_suffix(b"\r").unwrap_or(last);
         }
-        if names.iter().all(|name| name.is_empty()) {
+        if names.iter().all(|name| name.is_empty()) || is_end(&names) {
             return Ok(None);
         }
         let find = |field: &str| {
@@ -76,15 +79,27 @@ impl<R: Read> Delimited<R> {
             if !more.with_context(|| format!("cannot read {}", self.name))? {
                 return Ok(None);
             }
+            if is_end(&record.iter().collect::<Vec<_>>()) {
+                return Ok(None);
+            }
             // A blank line; without a CR the csv crate passes over it by itself.
             if record.len() != 1 || record.get(0) != Some(b"\r") {
                 break;
             }
         }
+        if record.iter().any(|field| field.ends_with(END_MARK)) {
+            let start = record.position().map_or(0, csv::Position::line);
+            bail!("{}, line {start}: expected a closing quote, found the end of the input", self.name);
+        }
         let inner = record.iter().flatten().filter(|&&byte| byte == b'\n').count() as u64;
         let number = self.reader.position().line().saturating_sub(1 + inner);
         Ok(Some(Line { place: Place::Line(Arc::clone(&self.name), number), text: columns.text(&record) }))
     }
+}
+
+/// Whether a record is the mark behind the last line.
+fn is_end(record: &[&[u8]]) -> bool {
+    matches!(record, [only] if *only == END_MARK.trim_ascii())
 }
 
 /// Where the fields stand in a record.
@@ -148,6 +163,15 @@ mod tests {
         assert_eq!(rows, [Ok((2, one("a, \"b\"\r\nc"))), Ok((5, one("d")))]);
         let rows = read(b"id,text\n1,\"a\nc\"\n\n\n2,\"d\"\n", "text", b',');
         assert_eq!(rows, [Ok((2, one("a\nc"))), Ok((6, one("d")))]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_an_error_and_not_a_long_text() {
+        for end in ["", "\n"] {
+            let rows = read(format!("id,text\n1,a\n2,\"open\n3,x{end}").as_bytes(), "text", b',');
+            let error = "`a`, line 3: expected a closing quote, found the end of the input";
+            assert_eq!(rows, [Ok((2, one("a"))), Err(error.to_string())]);
+        }
     }
 
     #[test]

@@ -10,12 +10,13 @@ mod npy;
 mod sink;
 mod table;
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use same_file::Handle;
 use serde::Serialize;
 
 use crate::args::OutputArgs;
@@ -155,7 +156,10 @@ impl OutputArgs {
                 return Err(usage(format!("format `{}` needs `--output FILE`", format.name()))
                     .hint("its header is completed at the end, which a stream cannot do"));
             }
-            None => Sink::stdout(),
+            None => {
+                refuse_input(&Handle::stdout(), input, "standard output".to_string())?;
+                Sink::stdout()
+            }
             Some(path) => open_file(path, input, needs_file)?,
         };
         Ok(Output { format, sink })
@@ -223,19 +227,31 @@ fn open_file(path: &Path, input: Option<&Path>, needs_seek: bool) -> anyhow::Res
         .truncate(false)
         .open(path)
         .with_context(|| format!("cannot write to `{name}`"))?;
-    let resolve = |path: &Path| -> Option<PathBuf> { fs::canonicalize(path).ok() };
-    if let Some(input) = input {
-        let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        if regular && resolve(input).is_some_and(|input| Some(input) == resolve(path)) {
-            return Err(usage(format!("`{name}` is the input and the output"))
-                .hint("write to another file: this one would be lost while it is read"));
-        }
-    }
+    refuse_input(&Handle::from_path(path), input, format!("`{name}`"))?;
     Sink::file(file, format!("`{name}`"), needs_seek)
+}
+
+/// Refuses to write to what is being read, under whatever name: the input would be lost, and the
+/// output would feed itself without end.
+fn refuse_input(output: &io::Result<Handle>, input: Option<&Path>, name: String) -> anyhow::Result<()> {
+    let Ok(output) = output else { return Ok(()) };
+    // A terminal is both, and rightly so.
+    if !output.as_file().metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let named = input.filter(|path| path.as_os_str() != "-").map(Handle::from_path);
+    match named.unwrap_or_else(Handle::stdin) {
+        Ok(input) if input == *output => Err(usage(format!("{name} is the input and the output"))
+            .hint("write to another file: this one would be lost while it is read")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::failure::Report;
 

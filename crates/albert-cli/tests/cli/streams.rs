@@ -193,3 +193,22 @@ fn the_output_is_opened_before_the_model_is_loaded_and_kept_if_that_fails() {
     let nowhere = folder.path("no/such/a.jsonl");
     cli(&["embed", "a", "--model", "/no/such/model", "--output", &nowhere]).fails(1, &["a.jsonl"]);
 }
+
+#[test]
+fn the_output_may_not_be_the_input_under_any_name() {
+    let folder = Folder::new();
+    let file = folder.write("same.txt", "one\ntwo\n");
+    let link = folder.path("link.txt");
+    fs::hard_link(&file, &link).unwrap();
+    cli(&["tokenize", "--input", &file, "--output", &link]).fails(2, &["is the input and the output"]);
+
+    let mut redirected = command();
+    redirected.args(["tokenize", "--output", &link]).stdin(File::open(&file).unwrap());
+    finish(&mut redirected).fails(2, &["is the input and the output"]);
+
+    let mut appended = command();
+    appended.arg("tokenize").stdin(File::open(&file).unwrap());
+    appended.stdout(File::options().append(true).open(&file).unwrap());
+    assert_eq!(appended.output().unwrap().status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo\n");
+}

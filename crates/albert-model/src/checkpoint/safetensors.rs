@@ -123,10 +123,11 @@ impl WeightFiles {
 impl WeightFile {
     fn map(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { path: path.into(), source };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
-            return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        // Asked before it is opened: opening a pipe waits for its writer.
+        if !path.metadata().map_err(io)?.is_file() {
+            return Err(Error::NotAFile { path: path.into() });
         }
+        let file = File::open(path).map_err(io)?;
         #[expect(unsafe_code)]
         // SAFETY: the map is read-only. Another process that cuts the file short while it is
         // mapped would make reads fault; every reader of mapped weights relies on model files

@@ -51,7 +51,8 @@ impl Fields<'_> {
     }
 
     pub(super) fn size(&mut self, field: &str, default: usize) -> Result<usize> {
-        let Some(value) = self.take(field) else { return Ok(default) };
+        // Here null is no way to say "default": transformers would fail on it.
+        let Some(value) = self.map.shift_remove(field) else { return Ok(default) };
         let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
         size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
     }

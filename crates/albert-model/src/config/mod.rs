@@ -424,6 +424,7 @@ mod tests {
                 r#"{"hidden_size": "768"}"#,
                 "`hidden_size` in `config.json`: expected a whole number above 0, found the string \"768\"",
             ),
+            (r#"{"hidden_size": null}"#, "expected a whole number above 0, found null"),
             (r#"{"hidden_size": 768.5}"#, "expected a whole number above 0, found 768.5"),
             (
                 r#"{"vocab_size": 0}"#,

@@ -106,6 +106,9 @@ impl MaskFiller {
             let token = tokenizer.mask_token().to_string();
             return Err(Error::MissingToken { token, file: "tokenizer.json".to_string() });
         };
+        if !tokenizer.ids_without_special_tokens(tokenizer.mask_token())?.contains(&mask_id) {
+            return Err(Error::MaskNotAdded(tokenizer.mask_token().to_string()));
+        }
         let (model, _) = AlbertForMaskedLM::load(&checkpoint, &options.load)?;
         Ok(Self { model, tokenizer, mask_id, max_length, batch_tokens: options.batch_tokens })
     }

@@ -160,6 +160,9 @@ impl MaskFiller {
             let chosen = hidden_states.index_select(&Tensor::new(chunk, device)?, 0)?; // (P, H)
             let logits = self.model.decode(&chosen)?.to_dtype(DType::F32)?; // (P, V)
             let mut logits = logits.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()?;
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(Error::NotFinite);
+            }
             let first = results.len();
             let read = |(index, logits): (usize, &mut [f32])| {
                 softmax(logits);

@@ -137,6 +137,19 @@ impl Tokenizer {
 
     /// [`Tokenizer::encode`] without pieces and offsets, which take time to make.
     pub(crate) fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
+        if pair.is_none()
+            && let Some(beginning) = beginning(text, max_length)
+        {
+            let cut = self.encode_whole(beginning, None, max_length)?;
+            // Else its tokens are longer than any language's, and all of it has to be read.
+            if cut.truncated {
+                return Ok(cut);
+            }
+        }
+        self.encode_whole(text, pair, max_length)
+    }
+
+    fn encode_whole(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
         let (encoding, truncated) =
             self.run(text, pair, Some(max_length), |input| self.inner.encode_fast(input, false))?;
         Ok(TokenIds {
@@ -297,6 +310,19 @@ fn read_tokenizer_json(files: &ModelFiles, options: &TokenizerOptions) -> Result
     let tokenizer = contained(|| tokenizers::Tokenizer::from_bytes(value.to_string())).map_err(refused)?;
     normalizer::verify(&tokenizer, options)?;
     Ok(tokenizer)
+}
+
+/// The beginning of a text that is far longer than the model, up to a space.
+///
+/// A book on one line would be cut into tokens for seconds and gigabytes, to be thrown away.
+fn beginning(text: &str, max_length: usize) -> Option<&str> {
+    const BYTES_A_TOKEN: usize = 64;
+    let limit = max_length.saturating_mul(BYTES_A_TOKEN);
+    if text.len() <= limit {
+        return None;
+    }
+    let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end))?;
+    text[..end].rfind(char::is_whitespace).map(|space| &text[..space])
 }
 
 /// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without complaint:

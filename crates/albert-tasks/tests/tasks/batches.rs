@@ -153,3 +153,15 @@ fn a_length_without_room_for_text_is_refused() {
     let embedding = &embedder.embed(&["the river and the town"]).unwrap()[0];
     assert_eq!((embedding.tokens, embedding.truncated), (3, true));
 }
+
+#[test]
+fn a_very_long_text_is_cut_to_the_same_tokens() {
+    let embedder = Embedder::load(&tiny(), &options(Some(16), 4096)).unwrap();
+    let words = "the river and the town ";
+    // The second is cut before it is tokenized; the third has few tokens for its bytes.
+    let texts = [words.repeat(10), words.repeat(5000), format!("the river{}and", " ".repeat(100_000))];
+    let [short, long, spaces] = <[_; 3]>::try_from(embedder.embed(&texts).unwrap()).unwrap();
+    assert_eq!(short, long);
+    assert!(long.truncated && !spaces.truncated);
+    assert_eq!(spaces, embedder.embed(&["the river and"]).unwrap()[0]);
+}

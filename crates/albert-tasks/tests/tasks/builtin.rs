@@ -1,6 +1,6 @@
 //! The model in the program: it knows some English, and it is the same model as its files in a folder.
 
-use albert_tasks::{BUILTIN, Embedder, Embedding, ModelFiles, RunOptions, inspect};
+use albert_tasks::{BUILTIN, Embedder, Embedding, FillOptions, MaskFiller, ModelFiles, RunOptions, inspect};
 
 fn cosine(a: &Embedding, b: &Embedding) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
@@ -20,6 +20,19 @@ fn similar_sentences_are_closer_than_dissimilar_ones() {
         let (near, far) = (cosine(&embeddings[0], &embeddings[1]), cosine(&embeddings[0], &embeddings[2]));
         assert!(near > far, "{text}: {near} to `{similar}`, {far} to `{other}`");
     }
+}
+
+#[test]
+fn a_mask_is_filled_with_a_word_that_fits() {
+    let filler = MaskFiller::load(&ModelFiles::builtin().unwrap(), &RunOptions::default()).unwrap();
+    let filled = filler
+        .fill(&["She opened the [MASK] and walked in."], &FillOptions::default())
+        .pop()
+        .unwrap()
+        .unwrap();
+    let tokens: Vec<&str> =
+        filled.masks[0].candidates.iter().map(|candidate| candidate.token.as_str()).collect();
+    assert!(tokens.contains(&"door"), "{tokens:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Model folders, whole and broken: what is said about each.
 
-use albert_tasks::{Embedder, MaskFiller, ModelFiles, PoolingMode, RunOptions, Tokenizer, TokenizerOptions};
+use albert_tasks::{
+    Embedder, FillOptions, MaskFiller, ModelFiles, PoolingMode, RunOptions, Tokenizer, TokenizerOptions,
+};
 use serde_json::json;
 
 use crate::support::{Folder, message, tiny};
@@ -228,4 +230,31 @@ fn a_tokenizer_that_makes_its_library_panic_is_an_error() {
         let error = embedder_error(folder);
         assert!(error.starts_with("`tokenizer.json` does not describe a tokenizer: "), "{error}");
     }
+}
+
+#[test]
+fn a_mask_token_that_no_text_can_hold_is_refused_when_loading() {
+    let folder = Folder::new().edit("tokenizer.json", |tokenizer| {
+        tokenizer["added_tokens"].as_array_mut().unwrap().retain(|token| token["content"] != "[MASK]");
+    });
+    let error = message(MaskFiller::load(&folder.files(), &RunOptions::default()));
+    assert!(error.starts_with("`[MASK]` is not among the `added_tokens`"), "{error}");
+}
+
+#[test]
+fn weights_that_are_no_numbers_give_an_error_and_no_answer() {
+    let folder = Folder::new();
+    let path = folder.path("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    for (name, tensor) in &mut tensors {
+        if name.ends_with("word_embeddings.weight") {
+            *tensor = (tensor.zeros_like().unwrap() / 0.0).unwrap();
+        }
+    }
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let embedder = Embedder::load(&folder.files(), &RunOptions::default()).unwrap();
+    assert!(message(embedder.embed(&["the river"])).contains("not finite"));
+    let filler = MaskFiller::load(&folder.files(), &RunOptions::default()).unwrap();
+    let filled = filler.fill(&["the [MASK]"], &FillOptions::default()).pop().unwrap();
+    assert!(message(filled).contains("not finite"));
 }

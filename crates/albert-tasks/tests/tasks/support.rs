@@ -46,6 +46,10 @@ impl Folder {
         ModelFiles::from_dir(self.0.path()).unwrap()
     }
 
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
     pub(crate) fn without(self, file: &str) -> Self {
         std::fs::remove_file(self.0.path().join(file)).unwrap();
         self

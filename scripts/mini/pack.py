@@ -1,0 +1,108 @@
+"""Token ids ready for training: windows of two segments for the heads, and the teacher's sentences.
+
+    pack.py --data DIR --work DIR
+
+Writes windows.u16.npy (N, 128), each `[CLS] A [SEP] B [SEP]` in the text's order; windows.split.u8.npy
+(N,), the length of A, or 0 where the lines do not follow each other; sentences.u16.npy (M, 48).
+Swapping and masking happen anew at every visit, in train.py.
+"""
+
+import argparse
+import itertools
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import Tokenizer
+
+import corpus
+
+WINDOW_TOKENS = 128
+SENTENCE_TOKENS = 48
+CLS, SEP = 2, 3
+
+#: Lines of these sources stand alone: no order to learn.
+UNORDERED = {"commonvoice", "wordnet", "queries", "wiki"}
+
+
+def cut(sentences):
+    """Cuts one document into windows `(A, B)` of whole sentences, A and B about equally long.
+
+    Whole sentences only: a B cut off in mid-sentence would tell a swapped pair from one in order.
+    """
+    room = WINDOW_TOKENS - 3
+    held, length = [], 0
+    for sentence in itertools.chain(sentences, [None]):
+        if held and (sentence is None or length + len(sentence) > room):
+            if len(held) > 1:
+                ends = list(itertools.accumulate(map(len, held)))[:-1]
+                middle = min(range(len(ends)), key=lambda i: abs(ends[i] - length // 2)) + 1
+                yield [t for s in held[:middle] for t in s], [t for s in held[middle:] for t in s]
+            held, length = [], 0
+        if sentence and len(sentence) <= room:
+            held.append(sentence)
+            length += len(sentence)
+
+
+def windows(data: Path, tokenizer: Tokenizer, source: str, share: float, seed: int):
+    """Windows and lengths of A for one source; `share` above 1 repeats it."""
+    draw = random.Random(f"{seed} {source}")
+    rows, splits = [], []
+    # Documents are tokenised in batches: the tokenizer is fastest with many lines at once.
+    documents = iter(corpus.documents(data, source))
+    while batch := list(itertools.islice(documents, 200)):
+        # A share of a book is a run of its sentences, so that the order stays.
+        parts = []
+        for document in batch:
+            size = max(2, round(len(document) * min(share, 1.0)))
+            start = draw.randrange(len(document) - size + 1) if size < len(document) else 0
+            parts.append(document[start : start + size])
+        encodings = tokenizer.encode_batch([s for part in parts for s in part], add_special_tokens=False)
+        ids = iter(e.ids for e in encodings)
+        for part in parts:
+            for first, second in cut([next(ids) for _ in part]):
+                row = [CLS, *first, SEP, *second, SEP]
+                rows.append(row + [0] * (WINDOW_TOKENS - len(row)))
+                splits.append(0 if source in UNORDERED else len(first))
+    copies = max(1, round(share))
+    return rows * copies, splits * copies
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with corpus/")
+    parser.add_argument("--work", type=Path, required=True, help="folder for intermediate files")
+    parser.add_argument("--prose-share", type=float, help="share of the old prose (default: corpus.py's)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print(f"tokenizers {tokenizers.__version__}, numpy {np.__version__}")
+    start = time.time()
+    tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
+
+    rows, splits = [], []
+    for source in corpus.TEACHER_SENTENCES:
+        share = corpus.PACKED_SHARE.get(source, 1.0)
+        if args.prose_share and source in ("books", "perseus"):
+            share = args.prose_share
+        new_rows, new_splits = windows(args.data, tokenizer, source, share, args.seed)
+        print(f"{source}: {len(new_rows)} windows", flush=True)
+        rows.append(np.array(new_rows, np.uint16))
+        splits.append(np.array(new_splits, np.uint8))
+    rows, splits = np.concatenate(rows), np.concatenate(splits)
+    order = np.random.default_rng(args.seed).permutation(len(rows))
+    np.save(args.work / "windows.u16.npy", rows[order])
+    np.save(args.work / "windows.split.u8.npy", splits[order])
+    print(f"{len(rows)} windows, {(rows != 0).sum()} tokens, {time.time() - start:.0f} s")
+
+    texts = (args.work / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    tokenizer.enable_truncation(SENTENCE_TOKENS)
+    tokenizer.enable_padding(length=SENTENCE_TOKENS)
+    sentences = np.array([e.ids for e in tokenizer.encode_batch(texts)], np.uint16)
+    np.save(args.work / "sentences.u16.npy", sentences)
+    print(f"{len(sentences)} sentences, {(sentences != 0).sum()} tokens, {time.time() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""Joint training of the three heads from start.pt: masked pieces, sentence order, sentence vectors.
+
+    train.py --data DIR --work DIR --seconds 5400 [--device cuda]
+
+Each step takes windows (masked pieces and order) and whole sentences (vectors after the teacher); every
+fourth step masks short sentences instead of windows, so that the model knows a lone sentence.
+The learning rate warms up, then falls linearly to 0 at the end of `--seconds`, counted in training time: a run
+that is killed continues from checkpoint.pt where it was. Files in --work:
+
+    checkpoint.pt   everything needed to go on, written every three minutes
+    best.pt         the evaluation with the lowest held-out masked loss among those at or above --sts-floor
+    train.jsonl     one row for each evaluation
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import quality
+from model import AlbertForPreTraining, Config
+from muon import Muon
+from pack import CLS, SEP
+from start import similarity_loss
+
+MASK, FIRST_PIECE = 4, 5
+#: A quarter rather than ALBERT's 15 %: more predictions from each token of a short run.
+MASK_PROBABILITY = 0.25
+#: Sentences are drawn in pools and batched by length, for little padding.
+POOL = 1024
+#: Sentences in one nearest-neighbour search, and the size of a group that it finds (the sentence itself included).
+NEIGHBOUR_BLOCK, NEIGHBOURS = 50_000, 8
+#: Longer sentences are left out of those groups, which cannot be batched by length.
+NEIGHBOUR_TOKENS = 28
+NO_LABEL = -100
+
+
+class Stream:
+    """Indices 0 to count − 1, shuffled anew each pass; its position is two numbers."""
+
+    def __init__(self, count, seed, pool=1, lengths=None):
+        self.count, self.seed, self.pool, self.lengths = count, seed, pool, lengths
+        self.state = {"pass": 0, "position": 0}
+        self.order = None
+
+    def shuffled(self):
+        draw = np.random.default_rng([self.seed, self.state["pass"]])
+        order = draw.permutation(self.count)
+        if self.lengths is None:
+            return order
+        order = order[: self.count // self.pool * self.pool].reshape(-1, self.pool)
+        return np.take_along_axis(order, np.argsort(self.lengths[order], axis=1, kind="stable"), axis=1).ravel()
+
+    def take(self, size):
+        if self.order is None:
+            self.order = self.shuffled()
+        if self.state["position"] + size > len(self.order):
+            self.state = {"pass": self.state["pass"] + 1, "position": 0}
+            self.order = self.shuffled()
+        start = self.state["position"]
+        self.state["position"] += size
+        return self.order[start : start + size]
+
+
+def type_ids_of(ids):
+    """1 after the first `[SEP]`, 0 before, on it and on padding."""
+    separators = (ids == SEP).long()
+    return ((separators.cumsum(1) - separators > 0) & (ids != 0)).long()
+
+
+def swap_segments(row, split):
+    """`[CLS] A [SEP] B [SEP]` with A of `split` tokens to `[CLS] B [SEP] A [SEP]`."""
+    end = int((row != 0).sum())
+    first, second = row[1 : split + 1], row[split + 2 : end - 1]
+    swapped = np.concatenate([[CLS], second, [SEP], first, [SEP]])
+    return np.pad(swapped, (0, len(row) - end))
+
+
+def mask_tokens(ids, vocab_size, generator):
+    """Chosen positions: 80 % become `[MASK]`, 10 % a random piece, 10 % stay. Also returns the choice."""
+    draw = torch.rand(ids.shape, generator=generator)
+    chosen = (draw < MASK_PROBABILITY) & (ids >= FIRST_PIECE)
+    kind = torch.rand(ids.shape, generator=generator)
+    random_ids = torch.randint(FIRST_PIECE, vocab_size, ids.shape, generator=generator)
+    masked = torch.where(chosen & (kind < 0.8), MASK, ids)
+    return torch.where(chosen & (kind >= 0.9), random_ids, masked), chosen
+
+
+def depth_schedule(text):
+    """`0:2,0.5:4` as [(0.0, 2), (0.5, 4)]: from that share of the time on, that many layers."""
+    pairs = [part.split(":") for part in text.split(",")]
+    return [(float(start), int(depth)) for start, depth in pairs]
+
+
+class Run:
+    def __init__(self, args):
+        self.args, self.device = args, torch.device(args.device)
+        self.windows = np.load(args.work / "windows.u16.npy", mmap_mode="r")
+        self.splits = np.load(args.work / "windows.split.u8.npy")
+        self.sentences = np.load(args.work / "sentences.u16.npy")[2000:]  # the first 2,000 are held out
+        self.teacher = np.load(args.work / "sentences.f16.npy")[2000:].astype(np.float32)
+        self.lengths = (self.sentences != 0).sum(1)
+        self.streams = {
+            "windows": Stream(len(self.windows), args.seed),
+            "vectors": Stream(len(self.sentences), args.seed + 1, POOL, self.lengths),
+            "short": Stream(len(self.sentences), args.seed + 2, POOL, self.lengths),
+        }
+        self.generator = torch.Generator().manual_seed(args.seed)
+        self.step, self.elapsed, self.tokens, self.best_loss = 0, 0.0, 0, float("inf")
+
+        saved = args.work / "checkpoint.pt"
+        state = torch.load(saved if saved.exists() else args.work / "start.pt", weights_only=False)
+        self.config = Config(**state["config"])
+        self.model = AlbertForPreTraining(self.config).to(self.device)
+        self.model.load_state_dict(state["model"])
+        self.projection = torch.nn.Linear(self.config.hidden_size, 384).to(self.device)
+        self.projection.load_state_dict(state["projection"])
+        self.make_optimizers()
+        if saved.exists():
+            for optimizer, held in zip(self.optimizers, state["optimizers"]):
+                optimizer.load_state_dict(held)
+            for name, held in state["streams"].items():
+                self.streams[name].state = held
+            self.generator.set_state(state["generator"])
+            self.step, self.elapsed, self.tokens, self.best_loss = (
+                state[name] for name in ("step", "elapsed", "tokens", "best_loss"))
+            print(f"continues at step {self.step}, {self.elapsed:.0f} s")
+
+    def make_optimizers(self):
+        embeddings = self.model.albert.embeddings
+        # Sinusoids as they start: positions past the windows' length keep their meaning.
+        embeddings.position_embeddings.weight.requires_grad_(False)
+        matrices, vectors = [], []
+        for name, parameter in self.model.named_parameters():
+            if "embeddings." in name and "LayerNorm" not in name:
+                continue
+            is_matrix = parameter.ndim == 2 and min(parameter.shape) > 2
+            (matrices if is_matrix else vectors).append(parameter)
+        vectors += [*self.projection.parameters(), embeddings.token_type_embeddings.weight]
+        args = self.args
+        self.optimizers = [
+            Muon(matrices, lr=args.matrix_lr),
+            torch.optim.AdamW(
+                # The table holds what step 0 knows about similarity: it moves slowest.
+                [{"params": [embeddings.word_embeddings.weight], "lr": args.table_lr}, {"params": vectors, "lr": args.lr}],
+                betas=(0.9, 0.98), weight_decay=0.0, fused=True,
+            ),
+        ]
+        self.peak_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+
+    def set_learning_rates(self):
+        progress = self.elapsed / self.args.seconds
+        factor = min(self.step / self.args.warmup_steps, 1.0, max(0.0, 1.0 - progress))
+        for optimizer, rates in zip(self.optimizers, self.peak_rates):
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate * factor
+        return factor
+
+    def set_depth(self):
+        """The shared layer used fewer times at first: the same weights, nearly twice the steps."""
+        progress = self.elapsed / self.args.seconds
+        depth = max(depth for start, depth in self.args.depths if progress >= start)
+        self.model.albert.encoder.num_hidden_layers = min(depth, self.config.num_hidden_layers)
+
+    def window_batch(self):
+        """Ids `(B, T)` with half of the ordered rows swapped, and order labels `(B,)`."""
+        index = self.streams["windows"].take(self.args.windows)
+        rows, labels = self.windows[index].astype(np.int64), np.full(len(index), NO_LABEL)
+        flips = torch.rand(len(index), generator=self.generator) < 0.5
+        for i, split in enumerate(self.splits[index]):
+            if split:
+                labels[i] = int(flips[i])
+                if flips[i]:
+                    rows[i] = swap_segments(rows[i], int(split))
+        return torch.from_numpy(rows), torch.from_numpy(labels)
+
+    def sentence_batch(self, stream, size):
+        index = self.streams[stream].take(size)
+        ids = torch.from_numpy(self.sentences[index].astype(np.int64))
+        return index, ids[:, : int((ids != 0).sum(1).max())]
+
+    def neighbour_batch(self, size):
+        """A few sentences, each with its nearest by the teacher in a random block of the others.
+
+        In a random batch nearly every pair is unrelated; these teach the order among related ones.
+        """
+        block_size = min(NEIGHBOUR_BLOCK, len(self.teacher))
+        start = int(torch.randint(len(self.teacher) - block_size + 1, (), generator=self.generator))
+        block = self.teacher[start : start + block_size]
+        seeds = torch.randint(block_size, (size // NEIGHBOURS,), generator=self.generator).numpy()
+        nearest = np.argpartition(-(block[seeds] @ block.T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        index = start + np.unique(nearest)
+        index = index[self.lengths[index] <= NEIGHBOUR_TOKENS]
+        ids = torch.from_numpy(self.sentences[index].astype(np.int64))
+        return index, ids[:, : int((ids != 0).sum(1).max())]
+
+    def head_losses(self):
+        """Masked loss and order loss on windows or on short sentences."""
+        if self.step % 4 == 3:
+            ids = self.sentence_batch("short", self.args.short)[1]
+            labels = torch.full((len(ids),), NO_LABEL)
+        else:
+            ids, labels = self.window_batch()
+        masked, chosen = mask_tokens(ids, self.config.vocab_size, self.generator)
+        rows, columns = chosen.nonzero(as_tuple=True)
+        truth = ids[rows, columns].to(self.device)
+        self.tokens += int((ids != 0).sum())
+        # States are needed at the chosen positions and, for the order, at each row's [CLS].
+        positions = torch.cat([rows, torch.arange(len(ids))]), torch.cat([columns, torch.zeros(len(ids), dtype=torch.int64)])
+        positions = tuple(index.to(self.device) for index in positions)
+        hidden = self.model.hidden(masked.to(self.device), type_ids_of(ids).to(self.device), positions)
+        logits = self.model.masked_logits(hidden[: len(rows)]).float()
+        losses = {"masked": F.cross_entropy(logits, truth)}
+        with torch.no_grad():
+            losses["top1"] = (logits.argmax(1) == truth).float().mean()
+        if (labels != NO_LABEL).any():
+            order = self.model.order_logits(hidden[len(rows) :]).float()
+            labels = labels.to(self.device)
+            losses["order"] = F.cross_entropy(order, labels, ignore_index=NO_LABEL)
+            with torch.no_grad():
+                known = labels != NO_LABEL
+                losses["order_right"] = (order.argmax(1) == labels)[known].float().mean()
+        return losses
+
+    def vector_losses(self):
+        size = self.args.sentences
+        index, ids = self.neighbour_batch(size) if self.step % 2 else self.sentence_batch("vectors", size)
+        teacher = torch.from_numpy(self.teacher[index]).to(self.device)
+        self.tokens += int((ids != 0).sum())
+        vectors = self.model.sentence_vectors(ids.to(self.device)).float()
+        cosine = F.cosine_similarity(self.projection(vectors), teacher).mean()
+        return {"cosine": cosine, "similarity": similarity_loss(vectors, teacher)}
+
+    def train_step(self):
+        args = self.args
+        factor = self.set_learning_rates()
+        self.set_depth()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            losses = self.head_losses()
+            losses |= self.vector_losses()
+            total = losses["masked"] + args.order_weight * losses.get("order", 0.0)
+            total = total + args.vector_weight * (1 - losses["cosine"] + 10 * losses["similarity"])
+        total.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.step += 1
+        return factor, {name: float(value.detach()) for name, value in losses.items()}
+
+    def state(self):
+        return {
+            "config": vars(self.config), "model": self.model.state_dict(), "projection": self.projection.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "streams": {name: stream.state for name, stream in self.streams.items()},
+            "generator": self.generator.get_state(),
+            "step": self.step, "elapsed": self.elapsed, "tokens": self.tokens, "best_loss": self.best_loss,
+        }
+
+    def save(self, name):
+        """Written beside and renamed: a kill leaves the old file or the new one."""
+        temporary = self.args.work / f"{name}.partial"
+        torch.save(self.state(), temporary)
+        os.replace(temporary, self.args.work / name)
+
+    def evaluate(self):
+        """Always at full depth."""
+        self.model.albert.encoder.num_hidden_layers = self.config.num_hidden_layers
+        data, work = self.args.data, self.args.work
+        row = {"step": self.step, "seconds": round(self.elapsed), "tokens": self.tokens,
+               "sts": quality.sts_spearman(self.model, data, work),
+               **quality.masked_and_order(self.model, data, work, self.args.evaluate_windows)}
+        row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+        row["door"] = quality.fill(self.model, work, "She opened the [MASK] and walked in.")
+        row["paris"] = quality.fill(self.model, work, "Paris is the [MASK] of France.")
+        with open(work / "train.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+        if row["sts"] >= self.args.sts_floor and row["loss"] < self.best_loss:
+            self.best_loss = row["loss"]
+            self.save("best.pt")
+
+    def train(self):
+        args = self.args
+        means, count, since = {}, 0, time.time()
+        last_save = last_evaluation = self.elapsed
+        if self.step == 0:
+            self.evaluate()
+        clock, tokens = time.time(), self.tokens
+        while self.elapsed < args.seconds:
+            factor, values = self.train_step()
+            for name, value in values.items():
+                total, number = means.get(name, (0.0, 0))
+                means[name] = (total + value, number + 1)
+            count += 1
+            now = time.time()
+            self.elapsed, clock = self.elapsed + now - clock, now
+            if count % args.log_steps == 0:
+                text = "  ".join(f"{name} {total / number:.4f}" for name, (total, number) in means.items())
+                speed = (self.tokens - tokens) / (now - since)
+                print(f"{self.step} {self.elapsed:.0f}s lr×{factor:.3f}  {text}  {speed:.0f} tokens/s", flush=True)
+                means, since, tokens = {}, now, self.tokens
+            done = self.elapsed >= args.seconds
+            if done or self.elapsed - last_evaluation > args.evaluate_seconds:
+                self.evaluate()
+                last_evaluation = self.elapsed
+                since = clock = time.time()  # evaluation is not training time
+            if done or self.elapsed - last_save > args.save_seconds:
+                self.save("checkpoint.pt")
+                last_save = self.elapsed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with eval/")
+    parser.add_argument("--work", type=Path, required=True, help="folder of start.pt and the packed files")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (bf16 autocast)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--seconds", type=float, required=True, help="training time in all, over every resumption")
+    parser.add_argument("--windows", type=int, default=24, help="windows of 128 tokens a step")
+    parser.add_argument("--short", type=int, default=128, help="sentences of a step that masks sentences")
+    parser.add_argument("--sentences", type=int, default=64, help="sentences a step for the teacher's vectors")
+    parser.add_argument("--matrix-lr", type=float, default=2.5e-3, help="peak, weight matrices (Muon)")
+    parser.add_argument("--table-lr", type=float, default=5e-4, help="peak, piece embeddings (Adam)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak, all else (Adam)")
+    parser.add_argument("--warmup-steps", type=int, default=100)
+    parser.add_argument("--depths", type=depth_schedule, default="0:2,0.45:3,0.65:4",
+                        help="share of the time:layers, rising (default 0:2,0.45:3,0.65:4)")
+    parser.add_argument("--order-weight", type=float, default=0.5)
+    parser.add_argument("--vector-weight", type=float, default=3.0)
+    parser.add_argument("--sts-floor", type=float, default=0.81, help="best.pt must reach this")
+    parser.add_argument("--log-steps", type=int, default=50)
+    parser.add_argument("--save-seconds", type=float, default=180)
+    parser.add_argument("--evaluate-seconds", type=float, default=600)
+    parser.add_argument("--evaluate-windows", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print(f"torch {torch.__version__}, numpy {np.__version__}, {vars(args)}", flush=True)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    Run(args).train()
+
+
+if __name__ == "__main__":
+    main()
