@@ -57,10 +57,6 @@ fn show(object: &Value, depth: usize, lines: &mut String) {
                 lines.push_str(&format!("{}\n", name.trim_end()));
                 show(value, depth + 1, lines);
             }
-            // What is as it should be is counted; what is not is named.
-            Value::Array(items) if name.trim() == "used" => {
-                lines.push_str(&format!("{name}  {}\n", items.len()));
-            }
             Value::Array(items) if scalar(value).len() > LINE => {
                 lines.push_str(&format!("{name}  {}\n", items.len()));
                 for item in items {
@@ -121,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_is_counted_and_what_is_missing_is_named() {
+    fn every_tensor_is_named_and_long_lists_are_counted() {
         let long = "albert.encoder.embedding_hidden_mapping_in.weight";
         let value = json!({
             "architecture": "AlbertModel",
@@ -138,7 +134,7 @@ mod tests {
         let expected = "\
 architecture  AlbertModel
 tensors
-  used     2
+  used     a, b
   missing  c, d
   unused   2
     albert.encoder.embedding_hidden_mapping_in.weight
