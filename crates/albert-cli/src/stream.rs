@@ -16,7 +16,8 @@ pub(crate) struct Item {
     pub(crate) text: Text,
 }
 
-/// Takes every text of the input through `work`, which gives one result for each, in order.
+/// Takes every text of the input through `work`, which gives one result for each, in order, and sums
+/// up at the end.
 ///
 /// # Errors
 /// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before
@@ -27,7 +28,7 @@ pub(crate) fn run<R: Row>(
     progress: &Progress,
     writer: &mut dyn RowWriter<R>,
     mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let skip_bad = input.skip_bad;
     let bytes_read = input.bytes_read.clone();
@@ -92,7 +93,8 @@ pub(crate) fn run<R: Row>(
     writer.finish()?;
     progress.finish();
     tally.elapsed = started.elapsed();
-    Ok(tally)
+    progress.say(tally);
+    Ok(())
 }
 
 fn count<R: Row>(tally: &mut Tally, row: &R) {

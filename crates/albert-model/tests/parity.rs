@@ -115,7 +115,7 @@ fn weights_stored_as_bf16_stay_close() -> anyhow::Result<()> {
     assert_all_close(DType::BF16, BF16_TOLERANCE)
 }
 
-/// Training replaces Candle's fused operations, which have no gradient, by differentiable ones.
+/// Training replaces the operations made for inference, which have no gradient, by differentiable ones.
 #[test]
 fn training_mode_without_dropout_computes_the_same() -> anyhow::Result<()> {
     // The others have a classifier with dropout.

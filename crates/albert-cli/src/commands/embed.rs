@@ -257,7 +257,7 @@ fn embed(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let mut writer = output.writer::<EmbedRow>(Some(embedder.dim()), input.skip_bad)?;
-    let tally = stream::run(input, window, progress, writer.as_mut(), |items| {
+    stream::run(input, window, progress, writer.as_mut(), |items| {
         let embeddings = embed_window(embedder, &items)?;
         let rows = items.into_iter().zip(embeddings).map(|(item, embedding)| {
             Ok(EmbedRow {
@@ -270,9 +270,7 @@ fn embed(
             })
         });
         Ok(rows.collect())
-    })?;
-    progress.say(tally);
-    Ok(())
+    })
 }
 
 /// Embeds the texts of a window together, and its pairs together; the order is the items'.
@@ -302,7 +300,7 @@ fn embed_tokens(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let mut writer = output.writer::<TokensRow>(None, input.skip_bad)?;
-    let tally = stream::run(input, window, progress, writer.as_mut(), |items| {
+    stream::run(input, window, progress, writer.as_mut(), |items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let embeddings = embedder.embed_tokens(&texts)?;
         let rows = items.into_iter().zip(embeddings).map(|(item, tokens)| {
@@ -315,9 +313,7 @@ fn embed_tokens(
             })
         });
         Ok(rows.collect())
-    })?;
-    progress.say(tally);
-    Ok(())
+    })
 }
 
 #[cfg(test)]

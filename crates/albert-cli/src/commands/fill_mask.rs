@@ -144,7 +144,7 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let mut writer = output.writer::<FillMaskRow>(None, input.skip_bad)?;
     let window = Window::of_batches(options.batch_tokens);
-    let tally = stream::run(input, window, &progress, writer.as_mut(), |items| {
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let filled = filler.fill(&texts, &fill);
         let rows = items.into_iter().zip(filled).map(|(item, filled)| {
@@ -157,9 +157,7 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
             })
         });
         Ok(rows.collect())
-    })?;
-    progress.say(tally);
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let mut writer = output.writer::<TokenizeRow>(None, input.skip_bad)?;
     let window = Window::of_batches(BATCH_TOKENS);
-    let tally = stream::run(input, window, &progress, writer.as_mut(), |items| {
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
         let rows = items.into_par_iter().map(|item| {
             let encoding = tokenizer.encode(&item.text.text, item.text.pair.as_deref(), None)?;
             Ok(TokenizeRow {
@@ -98,9 +98,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
             })
         });
         Ok(rows.collect())
-    })?;
-    progress.say(tally);
-    Ok(())
+    })
 }
 
 #[cfg(test)]
