@@ -64,8 +64,9 @@ def integer(value: int) -> bytes:
     return pickle.LONG1 + bytes([len(encoded)]) + encoded
 
 
-# In the good pickle: offset 0, size (4,), stride (1,), as PROTO 2 writes them, then the flag and the hooks.
+# In the good pickle: offset 0, size (4,), then (memo 8) stride (1,).
 VIEW = b"K\x00K\x04\x85"
+VIEW_AND_STRIDE = VIEW + b"q\x08K\x01\x85"
 
 
 def cases() -> dict[str, tuple[bytes, str]]:
@@ -91,8 +92,8 @@ def cases() -> dict[str, tuple[bytes, str]]:
         "missing-pickle.bin": (zipped(without=["data.pkl"]), "no data.pkl"),
         "big-endian.bin": (zipped(byteorder=b"big"), "byteorder says big"),
         "view-beyond-storage.bin": (zipped(replaced(VIEW, b"K\x00M\xe8\x03\x85")), "a tensor of 1000 in a storage of 4"),
-        "view-overflows.bin": (zipped(replaced(VIEW, b"K\x00" + integer(1 << 62) + integer(8) + b"\x86")),
-                               "a shape of [2^62, 8], whose count overflows 64 bits"),
+        "view-overflows.bin": (zipped(replaced(VIEW_AND_STRIDE, b"K\x00" + integer(1 << 62) + integer(8) + b"\x86K\x00K\x00\x86")),
+                               "a shape of [2^62, 8], whose count overflows 64 bits, over strides of 0"),
         "offset-beyond-storage.bin": (zipped(replaced(VIEW, integer(1 << 62) + b"K\x04\x85")), "an offset of 2^62 in a storage of 4"),
         "negative-offset.bin": (zipped(replaced(VIEW, integer(-1) + b"K\x04\x85")), "an offset of -1"),
         "negative-size.bin": (zipped(replaced(VIEW, b"K\x00" + integer(-4) + b"\x85")), "a shape of [-4]"),
