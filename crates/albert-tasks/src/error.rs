@@ -19,12 +19,17 @@ pub enum Error {
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
 
-    /// Neither a built-in name nor a folder.
-    #[error("no model `{0}`: expected a folder or the built-in name `{builtin}`", builtin = crate::BUILTIN)]
+    /// The Hub, its cache, or the way there.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] crate::HubError),
+
+    /// Neither a built-in name, nor a folder, nor a name that the Hub could have.
+    #[error("no model `{0}`: expected a folder, the built-in name `{builtin}` or a model of the Hub as `owner/model`", builtin = crate::BUILTIN)]
     UnknownModel(String),
-    /// A name that looks like a model of the Hub.
-    #[error("no folder `{0}`, and models from the Hub are not supported yet")]
-    HubUnsupported(String),
+    /// The program was built without the feature `hub`.
+    #[error("no folder `{0}`, and models of the Hub are not part of this build: expected the feature `hub`")]
+    NoHub(String),
     /// The program was built without the feature `builtin`.
     #[error(
         "the built-in model `{}` is not part of this build: expected the feature `builtin`",
@@ -254,13 +259,18 @@ impl Error {
     /// What a person can do about it, where that is known: one line without a final period.
     ///
     /// ```
-    /// let error = albert_tasks::ModelFiles::resolve("albert/albert-base-v2").unwrap_err();
-    /// assert!(error.hint().unwrap().contains("pass the folder"));
+    /// let error = albert_tasks::ModelFiles::resolve("./albert-base-v2").unwrap_err();
+    /// assert!(error.hint().unwrap().contains("owner/model"));
     /// ```
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::HubUnsupported(_) | Error::UnknownModel(_) => {
-                "download config.json, model.safetensors and tokenizer.json into a folder and pass the folder"
+            #[cfg(feature = "hub")]
+            Error::Hub(error) => return error.hint(),
+            Error::NoHub(_) => {
+                "build with `--features hub`, or download the model's files into a folder and pass it"
+            }
+            Error::UnknownModel(_) => {
+                "check the path; a model of the Hub is named owner/model, as its page is"
             }
             Error::UnsupportedTokenizer { .. } | Error::NoTokenizer(_) => {
                 "put the model's tokenizer.json beside config.json; most model pages offer it for download"

@@ -1,4 +1,4 @@
-//! Where a model's files come from: a folder, or the program itself.
+//! Where a model's files come from: a folder, the Hub, or the program itself.
 //!
 //! Nothing is loaded here. [`ModelFiles::checkpoint`] hands configuration and weights to
 //! albert-model; the small files (tokenizer, pooling) are read by name.
@@ -48,6 +48,14 @@ impl ModelFiles {
         }
     }
 
+    /// What the built-in model takes within the program; `None` where the build lacks it.
+    pub fn builtin_bytes() -> Option<u64> {
+        match Self::builtin().ok()?.source {
+            Source::Builtin(files) => Some(files.iter().map(|(_, bytes)| bytes.len() as u64).sum()),
+            Source::Folder(_) => None,
+        }
+    }
+
     /// The model in a folder as Hugging Face lays it out.
     ///
     /// # Errors
@@ -60,25 +68,50 @@ impl ModelFiles {
         Ok(Self { name: dir.display().to_string().into(), source: Source::Folder(dir.into()) })
     }
 
-    /// The model that a user names: the built-in name, else a folder.
+    /// The model that a user names: the built-in name, else a folder, else a model of the Hub.
     ///
     /// # Errors
-    /// If it is neither; a name of the form `owner/model` is told that the Hub is not supported yet.
+    /// If it is none of them, or, with the feature `hub`, as [`Hub::find`](crate::Hub::find).
     pub fn resolve(id: &str) -> Result<Self> {
+        match Self::local(id)? {
+            Some(files) => Ok(files),
+            #[cfg(feature = "hub")]
+            None => Self::from_hub(id, &crate::Hub::from_env()?),
+            #[cfg(not(feature = "hub"))]
+            None => Err(Error::NoHub(id.to_string())),
+        }
+    }
+
+    /// The model that a user names, if the network has no part in it: the built-in one, or a folder.
+    /// `None` for a name that may be one of the Hub.
+    ///
+    /// # Errors
+    /// If `id` is a file, or can be no name at all.
+    pub fn local(id: &str) -> Result<Option<Self>> {
         if id == BUILTIN {
-            return Self::builtin();
+            return Self::builtin().map(Some);
         }
         let path = Path::new(id);
         if path.exists() {
-            Self::from_dir(path)
+            Self::from_dir(path).map(Some)
         } else if looks_like_hub_id(id) {
-            Err(Error::HubUnsupported(id.to_string()))
+            Ok(None)
         } else {
             Err(Error::UnknownModel(id.to_string()))
         }
     }
 
-    /// The built-in name, or the folder as it was given.
+    /// The model `id` of the Hub, from the cache or downloaded into it.
+    ///
+    /// # Errors
+    /// As [`Hub::find`](crate::Hub::find).
+    #[cfg(feature = "hub")]
+    pub fn from_hub(id: &str, hub: &crate::Hub) -> Result<Self> {
+        let folder = hub.find(id)?;
+        Ok(Self { name: id.into(), source: Source::Folder(folder.into()) })
+    }
+
+    /// The name of the built-in model or of the Hub, or the folder as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -152,15 +185,16 @@ pub(crate) fn stays_inside(path: &str) -> bool {
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// `owner/model` in the characters that the Hub allows.
-fn looks_like_hub_id(id: &str) -> bool {
-    let parts: Vec<&str> = id.split('/').collect();
-    let is_name = |part: &&str| {
+/// `owner/model`, or an old `model` alone, in the characters that the Hub allows.
+pub(crate) fn looks_like_hub_id(id: &str) -> bool {
+    let is_name = |part: &str| {
         !part.is_empty()
-            && !part.starts_with('.')
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    parts.len() == 2 && parts.iter().all(is_name)
+    let reserved = id.contains("--") || id.contains("..");
+    id.len() <= 96 && id.split('/').count() <= 2 && id.split('/').all(is_name) && !reserved
 }
 
 #[cfg(test)]
@@ -198,10 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_the_hub_is_made_of_what_the_hub_allows() {
+        for id in ["albert/albert-base-v2", "albert-base-v2", "a/b_c.d-1"] {
+            assert!(looks_like_hub_id(id), "{id}");
+            assert!(ModelFiles::local(id).unwrap().is_none(), "{id}");
+        }
+        for id in [
+            "", "/", "a/", "/a", "a/b/c", ".", "..", "./a", "../a", "a/..", "a--b", "a b", "a\\b", "C:a", "é",
+        ] {
+            assert!(!looks_like_hub_id(id), "{id}");
+        }
+    }
+
+    #[test]
     fn names_resolve_to_what_they_look_like() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let resolve = |id: &str| ModelFiles::resolve(id).unwrap_err();
-        assert!(matches!(resolve("albert/albert-base-v2"), Error::HubUnsupported(_)));
+        #[cfg(not(feature = "hub"))]
+        assert!(matches!(resolve("albert/albert-base-v2"), Error::NoHub(_)));
         assert!(matches!(resolve("./no-such-folder"), Error::UnknownModel(_)));
         assert!(matches!(resolve(file.path().to_str().unwrap()), Error::NotAFolder(_)));
     }

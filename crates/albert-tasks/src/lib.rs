@@ -1,7 +1,7 @@
 //! Text in, answers out, with [ALBERT](albert_model) models on Candle.
 //!
-//! A model is a folder as Hugging Face lays it out, or `albert-mini-en`, which the default feature
-//! `builtin` compiles in. [`ModelFiles`] finds its files; each task is a struct that is loaded from
+//! A model is a folder as Hugging Face lays it out, a name of the Hub (feature `hub`), or
+//! `albert-mini-en`, which the default feature `builtin` compiles in. [`ModelFiles`] finds its files; each task is a struct that is loaded from
 //! them and takes many texts at once:
 //!
 //! - [`Embedder`]: texts to sentence embeddings
@@ -31,6 +31,8 @@ mod error;
 mod files;
 mod fill_mask;
 mod forward;
+#[cfg(feature = "hub")]
+mod hub;
 mod inspect;
 mod json;
 mod options;
@@ -44,6 +46,11 @@ pub use error::{Error, Result, TokenizerSource};
 pub use files::{BUILTIN, ModelFiles};
 pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, MaskFiller};
 pub use forward::{ForwardOutput, Forwarder};
+#[cfg(feature = "hub")]
+pub use hub::{
+    CachedModel, CachedRevision, Event as HubEvent, Hub, HubError, HubSettings, HubToken,
+    Observer as HubObserver, Proxies, Removable,
+};
 pub use inspect::{
     Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
 };

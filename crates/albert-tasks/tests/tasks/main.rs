@@ -7,6 +7,10 @@ mod batches;
 mod builtin;
 mod folders;
 mod forward;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_server;
 mod inspect;
 mod reference;
 mod support;

@@ -1,0 +1,178 @@
+//! What the cache holds: models, revisions, sizes, and what is of no more use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::cache::{Repository, is_commit};
+use super::selection::{Completeness, completeness};
+use super::{HubError, Snapshot, read_json};
+
+/// A model in the cache.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CachedModel {
+    /// Its name at the Hub.
+    pub id: String,
+    /// Its folder in the cache.
+    pub path: PathBuf,
+    /// What it takes on the disk.
+    pub bytes: u64,
+    /// The commits of which files are there.
+    pub revisions: Vec<CachedRevision>,
+    /// What could be removed.
+    pub removable: Vec<Removable>,
+}
+
+/// A model's files at one commit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CachedRevision {
+    /// The commit.
+    pub commit: String,
+    /// The branches and tags that stand there.
+    pub refs: Vec<String>,
+    /// What its files take, shared ones included.
+    pub bytes: u64,
+    /// Whether it has what it takes to run.
+    pub complete: bool,
+}
+
+/// A part of the cache that is likely of no more use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Removable {
+    /// A file or a folder.
+    pub path: PathBuf,
+    /// What its removal frees, given that the others of the list are removed too.
+    pub bytes: u64,
+    /// Why it is not needed.
+    pub why: &'static str,
+}
+
+/// The ALBERTs in a cache.
+pub(super) fn models(cache: &Path) -> Result<Vec<CachedModel>, HubError> {
+    let mut models = Vec::new();
+    for folder in entries(cache)? {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(id) = name.strip_prefix("models--").map(|name| name.replace("--", "/")) else { continue };
+        if let Some(model) = model(cache, &folder, id)? {
+            models.push(model);
+        }
+    }
+    Ok(models)
+}
+
+fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>, HubError> {
+    let repository = Repository::new(cache, &id);
+    let refs = references(folder)?;
+    let mut model = CachedModel {
+        id,
+        path: folder.to_path_buf(),
+        bytes: 0,
+        revisions: Vec::new(),
+        removable: Vec::new(),
+    };
+    let mut is_albert = false;
+    // The content of commits that a branch or tag stands at, and of all.
+    let (mut wanted, mut linked) = (BTreeSet::new(), BTreeSet::new());
+    let mut unwanted = Vec::new();
+    for path in entries(&folder.join("snapshots"))? {
+        let commit = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_commit(&commit) {
+            continue;
+        }
+        let mut files = BTreeMap::new();
+        contents(&path, &mut files)?;
+        let config =
+            read_json(&path.join("config.json")).or_else(|| read_json(&path.join("albert_config.json")));
+        let kind = config.as_ref().and_then(|config| config.get("model_type")).and_then(|kind| kind.as_str());
+        is_albert |= config.is_some() && kind.is_none_or(|kind| kind == "albert");
+        let snapshot = Snapshot { repository: &repository, commit: commit.clone() };
+        let complete = !matches!(completeness(&snapshot, |file| snapshot.json(file)), Completeness::Lacks(_));
+        let refs = refs.get(&commit).cloned().unwrap_or_default();
+        linked.extend(files.keys().cloned());
+        match refs.is_empty() {
+            true => unwanted.push((path, files.clone())),
+            false => wanted.extend(files.keys().cloned()),
+        }
+        model.revisions.push(CachedRevision { commit, refs, bytes: files.values().sum(), complete });
+    }
+    if !is_albert {
+        return Ok(None);
+    }
+    // A blob is counted with the first of the snapshots that alone have it.
+    for (path, files) in unwanted {
+        let own = files.into_iter().filter(|(blob, _)| wanted.insert(blob.clone()));
+        let bytes = own.map(|(_, bytes)| bytes).sum();
+        model.removable.push(Removable {
+            path,
+            bytes,
+            why: "no branch or tag stands there: only `--revision COMMIT` uses it",
+        });
+    }
+    let mut all: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    contents(&folder.join("blobs"), &mut all)?;
+    for (path, bytes) in &all {
+        let why = match path.extension().is_some_and(|ending| ending == "incomplete") {
+            true => "a download that has not ended",
+            false if !linked.contains(path) => "no revision has it",
+            false => continue,
+        };
+        model.removable.push(Removable { path: path.clone(), bytes: *bytes, why });
+    }
+    // Where the system has no links, the content is in the snapshots.
+    contents(&folder.join("snapshots"), &mut all)?;
+    model.bytes = all.values().sum();
+    Ok(Some(model))
+}
+
+/// Commit to the names that stand there.
+fn references(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, HubError> {
+    fn walk(folder: &Path, prefix: &str, refs: &mut BTreeMap<String, Vec<String>>) -> Result<(), HubError> {
+        for path in entries(folder)? {
+            let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+            if path.is_dir() {
+                walk(&path, &format!("{name}/"), refs)?;
+            } else if let Ok(commit) = fs::read_to_string(&path) {
+                refs.entry(commit.trim().to_string()).or_default().push(name);
+            }
+        }
+        Ok(())
+    }
+    let mut refs = BTreeMap::new();
+    walk(&folder.join("refs"), "", &mut refs)?;
+    Ok(refs)
+}
+
+/// The files that a folder leads to, wherever they are, with their sizes.
+fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), HubError> {
+    for path in entries(folder)? {
+        // A link that leads nowhere takes no space.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_dir() {
+            contents(&path, files)?;
+        } else {
+            files.insert(fs::canonicalize(&path).unwrap_or(path), metadata.len());
+        }
+    }
+    Ok(())
+}
+
+/// What lies in a folder, sorted; nothing where there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, HubError> {
+    let read_error = |source| HubError::Read { path: folder.to_path_buf(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(read_error(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(read_error)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,223 @@
+//! One file from the Hub into the cache: in pieces if need be, by one process at a time, and checked
+//! before it gets its name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use ring::digest;
+use ureq::ResponseExt;
+use ureq::http::StatusCode;
+
+use super::cache::{Presence, Repository, create_parent};
+use super::http::{Failure, Retry, Want, answer, header};
+use super::lock::Lock;
+use super::remote::{Described, Remote};
+use super::{Event, HubError};
+use crate::files::stays_inside;
+
+/// Read and written at a time.
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// Puts `file` into the snapshot, unless it is there.
+pub(super) fn download(remote: &Remote, repository: &Repository, file: &str) -> Result<(), HubError> {
+    if !stays_inside(file) {
+        return Err(HubError::Outside { id: remote.id.to_string(), file: file.to_string() });
+    }
+    if repository.presence(&remote.commit, file) == Presence::Present {
+        return Ok(());
+    }
+    let described = remote.describe(file)?;
+    let etag = &described.etag;
+    let (blob, lock) = (repository.blob(etag), repository.lock(etag));
+    create_parent(&blob)?;
+    create_parent(&lock)?;
+    let waiting = || (remote.client.observer())(&Event::Waiting { file });
+    let held = Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })?;
+    // Another process may have put it there meanwhile, or another file has the same content.
+    let is_there = repository.presence(&remote.commit, file) == Presence::Present || blob.is_file();
+    if !is_there {
+        Download { remote, file, described: &described, partial: &repository.incomplete(etag) }.run(&blob)?;
+    }
+    if blob.is_file() {
+        repository.link(&remote.commit, file, etag)?;
+    }
+    drop(held);
+    Ok(())
+}
+
+/// A file on its way.
+struct Download<'a> {
+    remote: &'a Remote<'a>,
+    file: &'a str,
+    described: &'a Described,
+    partial: &'a Path,
+}
+
+impl Download<'_> {
+    fn run(&self, blob: &Path) -> Result<(), HubError> {
+        let write_error = |source| self.unwritable(self.partial, 0, source);
+        let mut partial =
+            OpenOptions::new().append(true).create(true).open(self.partial).map_err(write_error)?;
+        let mut resumed = partial.metadata().map_err(write_error)?.len() > 0;
+        loop {
+            self.transfer(&mut partial)?;
+            match self.check() {
+                Ok(()) => break,
+                // What an earlier run left may have been damaged; from the start, it cannot be.
+                Err(HubError::Damaged { .. }) if resumed => {
+                    resumed = false;
+                    partial.set_len(0).map_err(write_error)?;
+                }
+                Err(error) => {
+                    // Nothing can be made of it; if it stays, it is written over the next time.
+                    let _ = fs::remove_file(self.partial);
+                    return Err(error);
+                }
+            }
+        }
+        // On the disk before it has its name: nobody checks it again after that.
+        partial.sync_all().map_err(write_error)?;
+        drop(partial);
+        fs::rename(self.partial, blob).map_err(write_error)
+    }
+
+    /// Appends what is missing, over as many connections as it takes.
+    fn transfer(&self, partial: &mut File) -> Result<(), HubError> {
+        let client = self.remote.client;
+        let mut have = partial.metadata().map_err(|source| self.unwritable(self.partial, 0, source))?.len();
+        let mut failures = 0;
+        loop {
+            if self.described.size.is_some_and(|size| have > size) {
+                self.restart(partial, &mut have)?;
+            }
+            if self.described.size == Some(have) {
+                return Ok(());
+            }
+            let before = have;
+            match self.piece(partial, &mut have) {
+                Ok(()) => return Ok(()),
+                Err(failure) => {
+                    // A line that breaks often, but gets on, is good enough.
+                    if have > before {
+                        failures = 0;
+                    }
+                    client.pause(self.file, failure, &mut failures)?;
+                }
+            }
+        }
+    }
+
+    /// One connection's worth: all the rest of the file if nothing goes wrong.
+    fn piece(&self, partial: &mut File, have: &mut u64) -> Result<(), Failure> {
+        let (client, url, size) = (self.remote.client, &self.described.url, self.described.size);
+        let response = client.request(url, Want::From(*have))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = header(response.headers(), "content-range").unwrap_or_default();
+                if !range.starts_with(&format!("bytes {have}-")) {
+                    return Err(
+                        answer(url, format!("asked for byte {have} on, found the range `{range}`")).into()
+                    );
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                self.restart(partial, have)?;
+                let error = answer(url, "it has no such range");
+                return Err(Failure { error, retry: Retry::Soon });
+            }
+            _ => {
+                if let Some(refusal) = client.refusal(self.remote.id, self.remote.revision, &response) {
+                    return Err(refusal);
+                }
+                // The server knows no ranges, and begins at the beginning.
+                self.restart(partial, have)?;
+            }
+        }
+        let from = response.get_uri().to_string();
+        // One byte more than announced is enough to see that something is wrong.
+        let limit = size.map_or(u64::MAX, |size| size - *have + 1);
+        let mut body = response.into_body().into_reader().take(limit);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            (client.observer())(&Event::Progress { file: self.file, done: *have, total: size });
+            let read = match body.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(client.failed(&from, error.into())),
+            };
+            let left = size.map_or(0, |size| size.saturating_sub(*have));
+            partial
+                .write_all(&chunk[..read])
+                .map_err(|source| self.unwritable(self.partial, left, source))?;
+            *have += read as u64;
+        }
+        match size {
+            Some(size) if *have < size => {
+                let early = io::Error::new(ErrorKind::UnexpectedEof, format!("{have} of {size} bytes came"));
+                Err(client.failed(&from, early.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn restart(&self, partial: &mut File, have: &mut u64) -> Result<(), HubError> {
+        if *have == 0 {
+            return Ok(());
+        }
+        *have = 0;
+        partial.set_len(0).map_err(|source| self.unwritable(self.partial, 0, source))
+    }
+
+    /// Compares size and hash with what was announced.
+    fn check(&self) -> Result<(), HubError> {
+        let damaged = |expected: String, found: String| HubError::Damaged {
+            id: self.remote.id.to_string(),
+            file: self.file.to_string(),
+            expected,
+            found,
+        };
+        let read_error = |source| HubError::Read { path: self.partial.to_path_buf(), source };
+        let mut file = File::open(self.partial).map_err(read_error)?;
+        let length = file.metadata().map_err(read_error)?.len();
+        if let Some(size) = self.described.size
+            && length != size
+        {
+            return Err(damaged(format!("{size} bytes"), format!("{length}")));
+        }
+        let etag = &self.described.etag;
+        let (name, mut hash) = match etag.len() {
+            64 => ("sha256", digest::Context::new(&digest::SHA256)),
+            40 => {
+                // Git hashes the kind and the length along with the content.
+                let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+                hash.update(format!("blob {length}\0").as_bytes());
+                ("git's sha1", hash)
+            }
+            // A mirror with names of its own: there is nothing to compare with.
+            _ => return Ok(()),
+        };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            match file.read(&mut chunk).map_err(read_error)? {
+                0 => break,
+                read => hash.update(&chunk[..read]),
+            }
+        }
+        let found: String = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        match found == etag.to_lowercase() {
+            true => Ok(()),
+            false => Err(damaged(format!("{name} {etag}"), found)),
+        }
+    }
+
+    fn unwritable(&self, path: &Path, left: u64, source: io::Error) -> HubError {
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                HubError::NoSpace { file: self.file.to_string(), left, source }
+            }
+            _ => HubError::Write { path: path.to_path_buf(), source },
+        }
+    }
+}

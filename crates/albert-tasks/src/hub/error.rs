@@ -1,0 +1,234 @@
+//! What can go wrong between a model's name and its files, each thing told apart.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A model of the Hub that cannot be had, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// `HF_ENDPOINT` is no address.
+    #[error("endpoint `{0}` is not a URL: expected one that begins with https:// or http://")]
+    Endpoint(String),
+    /// No variable says where the cache is.
+    #[error("no place for the cache: expected a home folder or the variable HF_HOME")]
+    NoHome,
+    /// A proxy that cannot be used.
+    #[error("proxy `{0}` cannot be used: expected an address that begins with http:// or https://")]
+    Proxy(String),
+    /// A file of certificates that holds none.
+    #[error("no certificates in `{}`: expected PEM", .0.display())]
+    Certificates(PathBuf),
+    /// Not a name that the Hub could have.
+    #[error("`{0}` is not a model of the Hub: expected `owner/model`")]
+    Id(String),
+    /// Not a name that a revision could have.
+    #[error("`{0}` is not a revision: expected a branch, a tag, a commit or refs/pr/N")]
+    Revision(String),
+
+    /// The network is off, and the files are not all there.
+    #[error("`{id}` is not in the cache, and the network is off: {missing}")]
+    Offline {
+        /// The model.
+        id: String,
+        /// What the cache lacks.
+        missing: String,
+    },
+    /// The host does not answer.
+    #[error("cannot reach `{host}`")]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The connection broke, more often than is sensible to try.
+    #[error("the connection to `{host}` broke {attempts} times")]
+    Cut {
+        /// The host.
+        host: String,
+        /// How many times in a row.
+        attempts: u32,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An answer that makes no sense.
+    #[error("unexpected answer from `{url}`: {why}")]
+    Answer {
+        /// The address, without its query.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An answer that says no, for another reason than those below.
+    #[error("`{url}` answers {status}{message}")]
+    Status {
+        /// The address, without its query.
+        url: String,
+        /// The number.
+        status: u16,
+        /// A colon and the Hub's own words, or nothing.
+        message: String,
+    },
+
+    /// The token is not one that the endpoint knows.
+    #[error("`{endpoint}` does not accept the token")]
+    Token {
+        /// The Hub or its mirror.
+        endpoint: String,
+    },
+    /// The authors want to be asked first.
+    #[error("`{id}` is gated: its authors have to grant access first")]
+    Gated {
+        /// The model.
+        id: String,
+        /// Its page.
+        page: String,
+        /// Whether the endpoint was told who asks.
+        with_token: bool,
+    },
+    /// No such model, or a private one: the Hub tells both in the same way.
+    #[error("no folder `{id}`, and no such model at `{endpoint}`, or a private one")]
+    NoModel {
+        /// The model.
+        id: String,
+        /// The Hub or its mirror.
+        endpoint: String,
+        /// Whether the endpoint was told who asks.
+        with_token: bool,
+    },
+    /// The model has no such branch, tag or commit.
+    #[error("no revision `{revision}` of `{id}`")]
+    NoRevision {
+        /// The model.
+        id: String,
+        /// What was asked for.
+        revision: String,
+    },
+    /// A file that is listed and is not there.
+    #[error("no file `{file}` in `{id}`")]
+    NoFile {
+        /// The model.
+        id: String,
+        /// The file.
+        file: String,
+    },
+
+    /// A model of another kind.
+    #[error("`{id}` is not an ALBERT: expected the model type albert in `config.json`, found {found}")]
+    NotAlbert {
+        /// The model.
+        id: String,
+        /// Its `model_type`.
+        found: String,
+    },
+    /// A repository with no configuration.
+    #[error("no `config.json` in `{0}`: expected a model")]
+    NoConfig(String),
+    /// A repository with no weights that can be read.
+    #[error("no weights in `{id}` that can be read: expected safetensors, PyTorch or TensorFlow's, {found}")]
+    NoWeights {
+        /// The model.
+        id: String,
+        /// What is there in place of them.
+        found: String,
+    },
+    /// A name that would leave the model's folder.
+    #[error("file `{file}` of `{id}` leaves the model's folder")]
+    Outside {
+        /// The model.
+        id: String,
+        /// The name.
+        file: String,
+    },
+    /// A file that is not the one that was announced.
+    #[error("`{file}` of `{id}` arrived damaged: expected {expected}, found {found}")]
+    Damaged {
+        /// The model.
+        id: String,
+        /// The file.
+        file: String,
+        /// The size or the hash that was announced.
+        expected: String,
+        /// That of what arrived.
+        found: String,
+    },
+
+    /// The disk is full.
+    #[error("no space left for `{file}`: {left} bytes are still to come")]
+    NoSpace {
+        /// The file that was being written.
+        file: String,
+        /// How much is missing.
+        left: u64,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of the cache that cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of the cache that cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl HubError {
+    /// Whether it says something about the way to the Hub, and nothing about the model.
+    pub(super) fn is_of_the_network(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Cut { .. } | Self::Status { status: 429 | 500.., .. })
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let login = "set HF_TOKEN to a token of yours, or log in with `hf auth login`";
+        let hint = match self {
+            Self::Endpoint(_) => "unset HF_ENDPOINT for the Hub itself",
+            Self::NoHome => "set HF_HOME to a folder",
+            Self::Proxy(_) => "set HTTPS_PROXY to an HTTP proxy, or NO_PROXY to the host",
+            Self::Certificates(_) => {
+                "unset SSL_CERT_FILE and REQUESTS_CA_BUNDLE for the system's certificates"
+            }
+            Self::Revision(_) | Self::NoRevision { .. } => "leave --revision out for the branch main",
+            Self::Offline { .. } => "run `albert-cli download` once with a network, or unset HF_HUB_OFFLINE",
+            Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
+                "behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate"
+            }
+            Self::Unreachable { .. } => {
+                "check the network, HTTPS_PROXY and HF_ENDPOINT; a model in the cache needs none of them"
+            }
+            Self::Cut { .. } => "run it again: the download goes on where it broke off",
+            Self::Status { status: 429, .. } => {
+                "wait a few minutes; with a token (HF_TOKEN) the limits are higher"
+            }
+            Self::Status { status: 500.., .. } => "the Hub has a problem of its own: try again later",
+            Self::Token { .. } => {
+                "make a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
+            }
+            Self::Gated { page, with_token: true, .. } => return Some(format!("accept the terms at {page}")),
+            Self::Gated { page, .. } => return Some(format!("accept the terms at {page}, then {login}")),
+            Self::NoModel { with_token: true, .. } => "check the spelling, and what the token may read",
+            Self::NoModel { .. } => return Some(format!("check the spelling; for a private model {login}")),
+            Self::NoWeights { .. } => {
+                "look for the model it was made from; models/README.md lists known ALBERTs"
+            }
+            Self::NotAlbert { .. } => "models/README.md lists known ALBERTs",
+            Self::Damaged { .. } => "run it again: the damaged file was removed",
+            Self::NoSpace { .. } => {
+                "make room (`albert-cli models` shows what can go), or set HF_HOME to another disk; it goes on from here"
+            }
+            Self::Write { .. } => "set HF_HOME to a folder that can be written to",
+            _ => return None,
+        };
+        Some(hint.to_string())
+    }
+}

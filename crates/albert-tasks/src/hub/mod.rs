@@ -1,0 +1,310 @@
+//! Models of the Hugging Face Hub.
+//!
+//! [`Hub::find`] gives the folder of a model's files: from the cache, without a single request, if
+//! it is whole there, else downloaded into it. The cache is the one that Python's huggingface_hub
+//! has, in the same place and the same layout, so that both find each other's files; so are the
+//! environment variables ([`HubSettings`]). A branch is not looked up again once it is in the
+//! cache: [`Hub::download`] does that.
+//!
+//! A file is fetched by one process at a time, goes on where it broke off, and is compared with its
+//! hash before it gets its name. Only what a model needs is fetched: the configuration, one set of
+//! weights, the tokenizer, and sentence-transformers' modules.
+
+mod address;
+mod cache;
+mod cached;
+mod download;
+mod error;
+mod http;
+mod lock;
+mod proxy;
+mod remote;
+mod selection;
+mod settings;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::files::{looks_like_hub_id, stays_inside};
+use cache::{Presence, Repository};
+use http::Client;
+use remote::Remote;
+use selection::{Completeness, Files, SMALL, Weights};
+
+pub use cached::{CachedModel, CachedRevision, Removable};
+pub use error::HubError;
+pub use proxy::Proxies;
+pub use settings::{HubSettings, HubToken};
+
+/// The branch that is meant where none is named.
+const MAIN: &str = "main";
+
+/// What happens while a model is fetched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A file arrives.
+    Progress {
+        /// Its name.
+        file: &'a str,
+        /// How many of its bytes are there.
+        done: u64,
+        /// How many there will be, where the Hub says so.
+        total: Option<u64>,
+    },
+    /// Another process fetches this file; it is waited for.
+    Waiting {
+        /// Its name.
+        file: &'a str,
+    },
+    /// A request failed and is repeated after a pause.
+    Retry {
+        /// The file, or the model whose files are listed.
+        what: &'a str,
+        /// Why it failed.
+        error: &'a HubError,
+        /// How long is waited.
+        pause: Duration,
+    },
+    /// The cache is used though the Hub was not asked whether it has more.
+    Unchecked {
+        /// The files that the Hub may have, and the cache has not.
+        files: &'a [String],
+        /// Why it was not asked; nothing where the network is off.
+        error: Option<&'a HubError>,
+    },
+}
+
+/// Whoever watches.
+pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// The Hub, or a mirror of it, and its cache on this machine.
+///
+/// ```no_run
+/// use albert_tasks::{Hub, ModelFiles};
+/// # fn main() -> albert_tasks::Result<()> {
+/// let hub = Hub::from_env()?.with_revision("main")?;
+/// let files = ModelFiles::from_hub("albert/albert-base-v2", &hub)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Hub {
+    settings: HubSettings,
+    revision: String,
+    observer: Observer,
+}
+
+impl Hub {
+    /// The Hub as the environment has it.
+    ///
+    /// # Errors
+    /// As [`HubSettings::from_env`].
+    pub fn from_env() -> Result<Self, HubError> {
+        Ok(Self::new(HubSettings::from_env()?))
+    }
+
+    /// The Hub of these settings.
+    pub fn new(settings: HubSettings) -> Self {
+        Self { settings, revision: MAIN.to_string(), observer: http::silent() }
+    }
+
+    /// With models as they are at a branch, a tag, a commit or a `refs/pr/N`, not at `main`.
+    ///
+    /// # Errors
+    /// If no revision can have that name.
+    pub fn with_revision(mut self, revision: &str) -> Result<Self, HubError> {
+        // It becomes a path under `refs`.
+        let is_path = stays_inside(revision) && !revision.starts_with('.') && !revision.contains("/.");
+        if revision.is_empty() || revision.ends_with('/') || revision.contains(char::is_control) || !is_path {
+            return Err(HubError::Revision(revision.to_string()));
+        }
+        self.revision = revision.to_string();
+        Ok(self)
+    }
+
+    /// Without the network, whatever the environment says.
+    pub fn offline(mut self) -> Self {
+        self.settings.offline = true;
+        self
+    }
+
+    /// With someone who is told what happens.
+    pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// The folder of a model's files: from the cache if it is whole there, else downloaded.
+    ///
+    /// If the cache has enough to run, but not everything that the Hub might have, the Hub is asked;
+    /// where that cannot be done, what is there is used, and [`Event::Unchecked`] says so.
+    ///
+    /// # Errors
+    /// If `id` cannot be a model of the Hub, the Hub does not have it or cannot be reached, or it is
+    /// not an ALBERT with weights that can be read.
+    pub fn find(&self, id: &str) -> Result<PathBuf, HubError> {
+        let repository = self.repository(id)?;
+        let commit = repository.commit(&self.revision);
+        let found = commit.map(|commit| Snapshot { repository: &repository, commit });
+        let completeness = match &found {
+            Some(snapshot) => selection::completeness(snapshot, |file| snapshot.json(file)),
+            None => Completeness::Lacks(format!("no revision `{}` there", self.revision)),
+        };
+        let usable = match (&found, completeness) {
+            (Some(snapshot), Completeness::Whole) => return Ok(snapshot.folder()),
+            (Some(snapshot), Completeness::Usable(files)) => Some((snapshot.folder(), files)),
+            (_, Completeness::Lacks(missing)) if self.settings.offline => {
+                return Err(HubError::Offline { id: id.to_string(), missing });
+            }
+            _ => None,
+        };
+        let unchecked = |(folder, files): (PathBuf, Vec<String>), error: Option<&HubError>| {
+            (self.observer)(&Event::Unchecked { files: &files, error });
+            folder
+        };
+        match usable {
+            Some(usable) if self.settings.offline => Ok(unchecked(usable, None)),
+            Some(usable) => match self.fetch(id, &repository) {
+                Err(error) if error.is_of_the_network() => Ok(unchecked(usable, Some(&error))),
+                fetched => fetched,
+            },
+            None => self.fetch(id, &repository),
+        }
+    }
+
+    /// Asks the Hub where the revision stands now, downloads what the cache lacks, and gives the
+    /// folder of the model's files. Without the network, the same as [`find`](Self::find).
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), and if the Hub cannot be reached.
+    pub fn download(&self, id: &str) -> Result<PathBuf, HubError> {
+        match self.settings.offline {
+            true => self.find(id),
+            false => self.fetch(id, &self.repository(id)?),
+        }
+    }
+
+    /// The ALBERTs in the cache, with their sizes and what could be removed, by name.
+    ///
+    /// # Errors
+    /// If a folder of the cache cannot be read. A cache that is not there is empty.
+    pub fn cached(&self) -> Result<Vec<CachedModel>, HubError> {
+        cached::models(&self.settings.cache)
+    }
+
+    fn repository(&self, id: &str) -> Result<Repository, HubError> {
+        match looks_like_hub_id(id) {
+            true => Ok(Repository::new(&self.settings.cache, id)),
+            false => Err(HubError::Id(id.to_string())),
+        }
+    }
+
+    fn fetch(&self, id: &str, repository: &Repository) -> Result<PathBuf, HubError> {
+        let client = Client::new(self.settings.clone(), Arc::clone(&self.observer))?;
+        let remote = Remote::list(&client, id, &self.revision)?;
+        let snapshot = Snapshot { repository, commit: remote.commit.clone() };
+        let get = |file: &str| download::download(&remote, repository, file);
+        let absent = |file: &str| repository.set_absent(&remote.commit, file);
+
+        // First what decides whether the rest is wanted.
+        let config = ["config.json", "albert_config.json"].into_iter().find(|file| remote.has(file));
+        get(config.ok_or_else(|| HubError::NoConfig(id.to_string()))?)?;
+        let found = snapshot.json("config.json");
+        if let Some(found) = found.as_ref().and_then(|config| config.get("model_type"))
+            && found != "albert"
+        {
+            let found = found.as_str().map_or_else(|| found.to_string(), String::from);
+            return Err(HubError::NotAlbert { id: id.to_string(), found });
+        }
+        let weights = selection::weights(&remote);
+        if weights == Weights::None {
+            let found = selection::other_weights(&remote.names());
+            return Err(HubError::NoWeights { id: id.to_string(), found });
+        }
+
+        for file in SMALL {
+            match remote.has(file) {
+                true => get(file)?,
+                false => absent(file)?,
+            }
+        }
+        for module in snapshot.json("modules.json").iter().flat_map(selection::module_files) {
+            let weights = module.weights.iter().find(|file| remote.has(file));
+            for file in std::iter::once(&module.config).chain(&module.weights) {
+                match remote.has(file) {
+                    // Of two forms of the weights, one is enough.
+                    true if *file == module.config || Some(file) == weights => get(file)?,
+                    true => {}
+                    false => absent(file)?,
+                }
+            }
+        }
+        let files = match weights {
+            Weights::Files(files) => files,
+            Weights::Index(index) => {
+                get(index)?;
+                snapshot.json(index).iter().flat_map(selection::parts).collect()
+            }
+            Weights::None => Vec::new(),
+        };
+        for file in &files {
+            get(file)?;
+        }
+        // Last, so that a branch never stands at a commit that is not whole.
+        repository.set_ref(&self.revision, &remote.commit)?;
+        Ok(snapshot.folder())
+    }
+}
+
+/// A model in the cache at one commit.
+struct Snapshot<'a> {
+    repository: &'a Repository,
+    commit: String,
+}
+
+impl Snapshot<'_> {
+    fn folder(&self) -> PathBuf {
+        self.repository.snapshot(&self.commit)
+    }
+
+    /// A file as JSON. One that is not is complained about by who loads the model, with the reason.
+    fn json(&self, file: &str) -> Option<Value> {
+        read_json(&self.folder().join(file))
+    }
+}
+
+impl Files for Snapshot<'_> {
+    fn presence(&self, file: &str) -> Presence {
+        self.repository.presence(&self.commit, file)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder()).into_iter().flatten().filter_map(|entry| entry.ok());
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+}
+
+fn read_json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_path_that_stays_in_its_folder() {
+        let hub = Hub::new(HubSettings::from_env().unwrap());
+        for revision in ["main", "v1.0", "refs/pr/21", "feature/x"] {
+            assert!(hub.clone().with_revision(revision).is_ok(), "{revision}");
+        }
+        for revision in ["", "..", "../x", "/etc", "a/../b", ".x", "a/", "a\nb", "a\\b"] {
+            assert!(hub.clone().with_revision(revision).is_err(), "{revision}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Which of a repository's files a model needs: its configuration, one set of weights, the
+//! tokenizer, and sentence-transformers' modules; never the weights of other frameworks.
+//!
+//! The same rules choose what to download from a list of what the Hub has, and tell whether a
+//! snapshot in the cache is whole: both are [`Files`].
+
+use serde_json::Value;
+
+use super::cache::Presence;
+use crate::files::stays_inside;
+
+/// The small files that a model may have. What one of them changes, nobody can know who has not
+/// looked for it.
+pub(super) const SMALL: [&str; 12] = [
+    "config.json",
+    "albert_config.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentence_albert_config.json",
+    "config_sentence_transformers.json",
+];
+
+/// Each is a whole set of weights, or the list of one's parts; the first that is there is taken.
+const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+/// The files of a repository or of a snapshot of it.
+pub(super) trait Files {
+    /// What is known of a file.
+    fn presence(&self, file: &str) -> Presence;
+
+    /// The names of all files.
+    fn names(&self) -> Vec<String>;
+
+    fn has(&self, file: &str) -> bool {
+        self.presence(file) == Presence::Present
+    }
+}
+
+/// The weights of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Weights {
+    /// These files.
+    Files(Vec<String>),
+    /// The parts that this index names.
+    Index(&'static str),
+    /// None that can be read.
+    None,
+}
+
+/// The weights to take: safetensors before PyTorch's before TensorFlow's.
+pub(super) fn weights(files: &impl Files) -> Weights {
+    match WEIGHTS.into_iter().find(|file| files.has(file)) {
+        Some(index) if index.ends_with(".index.json") => Weights::Index(index),
+        Some(file) => Weights::Files(vec![file.to_string()]),
+        None => match bundle(&files.names()) {
+            bundle if bundle.is_empty() => Weights::None,
+            bundle => Weights::Files(bundle),
+        },
+    }
+}
+
+/// A TensorFlow checkpoint: `model.ckpt-best` before the one with the highest number of steps.
+fn bundle(names: &[String]) -> Vec<String> {
+    let stem = |name: &String| Some(name.strip_suffix(".index")?.to_string());
+    let steps = |stem: &String| match stem.rsplit_once('-') {
+        Some((_, "best")) => u64::MAX,
+        Some((_, steps)) => steps.parse().unwrap_or(0),
+        None => 0,
+    };
+    let data = |stem: &str| {
+        let prefix = format!("{stem}.data-");
+        names.iter().filter(|name| name.starts_with(&prefix)).cloned().collect::<Vec<_>>()
+    };
+    // `.data-00000-of-00002`: of two, both.
+    let is_whole = |stem: &String| {
+        let data = data(stem);
+        let of = data.first().and_then(|name| name.rsplit_once("-of-")?.1.parse().ok());
+        stem.starts_with("model.ckpt") && of == Some(data.len())
+    };
+    let Some(stem) = names.iter().filter_map(stem).filter(is_whole).max_by_key(steps) else {
+        return Vec::new();
+    };
+    let mut files = data(&stem);
+    files.push(format!("{stem}.index"));
+    files
+}
+
+/// The parts that an index names.
+pub(super) fn parts(index: &Value) -> Vec<String> {
+    let map = index.get("weight_map").and_then(Value::as_object);
+    let mut parts: Vec<String> =
+        map.into_iter().flat_map(|map| map.values()).filter_map(Value::as_str).map(String::from).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts
+}
+
+/// What the modules of sentence-transformers may keep in their folders.
+pub(super) fn module_files(modules: &Value) -> Vec<ModuleFiles> {
+    let modules = modules.as_array().map(Vec::as_slice).unwrap_or_default();
+    let kind = |module: &&Value| module.get("type").and_then(Value::as_str).unwrap_or_default().to_string();
+    // Normalize has nothing to keep.
+    let modules = modules.iter().filter(|module| !kind(module).ends_with(".Normalize"));
+    let folders = modules.filter_map(|module| module.get("path")?.as_str());
+    // A path that leaves the folder is refused by who reads modules.json, by name.
+    let inside = folders.filter(|folder| !folder.is_empty() && stays_inside(folder));
+    inside
+        .map(|folder| {
+            let folder = folder.trim_start_matches("./").trim_end_matches('/');
+            ModuleFiles {
+                config: format!("{folder}/config.json"),
+                weights: [format!("{folder}/model.safetensors"), format!("{folder}/pytorch_model.bin")],
+            }
+        })
+        .collect()
+}
+
+/// The files of one module.
+#[derive(Debug, PartialEq)]
+pub(super) struct ModuleFiles {
+    pub(super) config: String,
+    /// The first that is there holds them; most modules have none.
+    pub(super) weights: [String; 2],
+}
+
+/// What stands in a repository without usable weights, for the error that says so.
+pub(super) fn other_weights(names: &[String]) -> String {
+    const OTHERS: [&str; 8] = [".h5", ".msgpack", ".onnx", ".ot", ".tflite", ".gguf", ".mlmodel", ".ckpt"];
+    let is_other =
+        |name: &&String| OTHERS.iter().any(|ending| name.ends_with(ending)) || name.starts_with("openvino/");
+    let found: Vec<_> = names.iter().filter(is_other).take(5).map(|name| format!("`{name}`")).collect();
+    match found.is_empty() {
+        true => "found none".to_string(),
+        false => format!("found {}", found.join(", ")),
+    }
+}
+
+/// Whether a snapshot can be used as it is.
+#[derive(Debug, PartialEq)]
+pub(super) enum Completeness {
+    /// Everything that the Hub has and the model needs is there.
+    Whole,
+    /// It can run, but nobody has looked whether the Hub has these files too.
+    Usable(Vec<String>),
+    /// It lacks this.
+    Lacks(String),
+}
+
+/// Looks a snapshot over; `read` gives the JSON of one of its files.
+pub(super) fn completeness(files: &impl Files, read: impl Fn(&str) -> Option<Value>) -> Completeness {
+    if !files.has("config.json") && !files.has("albert_config.json") {
+        return Completeness::Lacks("no `config.json` there".to_string());
+    }
+    let lacks = |file: &str| Completeness::Lacks(format!("no `{file}` there"));
+    let weights = match weights(files) {
+        Weights::Files(names) => names,
+        Weights::Index(index) => match read(index) {
+            Some(index) => parts(&index),
+            None => return lacks(index),
+        },
+        Weights::None => return Completeness::Lacks("no weights there".to_string()),
+    };
+    if let Some(part) = weights.iter().find(|part| !files.has(part)) {
+        return lacks(part);
+    }
+    let unknown = |file: &str| files.presence(file) == Presence::Unknown;
+    // Without config.json, Google's name for it decides; beside it, it is not read.
+    let small = SMALL.into_iter().filter(|&file| file != "albert_config.json" || !files.has("config.json"));
+    let mut missing: Vec<String> = small.filter(|file| unknown(file)).map(String::from).collect();
+    let tokenizers = ["spiece.model", "tokenizer.json", "vocab.txt"];
+    if !tokenizers.iter().any(|file| files.has(file)) && tokenizers.iter().any(|file| unknown(file)) {
+        return Completeness::Lacks("no tokenizer there".to_string());
+    }
+    for module in read("modules.json").iter().flat_map(module_files) {
+        if unknown(&module.config) {
+            return lacks(&module.config);
+        }
+        // Of the two, the second only matters where the first is known not to be.
+        match module.weights.each_ref().map(|file| files.presence(file)) {
+            [Presence::Unknown, Presence::Absent | Presence::Unknown]
+            | [Presence::Absent, Presence::Unknown] => {
+                missing.push(module.weights[0].clone());
+            }
+            _ => {}
+        }
+    }
+    match missing.is_empty() {
+        true => Completeness::Whole,
+        false => Completeness::Usable(missing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Names(&'static [&'static str], Presence);
+
+    impl Files for Names {
+        fn presence(&self, file: &str) -> Presence {
+            if self.0.contains(&file) { Presence::Present } else { self.1 }
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.0.iter().map(|name| name.to_string()).collect()
+        }
+    }
+
+    fn chosen(names: &'static [&'static str]) -> Weights {
+        weights(&Names(names, Presence::Absent))
+    }
+
+    fn only(files: &[&str]) -> Weights {
+        Weights::Files(files.iter().map(|file| file.to_string()).collect())
+    }
+
+    #[test]
+    fn one_set_of_weights_is_taken_and_never_another_frameworks() {
+        let all = &["tf_model.h5", "flax_model.msgpack", "onnx/model.onnx", "rust_model.ot", "a.safetensors"];
+        assert_eq!(chosen(all), Weights::None);
+        assert_eq!(chosen(&["pytorch_model.bin", "model.safetensors"]), only(&["model.safetensors"]));
+        assert_eq!(
+            chosen(&["pytorch_model.bin", "model.safetensors.index.json"]),
+            Weights::Index("model.safetensors.index.json")
+        );
+        assert_eq!(chosen(&["pytorch_model.bin", "training_args.bin"]), only(&["pytorch_model.bin"]));
+        assert_eq!(chosen(&["model.onnx", "pytorch_model.bin.index.json"]), Weights::Index(WEIGHTS[3]));
+    }
+
+    #[test]
+    fn of_tensorflows_checkpoints_the_best_or_the_last_is_taken() {
+        let names = &[
+            "model.ckpt-900.index",
+            "model.ckpt-900.data-00000-of-00001",
+            "model.ckpt-1000.index",
+            "model.ckpt-1000.data-00000-of-00001",
+            "model.ckpt-1000.meta",
+        ];
+        assert_eq!(chosen(names), only(&["model.ckpt-1000.data-00000-of-00001", "model.ckpt-1000.index"]));
+        let best = &[
+            "model.ckpt-1.index",
+            "model.ckpt-1.data-00000-of-00001",
+            "model.ckpt-best.index",
+            "model.ckpt-best.data-00000-of-00002",
+            "model.ckpt-best.data-00001-of-00002",
+        ];
+        assert!(matches!(chosen(best), Weights::Files(files) if files.len() == 3 && files[2] == best[2]));
+        assert_eq!(chosen(&best[..4]), only(&["model.ckpt-1.data-00000-of-00001", "model.ckpt-1.index"]));
+        assert_eq!(chosen(&best[2..4]), Weights::None);
+    }
+
+    #[test]
+    fn modules_name_their_files_and_do_not_leave_the_folder() {
+        let modules = json!([
+            {"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}, {"path": "./2_Dense/"}, {"type": "x"},
+            {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"},
+        ]);
+        let configs: Vec<_> = module_files(&modules).into_iter().map(|module| module.config).collect();
+        assert_eq!(configs, ["1_Pooling/config.json", "2_Dense/config.json"]);
+        assert_eq!(module_files(&json!({"path": "a"})), []);
+    }
+
+    #[test]
+    fn an_index_names_its_parts_once() {
+        let index = json!({"weight_map": {"a": "2", "b": "1", "c": "2", "d": 3}});
+        assert_eq!(parts(&index), ["1", "2"]);
+        assert!(parts(&json!([])).is_empty());
+    }
+
+    #[test]
+    fn a_repository_without_weights_says_what_it_has() {
+        let names: Vec<_> = ["config.json", "tf_model.h5", "onnx/model.onnx"].map(String::from).to_vec();
+        assert_eq!(other_weights(&names), "found `tf_model.h5`, `onnx/model.onnx`");
+        assert_eq!(other_weights(&names[..1]), "found none");
+    }
+
+    #[test]
+    fn a_snapshot_is_whole_only_if_everything_is_known() {
+        let base = &["config.json", "model.safetensors", "tokenizer.json"];
+        let none = |_: &str| None;
+        assert_eq!(completeness(&Names(base, Presence::Absent), none), Completeness::Whole);
+        let Completeness::Usable(unknown) = completeness(&Names(base, Presence::Unknown), none) else {
+            panic!("expected it to be usable")
+        };
+        assert!(unknown.contains(&"modules.json".to_string()), "{unknown:?}");
+        assert!(!unknown.contains(&"albert_config.json".to_string()), "{unknown:?}");
+        let lacks = |names: &'static [&'static str]| completeness(&Names(names, Presence::Unknown), none);
+        assert_eq!(lacks(&base[1..]), Completeness::Lacks("no `config.json` there".to_string()));
+        assert_eq!(lacks(&["config.json"]), Completeness::Lacks("no weights there".to_string()));
+        assert_eq!(lacks(&base[..2]), Completeness::Lacks("no tokenizer there".to_string()));
+        let pooling = |_: &str| Some(json!([{"path": "1_Pooling"}]));
+        let without = completeness(&Names(base, Presence::Unknown), pooling);
+        assert_eq!(without, Completeness::Lacks("no `1_Pooling/config.json` there".to_string()));
+    }
+}
