@@ -10,11 +10,16 @@ use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, Tokeni
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "hub")]
+use crate::commands::{download, models};
 use crate::commands::{embed, fill_mask, forward, inspect, tokenize};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::usage;
+#[cfg(feature = "hub")]
+use crate::hub::HubArgs;
 use crate::input::InputFormat;
 use crate::output::Format;
+use crate::progress::Talk;
 
 /// Run ALBERT models from the shell: embeddings, masked tokens and more
 #[derive(Debug, Parser)]
@@ -48,15 +53,35 @@ pub(crate) enum Command {
     Forward(forward::ForwardArgs),
     /// Show what a model is made of
     Inspect(inspect::InspectArgs),
+    /// Fetch a model of the Hugging Face Hub into the cache
+    ///
+    /// Prints the folder of its files. Only what is needed is fetched: the configuration, one set of
+    /// weights, the tokenizer. A download that broke off goes on where it was. Whatever loads a model
+    /// by its name does the same, but asks the Hub only for what the cache lacks; this command also
+    /// asks whether the branch has moved.
+    ///
+    /// The cache is that of Python's huggingface_hub, and so are the variables: HF_TOKEN, HF_HOME,
+    /// HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE.
+    #[cfg(feature = "hub")]
+    Download(download::DownloadArgs),
+    /// List the models that are here: built in, and in the cache
+    ///
+    /// Of each, the size, the revisions, and what could be removed from the cache.
+    #[cfg(feature = "hub")]
+    Models(models::ModelsArgs),
 }
 
 /// Which model, and how it reads text.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A folder with the model's files, or the name of a built-in model
-    #[arg(long, value_name = "DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
+    /// A model of the Hub as owner/name, a folder with its files, or the name of a built-in model
+    #[arg(long, value_name = "ID|DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
     pub(crate) model: String,
+
+    #[cfg(feature = "hub")]
+    #[command(flatten)]
+    hub: HubArgs,
 
     /// Lower-case the text first, whatever tokenizer_config.json says
     #[arg(long, value_name = "true|false", hide_possible_values = true)]
@@ -68,13 +93,19 @@ pub(crate) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Finds the model's files.
-    pub(crate) fn files(&self) -> anyhow::Result<ModelFiles> {
+    /// Finds the model's files, downloading what is missing.
+    pub(crate) fn files(&self, talk: Talk) -> anyhow::Result<ModelFiles> {
         if self.model.is_empty() {
-            return Err(usage("the model is empty: expected a folder or the name of a built-in model")
+            return Err(usage("the model is empty: expected a name of the Hub, a folder or a built-in name")
                 .context("`--model` or ALBERT_MODEL"));
         }
-        Ok(ModelFiles::resolve(&self.model)?)
+        #[cfg(feature = "hub")]
+        return self.hub.files(&self.model, talk);
+        #[cfg(not(feature = "hub"))]
+        {
+            let _ = talk;
+            Ok(ModelFiles::resolve(&self.model)?)
+        }
     }
 
     /// How text is prepared.

@@ -7,6 +7,8 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+#[cfg(feature = "hub")]
+mod hub;
 mod input;
 mod interactive;
 mod output;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+#[cfg(feature = "hub")]
+use commands::{download, models};
 use commands::{embed, fill_mask, forward, inspect, tokenize};
 use failure::Report;
 use progress::Talk;
@@ -44,6 +48,10 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::FillMask(args) => fill_mask::run(args, talk),
         Command::Tokenize(args) => tokenize::run(args, talk),
         Command::Forward(args) => forward::run(args, talk),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, talk),
+        #[cfg(feature = "hub")]
+        Command::Download(args) => download::run(args, talk),
+        #[cfg(feature = "hub")]
+        Command::Models(args) => models::run(args),
     }
 }

@@ -30,6 +30,9 @@ impl Talk {
 }
 
 const BAR: &str = "[{bar:30}] {percent:>3}%  {msg}  {elapsed} so far, {eta} left";
+#[cfg(any(feature = "hub", test))]
+const TRANSFER: &str =
+    "[{bar:30}] {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}, {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed} so far";
 
 /// How far the input reaches.
@@ -87,6 +90,50 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// The bar of a file that arrives, invisible unless standard error is a terminal.
+#[cfg(feature = "hub")]
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    bar: ProgressBar,
+    talk: Talk,
+}
+
+#[cfg(feature = "hub")]
+impl Transfer {
+    /// Starts the bar of a file of `total` bytes.
+    pub(crate) fn new(talk: Talk, total: Option<u64>) -> Self {
+        let visible = !talk.quiet && io::stderr().is_terminal();
+        let bar = match total {
+            Some(total) if visible => ProgressBar::new(total).with_style(style(TRANSFER)),
+            _ => ProgressBar::hidden(),
+        };
+        Self { bar, talk }
+    }
+
+    /// Shows that `bytes` bytes are there.
+    pub(crate) fn update(&self, bytes: u64) {
+        self.bar.set_position(bytes);
+    }
+
+    /// Writes a line without tearing the bar.
+    pub(crate) fn say(&self, line: impl Display) {
+        self.bar.suspend(|| self.talk.say(line));
+    }
+}
+
+#[cfg(feature = "hub")]
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A number of bytes for people: `47.4 MB`.
+#[cfg(feature = "hub")]
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -155,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_bars_of_every_extent_can_be_drawn() {
-        for template in [BAR, SPINNER] {
+        for template in [BAR, TRANSFER, SPINNER] {
             style(template);
         }
         let progress = Progress::new(Talk::new(true), Extent::Unknown, false);

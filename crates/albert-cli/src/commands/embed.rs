@@ -213,7 +213,7 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let formats = if by_token { RECORDS } else { VECTORS };
     let output = args.output.open(formats, path.as_deref())?;
     let options = args.compute.run_options(&args.model)?;
-    let embedder = load(&args.model.files()?, &options, &args.task, talk)?;
+    let embedder = load(&args.model.files(talk)?, &options, &args.task, talk)?;
     let window = Window::of_batches(options.batch_tokens);
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     if by_token {

@@ -132,14 +132,14 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
         && io::stdin().is_terminal();
     if interactive {
         let options = args.compute.run_options(&args.model)?;
-        let filler = MaskFiller::load(&args.model.files()?, &options)?;
+        let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
         return interactive::run(&filler, fill, &args.model.model, talk);
     }
     let path = args.input.input.clone();
     let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
     let output = args.output.open(RECORDS, path.as_deref())?;
     let options = args.compute.run_options(&args.model)?;
-    let filler = MaskFiller::load(&args.model.files()?, &options)?;
+    let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
     filler.check_targets(fill.targets.as_deref().unwrap_or_default())?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let mut writer = output.writer::<FillMaskRow>(None, input.skip_bad)?;

@@ -141,7 +141,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(&[Format::Safetensors], path.as_deref())?;
     let line = line.map(only_line).transpose()?;
     let options = args.compute.run_options(&args.model)?;
-    let files = args.model.files()?;
+    let files = args.model.files(talk)?;
     let outputs: Vec<_> = args.task.outputs.iter().map(|choice| choice.output()).collect();
     let forwarder = Forwarder::load(&files, &options, &outputs)?;
     let tokens = match (tokens, line) {

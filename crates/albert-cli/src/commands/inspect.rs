@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::args::{ComputeArgs, ModelArgs, OutputArgs};
 use crate::output::{Format, visible};
+use crate::progress::Talk;
 
 /// The options of `inspect`.
 #[derive(Debug, Args)]
@@ -24,10 +25,10 @@ pub(crate) struct InspectArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: InspectArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], None)?;
     let options = args.compute.run_options(&args.model)?;
-    let inspection = inspect(&args.model.files()?, &options)?;
+    let inspection = inspect(&args.model.files(talk)?, &options)?;
     let text = match output.format {
         Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
         Format::Jsonl => serde_json::to_string(&inspection)? + "\n",

@@ -79,7 +79,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, Pairs::Taken)?;
     let output = args.output.open(RECORDS, path.as_deref())?;
-    let tokenizer = Tokenizer::load(&args.model.files()?, &args.model.tokenizer())?;
+    let tokenizer = Tokenizer::load(&args.model.files(talk)?, &args.model.tokenizer())?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let mut writer = output.writer::<TokenizeRow>(None, input.skip_bad)?;
     let window = Window::of_batches(BATCH_TOKENS);

@@ -12,7 +12,30 @@ use serde_json::Value;
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
     command.env_remove("ALBERT_MODEL").env("RAYON_NUM_THREADS", "2").stdin(Stdio::null());
+    isolate(&mut command);
     command
+}
+
+/// Keeps a command from the network and from what the user has of the Hub.
+pub(crate) fn isolate(command: &mut Command) {
+    for name in
+        ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]
+    {
+        command.env_remove(name);
+    }
+    for name in [
+        "HF_ENDPOINT",
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        "TRANSFORMERS_OFFLINE",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+    ] {
+        command.env_remove(name);
+    }
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", "/no/such/home");
 }
 
 /// What a run left behind.

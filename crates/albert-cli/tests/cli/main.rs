@@ -8,7 +8,14 @@ mod embed;
 mod fill_mask;
 mod forward;
 mod harness;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+#[path = "../../../albert-tasks/tests/tasks/hub_server.rs"]
+mod hub_server;
 mod inspect;
+#[cfg(feature = "hub")]
+mod python;
 mod streams;
 mod tokenize;
 mod usage;

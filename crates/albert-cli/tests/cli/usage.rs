@@ -4,9 +4,21 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Folder, cli, cli_with, command, finish, floats};
+use crate::harness::{Folder, cli, cli_with, command, finish, floats, isolate};
+#[cfg(feature = "hub")]
+use crate::hub_server::{HubServer, tiny_files};
 
-const COMMANDS: [&str; 5] = ["embed", "fill-mask", "tokenize", "forward", "inspect"];
+const COMMANDS: &[&str] = &[
+    "embed",
+    "fill-mask",
+    "tokenize",
+    "forward",
+    "inspect",
+    #[cfg(feature = "hub")]
+    "download",
+    #[cfg(feature = "hub")]
+    "models",
+];
 
 #[test]
 fn wrong_usage_exits_with_2() {
@@ -70,7 +82,10 @@ fn what_the_build_or_the_model_lacks_exits_with_1_and_a_hint() {
     cli(&["embed", "a", "--device", "metal"]).fails(1, &["metal", "\nhint: ", "--features metal"]);
     cli(&["embed", "a", "--dtype", "int8"]).fails(1, &["int8", "not supported yet"]);
     cli(&["embed", "a", "--model", "/no/such/folder"]).fails(1, &["/no/such/folder"]);
-    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["Hub", "\nhint: "]);
+    #[cfg(feature = "hub")]
+    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["not in the cache", "\nhint: "]);
+    #[cfg(not(feature = "hub"))]
+    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["feature `hub`", "\nhint: "]);
     cli(&["embed", "a", "--model", ""]).fails(2, &["ALBERT_MODEL"]);
 }
 
@@ -125,7 +140,7 @@ fn an_error_is_said_even_when_quiet() {
 
 #[test]
 fn help_begins_short_and_ends_with_two_examples() {
-    for name in COMMANDS {
+    for &name in COMMANDS {
         for option in ["-h", "--help"] {
             let help = cli(&[name, option]).ok().stdout;
             let first = help.lines().next().unwrap();
@@ -141,22 +156,36 @@ fn examples(help: &str) -> Vec<String> {
     examples.lines().filter(|line| line.contains("albert-cli ")).map(|line| line.trim().to_string()).collect()
 }
 
+/// The models that the examples name, each of them the tiny one.
+#[cfg(all(unix, feature = "hub"))]
+fn a_hub_of_the_examples() -> HubServer {
+    let server = HubServer::start();
+    for id in ["albert/albert-base-v2", "sentence-transformers/paraphrase-albert-small-v2"] {
+        server.commit(id, tiny_files());
+    }
+    server
+}
+
 #[cfg(unix)]
 #[test]
 fn every_example_of_the_help_works_as_it_stands() {
     let folder = Folder::new();
     let binaries = Path::new(env!("CARGO_BIN_EXE_albert-cli")).parent().unwrap();
+    #[cfg(feature = "hub")]
+    let server = a_hub_of_the_examples();
     let path = format!("{}:{}", binaries.display(), env::var("PATH").unwrap_or_default());
-    for args in std::iter::once(vec!["--help"]).chain(COMMANDS.map(|name| vec![name, "--help"])) {
+    for args in std::iter::once(vec!["--help"]).chain(COMMANDS.iter().map(|&name| vec![name, "--help"])) {
         for example in examples(&cli(&args).ok().stdout) {
-            let run = finish(
-                Command::new("sh")
-                    .args(["-c", &example])
-                    .current_dir(folder.as_str())
-                    .env("PATH", &path)
-                    .env_remove("ALBERT_MODEL")
-                    .stdin(Stdio::null()),
-            );
+            let mut command = Command::new("sh");
+            command.args(["-c", &example]).current_dir(folder.as_str()).env("PATH", &path);
+            command.env_remove("ALBERT_MODEL").stdin(Stdio::null());
+            isolate(&mut command);
+            #[cfg(feature = "hub")]
+            command
+                .env("HF_HOME", folder.as_str())
+                .env("HF_ENDPOINT", server.endpoint())
+                .env("HF_HUB_OFFLINE", "0");
+            let run = finish(&mut command);
             assert_eq!(run.code, Some(0), "{example}: {}", run.stderr);
         }
     }

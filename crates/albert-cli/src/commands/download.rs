@@ -1,0 +1,35 @@
+//! `download`: a model of the Hub into the cache, and where it is.
+
+use albert_tasks::{Error, ModelFiles};
+use clap::Args;
+
+use crate::failure::usage;
+use crate::hub::HubArgs;
+use crate::output::Sink;
+use crate::progress::Talk;
+
+/// The options of `download`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli download albert/albert-base-v2
+  albert-cli download sentence-transformers/paraphrase-albert-small-v2 --revision main")]
+pub(crate) struct DownloadArgs {
+    /// The model as owner/name
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
+    let id = &args.id;
+    if ModelFiles::local(id)?.is_some() {
+        return Err(usage(format!("`{id}` is here already: expected a model of the Hub as owner/model")));
+    }
+    let folder = args.hub.open(talk)?.download(id).map_err(Error::from)?;
+    let mut sink = Sink::stdout();
+    sink.write(format!("{}\n", folder.display()).as_bytes())?;
+    sink.finish()
+}

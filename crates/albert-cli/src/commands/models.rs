@@ -1,0 +1,92 @@
+//! `models`: what is built in and what the cache holds, with sizes and what could be removed.
+
+use std::path::PathBuf;
+
+use albert_tasks::{BUILTIN, CachedModel, CachedRevision, Error, Hub, ModelFiles, Removable};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::OutputArgs;
+use crate::output::{RECORDS, Row, columns, visible};
+use crate::progress::size;
+
+/// As much of a commit as people read.
+const SHORT_COMMIT: usize = 8;
+
+/// The options of `models`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli models --format table
+  albert-cli models --format json")]
+pub(crate) struct ModelsArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// One model.
+#[derive(Debug, Serialize)]
+struct ModelRow {
+    model: String,
+    source: &'static str,
+    bytes: u64,
+    path: Option<PathBuf>,
+    revisions: Vec<CachedRevision>,
+    removable: Vec<Removable>,
+}
+
+impl From<CachedModel> for ModelRow {
+    fn from(model: CachedModel) -> Self {
+        Self {
+            model: model.id,
+            source: "cache",
+            bytes: model.bytes,
+            path: Some(model.path),
+            revisions: model.revisions,
+            removable: model.removable,
+        }
+    }
+}
+
+impl Row for ModelRow {
+    const FIELDS: &'static [&'static str] = &["model", "source", "bytes", "path", "revisions", "removable"];
+
+    fn lines(&self) -> String {
+        const WIDTH: usize = 200;
+        let mut lines = format!("{}  {}, {}\n", visible(&self.model, WIDTH), self.source, size(self.bytes));
+        let revisions = self.revisions.iter().map(|revision| {
+            let refs = match revision.refs.is_empty() {
+                true => "no branch or tag".to_string(),
+                false => visible(&revision.refs.join(", "), WIDTH),
+            };
+            let state = if revision.complete { "" } else { "not complete" };
+            let commit = revision.commit.get(..SHORT_COMMIT).unwrap_or(&revision.commit);
+            vec![format!("  {commit}"), size(revision.bytes), refs, state.to_string()]
+        });
+        lines.push_str(&columns(&revisions.collect::<Vec<_>>(), &[1]));
+        if let Some(path) = &self.path {
+            lines.push_str(&format!("  in {}\n", visible(&path.display().to_string(), WIDTH)));
+        }
+        for removable in &self.removable {
+            let path = visible(&removable.path.display().to_string(), WIDTH);
+            lines.push_str(&format!("  can go: {}, {}: {path}\n", size(removable.bytes), removable.why));
+        }
+        lines
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ModelsArgs) -> anyhow::Result<()> {
+    let output = args.output.open(RECORDS, None)?;
+    let cached = Hub::from_env().and_then(|hub| hub.cached()).map_err(Error::from)?;
+    let mut writer = output.writer::<ModelRow>(None, false)?;
+    if let Some(bytes) = ModelFiles::builtin_bytes() {
+        let (model, source) = (BUILTIN.to_string(), "built in");
+        let (revisions, removable) = (Vec::new(), Vec::new());
+        writer.row(&ModelRow { model, source, bytes, path: None, revisions, removable })?;
+    }
+    for model in cached {
+        writer.row(&model.into())?;
+    }
+    writer.finish()
+}

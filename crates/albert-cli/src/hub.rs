@@ -1,0 +1,105 @@
+//! The Hub on the command line: its options, and what is said while a model arrives.
+
+use std::sync::Mutex;
+
+use albert_tasks::{Error, Hub, HubEvent, ModelFiles};
+use clap::Args;
+
+use crate::failure::{Hint, usage};
+use crate::progress::{Talk, Transfer, size};
+
+/// Files smaller than this come in no time: nothing is said about them.
+const WORTH_A_WORD_BYTES: u64 = 1_000_000;
+
+/// Which revision of a model, and whether to ask for it.
+#[derive(Debug, Args)]
+pub(crate) struct HubArgs {
+    /// A branch, a tag, a commit or refs/pr/N of the model at the Hub [default: main]
+    #[arg(long, value_name = "REV")]
+    revision: Option<String>,
+
+    /// Take the model from the cache and use no network [env: HF_HUB_OFFLINE]
+    #[arg(long)]
+    offline: bool,
+}
+
+impl HubArgs {
+    /// The Hub of the environment and these options.
+    pub(crate) fn open(&self, talk: Talk) -> anyhow::Result<Hub> {
+        let mut hub = Hub::from_env().map_err(Error::from)?;
+        if let Some(revision) = &self.revision {
+            hub = hub
+                .with_revision(revision)
+                .map_err(|error| usage(error.to_string()).context("`--revision`"))?;
+        }
+        if self.offline {
+            hub = hub.offline();
+        }
+        let arrivals = Mutex::new(Arrivals { talk, current: None });
+        // A thread that panicked while holding it has left nothing half done.
+        Ok(hub.with_observer(move |event| arrivals.lock().unwrap_or_else(|it| it.into_inner()).tell(event)))
+    }
+
+    /// The files of the model that the user names.
+    pub(crate) fn files(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
+        match ModelFiles::local(model)? {
+            Some(_) if self.revision.is_some() => {
+                Err(usage(format!("`--revision`: `{model}` is here and has no revisions"))
+                    .hint("revisions are for models of the Hub, named owner/model"))
+            }
+            Some(files) => Ok(files),
+            None => Ok(ModelFiles::from_hub(model, &self.open(talk)?)?),
+        }
+    }
+}
+
+/// What is shown of the file that arrives, one at a time.
+struct Arrivals {
+    talk: Talk,
+    current: Option<(String, Transfer)>,
+}
+
+impl Arrivals {
+    fn tell(&mut self, event: &HubEvent<'_>) {
+        match event {
+            HubEvent::Progress { file, done, total } => self.progress(file, *done, *total),
+            HubEvent::Waiting { file } => self.say(format!("`{file}`: another process fetches it, waiting")),
+            HubEvent::Retry { what, error, pause } => {
+                self.say(format!("`{what}`: {error}; again in {:.1} s", pause.as_secs_f64()));
+            }
+            HubEvent::Unchecked { files, error: None } => {
+                self.say(format!("from the cache; not known whether the Hub has {}", files.join(", ")));
+            }
+            HubEvent::Unchecked { error: Some(error), .. } => {
+                self.say(format!("{error}: taken from the cache"))
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, file: &str, done: u64, total: Option<u64>) {
+        if total.is_some_and(|total| total < WORTH_A_WORD_BYTES) {
+            return;
+        }
+        if self.current.as_ref().is_none_or(|(current, _)| current != file) {
+            self.current = None;
+            let whole = total.map(|total| format!(", {}", size(total))).unwrap_or_default();
+            let from = if done > 0 { format!(", from {} on", size(done)) } else { String::new() };
+            self.talk.say(format_args!("fetching `{file}`{whole}{from}"));
+            self.current = Some((file.to_string(), Transfer::new(self.talk, total)));
+        }
+        if let Some((_, transfer)) = &self.current {
+            transfer.update(done);
+            if total == Some(done) {
+                self.current = None;
+            }
+        }
+    }
+
+    fn say(&self, line: String) {
+        match &self.current {
+            Some((_, transfer)) => transfer.say(line),
+            None => self.talk.say(line),
+        }
+    }
+}
