@@ -110,7 +110,11 @@ impl ModelArgs {
 
     /// How text is prepared.
     pub(crate) fn tokenizer(&self) -> TokenizerOptions {
-        TokenizerOptions { lowercase: self.lowercase, keep_accents: self.keep_accents }
+        TokenizerOptions {
+            lowercase: self.lowercase,
+            keep_accents: self.keep_accents,
+            ..TokenizerOptions::default()
+        }
     }
 }
 

@@ -96,17 +96,41 @@ pub enum Error {
     },
 
     /// A folder without any tokenizer file.
-    #[error("no tokenizer in `{0}`: expected `tokenizer.json`")]
+    #[error("no tokenizer in `{0}`: expected `spiece.model`, `tokenizer.json` or `vocab.txt`")]
     NoTokenizer(String),
-    /// A folder that has a tokenizer in another form than `tokenizer.json`.
-    #[error("`{file}` in `{model}` is not supported yet: expected `tokenizer.json`")]
-    UnsupportedTokenizer {
-        /// The model's name or folder.
-        model: String,
-        /// The file found.
-        file: &'static str,
+    /// A `spiece.model` that is broken, or wants what is not supported.
+    #[error("`{file}` cannot be used: {why}")]
+    SentencePiece {
+        /// The file.
+        file: String,
+        /// The reason.
+        why: String,
     },
-    /// A `tokenizer.json` that the tokenizers crate refuses.
+    /// A text file that is not UTF-8.
+    #[error("`{file}` is not UTF-8")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Where.
+        source: std::str::Utf8Error,
+    },
+    /// A special token that has no id.
+    #[error("special token `{0}` has no id: expected it in the vocabulary or in `added_tokens.json`")]
+    UnknownSpecialToken(String),
+    /// An added token whose id does not follow the vocabulary's.
+    #[error("added token `{token}` has the id {id}: expected ids that go on from the vocabulary's {next}")]
+    AddedTokenId {
+        /// The token.
+        token: String,
+        /// Its id in the files.
+        id: u32,
+        /// Where ids go on.
+        next: usize,
+    },
+    /// An added token that is found between spaces only.
+    #[error("added token `{0}` has `single_word`, which is not supported beside `spiece.model`")]
+    SingleWordToken(String),
+    /// A `tokenizer.json` or `vocab.txt` that the tokenizers crate refuses.
     #[error("`{file}` does not describe a tokenizer")]
     Tokenizer {
         /// The file.
@@ -204,7 +228,7 @@ pub enum Error {
     },
 
     /// The mask token is a piece of the vocabulary, but text that names it is cut apart.
-    #[error("`{0}` is not among the `added_tokens` of `tokenizer.json`, so no text can hold it")]
+    #[error("`{0}` is not among the `added_tokens` of the tokenizer, so no text can hold it")]
     MaskNotAdded(String),
 
     /// The network's results hold NaN or an infinity.
@@ -272,8 +296,8 @@ impl Error {
             Error::UnknownModel(_) => {
                 "check the path; a model of the Hub is named owner/model, as its page is"
             }
-            Error::UnsupportedTokenizer { .. } | Error::NoTokenizer(_) => {
-                "put the model's tokenizer.json beside config.json; most model pages offer it for download"
+            Error::NoTokenizer(_) => {
+                "put the model's spiece.model beside config.json; most model pages offer it for download"
             }
             Error::LfsPointer(_) => "run `git lfs pull` in the model's folder",
             Error::NoMask(mask) => return Some(format!("write {mask} where a token is to be filled in")),

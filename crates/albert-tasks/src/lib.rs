@@ -56,7 +56,7 @@ pub use inspect::{
 };
 pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
 pub use pooling::{Pooling, PoolingMode};
-pub use tokenizer::{Encoding, Tokenizer, TokenizerOptions};
+pub use tokenizer::{Encoding, Explanation, Normalized, Rule, Tokenizer, TokenizerOptions};
 
 /// The README's examples, kept working.
 #[cfg(all(doctest, feature = "builtin"))]

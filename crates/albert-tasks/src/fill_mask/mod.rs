@@ -104,7 +104,7 @@ impl MaskFiller {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let Some(mask_id) = tokenizer.mask_token_id() else {
             let token = tokenizer.mask_token().to_string();
-            return Err(Error::MissingToken { token, file: "tokenizer.json".to_string() });
+            return Err(Error::MissingToken { token, file: tokenizer.file().to_string() });
         };
         if !tokenizer.ids_without_special_tokens(tokenizer.mask_token())?.contains(&mask_id) {
             return Err(Error::MaskNotAdded(tokenizer.mask_token().to_string()));

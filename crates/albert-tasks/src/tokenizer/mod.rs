@@ -1,20 +1,29 @@
 //! Text to token ids, with what a caller needs to find its way back to the text.
 //!
-//! `tokenizer.json` decides, as the tokenizers crate reads it. Two things in it are ignored, because
-//! they are this crate's business: stored truncation and padding. Special tokens come from the
-//! vocabulary, never from `config.json`, whose ids are wrong in many folders.
+//! The file decides how text is cut, and the first of these that a model has decides:
+//!
+//! 1. `spiece.model`: the reference, cut as SentencePiece and transformers' slow `AlbertTokenizer` do
+//!    (`sentencepiece`). The tokenizers crate comes close, but not to the same ids on every text.
+//! 2. `tokenizer.json`, as the tokenizers crate reads it (`hugging_face`).
+//! 3. `vocab.txt`: WordPiece, cut as transformers' `BertTokenizer` does (`word_piece`).
+//!
+//! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids are
+//! wrong in many folders.
 
+mod explain;
+mod hugging_face;
 mod normalizer;
+mod sentencepiece;
+mod special;
+mod word_piece;
 
 use serde::Serialize;
-use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
-use tokenizers::{EncodeInput, PostProcessor as _};
 
-use crate::json::{self, JsonObject};
+use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
-
-/// The only tokenizer file read so far.
-const TOKENIZER_JSON: &str = "tokenizer.json";
+pub use explain::{Explanation, Normalized, Rule};
+use hugging_face::HuggingFace;
+use sentencepiece::{AlbertTokenizer, SPIECE_MODEL};
 
 /// Overrides of how a tokenizer normalizes text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +32,13 @@ pub struct TokenizerOptions {
     pub lowercase: Option<bool>,
     /// Whether accents are kept; `None` leaves it to the tokenizer's file.
     pub keep_accents: Option<bool>,
+    /// Whether a text that names a special token, such as `[SEP]`, means those characters and not the
+    /// token.
+    pub special_tokens_as_text: bool,
 }
 
 /// A text cut into tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Encoding {
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
@@ -61,9 +73,52 @@ impl TokenIds {
     }
 }
 
+/// What cuts texts: SentencePiece as read here, or the tokenizers crate.
+trait Engine: Send + Sync {
+    /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a token.
+    fn encode(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: Option<usize>,
+        explain: Option<&mut Vec<Explanation>>,
+    ) -> Result<Encoding>;
+    /// [`Engine::encode`] without pieces and offsets, which take time to make.
+    fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds>;
+    /// A text's ids without special tokens around it.
+    fn ids(&self, text: &str) -> Result<Vec<u32>>;
+    /// A text's ids, or `None` where some part of it is not in the vocabulary.
+    fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>>;
+    /// How many special tokens are put around a text or a pair.
+    fn special_tokens(&self, is_pair: bool) -> usize;
+    fn decode(&self, ids: &[u32]) -> Result<String>;
+    fn vocab_size(&self) -> usize;
+    fn highest_id(&self) -> u32;
+    fn token_to_id(&self, token: &str) -> Option<u32>;
+    fn id_to_token(&self, id: u32) -> Option<String>;
+    /// The special token of a role, such as `mask_token`.
+    fn role(&self, role: &str) -> Option<&str>;
+    fn model_name(&self) -> &'static str;
+    fn lowercases(&self) -> Result<bool>;
+    fn keeps_accents(&self) -> Result<bool>;
+    /// Whether a text so far lost marks that were more than accents.
+    fn dropped_marks(&self) -> bool {
+        false
+    }
+    /// Tokens of text that fit beside the special ones.
+    fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
+        let special = self.special_tokens(is_pair);
+        match max_length.checked_sub(special) {
+            Some(room) if room > 0 => Ok(room),
+            _ => Err(Error::MaxLength { max_length, special }),
+        }
+    }
+}
+
 /// A model's tokenizer. `Send + Sync`: one serves all threads.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    engine: Box<dyn Engine>,
+    file: &'static str,
     source: String,
     highest_id: u32,
     mask_token: String,
@@ -71,35 +126,47 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model.
+    /// Reads the tokenizer of a model: from `spiece.model`, else `tokenizer.json`, else `vocab.txt`.
     ///
     /// # Errors
-    /// If there is none, if it comes in a form that is not supported yet (`spiece.model`,
-    /// `vocab.txt`), if its vocabulary lacks `[CLS]` or `[SEP]`, or if its normalizer cannot follow
-    /// `options`.
+    /// If there is none, if a file is not what it must be or wants what is not supported, if the
+    /// vocabulary lacks `[CLS]`, `[SEP]` or an additional special token, or if the normalizer of a
+    /// `tokenizer.json` cannot follow `options`.
     pub fn load(files: &ModelFiles, options: &TokenizerOptions) -> Result<Self> {
-        let mut inner = read_tokenizer_json(files, options)?;
-        // Length and padding are decided for each call, not by what was stored when the file was made.
-        inner.with_padding(None);
-        let refused = |source| Error::Tokenizer { file: TOKENIZER_JSON.into(), source };
-        inner.with_truncation(None).map_err(refused)?;
-        // A file can be readable and still fail on every text.
-        contained(|| inner.encode(("a", "b"), true)).map_err(refused)?;
-
-        let config = JsonObject::read(files, "tokenizer_config.json")?;
-        for (key, default) in [("cls_token", "[CLS]"), ("sep_token", "[SEP]")] {
-            let token = special_token(config.as_ref(), key, default)?;
-            if inner.token_to_id(&token).is_none() {
-                return Err(Error::MissingToken { token, file: TOKENIZER_JSON.into() });
+        if let Some(bytes) = files.read(SPIECE_MODEL)? {
+            check_class(files)?;
+            let engine = AlbertTokenizer::read(&bytes, Some(files), options)?;
+            let mut source = "spiece.model, cut as transformers' slow AlbertTokenizer does".to_string();
+            if files.has("tokenizer.json") {
+                source.push_str("; `tokenizer.json` beside it is not used, as it need not give the same ids");
             }
+            return Ok(Self::new(Box::new(engine), SPIECE_MODEL, source));
         }
-        let mask_token = special_token(config.as_ref(), "mask_token", "[MASK]")?;
-        let highest_id = inner.get_vocab(true).into_values().max().unwrap_or(0);
-        let mut source = String::from("tokenizer.json, as the tokenizers crate reads it");
-        if files.has("spiece.model") {
-            source.push_str("; `spiece.model` beside it is not read yet");
+        if let Some(engine) = HuggingFace::from_json(files, options)? {
+            let source = "tokenizer.json, as the tokenizers crate reads it; there is no `spiece.model`";
+            return Ok(Self::new(Box::new(engine), "tokenizer.json", source.to_string()));
         }
-        Ok(Self { mask_token_id: inner.token_to_id(&mask_token), inner, source, highest_id, mask_token })
+        if let Some(engine) = word_piece::read(files, options)? {
+            let source = "vocab.txt, cut as transformers' BertTokenizer does; \
+                there is neither `spiece.model` nor `tokenizer.json`";
+            return Ok(Self::new(Box::new(engine), word_piece::VOCAB_TXT, source.to_string()));
+        }
+        Err(Error::NoTokenizer(files.name().to_string()))
+    }
+
+    /// The tokenizer of a `spiece.model` alone, with the settings of transformers' `AlbertTokenizer`.
+    ///
+    /// # Errors
+    /// If the bytes are no unigram model of SentencePiece, or its vocabulary lacks `[CLS]` or `[SEP]`.
+    pub fn from_spiece_model(bytes: &[u8], options: &TokenizerOptions) -> Result<Self> {
+        let engine = AlbertTokenizer::read(bytes, None, options)?;
+        Ok(Self::new(Box::new(engine), SPIECE_MODEL, "spiece.model alone".to_string()))
+    }
+
+    fn new(engine: Box<dyn Engine>, file: &'static str, source: String) -> Self {
+        let mask_token = engine.role("mask_token").unwrap_or("[MASK]").to_string();
+        let (mask_token_id, highest_id) = (engine.token_to_id(&mask_token), engine.highest_id());
+        Self { engine, file, source, highest_id, mask_token, mask_token_id }
     }
 
     /// Cuts a text, or a pair of texts, into tokens.
@@ -122,17 +189,17 @@ impl Tokenizer {
     /// # Errors
     /// If `max_length` leaves no room beside the special tokens, or the tokenizer refuses the text.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: Option<usize>) -> Result<Encoding> {
-        let (encoding, truncated) =
-            self.run(text, pair, max_length, |input| self.inner.encode_char_offsets(input, false))?;
-        Ok(Encoding {
-            ids: encoding.get_ids().to_vec(),
-            // Not the encoding's tokens: for an unknown one that would be the text it stands for.
-            pieces: encoding.get_ids().iter().map(|&id| self.id_to_token(id).unwrap_or_default()).collect(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            special_tokens_mask: encoding.get_special_tokens_mask().to_vec(),
-            offsets: encoding.get_offsets().to_vec(),
-            truncated,
-        })
+        self.engine.encode(text, pair, max_length, None)
+    }
+
+    /// [`Tokenizer::encode`] of the whole text, with the rule that made each token.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn explain(&self, text: &str, pair: Option<&str>) -> Result<(Encoding, Vec<Explanation>)> {
+        let mut explanations = Vec::new();
+        let encoding = self.engine.encode(text, pair, None, Some(&mut explanations))?;
+        Ok((encoding, explanations))
     }
 
     /// [`Tokenizer::encode`] without pieces and offsets, which take time to make.
@@ -140,101 +207,48 @@ impl Tokenizer {
         if pair.is_none()
             && let Some(beginning) = beginning(text, max_length)
         {
-            let cut = self.encode_whole(beginning, None, max_length)?;
+            let cut = self.engine.encode_ids(beginning, None, max_length)?;
             // Else its tokens are longer than any language's, and all of it has to be read.
             if cut.truncated {
                 return Ok(cut);
             }
         }
-        self.encode_whole(text, pair, max_length)
-    }
-
-    fn encode_whole(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
-        let (encoding, truncated) =
-            self.run(text, pair, Some(max_length), |input| self.inner.encode_fast(input, false))?;
-        Ok(TokenIds {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            truncated,
-        })
-    }
-
-    /// Each text by itself without special tokens, then cut, then joined with them.
-    fn run<'s>(
-        &self,
-        text: &'s str,
-        pair: Option<&'s str>,
-        max_length: Option<usize>,
-        encode: impl Fn(EncodeInput<'s>) -> tokenizers::Result<tokenizers::Encoding>,
-    ) -> Result<(tokenizers::Encoding, bool)> {
-        let mut first = contained(|| encode(text.into())).map_err(Error::Tokenize)?;
-        let mut second =
-            pair.map(|pair| contained(|| encode(pair.into()))).transpose().map_err(Error::Tokenize)?;
-        let mut truncated = false;
-        if let Some(max_length) = max_length {
-            let room = self.room(max_length, pair.is_some())?;
-            truncated = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len) > room;
-            let params = TruncationParams { max_length: room, ..TruncationParams::default() };
-            (first, second) = truncate_encodings(first, second, &params).map_err(Error::Tokenize)?;
-            // What was cut off would get special tokens of its own below, and is dropped anyway.
-            first.take_overflowing();
-            second.as_mut().map(tokenizers::Encoding::take_overflowing);
-        }
-        let joined = contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
-        Ok((joined, truncated))
+        self.engine.encode_ids(text, pair, max_length)
     }
 
     /// Tokens of text that fit beside the special ones.
     pub(crate) fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
-        let special = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(is_pair));
-        match max_length.checked_sub(special) {
-            Some(room) if room > 0 => Ok(room),
-            _ => Err(Error::MaxLength { max_length, special }),
-        }
+        self.engine.room(max_length, is_pair)
     }
 
     /// The ids of a text by itself, without special tokens around it.
     pub(crate) fn ids_without_special_tokens(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = contained(|| self.inner.encode_fast(text, false)).map_err(Error::Tokenize)?;
-        Ok(encoding.get_ids().to_vec())
+        self.engine.ids(text)
     }
 
     /// The ids of a text by itself; `None` where some part of it is not in the vocabulary.
     pub(crate) fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
-        use tokenizers::ModelWrapper;
-        let encoding = contained(|| self.inner.encode(text, false)).map_err(Error::Tokenize)?;
-        let unknown = match self.inner.get_model() {
-            // Unigram gives an unknown token the text that it stands for, not a name.
-            ModelWrapper::Unigram(_) => None,
-            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
-            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
-            ModelWrapper::BPE(model) => model.get_unk_token().as_deref(),
-        };
-        let is_known = |(id, token): (&u32, &String)| {
-            self.id_to_token(*id).as_ref() == Some(token) && Some(token.as_str()) != unknown
-        };
-        let all_known = encoding.get_ids().iter().zip(encoding.get_tokens()).all(is_known);
-        Ok(all_known.then(|| encoding.get_ids().to_vec()))
+        self.engine.known_ids(text)
     }
 
     /// The text of some ids, as the tokenizer's decoder writes it.
     pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
-        contained(|| self.inner.decode(ids, false)).map_err(Error::Tokenize)
+        self.engine.decode(ids)
     }
 
     /// How many pieces the vocabulary has, added tokens included.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.engine.vocab_size()
     }
 
     /// The id of a piece.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        self.engine.token_to_id(token)
     }
 
     /// The piece of an id.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        self.engine.id_to_token(id)
     }
 
     /// The id of the mask token, where the vocabulary has one.
@@ -252,25 +266,30 @@ impl Tokenizer {
         &self.source
     }
 
+    /// The file that the tokenizer was read from.
+    pub(crate) fn file(&self) -> &'static str {
+        self.file
+    }
+
     /// The kind of model inside: `Unigram`, `WordPiece`, `WordLevel` or `BPE`.
     pub(crate) fn model_name(&self) -> &'static str {
-        use tokenizers::ModelWrapper;
-        match self.inner.get_model() {
-            ModelWrapper::Unigram(_) => "Unigram",
-            ModelWrapper::WordPiece(_) => "WordPiece",
-            ModelWrapper::WordLevel(_) => "WordLevel",
-            ModelWrapper::BPE(_) => "BPE",
-        }
+        self.engine.model_name()
     }
 
-    /// Whether text is lowercased, found by trying.
+    /// Whether text is lowercased.
     pub(crate) fn lowercases(&self) -> Result<bool> {
-        normalizer::lowercases(&self.inner)
+        self.engine.lowercases()
     }
 
-    /// Whether accents are kept, found by trying.
+    /// Whether accents are kept.
     pub(crate) fn keeps_accents(&self) -> Result<bool> {
-        normalizer::keeps_accents(&self.inner)
+        self.engine.keeps_accents()
+    }
+
+    /// Whether some text so far lost combining marks that were more than accents, such as the vowel
+    /// signs of Hindi, since accents are not kept. Known for `spiece.model` only.
+    pub fn dropped_marks(&self) -> bool {
+        self.engine.dropped_marks()
     }
 
     /// Refuses ids that an embedding table of `rows` rows does not have.
@@ -278,7 +297,7 @@ impl Tokenizer {
         if (self.highest_id as usize) < rows {
             return Ok(());
         }
-        Err(Error::VocabularyTooLarge { file: TOKENIZER_JSON.into(), highest: self.highest_id, rows })
+        Err(Error::VocabularyTooLarge { file: self.file.into(), highest: self.highest_id, rows })
     }
 }
 
@@ -291,25 +310,18 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-fn read_tokenizer_json(files: &ModelFiles, options: &TokenizerOptions) -> Result<tokenizers::Tokenizer> {
-    let Some(bytes) = files.read(TOKENIZER_JSON)? else {
-        let model = files.name().to_string();
-        return Err(match ["spiece.model", "vocab.txt"].into_iter().find(|file| files.has(file)) {
-            Some(file) => Error::UnsupportedTokenizer { model, file },
-            None => Error::NoTokenizer(model),
-        });
-    };
-    let refused = |source| Error::Tokenizer { file: TOKENIZER_JSON.into(), source };
-    if *options == TokenizerOptions::default() {
-        return contained(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(refused);
+/// Refuses a `spiece.model` of another family, which is cut by other rules.
+fn check_class(files: &ModelFiles) -> Result<()> {
+    const CLASSES: [&str; 3] = ["AlbertTokenizer", "AlbertTokenizerFast", "PreTrainedTokenizerFast"];
+    let Some(config) = JsonObject::read(files, "tokenizer_config.json")? else { return Ok(()) };
+    match config.str("tokenizer_class")? {
+        Some(class) if !CLASSES.contains(&class) => Err(config.unexpected(
+            "tokenizer_class",
+            "`AlbertTokenizer`, as there is a `spiece.model`",
+            &class.into(),
+        )),
+        _ => Ok(()),
     }
-    let Some(mut value) = json::read_value(files, TOKENIZER_JSON)? else {
-        return Err(Error::NoTokenizer(files.name().to_string()));
-    };
-    normalizer::apply(&mut value, options)?;
-    let tokenizer = contained(|| tokenizers::Tokenizer::from_bytes(value.to_string())).map_err(refused)?;
-    normalizer::verify(&tokenizer, options)?;
-    Ok(tokenizer)
 }
 
 /// The beginning of a text that is far longer than the model, up to a space.
@@ -323,25 +335,4 @@ fn beginning(text: &str, max_length: usize) -> Option<&str> {
     }
     let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end))?;
     text[..end].rfind(char::is_whitespace).map(|space| &text[..space])
-}
-
-/// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without complaint:
-/// a cut or overwritten `precompiled_charsmap`, a template with a special token that it does not define.
-fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err("the tokenizers crate panicked: the file is broken".into()))
-}
-
-/// A special token of `tokenizer_config.json`: a string, or an object with `content`.
-fn special_token(config: Option<&JsonObject>, key: &str, default: &str) -> Result<String> {
-    let Some(config) = config else { return Ok(default.to_string()) };
-    match config.get(key) {
-        None => Ok(default.to_string()),
-        Some(value) => {
-            match value.as_str().or_else(|| value.get("content").and_then(|content| content.as_str())) {
-                Some(token) => Ok(token.to_string()),
-                None => Err(config.unexpected(key, "a string, or an object with `content`", value)),
-            }
-        }
-    }
 }

@@ -8,7 +8,8 @@
 use serde_json::{Value, json};
 use tokenizers::{NormalizedString, Normalizer as _};
 
-use super::{TokenizerOptions, contained};
+use super::TokenizerOptions;
+use super::hugging_face::contained;
 use crate::{Error, Result};
 
 /// Edits the `normalizer` of a parsed tokenizer.json.
@@ -135,7 +136,8 @@ mod tests {
 
     fn edited(normalizer: Value, lowercase: Option<bool>, keep_accents: Option<bool>) -> Value {
         let mut tokenizer = json!({"normalizer": normalizer});
-        apply(&mut tokenizer, &TokenizerOptions { lowercase, keep_accents }).unwrap();
+        apply(&mut tokenizer, &TokenizerOptions { lowercase, keep_accents, ..TokenizerOptions::default() })
+            .unwrap();
         tokenizer
     }
 
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn a_normalizer_without_types_is_refused() {
         let mut tokenizer = json!({"normalizer": {"normalizers": 3}});
-        let options = TokenizerOptions { lowercase: Some(true), keep_accents: None };
+        let options = TokenizerOptions { lowercase: Some(true), ..TokenizerOptions::default() };
         let error = apply(&mut tokenizer, &options).unwrap_err().to_string();
         assert!(error.contains("`lowercase = true`"), "{error}");
     }

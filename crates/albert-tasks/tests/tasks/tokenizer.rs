@@ -60,7 +60,7 @@ fn truncation_and_padding_stored_in_the_file_are_ignored() {
 #[test]
 fn overrides_decide_about_case_and_accents() {
     let encode = |lowercase, keep_accents, text: &str| {
-        let options = TokenizerOptions { lowercase, keep_accents };
+        let options = TokenizerOptions { lowercase, keep_accents, ..TokenizerOptions::default() };
         Tokenizer::load(&tiny(), &options).unwrap().encode(text, None, None).unwrap().pieces
     };
     let plain = encode(None, None, "the cafe");
@@ -78,7 +78,7 @@ fn an_override_that_another_step_defeats_is_refused() {
         let steps = tokenizer["normalizer"]["normalizers"].as_array_mut().unwrap();
         steps.push(json!({"type": "Replace", "pattern": {"String": "A"}, "content": "a"}));
     });
-    let options = TokenizerOptions { lowercase: Some(false), keep_accents: None };
+    let options = TokenizerOptions { lowercase: Some(false), ..TokenizerOptions::default() };
     assert_eq!(
         message(Tokenizer::load(&folder.files(), &options)),
         "the normalizer of `tokenizer.json` does not allow `lowercase = false`: another step still folds case"

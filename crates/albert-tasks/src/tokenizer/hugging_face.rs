@@ -1,0 +1,287 @@
+//! Tokenizers that the tokenizers crate runs: those of `tokenizer.json` and of `vocab.txt`.
+//!
+//! Two things in a `tokenizer.json` are ignored, because they are this crate's business: stored
+//! truncation and padding.
+
+use serde_json::Value;
+use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
+use tokenizers::{
+    EncodeInput, ModelWrapper, NormalizedString, Normalizer as _, NormalizerWrapper, PostProcessor as _,
+};
+
+use super::explain::{Explanation, Normalized, Rule};
+use super::special::{SpecialTokens, defaults};
+use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
+use crate::json;
+use crate::{Error, ModelFiles, Result};
+
+/// A tokenizer of the tokenizers crate.
+pub(super) struct HuggingFace {
+    inner: tokenizers::Tokenizer,
+    special: SpecialTokens,
+}
+
+impl HuggingFace {
+    /// Reads `tokenizer.json`.
+    pub(super) fn from_json(files: &ModelFiles, options: &TokenizerOptions) -> Result<Option<Self>> {
+        const FILE: &str = "tokenizer.json";
+        let Some(bytes) = files.read(FILE)? else { return Ok(None) };
+        let special = SpecialTokens::read(
+            files,
+            &defaults(&[("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("mask_token", "[MASK]")]),
+        )?;
+        if options.lowercase.is_none() && options.keep_accents.is_none() {
+            return Self::new(&bytes, FILE, special, options).map(Some);
+        }
+        let Some(mut value) = json::read_value(files, FILE)? else { return Ok(None) };
+        normalizer::apply(&mut value, options)?;
+        let this = Self::new(value.to_string().as_bytes(), FILE, special, options)?;
+        normalizer::verify(&this.inner, options)?;
+        Ok(Some(this))
+    }
+
+    /// A tokenizer in the form of `tokenizer.json`, made of `file`.
+    pub(super) fn from_value(
+        value: &Value,
+        file: &str,
+        special: SpecialTokens,
+        options: &TokenizerOptions,
+    ) -> Result<Self> {
+        Self::new(value.to_string().as_bytes(), file, special, options)
+    }
+
+    fn new(bytes: &[u8], file: &str, special: SpecialTokens, options: &TokenizerOptions) -> Result<Self> {
+        let refused = |source| Error::Tokenizer { file: file.into(), source };
+        let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(refused)?;
+        // Length and padding are decided for each call, not by what was stored when the file was made.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(refused)?;
+        inner.set_encode_special_tokens(options.special_tokens_as_text);
+        // A file can be readable and still fail on every text.
+        contained(|| inner.encode(("a", "b"), true)).map_err(refused)?;
+        for role in ["cls_token", "sep_token"] {
+            let token = special.role(role).unwrap_or_default().to_string();
+            if inner.token_to_id(&token).is_none() {
+                return Err(Error::MissingToken { token, file: file.into() });
+            }
+        }
+        Ok(Self { inner, special })
+    }
+
+    /// Each text by itself without special tokens, then cut, then joined with them.
+    fn run<'s>(
+        &self,
+        text: &'s str,
+        pair: Option<&'s str>,
+        max_length: Option<usize>,
+        encode: impl Fn(EncodeInput<'s>) -> tokenizers::Result<tokenizers::Encoding>,
+    ) -> Result<(tokenizers::Encoding, bool)> {
+        let mut first = contained(|| encode(text.into())).map_err(Error::Tokenize)?;
+        let mut second =
+            pair.map(|pair| contained(|| encode(pair.into()))).transpose().map_err(Error::Tokenize)?;
+        let mut truncated = false;
+        if let Some(max_length) = max_length {
+            let room = self.room(max_length, pair.is_some())?;
+            truncated = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len) > room;
+            let params = TruncationParams { max_length: room, ..TruncationParams::default() };
+            (first, second) = truncate_encodings(first, second, &params).map_err(Error::Tokenize)?;
+            // What was cut off would get special tokens of its own below, and is dropped anyway.
+            first.take_overflowing();
+            second.as_mut().map(tokenizers::Encoding::take_overflowing);
+        }
+        let joined = contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
+        Ok((joined, truncated))
+    }
+
+    /// What the unknown is called, where it has a name.
+    fn unknown(&self) -> Option<&str> {
+        match self.inner.get_model() {
+            // Unigram gives an unknown token the text that it stands for, not a name.
+            ModelWrapper::Unigram(_) => None,
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::BPE(model) => model.get_unk_token().as_deref(),
+        }
+    }
+
+    /// Why each token of a joined encoding is what it is.
+    fn explanations(&self, encoding: &tokenizers::Encoding, texts: [&str; 2]) -> Result<Vec<Explanation>> {
+        let texts = texts.map(|text| text.chars().collect::<Vec<char>>());
+        let scores: Vec<f64> = match self.inner.get_model() {
+            ModelWrapper::Unigram(model) => model.iter().map(|(_, score)| *score).collect(),
+            _ => Vec::new(),
+        };
+        let mut explanations = Vec::with_capacity(encoding.len());
+        for (at, &id) in encoding.get_ids().iter().enumerate() {
+            if encoding.get_special_tokens_mask()[at] == 1 {
+                explanations.push(Explanation::of(Rule::Template));
+                continue;
+            }
+            let (start, end) = encoding.get_offsets()[at];
+            let text = &texts[usize::from(encoding.get_type_ids()[at] == 1)];
+            let part: String = text.get(start..end).unwrap_or_default().iter().collect();
+            let rule = self.rule(encoding, at, &part);
+            let mut explanation = Explanation::of(rule);
+            if rule == Rule::UnigramPiece {
+                explanation.score = scores.get(id as usize).map(|&score| score as f32);
+            }
+            if !matches!(rule, Rule::SpecialToken | Rule::AddedToken) {
+                explanation.normalized = self.normalized(&part)?;
+            }
+            explanations.push(explanation);
+        }
+        Ok(explanations)
+    }
+
+    /// The rule that made the token at `at` of `part`.
+    fn rule(&self, encoding: &tokenizers::Encoding, at: usize, part: &str) -> Rule {
+        let (id, token) = (encoding.get_ids()[at], &encoding.get_tokens()[at]);
+        // What stands for the unknown is an added token too, and named by the text or not.
+        if let Some(added) = self.inner.get_added_tokens_decoder().get(&id)
+            && part.trim() == added.content
+        {
+            return if added.special { Rule::SpecialToken } else { Rule::AddedToken };
+        }
+        let is_unknown = self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
+        match self.inner.get_model() {
+            ModelWrapper::Unigram(_) if is_unknown => Rule::UnknownCharacters,
+            ModelWrapper::Unigram(_) => Rule::UnigramPiece,
+            _ if is_unknown => Rule::UnknownWord,
+            ModelWrapper::WordPiece(model) => {
+                let goes_on = |token: &String| token.starts_with(&model.continuing_subword_prefix);
+                match (goes_on(token), encoding.get_tokens().get(at + 1).is_some_and(goes_on)) {
+                    (true, _) => Rule::Continuation,
+                    (false, true) => Rule::WordPiece,
+                    (false, false) => Rule::WholeWord,
+                }
+            }
+            _ => Rule::Piece,
+        }
+    }
+
+    /// What becomes of a part of a text by itself, step by step.
+    fn normalized(&self, part: &str) -> Result<Option<Normalized>> {
+        let mut text = NormalizedString::from(part);
+        let mut steps = Vec::new();
+        let whole = self.inner.get_normalizer();
+        let parts: &[NormalizerWrapper] = match whole {
+            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref(),
+            Some(step) => std::slice::from_ref(step),
+            None => &[],
+        };
+        for step in parts {
+            let before = text.get().to_string();
+            contained(|| step.normalize(&mut text)).map_err(Error::Tokenize)?;
+            if text.get() != before {
+                let kind = serde_json::to_value(step)
+                    .ok()
+                    .and_then(|step| Some(step.get("type")?.as_str()?.to_string()));
+                steps.push(kind.unwrap_or_else(|| "normalizer".to_string()));
+            }
+        }
+        let to = text.get().trim().to_string();
+        let is_changed = !steps.is_empty() && to != part && !to.is_empty();
+        Ok(is_changed.then(|| Normalized { from: part.to_string(), to, steps }))
+    }
+}
+
+impl Engine for HuggingFace {
+    fn encode(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: Option<usize>,
+        explain: Option<&mut Vec<Explanation>>,
+    ) -> Result<Encoding> {
+        let (encoding, truncated) =
+            self.run(text, pair, max_length, |input| self.inner.encode_char_offsets(input, false))?;
+        if let Some(explain) = explain {
+            *explain = self.explanations(&encoding, [text, pair.unwrap_or_default()])?;
+        }
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            // Not the encoding's tokens: for an unknown one that would be the text it stands for.
+            pieces: encoding.get_ids().iter().map(|&id| self.id_to_token(id).unwrap_or_default()).collect(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            special_tokens_mask: encoding.get_special_tokens_mask().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+            truncated,
+        })
+    }
+
+    fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
+        let (encoding, truncated) =
+            self.run(text, pair, Some(max_length), |input| self.inner.encode_fast(input, false))?;
+        Ok(TokenIds {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            truncated,
+        })
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = contained(|| self.inner.encode_fast(text, false)).map_err(Error::Tokenize)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
+        let encoding = contained(|| self.inner.encode(text, false)).map_err(Error::Tokenize)?;
+        let is_known = |(id, token): (&u32, &String)| {
+            self.id_to_token(*id).as_ref() == Some(token) && Some(token.as_str()) != self.unknown()
+        };
+        let all_known = encoding.get_ids().iter().zip(encoding.get_tokens()).all(is_known);
+        Ok(all_known.then(|| encoding.get_ids().to_vec()))
+    }
+
+    fn special_tokens(&self, is_pair: bool) -> usize {
+        self.inner.get_post_processor().map_or(0, |post| post.added_tokens(is_pair))
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String> {
+        contained(|| self.inner.decode(ids, false)).map_err(Error::Tokenize)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    fn highest_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
+    }
+
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    fn role(&self, role: &str) -> Option<&str> {
+        self.special.role(role)
+    }
+
+    fn model_name(&self) -> &'static str {
+        match self.inner.get_model() {
+            ModelWrapper::Unigram(_) => "Unigram",
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+            ModelWrapper::BPE(_) => "BPE",
+        }
+    }
+
+    fn lowercases(&self) -> Result<bool> {
+        normalizer::lowercases(&self.inner)
+    }
+
+    fn keeps_accents(&self) -> Result<bool> {
+        normalizer::keeps_accents(&self.inner)
+    }
+}
+
+/// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without complaint:
+/// a cut or overwritten `precompiled_charsmap`, a template with a special token that it does not define.
+pub(super) fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err("the tokenizers crate panicked: the file is broken".into()))
+}

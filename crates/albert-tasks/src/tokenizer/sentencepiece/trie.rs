@@ -1,0 +1,153 @@
+//! A set of strings, searched for all that begin a text.
+
+/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbours, in the
+/// order of their bytes.
+#[derive(Debug)]
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+    /// The byte that leads to each node.
+    labels: Vec<u8>,
+    /// The children of the root by byte; 0 is none, since the root is nobody's child.
+    first_step: [u32; 256],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    first_child: u32,
+    children: u16,
+    value: u32,
+}
+
+/// Where a search begins.
+pub(super) const ROOT: u32 = 0;
+
+/// The value of a node that ends no string.
+const NONE: u32 = u32::MAX;
+
+impl Trie {
+    /// The trie of strings with their values: sorted, none twice, none empty, fewer than 2³² bytes.
+    pub(super) fn new(strings: &[(&str, u32)]) -> Self {
+        /// The strings that pass through a node, and how many bytes lead to it.
+        struct Pass {
+            begin: u32,
+            end: u32,
+            depth: u32,
+        }
+        let mut passes = vec![Pass { begin: 0, end: strings.len() as u32, depth: 0 }];
+        let mut trie = Self { nodes: Vec::new(), labels: vec![0], first_step: [0; 256] };
+        while let Some(&Pass { mut begin, end, depth }) = passes.get(trie.nodes.len()) {
+            let byte_of = |string: u32| strings[string as usize].0.as_bytes()[depth as usize];
+            let mut value = NONE;
+            if begin < end && strings[begin as usize].0.len() == depth as usize {
+                value = strings[begin as usize].1;
+                begin += 1;
+            }
+            let first_child = passes.len() as u32;
+            while begin < end {
+                let byte = byte_of(begin);
+                let same = (begin..end).take_while(|&string| byte_of(string) == byte).count() as u32;
+                passes.push(Pass { begin, end: begin + same, depth: depth + 1 });
+                trie.labels.push(byte);
+                begin += same;
+            }
+            // At most 256.
+            let children = (passes.len() as u32 - first_child) as u16;
+            trie.nodes.push(Node { first_child, children, value });
+        }
+        let root = trie.nodes[0];
+        for child in root.first_child..root.first_child + u32::from(root.children) {
+            trie.first_step[usize::from(trie.labels[child as usize])] = child;
+        }
+        trie
+    }
+
+    /// The node that `byte` leads to.
+    #[inline]
+    pub(super) fn step(&self, node: u32, byte: u8) -> Option<u32> {
+        if node == ROOT {
+            return Some(self.first_step[usize::from(byte)]).filter(|&child| child != 0);
+        }
+        let Node { first_child, children, .. } = self.nodes[node as usize];
+        let labels = &self.labels[first_child as usize..][..usize::from(children)];
+        let at = match labels.len() {
+            // A search by halves is slower on the few children that most nodes have.
+            0..=16 => labels.iter().position(|&label| label == byte)?,
+            _ => labels.binary_search(&byte).ok()?,
+        };
+        Some(first_child + at as u32)
+    }
+
+    /// The value of the string that ends at a node.
+    #[inline]
+    pub(super) fn value(&self, node: u32) -> Option<u32> {
+        Some(self.nodes[node as usize].value).filter(|&value| value != NONE)
+    }
+
+    /// The value of a whole string.
+    pub(super) fn get(&self, string: &str) -> Option<u32> {
+        let node = string.bytes().try_fold(ROOT, |node, byte| self.step(node, byte))?;
+        self.value(node)
+    }
+
+    /// The strings that begin a text, the shortest first: how many characters each has, and its value.
+    pub(super) fn prefixes(&self, chars: impl Iterator<Item = char>) -> impl Iterator<Item = (usize, u32)> {
+        let mut node = Some(ROOT);
+        let ends = (1..).zip(chars).map_while(move |(count, c)| {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                node = node.and_then(|node| self.step(node, byte));
+            }
+            Some((count, node?))
+        });
+        ends.filter_map(|(count, node)| Some((count, self.value(node)?)))
+    }
+
+    /// The length in bytes of the longest string that begins `text`.
+    pub(super) fn longest_prefix(&self, text: &str) -> Option<usize> {
+        let (mut node, mut longest) = (ROOT, None);
+        for (index, byte) in text.bytes().enumerate() {
+            let Some(next) = self.step(node, byte) else { break };
+            node = next;
+            if self.value(node).is_some() {
+                longest = Some(index + 1);
+            }
+        }
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_string_is_found_and_nothing_else() {
+        let mut strings = vec![("a", 3), ("ab", 1), ("abc", 7), ("b", 0), ("▁", 4), ("▁the", 5)];
+        strings.sort_unstable();
+        let trie = Trie::new(&strings);
+        for (string, value) in &strings {
+            assert_eq!(trie.get(string), Some(*value), "{string}");
+        }
+        for other in ["", "abcd", "c", "▁t", "\u{2582}"] {
+            assert_eq!(trie.get(other), None, "{other}");
+        }
+        assert_eq!(trie.prefixes("abd".chars()).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
+        assert_eq!(trie.prefixes("▁the".chars()).collect::<Vec<_>>(), [(1, 4), (4, 5)]);
+        assert_eq!(trie.longest_prefix("abd"), Some(2));
+        assert_eq!(trie.longest_prefix("▁th"), Some(3));
+        assert_eq!(trie.longest_prefix("cab"), None);
+    }
+
+    #[test]
+    fn a_node_may_have_a_child_for_every_byte_of_utf_8() {
+        let texts: Vec<String> = ('\u{1}'..='\u{7ff}').map(|c| format!("x{c}")).collect();
+        let strings: Vec<(&str, u32)> = texts.iter().map(String::as_str).zip(0..).collect();
+        let trie = Trie::new(&strings);
+        assert!(strings.iter().all(|(string, value)| trie.get(string) == Some(*value)));
+    }
+
+    #[test]
+    fn no_strings_make_a_trie_that_finds_nothing() {
+        assert_eq!(Trie::new(&[]).longest_prefix("a"), None);
+    }
+}
