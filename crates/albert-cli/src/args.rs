@@ -118,6 +118,15 @@ impl ModelArgs {
     }
 }
 
+/// How the special tokens that a text names are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct SpecialArgs {
+    /// Read [CLS], [SEP] and [MASK] in a text as the characters they are written with
+    #[arg(long)]
+    pub(crate) no_special_parse: bool,
+}
+
 /// Where the model runs, and in what portions.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Computation")]

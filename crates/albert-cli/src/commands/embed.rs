@@ -4,7 +4,8 @@ use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, RunOptions};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use super::say_dropped_marks;
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs, number};
 use crate::failure::usage;
 use crate::input::{Input, Pairs, Window};
 use crate::output::{Output, RECORDS, Row, VECTORS, columns, visible};
@@ -26,6 +27,8 @@ pub(crate) struct EmbedArgs {
     task: EmbeddingArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    special: SpecialArgs,
     #[command(flatten)]
     compute: ComputeArgs,
     #[command(flatten)]
@@ -212,15 +215,18 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let input = Input::open(args.input, args.pair, pairs)?;
     let formats = if by_token { RECORDS } else { VECTORS };
     let output = args.output.open(formats, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
+    let mut options = args.compute.run_options(&args.model)?;
+    options.tokenizer.special_tokens_as_text = args.special.no_special_parse;
     let embedder = load(&args.model.files(talk)?, &options, &args.task, talk)?;
     let window = Window::of_batches(options.batch_tokens);
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     if by_token {
-        embed_tokens(&embedder, input, output, window, &progress)
+        embed_tokens(&embedder, input, output, window, &progress)?;
     } else {
-        embed(&embedder, input, output, window, &progress)
+        embed(&embedder, input, output, window, &progress)?;
     }
+    say_dropped_marks(embedder.tokenizer(), talk);
+    Ok(())
 }
 
 /// Loads the model and applies the options, saying what was chosen for a folder that does not say.

@@ -9,3 +9,17 @@ pub(crate) mod inspect;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod tokenize;
+
+use albert_tasks::Tokenizer;
+
+use crate::progress::Talk;
+
+/// Says so, once the texts are read, if dropping accents took letters from some of them.
+fn say_dropped_marks(tokenizer: &Tokenizer, talk: Talk) {
+    if tokenizer.dropped_marks() {
+        talk.say(
+            "the tokenizer drops accents, and in some texts marks that are letters, such as vowel signs",
+        );
+        talk.say("hint: keep them with --keep-accents true if the model was trained with them");
+    }
+}

@@ -5,7 +5,8 @@ use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs};
+use super::say_dropped_marks;
+use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
 use crate::input::{Input, Pairs, Window};
 use crate::output::{RECORDS, Row, columns, visible};
 use crate::progress::{Progress, Talk};
@@ -15,7 +16,7 @@ use crate::stream;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli tokenize 'Unbelievably naïve.'
+  albert-cli tokenize 'Unbelievably naïve.' --explain
   albert-cli tokenize 'Is it raining?' --pair 'Yes, it is.' --format jsonl")]
 pub(crate) struct TokenizeArgs {
     #[command(flatten)]
@@ -25,7 +26,13 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
+    special: SpecialArgs,
+    #[command(flatten)]
     output: OutputArgs,
+
+    /// Add to each piece the rule that cut it, and what the text became before
+    #[arg(long, help_heading = "Output")]
+    explain: bool,
 }
 
 /// One text's tokens.
@@ -40,15 +47,22 @@ struct TokenizeRow {
     type_ids: Vec<u32>,
     special_tokens_mask: Vec<u32>,
     offsets: Vec<(usize, usize)>,
+    /// One a piece, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Vec<Explanation>>,
 }
 
 impl Row for TokenizeRow {
     const FIELDS: &'static [&'static str] =
-        &["index", "text", "pair", "ids", "pieces", "type_ids", "special_tokens_mask", "offsets"];
+        &["index", "text", "pair", "ids", "pieces", "type_ids", "special_tokens_mask", "offsets", "explain"];
+    const OPTIONAL: &'static [&'static str] = &["pair", "explain"];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 70;
         let mut cells = vec![["", "id", "piece", "type", "characters"].map(String::from).to_vec()];
+        if self.explain.is_some() {
+            cells[0].push("rule".to_string());
+        }
         for (index, (id, piece)) in self.ids.iter().zip(&self.pieces).enumerate() {
             let (start, end) = self.offsets.get(index).copied().unwrap_or_default();
             let kind = self.type_ids.get(index).copied().unwrap_or_default();
@@ -59,6 +73,13 @@ impl Row for TokenizeRow {
                 kind.to_string(),
                 if start == end { String::new() } else { format!("{start}..{end}") },
             ]);
+            if let (Some(explain), Some(row)) = (&self.explain, cells.last_mut()) {
+                row.push(
+                    explain
+                        .get(index)
+                        .map_or(String::new(), |reason| visible(&reason.to_string(), 2 * WIDTH)),
+                );
+            }
         }
         let mut lines = visible(&self.text, WIDTH);
         if let Some(pair) = &self.pair {
@@ -79,13 +100,19 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, Pairs::Taken)?;
     let output = args.output.open(RECORDS, path.as_deref())?;
-    let tokenizer = Tokenizer::load(&args.model.files(talk)?, &args.model.tokenizer())?;
+    let options =
+        TokenizerOptions { special_tokens_as_text: args.special.no_special_parse, ..args.model.tokenizer() };
+    let tokenizer = Tokenizer::load(&args.model.files(talk)?, &options)?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let mut writer = output.writer::<TokenizeRow>(None, input.skip_bad)?;
     let window = Window::of_batches(BATCH_TOKENS);
     stream::run(input, window, &progress, writer.as_mut(), |items| {
         let rows = items.into_par_iter().map(|item| {
-            let encoding = tokenizer.encode(&item.text.text, item.text.pair.as_deref(), None)?;
+            let (text, pair) = (&item.text.text, item.text.pair.as_deref());
+            let (encoding, explain) = match args.explain {
+                true => tokenizer.explain(text, pair).map(|(encoding, explain)| (encoding, Some(explain)))?,
+                false => (tokenizer.encode(text, pair, None)?, None),
+            };
             Ok(TokenizeRow {
                 index: item.index,
                 text: item.text.text,
@@ -95,10 +122,13 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
                 type_ids: encoding.type_ids,
                 special_tokens_mask: encoding.special_tokens_mask,
                 offsets: encoding.offsets,
+                explain,
             })
         });
         Ok(rows.collect())
-    })
+    })?;
+    say_dropped_marks(&tokenizer, talk);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -116,6 +146,7 @@ mod tests {
             type_ids: vec![0, 0],
             special_tokens_mask: vec![1, 0],
             offsets: vec![(0, 0), (0, 1)],
+            explain: None,
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),

@@ -1,6 +1,7 @@
 //! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
 //!
-//! The header follows from the first row: a `pair` column if that row is a pair's, an `error`
+//! The header follows from the first row: a `pair` column if that row is a pair's, an `explain` column
+//! if it has one, an `error`
 //! column if bad lines are passed over.
 
 use std::fmt;
@@ -26,11 +27,12 @@ impl Csv {
         Self { sink, skip_bad, header: None }
     }
 
-    fn header<R: Row>(&mut self, pair: bool) -> anyhow::Result<Vec<&'static str>> {
+    fn header<R: Row>(&mut self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<&'static str>> {
         if let Some(header) = &self.header {
             return Ok(header.clone());
         }
-        let mut header: Vec<_> = R::FIELDS.iter().copied().filter(|&name| name != "pair" || pair).collect();
+        let is_column = |name: &&'static str| !R::OPTIONAL.contains(name) || has(name);
+        let mut header: Vec<_> = R::FIELDS.iter().copied().filter(is_column).collect();
         if self.skip_bad {
             header.push("error");
         }
@@ -100,12 +102,12 @@ impl<R: Row> RowWriter<R> for Csv {
     fn row(&mut self, row: &R) -> anyhow::Result<()> {
         let json = serde_json::to_string(row)?;
         let Members(members) = serde_json::from_str(&json)?;
-        let header = self.header::<R>(members.iter().any(|(name, _)| name == "pair"))?;
+        let header = self.header::<R>(|column| members.iter().any(|(name, _)| name == column))?;
         self.cells(&header, &json)
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
-        let header = self.header::<R>(false)?;
+        let header = self.header::<R>(|_| false)?;
         self.cells(&header, &serde_json::to_string(bad)?)
     }
 
@@ -114,7 +116,7 @@ impl<R: Row> RowWriter<R> for Csv {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.header::<R>(false)?;
+        self.header::<R>(|_| false)?;
         self.sink.finish()
     }
 }

@@ -86,8 +86,11 @@ pub(crate) const VECTORS: &[Format] = &[Format::Table, Format::Json, Format::Jso
 
 /// One answer, as every format needs it.
 pub(crate) trait Row: Serialize {
-    /// The keys of its JSON, in order. `pair` is there only in the row of a pair.
+    /// The keys of its JSON, in order.
     const FIELDS: &'static [&'static str];
+
+    /// Those of them that a row may lack: `pair` is there only in the row of a pair.
+    const OPTIONAL: &'static [&'static str] = &["pair"];
 
     /// What stands above the rows for people; empty for nothing.
     const HEADING: &'static str = "";

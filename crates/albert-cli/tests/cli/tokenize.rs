@@ -70,3 +70,32 @@ fn odd_texts_are_texts() {
         assert_eq!(row["text"], text);
     }
 }
+
+#[test]
+fn explain_adds_a_rule_to_each_piece() {
+    let row = cli(&["tokenize", "[MASK] É", "--explain"]).ok().row();
+    assert_eq!(keys(&row).last(), Some(&"explain"));
+    let explain = row["explain"].as_array().unwrap();
+    assert_eq!(explain.len(), row["ids"].as_array().unwrap().len());
+    assert_eq!(explain[0], serde_json::json!({"rule": "template"}));
+    assert_eq!(explain[1]["rule"], "special token");
+    assert!(explain[2]["normalized"]["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{row}");
+    let table = cli(&["tokenize", "É", "--explain", "--format", "table"]).ok();
+    assert!(table.stdout.contains("rule") && table.stdout.contains("É -> e"), "{}", table.stdout);
+    let csv = cli(&["tokenize", "a", "--explain", "--format", "csv"]).ok();
+    assert!(csv.stdout.lines().next().is_some_and(|header| header.ends_with("offsets,explain")));
+    let csv = cli(&["tokenize", "a", "--format", "csv"]).ok();
+    assert!(csv.stdout.lines().next().is_some_and(|header| header.ends_with(",offsets")));
+}
+
+#[test]
+fn special_tokens_in_a_text_can_be_read_as_text() {
+    let row = |args: &[&str]| cli(&[&["tokenize", "a [SEP] b"], args].concat()).ok().row();
+    let count = |row: &serde_json::Value| {
+        row["pieces"].as_array().unwrap().iter().filter(|piece| *piece == "[SEP]").count()
+    };
+    assert_eq!(count(&row(&[])), 2);
+    assert_eq!(count(&row(&["--no-special-parse"])), 1);
+    let vector = |args: &[&str]| cli(&[&["embed", "a [SEP] b"], args].concat()).ok().row()["tokens"].clone();
+    assert_ne!(vector(&[]), vector(&["--no-special-parse"]));
+}

@@ -177,6 +177,7 @@ impl HuggingFace {
                     .ok()
                     .and_then(|step| Some(step.get("type")?.as_str()?.to_string()));
                 steps.push(kind.unwrap_or_else(|| "normalizer".to_string()));
+                steps.dedup();
             }
         }
         let to = text.get().trim().to_string();

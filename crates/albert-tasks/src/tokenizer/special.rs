@@ -110,10 +110,11 @@ impl SpecialTokens {
         if config.as_ref().is_none_or(|config| config.get("added_tokens_decoder").is_none()) {
             this.read_added_tokens(files)?;
         }
-        // What a file says about a token by its id, it says about the role that a file gives it too.
-        // A default that strips spaces, as that of the mask does, stands against it.
-        for (_, token) in this.roles.iter_mut().filter(|(role, token)| stated.contains(role) || !token.lstrip)
-        {
+        // What a file says about a token by its id, it says about the role that a file gives it too. A
+        // default that strips spaces, as that of the mask does, stands against it.
+        let roles = this.roles.iter_mut().filter(|(role, token)| stated.contains(role) || !token.lstrip);
+        let additional = this.additional.iter_mut().filter(|token| **token == Token::special(&token.content));
+        for token in roles.map(|(_, token)| token).chain(additional) {
             if let Some((_, known)) = this.added.iter().find(|(_, known)| known.content == token.content) {
                 *token = known.clone();
             }

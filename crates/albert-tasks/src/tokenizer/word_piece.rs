@@ -73,6 +73,7 @@ fn vocabulary(bytes: &[u8]) -> Result<Map<String, Value>> {
     Ok(lines.zip(0u32..).map(|(piece, id)| (piece.to_string(), json!(id))).collect())
 }
 
+/// The steps of `BasicTokenizer`, in its order: clean, set Chinese characters apart, compose, lowercase.
 fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
     let config = JsonObject::read(files, "tokenizer_config.json")?;
     let setting =
@@ -88,13 +89,21 @@ fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
     let lowercase = options.lowercase.or(setting("do_lower_case")?).unwrap_or(true);
     // Without a word on accents they go where capitals go.
     let strip_accents = options.keep_accents.map(|keep| !keep).or(setting("strip_accents")?);
-    Ok(json!({
-        "type": "BertNormalizer",
-        "clean_text": true,
-        "handle_chinese_chars": setting("tokenize_chinese_chars")?.unwrap_or(true),
-        "strip_accents": strip_accents.unwrap_or(lowercase),
-        "lowercase": lowercase,
-    }))
+    let bert = |clean: bool, chinese: bool, strip_accents: bool, lowercase: bool| {
+        json!({"type": "BertNormalizer", "clean_text": clean, "handle_chinese_chars": chinese,
+            "strip_accents": strip_accents, "lowercase": lowercase})
+    };
+    let strip_accents = strip_accents.unwrap_or(lowercase);
+    let mut steps = vec![
+        // BertNormalizer leaves these, which Python counts among the control characters.
+        json!({"type": "Replace", "pattern": {"Regex": r"[\p{Cn}\p{Co}]"}, "content": ""}),
+        bert(true, setting("tokenize_chinese_chars")?.unwrap_or(true), false, false),
+    ];
+    if !strip_accents {
+        steps.push(json!({"type": "NFC"}));
+    }
+    steps.push(bert(false, false, strip_accents, lowercase));
+    Ok(json!({"type": "Sequence", "normalizers": steps}))
 }
 
 /// `[CLS] A [SEP]`, and `[CLS] A [SEP] B [SEP]` with B and the end of it of type 1.

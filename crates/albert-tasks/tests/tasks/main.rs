@@ -13,5 +13,6 @@ mod hub;
 mod hub_server;
 mod inspect;
 mod reference;
+mod spiece;
 mod support;
 mod tokenizer;

@@ -14,7 +14,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
+use unicode_normalization::char::{canonical_combining_class, decompose_compatible, is_combining_mark};
 
 use super::model_file::{Kind, Refusal};
 use super::normalizer::SPACE;
@@ -267,7 +267,13 @@ impl AlbertTokenizer {
             Kind::UserDefined => Rule::UserDefined,
             _ => Rule::UnigramPiece,
         };
-        let (start, end) = place(piece);
+        // Marks that have no room of their own are dropped as accents; those that have, and stay, are not
+        // counted either, as the tokenizers crate does not.
+        let is_counted = |traced: &&TracedChar| self.keep_accents || !is_combining_mark(traced.c);
+        let (start, end) = match piece.iter().any(|traced| is_counted(&traced)) {
+            true => place(piece.iter().filter(is_counted)),
+            false => place(piece),
+        };
         Found { id, start, end, rule, chars: piece, cut_from }
     }
 
@@ -496,9 +502,11 @@ fn refused(why: Refusal) -> Error {
 }
 
 /// From the first place of some characters to the last.
-fn place(chars: &[TracedChar]) -> (u32, u32) {
-    let start = chars.iter().map(|traced| traced.start).min().unwrap_or(0);
-    (start, chars.iter().map(|traced| traced.end).max().unwrap_or(start))
+fn place<'a>(chars: impl IntoIterator<Item = &'a TracedChar>) -> (u32, u32) {
+    let whole =
+        |(start, end): (u32, u32), traced: &TracedChar| (start.min(traced.start), end.max(traced.end));
+    let (start, end) = chars.into_iter().fold((u32::MAX, 0), whole);
+    (start.min(end), end)
 }
 
 /// The trie of some texts, each with its number; of equal ones the first counts.

@@ -287,7 +287,7 @@ pub(super) mod tests {
         let bytes = model(&[("<unk>", 0.0, 2), ("▁a", -1.5, 1)], b"map");
         let read: Vec<usize> =
             (0..bytes.len()).filter(|&end| ModelFile::parse(&bytes[..end]).is_ok()).collect();
-        assert_eq!(read, [16, 30]);
+        assert_eq!(read, [16, 31]);
     }
 
     #[test]

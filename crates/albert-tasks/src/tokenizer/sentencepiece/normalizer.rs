@@ -60,7 +60,7 @@ impl Normalizer {
         self.add_dummy_prefix
     }
 
-    /// The text as the model cuts it. A sign for a space stands where the character after it does.
+    /// The text as the model cuts it. A sign for a space stands where the character after it begins.
     ///
     /// # Errors
     /// If the character map is broken.
@@ -143,7 +143,7 @@ impl Normalizer {
             && let Some(last) = result.last_mut()
             && last.c == self.space
         {
-            (last.start, last.end) = (traced.start, traced.end);
+            (last.start, last.end) = (traced.start, traced.start + 1);
         }
         result.push(traced);
     }
