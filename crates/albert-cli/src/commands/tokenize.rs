@@ -1,6 +1,6 @@
 //! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing off.
 
-use albert_tasks::Tokenizer;
+use albert_tasks::{Explanation, Tokenizer, TokenizerOptions};
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
