@@ -34,7 +34,7 @@ impl Charsmap {
         let size = u32::from_le_bytes(*size) as usize;
         let (trie, texts) =
             rest.split_at_checked(size).ok_or_else(|| broken("its trie is longer than itself"))?;
-        if size == 0 || size % 4 != 0 {
+        if size == 0 || !size.is_multiple_of(4) {
             return Err(broken("its trie is not made of units of 4 bytes"));
         }
         let units = trie.chunks_exact(4).map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));

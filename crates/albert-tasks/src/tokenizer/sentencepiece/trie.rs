@@ -33,8 +33,13 @@ impl Trie {
             end: u32,
             depth: u32,
         }
-        let mut passes = vec![Pass { begin: 0, end: strings.len() as u32, depth: 0 }];
-        let mut trie = Self { nodes: Vec::new(), labels: vec![0], first_step: [0; 256] };
+        // One node a byte at most; growing step by step could take three times the room.
+        let most = strings.iter().map(|(string, _)| string.len()).sum::<usize>() + 1;
+        let mut passes = Vec::with_capacity(most);
+        passes.push(Pass { begin: 0, end: strings.len() as u32, depth: 0 });
+        let mut labels = Vec::with_capacity(most);
+        labels.push(0);
+        let mut trie = Self { nodes: Vec::with_capacity(most), labels, first_step: [0; 256] };
         while let Some(&Pass { mut begin, end, depth }) = passes.get(trie.nodes.len()) {
             let byte_of = |string: u32| strings[string as usize].0.as_bytes()[depth as usize];
             let mut value = NONE;
@@ -54,6 +59,8 @@ impl Trie {
             let children = (passes.len() as u32 - first_child) as u16;
             trie.nodes.push(Node { first_child, children, value });
         }
+        trie.nodes.shrink_to_fit();
+        trie.labels.shrink_to_fit();
         let root = trie.nodes[0];
         for child in root.first_child..root.first_child + u32::from(root.children) {
             trie.first_step[usize::from(trie.labels[child as usize])] = child;
