@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
-use crate::commands::{embed, fill_mask, forward, inspect, tokenize};
+use crate::commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::usage;
 #[cfg(feature = "hub")]
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     /// Of each, the size, the revisions, and what could be removed from the cache.
     #[cfg(feature = "hub")]
     Models(models::ModelsArgs),
+    /// Write a model in any layout as a folder with model.safetensors
+    Convert(convert::ConvertArgs),
 }
 
 /// Which model, and how it reads text.

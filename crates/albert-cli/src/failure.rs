@@ -137,7 +137,10 @@ impl fmt::Display for Report {
 /// The text of one cause; the system's errors without their trailing number, Candle's without the
 /// backtrace that RUST_BACKTRACE adds to their text.
 fn plain(cause: &(dyn StdError + 'static)) -> String {
-    if let Some(albert_tasks::Error::Compute(error)) = cause.downcast_ref() {
+    use albert_tasks::Error;
+    if let Some(Error::Compute(error) | Error::Model(albert_model::Error::Candle(error))) =
+        cause.downcast_ref()
+    {
         return computation(error);
     }
     if let Some(error) = cause.downcast_ref() {

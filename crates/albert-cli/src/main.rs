@@ -23,7 +23,7 @@ use clap::Parser;
 use args::{Cli, Command};
 #[cfg(feature = "hub")]
 use commands::{download, models};
-use commands::{embed, fill_mask, forward, inspect, tokenize};
+use commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 use failure::Report;
 use progress::Talk;
 
@@ -53,5 +53,6 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::Download(args) => download::run(args, talk),
         #[cfg(feature = "hub")]
         Command::Models(args) => models::run(args),
+        Command::Convert(args) => convert::run(args, talk),
     }
 }

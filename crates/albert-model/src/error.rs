@@ -27,6 +27,16 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A file cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
     /// A folder, a pipe or a device has the name of a weight file.
     #[error("`{}` is not a file", path.display())]
     NotAFile {
@@ -34,17 +44,47 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// None of the files that could describe the model is there.
+    #[error(
+        "no configuration in `{}`: expected `config.json`, or Google's `albert_config.json`, or PL-BERT's \
+         `config.yml`",
+        path.display()
+    )]
+    NoConfig {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// None of the files that could hold the weights is there.
     #[error(
-        "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json`, found {}",
+        "no weights in `{}`: expected `model.safetensors`, `pytorch_model.bin`, their shards or a TensorFlow \
+         checkpoint, found {}",
         path.display(),
-        found.map_or("neither".into(), |name| format!("`{name}`, a format that is not read yet"))
+        found.map_or("none of them".into(), |name| format!("`{name}`, a format that is not read"))
     )]
     NoWeights {
         /// The folder.
         path: PathBuf,
         /// Weights in another format.
         found: Option<&'static str>,
+    },
+
+    /// Several files could hold the weights, and nothing tells which.
+    #[error("several files in `{}` could hold the weights: expected one, found {}", path.display(), list(found))]
+    SeveralWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The files.
+        found: Vec<String>,
+    },
+
+    /// A folder that a model is to be written into has one.
+    #[error("`{}` holds a model already: expected an empty folder, found `{found}`", path.display())]
+    HoldsModel {
+        /// The folder.
+        path: PathBuf,
+        /// A file of the model.
+        found: String,
     },
 
     /// A small text file that points at the real one stands in its place.
@@ -85,6 +125,52 @@ pub enum Error {
         /// What the reader found.
         #[source]
         source: safetensors::SafeTensorError,
+    },
+
+    /// The file is not a zip archive, or is cut short.
+    #[error("`{}` is not a whole PyTorch file", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        #[source]
+        source: zip::result::ZipError,
+    },
+
+    /// The file breaks its format.
+    #[error("`{file}` is not a whole {format}: {why}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// What it should be.
+        format: &'static str,
+        /// Where it breaks.
+        why: String,
+    },
+
+    /// The file holds what is not supported, or what no model has.
+    #[error("`{file}` {why}")]
+    Refused {
+        /// The file.
+        file: String,
+        /// What it holds.
+        why: String,
+    },
+
+    /// The bytes of a tensor are not those that were written.
+    #[error(
+        "a tensor of shape {shape:?} in `{file}` is damaged: expected the checksum {expected:#010x}, found \
+         {found:#010x}"
+    )]
+    Checksum {
+        /// The file.
+        file: String,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+        /// As it was written.
+        expected: u32,
+        /// As it is read.
+        found: u32,
     },
 
     /// Tensors that every ALBERT has are not in the file.
@@ -163,6 +249,22 @@ pub enum Error {
         found: String,
     },
 
+    /// A tensor is a few numbers that stand for many.
+    #[error("a tensor in `{file}` is expanded: expected every element in the file")]
+    ExpandedTensor {
+        /// The weight file.
+        file: String,
+    },
+
+    /// A number is beyond the largest of the type it is to be stored as.
+    #[error("tensor `{tensor}` overflows {dtype:?}: expected numbers up to 65504")]
+    Overflow {
+        /// The tensor, in the one spelling.
+        tensor: String,
+        /// The type.
+        dtype: DType,
+    },
+
     /// Two tensors of the file are spellings of the same one.
     #[error("tensors `{first}` and `{second}` in `{file}` are both `{name}`")]
     DuplicateTensor {
@@ -183,6 +285,33 @@ pub enum Error {
     /// Candle failed while tensors were made.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// What a person can do about it, where that is known: one line without a final period.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoWeights { found: Some("tf_model.h5"), .. } => {
+                "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_tf=True).save_pretrained(DIR)"
+            }
+            Self::NoWeights { found: Some("flax_model.msgpack"), .. } => {
+                "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_flax=True).save_pretrained(DIR)"
+            }
+            Self::NoWeights { found: Some("rust_model.ot"), .. } => {
+                "rust-bert made it from pytorch_model.bin: take that file of the same model"
+            }
+            Self::NoWeights { found: Some(_), .. } => {
+                "it was made from PyTorch's or TensorFlow's weights: take those of the same model"
+            }
+            Self::SeveralWeights { .. } => {
+                "leave the one that is meant in the folder, or name it pytorch_model.bin"
+            }
+            Self::HoldsModel { .. } => "choose another folder",
+            Self::Overflow { .. } => "bf16 holds numbers as large as f32 does",
+            _ => return None,
+        };
+        Some(hint.to_string())
+    }
 }
 
 /// How every Git LFS pointer begins.

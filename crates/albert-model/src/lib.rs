@@ -81,6 +81,8 @@ pub use candle_nn;
 
 pub use activation::{HiddenAct, UnknownActivation};
 pub use attention::AlbertAttention;
+#[doc(hidden)]
+pub use checkpoint::read_tensorflow_index;
 pub use checkpoint::{Checkpoint, LoadOptions, LoadReport};
 pub use config::{AlbertConfig, ProblemType};
 pub use embeddings::AlbertEmbeddings;

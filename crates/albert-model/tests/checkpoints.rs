@@ -309,9 +309,9 @@ fn broken_folders_are_refused_by_file() {
     assert!(message::<AlbertModel>(dir.path()).contains("is a Git LFS pointer"));
 
     fs::remove_file(&weights).unwrap();
-    assert!(message::<AlbertModel>(dir.path()).contains("found neither"));
-    fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
-    assert!(message::<AlbertModel>(dir.path()).contains("found `pytorch_model.bin`, a format"));
+    assert!(message::<AlbertModel>(dir.path()).contains("found none of them"));
+    fs::write(dir.path().join("tf_model.h5"), "").unwrap();
+    assert!(message::<AlbertModel>(dir.path()).contains("found `tf_model.h5`, a format"));
 
     fs::write(dir.path().join("config.json"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("config.json` is a Git LFS pointer"));
@@ -319,7 +319,7 @@ fn broken_folders_are_refused_by_file() {
     assert!(message::<AlbertModel>(dir.path()).contains("config.json` is not valid JSON"));
 
     fs::remove_file(dir.path().join("config.json")).unwrap();
-    assert!(message::<AlbertModel>(dir.path()).contains("cannot read"));
+    assert!(message::<AlbertModel>(dir.path()).contains("expected `config.json`, or Google's"));
 }
 
 #[test]

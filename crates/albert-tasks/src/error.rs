@@ -47,6 +47,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file that cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A file that every model needs.
     #[error("no `{file}` in `{model}`")]
     MissingFile {
@@ -288,6 +296,7 @@ impl Error {
     /// ```
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::Model(error) => return error.hint(),
             #[cfg(feature = "hub")]
             Error::Hub(error) => return error.hint(),
             Error::NoHub(_) => {

@@ -160,12 +160,7 @@ impl ModelFiles {
                 let config = String::from_utf8_lossy(find("config.json")?);
                 Ok(Checkpoint::from_bytes(&config, find("model.safetensors")?, &self.name)?)
             }
-            Source::Folder(dir) => {
-                if self.read("config.json")?.is_none() {
-                    return Err(Error::MissingFile { model: self.name.to_string(), file: "config.json" });
-                }
-                Ok(Checkpoint::from_dir(dir)?)
-            }
+            Source::Folder(dir) => Ok(Checkpoint::from_dir(dir)?),
         }
     }
 

@@ -5,7 +5,6 @@ use std::error::Error as _;
 use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct};
 use serde::Serialize;
 
-use crate::json::JsonObject;
 use crate::options::{Purpose, max_length};
 use crate::{Error, ModelFiles, Pooling, Result, RunOptions, Tokenizer};
 
@@ -63,6 +62,8 @@ pub struct TensorNames {
     pub renamed: Vec<Renamed>,
     /// Not read, because another tensor has their values.
     pub tied: Vec<Tied>,
+    /// Which files and forms were chosen, what was taken off the names, and why.
+    pub choices: Vec<String>,
     /// What else there is to say about them.
     pub notes: Vec<String>,
 }
@@ -167,6 +168,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
             unused: report.unused,
             renamed: report.renamed.into_iter().map(|(stored, name)| Renamed { stored, name }).collect(),
             tied: report.tied.into_iter().map(|(name, source)| Tied { name, source }).collect(),
+            choices: report.choices,
             notes: report.notes,
         },
         tokenizer: section(tokenizer_info(files, options, config)),
@@ -174,7 +176,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
             pooling.check_width(config.hidden_size)?;
             Ok(pooling)
         })),
-        activation: activation(files, config)?,
+        activation: activation(&checkpoint),
     })
 }
 
@@ -222,19 +224,14 @@ fn tokenizer_info(files: &ModelFiles, options: &RunOptions, config: &AlbertConfi
     })
 }
 
-fn activation(files: &ModelFiles, config: &AlbertConfig) -> Result<Activation> {
-    let name = config.hidden_act.to_string();
-    let stated = JsonObject::read(files, "config.json")?.is_some_and(|json| json.get("hidden_act").is_some());
-    let mut why = match stated {
-        true => "`hidden_act` in `config.json`".to_string(),
-        false => "no `hidden_act` in `config.json`: transformers' default".to_string(),
+fn activation(checkpoint: &Checkpoint) -> Activation {
+    let act = checkpoint.config().hidden_act;
+    let form = match act {
+        HiddenAct::Gelu | HiddenAct::GeluPython => "; the exact form with erf, not tanh",
+        HiddenAct::GeluNew => "; the tanh form, as ALBERT v2 was trained",
+        _ => "",
     };
-    match config.hidden_act {
-        HiddenAct::Gelu | HiddenAct::GeluPython => why.push_str("; the exact form with erf, not tanh"),
-        HiddenAct::GeluNew => why.push_str("; the tanh form, as ALBERT v2 was trained"),
-        _ => {}
-    }
-    Ok(Activation { name, why })
+    Activation { name: act.to_string(), why: format!("{}{form}", checkpoint.activation_source()) }
 }
 
 fn section<T>(result: Result<T>) -> Section<T> {

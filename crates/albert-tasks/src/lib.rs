@@ -9,6 +9,7 @@
 //! - [`Tokenizer`]: texts to token ids and back to places in the text
 //! - [`Forwarder`]: the network's tensors, by name
 //! - [`inspect`]: what a model's files hold, and what would be made of them
+//! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
 //!
 //! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,
 //! what was expected and what was found, and [`Error::hint`] what to do.
@@ -26,6 +27,7 @@
 //! ```
 
 mod batching;
+mod convert;
 mod embed;
 mod error;
 mod files;
@@ -41,6 +43,7 @@ mod tokenizer;
 
 pub use albert_model;
 
+pub use convert::convert;
 pub use embed::{Embedder, Embedding, TokenEmbeddings};
 pub use error::{Error, Result, TokenizerSource};
 pub use files::{BUILTIN, ModelFiles};

@@ -1,5 +1,6 @@
 //! The commands, one file each: its options, its row, and what it does.
 
+pub(crate) mod convert;
 #[cfg(feature = "hub")]
 pub(crate) mod download;
 pub(crate) mod embed;

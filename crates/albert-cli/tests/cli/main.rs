@@ -4,6 +4,7 @@
 //! with its input and output, `usage` the exit codes and the help.
 #![cfg(feature = "builtin")]
 
+mod convert;
 mod embed;
 mod fill_mask;
 mod forward;

@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "tokenize",
     "forward",
     "inspect",
+    "convert",
     #[cfg(feature = "hub")]
     "download",
     #[cfg(feature = "hub")]

@@ -1,14 +1,26 @@
 //! Trained weights on their way into a model.
 //!
 //! A [`Checkpoint`] is a configuration and the weight files beside it, with nothing loaded yet. It
-//! knows the one spelling of every tensor's name ([`names`]) and where its bytes are
-//! ([`safetensors`]), checks names, shapes and types against what a head needs before anything is
+//! knows which files of a folder are meant ([`configuration`], [`choice`]), where in them each tensor's
+//! bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one spelling of its name
+//! ([`names`]), checks names, shapes and types against what a head needs before anything is
 //! allocated, and tells what became of each tensor ([`LoadReport`]). It knows no models: they ask
-//! the [`VarBuilder`] it makes.
+//! the [`VarBuilder`] it makes. [`save`] writes any of them as Hugging Face has it today.
+//!
+//! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes, and
+//! loading no more than [`MOST_SHARED`] times its size in its own type.
 
+mod choice;
+mod configuration;
+mod crc32c;
+mod files;
 mod names;
+mod pytorch;
 mod report;
 mod safetensors;
+mod save;
+mod stored;
+mod tensorflow;
 
 pub use report::LoadReport;
 
@@ -24,10 +36,21 @@ use candle_nn::{Init, VarBuilder, VarMap};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
 use crate::parameters::{Head, Parameter, head_parameters, parameters};
-use safetensors::{StoredTensor, WeightFiles};
+use choice::{Choice, Format};
+use configuration::Configuration;
+use files::WeightFiles;
+use names::Names;
+use stored::{StoredTensor, WeightFile};
 
 /// How many missing tensors an error names.
 const MISSING_NAMED: usize = 4;
+
+/// How often tensors may share the bytes of a file. Models share none once ties are left out; a small
+/// file whose thousand tensors are all the same bytes would ask for any amount of memory.
+const MOST_SHARED: usize = 4;
+
+/// More than any classifier has.
+const MOST_LABELS: usize = 1 << 16;
 
 /// Where a model's weights go, and as what.
 #[derive(Debug, Clone)]
@@ -50,39 +73,139 @@ impl Default for LoadOptions {
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: AlbertConfig,
+    activation: String,
     files: Arc<WeightFiles>,
     /// The one spelling of each tensor's name, and the file's.
     names: BTreeMap<String, String>,
+    /// The same for tensors that are not read, because they are tied to others.
+    copies: BTreeMap<String, String>,
+    /// What the file's architecture means and the file need not say.
+    implied: Arc<BTreeMap<String, StoredTensor>>,
+    choices: Vec<String>,
 }
 
 impl Checkpoint {
-    /// Opens a folder as the Hub has it: `config.json` with `model.safetensors`, or with the
-    /// shards that `model.safetensors.index.json` names.
+    /// Opens a folder with a model in any of the forms that ALBERTs come in.
     ///
-    /// Weight files are mapped into memory, not read.
+    /// Weights are, the first that is there:
+    /// - `model.safetensors`, or the shards that `model.safetensors.index.json` names,
+    /// - `pytorch_model.bin`, in its zip form or the one before PyTorch 1.6, or the shards that
+    ///   `pytorch_model.bin.index.json` names,
+    /// - a TensorFlow checkpoint, `model.ckpt-best.index` with its data files, as Google published them,
+    /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` under any other name.
+    ///
+    /// The configuration is `config.json`, Google's `albert_config.json` (which comes first beside
+    /// TensorFlow's weights), or PL-BERT's `config.yml`.
+    ///
+    /// Weight files are mapped into memory, not read, and nothing in them is executed.
     ///
     /// # Errors
-    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, or if the
-    /// index names a file outside the folder.
+    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, if it holds another
+    /// network than ALBERT, or if an index names a file outside the folder.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let config = AlbertConfig::from_file(dir.join("config.json"))?;
-        Self::new(config, WeightFiles::open(dir)?)
+        let choice = Choice::of(dir);
+        let beside_tensorflow = matches!(&choice, Ok(choice) if choice.format == Format::TensorFlow);
+        let configuration = Configuration::find(dir, beside_tensorflow)?;
+        Self::new(configuration, WeightFiles::open(choice?)?)
     }
 
     /// A model in memory, or part of the program: the text of its `config.json` and the bytes of
-    /// its safetensors file, which errors call `name`.
+    /// its safetensors or PyTorch file, which errors call `name`.
     ///
     /// # Errors
     /// If either is not what it should be.
     pub fn from_bytes(config_json: &str, weights: impl Into<Cow<'static, [u8]>>, name: &str) -> Result<Self> {
-        let config = AlbertConfig::from_json(config_json)?;
-        Self::new(config, WeightFiles::from_bytes(weights.into(), name)?)
+        let configuration =
+            Configuration::parse(config_json.as_bytes(), "config.json", "config.json", false)?;
+        Self::new(configuration, WeightFiles::from_bytes(weights.into(), name)?)
     }
 
-    fn new(config: AlbertConfig, files: WeightFiles) -> Result<Self> {
-        let names = names::canonical(&config, &files)?;
-        Ok(Self { config, files: Arc::new(files), names })
+    fn new(configuration: Configuration, files: WeightFiles) -> Result<Self> {
+        let Configuration { config, is_googles, activation, choices: configured } = configuration;
+        let names = Names::of(&config, &files)?;
+        let mut choices = files.choices.clone();
+        choices.extend(configured);
+        choices.extend(names.choices);
+        let mut checkpoint = Self {
+            config,
+            activation,
+            files: Arc::new(files),
+            names: names.stored,
+            copies: names.copies,
+            implied: Arc::default(),
+            choices,
+        };
+        checkpoint.refuse_shared_bytes()?;
+        if names.are_googles {
+            checkpoint.imply_projection();
+        }
+        if is_googles {
+            checkpoint.count_labels();
+        }
+        Ok(checkpoint)
+    }
+
+    fn refuse_shared_bytes(&self) -> Result<()> {
+        let sizes =
+            self.names.values().filter_map(|stored| self.files.get(stored)).filter(|it| !it.is_expanded());
+        let needed =
+            sizes.map(|tensor| tensor.loaded_len().unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
+        if needed <= self.files.len.saturating_mul(MOST_SHARED) {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            file: self.files.name(),
+            why: format!(
+                "holds tensors of {needed} bytes in {}: expected at most {MOST_SHARED} times as many, as models \
+                 seldom share",
+                self.files.len
+            ),
+        })
+    }
+
+    /// Google's network has no projection where E = H; Hugging Face's always has one, which then
+    /// changes nothing.
+    ///
+    /// Source: google-research/albert, `modeling.py`, `transformer_model`.
+    fn imply_projection(&mut self) {
+        let (h, projection) = (self.config.hidden_size, "albert.encoder.embedding_hidden_mapping_in");
+        let (weight, bias) = (format!("{projection}.weight"), format!("{projection}.bias"));
+        let absent = !self.names.contains_key(&weight) && !self.names.contains_key(&bias);
+        // A matrix of the same size is in the file: a configuration alone cannot ask for a large one.
+        let query = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.query.weight";
+        let is_possible = self.stored(query).is_some_and(|(_, tensor)| tensor.shape == [h, h]);
+        if absent && self.config.embedding_size == h && is_possible {
+            let file = self.files.name();
+            let implied = Arc::make_mut(&mut self.implied);
+            implied.insert(bias, StoredTensor::identity(&file, vec![h]));
+            implied.insert(weight, StoredTensor::identity(&file, vec![h, h]));
+            let choice = format!("identity for `{projection}`: Google's network has none where E = H");
+            self.choices.push(choice);
+        }
+    }
+
+    /// Google's configurations name no labels: a classifier has as many as its weights have rows.
+    fn count_labels(&mut self) {
+        let Some((stored, tensor)) = self.stored("classifier.weight") else { return };
+        let [labels, width] = tensor.shape[..] else { return };
+        if width == self.config.hidden_size && labels != self.config.num_labels() && labels <= MOST_LABELS {
+            let choice =
+                format!("labels: {labels}, the rows of `{stored}`; Google's configuration names none");
+            self.config.id2label = (0..labels).map(|label| (label, format!("LABEL_{label}"))).collect();
+            self.choices.push(choice);
+        }
+    }
+
+    /// What was chosen on the way to these tensors, and why: the file, its form, what was taken off the
+    /// names, whose configuration it is.
+    pub fn choices(&self) -> &[String] {
+        &self.choices
+    }
+
+    /// Where the activation of the configuration comes from.
+    pub fn activation_source(&self) -> &str {
+        &self.activation
     }
 
     /// The configuration.
@@ -145,7 +268,7 @@ impl Checkpoint {
             |head: &Head| self.config.architectures.first().is_some_and(|name| name == head.architecture());
         if let Some(head) = Head::ALL.into_iter().find(declared) {
             let needed = head_parameters(&self.config, head).into_iter().map(|(name, _)| name);
-            report.missing.extend(needed.filter(|name| !self.names.contains_key(name)));
+            report.missing.extend(needed.filter(|name| self.stored(name).is_none()));
             if !head.uses_pooler() {
                 report.missing.retain(|name| !name.starts_with("albert.pooler."));
             }
@@ -171,7 +294,9 @@ impl Checkpoint {
             match self.stored(&name) {
                 Some((stored, tensor)) => {
                     tensor.expect(stored, &shape)?;
-                    used.push(stored.to_string());
+                    if !self.implied.contains_key(&name) {
+                        used.push(stored.to_string());
+                    }
                 }
                 None => missing.push(name),
             }
@@ -221,8 +346,9 @@ impl Checkpoint {
     pub fn var_map(&self, options: &LoadOptions) -> Result<VarMap> {
         let vb = self.var_builder(options)?;
         let variables = VarMap::new();
-        for name in self.names.keys() {
-            if self.stored(name).is_some_and(|(_, tensor)| tensor.float_type().is_some()) {
+        for name in self.names.keys().chain(self.implied.keys()) {
+            let is_weight = |tensor: &StoredTensor| tensor.float_type().is_some() && !tensor.is_expanded();
+            if self.stored(name).is_some_and(|(_, tensor)| is_weight(tensor)) {
                 let variable = Var::from_tensor(&vb.get_unchecked(name)?)?;
                 variables.data().lock().expect("no other thread has the map").insert(name.clone(), variable);
             }
@@ -245,7 +371,11 @@ impl Checkpoint {
         Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
     }
 
+    /// A tensor by its one name, with the file's.
     fn stored(&self, name: &str) -> Option<(&str, &StoredTensor)> {
+        if let Some((name, tensor)) = self.implied.get_key_value(name) {
+            return Some((name, tensor));
+        }
         let stored = self.names.get(name)?;
         self.files.get(stored).map(|tensor| (stored.as_str(), tensor))
     }
@@ -282,6 +412,12 @@ impl SimpleBackend for Source {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.checkpoint.names.contains_key(name)
+        self.checkpoint.stored(name).is_some()
     }
+}
+
+/// Reads the index of a TensorFlow checkpoint, and nothing else: the entry for fuzzing.
+#[doc(hidden)]
+pub fn read_tensorflow_index(bytes: Vec<u8>) -> Result<()> {
+    tensorflow::Index::read(&WeightFile::owned(Cow::Owned(bytes), "fuzzed.index")).map(drop)
 }

@@ -3,14 +3,10 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use crate::checkpoint::names::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 use crate::checkpoint::{Checkpoint, names};
 use crate::error::Result;
 use crate::parameters::Head;
-
-const WORD_EMBEDDINGS: &str = "albert.embeddings.word_embeddings.weight";
-const DECODER_WEIGHT: &str = "predictions.decoder.weight";
-const DECODER_BIAS: &str = "predictions.decoder.bias";
-const MASKED_LM_BIAS: &str = "predictions.bias";
 
 /// What loading does with each tensor of a file. Names are the file's own, except where the file
 /// has none.
@@ -27,6 +23,8 @@ pub struct LoadReport {
     pub renamed: Vec<(String, String)>,
     /// Tensors of the model that share another's values, with that other.
     pub tied: Vec<(String, String)>,
+    /// What was chosen, and why: the file, its form, the prefix taken off its names, whose configuration.
+    pub choices: Vec<String>,
     /// What a careful reader should know, such as a copy that differs from what it is tied to.
     pub notes: Vec<String>,
 }
@@ -38,7 +36,7 @@ impl LoadReport {
         used: Vec<String>,
         missing: Vec<String>,
     ) -> Result<Self> {
-        let mut report = Self { used, missing, ..Self::default() };
+        let mut report = Self { used, missing, choices: checkpoint.choices.clone(), ..Self::default() };
         if matches!(head, Head::MaskedLm | Head::PreTraining) {
             report.tie_decoder(checkpoint)?;
         }
@@ -61,14 +59,19 @@ impl LoadReport {
             (DECODER_BIAS, MASKED_LM_BIAS, true, "as transformers 5 does, where 4 uses the other"),
         ];
         for (copy, original, _, as_who) in pairs.into_iter().filter(|(_, _, tied, _)| *tied) {
-            let stored = |name: &str| checkpoint.files.get(name);
-            let original_as_stored = checkpoint.names.get(original).map(String::as_str);
-            match (stored(copy), original_as_stored.and_then(stored)) {
-                (Some(_), _) if original_as_stored == Some(copy) => {}
+            // The file's own names, where it has the tensors.
+            let copied = checkpoint.copies.get(copy).map_or(copy, String::as_str);
+            let (original, tensor) = match checkpoint.stored(original) {
+                Some((stored, tensor)) => (stored, Some(tensor)),
+                None => (original, None),
+            };
+            match (checkpoint.files.get(copied), tensor) {
+                // The only one of the two, read under the other's name.
+                _ if copied == original => {}
                 (Some(a), Some(b)) if !a.holds_the_same(b)? => self.notes.push(format!(
-                    "`{copy}` differs from `{original}`, which it is tied to; `{original}` is used, {as_who}"
+                    "`{copied}` differs from `{original}`, which it is tied to; `{original}` is used, {as_who}"
                 )),
-                _ => self.tied.push((copy.to_string(), original.to_string())),
+                _ => self.tied.push((copied.to_string(), original.to_string())),
             }
         }
         Ok(())

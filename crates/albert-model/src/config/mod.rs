@@ -5,7 +5,9 @@
 //!
 //! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py` and `configuration_utils.py`.
 
+mod dialect;
 mod fields;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::activation::HiddenAct;
 use crate::error::{Error, Result, refuse_lfs_pointer};
+pub(crate) use dialect::Dialect;
 use fields::{Fields, kind};
 
 /// More of each than any use of ALBERT has: a bound on what a hostile file can ask for.
@@ -179,6 +182,10 @@ impl AlbertConfig {
     }
 
     fn parse(text: &[u8], file: &str) -> Result<Self> {
+        Self::from_map(Self::object(text, file)?, file)
+    }
+
+    fn object(text: &[u8], file: &str) -> Result<Map<String, Value>> {
         // A BOM is not JSON, but some editors leave one.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let value =
@@ -186,7 +193,7 @@ impl AlbertConfig {
         let Value::Object(map) = value else {
             return Err(Fields::error(file, "{}", "an object", kind(&value)));
         };
-        Self::from_map(map, file)
+        Ok(map)
     }
 
     fn from_map(map: Map<String, Value>, file: &str) -> Result<Self> {

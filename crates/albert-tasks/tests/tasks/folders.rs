@@ -24,7 +24,10 @@ fn the_copied_folder_is_the_same_model() {
 #[test]
 fn a_folder_without_config_says_so() {
     let error = embedder_error(Folder::new().without("config.json"));
-    assert!(error.starts_with("no `config.json` in `"), "{error}");
+    assert!(
+        error.starts_with("no configuration in `") && error.contains("expected `config.json`"),
+        "{error}"
+    );
 }
 
 #[test]

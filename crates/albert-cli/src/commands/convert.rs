@@ -1,0 +1,57 @@
+//! `convert`: a model in any layout becomes a folder as Hugging Face has it today.
+
+use std::path::PathBuf;
+
+use albert_tasks::convert;
+use clap::Args;
+
+use crate::args::ModelArgs;
+use crate::device::DtypeChoice;
+use crate::progress::Talk;
+
+/// How many tensors that are left out the summary names.
+const NAMED: usize = 4;
+
+/// The options of `convert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli convert --output albert-mini-f32
+  albert-cli convert --model albert-mini-en --output albert-mini-bf16 --dtype bf16")]
+pub(crate) struct ConvertArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// The folder to write, which must hold no model yet
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// The type to store numbers in: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32", hide_possible_values = true)]
+    dtype: DtypeChoice,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
+    let dtype = args.dtype.resolve()?;
+    let report = convert(&args.model.files(talk)?, &args.output, dtype)?;
+    for choice in &report.choices {
+        talk.say(choice);
+    }
+    let left_out = report.unused.len();
+    if left_out > 0 {
+        let named: Vec<_> = report.unused.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+        let more = if left_out > NAMED { ", …" } else { "" };
+        talk.say(format_args!(
+            "left out, because no head reads them: {left_out}: {}{more}",
+            named.join(", ")
+        ));
+    }
+    talk.say(format_args!(
+        "wrote `{}`: {} tensors in {}",
+        args.output.display(),
+        report.used.len(),
+        dtype.as_str()
+    ));
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `convert`: a folder that `--model` accepts and that gives the same answers.
+
+use crate::harness::{Folder, cli, floats};
+
+/// bf16 keeps 8 bits of each weight; the layers add up to this on a vector of length 1. Seen: 0.006.
+const BF16_TOLERANCE: f32 = 0.05;
+
+#[test]
+fn the_written_folder_is_the_same_model() {
+    let folder = Folder::new();
+    let output = folder.path("new/model");
+    let run = cli(&["convert", "--output", &output]).ok();
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("wrote `") && run.stderr.contains("tensors in f32"), "{}", run.stderr);
+    let embed = |model: &[&str]| cli(&[&["embed", "a b", "Water is wet."], model].concat()).ok().stdout;
+    assert_eq!(embed(&["--model", &output]), embed(&[]));
+    let fill = |model: &[&str]| cli(&[&["fill-mask", "the [MASK] of"], model].concat()).ok().stdout;
+    assert_eq!(fill(&["--model", &output]), fill(&[]));
+}
+
+#[test]
+fn a_smaller_type_stays_near() {
+    let folder = Folder::new();
+    let output = folder.path("bf16");
+    cli(&["convert", "--output", &output, "--dtype", "bf16", "--quiet"]).ok();
+    let whole = floats(&cli(&["embed", "a b"]).ok().row()["embedding"]);
+    let near = floats(&cli(&["embed", "a b", "--model", &output]).ok().row()["embedding"]);
+    let largest = whole.iter().zip(&near).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest > 0.0 && largest <= BF16_TOLERANCE, "{largest}");
+    let inspected = cli(&["inspect", "--model", &output]).ok().row();
+    assert_eq!(inspected["dtypes"], serde_json::json!(["bf16"]));
+}
+
+#[test]
+fn a_folder_with_a_model_is_left_alone() {
+    let folder = Folder::with_model_files(&["config.json"]);
+    let before = folder.read("config.json");
+    cli(&["convert", "--output", folder.as_str()]).fails(1, &["holds a model already", "\nhint: "]);
+    assert_eq!(folder.read("config.json"), before);
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    let folder = Folder::new();
+    cli(&["convert", "--output", &folder.path("x"), "--dtype", "int8"])
+        .fails(1, &["int8", "not supported yet"]);
+    cli(&["convert"]).fails(2, &["--output"]);
+    let file = folder.write("file", "");
+    cli(&["convert", "--output", &format!("{file}/x")]).fails(1, &["cannot write"]);
+}

@@ -1,0 +1,105 @@
+//! The form that `torch.save` wrote before PyTorch 1.6: five pickles, then the storages.
+//!
+//! ```text
+//! magic number | protocol version | system | the object | keys of the storages | storages
+//! ```
+//!
+//! A storage is its number of elements, eight bytes, and the elements. Their type is said only by the
+//! tensors of the fourth pickle.
+//!
+//! Source: PyTorch 2.5, `torch/serialization.py` (`_legacy_save`, `_legacy_load`).
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value, shown};
+use crate::checkpoint::pytorch::tensors::storages;
+use crate::checkpoint::pytorch::{FORMAT, error};
+use crate::checkpoint::stored::{WeightFile, element_len};
+use crate::error::Result;
+
+/// 0x1950a86a20f9469cfc6c, little end first.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const PROTOCOL: usize = 1001;
+/// The pickle of the magic number is shorter by any protocol.
+const FIRST_PICKLE: usize = 24;
+/// How the pickle of the magic number begins by Python's protocols 2 and up.
+const PICKLE_START: u8 = 0x80;
+
+/// The parts of a legacy file.
+pub(super) struct Legacy<'a> {
+    pub(super) pickle: Pickle<'a>,
+    /// Where the elements of each storage lie, by its key.
+    pub(super) storages: HashMap<String, Range<usize>>,
+}
+
+/// Whether the bytes begin with the magic number's pickle.
+pub(super) fn is_legacy(bytes: &[u8]) -> bool {
+    // Before the number come the protocol, in later ones a frame, and the instruction with its length.
+    let start = &bytes[..bytes.len().min(FIRST_PICKLE)];
+    start.first() == Some(&PICKLE_START) && start.windows(MAGIC.len()).any(|window| window == MAGIC)
+}
+
+impl<'a> Legacy<'a> {
+    pub(super) fn read(file: &'a WeightFile) -> Result<Self> {
+        let bytes: &[u8] = &file.bytes;
+        let mut at = 0;
+        let mut next = || -> Result<Pickle<'a>> {
+            let pickle = Pickle::read(&bytes[at..]).map_err(|trouble| error(file, trouble))?;
+            at += pickle.len;
+            Ok(pickle)
+        };
+        let (magic, protocol, system) = (next()?, next()?, next()?);
+        if !matches!(magic.value(magic.root()), Value::Long(number) if *number == MAGIC) {
+            return Err(file.malformed(FORMAT, "expected PyTorch's magic number first"));
+        }
+        if protocol.count(protocol.root()) != Some(PROTOCOL) {
+            return Err(file.malformed(FORMAT, format!("expected protocol {PROTOCOL}")));
+        }
+        refuse_big_endian(file, &system)?;
+        let (object, keys) = (next()?, next()?);
+        let Some(keys) = keys.items(keys.root()).map(|keys_of| texts(&keys, keys_of)) else {
+            return Err(file.malformed(FORMAT, "expected a list of storage keys"));
+        };
+        let described = storages(&object);
+        let mut places = HashMap::new();
+        for key in keys {
+            let Some(storage) = key.and_then(|key| described.get(key)) else {
+                let key = key.map(shown).unwrap_or_default();
+                return Err(file.malformed(FORMAT, format!("no tensor tells the type of storage `{key}`")));
+            };
+            let range = (|| {
+                let counted = bytes.get(at..)?.first_chunk::<8>()?;
+                let start = at + counted.len();
+                let elements = usize::try_from(u64::from_le_bytes(*counted)).ok()?;
+                let end = start.checked_add(elements.checked_mul(element_len(storage.dtype))?)?;
+                (end <= bytes.len()).then_some(start..end)
+            })();
+            let Some(range) = range else {
+                let key = shown(storage.key);
+                return Err(file.malformed(FORMAT, format!("storage `{key}` ends beyond the file")));
+            };
+            at = range.end;
+            places.insert(storage.key.to_string(), range);
+        }
+        Ok(Self { pickle: object, storages: places })
+    }
+}
+
+fn texts<'a>(pickle: &Pickle<'a>, ids: &[Id]) -> Vec<Option<&'a str>> {
+    ids.iter().map(|id| pickle.text(*id)).collect()
+}
+
+fn refuse_big_endian(file: &WeightFile, system: &Pickle<'_>) -> Result<()> {
+    let Value::Dict(pairs) = system.value(system.root()) else {
+        return Err(file.malformed(FORMAT, "expected a dictionary about the system"));
+    };
+    let little = pairs.iter().find(|(key, _)| system.text(*key) == Some("little_endian"));
+    match little.map(|(_, value)| system.value(*value)) {
+        Some(Value::Bool(true)) => Ok(()),
+        Some(Value::Bool(false)) => {
+            Err(file.refused("stores numbers with the big end first: expected the little end"))
+        }
+        _ => Err(file.malformed(FORMAT, "expected `little_endian` among the facts about the system")),
+    }
+}

@@ -1,0 +1,123 @@
+//! A checkpoint written as Hugging Face has it today: `config.json` and `model.safetensors`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::checkpoint::choice::{self, Choice};
+use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
+use crate::checkpoint::{Checkpoint, LoadOptions, LoadReport};
+use crate::config::AlbertConfig;
+use crate::error::{Error, Result};
+use crate::parameters::Head;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+
+impl Checkpoint {
+    /// Writes `model.safetensors` and `config.json` into a folder, which is made where it is not there:
+    /// the tensors that some head reads, in the one spelling of names and without the decoder's copy of the
+    /// word embeddings, rounded to `dtype`.
+    ///
+    /// Both files are written under other names and renamed once they are whole. The result tells what
+    /// became of each tensor of the source; its `unused` are left out.
+    ///
+    /// # Errors
+    /// If the folder has a model already or cannot be written to, if `dtype` is none of f32, f16 and bf16
+    /// or is too small for a number, or if the checkpoint is not sound.
+    pub fn save(&self, dir: impl AsRef<Path>, dtype: DType) -> Result<LoadReport> {
+        let dir = dir.as_ref();
+        let type_name = match dtype {
+            DType::F32 => "float32",
+            DType::F16 => "float16",
+            DType::BF16 => "bfloat16",
+            other => return Err(Error::LoadDType(other)),
+        };
+        refuse_a_model(dir)?;
+        let report = self.report()?;
+        let mut tensors = BTreeMap::new();
+        for name in self.read_by_heads(&report) {
+            let tensor = self.rounded(&name, dtype)?;
+            tensors.insert(name, tensor);
+        }
+        // The one copy that is kept: transformers 4 takes zeros for the bias where this name is absent.
+        if let Some(bias) = tensors.get(MASKED_LM_BIAS).cloned() {
+            tensors.insert(DECODER_BIAS.into(), bias);
+        }
+        std::fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
+
+        // "pt": transformers refuses a file that does not say so.
+        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+        write(&dir.join(WEIGHTS), |path| {
+            safetensors::serialize_to_file(&tensors, Some(metadata), path).map_err(io::Error::other)
+        })?;
+        let config = self.described_as(type_name).to_json();
+        write(&dir.join(CONFIG), |path| std::fs::write(path, config))?;
+        Ok(report)
+    }
+
+    /// The names of the tensors that go into some model.
+    fn read_by_heads(&self, report: &LoadReport) -> BTreeSet<String> {
+        let used: BTreeSet<&String> = report.used.iter().collect();
+        let stored = self.names.iter().filter(|(_, stored)| used.contains(stored)).map(|(name, _)| name);
+        stored.chain(self.implied.keys()).cloned().collect()
+    }
+
+    fn rounded(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        let options = LoadOptions { device: Device::Cpu, dtype: DType::F32 };
+        let tensor = self.var_builder(&options)?.get_unchecked(name)?;
+        let rounded = tensor.to_dtype(dtype)?;
+        let largest = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.abs()?.max_all()?.to_scalar::<f32>();
+        if dtype == DType::F16 && largest(&rounded)?.is_infinite() && largest(&tensor)?.is_finite() {
+            return Err(Error::Overflow { tensor: name.into(), dtype });
+        }
+        Ok(rounded)
+    }
+
+    /// The configuration with what the files beside it used to say.
+    fn described_as(&self, type_name: &str) -> AlbertConfig {
+        let mut config = self.config.clone();
+        if config.architectures.is_empty() {
+            let heads = self.heads();
+            let fullest = heads.iter().copied().find(|head| *head != Head::Encoder);
+            config.architectures = vec![fullest.unwrap_or(Head::Encoder).architecture().into()];
+        }
+        config.other.shift_remove("dtype");
+        config.other.insert("torch_dtype".into(), type_name.into());
+        config
+    }
+}
+
+/// Nothing of another model is overwritten, or left beside the new one to be taken for it.
+fn refuse_a_model(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let found = match Choice::of(dir) {
+        Ok(choice) => choice.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Err(Error::SeveralWeights { found, .. }) => found.into_iter().next(),
+        Err(Error::NoWeights { found: Some(name), .. }) => Some(name.into()),
+        Err(Error::NoWeights { .. }) => choice::names(dir)?.into_iter().find(|name| name == CONFIG),
+        Err(error) => return Err(error),
+    };
+    match found {
+        Some(found) => Err(Error::HoldsModel { path: dir.into(), found }),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file beside its place and moves it there once it is whole.
+fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let written = write(&partial).and_then(|()| File::open(&partial)?.sync_all());
+    written.and_then(|()| std::fs::rename(&partial, path)).map_err(|source| {
+        // The first error is the one to tell.
+        drop(std::fs::remove_file(&partial));
+        Error::Write { path: path.into(), source }
+    })
+}

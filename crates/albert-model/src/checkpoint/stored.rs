@@ -1,0 +1,346 @@
+//! A tensor where it lies in a file, and its way out.
+//!
+//! Files are mapped into memory; a tensor is a range of one, read when it is loaded.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::safetensors::Load;
+use candle_core::{DType, Device, Tensor};
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::checkpoint::crc32c::crc32c;
+use crate::error::{Error, Result, refuse_lfs_pointer};
+
+/// A file, mapped or in memory.
+#[derive(Debug)]
+pub(super) struct WeightFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Mapped(Mmap),
+    Owned(Cow<'static, [u8]>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl WeightFile {
+    /// Maps a file into memory.
+    pub(super) fn map(path: &Path) -> Result<Self> {
+        let io = |source| Error::Io { path: path.into(), source };
+        // Asked before it is opened: opening a pipe waits for its writer.
+        if !path.metadata().map_err(io)?.is_file() {
+            return Err(Error::NotAFile { path: path.into() });
+        }
+        let file = File::open(path).map_err(io)?;
+        #[expect(unsafe_code)]
+        // SAFETY: the map is read-only. Another process that cuts the file short while it is
+        // mapped would make reads fault; every reader of mapped weights relies on model files
+        // being left alone, and a copy would cost the file's size in memory.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        refuse_lfs_pointer(path, &map)?;
+        Ok(Self { path: path.into(), bytes: Bytes::Mapped(map) })
+    }
+
+    /// Bytes that are in memory already, under a name for errors.
+    pub(super) fn owned(bytes: Cow<'static, [u8]>, name: &str) -> Self {
+        Self { path: name.into(), bytes: Bytes::Owned(bytes) }
+    }
+
+    /// The error for a file that is not what its format asks for.
+    pub(super) fn malformed(&self, format: &'static str, why: impl Into<String>) -> Error {
+        Error::Malformed { file: self.path.display().to_string(), format, why: why.into() }
+    }
+
+    /// The error for a file that is sound but holds what is not read.
+    pub(super) fn refused(&self, why: impl Into<String>) -> Error {
+        Error::Refused { file: self.path.display().to_string(), why: why.into() }
+    }
+}
+
+/// Where the numbers of a tensor are, in what type and shape.
+#[derive(Debug, Clone)]
+pub(super) struct StoredTensor {
+    file: Arc<WeightFile>,
+    dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    values: Values,
+    /// CRC-32C of the bytes, where the file has one.
+    checksum: Option<u32>,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    /// In the shape's order, without gaps.
+    Dense(Range<usize>),
+    /// The element `(i, j, …)` lies `i·strides[0] + j·strides[1] + …` elements into the range.
+    Strided { range: Range<usize>, strides: Vec<usize> },
+    /// Ones on the diagonal: not in the file, but what its architecture means.
+    Identity,
+    /// As above.
+    Zeros,
+}
+
+impl StoredTensor {
+    /// Elements of `shape` in order from byte `range.start` on; `None` where they are not exactly the
+    /// range or the range is not in the file.
+    pub(super) fn dense(
+        file: &Arc<WeightFile>,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        range: Range<usize>,
+    ) -> Option<Self> {
+        file.bytes.get(range.clone())?;
+        (byte_len(dtype, &shape)? == range.len()).then(|| Self {
+            file: Arc::clone(file),
+            dtype,
+            shape,
+            values: Values::Dense(range),
+            checksum: None,
+        })
+    }
+
+    /// Elements `strides` apart from byte `range.start` on; `None` where one of them lies outside the
+    /// range, or the range outside the file.
+    pub(super) fn strided(
+        file: &Arc<WeightFile>,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        range: Range<usize>,
+    ) -> Option<Self> {
+        if is_dense(&shape, &strides) {
+            let end = range.start.checked_add(byte_len(dtype, &shape)?)?;
+            return if end <= range.end { Self::dense(file, dtype, shape, range.start..end) } else { None };
+        }
+        file.bytes.get(range.clone())?;
+        // An empty tensor has no last element.
+        if !shape.contains(&0) {
+            let mut last = 0usize;
+            for (size, stride) in shape.iter().zip(&strides) {
+                last = last.checked_add((size - 1).checked_mul(*stride)?)?;
+            }
+            if last.checked_add(1)?.checked_mul(element_len(dtype))? > range.len() {
+                return None;
+            }
+        }
+        let values = Values::Strided { range, strides };
+        Some(Self { file: Arc::clone(file), dtype, shape, values, checksum: None })
+    }
+
+    /// The projection of a file without one, whose embeddings are as wide as its hidden states:
+    /// its weight, or its bias.
+    pub(super) fn identity(file: &str, shape: Vec<usize>) -> Self {
+        let file = Arc::new(WeightFile::owned(Cow::Borrowed(&[]), file));
+        let values = if shape.len() == 2 { Values::Identity } else { Values::Zeros };
+        Self { file, dtype: Dtype::F32, shape, values, checksum: None }
+    }
+
+    /// The same with a CRC-32C that loading checks.
+    pub(super) fn with_checksum(self, checksum: u32) -> Self {
+        Self { checksum: Some(checksum), ..self }
+    }
+
+    /// A dense matrix seen with rows and columns exchanged.
+    pub(super) fn transposed(mut self) -> Self {
+        if let (Values::Dense(range), &[rows, columns]) = (&self.values, &self.shape[..]) {
+            self.values = Values::Strided { range: range.clone(), strides: vec![1, columns] };
+            self.shape = vec![columns, rows];
+        }
+        self
+    }
+
+    /// The type, where it is one that weights can have.
+    pub(super) fn float_type(&self) -> Option<DType> {
+        match self.dtype {
+            Dtype::F16 => Some(DType::F16),
+            Dtype::BF16 => Some(DType::BF16),
+            Dtype::F32 => Some(DType::F32),
+            Dtype::F64 => Some(DType::F64),
+            _ => None,
+        }
+    }
+
+    /// How many bytes it takes once loaded; `None` beyond `usize`.
+    pub(super) fn loaded_len(&self) -> Option<usize> {
+        byte_len(self.dtype, &self.shape)
+    }
+
+    /// Whether elements of the file stand for several of the tensor: a few bytes could ask for any
+    /// amount of memory.
+    pub(super) fn is_expanded(&self) -> bool {
+        match &self.values {
+            Values::Strided { range, .. } => self.loaded_len().is_none_or(|len| len > range.len()),
+            _ => false,
+        }
+    }
+
+    /// Checks shape, type and layout.
+    pub(super) fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let file = self.file.path.display().to_string();
+        if self.shape != shape {
+            let (expected, found) = (shape.to_vec(), self.shape.clone());
+            return Err(Error::TensorShape { tensor: name.into(), file, expected, found });
+        }
+        if self.is_expanded() {
+            return Err(Error::ExpandedTensor { file });
+        }
+        match self.float_type() {
+            Some(_) => Ok(()),
+            None => Err(Error::TensorDType { tensor: name.into(), file, found: format!("{:?}", self.dtype) }),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.values {
+            Values::Dense(range) | Values::Strided { range, .. } => &self.file.bytes[range.clone()],
+            Values::Identity | Values::Zeros => &[],
+        }
+    }
+
+    /// Whether the two hold the same numbers, in whatever type.
+    pub(super) fn holds_the_same(&self, other: &Self) -> candle_core::Result<bool> {
+        if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none() {
+            return Ok(false);
+        }
+        if let (Values::Dense(_), Values::Dense(_), true) =
+            (&self.values, &other.values, self.dtype == other.dtype)
+        {
+            return Ok(self.bytes() == other.bytes());
+        }
+        let (a, b) = (self.load()?.to_dtype(DType::F64)?, other.load()?.to_dtype(DType::F64)?);
+        Ok(a.ne(&b)?.max_all()?.to_scalar::<u8>()? == 0)
+    }
+
+    /// Copies the tensor out, in its own type, to the CPU.
+    pub(super) fn load(&self) -> candle_core::Result<Tensor> {
+        let bytes = match &self.values {
+            Values::Dense(_) => Cow::Borrowed(self.bytes()),
+            Values::Strided { .. } if self.is_expanded() => {
+                let file = self.file.path.display().to_string();
+                return Err(candle_core::Error::wrap(Error::ExpandedTensor { file }));
+            }
+            Values::Strided { strides, .. } => {
+                Cow::Owned(gather(self.bytes(), element_len(self.dtype), &self.shape, strides))
+            }
+            Values::Identity => return Tensor::eye(self.shape[0], DType::F32, &Device::Cpu),
+            Values::Zeros => return Tensor::zeros(self.shape.as_slice(), DType::F32, &Device::Cpu),
+        };
+        if let Some(expected) = self.checksum {
+            let found = crc32c(self.bytes());
+            if found != expected {
+                let file = self.file.path.display().to_string();
+                let shape = self.shape.clone();
+                return Err(candle_core::Error::wrap(Error::Checksum { file, shape, expected, found }));
+            }
+        }
+        let view = TensorView::new(self.dtype, self.shape.clone(), &bytes);
+        view.map_err(candle_core::Error::wrap)?.load(&Device::Cpu)
+    }
+}
+
+/// Bytes of one element; the types below a byte are not read.
+pub(super) fn element_len(dtype: Dtype) -> usize {
+    dtype.bitsize().div_ceil(8)
+}
+
+fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
+}
+
+/// Whether strides are those of a tensor in order and without gaps; axes of size 1 may have any.
+fn is_dense(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1usize;
+    shape.iter().zip(strides).rev().all(|(&size, &stride)| {
+        let fits = size == 1 || stride == expected;
+        expected = expected.saturating_mul(size);
+        fits
+    })
+}
+
+/// Copies strided elements into order. All of them must lie within `bytes`.
+fn gather(bytes: &[u8], element: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+    let count: usize = shape.iter().product();
+    let mut gathered = Vec::with_capacity(count * element);
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    for _ in 0..count {
+        gathered.extend_from_slice(&bytes[at * element..(at + 1) * element]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+    gathered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> Arc<WeightFile> {
+        Arc::new(WeightFile::owned(Cow::Owned(bytes.to_vec()), "test"))
+    }
+
+    fn numbers(tensor: &StoredTensor) -> Vec<f32> {
+        tensor.load().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn strided_elements_come_out_in_order() {
+        let bytes: Vec<u8> = (0..6).flat_map(|n| (n as f32).to_le_bytes()).collect();
+        let file = file(&bytes);
+        let dense = StoredTensor::dense(&file, Dtype::F32, vec![2, 3], 0..24).unwrap();
+        assert_eq!(numbers(&dense), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(numbers(&dense.transposed()), [0., 3., 1., 4., 2., 5.]);
+        let every_second = StoredTensor::strided(&file, Dtype::F32, vec![2], vec![2], 4..24).unwrap();
+        assert_eq!(numbers(&every_second), [1., 3.]);
+    }
+
+    #[test]
+    fn elements_outside_their_range_are_no_tensor() {
+        let file = file(&[0; 24]);
+        assert!(StoredTensor::dense(&file, Dtype::F32, vec![7], 0..28).is_none());
+        assert!(StoredTensor::dense(&file, Dtype::F32, vec![5], 0..24).is_none());
+        assert!(StoredTensor::strided(&file, Dtype::F32, vec![2, 3], vec![4, 1], 0..24).is_none());
+        assert!(StoredTensor::strided(&file, Dtype::F32, vec![usize::MAX], vec![2], 0..24).is_none());
+        assert!(StoredTensor::strided(&file, Dtype::F32, vec![2], vec![usize::MAX], 0..24).is_none());
+    }
+
+    #[test]
+    fn a_tensor_that_repeats_its_bytes_is_never_loaded() {
+        let tensor = StoredTensor::strided(&file(&[0; 4]), Dtype::F32, vec![1 << 40], vec![0], 0..4).unwrap();
+        assert!(tensor.is_expanded());
+        assert!(tensor.load().is_err());
+        assert!(tensor.expect("x", &[1 << 40]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_found_when_the_tensor_is_loaded() {
+        let tensor = StoredTensor::dense(&file(b"1234"), Dtype::F32, vec![1], 0..4).unwrap();
+        assert!(tensor.clone().with_checksum(crc32c(b"1234")).load().is_ok());
+        assert!(tensor.with_checksum(0).load().unwrap_err().to_string().contains("checksum"));
+    }
+}

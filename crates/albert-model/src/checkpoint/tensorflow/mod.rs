@@ -1,0 +1,211 @@
+//! TensorFlow's checkpoints, as Google published ALBERT: `model.ckpt-best.index` says where in
+//! `model.ckpt-best.data-00000-of-00001` each tensor lies.
+//!
+//! The index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`, for
+//! every other a `BundleEntryProto`.
+//!
+//! Source: TensorFlow 2.16, `tensorflow/core/protobuf/tensor_bundle.proto`,
+//! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
+
+mod message;
+mod names;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use safetensors::Dtype;
+
+use crate::checkpoint::crc32c::unmask;
+use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
+use crate::error::Result;
+use message::Fields;
+pub(super) use names::{canonical, is_slot};
+
+/// What errors call the format.
+const FORMAT: &str = "TensorFlow checkpoint index";
+/// More axes than any tensor of a model has.
+const MOST_AXES: usize = 8;
+/// More files than any checkpoint was split into.
+const MOST_SHARDS: u64 = 9_999;
+
+/// A bundle's tensors, with kernels transposed to PyTorch's `(out, in)`.
+pub(super) struct Contents {
+    pub(super) tensors: Vec<(String, StoredTensor)>,
+    /// Tensors that hold no numbers.
+    pub(super) skipped: Vec<String>,
+    /// The sizes of the data files together.
+    pub(super) data_len: usize,
+}
+
+/// Where an entry says that its tensor lies.
+#[derive(Debug)]
+struct Entry {
+    /// `None` for texts and other things that are no numbers.
+    dtype: Option<Dtype>,
+    shape: Vec<usize>,
+    shard: u64,
+    offset: usize,
+    size: usize,
+    checksum: u32,
+}
+
+/// An index, read.
+#[derive(Debug)]
+pub(super) struct Index {
+    shards: u64,
+    entries: Vec<(String, Entry)>,
+}
+
+impl Index {
+    /// Reads an index file, and nothing else.
+    pub(super) fn read(file: &WeightFile) -> Result<Self> {
+        let mut index = Self { shards: 0, entries: Vec::new() };
+        let mut is_first = true;
+        table::for_each(file, &mut |key, value| {
+            if std::mem::take(&mut is_first) {
+                if !key.is_empty() {
+                    return Err(file.malformed(FORMAT, "expected its header under the empty name"));
+                }
+                index.shards = shards(file, value)?;
+                return Ok(());
+            }
+            let Ok(name) = std::str::from_utf8(key) else {
+                return Err(file.malformed(FORMAT, "expected names in UTF-8"));
+            };
+            let entry = Entry::read(file, name, value)?;
+            index.entries.push((name.into(), entry));
+            Ok(())
+        })?;
+        if is_first {
+            return Err(file.malformed(FORMAT, "expected a header, found no entry"));
+        }
+        Ok(index)
+    }
+}
+
+/// Reads the tensors of the bundle with this index.
+pub(super) fn read(path: &Path) -> Result<Contents> {
+    let file = WeightFile::map(path)?;
+    let index = Index::read(&file)?;
+    let mut contents = Contents { tensors: Vec::new(), skipped: Vec::new(), data_len: 0 };
+    let mut shards: BTreeMap<u64, Arc<WeightFile>> = BTreeMap::new();
+    for (name, entry) in index.entries {
+        let Some(dtype) = entry.dtype else {
+            contents.skipped.push(name);
+            continue;
+        };
+        let shard = match shards.get(&entry.shard) {
+            Some(shard) => Arc::clone(shard),
+            None => {
+                let data = format!("data-{:05}-of-{:05}", entry.shard, index.shards);
+                let shard = Arc::new(WeightFile::map(&path.with_extension(data))?);
+                contents.data_len = contents.data_len.saturating_add(shard.bytes.len());
+                shards.insert(entry.shard, Arc::clone(&shard));
+                shard
+            }
+        };
+        let Entry { shape, offset, size, checksum, .. } = entry;
+        let range = offset..offset.saturating_add(size);
+        let Some(tensor) = StoredTensor::dense(&shard, dtype, shape.clone(), range) else {
+            return Err(shard.malformed(
+                "TensorFlow data file",
+                format!(
+                    "expected `{name}` of shape {shape:?}, {} bytes an element, in {size} bytes from {offset} on, \
+                     found a file of {}",
+                    element_len(dtype),
+                    shard.bytes.len()
+                ),
+            ));
+        };
+        let tensor = tensor.with_checksum(checksum);
+        let is_kernel = name.rsplit('/').next() == Some("kernel");
+        contents.tensors.push((name, if is_kernel { tensor.transposed() } else { tensor }));
+    }
+    Ok(contents)
+}
+
+/// The number of data files, by the header.
+fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
+    let malformed = || file.malformed(FORMAT, "expected a bundle header");
+    let mut shards = 0;
+    for field in Fields::of(message) {
+        let (number, value) = field.ok_or_else(malformed)?;
+        match (number, value.number()) {
+            (1, Some(count)) => shards = count,
+            (2, Some(0)) => {}
+            (2, _) => {
+                return Err(file.refused("stores numbers with the big end first: expected the little end"));
+            }
+            _ => {}
+        }
+    }
+    if shards == 0 || shards > MOST_SHARDS {
+        return Err(file.malformed(FORMAT, format!("expected 1 to {MOST_SHARDS} data files, found {shards}")));
+    }
+    Ok(shards)
+}
+
+impl Entry {
+    fn read(file: &WeightFile, name: &str, message: &[u8]) -> Result<Self> {
+        let malformed = || file.malformed(FORMAT, format!("expected the entry of a tensor for `{name}`"));
+        let mut entry = Self { dtype: None, shape: Vec::new(), shard: 0, offset: 0, size: 0, checksum: 0 };
+        for field in Fields::of(message) {
+            let (number, value) = field.ok_or_else(malformed)?;
+            let size = || value.number().and_then(|size| usize::try_from(size).ok()).ok_or_else(malformed);
+            match number {
+                1 => entry.dtype = dtype(value.number().ok_or_else(malformed)?),
+                2 => entry.shape = shape(value.bytes().ok_or_else(malformed)?).ok_or_else(malformed)?,
+                3 => entry.shard = value.number().ok_or_else(malformed)?,
+                4 => entry.offset = size()?,
+                5 => entry.size = size()?,
+                6 => entry.checksum = unmask(value.fixed().ok_or_else(malformed)?),
+                7 => {
+                    return Err(file.refused(format!("has `{name}` in slices, which are not supported")));
+                }
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+}
+
+/// `DataType` of `tensorflow/core/framework/types.proto`.
+fn dtype(number: u64) -> Option<Dtype> {
+    Some(match number {
+        1 => Dtype::F32,
+        2 => Dtype::F64,
+        3 => Dtype::I32,
+        4 => Dtype::U8,
+        5 => Dtype::I16,
+        6 => Dtype::I8,
+        9 => Dtype::I64,
+        10 => Dtype::BOOL,
+        14 => Dtype::BF16,
+        19 => Dtype::F16,
+        _ => return None,
+    })
+}
+
+/// `TensorShapeProto`: a dimension a field, each with its size.
+fn shape(message: &[u8]) -> Option<Vec<usize>> {
+    let mut shape = Vec::new();
+    for field in Fields::of(message) {
+        let (number, value) = field?;
+        if number != 2 {
+            continue;
+        }
+        let mut size = 0;
+        for field in Fields::of(value.bytes()?) {
+            if let (1, value) = field? {
+                size = usize::try_from(value.number()?).ok()?;
+            }
+        }
+        shape.push(size);
+        if shape.len() > MOST_AXES {
+            return None;
+        }
+    }
+    Some(shape)
+}

@@ -1,0 +1,130 @@
+//! Google's names of ALBERT's tensors, as TensorFlow's checkpoints have them, and as PyTorch code
+//! that was modelled on them has them with dots.
+//!
+//! Source: google-research/albert, `modeling.py`; transformers 4.46.3, `load_tf_weights_in_albert`;
+//! lonePatient/albert_pytorch 46de9ec, `model/modeling_albert.py`, for the names with dots.
+
+/// Endings that optimizers give to their own tensors, and names of theirs without a weight's.
+const SLOTS: [&str; 10] = [
+    "adam_m",
+    "adam_v",
+    "lamb_m",
+    "lamb_v",
+    "AdamWeightDecayOptimizer",
+    "AdamWeightDecayOptimizer_1",
+    "LAMBOptimizer",
+    "LAMBOptimizer_1",
+    "global_step",
+    "ExponentialMovingAverage",
+];
+
+/// Whether a tensor is an optimizer's and no part of the model.
+pub(in crate::checkpoint) fn is_slot(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| SLOTS.contains(&last))
+}
+
+/// The one spelling of a name of Google's, `None` for any other.
+pub(in crate::checkpoint) fn canonical(name: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split(['/', '.']) {
+        match part {
+            // With dots, lists are `group.0` where TensorFlow has `group_0`.
+            _ if part.starts_with("inner_group_") => parts.extend(["inner_group", &part[12..]]),
+            _ if part.starts_with("group_") => parts.extend(["group", &part[6..]]),
+            "attention_1" => parts.push("attention"),
+            "ffn_1" => parts.push("ffn"),
+            "kernel" | "gamma" | "output_weights" => parts.push("weight"),
+            "beta" | "output_bias" => parts.push("bias"),
+            _ => parts.push(part),
+        }
+    }
+    // TensorFlow Hub puts everything below `module`.
+    let parts = parts.strip_prefix(&["module"]).unwrap_or(&parts);
+    let (last, parts) = parts.split_last()?;
+    let name = match parts {
+        ["bert", "embeddings"] if last.ends_with("_embeddings") => {
+            return Some(format!("albert.embeddings.{last}.weight"));
+        }
+        ["bert", "embeddings", table] => format!("albert.embeddings.{table}"),
+        ["bert", "encoder", "embedding_hidden_mapping_in"] => {
+            "albert.encoder.embedding_hidden_mapping_in".into()
+        }
+        ["bert", "encoder", "transformer", "group", group, "inner_group", inner, part @ ..] => {
+            let part = match part {
+                ["attention", "self", product @ ("query" | "key" | "value")] => {
+                    &format!("attention.{product}")
+                }
+                ["attention", "output", "dense"] => "attention.dense",
+                ["LayerNorm"] => "attention.LayerNorm",
+                ["LayerNorm_1"] => "full_layer_layer_norm",
+                ["ffn", "intermediate", "dense"] => "ffn",
+                ["ffn", "intermediate", "output", "dense"] => "ffn_output",
+                _ => return None,
+            };
+            format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}.{part}")
+        }
+        ["bert", "pooler", "dense"] => "albert.pooler".into(),
+        ["cls", "predictions", "transform", part] => format!("predictions.{part}"),
+        ["cls", "predictions"] => "predictions".into(),
+        ["cls", "predictions", "decoder"] => "predictions.decoder".into(),
+        ["cls", "seq_relationship"] => "sop_classifier.classifier".into(),
+        [] if name == "output_weights" || name == "output_bias" => "classifier".into(),
+        _ => return None,
+    };
+    matches!(*last, "weight" | "bias").then(|| format!("{name}.{last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYER: &str = "albert.encoder.albert_layer_groups.2.albert_layers.1";
+
+    #[test]
+    fn googles_names_become_hugging_faces() {
+        let tensorflow = "bert/encoder/transformer/group_2/inner_group_1";
+        let dots = "bert.encoder.transformer.group.2.inner_group.1";
+        let cases = [
+            ("bert/embeddings/word_embeddings".into(), "albert.embeddings.word_embeddings.weight".into()),
+            ("module/bert/embeddings/LayerNorm/gamma".into(), "albert.embeddings.LayerNorm.weight".into()),
+            (
+                "bert/encoder/embedding_hidden_mapping_in/bias".into(),
+                "albert.encoder.embedding_hidden_mapping_in.bias".into(),
+            ),
+            (format!("{tensorflow}/attention_1/self/key/kernel"), format!("{LAYER}.attention.key.weight")),
+            (format!("{tensorflow}/attention_1/output/dense/bias"), format!("{LAYER}.attention.dense.bias")),
+            (format!("{tensorflow}/LayerNorm/beta"), format!("{LAYER}.attention.LayerNorm.bias")),
+            (format!("{tensorflow}/LayerNorm_1/gamma"), format!("{LAYER}.full_layer_layer_norm.weight")),
+            (format!("{tensorflow}/ffn_1/intermediate/dense/kernel"), format!("{LAYER}.ffn.weight")),
+            (
+                format!("{tensorflow}/ffn_1/intermediate/output/dense/bias"),
+                format!("{LAYER}.ffn_output.bias"),
+            ),
+            ("bert/pooler/dense/kernel".into(), "albert.pooler.weight".into()),
+            ("cls/predictions/transform/LayerNorm/beta".into(), "predictions.LayerNorm.bias".into()),
+            ("cls/predictions/output_bias".into(), "predictions.bias".into()),
+            ("cls/seq_relationship/output_weights".into(), "sop_classifier.classifier.weight".into()),
+            ("output_weights".into(), "classifier.weight".into()),
+            (format!("{dots}.attention.self.query.weight"), format!("{LAYER}.attention.query.weight")),
+            (format!("{dots}.ffn.intermediate.output.dense.bias"), format!("{LAYER}.ffn_output.bias")),
+            ("bert.pooler.dense.weight".into(), "albert.pooler.weight".into()),
+            ("cls.seq_relationship.weight".into(), "sop_classifier.classifier.weight".into()),
+            ("cls.predictions.decoder.weight".into(), "predictions.decoder.weight".into()),
+        ];
+        let cases: [(String, String); 19] = cases;
+        for (google, expected) in cases {
+            assert_eq!(canonical(&google), Some(expected), "{google}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_none_of_googles() {
+        for name in
+            ["bert/encoder/layer_shared/attention/self/key/kernel", "", "a/b", "weight", "classifier.weight"]
+        {
+            assert_eq!(canonical(name), None, "{name}");
+        }
+        assert!(is_slot("bert/pooler/dense/kernel/adam_m") && is_slot("global_step"));
+        assert!(!is_slot("bert/pooler/dense/kernel"));
+    }
+}

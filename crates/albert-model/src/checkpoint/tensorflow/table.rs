@@ -1,0 +1,178 @@
+//! The sorted table of LevelDB, in which TensorFlow keeps the index of a checkpoint.
+//!
+//! ```text
+//! data block … | other blocks | index block | footer: places of the index block, magic number
+//! block: entries | places of restarts, 4 bytes each | their count;   then its compression, its checksum
+//! entry: bytes shared with the key before, further bytes of the key, length of the value | key | value
+//! ```
+//!
+//! Keys are at most [`LONGEST_KEY`] bytes long and blocks do not overlap, so that sharing cannot
+//! multiply the file's size by more than that.
+//!
+//! Source: LevelDB, `doc/table_format.md`, `table/format.cc`, `table/block.cc`.
+
+use crate::checkpoint::crc32c::{crc32c, unmask};
+use crate::checkpoint::stored::WeightFile;
+use crate::checkpoint::tensorflow::FORMAT;
+use crate::checkpoint::tensorflow::message::{take, varint};
+use crate::error::Result;
+
+const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
+const FOOTER: usize = 48;
+/// After each block: a byte for its compression, four for the checksum.
+const TRAILER: usize = 5;
+/// The names of ALBERT's tensors have at most 90 bytes, with those of optimizers.
+const LONGEST_KEY: usize = 256;
+
+type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'v;
+
+/// Gives every key and its value to `visit`, in the keys' order.
+pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
+    let bytes: &[u8] = &file.bytes;
+    let Some(footer) = bytes.len().checked_sub(FOOTER).map(|start| &bytes[start..]) else {
+        return Err(
+            file.malformed(FORMAT, format!("expected at least {FOOTER} bytes, found {}", bytes.len()))
+        );
+    };
+    if !footer.ends_with(&MAGIC) {
+        return Err(file.malformed(FORMAT, "expected the table's magic number at the end"));
+    }
+    let mut rest = footer;
+    // The first place is that of an index of further blocks, of which TensorFlow writes none.
+    let place = place(&mut rest).and_then(|_| self::place(&mut rest));
+    let index = block(file, place)?;
+    let mut end = 0;
+    let mut last_key = None;
+    entries(file, index, &mut |_, place| {
+        let place = self::place(&mut &*place);
+        match place {
+            Some((start, len)) if start >= end => end = start.saturating_add(len),
+            _ => return Err(file.malformed(FORMAT, "expected blocks one after another")),
+        }
+        entries(file, block(file, place)?, &mut |key, value| {
+            if last_key.as_deref().is_some_and(|last: &[u8]| last >= key) {
+                return Err(file.malformed(FORMAT, "expected keys in order"));
+            }
+            last_key = Some(key.to_vec());
+            visit(key, value)
+        })
+    })
+}
+
+/// Where a block lies: its first byte, and its length without the trailer.
+fn place(rest: &mut &[u8]) -> Option<(usize, usize)> {
+    let (start, len) = (varint(rest)?, varint(rest)?);
+    Some((start.try_into().ok()?, len.try_into().ok()?))
+}
+
+/// The contents of a block whose checksum is right.
+fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
+    let bytes: &[u8] = &file.bytes;
+    let whole = place.and_then(|(start, len)| bytes.get(start..)?.get(..len.checked_add(TRAILER)?));
+    let Some((contents, checksum)) = whole.and_then(|whole| whole.split_last_chunk::<4>()) else {
+        return Err(file.malformed(FORMAT, "a block ends beyond the file"));
+    };
+    if unmask(u32::from_le_bytes(*checksum)) != crc32c(contents) {
+        return Err(file.malformed(FORMAT, "a block has another checksum than it says"));
+    }
+    match contents.split_last() {
+        Some((0, contents)) => Ok(contents),
+        Some((1, _)) => Err(file.refused("has blocks compressed with Snappy: expected them uncompressed")),
+        _ => Err(file.refused("has blocks compressed in an unknown way: expected them uncompressed")),
+    }
+}
+
+/// Gives every entry of a block to `visit`.
+fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    let malformed = || file.malformed(FORMAT, "expected a block of keys and values");
+    let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(malformed)?;
+    let restarts = u32::from_le_bytes(*restarts) as usize;
+    let len = restarts.checked_mul(4).and_then(|len| rest.len().checked_sub(len)).ok_or_else(malformed)?;
+    let mut rest = &rest[..len];
+    let mut key = Vec::new();
+    while !rest.is_empty() {
+        let value = entry(&mut rest, &mut key).ok_or_else(malformed)?;
+        visit(&key, value)?;
+    }
+    Ok(())
+}
+
+/// Takes one entry: turns the key before into its own, and gives its value.
+fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let mut length = || usize::try_from(varint(rest)?).ok();
+    let (shared, further, len) = (length()?, length()?, length()?);
+    if shared > key.len() || shared.checked_add(further)? > LONGEST_KEY {
+        return None;
+    }
+    key.truncate(shared);
+    key.extend_from_slice(take(rest, further)?);
+    take(rest, len)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    /// Appends a block with its trailer, and gives its place as the table encodes it.
+    fn append(table: &mut Vec<u8>, block: &[u8], compression: u8) -> Vec<u8> {
+        assert!(table.len() < 128 && block.len() < 128, "one byte a number");
+        let place = vec![table.len() as u8, block.len() as u8];
+        let contents: Vec<u8> = block.iter().copied().chain([compression]).collect();
+        let masked = crc32c(&contents).rotate_right(15).wrapping_add(0xa282_ead8);
+        table.extend(contents);
+        table.extend(masked.to_le_bytes());
+        place
+    }
+
+    fn table(compression: u8) -> Vec<u8> {
+        let mut table = Vec::new();
+        // "" to "header", "ab" to "1", "ac" to "2"
+        let data = b"\0\0\x06header\0\x02\x01ab1\x01\x01\x01c2\0\0\0\0\x01\0\0\0";
+        let place = append(&mut table, data, compression);
+        let index = [&[0, 1, 2, b'z'][..], &place, &[0, 0, 0, 0, 1, 0, 0, 0]].concat();
+        let place = append(&mut table, &index, 0);
+        let mut footer = [&[0, 0][..], &place].concat();
+        footer.resize(FOOTER - MAGIC.len(), 0);
+        table.extend(footer);
+        table.extend(MAGIC);
+        table
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<(String, String)>> {
+        let file = WeightFile::owned(Cow::Owned(bytes.to_vec()), "x.index");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut found = Vec::new();
+        for_each(&file, &mut |key, value| {
+            found.push((text(key), text(value)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn keys_that_share_bytes_are_put_together() {
+        let expected = [("", "header"), ("ab", "1"), ("ac", "2")];
+        assert_eq!(read(&table(0)).unwrap(), expected.map(|(k, v)| (k.to_string(), v.to_string())));
+    }
+
+    #[test]
+    fn compressed_blocks_are_refused_by_name() {
+        assert!(read(&table(1)).unwrap_err().to_string().contains("Snappy"));
+        assert!(read(&table(7)).unwrap_err().to_string().contains("unknown way"));
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_block_and_every_cut_is_noticed() {
+        let whole = table(0);
+        for at in 0..whole.len() - FOOTER {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(read(&changed).is_err(), "{at}");
+        }
+        for length in 0..whole.len() {
+            assert!(read(&whole[..length]).is_err(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A model in any layout, written anew as Hugging Face has it today.
+
+use std::path::Path;
+
+use albert_model::LoadReport;
+use albert_model::candle_core::DType;
+use serde_json::Value;
+
+use crate::files::stays_inside;
+use crate::json::read_value;
+use crate::{Error, ModelFiles, Result};
+
+/// Files beside configuration and weights that say how text enters a model and answers leave it.
+const COMPANIONS: [&str; 13] = [
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "30k-clean.model",
+    "vocab_chinese.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentence_albert_config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+];
+
+/// What a module of sentence-transformers keeps in its folder.
+const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
+
+/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` (f32, f16 or
+/// bf16) as `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
+///
+/// The result tells what became of each tensor; those it calls unused are left out.
+///
+/// ```
+/// use albert_tasks::albert_model::candle_core::DType;
+/// use albert_tasks::{ModelFiles, convert};
+/// # fn main() -> anyhow::Result<()> {
+/// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+/// let dir = tempfile::tempdir()?;
+/// convert(&ModelFiles::builtin()?, dir.path(), DType::BF16)?;
+/// let checkpoint = ModelFiles::from_dir(dir.path())?.checkpoint()?;
+/// assert_eq!(checkpoint.stored_dtypes(), [DType::BF16]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If the folder holds a model already, the model's files are not sound, or a file cannot be written.
+pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: DType) -> Result<LoadReport> {
+    let dir = dir.as_ref();
+    // All that can be wrong with the source is found before the first file is written.
+    let companions = companions(files)?;
+    let report = files.checkpoint()?.save(dir, dtype)?;
+    for (name, bytes) in companions {
+        let path = dir.join(&name);
+        let parent = path.parent().unwrap_or(dir);
+        let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&path, bytes));
+        written.map_err(|source| Error::Write { path: path.clone(), source })?;
+    }
+    Ok(report)
+}
+
+fn companions(files: &ModelFiles) -> Result<Vec<(String, std::borrow::Cow<'static, [u8]>)>> {
+    let mut names: Vec<String> = COMPANIONS.map(String::from).to_vec();
+    if let Some(Value::Array(modules)) = read_value(files, "modules.json")? {
+        let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
+        for path in paths.filter(|path| !path.is_empty()) {
+            if !stays_inside(path) {
+                return Err(Error::OutsideFolder { file: "modules.json".into(), path: path.into() });
+            }
+            names.extend(MODULE_FILES.map(|file| format!("{path}/{file}")));
+        }
+    }
+    let mut found = Vec::new();
+    for name in names {
+        if let Some(bytes) = files.read(&name)? {
+            found.push((name, bytes));
+        }
+    }
+    Ok(found)
+}
