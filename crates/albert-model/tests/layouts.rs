@@ -94,7 +94,7 @@ fn refusal(dir: &Path) -> String {
         Err(error) => return error_of(&error),
     };
     match checkpoint.var_map(&LoadOptions::default()) {
-        Ok(_) => error_of(&AlbertModel::load(&checkpoint, &LoadOptions::default()).err().expect("it loads")),
+        Ok(_) => error_of(&AlbertModel::load(&checkpoint, &LoadOptions::default()).expect_err("it loads")),
         Err(error) => error_of(&error),
     }
 }

@@ -47,11 +47,6 @@ pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
             named.join(", ")
         ));
     }
-    talk.say(format_args!(
-        "wrote `{}`: {} tensors in {}",
-        args.output.display(),
-        report.used.len(),
-        dtype.as_str()
-    ));
+    talk.say(format_args!("wrote `{}` in {}", args.output.display(), dtype.as_str()));
     Ok(())
 }

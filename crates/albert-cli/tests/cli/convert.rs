@@ -11,7 +11,7 @@ fn the_written_folder_is_the_same_model() {
     let output = folder.path("new/model");
     let run = cli(&["convert", "--output", &output]).ok();
     assert_eq!(run.stdout, "");
-    assert!(run.stderr.contains("wrote `") && run.stderr.contains("tensors in f32"), "{}", run.stderr);
+    assert!(run.stderr.contains("wrote `") && run.stderr.contains("new/model` in f32"), "{}", run.stderr);
     let embed = |model: &[&str]| cli(&[&["embed", "a b", "Water is wet."], model].concat()).ok().stdout;
     assert_eq!(embed(&["--model", &output]), embed(&[]));
     let fill = |model: &[&str]| cli(&[&["fill-mask", "the [MASK] of"], model].concat()).ok().stdout;

@@ -114,8 +114,15 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
-    let written = write(&partial).and_then(|()| File::open(&partial)?.sync_all());
-    written.and_then(|()| std::fs::rename(&partial, path)).map_err(|source| {
+    let written = (|| {
+        // safetensors makes files that only their owner can read: a model is as open as any file made here.
+        let permissions = File::create_new(&partial)?.metadata()?.permissions();
+        write(&partial)?;
+        std::fs::set_permissions(&partial, permissions)?;
+        File::open(&partial)?.sync_all()?;
+        std::fs::rename(&partial, path)
+    })();
+    written.map_err(|source| {
         // The first error is the one to tell.
         drop(std::fs::remove_file(&partial));
         Error::Write { path: path.into(), source }

@@ -5,6 +5,7 @@
 mod batches;
 #[cfg(feature = "builtin")]
 mod builtin;
+mod convert;
 mod folders;
 mod forward;
 #[cfg(feature = "hub")]

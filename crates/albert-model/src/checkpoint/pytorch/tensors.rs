@@ -169,3 +169,92 @@ pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>>
     });
     named.map(|storage| (storage.key, storage)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An instruction that pushes a text.
+    fn text(text: &str) -> Vec<u8> {
+        [&[b'X'][..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    /// Instructions that push a tensor of two rows and three columns from element 1 on of a storage of `count`.
+    fn tensor(rebuild: &str, class: &str, count: u8, more: &[u8]) -> Vec<u8> {
+        let class = format!("c{}\n", class.replace(' ', "\n"));
+        let storage = [
+            &b"("[..],
+            &text("storage"),
+            class.as_bytes(),
+            &text("key"),
+            &text("cpu"),
+            &[b'K', count],
+            b"tQ",
+        ];
+        let rebuild = format!("ctorch._utils\n{rebuild}\n(");
+        let view = b"K\x01K\x02K\x03\x86K\x03K\x01\x86\x89N";
+        [rebuild.as_bytes(), &storage.concat(), view, more, b"tR"].concat()
+    }
+
+    fn found(instructions: &[&[u8]]) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let bytes = [&b"\x80\x02"[..], &instructions.concat(), b"."].concat();
+        let pickle = Pickle::read(&bytes).unwrap();
+        let found = StateDict::find(&pickle)?;
+        Ok(found.tensors.into_iter().map(|(name, view)| (name.to_string(), view.shape)).collect())
+    }
+
+    const FLOAT: &str = "torch FloatStorage";
+
+    #[test]
+    fn a_tensor_is_a_view_of_a_storage() {
+        let bytes = [&b"}"[..], &text("x"), &tensor("_rebuild_tensor_v2", FLOAT, 7, b""), b"s."].concat();
+        let pickle = Pickle::read(&bytes).unwrap();
+        let found = StateDict::find(&pickle).unwrap();
+        let storage = Storage { key: "key", dtype: Dtype::F32, elements: 7 };
+        let expected = View { storage, offset: 1, shape: vec![2, 3], strides: vec![3, 1] };
+        assert_eq!(found.tensors, [("x", expected)]);
+        assert_eq!(storages(&pickle)["key"], storage);
+    }
+
+    #[test]
+    fn a_storage_without_a_type_counts_bytes_and_the_tensor_tells_the_type() {
+        let tensor = tensor("_rebuild_tensor_v3", "torch.storage UntypedStorage", 14, b"ctorch\nbfloat16\n");
+        let bytes = [&b"}"[..], &text("x"), &tensor, b"s."].concat();
+        let pickle = Pickle::read(&bytes).unwrap();
+        let storage = StateDict::find(&pickle).unwrap().tensors[0].1.storage;
+        assert_eq!((storage.dtype, storage.elements), (Dtype::BF16, 7));
+    }
+
+    #[test]
+    fn wrappers_are_opened_until_there_are_tensors() {
+        let x = [text("x"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
+        let expected = Ok(vec![("x".to_string(), vec![2, 3])]);
+        assert_eq!(found(&[b"}", &x, b"s"]), expected);
+        assert_eq!(found(&[b"}", &text("net"), b"}", &x, b"ss"]), expected);
+        assert_eq!(found(&[b"}", &text("model"), b"}", &text("state_dict"), b"}", &x, b"sss"]), expected);
+        // `model` is a name here, beside a tensor.
+        assert_eq!(found(&[b"}(", &x, &text("model"), b"}u"]), expected);
+        let none = found(&[b"}", &text("weights"), b"}", &x, b"ss"]);
+        assert_eq!(none.unwrap_err(), "tensors by name, found a dictionary of `weights`");
+    }
+
+    #[test]
+    fn a_dictionary_that_holds_itself_ends() {
+        assert!(found(&[b"}q\x00", &text("model"), b"h\x00s"]).is_err());
+    }
+
+    #[test]
+    fn other_arguments_are_no_tensor() {
+        for tensor in [
+            tensor("_rebuild_tensor_v3", FLOAT, 7, b"ctorch\nfloat32\n"),
+            tensor("_rebuild_tensor_v3", "torch.storage UntypedStorage", 7, b""),
+            tensor("_rebuild_tensor_v2", "torch.storage UntypedStorage", 7, b""),
+            tensor("_rebuild_tensor_v2", "torch float32", 7, b""),
+            b"ctorch._utils\n_rebuild_parameter\n)R".to_vec(),
+            b"ctorch._utils\n_rebuild_tensor_v2\n(NNNNtR".to_vec(),
+        ] {
+            let error = found(&[b"}", &text("x"), &tensor, b"s"]).unwrap_err();
+            assert_eq!(error, "a tensor for `x`, found other arguments");
+        }
+    }
+}
