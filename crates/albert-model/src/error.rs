@@ -324,6 +324,16 @@ pub(crate) fn refuse_lfs_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A name from a file, fit for a message: short, and without what a terminal would act on.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_default).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
     let quoted: Vec<_> = items.iter().map(|item| format!("`{item}`")).collect();
     quoted.join(", ")

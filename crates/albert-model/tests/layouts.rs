@@ -158,7 +158,7 @@ fn the_report_says_what_was_chosen_and_taken_off() {
             "google-tf",
             &[
                 "weights: `model.ckpt-best.index`",
-                "`hidden_act` \"gelu\" in `albert_config.json`, by which Google means the tanh form",
+                "`hidden_act` \"gelu\" in `albert_config.json`, by which Google means gelu_new",
                 "names: Google's",
                 "ignored: 5 tensors of the optimizer",
             ],

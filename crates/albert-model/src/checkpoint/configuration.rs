@@ -60,7 +60,7 @@ impl Configuration {
         let activation = match (&stated, dialect) {
             (None, _) => format!("no `hidden_act` in `{file}`: transformers' default"),
             (Some(name), Dialect::Google) if name != &config.hidden_act.to_string() => {
-                format!("`hidden_act` {name:?} in `{file}`, by which Google means the tanh form")
+                format!("`hidden_act` {name:?} in `{file}`, by which Google means gelu_new")
             }
             _ => format!("`hidden_act` in `{file}`"),
         };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::checkpoint::choice::{Choice, Format};
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::checkpoint::{pytorch, safetensors, tensorflow};
-use crate::error::{Error, Result, refuse_lfs_pointer};
+use crate::error::{Error, Result, refuse_lfs_pointer, shown};
 
 /// The tensors of one file or of all shards, by name.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl WeightFiles {
                 files.len = contents.data_len;
                 files.tensors = contents.tensors.into_iter().collect();
                 if !contents.skipped.is_empty() {
-                    let skipped: Vec<_> = contents.skipped.iter().map(|name| format!("`{name}`")).collect();
+                    let skipped: Vec<_> =
+                        contents.skipped.iter().map(|name| format!("`{}`", shown(name))).collect();
                     files.choices.push(format!("not read, because no numbers: {}", skipped.join(", ")));
                 }
             }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::checkpoint::files::WeightFiles;
 use crate::checkpoint::tensorflow;
 use crate::config::AlbertConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The first parts of the encoder's names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
@@ -116,8 +116,9 @@ fn refuse_brightmart(stored: &[&str], files: &WeightFiles) -> Result<()> {
     Err(Error::Refused {
         file: files.name(),
         why: format!(
-            "holds `{name}`: brightmart's own network, which adds position embeddings H wide to embeddings \
-             projected without a bias, is not ALBERT as published; Google's and its `google` models are read"
+            "holds `{}`: brightmart's own network, which adds position embeddings H wide to embeddings \
+             projected without a bias, is not ALBERT as published; Google's and its `google` models are read",
+            shown(name)
         ),
     })
 }

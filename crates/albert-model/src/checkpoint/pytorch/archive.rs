@@ -12,9 +12,8 @@ use std::ops::Range;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::checkpoint::pytorch::FORMAT;
-use crate::checkpoint::pytorch::pickle::shown;
 use crate::checkpoint::stored::WeightFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";

@@ -12,11 +12,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value, shown};
+use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
 use crate::checkpoint::pytorch::tensors::storages;
 use crate::checkpoint::pytorch::{FORMAT, error};
 use crate::checkpoint::stored::{WeightFile, element_len};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 /// 0x1950a86a20f9469cfc6c, little end first.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
-use crate::error::{Error, Result};
-use pickle::{Pickle, Trouble, shown};
+use crate::error::{Error, Result, shown};
+use pickle::{Pickle, Trouble};
 use tensors::{StateDict, View};
 
 /// What errors call the format.

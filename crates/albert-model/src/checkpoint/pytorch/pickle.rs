@@ -16,6 +16,8 @@ use std::collections::HashMap;
 
 use safetensors::Dtype;
 
+use crate::error::shown;
+
 /// Far more than the checkpoint of any ALBERT: base has some 500.
 const MOST_VALUES: usize = 1 << 19;
 
@@ -559,16 +561,6 @@ fn whole_number(bytes: &[u8]) -> Value<'_> {
     let mut wide = [if sign { 0xff } else { 0 }; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     Value::Int(i64::from_le_bytes(wide))
-}
-
-/// A name from the file, fit for a message.
-pub(super) fn shown(name: &str) -> String {
-    const LONGEST: usize = 80;
-    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_default).collect();
-    if name.chars().nth(LONGEST).is_some() {
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]

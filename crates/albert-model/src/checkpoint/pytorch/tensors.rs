@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use safetensors::Dtype;
 
-use crate::checkpoint::pytorch::pickle::{Global, Id, Pickle, Value, shown};
+use crate::checkpoint::pytorch::pickle::{Global, Id, Pickle, Value};
 use crate::checkpoint::stored::element_len;
+use crate::error::shown;
 
 /// What trainers wrap the tensors in: Lightning and Detoxify, StyleTTS 2, fairseq, Kokoro.
 const WRAPPERS: [&str; 8] =

@@ -19,7 +19,7 @@ use safetensors::Dtype;
 
 use crate::checkpoint::crc32c::unmask;
 use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
-use crate::error::Result;
+use crate::error::{Result, shown};
 use message::Fields;
 pub(super) use names::{canonical, is_slot};
 
@@ -112,8 +112,9 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
             return Err(shard.malformed(
                 "TensorFlow data file",
                 format!(
-                    "expected `{name}` of shape {shape:?}, {} bytes an element, in {size} bytes from {offset} on, \
+                    "expected `{}` of shape {shape:?}, {} bytes an element, in {size} bytes from {offset} on, \
                      found a file of {}",
+                    shown(&name),
                     element_len(dtype),
                     shard.bytes.len()
                 ),
@@ -149,7 +150,8 @@ fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
 
 impl Entry {
     fn read(file: &WeightFile, name: &str, message: &[u8]) -> Result<Self> {
-        let malformed = || file.malformed(FORMAT, format!("expected the entry of a tensor for `{name}`"));
+        let malformed =
+            || file.malformed(FORMAT, format!("expected the entry of a tensor for `{}`", shown(name)));
         let mut entry = Self { dtype: None, shape: Vec::new(), shard: 0, offset: 0, size: 0, checksum: 0 };
         for field in Fields::of(message) {
             let (number, value) = field.ok_or_else(malformed)?;
@@ -162,7 +164,9 @@ impl Entry {
                 5 => entry.size = size()?,
                 6 => entry.checksum = unmask(value.fixed().ok_or_else(malformed)?),
                 7 => {
-                    return Err(file.refused(format!("has `{name}` in slices, which are not supported")));
+                    return Err(
+                        file.refused(format!("has `{}` in slices, which are not supported", shown(name)))
+                    );
                 }
                 _ => {}
             }
