@@ -4,6 +4,7 @@
 //! the file as they are, and tensors point there.
 
 mod archive;
+mod globals;
 mod legacy;
 mod pickle;
 mod tensors;

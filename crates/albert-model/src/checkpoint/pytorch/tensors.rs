@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use safetensors::Dtype;
 
-use crate::checkpoint::pytorch::pickle::{Global, Id, Pickle, Value};
+use crate::checkpoint::pytorch::globals::Global;
+use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
 use crate::checkpoint::stored::element_len;
 use crate::error::shown;
 
