@@ -13,8 +13,8 @@ use albert_model::{AlbertConfig, Checkpoint, LoadOptions, read_tensorflow_index}
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Bytes that opening may take at once for each byte of the file: what `checkpoint` promises. The worst
-/// that a pickle can do is a list a byte, and JSON an empty array for two.
+/// Bytes that opening may take at once for each byte of the file: what `checkpoint` promises. A pickle
+/// that makes a list with every byte takes 65.
 const FACTOR: usize = 128;
 
 /// For messages, the list of what was chosen, and the program itself.

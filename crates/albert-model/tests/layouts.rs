@@ -17,7 +17,7 @@ use albert_model::{
 use support::{Expected, Model, Named, relative_difference};
 use tempfile::TempDir;
 
-/// f32 on both sides, transformers on the CPU, four layers. Seen: 4e-7.
+/// f32 on both sides, transformers on the CPU, as in the parity tests.
 const TOLERANCE: f64 = 1e-5;
 
 /// Those of the one model, whose numbers are beside them.
