@@ -15,11 +15,11 @@ use albert_tasks::Tokenizer;
 
 use crate::progress::Talk;
 
-/// Says so, once the texts are read, if dropping accents took letters from some of them.
+/// Says so, once the texts are read, if dropping accents took more than accents from some of them.
 fn say_dropped_marks(tokenizer: &Tokenizer, talk: Talk) {
     if tokenizer.dropped_marks() {
         talk.say(
-            "the tokenizer drops accents, and in some texts marks that are letters, such as vowel signs",
+            "the tokenizer drops accents, and in some texts marks that spell words, such as the virama of Hindi",
         );
         talk.say("hint: keep them with --keep-accents true if the model was trained with them");
     }

@@ -286,8 +286,8 @@ impl Tokenizer {
         self.engine.keeps_accents()
     }
 
-    /// Whether some text so far lost combining marks that were more than accents, such as the vowel
-    /// signs of Hindi, since accents are not kept. Known for `spiece.model` only.
+    /// Whether some text so far lost combining marks that were more than accents, such as the
+    /// virama of Hindi, since accents are not kept. Known for `spiece.model` only.
     pub fn dropped_marks(&self) -> bool {
         self.engine.dropped_marks()
     }

@@ -598,7 +598,7 @@ fn join_quotes(chars: &mut Vec<TracedChar>) {
     *chars = result;
 }
 
-/// Whether a combining mark is more than an accent: a vowel sign, say, of a script that spells with
+/// Whether a combining mark is more than an accent: a virama, say, of a script that spells with
 /// marks. Those of Latin, Greek and Cyrillic come first in Unicode or in blocks of their own.
 fn is_letter_of_its_own(mark: char) -> bool {
     !matches!(mark, ..'\u{590}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
@@ -613,4 +613,36 @@ fn longest_first([first, second]: [usize; 2], room: usize) -> [usize; 2] {
     let shorter = first.min(second).min(room / 2);
     let longer = room - shorter;
     if first > second { [longer, shorter] } else { [shorter, longer] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model_file::tests::model;
+    use super::*;
+
+    #[test]
+    fn decoded_pieces_are_text_and_special_tokens_stand_apart() {
+        let pieces =
+            [("<unk>", 0.0, 2), ("[CLS]", 0.0, 3), ("[SEP]", 0.0, 3), ("▁the", -1.0, 1), ("s", -2.0, 1)];
+        let tokenizer =
+            AlbertTokenizer::read(&model(&pieces, b""), None, &TokenizerOptions::default()).unwrap();
+        for (ids, text) in [
+            (&[3][..], "the"),
+            (&[4], "s"),
+            (&[3, 4, 3], "thes the"),
+            (&[1, 3, 2], "[CLS] the[SEP]"),
+            (&[], ""),
+        ] {
+            assert_eq!(tokenizer.decode(ids).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn the_longer_text_is_cut_first() {
+        assert_eq!(longest_first([3, 3], 6), [3, 3]);
+        assert_eq!(longest_first([2, 9], 6), [2, 4]);
+        assert_eq!(longest_first([9, 2], 6), [4, 2]);
+        assert_eq!(longest_first([9, 9], 7), [3, 4]);
+        assert_eq!(longest_first([9, 0], 7), [7, 0]);
+    }
 }
