@@ -80,6 +80,19 @@ impl AlbertForPreTraining {
             attentions: output.attentions,
         })
     }
+
+    /// The sentence-order head alone, for inference: without the decoder, which is most of a forward
+    /// pass over a short text.
+    ///
+    /// # Shapes
+    /// - returns `sop_logits` `(B, 2)`: in order, swapped
+    ///
+    /// # Errors
+    /// As [`AlbertModel::forward`].
+    pub fn sentence_order(&self, input: &ModelInput) -> Result<Tensor> {
+        let output = self.albert.forward(input)?;
+        self.sentence_order.forward(AlbertModel::pooled(&output)?)
+    }
 }
 
 head!(AlbertForPreTraining, Head::PreTraining, PreTrainingOutput);
