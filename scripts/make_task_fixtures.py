@@ -9,12 +9,7 @@ The script prints the versions it ran with.
 """
 
 import argparse
-import json
-import math
-import re
 import shutil
-import string
-from collections import Counter
 from pathlib import Path
 
 import sentence_transformers
@@ -23,18 +18,11 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling, Transformer
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AlbertConfig, AlbertForPreTraining, AlbertForMaskedLM, AlbertModel, pipeline
 
+from tiny import make_tokenizer, write_json
+
 MAX_LENGTH = 40
-SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
-CORPUS = """She opened the door and walked in. He closed the window and sat down at the table.
-The river runs through the old town. The train leaves the station at nine in the morning.
-A man is playing a guitar while someone sings. Children play in the garden behind the house.
-The capital of the country lies on the river. We walked to the market and bought bread, milk and apples.
-Nobody knew what the letter said. The doctor wrote a letter to the king of the northern country.
-Running, walking and swimming are good for you. It was raining and the streets were empty.
-(Some "quoted" words, 1,000 numbers and 25 more.) The café was closed; we went home again.""".splitlines()
 TEXTS = [
     "She opened the door.",
     "A man is playing a guitar in the garden behind the old house.",
@@ -51,25 +39,6 @@ MASKED = [
 ]
 TARGETS = ["door", "river", "letter", "windows", "guitarist"]
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-
-
-def make_tokenizer() -> tokenizers.Tokenizer:
-    """Unigram over whole words, by frequency, and single characters, as ALBERT's tokenizer.json has it."""
-    words = Counter("▁" + word for line in CORPUS for word in re.findall(r"[a-z]+", line.lower()))
-    vocab = [(piece, 0.0) for piece in SPECIAL]
-    vocab += [(word, -8.0 + math.log(count)) for word, count in sorted(words.items())]
-    vocab += [(character, -12.0) for character in sorted(set("▁" + string.ascii_lowercase + string.digits + ".,;:!?()\"'"))]
-    tokenizer = tokenizers.Tokenizer(models.Unigram(vocab, unk_id=1))
-    tokenizer.normalizer = normalizers.Sequence([
-        normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents(),
-        normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " "),
-    ])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.add_special_tokens([AddedToken(piece, normalized=False, lstrip=piece == "[MASK]") for piece in SPECIAL])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    return tokenizer
 
 
 def write_model(folder: Path) -> None:
@@ -149,10 +118,6 @@ def fill(folder: Path) -> dict:
         "targets": sorted(targets, key=lambda target: -target["score"]),
         "joint": joint,
     }
-
-
-def write_json(path: Path, value) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
