@@ -10,9 +10,9 @@ use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, Tokeni
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
-use crate::commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::usage;
 #[cfg(feature = "hub")]

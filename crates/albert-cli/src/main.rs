@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 #[cfg(feature = "hub")]
 use commands::{download, models};
-use commands::{convert, embed, fill_mask, forward, inspect, tokenize};
 use failure::Report;
 use progress::Talk;
 

@@ -3,11 +3,59 @@
 //! Sorting by length is worth about a factor of two on ragged sentences; the budget bounds memory
 //! and keeps the activations of a batch near the caches.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+use rayon::prelude::*;
 
 use albert_model::ModelInput;
 
 use crate::tokenizer::TokenIds;
+use crate::{Error, Tokenizer};
+
+/// A text, or two that belong together, cut to `max_length` tokens.
+pub(crate) fn encode<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
+    tokenizer: &Tokenizer,
+    inputs: &[(S, Option<P>)],
+    max_length: usize,
+) -> crate::Result<Vec<TokenIds>> {
+    let encode = |(text, pair): &(S, Option<P>)| {
+        tokenizer.encode_ids(text.as_ref(), pair.as_ref().map(AsRef::as_ref), max_length)
+    };
+    inputs.par_iter().map(encode).collect()
+}
+
+/// Each row's logits, in input order: what `forward` gives for a batch, `(B, …)`, row by row.
+///
+/// Logits by token, `(B, T, …)`, are those of the row's own tokens: padding is cut off.
+pub(crate) fn logits(
+    rows: &[TokenIds],
+    batch_tokens: usize,
+    device: &Device,
+    forward: impl Fn(&[&TokenIds], &Device) -> Result<Tensor>,
+) -> crate::Result<Vec<Vec<f32>>> {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    let mut results = vec![Vec::new(); rows.len()];
+    for batch in plan(&lengths, batch_tokens) {
+        let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
+        let logits = forward(&of_batch, device)?;
+        let width = logits.elem_count() / batch.len();
+        let by_token = if logits.rank() == 3 { Some(width / logits.dim(1)?) } else { None };
+        let values = to_f32(&logits)?;
+        for (row, index) in batch.into_iter().enumerate() {
+            let own = by_token.map_or(width, |width| width * lengths[index]);
+            let values = &values[row * width..][..own];
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(Error::NotFinite);
+            }
+            results[index] = values.to_vec();
+        }
+    }
+    Ok(results)
+}
+
+/// The values row after row, in f32, on the CPU.
+pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
+}
 
 /// Groups the indices of `lengths` so that rows × longest row stays within `batch_tokens`.
 ///
@@ -35,15 +83,28 @@ pub(crate) fn plan(lengths: &[usize], batch_tokens: usize) -> Vec<Vec<usize>> {
 /// Padding stands on the right, as ALBERT's absolute positions ask. Mask and token types are left out
 /// where they would say nothing, which saves the model their work.
 pub(crate) fn model_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
+    padded(rows, |batch, tokens| vec![batch, tokens], device)
+}
+
+/// The rows as one padded input of a single choice each, `(B, 1, T)`.
+pub(crate) fn choice_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
+    padded(rows, |batch, tokens| vec![batch, 1, tokens], device)
+}
+
+fn padded(
+    rows: &[&TokenIds],
+    shape: impl Fn(usize, usize) -> Vec<usize>,
+    device: &Device,
+) -> Result<ModelInput> {
     let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-    let shape = (rows.len(), longest);
+    let shape = shape(rows.len(), longest);
     let padded = |values: &dyn Fn(&TokenIds) -> Vec<u32>| {
         let mut flat = Vec::with_capacity(rows.len() * longest);
         for row in rows {
             flat.extend(values(row));
             flat.resize(flat.len() + longest - row.ids.len(), 0);
         }
-        Tensor::from_vec(flat, shape, device)
+        Tensor::from_vec(flat, shape.as_slice(), device)
     };
     // Padding has the id 0, whatever token that is: it is masked out, and 0 is in every table.
     let mut input = ModelInput::new(padded(&|row| row.ids.clone())?);

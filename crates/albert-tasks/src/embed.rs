@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use albert_model::{AlbertConfig, AlbertModel, Pretrained as _};
-use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching;
+use crate::batching::{self, to_f32};
 use crate::options::{Purpose, Setup};
 use crate::pooling::normalize;
 use crate::tokenizer::TokenIds;
@@ -304,9 +303,4 @@ impl Embedder {
             _ => Ok(0),
         }
     }
-}
-
-/// The values row after row, in f32, on the CPU.
-fn to_f32(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
-    tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
 }

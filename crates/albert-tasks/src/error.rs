@@ -245,6 +245,63 @@ pub enum Error {
     )]
     NotFinite,
 
+    /// Labels asked of a classifier that has a single one.
+    #[error(
+        "zero-shot needs a model of natural language inference: expected at least 2 labels, found {labels}"
+    )]
+    NotInference {
+        /// The model's labels.
+        labels: usize,
+    },
+    /// No labels to choose from.
+    #[error("no labels: expected at least one")]
+    NoLabels,
+    /// A hypothesis that does not say where the label goes.
+    #[error("hypothesis `{0}`: expected `{{}}` where the label goes, found none")]
+    Hypothesis(String),
+    /// A text that may not be cut, and leaves no room for the one beside it.
+    #[error(
+        "the {what} takes {tokens} tokens with the special ones: expected room for text within {max_length}"
+    )]
+    NoRoom {
+        /// What the text is.
+        what: &'static str,
+        /// Its tokens with the special ones.
+        tokens: usize,
+        /// Tokens that enter the model.
+        max_length: usize,
+    },
+    /// Windows whose tokens are to stay as they are, though they overlap.
+    #[error("a stride needs an aggregation: with `none` the tokens of two windows cannot be joined")]
+    StrideWithoutAggregation,
+    /// Windows that would not move on.
+    #[error("stride {stride}: expected less than the {room} tokens of text in a window")]
+    Stride {
+        /// Tokens that windows were to have in common.
+        stride: usize,
+        /// Tokens of text in a window.
+        room: usize,
+    },
+    /// A text without any choice.
+    #[error("no choices: expected at least one")]
+    NoChoices,
+    /// A text too long to be sorted.
+    #[error("{found} sentences: expected at most {limit}")]
+    TooManySentences {
+        /// The text's sentences.
+        found: usize,
+        /// The most that are sorted.
+        limit: usize,
+    },
+    /// An embedding that another model has made.
+    #[error("expected embeddings of {expected} numbers, found {found}")]
+    VectorWidth {
+        /// The model's.
+        expected: usize,
+        /// What was handed over.
+        found: usize,
+    },
+
     /// An id that its table does not have.
     #[error("{what} {value} is outside the model's {limit}: expected at most {}", limit - 1)]
     InputValue {
@@ -313,8 +370,31 @@ impl Error {
             Error::MaskTruncated { .. } => "shorten the text before the mask",
             Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
             Error::NoPooler => "choose another pooling, such as mean or cls",
+            Error::VectorWidth { .. } => "embed the corpus with this model and the same options",
+            Error::Model(albert_model::Error::MissingHead { served, .. }) => {
+                let commands: Vec<&str> = served.iter().flat_map(|&head| commands(head)).copied().collect();
+                return Some(format!("this model serves {}", commands.join(", ")));
+            }
+            Error::Model(albert_model::Error::OtherClassifier { found, .. }) => {
+                return Some(format!("this model serves {}", commands(*found).join(", ")));
+            }
             _ => return None,
         };
         Some(hint.to_string())
+    }
+}
+
+/// The tasks that a model with this head does, as the command line names them.
+fn commands(head: albert_model::Head) -> &'static [&'static str] {
+    use albert_model::Head;
+    match head {
+        Head::Encoder => &["embed", "similarity", "search"],
+        Head::MaskedLm => &["fill-mask", "score"],
+        Head::PreTraining => &["order"],
+        Head::SequenceClassification => &["classify", "zero-shot"],
+        Head::TokenClassification => &["tag"],
+        Head::QuestionAnswering => &["answer"],
+        Head::MultipleChoice => &["choose"],
+        _ => &[],
     }
 }

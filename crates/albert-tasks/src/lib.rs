@@ -5,7 +5,12 @@
 //! them and takes many texts at once:
 //!
 //! - [`Embedder`]: texts to sentence embeddings
-//! - [`MaskFiller`]: what stands at a `[MASK]`
+//! - [`MaskFiller`]: what stands at a `[MASK]`, and how well a text fits the model
+//! - [`Similarity`]: how alike two texts are; [`Searcher`]: the texts most like a query
+//! - [`Classifier`]: labels for texts; [`ZeroShot`]: labels that the model was not trained on
+//! - [`Tagger`]: names, places and other labelled stretches of a text
+//! - [`Answerer`]: the answer to a question in a context; [`Chooser`]: the best of several choices
+//! - [`Orderer`]: which of two texts comes first, and the order of shuffled sentences
 //! - [`Tokenizer`]: texts to token ids and back to places in the text
 //! - [`Forwarder`]: the network's tensors, by name
 //! - [`inspect`]: what a model's files hold, and what would be made of them
@@ -26,7 +31,10 @@
 //! # }
 //! ```
 
+mod answer;
 mod batching;
+mod choose;
+mod classify;
 mod convert;
 mod embed;
 mod error;
@@ -38,16 +46,26 @@ mod hub;
 mod inspect;
 mod json;
 mod options;
+mod order;
 mod pooling;
+mod probability;
+mod search;
+mod sequence;
+mod similarity;
+mod tag;
 mod tokenizer;
+mod zero_shot;
 
 pub use albert_model;
 
+pub use answer::{Answer, AnswerOptions, Answerer};
+pub use choose::{Choice, Chooser};
+pub use classify::{Classification, Classifier, ClassifyOptions, LabelScore, ScoreFunction};
 pub use convert::convert;
 pub use embed::{Embedder, Embedding, TokenEmbeddings};
 pub use error::{Error, Result, TokenizerSource};
 pub use files::{BUILTIN, ModelFiles};
-pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, MaskFiller};
+pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, MaskFiller, TextScore};
 pub use forward::{ForwardOutput, Forwarder};
 #[cfg(feature = "hub")]
 pub use hub::{
@@ -58,8 +76,13 @@ pub use inspect::{
     Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
 };
 pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
+pub use order::{InOrder, Orderer, Sorted, split_sentences};
 pub use pooling::{Pooling, PoolingMode};
+pub use search::{Hit, Search, Searcher};
+pub use similarity::{Similar, Similarity};
+pub use tag::{Aggregation, Entity, TagOptions, Tagged, Tagger};
 pub use tokenizer::{Encoding, Explanation, Normalized, Rule, Tokenizer, TokenizerOptions};
+pub use zero_shot::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
 
 /// The README's examples, kept working.
 #[cfg(all(doctest, feature = "builtin"))]

@@ -5,6 +5,7 @@
 //! another instead, and targets of several pieces take further passes (`ranking`).
 
 mod ranking;
+mod score;
 mod text;
 
 use albert_model::{AlbertConfig, AlbertForMaskedLM, Pretrained as _};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::options::{Purpose, Setup};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 use ranking::{Query, Scored};
+pub use score::TextScore;
 use text::MaskedText;
 
 /// How masks are filled.

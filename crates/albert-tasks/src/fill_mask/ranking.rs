@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::MaskFiller;
 use crate::batching;
+use crate::probability::softmax;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result};
 
@@ -55,11 +56,17 @@ impl MaskFiller {
             queries.iter().map(|query| (query.tokens, query.positions.as_slice())).collect();
         let targets_of: Vec<Option<&[Vec<u32>]>> =
             queries.iter().flat_map(|query| query.positions.iter().map(|_| query.targets)).collect();
-        let candidates = self.at_each_position(&rows, |mask, distribution| match targets_of[mask] {
-            None => best_of(distribution, top_k),
-            Some(targets) => {
-                let single = targets.iter().filter(|target| target.len() == 1);
-                single.map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() }).collect()
+        let candidates = self.at_each_position(&rows, |mask, logits| {
+            softmax(logits);
+            let distribution = &*logits;
+            match targets_of[mask] {
+                None => best_of(distribution, top_k),
+                Some(targets) => {
+                    let single = targets.iter().filter(|target| target.len() == 1);
+                    single
+                        .map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() })
+                        .collect()
+                }
             }
         })?;
         let mut candidates = candidates.into_iter();
@@ -116,7 +123,10 @@ impl MaskFiller {
                     .map(|(&index, at)| (&open[index].tokens, at.as_slice()))
                     .collect();
                 let wanted: Vec<usize> = batch.iter().map(|&index| open[index].ids[step] as usize).collect();
-                let scores = self.at_each_position(&rows, |row, distribution| distribution[wanted[row]])?;
+                let scores = self.at_each_position(&rows, |row, logits| {
+                    softmax(logits);
+                    logits[wanted[row]]
+                })?;
                 for (index, score) in batch.into_iter().zip(scores) {
                     let attempt = &mut *open[index];
                     attempt.score *= score;
@@ -130,15 +140,15 @@ impl MaskFiller {
         Ok(())
     }
 
-    /// What `read` makes of the distribution over the vocabulary at each of the positions, row after
-    /// row. The first argument counts the positions.
+    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row. The
+    /// first argument counts the positions.
     ///
     /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
-    /// would want a distribution for every token.
-    fn at_each_position<T: Send>(
+    /// would want logits for every token.
+    pub(super) fn at_each_position<T: Send>(
         &self,
         rows: &[(&TokenIds, &[usize])],
-        read: impl Fn(usize, &[f32]) -> T + Sync,
+        read: impl Fn(usize, &mut [f32]) -> T + Sync,
     ) -> Result<Vec<T>> {
         let device = self.model.device();
         let tokens: Vec<&TokenIds> = rows.iter().map(|(tokens, _)| *tokens).collect();
@@ -164,10 +174,7 @@ impl MaskFiller {
                 return Err(Error::NotFinite);
             }
             let first = results.len();
-            let read = |(index, logits): (usize, &mut [f32])| {
-                softmax(logits);
-                read(first + index, logits)
-            };
+            let read = |(index, logits): (usize, &mut [f32])| read(first + index, logits);
             results.par_extend(logits.par_chunks_exact_mut(vocab_size).enumerate().map(read));
         }
         Ok(results)
@@ -199,14 +206,6 @@ impl MaskFiller {
     }
 }
 
-/// `exp(x − max) / Σ exp(x − max)`, in place.
-fn softmax(logits: &mut [f32]) {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter_mut().for_each(|logit| *logit = (*logit - max).exp());
-    let sum: f32 = logits.iter().sum();
-    logits.iter_mut().for_each(|probability| *probability /= sum);
-}
-
 /// The `count` largest, the largest first; of equals the lower id first.
 fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
     let mut scores: Vec<(usize, f32)> = scores.iter().copied().enumerate().collect();
@@ -222,13 +221,6 @@ fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn softmax_survives_large_logits() {
-        let mut logits = [1000.0, 1000.0, -1000.0];
-        softmax(&mut logits);
-        assert_eq!(logits, [0.5, 0.5, 0.0]);
-    }
 
     #[test]
     fn the_best_come_first_and_equals_by_id() {

@@ -1,6 +1,7 @@
 //! What a user does with albert-tasks: load a model, give it texts, read answers and errors.
 //!
-//! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`.
+//! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines` from
+//! `scripts/make_pipeline_fixtures.py`.
 
 mod batches;
 #[cfg(feature = "builtin")]
@@ -13,7 +14,9 @@ mod hub;
 #[cfg(feature = "hub")]
 mod hub_server;
 mod inspect;
+mod pipelines;
 mod reference;
+mod retrieval;
 mod spiece;
 mod support;
 mod tokenizer;

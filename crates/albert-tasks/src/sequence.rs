@@ -1,0 +1,150 @@
+//! A text's tokens, uncut, from which windows are taken: parts of a text that is too long for the model,
+//! each with the special tokens around it and, of a pair, with the other text beside it.
+
+use std::ops::Range;
+
+use crate::tokenizer::{Encoding, TokenIds};
+use crate::{Result, Tokenizer};
+
+/// The tokens of a text, or of a pair, and whose each of them is.
+pub(crate) struct Sequence {
+    pub(crate) encoding: Encoding,
+    /// For each token the text it belongs to; `None` for the special tokens around the texts.
+    owners: Vec<Option<Owner>>,
+    counts: [usize; 2],
+}
+
+/// The first text or the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    First,
+    Second,
+}
+
+impl Sequence {
+    pub(crate) fn new(tokenizer: &Tokenizer, text: &str, pair: Option<&str>) -> Result<Self> {
+        let encoding = tokenizer.encode(text, pair, None)?;
+        let is_special = |special: &&u32| **special != 0;
+        let total = encoding.special_tokens_mask.iter().filter(|special| !is_special(special)).count();
+        // Each text is cut by itself before the two are joined, so the first one's tokens are those
+        // that it has alone; token types would not tell in every tokenizer.
+        let first = match pair {
+            None => total,
+            Some(_) => tokenizer.ids_without_special_tokens(text)?.len(),
+        };
+        let mut seen = 0;
+        let owners = encoding.special_tokens_mask.iter().map(|&special| {
+            if special != 0 {
+                return None;
+            }
+            seen += 1;
+            Some(if seen <= first { Owner::First } else { Owner::Second })
+        });
+        Ok(Self { owners: owners.collect(), counts: [first, total - first], encoding })
+    }
+
+    /// How many tokens a text has.
+    pub(crate) fn count(&self, owner: Owner) -> usize {
+        self.counts[owner as usize]
+    }
+
+    /// How many tokens stand around the texts.
+    pub(crate) fn special(&self) -> usize {
+        self.owners.len() - self.counts[0] - self.counts[1]
+    }
+
+    /// The indices of the special tokens and of those of the texts' tokens that are in `first` and in
+    /// `second`, each counted within its text.
+    pub(crate) fn window(&self, first: Range<usize>, second: Range<usize>) -> Vec<usize> {
+        let mut seen = [0; 2];
+        let mut kept = Vec::with_capacity(self.special() + first.len() + second.len());
+        for (index, owner) in self.owners.iter().enumerate() {
+            let keep = owner.is_none_or(|owner| {
+                let at = seen[owner as usize];
+                seen[owner as usize] += 1;
+                [&first, &second][owner as usize].contains(&at)
+            });
+            if keep {
+                kept.push(index);
+            }
+        }
+        kept
+    }
+
+    /// Whose the token is.
+    pub(crate) fn owner(&self, index: usize) -> Option<Owner> {
+        self.owners[index]
+    }
+
+    /// The tokens of a window, as the network takes them.
+    pub(crate) fn tokens(&self, window: &[usize]) -> TokenIds {
+        TokenIds {
+            ids: window.iter().map(|&index| self.encoding.ids[index]).collect(),
+            type_ids: window.iter().map(|&index| self.encoding.type_ids[index]).collect(),
+            truncated: window.len() < self.owners.len(),
+        }
+    }
+}
+
+/// Ranges of at most `room` that cover `count` tokens, each beginning with the last `stride` of the one
+/// before; one empty range where there are no tokens.
+///
+/// `stride` must be below `room`. Source: tokenizers 0.23, `Encoding::truncate`.
+pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
+    let mut windows = Vec::new();
+    let mut start = 0usize;
+    loop {
+        let end = count.min(start.saturating_add(room));
+        windows.push(start..end);
+        if end == count {
+            return windows;
+        }
+        start += room.saturating_sub(stride).max(1);
+    }
+}
+
+/// A text whose parts are named by characters.
+pub(crate) struct Characters<'a> {
+    text: &'a str,
+    /// Where each character begins, in bytes, and where the text ends.
+    starts: Vec<usize>,
+}
+
+impl<'a> Characters<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, starts: text.char_indices().map(|(start, _)| start).chain([text.len()]).collect() }
+    }
+
+    /// The characters from `start` up to `end`; beyond the text there are none.
+    pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
+        let byte = |at: usize| self.starts.get(at).copied().unwrap_or(self.text.len());
+        self.text.get(byte(start)..byte(end)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_overlap_by_the_stride_and_the_last_ends_the_text() {
+        assert_eq!(windows(10, 4, 1), [0..4, 3..7, 6..10]);
+        assert_eq!(windows(11, 4, 1), [0..4, 3..7, 6..10, 9..11]);
+        assert_eq!(windows(10, 4, 0), [0..4, 4..8, 8..10]);
+    }
+
+    #[test]
+    fn what_fits_is_one_window_and_so_is_nothing() {
+        assert_eq!(windows(4, 4, 3), vec![Range { start: 0, end: 4 }]);
+        assert_eq!(windows(0, 4, 0), vec![Range { start: 0, end: 0 }]);
+    }
+
+    #[test]
+    fn slices_count_characters_and_stay_within_the_text() {
+        let characters = Characters::new("né 東京");
+        assert_eq!(characters.slice(1, 2), "é");
+        assert_eq!(characters.slice(3, 5), "東京");
+        assert_eq!(characters.slice(4, 99), "京");
+        assert_eq!(characters.slice(3, 1), "");
+    }
+}
