@@ -10,7 +10,10 @@ use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, Tokeni
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{convert, embed, fill_mask, forward, inspect, tokenize};
+use crate::commands::{
+    answer, choose, classify, convert, embed, fill_mask, forward, inspect, order, score, search, similarity,
+    tag, tokenize, zero_shot,
+};
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
 use crate::device::{DeviceChoice, DtypeChoice};
@@ -47,6 +50,42 @@ pub(crate) enum Command {
     ///
     /// Without a text on a terminal it is interactive: `_` is a short mask, `:help` tells the rest.
     FillMask(fill_mask::FillMaskArgs),
+    /// Measure how well texts fit the model
+    ///
+    /// One token after another is masked; the natural logarithms of the probabilities that the model
+    /// gives to what stood there are added up. The special tokens around a text are not masked.
+    Score(score::ScoreArgs),
+    /// Label texts with the labels a model was fine-tuned for
+    ///
+    /// The built-in model is not fine-tuned: name one with --model.
+    Classify(classify::ClassifyArgs),
+    /// Label texts with labels of your own
+    ///
+    /// Needs a model of natural language inference, named with --model: it is asked whether the text
+    /// entails a sentence that names the label.
+    ZeroShot(zero_shot::ZeroShotArgs),
+    /// Find names, places and other labelled stretches
+    ///
+    /// Needs a model fine-tuned to label tokens, named with --model.
+    Tag(tag::TagArgs),
+    /// Answer questions from a context
+    ///
+    /// A long context is read in windows that overlap. Needs a model fine-tuned as SQuAD asks for it,
+    /// named with --model.
+    Answer(answer::AnswerArgs),
+    /// Pick the choice that goes best with a text
+    ///
+    /// Needs a model fine-tuned for multiple choice, as RACE asks for it, named with --model.
+    Choose(choose::ChooseArgs),
+    /// Tell which of two texts comes first, or sort sentences
+    ///
+    /// Needs a model with the sentence order head of ALBERT's pretraining. The built-in model has one,
+    /// but has hardly learned to use it: its answers are little better than chance.
+    Order(order::OrderArgs),
+    /// Compare two texts by meaning
+    Similarity(similarity::SimilarityArgs),
+    /// Find the texts most like a query
+    Search(search::SearchArgs),
     /// Cut texts into the pieces a model reads
     Tokenize(tokenize::TokenizeArgs),
     /// Write the raw tensors of one forward pass to a file

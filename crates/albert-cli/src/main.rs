@@ -21,7 +21,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use commands::{convert, embed, fill_mask, forward, inspect, tokenize};
+use commands::{
+    answer, choose, classify, convert, embed, fill_mask, forward, inspect, order, score, search, similarity,
+    tag, tokenize, zero_shot,
+};
 #[cfg(feature = "hub")]
 use commands::{download, models};
 use failure::Report;
@@ -46,6 +49,15 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
     match command {
         Command::Embed(args) => embed::run(args, talk),
         Command::FillMask(args) => fill_mask::run(args, talk),
+        Command::Score(args) => score::run(args, talk),
+        Command::Classify(args) => classify::run(args, talk),
+        Command::ZeroShot(args) => zero_shot::run(args, talk),
+        Command::Tag(args) => tag::run(args, talk),
+        Command::Answer(args) => answer::run(args, talk),
+        Command::Choose(args) => choose::run(args, talk),
+        Command::Order(args) => order::run(args, talk),
+        Command::Similarity(args) => similarity::run(args, talk),
+        Command::Search(args) => search::run(args, talk),
         Command::Tokenize(args) => tokenize::run(args, talk),
         Command::Forward(args) => forward::run(args, talk),
         Command::Inspect(args) => inspect::run(args, talk),

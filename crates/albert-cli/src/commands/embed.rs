@@ -8,7 +8,7 @@ use super::say_dropped_marks;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs, number};
 use crate::failure::usage;
 use crate::input::{Input, Pairs, Window};
-use crate::output::{Output, RECORDS, Row, VECTORS, columns, visible};
+use crate::output::{Output, RECORDS, Row, VECTORS, columns, shown, visible};
 use crate::progress::{Progress, Talk};
 use crate::stream::{self, Item};
 
@@ -188,15 +188,6 @@ fn preview(vector: &[f32]) -> String {
     match vector.len() > SHOWN {
         true => format!("{} … ({})", first.join(" "), vector.len()),
         false => first.join(" "),
-    }
-}
-
-/// A text, or a pair, on the rest of a line.
-fn shown(text: &str, pair: Option<&str>) -> String {
-    const WIDTH: usize = 60;
-    match pair {
-        Some(pair) => format!("{} | {}", visible(text, WIDTH / 2), visible(pair, WIDTH / 2)),
-        None => visible(text, WIDTH),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, numbe
 use crate::failure::usage;
 use crate::input::{Input, Pairs, Window};
 use crate::interactive;
-use crate::output::{RECORDS, Row, columns, visible};
+use crate::output::{RECORDS, Row, bar, columns, visible};
 use crate::progress::{Progress, Talk};
 use crate::stream;
 
@@ -114,14 +114,6 @@ pub(crate) fn candidates(masks: &[FilledMask]) -> String {
     lines
 }
 
-/// A bar whose length is the score, to the eighth of a character.
-fn bar(score: f32) -> String {
-    const WIDTH: f32 = 24.0;
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (score.clamp(0.0, 1.0) * WIDTH * 8.0).round() as usize;
-    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
-}
-
 /// Runs the command.
 pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     let fill = args.task.options()?;
@@ -163,15 +155,6 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bar_is_as_long_as_its_score() {
-        assert_eq!(bar(0.0), "");
-        assert_eq!(bar(1.0), "█".repeat(24));
-        assert_eq!(bar(0.5), "█".repeat(12));
-        assert_eq!(bar(1.0 / 48.0), "▌");
-        assert_eq!(bar(f32::NAN), "");
-    }
 
     #[test]
     fn targets_are_trimmed_and_none_may_be_empty() {

@@ -1,5 +1,8 @@
 //! The commands, one file each: its options, its row, and what it does.
 
+pub(crate) mod answer;
+pub(crate) mod choose;
+pub(crate) mod classify;
 pub(crate) mod convert;
 #[cfg(feature = "hub")]
 pub(crate) mod download;
@@ -9,7 +12,13 @@ pub(crate) mod forward;
 pub(crate) mod inspect;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
+pub(crate) mod order;
+pub(crate) mod score;
+pub(crate) mod search;
+pub(crate) mod similarity;
+pub(crate) mod tag;
 pub(crate) mod tokenize;
+pub(crate) mod zero_shot;
 
 use albert_tasks::Tokenizer;
 

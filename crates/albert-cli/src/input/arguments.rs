@@ -1,7 +1,22 @@
 //! Texts given as arguments: each is one text, or the only one has `--pair` beside it.
 
 use super::{Line, Place, Text};
+use crate::args::{InputArgs, PairArgs};
 use crate::failure::usage;
+
+/// Two arguments as the texts of one pair, for a command that takes nothing else.
+///
+/// # Errors
+/// If there is another number of them; none, or a lone `-`, means that the texts are elsewhere.
+pub(crate) fn as_pair(mut args: InputArgs) -> anyhow::Result<(InputArgs, PairArgs)> {
+    let pair = match args.texts.as_slice() {
+        [] => None,
+        [only] if only == "-" => None,
+        [_, _] => args.texts.pop(),
+        texts => return Err(usage(format!("expected two texts, found {}", texts.len()))),
+    };
+    Ok((args, PairArgs { pair }))
+}
 
 /// The arguments as lines.
 ///

@@ -38,9 +38,21 @@ impl<R: BufRead> JsonLines<R> {
                 false => anyhow!("field `{name}`: expected a string, found {}", kind(value)),
             })
         };
+        let list = |name: &str| -> anyhow::Result<String> {
+            let value = object.get(name).ok_or_else(|| missing(name, &object))?.get();
+            match value.starts_with('[') {
+                true => Ok(value.to_string()),
+                false => bail!("field `{name}`: expected an array of strings, found {}", kind(value)),
+            }
+        };
+        let pair = self.fields.pair.as_deref();
         Ok(Text {
             text: field(&self.fields.text)?,
-            pair: self.fields.pair.as_deref().map(field).transpose()?,
+            pair: match self.fields.listed {
+                true => pair.map(list),
+                false => pair.map(field),
+            }
+            .transpose()?,
         })
     }
 }
@@ -95,11 +107,16 @@ fn missing(name: &str, object: &HashMap<String, &RawValue>) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Pairs;
     use super::*;
     use std::io::Cursor;
 
     fn read(text: &str, fields: &str) -> Vec<Result<Text, String>> {
-        let fields = Fields::parse(fields, super::super::Pairs::Taken).unwrap();
+        read_as(text, fields, Pairs::Taken)
+    }
+
+    fn read_as(text: &str, fields: &str, pairs: Pairs) -> Vec<Result<Text, String>> {
+        let fields = Fields::parse(fields, pairs).unwrap();
         JsonLines::new(Cursor::new(text.to_string()), "`a`".into(), fields)
             .map(|line| line.unwrap().text.map_err(|error| error.to_string()))
             .collect()
@@ -122,6 +139,15 @@ mod tests {
         let texts = read("{\"b\":\"second\",\"a\":\"first\"}", "a,b");
         let expected = Text { text: "first".into(), pair: Some("second".into()) };
         assert_eq!(texts[0].as_ref().unwrap(), &expected);
+    }
+
+    #[test]
+    fn a_list_is_kept_as_json() {
+        let listed = |text: &str| read_as(text, "text,choices", Pairs::Listed("text,choices")).remove(0);
+        let text = listed("{\"text\":\"a\",\"choices\": [\"b\", \"c\"]}").unwrap();
+        assert_eq!(text.pair.as_deref(), Some("[\"b\", \"c\"]"));
+        let error = listed("{\"text\":\"a\",\"choices\":\"b\"}").unwrap_err();
+        assert_eq!(error, "field `choices`: expected an array of strings, found a string");
     }
 
     #[test]

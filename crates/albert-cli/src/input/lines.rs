@@ -85,7 +85,7 @@ impl<R: BufRead> PlainLines<R> {
     fn text(&self, bytes: Vec<u8>) -> anyhow::Result<Text> {
         let line = utf8(bytes)?;
         match line.split_once('\t') {
-            Some((first, second)) if self.pairs == Pairs::Taken => {
+            Some((first, second)) if self.pairs != Pairs::Refused => {
                 if second.contains('\t') {
                     let found = line.matches('\t').count();
                     return Err(anyhow!(
@@ -93,6 +93,9 @@ impl<R: BufRead> PlainLines<R> {
                     ));
                 }
                 Ok(Text { text: first.to_string(), pair: Some(second.to_string()) })
+            }
+            None if matches!(self.pairs, Pairs::Needed(_)) => {
+                Err(anyhow!("expected two texts with a tab between them, found one"))
             }
             _ => Ok(Text { text: line, pair: None }),
         }
@@ -156,5 +159,13 @@ mod tests {
         assert_eq!(lines[1].text.as_ref().unwrap().pair, None);
         assert!(lines[2].text.as_ref().unwrap_err().to_string().contains("found 2"));
         assert_eq!(texts(b"a\tb\n"), ["a\tb"]);
+    }
+
+    #[test]
+    fn a_line_without_a_tab_is_bad_where_pairs_are_needed() {
+        let lines = read(b"a\tb\nalone\n\tb\n", Pairs::Needed("first,second"));
+        assert!(lines[0].text.is_ok() && lines[2].text.is_ok());
+        let error = lines[1].text.as_ref().unwrap_err().to_string();
+        assert_eq!(error, "expected two texts with a tab between them, found one");
     }
 }

@@ -8,6 +8,7 @@ mod delimited;
 mod feed;
 mod json_lines;
 mod lines;
+mod vectors;
 
 use std::fmt;
 use std::fs::File;
@@ -23,7 +24,9 @@ use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 use crate::progress::Extent;
 
+pub(crate) use arguments::as_pair;
 pub(crate) use feed::{Feed, Window};
+pub(crate) use vectors::Vectors;
 
 /// One text, or two that belong together.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +133,20 @@ pub(crate) enum Pairs {
     Taken,
     /// It does not: a tab is a character like any other.
     Refused,
+    /// It takes nothing else; a table has them in these two fields unless `--field` says otherwise.
+    Needed(&'static str),
+    /// A text with a list of texts, which only tables have, in these two fields. The list is handed on
+    /// as the JSON it is.
+    Listed(&'static str),
+}
+
+impl Pairs {
+    fn default_field(self) -> &'static str {
+        match self {
+            Self::Taken | Self::Refused => "text",
+            Self::Needed(fields) | Self::Listed(fields) => fields,
+        }
+    }
 }
 
 /// The names of the fields that hold the text, and its pair.
@@ -137,13 +154,16 @@ pub(crate) enum Pairs {
 struct Fields {
     text: String,
     pair: Option<String>,
+    /// The pair is a list.
+    listed: bool,
 }
 
 impl Fields {
     fn parse(names: &str, pairs: Pairs) -> anyhow::Result<Self> {
+        let listed = matches!(pairs, Pairs::Listed(_));
         let fields = match names.split_once(',') {
-            None => Self { text: names.to_string(), pair: None },
-            Some((text, pair)) => Self { text: text.to_string(), pair: Some(pair.to_string()) },
+            None => Self { text: names.to_string(), pair: None, listed },
+            Some((text, pair)) => Self { text: text.to_string(), pair: Some(pair.to_string()), listed },
         };
         let pair = fields.pair.as_deref();
         if fields.text.is_empty() || pair.is_some_and(|pair| pair.is_empty() || pair.contains(',')) {
@@ -151,6 +171,9 @@ impl Fields {
         }
         if pair.is_some() && pairs == Pairs::Refused {
             return Err(usage(format!("`--field {names}`: expected one name, this command takes no pairs")));
+        }
+        if let (None, Pairs::Needed(both) | Pairs::Listed(both)) = (pair, pairs) {
+            return Err(usage(format!("`--field {names}`: expected two names, such as `{both}`")));
         }
         Ok(fields)
     }
@@ -175,7 +198,7 @@ impl Input {
     /// # Errors
     /// If there is no text at all, the options contradict each other, or the file cannot be opened.
     pub(crate) fn open(args: InputArgs, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Self> {
-        let fields = Fields::parse(args.field.as_deref().unwrap_or("text"), pairs)?;
+        let fields = Fields::parse(args.field.as_deref().unwrap_or(pairs.default_field()), pairs)?;
         let path = match source(&args)? {
             Source::Arguments => return Self::of_arguments(args, pair),
             Source::File(path) => Some(path),
@@ -197,6 +220,10 @@ impl Input {
         if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
             return Err(usage(format!("input format `{format}`: not supported yet"))
                 .hint("convert the texts to jsonl or csv"));
+        }
+        if let (InputFormat::Lines, Pairs::Listed(fields)) = (format, pairs) {
+            return Err(usage(format!("lines hold no lists: expected a table with the fields `{fields}`"))
+                .hint("name the input's format with `--input-format`"));
         }
         let bytes_read = Arc::new(AtomicU64::new(0));
         let (name, extent, reader): (Arc<str>, _, Box<dyn Read + Send>) = match &path {
@@ -307,13 +334,15 @@ mod tests {
     #[test]
     fn a_field_is_one_name_or_two() {
         let one = Fields::parse("body", Pairs::Refused).unwrap();
-        assert_eq!(one, Fields { text: "body".into(), pair: None });
+        assert_eq!(one, Fields { text: "body".into(), pair: None, listed: false });
         let two = Fields::parse("a,b", Pairs::Taken).unwrap();
         assert_eq!(two.pair.as_deref(), Some("b"));
         for bad in ["", ",", "a,", ",b", "a,b,c"] {
             assert!(Fields::parse(bad, Pairs::Taken).is_err(), "{bad}");
         }
         assert!(Fields::parse("a,b", Pairs::Refused).is_err());
+        assert!(Fields::parse("a", Pairs::Needed("first,second")).is_err());
+        assert!(Fields::parse("a,b", Pairs::Listed("text,choices")).unwrap().listed);
     }
 
     #[test]

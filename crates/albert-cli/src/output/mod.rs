@@ -23,7 +23,7 @@ use crate::args::OutputArgs;
 use crate::failure::{Hint, usage};
 
 pub(crate) use sink::Sink;
-pub(crate) use table::{columns, visible};
+pub(crate) use table::{bar, columns, shown, visible};
 
 /// How the answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]

@@ -84,6 +84,23 @@ fn unsafe_to_show(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A text, or a pair, on the rest of a line.
+pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
+    const WIDTH: usize = 60;
+    match pair {
+        Some(pair) => format!("{} | {}", visible(text, WIDTH / 2), visible(pair, WIDTH / 2)),
+        None => visible(text, WIDTH),
+    }
+}
+
+/// A bar whose length is the score, to the eighth of a character.
+pub(crate) fn bar(score: f32) -> String {
+    const WIDTH: f32 = 24.0;
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (score.clamp(0.0, 1.0) * WIDTH * 8.0).round() as usize;
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
 /// Lines of cells with the columns aligned: those in `right` to the right, two spaces between.
 pub(crate) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -135,5 +152,14 @@ mod tests {
     fn columns_line_up_whatever_the_script() {
         let rows = [vec!["1".to_string(), "世界".into()], vec!["10".into(), "a".into()]];
         assert_eq!(columns(&rows, &[0]), " 1  世界\n10  a\n");
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_score() {
+        assert_eq!(bar(0.0), "");
+        assert_eq!(bar(1.0), "█".repeat(24));
+        assert_eq!(bar(0.5), "█".repeat(12));
+        assert_eq!(bar(1.0 / 48.0), "▌");
+        assert_eq!(bar(f32::NAN), "");
     }
 }

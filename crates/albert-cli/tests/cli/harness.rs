@@ -127,6 +127,12 @@ pub(crate) fn floats(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
+/// A tiny random model that is fine-tuned for a task, as an argument.
+pub(crate) fn task_model(name: &str) -> String {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../albert-tasks/tests/fixtures/pipelines");
+    models.join(name).to_str().unwrap().to_string()
+}
+
 /// A folder for a test's files.
 pub(crate) struct Folder(tempfile::TempDir);
 

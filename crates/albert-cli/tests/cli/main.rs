@@ -15,8 +15,13 @@ mod hub;
 #[path = "../../../albert-tasks/tests/tasks/hub_server.rs"]
 mod hub_server;
 mod inspect;
+mod labels;
+mod pairs;
 #[cfg(feature = "hub")]
 mod python;
+mod reading;
+mod score;
+mod search;
 mod streams;
 mod tokenize;
 mod usage;

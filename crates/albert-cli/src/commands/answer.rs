@@ -1,0 +1,147 @@
+//! `answer`: questions to the words of a context that answer them.
+
+use albert_tasks::{AnswerOptions, Answerer};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::failure::{Hint, usage};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{RECORDS, Row, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `answer`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli answer --model ./question 'Who wrote it?' --context 'The king wrote it himself.'
+  printf 'Who?\\tThe king.\\n' | albert-cli answer --model ./question --allow-no-answer")]
+pub(crate) struct AnswerArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: ContextArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Where answers are, and whether there must be one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Answers")]
+struct ContextArgs {
+    /// The text that answers; without it each question has its own, in the input
+    #[arg(long, value_name = "TEXT")]
+    context: Option<String>,
+
+    /// Give no answer where that is the most probable
+    #[arg(long)]
+    allow_no_answer: bool,
+}
+
+/// One question's answer.
+#[derive(Debug, Serialize)]
+struct AnswerRow {
+    index: usize,
+    question: String,
+    answer: String,
+    /// −1 where there is no answer.
+    start: i64,
+    end: i64,
+    score: f32,
+    #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for AnswerRow {
+    const FIELDS: &'static [&'static str] = &["index", "question", "answer", "start", "end", "score"];
+
+    fn lines(&self) -> String {
+        const WIDTH: usize = 80;
+        let answer = match self.start {
+            -1 => "no answer".to_string(),
+            start => format!("{}  ({start}..{})", visible(&self.answer, WIDTH), self.end),
+        };
+        format!("{:>5}  {}\n       {:.4}  {answer}\n", self.index, visible(&self.question, WIDTH), self.score)
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
+    let ask = AnswerOptions { allow_no_answer: args.task.allow_no_answer, ..AnswerOptions::default() };
+    let context = args.task.context;
+    let pairs = match &context {
+        Some(_) => Pairs::Refused,
+        None if args.input.texts.iter().any(|text| text != "-") => {
+            return Err(usage("no context for the question").hint("give it with `--context`"));
+        }
+        None => Pairs::Needed("question,context"),
+    };
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, pairs)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let answerer = Answerer::load(&args.model.files(talk)?, &options)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<AnswerRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let own =
+            |pair: &Option<String>| pair.as_deref().or(context.as_deref()).unwrap_or_default().to_string();
+        let questions: Vec<(&str, String)> =
+            items.iter().map(|item| (item.text.text.as_str(), own(&item.text.pair))).collect();
+        let answers = answerer.answer(&questions, &ask)?;
+        let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            Ok(AnswerRow {
+                index: item.index,
+                question: item.text.text,
+                answer: answer.answer,
+                start: place(answer.start),
+                end: place(answer.end),
+                score: answer.score,
+                tokens: answer.tokens,
+                truncated: answer.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let row = AnswerRow {
+            index: 0,
+            question: "Who?".into(),
+            answer: "nobody".into(),
+            start: 3,
+            end: 9,
+            score: 0.5,
+            tokens: 9,
+            truncated: false,
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"index":0,"question":"Who?","answer":"nobody","start":3,"end":9,"score":0.5}"#
+        );
+        assert_eq!(row.lines(), "    0  Who?\n       0.5000  nobody  (3..9)\n");
+    }
+}

@@ -1,0 +1,169 @@
+//! `choose`: the choice that goes best with a text.
+
+use albert_tasks::{Choice, Chooser};
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::failure::{Hint, usage};
+use crate::input::{Input, Pairs, Text, Window};
+use crate::output::{RECORDS, Row, columns, shown, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `choose`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli choose --model ./choice 'It rained, so' --choice 'we stayed.' --choice 'we swam.'
+  echo '{\"text\":\"a\",\"choices\":[\"b\",\"c\"]}' | albert-cli choose --model ./choice --input-format jsonl")]
+pub(crate) struct ChooseArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: ChoiceArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What to choose from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Choices")]
+struct ChoiceArgs {
+    /// One of the choices; without any, each text has its own, a list in the input
+    #[arg(long = "choice", value_name = "TEXT")]
+    choices: Vec<String>,
+}
+
+/// One text's choice.
+#[derive(Debug, Serialize)]
+struct ChooseRow {
+    index: usize,
+    text: String,
+    choice: usize,
+    scores: Vec<f32>,
+    /// For people only.
+    #[serde(skip)]
+    choices: Vec<String>,
+    #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for ChooseRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "choice", "scores"];
+
+    fn lines(&self) -> String {
+        let cells: Vec<_> = self
+            .choices
+            .iter()
+            .zip(&self.scores)
+            .enumerate()
+            .map(|(number, (choice, score))| {
+                let mark = if number == self.choice { ">" } else { " " };
+                vec![format!("     {mark} {number}"), format!("{score:.4}"), visible(choice, 70)]
+            })
+            .collect();
+        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
+    let common = args.task.choices;
+    let pairs = match common.is_empty() {
+        false => Pairs::Refused,
+        true if args.input.texts.iter().any(|text| text != "-") => {
+            return Err(usage("no choices for the text").hint("give each with `--choice`"));
+        }
+        true => Pairs::Listed("text,choices"),
+    };
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, pairs)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let chooser = Chooser::load(&args.model.files(talk)?, &options)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<ChooseRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let choices: Vec<anyhow::Result<Vec<String>>> =
+            items.iter().map(|item| choices_of(&item.text, &common)).collect();
+        let texts: Vec<(&str, &[String])> = items
+            .iter()
+            .zip(&choices)
+            .filter_map(|(item, choices)| Some((item.text.text.as_str(), choices.as_ref().ok()?.as_slice())))
+            .collect();
+        let mut answers = chooser.choose(&texts)?.into_iter();
+        let rows = items.into_iter().zip(choices).map(|(item, choices)| {
+            let choices = choices?;
+            let Choice { choice, scores, tokens, truncated } =
+                answers.next().ok_or_else(|| anyhow!("no answer"))?;
+            Ok(ChooseRow {
+                index: item.index,
+                text: item.text.text,
+                choice,
+                scores,
+                choices,
+                tokens,
+                truncated,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
+
+/// The choices of a text: its own, where the input has them, else those of all.
+fn choices_of(text: &Text, common: &[String]) -> anyhow::Result<Vec<String>> {
+    let Some(list) = &text.pair else { return Ok(common.to_vec()) };
+    let choices: Vec<String> =
+        serde_json::from_str(list).map_err(|_| anyhow!("choices: expected a JSON array of strings"))?;
+    match choices.is_empty() {
+        true => Err(anyhow!("choices: expected at least one, found none")),
+        false => Ok(choices),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let row = ChooseRow {
+            index: 0,
+            text: "a".into(),
+            choice: 1,
+            scores: vec![0.25, 0.75],
+            choices: vec!["x".into(), "y".into()],
+            tokens: 9,
+            truncated: false,
+        };
+        let json = r#"{"index":0,"text":"a","choice":1,"scores":[0.25,0.75]}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    0  a\n       0  0.2500  x\n     > 1  0.7500  y\n");
+    }
+
+    #[test]
+    fn choices_are_a_list_of_at_least_one_text() {
+        let of = |pair: &str| choices_of(&Text { text: "a".into(), pair: Some(pair.into()) }, &[]);
+        assert_eq!(of("[\"x\", \"\"]").unwrap(), ["x", ""]);
+        for bad in ["", "x", "[1]", "[]", "{\"a\":\"b\"}"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `classify`: texts to the labels that a model was fine-tuned for.
+
+use albert_tasks::{Classifier, ClassifyOptions, LabelScore, ScoreFunction};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{RECORDS, Row, bar, columns, shown, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `classify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli classify --model ./sentiment 'What a fine day.'
+  albert-cli classify --model ./sentiment 'Is it raining?' --pair 'Yes, it is.' --top-k 1")]
+pub(crate) struct ClassifyArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    task: LabelArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which labels to show, and with what score.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Labels")]
+struct LabelArgs {
+    /// How many labels for each text [default: all]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
+    top_k: Option<usize>,
+
+    /// From the model's numbers to scores [default: by the model's problem_type]
+    #[arg(long, value_name = "softmax|sigmoid|none")]
+    function: Option<ScoreFunction>,
+}
+
+/// One text's labels.
+#[derive(Debug, Serialize)]
+pub(crate) struct LabelsRow {
+    pub(crate) index: usize,
+    pub(crate) text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pair: Option<String>,
+    pub(crate) labels: Vec<LabelScore>,
+    #[serde(skip)]
+    pub(crate) tokens: usize,
+    #[serde(skip)]
+    pub(crate) truncated: bool,
+}
+
+impl Row for LabelsRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "pair", "labels"];
+
+    fn lines(&self) -> String {
+        let cells: Vec<_> = self
+            .labels
+            .iter()
+            .map(|label| {
+                let name = format!("       {}", visible(&label.label, 40));
+                vec![name, format!("{:.4}", label.score), bar(label.score)]
+            })
+            .collect();
+        let text = shown(&self.text, self.pair.as_deref());
+        format!("{:>5}  {text}\n{}", self.index, columns(&cells, &[1]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
+    let classify = ClassifyOptions { top_k: args.task.top_k, function: args.task.function };
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, args.pair, Pairs::Taken)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let classifier = Classifier::load(&args.model.files(talk)?, &options)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<LabelsRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let texts: Vec<(&str, Option<&str>)> =
+            items.iter().map(|item| (item.text.text.as_str(), item.text.pair.as_deref())).collect();
+        let answers = classifier.classify_pairs(&texts, &classify)?;
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            Ok(LabelsRow {
+                index: item.index,
+                text: item.text.text,
+                pair: item.text.pair,
+                labels: answer.labels,
+                tokens: answer.tokens,
+                truncated: answer.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let row = LabelsRow {
+            index: 0,
+            text: "a".into(),
+            pair: None,
+            labels: vec![LabelScore { label: "POSITIVE".into(), score: 0.75 }],
+            tokens: 3,
+            truncated: false,
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"index":0,"text":"a","labels":[{"label":"POSITIVE","score":0.75}]}"#
+        );
+        assert_eq!(row.lines(), "    0  a\n       POSITIVE  0.7500  ██████████████████\n");
+    }
+}

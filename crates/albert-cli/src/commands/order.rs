@@ -1,0 +1,189 @@
+//! `order`: which of two texts comes first; with `--sort`, the order of a text's shuffled sentences.
+
+use albert_tasks::{InOrder, Orderer};
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::input::{Input, Pairs, Window, as_pair};
+use crate::output::{Output, RECORDS, Row, columns, shown, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `order`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli order 'It began to rain.' 'So we went home.'
+  albert-cli order --sort 'So we went home. It began to rain. We were in the garden.'")]
+pub(crate) struct OrderArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: SortArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is to be put in order.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Order")]
+struct SortArgs {
+    /// Sort the sentences of each text instead of comparing two texts
+    #[arg(long)]
+    sort: bool,
+}
+
+/// How likely a pair stands in order.
+#[derive(Debug, Serialize)]
+struct OrderRow {
+    index: usize,
+    first: String,
+    second: String,
+    in_order: f32,
+    #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for OrderRow {
+    const FIELDS: &'static [&'static str] = &["index", "first", "second", "in_order"];
+    const HEADING: &'static str = "index  in order  first | second";
+
+    fn lines(&self) -> String {
+        let pair = shown(&self.first, Some(&self.second));
+        format!("{:>5}  {:>8.4}  {pair}\n", self.index, self.in_order)
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// One text's sentences in the best order.
+#[derive(Debug, Serialize)]
+struct SortRow {
+    index: usize,
+    order: Vec<usize>,
+    sentences: Vec<String>,
+    #[serde(skip)]
+    tokens: usize,
+}
+
+impl Row for SortRow {
+    const FIELDS: &'static [&'static str] = &["index", "order", "sentences"];
+
+    fn lines(&self) -> String {
+        let stood = self.order.iter().zip(&self.sentences);
+        let cells: Vec<_> =
+            stood.map(|(at, sentence)| vec![format!("       {at}"), visible(sentence, 80)]).collect();
+        format!("{:>5}\n{}", self.index, columns(&cells, &[0]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
+    let path = args.input.input.clone();
+    let input = match args.task.sort {
+        true => Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?,
+        false => {
+            let (input, pair) = as_pair(args.input)?;
+            Input::open(input, pair, Pairs::Needed("first,second"))?
+        }
+    };
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let orderer = Orderer::load(&args.model.files(talk)?, &options)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let window = Window::of_batches(options.batch_tokens);
+    match args.task.sort {
+        true => sort(&orderer, input, output, window, &progress),
+        false => order(&orderer, input, output, window, &progress),
+    }
+}
+
+fn order(
+    orderer: &Orderer,
+    input: Input,
+    output: Output,
+    window: Window,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut writer = output.writer::<OrderRow>(None, input.skip_bad)?;
+    stream::run(input, window, progress, writer.as_mut(), |items| {
+        let pairs: Vec<(&str, &str)> = items
+            .iter()
+            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
+            .collect();
+        let answers = orderer.order(&pairs)?;
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            let InOrder { in_order, tokens, truncated } = answer;
+            let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
+            Ok(OrderRow { index: item.index, first: item.text.text, second, in_order, tokens, truncated })
+        });
+        Ok(rows.collect())
+    })
+}
+
+fn sort(
+    orderer: &Orderer,
+    input: Input,
+    output: Output,
+    window: Window,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut writer = output.writer::<SortRow>(None, input.skip_bad)?;
+    stream::run(input, window, progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let answers = orderer.sort(&texts);
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            let answer = answer?;
+            Ok(SortRow {
+                index: item.index,
+                order: answer.order,
+                sentences: answer.sentences,
+                tokens: answer.tokens,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_their_keys_in_order() {
+        let row = OrderRow {
+            index: 0,
+            first: "a".into(),
+            second: "b".into(),
+            in_order: 0.5,
+            tokens: 5,
+            truncated: false,
+        };
+        let json = r#"{"index":0,"first":"a","second":"b","in_order":0.5}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    0    0.5000  a | b\n");
+        let row =
+            SortRow { index: 0, order: vec![1, 0], sentences: vec!["b.".into(), "a.".into()], tokens: 9 };
+        let json = r#"{"index":0,"order":[1,0],"sentences":["b.","a."]}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    0\n       1  b.\n       0  a.\n");
+    }
+}

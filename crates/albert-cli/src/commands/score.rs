@@ -1,0 +1,89 @@
+//! `score`: how well texts fit the model, as pseudo-log-likelihoods.
+
+use albert_tasks::{MaskFiller, TextScore};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{RECORDS, Row, shown};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `score`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli score 'He read the book.' 'He read book the.'
+  echo 'one text a line' | albert-cli score --format jsonl")]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// One text's score.
+#[derive(Debug, Serialize)]
+struct ScoreRow {
+    index: usize,
+    text: String,
+    #[serde(flatten)]
+    score: TextScore,
+}
+
+impl Row for ScoreRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "log_likelihood", "tokens"];
+    const HEADING: &'static str = "index  tokens  log likelihood  text";
+
+    fn lines(&self) -> String {
+        let TextScore { log_likelihood, tokens, .. } = self.score;
+        format!("{:>5}  {tokens:>6}  {log_likelihood:>14.4}  {}\n", self.index, shown(&self.text, None))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.score.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.score.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ScoreArgs, talk: Talk) -> anyhow::Result<()> {
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<ScoreRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let scores = filler.score(&texts)?;
+        let rows = items.into_iter().zip(scores);
+        Ok(rows
+            .map(|(item, score)| Ok(ScoreRow { index: item.index, text: item.text.text, score }))
+            .collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let score = TextScore { log_likelihood: -12.25, tokens: 7, truncated: false };
+        let row = ScoreRow { index: 0, text: "a".into(), score };
+        let json = r#"{"index":0,"text":"a","log_likelihood":-12.25,"tokens":7}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    0       7        -12.2500  a\n");
+    }
+}

@@ -1,0 +1,251 @@
+//! `search`: the texts of a corpus that are most like a query, in constant memory.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use albert_tasks::{Hit, Search, Searcher};
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::failure::{Report, usage};
+use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
+use crate::output::{RECORDS, Row, visible};
+use crate::progress::{Progress, Talk, Tally};
+
+/// The options of `search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  printf 'A cat sleeps.\\nStocks fell.\\n' | albert-cli search 'a resting animal' --top-k 1
+  printf 'A cat.\\nA car.\\n' | albert-cli embed --output v.npy && albert-cli search 'pets' --embeddings v.npy")]
+pub(crate) struct SearchArgs {
+    /// What to look for
+    #[arg(value_name = "QUERY")]
+    query: String,
+    #[command(flatten)]
+    corpus: CorpusArgs,
+    #[command(flatten)]
+    task: HitArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What to look through.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Corpus")]
+struct CorpusArgs {
+    /// The texts; - is standard input, which is also the default
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+
+    /// How the texts are written [default: by the file's ending, else lines]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    input_format: Option<InputFormat>,
+
+    /// The field of jsonl, csv and tsv that holds the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    field: Option<String>,
+
+    /// Pass over lines that cannot be read, which still count
+    #[arg(long)]
+    skip_bad: bool,
+
+    /// Vectors that `embed` wrote (npy, jsonl or csv); the texts are then only looked up
+    #[arg(long, value_name = "FILE")]
+    embeddings: Option<PathBuf>,
+}
+
+impl CorpusArgs {
+    fn texts(&self) -> anyhow::Result<Input> {
+        let args = InputArgs {
+            texts: Vec::new(),
+            input: self.input.clone(),
+            input_format: self.input_format,
+            field: self.field.clone(),
+            skip_bad: self.skip_bad,
+        };
+        Input::open(args, PairArgs { pair: None }, Pairs::Refused)
+    }
+}
+
+/// How much to show.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hits")]
+struct HitArgs {
+    /// How many texts to show, the most alike first
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
+    top_k: usize,
+}
+
+/// One hit.
+#[derive(Debug, Serialize)]
+struct SearchRow {
+    query: String,
+    rank: usize,
+    index: usize,
+    /// Null where only the vector is known.
+    text: Option<String>,
+    cosine: f32,
+}
+
+impl Row for SearchRow {
+    const FIELDS: &'static [&'static str] = &["query", "rank", "index", "text", "cosine"];
+    const HEADING: &'static str = " rank   cosine   index  text";
+
+    fn lines(&self) -> String {
+        let text = visible(self.text.as_deref().unwrap_or_default(), 80);
+        let line = format!("{:>5}  {:>7.4}  {:>6}  {text}", self.rank, self.cosine, self.index);
+        format!("{}\n", line.trim_end())
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
+    let corpus = &args.corpus;
+    let texts = match (&corpus.embeddings, &corpus.input) {
+        (Some(_), None) if corpus.field.is_some() || corpus.input_format.is_some() => {
+            return Err(usage("`--field` and `--input-format` go with `--input`, and there is none"));
+        }
+        (Some(_), None) => None,
+        _ => Some(corpus.texts()?),
+    };
+    let path = corpus.embeddings.as_deref().or(corpus.input.as_deref());
+    let vectors = corpus.embeddings.as_deref().map(Vectors::open).transpose()?;
+    let output = args.output.open(RECORDS, path)?;
+    let options = args.compute.run_options(&args.model)?;
+    let searcher = Searcher::load(&args.model.files(talk)?, &options)?;
+    let pooling = searcher.embedder().pooling();
+    if !pooling.from_modules {
+        talk.say(format_args!("pooling: {}", pooling.why));
+    }
+    let started = Instant::now();
+    let mut search = searcher.start(&args.query, args.task.top_k)?;
+    let mut tally = Tally::default();
+    let window = Window::of_batches(options.batch_tokens);
+    let hits = match (vectors, texts) {
+        (Some(vectors), texts) => {
+            let name = corpus.embeddings.as_deref().unwrap_or(Path::new(""));
+            add_vectors(&mut search, vectors, name)?;
+            tally.rows = search.seen();
+            let mut hits = search.hits();
+            if let Some(texts) = texts {
+                look_up(&mut hits, texts, window)?;
+            }
+            hits
+        }
+        (None, Some(texts)) => {
+            let progress = Progress::new(talk, texts.extent, false);
+            add_texts(&mut search, texts, window, &progress, &mut tally)?;
+            search.hits()
+        }
+        (None, None) => search.hits(),
+    };
+    let mut writer = output.writer::<SearchRow>(None, false)?;
+    for (rank, Hit { index, text, cosine }) in hits.into_iter().enumerate() {
+        writer.row(&SearchRow { query: args.query.clone(), rank: rank + 1, index, text, cosine })?;
+    }
+    writer.finish()?;
+    tally.elapsed = started.elapsed();
+    talk.say(tally);
+    Ok(())
+}
+
+/// Embeds the texts of the corpus, a window at a time.
+fn add_texts(
+    search: &mut Search<'_>,
+    input: Input,
+    window: Window,
+    progress: &Progress,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let skip_bad = input.skip_bad;
+    let bytes_read = input.bytes_read.clone();
+    let mut feed = input.feed();
+    let mut texts: Vec<String> = Vec::new();
+    loop {
+        let (lines, end) = feed.window(window);
+        if lines.is_empty() {
+            return end;
+        }
+        for line in lines {
+            match line.text {
+                Ok(text) => texts.push(text.text),
+                Err(error) if skip_bad => {
+                    // What came before it has to be counted before it.
+                    add(search, &mut texts, tally)?;
+                    progress.say(format_args!("skipped: {}", Report::message(&line.place.locate(error))));
+                    search.skip();
+                    tally.bad += 1;
+                }
+                Err(error) => return Err(line.place.locate(error)),
+            }
+        }
+        add(search, &mut texts, tally)?;
+        tally.rows = search.seen();
+        progress.update(tally.rows, Input::position(&bytes_read));
+        end?;
+    }
+}
+
+fn add(search: &mut Search<'_>, texts: &mut Vec<String>, tally: &mut Tally) -> anyhow::Result<()> {
+    let (tokens, truncated) = search.add_texts(texts)?;
+    *tally.tokens.get_or_insert(0) += tokens;
+    *tally.truncated.get_or_insert(0) += truncated;
+    texts.clear();
+    Ok(())
+}
+
+/// Compares with saved vectors.
+fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow::Result<()> {
+    for row in vectors {
+        match row? {
+            Some((vector, text)) => search
+                .add_vector(&vector, text.as_deref())
+                .with_context(|| format!("`{}`, row {}", path.display(), search.seen()))?,
+            None => search.skip(),
+        }
+    }
+    Ok(())
+}
+
+/// Gives hits the texts that stand at their numbers in the corpus.
+fn look_up(hits: &mut [Hit], input: Input, window: Window) -> anyhow::Result<()> {
+    let mut feed = input.feed();
+    let mut index = 0;
+    loop {
+        let (lines, end) = feed.window(window);
+        if lines.is_empty() {
+            return end;
+        }
+        for line in lines {
+            if let Some(hit) = hits.iter_mut().find(|hit| hit.index == index) {
+                hit.text = Some(line.text.map_err(|error| line.place.locate(error))?.text);
+            }
+            index += 1;
+        }
+        end?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let mut row =
+            SearchRow { query: "q".into(), rank: 1, index: 17, text: Some("t".into()), cosine: 0.5 };
+        let json = r#"{"query":"q","rank":1,"index":17,"text":"t","cosine":0.5}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    1   0.5000      17  t\n");
+        row.text = None;
+        assert!(serde_json::to_string(&row).unwrap().contains(r#""text":null"#));
+        assert_eq!(row.lines(), "    1   0.5000      17\n");
+    }
+}

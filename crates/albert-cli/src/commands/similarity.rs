@@ -1,0 +1,110 @@
+//! `similarity`: how alike two texts are.
+
+use albert_tasks::{Similar, Similarity};
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs};
+use crate::input::{Input, Pairs, Window, as_pair};
+use crate::output::{RECORDS, Row, shown};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `similarity`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli similarity 'A man is playing a guitar.' 'Someone plays an instrument.'
+  printf 'A cat sleeps.\\tThe kitten naps.\\n' | albert-cli similarity --format csv")]
+pub(crate) struct SimilarityArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How alike a pair is.
+#[derive(Debug, Serialize)]
+struct SimilarityRow {
+    index: usize,
+    first: String,
+    second: String,
+    cosine: f32,
+    #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for SimilarityRow {
+    const FIELDS: &'static [&'static str] = &["index", "first", "second", "cosine"];
+    const HEADING: &'static str = "index   cosine  first | second";
+
+    fn lines(&self) -> String {
+        let pair = shown(&self.first, Some(&self.second));
+        format!("{:>5}  {:>7.4}  {pair}\n", self.index, self.cosine)
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
+    let path = args.input.input.clone();
+    let (input, pair) = as_pair(args.input)?;
+    let input = Input::open(input, pair, Pairs::Needed("first,second"))?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let similarity = Similarity::load(&args.model.files(talk)?, &options)?;
+    let pooling = similarity.embedder().pooling();
+    if !pooling.from_modules {
+        talk.say(format_args!("pooling: {}", pooling.why));
+    }
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<SimilarityRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let pairs: Vec<(&str, &str)> = items
+            .iter()
+            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
+            .collect();
+        let answers = similarity.compare(&pairs)?;
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            let Similar { cosine, tokens, truncated } = answer;
+            let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
+            Ok(SimilarityRow { index: item.index, first: item.text.text, second, cosine, tokens, truncated })
+        });
+        Ok(rows.collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let row = SimilarityRow {
+            index: 0,
+            first: "a".into(),
+            second: "b".into(),
+            cosine: -0.5,
+            tokens: 6,
+            truncated: false,
+        };
+        let json = r#"{"index":0,"first":"a","second":"b","cosine":-0.5}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+        assert_eq!(row.lines(), "    0  -0.5000  a | b\n");
+    }
+}

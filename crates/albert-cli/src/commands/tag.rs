@@ -1,0 +1,139 @@
+//! `tag`: the labelled stretches of texts: names, places, parts of speech.
+
+use albert_tasks::{Aggregation, Entity, TagOptions, Tagger};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::failure::{Hint, usage};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{RECORDS, Row, columns, shown, visible};
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli tag --model ./entities 'Alice moved from Paris to Oslo.'
+  echo 'one text a line' | albert-cli tag --model ./entities --aggregation first --stride 16")]
+pub(crate) struct TagArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: EntityArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How tokens become entities.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Entities")]
+struct EntityArgs {
+    /// Tokens as they are, joined with their like, or word by word
+    #[arg(long, value_name = "none|simple|first|average|max", default_value_t)]
+    aggregation: Aggregation,
+
+    /// Read long texts in windows that have N tokens in common [default: cut them]
+    #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
+    stride: Option<usize>,
+}
+
+impl EntityArgs {
+    fn options(&self) -> anyhow::Result<TagOptions> {
+        if self.stride.is_some() && self.aggregation == Aggregation::None {
+            return Err(usage("`--stride` and `--aggregation none`: tokens of two windows cannot be joined")
+                .hint("choose another aggregation, such as simple"));
+        }
+        Ok(TagOptions { aggregation: self.aggregation, stride: self.stride })
+    }
+}
+
+/// One text's entities.
+#[derive(Debug, Serialize)]
+struct TagRow {
+    index: usize,
+    text: String,
+    entities: Vec<Entity>,
+    #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
+}
+
+impl Row for TagRow {
+    const FIELDS: &'static [&'static str] = &["index", "text", "entities"];
+
+    fn lines(&self) -> String {
+        let cells: Vec<_> = self
+            .entities
+            .iter()
+            .map(|entity| {
+                vec![
+                    format!("       {}", visible(&entity.label, 20)),
+                    format!("{:.4}", entity.score),
+                    format!("{}..{}", entity.start, entity.end),
+                    visible(&entity.text, 50),
+                ]
+            })
+            .collect();
+        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+    }
+
+    fn tokens(&self) -> Option<usize> {
+        Some(self.tokens)
+    }
+
+    fn truncated(&self) -> Option<bool> {
+        Some(self.truncated)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
+    let tag = args.task.options()?;
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let tagger = Tagger::load(&args.model.files(talk)?, &options)?;
+    tagger.check(&tag)?;
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<TagRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let answers = tagger.tag(&texts, &tag)?;
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            Ok(TagRow {
+                index: item.index,
+                text: item.text.text,
+                entities: answer.entities,
+                tokens: answer.tokens,
+                truncated: answer.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_keys_in_order() {
+        let entity = Entity { label: "PER".into(), start: 0, end: 5, text: "Alice".into(), score: 0.5 };
+        let row =
+            TagRow { index: 0, text: "Alice".into(), entities: vec![entity], tokens: 3, truncated: false };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"index":0,"text":"Alice","entities":[{"label":"PER","start":0,"end":5,"text":"Alice","score":0.5}]}"#
+        );
+        assert_eq!(row.lines(), "    0  Alice\n       PER  0.5000  0..5  Alice\n");
+    }
+}

@@ -1,0 +1,103 @@
+//! `zero-shot`: texts to labels of the caller's choosing.
+
+use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
+use clap::Args;
+
+use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::commands::classify::LabelsRow;
+use crate::failure::usage;
+use crate::input::{Input, Pairs, Window};
+use crate::output::RECORDS;
+use crate::progress::{Progress, Talk};
+use crate::stream;
+
+/// The options of `zero-shot`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli zero-shot --model ./nli 'It rained all day.' --labels weather,music,sport
+  echo 'Answer at once!' | albert-cli zero-shot --model ./nli --labels urgent,rude --multi-label")]
+pub(crate) struct ZeroShotArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    task: HypothesisArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The labels, and how they are asked for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Labels")]
+struct HypothesisArgs {
+    /// The labels to choose from
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    labels: Vec<String>,
+
+    /// The sentence that is to follow from the text; {} becomes the label
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_HYPOTHESIS)]
+    hypothesis: String,
+
+    /// Let any number of labels hold, each with a probability of its own
+    #[arg(long)]
+    multi_label: bool,
+}
+
+impl HypothesisArgs {
+    fn labels(&self) -> anyhow::Result<Vec<String>> {
+        let labels: Vec<String> = self.labels.iter().map(|label| label.trim().to_string()).collect();
+        match labels.iter().any(String::is_empty) {
+            true => Err(usage("`--labels`: expected labels separated by commas, found an empty one")),
+            false => Ok(labels),
+        }
+    }
+
+    fn options(&self) -> anyhow::Result<ZeroShotOptions> {
+        match self.hypothesis.contains("{}") {
+            true => {
+                Ok(ZeroShotOptions { hypothesis: self.hypothesis.clone(), multi_label: self.multi_label })
+            }
+            false => Err(usage(format!(
+                "`--hypothesis {}`: expected {{}} where the label goes, found none",
+                self.hypothesis
+            ))),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: ZeroShotArgs, talk: Talk) -> anyhow::Result<()> {
+    let (labels, ask) = (args.task.labels()?, args.task.options()?);
+    let path = args.input.input.clone();
+    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
+    let output = args.output.open(RECORDS, path.as_deref())?;
+    let options = args.compute.run_options(&args.model)?;
+    let zero_shot = ZeroShot::load(&args.model.files(talk)?, &options)?;
+    if let (label, false) = zero_shot.entailment() {
+        talk.say(format_args!(
+            "no label of the model begins with `entail`: its last one, `{label}`, is taken for entailment"
+        ));
+    }
+    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
+    let mut writer = output.writer::<LabelsRow>(None, input.skip_bad)?;
+    let window = Window::of_batches(options.batch_tokens);
+    stream::run(input, window, &progress, writer.as_mut(), |items| {
+        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+        let answers = zero_shot.classify(&texts, &labels, &ask)?;
+        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+            Ok(LabelsRow {
+                index: item.index,
+                text: item.text.text,
+                pair: None,
+                labels: answer.labels,
+                tokens: answer.tokens,
+                truncated: answer.truncated,
+            })
+        });
+        Ok(rows.collect())
+    })
+}
