@@ -23,6 +23,26 @@ pub(crate) fn encode<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
     inputs.par_iter().map(encode).collect()
 }
 
+/// The items in portions of neighbours whose sizes add up to about `limit`, each of one item at least.
+///
+/// Where an item becomes many rows, preparing all items at once would take memory without bound.
+pub(crate) fn portions<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut portions = Vec::new();
+    let (mut start, mut total) = (0, 0usize);
+    for (index, item) in items.iter().enumerate() {
+        let size = size(item);
+        if index > start && total.saturating_add(size) > limit {
+            portions.push(&items[start..index]);
+            (start, total) = (index, 0);
+        }
+        total = total.saturating_add(size);
+    }
+    if start < items.len() {
+        portions.push(&items[start..]);
+    }
+    portions
+}
+
 /// Each row's logits, in input order: what `forward` gives for a batch, `(B, …)`, row by row.
 ///
 /// Logits by token, `(B, T, …)`, are those of the row's own tokens: padding is cut off.
@@ -137,6 +157,18 @@ mod tests {
     #[test]
     fn rows_of_like_length_go_together_longest_first() {
         assert_eq!(plan(&[3, 9, 3, 9], 18), [vec![1, 3], vec![0, 2]]);
+    }
+
+    #[test]
+    fn portions_keep_the_order_within_the_limit_and_are_never_empty() {
+        let of = |items: &[usize]| -> Vec<Vec<usize>> {
+            portions(items, 5, |size| *size).into_iter().map(<[usize]>::to_vec).collect()
+        };
+        assert_eq!(
+            of(&[2, 3, 1, 9, 1, usize::MAX, 4]),
+            [vec![2, 3], vec![1], vec![9], vec![1], vec![usize::MAX], vec![4]]
+        );
+        assert!(of(&[]).is_empty());
     }
 
     #[test]

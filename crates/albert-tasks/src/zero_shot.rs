@@ -17,6 +17,9 @@ use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 /// The hypothesis of transformers' pipeline.
 pub const DEFAULT_HYPOTHESIS: &str = "This example is {}.";
 
+/// Texts times labels that are prepared at a time.
+const ROWS_AT_ONCE: usize = 4096;
+
 /// How labels are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZeroShotOptions {
@@ -105,6 +108,21 @@ impl ZeroShot {
         }
         let hypotheses: Vec<String> =
             labels.iter().map(|label| options.hypothesis.replace("{}", label.as_ref())).collect();
+        let portions = batching::portions(texts, ROWS_AT_ONCE, |_| labels.len());
+        let answers: Vec<Vec<Classification>> = portions
+            .into_iter()
+            .map(|portion| self.classify_portion(portion, labels, &hypotheses, options.multi_label))
+            .collect::<Result<_>>()?;
+        Ok(answers.concat())
+    }
+
+    fn classify_portion<S: AsRef<str> + Sync, L: AsRef<str>>(
+        &self,
+        texts: &[S],
+        labels: &[L],
+        hypotheses: &[String],
+        multi_label: bool,
+    ) -> Result<Vec<Classification>> {
         let rows: Vec<TokenIds> = texts
             .par_iter()
             .flat_map_iter(|text| hypotheses.iter().map(|hypothesis| self.row(text.as_ref(), hypothesis)))
@@ -114,7 +132,7 @@ impl ZeroShot {
         })?;
         let of_text = rows.chunks(labels.len()).zip(logits.chunks(labels.len()));
         let finish = |(rows, logits): (&[TokenIds], &[Vec<f32>])| {
-            let scores = self.scores(logits, options.multi_label);
+            let scores = self.scores(logits, multi_label);
             let names = labels.iter().map(|label| label.as_ref().to_string());
             Classification {
                 labels: best_first(names.zip(scores)),
@@ -129,10 +147,11 @@ impl ZeroShot {
     fn row(&self, text: &str, hypothesis: &str) -> Result<TokenIds> {
         let sequence = Sequence::new(&self.tokenizer, text, Some(hypothesis))?;
         let fixed = sequence.special() + sequence.count(Owner::Second);
-        let Some(room) = self.max_length.checked_sub(fixed) else {
+        let room = self.max_length.saturating_sub(fixed);
+        if room == 0 {
             let max_length = self.max_length;
             return Err(Error::NoRoom { what: "hypothesis", tokens: fixed, max_length });
-        };
+        }
         let kept = sequence.count(Owner::First).min(room);
         Ok(sequence.tokens(&sequence.window(0..kept, 0..sequence.count(Owner::Second))))
     }

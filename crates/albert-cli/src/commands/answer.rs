@@ -100,10 +100,11 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
     let mut writer = output.writer::<AnswerRow>(None, input.skip_bad)?;
     let window = Window::of_batches(options.batch_tokens);
     stream::run(input, window, &progress, writer.as_mut(), |items| {
-        let own =
-            |pair: &Option<String>| pair.as_deref().or(context.as_deref()).unwrap_or_default().to_string();
-        let questions: Vec<(&str, String)> =
-            items.iter().map(|item| (item.text.text.as_str(), own(&item.text.pair))).collect();
+        let shared = context.as_deref().unwrap_or_default();
+        let questions: Vec<(&str, &str)> = items
+            .iter()
+            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or(shared)))
+            .collect();
         let answers = answerer.answer(&questions, &ask)?;
         let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {

@@ -1,5 +1,6 @@
 //! `search`: the texts of a corpus that are most like a query, in constant memory.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
-use crate::failure::{Report, usage};
+use crate::failure::{Hint, Report, usage};
 use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
 use crate::output::{RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
@@ -113,6 +114,10 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             return Err(usage("`--field` and `--input-format` go with `--input`, and there is none"));
         }
         (Some(_), None) => None,
+        (None, None) if io::stdin().is_terminal() => {
+            return Err(usage("no corpus to search")
+                .hint("give `--input FILE` or `--embeddings FILE`, or pipe lines into the command"));
+        }
         _ => Some(corpus.texts()?),
     };
     let path = corpus.embeddings.as_deref().or(corpus.input.as_deref());

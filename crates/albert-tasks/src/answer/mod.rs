@@ -31,6 +31,9 @@ const STRIDE: usize = 128;
 /// context: the pipeline's `max_question_len`.
 const QUESTION_TOKENS: usize = 64;
 
+/// Bytes of contexts that are cut into tokens at a time: many questions may share a long one.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
 /// How answers are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerOptions {
@@ -132,6 +135,19 @@ impl Answerer {
     /// # Errors
     /// If the tokenizer refuses a text or the computation fails.
     pub fn answer<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
+        &self,
+        questions: &[(Q, C)],
+        options: &AnswerOptions,
+    ) -> Result<Vec<Answer>> {
+        let portions = batching::portions(questions, BYTES_AT_ONCE, |(_, context)| context.as_ref().len());
+        let answers: Vec<Vec<Answer>> = portions
+            .into_iter()
+            .map(|portion| self.answer_portion(portion, options))
+            .collect::<Result<_>>()?;
+        Ok(answers.concat())
+    }
+
+    fn answer_portion<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
         &self,
         questions: &[(Q, C)],
         options: &AnswerOptions,
