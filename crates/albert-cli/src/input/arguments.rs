@@ -2,7 +2,7 @@
 
 use super::{Line, Place, Text};
 use crate::args::{InputArgs, PairArgs};
-use crate::failure::usage;
+use crate::failure::{Hint, usage};
 
 /// Two arguments as the texts of one pair, for a command that takes nothing else.
 ///
@@ -13,7 +13,10 @@ pub(crate) fn as_pair(mut args: InputArgs) -> anyhow::Result<(InputArgs, PairArg
         [] => None,
         [only] if only == "-" => None,
         [_, _] => args.texts.pop(),
-        texts => return Err(usage(format!("expected two texts, found {}", texts.len()))),
+        texts => {
+            return Err(usage(format!("expected two texts, found {}", texts.len()))
+                .hint("several pairs come from lines with a tab between the two, or from a table"));
+        }
     };
     Ok((args, PairArgs { pair }))
 }
