@@ -400,7 +400,7 @@ const REFUSALS: [(&str, &str); 52] = [
     ("unknown-opcode.bin", "instruction 0xff"),
     ("unset-memo.bin", "value 7 of the memo"),
     ("view-beyond-storage.bin", "shape [1000]"),
-    ("view-overflows.bin", "a tensor for `weight`"),
+    ("view-overflows.bin", "shape [4611686018427387904, 8]"),
 ];
 
 #[test]

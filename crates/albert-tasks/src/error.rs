@@ -353,7 +353,6 @@ impl Error {
     /// ```
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::Model(error) => return error.hint(),
             #[cfg(feature = "hub")]
             Error::Hub(error) => return error.hint(),
             Error::NoHub(_) => {
@@ -378,6 +377,7 @@ impl Error {
             Error::Model(albert_model::Error::OtherClassifier { found, .. }) => {
                 return Some(format!("this model serves {}", commands(*found).join(", ")));
             }
+            Error::Model(error) => return error.hint(),
             _ => return None,
         };
         Some(hint.to_string())

@@ -118,7 +118,7 @@ impl StoredTensor {
     }
 
     /// Elements `strides` apart from byte `range.start` on; `None` where one of them lies outside the
-    /// range, or the range outside the file.
+    /// range, the range outside the file, or their number beyond `usize`.
     pub(super) fn strided(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -131,6 +131,7 @@ impl StoredTensor {
             return if end <= range.end { Self::dense(file, dtype, shape, range.start..end) } else { None };
         }
         file.bytes.get(range.clone())?;
+        byte_len(dtype, &shape)?;
         // An empty tensor has no last element.
         if !shape.contains(&0) {
             let mut last = 0usize;
