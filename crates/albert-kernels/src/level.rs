@@ -1,0 +1,163 @@
+//! Which instruction set the kernels use: the best that the CPU has, or one that was asked for.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Kernel, Portable, Simd};
+
+/// The environment variable that chooses an instruction set by name.
+pub const LEVEL_VARIABLE: &str = "ALBERT_KERNELS";
+
+/// An instruction set that this CPU has.
+///
+/// ```
+/// use albert_kernels::Level;
+///
+/// let portable = Level::named("portable")?;
+/// assert!(Level::available().contains(&portable));
+/// # Ok::<(), albert_kernels::LevelError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Level(Instructions);
+
+/// Private, so that a [`Level`] is always one that the CPU has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Instructions {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+/// No such instruction set here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kernels `{name}`: expected one of this machine's, {}, found `{name}`", available_names())]
+pub struct LevelError {
+    name: String,
+}
+
+impl Level {
+    /// What this CPU has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fma = is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if fma && avx512 {
+                levels.push(Self(Instructions::Avx512));
+            }
+            if fma && is_x86_feature_detected!("avx2") {
+                levels.push(Self(Instructions::Avx2));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            levels.push(Self(Instructions::Neon));
+        }
+        levels.push(Self(Instructions::Portable));
+        levels
+    }
+
+    /// `avx512`, `avx2`, `neon` or `portable`.
+    ///
+    /// # Errors
+    /// If it is another word, or the CPU has no such instructions.
+    pub fn named(name: &str) -> Result<Self, LevelError> {
+        let named = Self::available().into_iter().find(|level| level.to_string() == name);
+        named.ok_or_else(|| LevelError { name: name.into() })
+    }
+
+    /// The one that the environment variable `ALBERT_KERNELS` names or, without it, the fastest.
+    ///
+    /// It is asked for once: all weights of a process are packed for the same instructions.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn current() -> Result<Self, LevelError> {
+        static CURRENT: OnceLock<Result<Level, LevelError>> = OnceLock::new();
+        let choose = || match std::env::var_os(LEVEL_VARIABLE) {
+            Some(name) if !name.is_empty() => Self::named(&name.to_string_lossy()),
+            _ => Ok(Self::available()[0]),
+        };
+        CURRENT.get_or_init(choose).clone()
+    }
+
+    /// Runs a kernel, compiled for these instructions.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: a level is made only where the CPU has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { Avx512::new() }.call(kernel),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { Avx2::new() }.call(kernel),
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => unsafe { Neon::new() }.call(kernel),
+            Instructions::Portable => Portable.call(kernel),
+        }
+    }
+
+    /// Columns of a panel of packed weights.
+    pub(crate) fn panel_width(self) -> usize {
+        struct Width;
+        impl Kernel for Width {
+            type Output = usize;
+
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::PANEL_VECTORS * S::LANES
+            }
+        }
+        self.run(Width)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => "neon",
+            Instructions::Portable => "portable",
+        })
+    }
+}
+
+fn available_names() -> String {
+    let names: Vec<_> = Level::available().iter().map(|level| format!("`{level}`")).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_available_level_is_found_by_its_name() {
+        for level in Level::available() {
+            assert_eq!(Level::named(&level.to_string()), Ok(level));
+        }
+    }
+
+    #[test]
+    fn an_unknown_level_is_an_error_that_names_the_known() {
+        let error = Level::named("mmx").unwrap_err().to_string();
+        assert!(error.starts_with("kernels `mmx`") && error.contains("`portable`"), "{error}");
+    }
+}

@@ -1,0 +1,177 @@
+//! A weight matrix rearranged once for the product kernel.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::aligned::Aligned;
+use crate::level::Level;
+
+/// A K×N matrix in column panels.
+///
+/// A panel is as wide as the product kernel's tile, and holds its K short rows one after another:
+/// the kernel reads it from front to back. The last panel is filled up with zeros.
+///
+/// ```text
+/// B (K, N)  →  ⌈N / W⌉ panels (K, W)
+/// ```
+#[derive(Clone)]
+pub struct PackedMatrix {
+    level: Level,
+    depth: usize,
+    columns: usize,
+    panel_width: usize,
+    panels: Aligned,
+}
+
+impl PackedMatrix {
+    /// Packs the transposed weights of dense layers, side by side.
+    ///
+    /// # Shapes
+    /// - `parts`: each `(Nᵢ, K)`, row by row, as checkpoints have them; K is `depth`
+    /// - returns `(K, N)`, N the sum of all Nᵢ
+    ///
+    /// # Panics
+    /// If a part's length is no multiple of `depth`, or `depth` is 0.
+    pub fn from_transposed(level: Level, depth: usize, parts: &[&[f32]]) -> Self {
+        let fits = |part: &&[f32]| part.len().is_multiple_of(depth);
+        assert!(depth > 0 && parts.iter().all(fits), "rows of {depth} numbers");
+        let rows: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks_exact(depth)).collect();
+        let width = level.panel_width();
+        let mut panels = Aligned::zeros(rows.len().div_ceil(width) * width * depth);
+        for (rows, panel) in rows.chunks(width).zip(panels.chunks_exact_mut(width * depth)) {
+            // Squares that fit the first cache: each side is written or read a line at a time.
+            for start in (0..depth).step_by(width) {
+                for (column, row) in rows.iter().enumerate() {
+                    let square = panel[start * width..].chunks_exact_mut(width);
+                    for (x, packed) in row[start..].iter().zip(square).take(width) {
+                        packed[column] = *x;
+                    }
+                }
+            }
+        }
+        Self { level, depth, columns: rows.len(), panel_width: width, panels }
+    }
+
+    /// The transposed matrix, `(N, K)`, row by row.
+    pub fn to_transposed(&self) -> Vec<f32> {
+        let mut rows = vec![0.0; self.columns * self.depth];
+        for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
+            let panel = self.panel(column / self.panel_width());
+            let numbers = panel[column % self.panel_width()..].iter().step_by(self.panel_width());
+            row.iter_mut().zip(numbers).for_each(|(x, packed)| *x = *packed);
+        }
+        rows
+    }
+
+    /// What it was packed for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// K
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// N
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Columns of a panel.
+    pub fn panel_width(&self) -> usize {
+        self.panel_width
+    }
+
+    /// The whole matrix.
+    pub fn view(&self) -> PackedView<'_> {
+        PackedView { matrix: self, depth: 0..self.depth, columns: 0..self.columns }
+    }
+
+    fn panel(&self, index: usize) -> &[f32] {
+        let len = self.panel_width() * self.depth;
+        &self.panels[index * len..][..len]
+    }
+}
+
+impl fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedMatrix({} × {}, {})", self.depth, self.columns, self.level)
+    }
+}
+
+/// A rectangle of a packed matrix.
+#[derive(Debug, Clone)]
+pub struct PackedView<'a> {
+    matrix: &'a PackedMatrix,
+    depth: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<'a> PackedView<'a> {
+    /// Some of its rows.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.depth.len(), "{rows:?} of {:?}", self.depth);
+        Self { depth: self.depth.start + rows.start..self.depth.start + rows.end, ..self }
+    }
+
+    /// Some of its columns, from the start of a panel on.
+    ///
+    /// # Panics
+    /// If there are not as many, or the first is within a panel.
+    pub fn columns(self, columns: Range<usize>) -> Self {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.columns.len(),
+            "{columns:?} of {:?}",
+            self.columns
+        );
+        let start = self.columns.start + columns.start;
+        assert!(start.is_multiple_of(self.matrix.panel_width()), "column {start} is within a panel");
+        Self { columns: start..self.columns.start + columns.end, ..self }
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.matrix.level
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.len()
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    pub(crate) fn panel_count(&self) -> usize {
+        self.columns.len().div_ceil(self.matrix.panel_width())
+    }
+
+    /// The rows of one panel, short row by short row.
+    #[inline]
+    pub(crate) fn panel(&self, index: usize) -> &'a [f32] {
+        let width = self.matrix.panel_width();
+        let panel = self.matrix.panel(self.columns.start / width + index);
+        &panel[self.depth.start * width..self.depth.end * width]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpacking_gives_the_parts_back() {
+        for level in Level::available() {
+            for (depth, counts) in [(1, [1, 0]), (3, [2, 5]), (40, [33, 32]), (100, [7, 90])] {
+                let numbers: Vec<f32> = (0..depth * (counts[0] + counts[1])).map(|i| i as f32).collect();
+                let (first, second) = numbers.split_at(depth * counts[0]);
+                let packed = PackedMatrix::from_transposed(level, depth, &[first, second]);
+                assert_eq!(packed.columns(), counts[0] + counts[1]);
+                assert_eq!(packed.to_transposed(), numbers, "{level} {depth} {counts:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The ceiling: what a core multiplies and adds while nothing else is in its way.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use crate::level::Level;
+use crate::simd::{Kernel, Simd};
+
+/// Fused multiply-adds in registers for `rounds` rounds, counted as two operations each.
+///
+/// Returns operations in a second on the calling thread.
+pub fn peak_flops(level: Level, rounds: usize) -> f64 {
+    let start = Instant::now();
+    let operations = level.run(Chains { rounds });
+    operations as f64 / start.elapsed().as_secs_f64()
+}
+
+struct Chains {
+    rounds: usize,
+}
+
+/// Independent chains, enough to hide an instruction's latency and few enough for 16 registers.
+const CHAINS: usize = 12;
+
+impl Kernel for Chains {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let mut sums = [s.splat(black_box(1.0)); CHAINS];
+        let (factor, addend) = (s.splat(black_box(0.5)), s.splat(black_box(0.25)));
+        for _ in 0..self.rounds {
+            for _ in 0..8 {
+                for sum in &mut sums {
+                    *sum = s.mul_add(*sum, factor, addend);
+                }
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = s.add(total, *sum);
+        }
+        black_box(s.sum(total));
+        self.rounds * 8 * CHAINS * S::LANES * 2
+    }
+}

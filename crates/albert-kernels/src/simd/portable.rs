@@ -1,0 +1,75 @@
+//! Four numbers in an array, for any CPU; compilers make vectors of them where they can.
+
+use super::{Kernel, Simd};
+
+/// Needs no proof.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable;
+
+/// Methods that compute each lane by itself.
+macro_rules! lanewise {
+    ($($name:ident($($x:ident),*) $e:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($x: [f32; 4]),*) -> [f32; 4] {
+            let mut lanes = [0.0; 4];
+            let mut lane = 0;
+            while lane < 4 {
+                $(let $x = $x[lane];)*
+                lanes[lane] = $e;
+                lane += 1;
+            }
+            lanes
+        }
+    )*};
+}
+
+impl Simd for Portable {
+    type V = [f32; 4];
+
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = 4;
+    const PANEL_VECTORS: usize = 2;
+
+    lanewise! {
+        add(a, b) a + b;
+        sub(a, b) a - b;
+        mul(a, b) a * b;
+        div(a, b) a / b;
+        // Rounded twice: without the instruction, one rounding is a call of a slow function.
+        mul_add(a, b, c) a * b + c;
+        min(a, b) if a < b { a } else { b };
+        max(a, b) if a > b { a } else { b };
+        sqrt(a) a.sqrt();
+        abs(a) a.abs();
+        copy_sign(a, b) a.copysign(b);
+        round(a) {
+            // Adding 1.5 · 2²³ leaves no bits behind the point; larger numbers have none.
+            let shift = 12_582_912.0;
+            if a.abs() < 4_194_304.0 { (a + shift) - shift } else { a }
+        };
+        power_of_two(n) f32::from_bits(((n as i32 + 127) as u32) << 23);
+        where_less(a, b, yes, no) if a < b { yes } else { no };
+    }
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 4] {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load_from(self, from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's promise; an array of f32 has their alignment.
+        unsafe { from.cast::<[f32; 4]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_to(self, to: *mut f32, v: [f32; 4]) {
+        // SAFETY: the caller's promise; an array of f32 has their alignment.
+        unsafe { to.cast::<[f32; 4]>().write(v) }
+    }
+}

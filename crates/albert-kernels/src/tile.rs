@@ -1,0 +1,185 @@
+//! The innermost loop: a few rows times one panel, all sums in registers.
+
+use crate::simd::{Kernel, MAX_LANES, Simd};
+
+/// The most vectors that a panel is wide.
+const MAX_VECTORS: usize = 3;
+
+/// Steps over k between two prefetches.
+const PREFETCH_STEPS: usize = 8;
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+
+/// Numbers that will be read next, to be fetched from a farther cache meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    /// Where they are; need not be valid.
+    pub(crate) address: *const f32,
+    /// How many.
+    pub(crate) count: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { address: std::ptr::null(), count: 0 };
+}
+
+/// `C = A B` or `C += A B` for up to [`Simd::TILE_ROWS`] rows and one panel of B.
+///
+/// Every element of C is one sum over k in ascending order, `c = fma(a, b, c)`, however many rows
+/// there are: a row's result does not depend on its neighbours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// [`Simd::TILE_ROWS`] at most.
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    pub(crate) a: *const f32,
+    /// From a row of A to the next.
+    pub(crate) a_stride: usize,
+    /// `depth` short rows as wide as a panel.
+    pub(crate) panel: *const f32,
+    pub(crate) c: *mut f32,
+    /// From a row of C to the next.
+    pub(crate) c_stride: usize,
+    /// Columns of C to write, a panel's width at most.
+    pub(crate) columns: usize,
+    /// Whether to add to what is in C.
+    pub(crate) accumulate: bool,
+    pub(crate) ahead: Ahead,
+}
+
+impl Tile {
+    /// A tile that may be computed.
+    ///
+    /// # Safety
+    /// Until it is computed, `a` has `rows` rows of `depth` numbers, `panel` `depth` short rows, and
+    /// `c` `rows` rows of `columns` numbers that nothing else reads or writes.
+    #[inline(always)]
+    pub(crate) unsafe fn checked(self) -> CheckedTile {
+        CheckedTile(self)
+    }
+}
+
+/// A tile whose memory is there.
+pub(crate) struct CheckedTile(Tile);
+
+impl Kernel for CheckedTile {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        macro_rules! sizes {
+            ($($rows:literal)*) => {
+                match (self.0.rows, self.0.columns.div_ceil(S::LANES)) {
+                    $(
+                        ($rows, 1) if S::TILE_ROWS >= $rows => self.sized::<S, $rows, 1>(s),
+                        ($rows, 2) if S::TILE_ROWS >= $rows => self.sized::<S, $rows, 2>(s),
+                        ($rows, 3) if S::TILE_ROWS >= $rows && S::PANEL_VECTORS >= 3 => {
+                            self.sized::<S, $rows, 3>(s)
+                        }
+                    )*
+                    (rows, vectors) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+                }
+            };
+        }
+        sizes!(1 2 3 4 5 6 7 8);
+    }
+}
+
+impl CheckedTile {
+    #[inline(always)]
+    fn sized<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, s: S) {
+        let tile = &self.0;
+        if tile.columns == VECTORS * S::LANES {
+            // SAFETY: the tile was checked, and its vectors are whole.
+            return unsafe { tile.whole::<S, ROWS, VECTORS>(s, tile.c, tile.c_stride) };
+        }
+        // The matrix ends within a vector: its last columns are computed aside.
+        const ASIDE: usize = MAX_VECTORS * MAX_LANES;
+        let mut aside = [[0.0; ASIDE]; ROWS];
+        let aside: *mut f32 = aside.as_mut_ptr().cast();
+        // SAFETY: C has `ROWS` rows of `columns` numbers, and a row aside is as wide as any panel.
+        unsafe {
+            copy(tile.c, tile.c_stride, aside, ASIDE, ROWS, tile.columns);
+            s.call(CheckedTile(Tile { c: aside, c_stride: ASIDE, columns: VECTORS * S::LANES, ..*tile }));
+            copy(aside, ASIDE, tile.c, tile.c_stride, ROWS, tile.columns);
+        }
+    }
+}
+
+impl Tile {
+    /// # Safety
+    /// As [`checked`](Self::checked), with whole vectors in the rows of `c`.
+    #[inline(always)]
+    unsafe fn whole<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        s: S,
+        c: *mut f32,
+        c_stride: usize,
+    ) {
+        let width = S::PANEL_VECTORS * S::LANES;
+        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        // SAFETY: all offsets are within the rows that the caller promises.
+        unsafe {
+            if self.accumulate {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = s.load_from(c.add(row * c_stride + v * S::LANES));
+                    }
+                }
+            }
+            let (mut a, mut panel, mut ahead) = (self.a, self.panel, self.ahead.address);
+            let chunks = self.depth.div_ceil(PREFETCH_STEPS).max(1);
+            let lines = self.ahead.count.div_ceil(LINE).div_ceil(chunks);
+            let mut left = self.depth;
+            while left > 0 {
+                for _ in 0..lines {
+                    s.prefetch(ahead);
+                    ahead = ahead.wrapping_add(LINE);
+                }
+                let steps = left.min(PREFETCH_STEPS);
+                left -= steps;
+                for _ in 0..steps {
+                    let mut b = [s.splat(0.0); VECTORS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        *b = s.load_from(panel.add(v * S::LANES));
+                    }
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let a = s.splat(*a.add(row * self.a_stride));
+                        for (sum, b) in sums.iter_mut().zip(&b) {
+                            *sum = s.mul_add(a, *b, *sum);
+                        }
+                    }
+                    a = a.add(1);
+                    panel = panel.add(width);
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    s.store_to(c.add(row * c_stride + v * S::LANES), *sum);
+                }
+            }
+        }
+    }
+}
+
+/// Copies rows from one place to another.
+///
+/// # Safety
+/// Both have `rows` rows of `columns` numbers, and do not overlap.
+unsafe fn copy(
+    from: *const f32,
+    from_stride: usize,
+    to: *mut f32,
+    to_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
+    for row in 0..rows {
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from.add(row * from_stride), to.add(row * to_stride), columns)
+        }
+    }
+}
