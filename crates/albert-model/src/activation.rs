@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use albert_kernels::Activation;
 use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::ops::sigmoid;
 
@@ -138,6 +139,32 @@ impl HiddenAct {
         match name {
             "prelu" | "xielu" => "a function without trained parameters of its own".into(),
             _ => format!("one of {}", NAMES.map(|(name, _)| name).join(", ")),
+        }
+    }
+
+    /// The same function among the CPU's own kernels.
+    pub(crate) fn kernel(&self) -> Activation {
+        match self {
+            Self::Gelu | Self::GeluPython => Activation::Gelu,
+            Self::Gelu10 => Activation::Gelu10,
+            Self::GeluNew
+            | Self::GeluAccurate
+            | Self::GeluPytorchTanh
+            | Self::GeluPythonTanh
+            | Self::GeluFast => Activation::GeluTanh,
+            Self::QuickGelu => Activation::QuickGelu,
+            Self::Hardswish => Activation::Hardswish,
+            Self::Laplace => Activation::Laplace,
+            Self::LeakyRelu => Activation::LeakyRelu,
+            Self::Linear => Activation::Linear,
+            Self::Mish => Activation::Mish,
+            Self::Relu => Activation::Relu,
+            Self::Relu2 => Activation::Relu2,
+            Self::Relu6 => Activation::Relu6,
+            Self::Sigmoid => Activation::Sigmoid,
+            Self::Silu | Self::Swish => Activation::Silu,
+            Self::SqrtSoftplus => Activation::SqrtSoftplus,
+            Self::Tanh => Activation::Tanh,
         }
     }
 

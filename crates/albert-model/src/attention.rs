@@ -1,12 +1,14 @@
 //! Self-attention with its output projection, residual and layer norm.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
-use crate::layer_norm::LayerNorm;
-use crate::linear::Linear;
+use crate::layer_norm::{LayerNorm, NormConstants};
+use crate::linear::{Linear, PackedLinear};
 
 /// One attention sub-layer.
 ///
@@ -18,15 +20,25 @@ use crate::linear::Linear;
 /// `attention_layer`; transformers 4.46.3, `modeling_albert.py`, `AlbertAttention`.
 #[derive(Debug, Clone)]
 pub struct AlbertAttention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    projections: Projections,
     output: Linear,
     norm: LayerNorm,
     heads: usize,
     head_size: usize,
     probs_dropout_prob: f64,
     output_dropout_prob: f64,
+}
+
+/// From hidden states to queries, keys and values.
+#[derive(Debug, Clone)]
+enum Projections {
+    Apart {
+        query: Linear,
+        key: Linear,
+        value: Linear,
+    },
+    /// One product, `(H, 3H)`
+    Fused(Linear),
 }
 
 impl AlbertAttention {
@@ -37,10 +49,15 @@ impl AlbertAttention {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let h = config.hidden_size;
         let linear = |name: &str| Linear::new(h, h, config.initializer_range, vb.pp(name));
+        let parts = ["query", "key", "value"].map(|name| vb.pp(name));
+        let projections = match Linear::side_by_side(h, h, config.initializer_range, &parts)? {
+            Some(fused) => Projections::Fused(fused),
+            None => {
+                Projections::Apart { query: linear("query")?, key: linear("key")?, value: linear("value")? }
+            }
+        };
         Ok(Self {
-            query: linear("query")?,
-            key: linear("key")?,
-            value: linear("value")?,
+            projections,
             output: linear("dense")?,
             norm: LayerNorm::new(h, config.layer_norm_eps, vb.pp("LayerNorm"))?,
             heads: config.num_attention_heads,
@@ -48,6 +65,14 @@ impl AlbertAttention {
             probs_dropout_prob: config.attention_probs_dropout_prob,
             output_dropout_prob: config.hidden_dropout_prob,
         })
+    }
+
+    /// Its weights for the fused path, where all of them are packed.
+    pub(crate) fn packed(&self) -> Result<Option<PackedAttention>> {
+        let Projections::Fused(projections) = &self.projections else { return Ok(None) };
+        let parts = (projections.packed(), self.output.packed(), self.norm.constants()?);
+        let (Some(projections), Some(output), Some(norm)) = parts else { return Ok(None) };
+        Ok(Some(PackedAttention { projections, output, norm }))
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -66,14 +91,21 @@ impl AlbertAttention {
         train: bool,
     ) -> Result<(Tensor, Tensor)> {
         let (batch, tokens, h) = hidden_states.dims3()?;
-        let split = |projection: &Linear| {
-            let projected =
-                projection.forward(hidden_states)?.reshape((batch, tokens, self.heads, self.head_size))?;
+        let split = |projected: Tensor| {
+            let projected = projected.reshape((batch, tokens, self.heads, self.head_size))?;
             projected.transpose(1, 2)?.contiguous() // (B, N, T, D)
         };
-        let query = (split(&self.query)? / (self.head_size as f64).sqrt())?;
-        let key = split(&self.key)?;
-        let value = split(&self.value)?;
+        let [query, key, value] = match &self.projections {
+            Projections::Apart { query, key, value } => {
+                [query.forward(hidden_states)?, key.forward(hidden_states)?, value.forward(hidden_states)?]
+            }
+            Projections::Fused(projection) => {
+                let projected = projection.forward(hidden_states)?; // (B, T, 3H)
+                [projected.narrow(2, 0, h)?, projected.narrow(2, h, h)?, projected.narrow(2, 2 * h, h)?]
+            }
+        };
+        let query = (split(query)? / (self.head_size as f64).sqrt())?;
+        let (key, value) = (split(key)?, split(value)?);
 
         let mut scores = query.matmul(&key.transpose(2, 3)?)?; // (B, N, T, T)
         if let Some(mask) = mask {
@@ -86,6 +118,15 @@ impl AlbertAttention {
         let output = dropout(&self.output.forward(&context)?, self.output_dropout_prob, train)?;
         Ok((self.norm.forward_t(&(hidden_states + output)?, train)?, probs))
     }
+}
+
+/// The weights of [`AlbertAttention`] for the CPU's own kernels.
+#[derive(Debug)]
+pub(crate) struct PackedAttention {
+    /// Queries, keys and values, `(H, 3H)`
+    pub(crate) projections: Arc<PackedLinear>,
+    pub(crate) output: Arc<PackedLinear>,
+    pub(crate) norm: NormConstants,
 }
 
 /// Softmax over the last dimension, in f32 at least. Candle's fused form has no backward pass.

@@ -1,9 +1,12 @@
 //! Cross-layer sharing: L repetitions over G groups of weights (paper §3.1).
 
-use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
+use crate::fused::FusedEncoder;
 use crate::layer_group::AlbertLayerGroup;
 use crate::linear::Linear;
 use crate::outputs::Trace;
@@ -21,6 +24,8 @@ pub struct AlbertEncoder {
     groups: Vec<AlbertLayerGroup>,
     /// The group that each repetition uses.
     schedule: Vec<usize>,
+    /// The same, where inference on the CPU can take it.
+    fused: Option<Arc<FusedEncoder>>,
 }
 
 impl AlbertEncoder {
@@ -33,11 +38,12 @@ impl AlbertEncoder {
         let group_vb = vb.pp("albert_layer_groups");
         let groups =
             (0..config.num_hidden_groups).map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
-        Ok(Self {
-            projection: Linear::new(e, h, std, vb.pp("embedding_hidden_mapping_in"))?,
-            groups: groups.collect::<Result<_>>()?,
-            schedule: (0..config.num_hidden_layers).map(|layer| config.group_for_layer(layer)).collect(),
-        })
+        let projection = Linear::new(e, h, std, vb.pp("embedding_hidden_mapping_in"))?;
+        let groups = groups.collect::<Result<Vec<_>>>()?;
+        let schedule: Vec<_> =
+            (0..config.num_hidden_layers).map(|layer| config.group_for_layer(layer)).collect();
+        let fused = FusedEncoder::new(config, &projection, &groups, &schedule)?.map(Arc::new);
+        Ok(Self { projection, groups, schedule, fused })
     }
 
     /// The G groups of weights.
@@ -56,6 +62,23 @@ impl AlbertEncoder {
     /// If the last dimension of `embeddings` is not `embedding_size`, or the shapes differ.
     pub fn forward_t(&self, embeddings: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
         self.forward_traced(embeddings, mask, &mut Trace::default(), train)
+    }
+
+    /// [`forward_t`](Self::forward_t) for inference by the fused path, from the mask of tokens;
+    /// `None` where that path cannot serve.
+    ///
+    /// # Shapes
+    /// - `embeddings`: `(B, T, E)`, `attention_mask`: `(B, T)`
+    /// - returns `(B, T, H)`, 0 at padding
+    pub(crate) fn forward_fused(
+        &self,
+        embeddings: &Tensor,
+        attention_mask: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        match &self.fused {
+            Some(fused) if embeddings.dtype() == DType::F32 => fused.forward(embeddings, attention_mask),
+            _ => Ok(None),
+        }
     }
 
     /// [`forward_t`](Self::forward_t), with the intermediate results that `trace` collects.

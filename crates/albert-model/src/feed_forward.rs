@@ -1,11 +1,14 @@
 //! The position-wise feed-forward network.
 
+use std::sync::Arc;
+
+use albert_kernels::Activation;
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::activation::HiddenAct;
 use crate::config::AlbertConfig;
-use crate::linear::Linear;
+use crate::linear::{Linear, PackedLinear};
 
 /// Two dense layers with the activation between them.
 ///
@@ -38,6 +41,22 @@ impl FeedForward {
             activation: config.hidden_act,
             output: Linear::new(i, h, std, vb.pp("ffn_output"))?,
         })
+    }
+}
+
+/// The weights of [`FeedForward`] for the CPU's own kernels.
+#[derive(Debug)]
+pub(crate) struct PackedFeedForward {
+    pub(crate) inner: Arc<PackedLinear>,
+    pub(crate) activation: Activation,
+    pub(crate) output: Arc<PackedLinear>,
+}
+
+impl FeedForward {
+    /// Its weights for the fused path, where all of them are packed.
+    pub(crate) fn packed(&self) -> Option<PackedFeedForward> {
+        let (inner, output) = (self.inner.packed()?, self.output.packed()?);
+        Some(PackedFeedForward { inner, activation: self.activation.kernel(), output })
     }
 }
 

@@ -3,10 +3,10 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::attention::AlbertAttention;
+use crate::attention::{AlbertAttention, PackedAttention};
 use crate::config::AlbertConfig;
-use crate::feed_forward::FeedForward;
-use crate::layer_norm::LayerNorm;
+use crate::feed_forward::{FeedForward, PackedFeedForward};
+use crate::layer_norm::{LayerNorm, NormConstants};
 
 /// Attention, then the feed-forward network, each normalised after its residual.
 ///
@@ -22,6 +22,14 @@ pub struct AlbertLayer {
     norm: LayerNorm,
 }
 
+/// The weights of [`AlbertLayer`] for the CPU's own kernels.
+#[derive(Debug)]
+pub(crate) struct PackedLayer {
+    pub(crate) attention: PackedAttention,
+    pub(crate) feed_forward: PackedFeedForward,
+    pub(crate) norm: NormConstants,
+}
+
 impl AlbertLayer {
     /// Takes `attention`, `ffn`, `ffn_output` and `full_layer_layer_norm` from `vb`.
     ///
@@ -33,6 +41,13 @@ impl AlbertLayer {
             norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("full_layer_layer_norm"))?,
             feed_forward: FeedForward::new(config, vb)?,
         })
+    }
+
+    /// Its weights for the fused path, where all of them are packed.
+    pub(crate) fn packed(&self) -> Result<Option<PackedLayer>> {
+        let parts = (self.attention.packed()?, self.feed_forward.packed(), self.norm.constants()?);
+        let (Some(attention), Some(feed_forward), Some(norm)) = parts else { return Ok(None) };
+        Ok(Some(PackedLayer { attention, feed_forward, norm }))
     }
 
     /// Returns the new hidden states and the attention probabilities.

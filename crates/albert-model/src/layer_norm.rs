@@ -6,9 +6,12 @@
 //! negative: with ALBERT's ε of 1e-12, a NaN. ε is 0 in f16 besides, so half-precision input is
 //! normalised in f32.
 
+use albert_kernels::Level;
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use rayon::prelude::*;
+
+use crate::linear::numbers;
 
 /// `y = γ (x - mean x) / √(var x + ε) + β`, over the last dimension.
 #[derive(Debug, Clone)]
@@ -24,6 +27,18 @@ impl LayerNorm {
         let gamma = vb.get_with_hints(width, "weight", Init::Const(1.0))?;
         let beta = vb.get_with_hints(width, "bias", Init::Const(0.0))?;
         Ok(Self { gamma, beta, eps })
+    }
+
+    /// Its numbers, where the CPU's own kernels can use them and they will not change.
+    pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
+        let is_constant = |tensor: &Tensor| {
+            tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu) && !tensor.is_variable()
+        };
+        if !is_constant(&self.gamma) || !is_constant(&self.beta) {
+            return Ok(None);
+        }
+        let (gamma, beta) = (self.gamma.to_vec1()?, self.beta.to_vec1()?);
+        Ok(Some(NormConstants { gamma, beta, eps: self.eps as f32 }))
     }
 
     /// `(…, width)` → `(…, width)`
@@ -46,34 +61,27 @@ impl LayerNorm {
     }
 }
 
-/// The same in one pass over memory and three over each row, for inference on the CPU.
-struct RowNorm {
+/// γ, β and ε as numbers.
+#[derive(Debug)]
+pub(crate) struct NormConstants {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
     eps: f32,
 }
 
-impl RowNorm {
-    fn row(&self, xs: &[f32], gamma: &[f32], beta: &[f32], ys: &mut [f32]) {
-        let width = xs.len() as f32;
-        let rough = sum(xs, |x| x) / width;
-        // What the first sum rounded away: a constant row must come out as β, not as noise over √ε.
-        let mean = rough + sum(xs, |x| x - rough) / width;
-        let variance = sum(xs, |x| (x - mean) * (x - mean)) / width;
-        let scale = (variance + self.eps).sqrt().recip();
-        for (((y, x), gamma), beta) in ys.iter_mut().zip(xs).zip(gamma).zip(beta) {
-            *y = (x - mean) * scale * gamma + beta;
-        }
+impl NormConstants {
+    /// The kernel with these numbers.
+    pub(crate) fn kernel(&self) -> albert_kernels::LayerNorm<'_> {
+        albert_kernels::LayerNorm { gamma: &self.gamma, beta: &self.beta, eps: self.eps }
     }
 }
 
-/// `Σ f(x)` in eight sums side by side, which vector units add at once and which round less than one.
-fn sum(xs: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0f32; 8];
-    let (eights, rest) = xs.as_chunks::<8>();
-    for eight in eights {
-        sums.iter_mut().zip(eight).for_each(|(sum, x)| *sum += f(*x));
-    }
-    sums.iter_mut().zip(rest).for_each(|(sum, x)| *sum += f(*x));
-    sums.iter().sum()
+/// Rows that a thread takes at a time.
+const ROWS_AT_ONCE: usize = 32;
+
+/// The same by the CPU's own kernel, for inference.
+struct RowNorm {
+    eps: f32,
 }
 
 impl CustomOp3 for RowNorm {
@@ -96,17 +104,11 @@ impl CustomOp3 for RowNorm {
         if beta.len() != width || xs_layout.dims().last() != Some(&width) {
             bail!("layer norm: expected a last dimension of {width}, found the shape {:?}", xs_layout.dims())
         }
-        let mut ys = vec![0f32; xs.len()];
-        let rows = ys.par_chunks_exact_mut(width).zip(xs.par_chunks_exact(width));
-        rows.for_each(|(ys, xs)| self.row(xs, gamma, beta, ys));
+        let level = Level::current().map_err(candle_core::Error::wrap)?;
+        let norm = albert_kernels::LayerNorm { gamma, beta, eps: self.eps };
+        let mut ys = xs.to_vec();
+        ys.par_chunks_mut(width * ROWS_AT_ONCE).for_each(|rows| norm.apply(level, rows));
         Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
-    }
-}
-
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (layout.contiguous_offsets(), storage) {
-        (Some((start, end)), CpuStorage::F32(numbers)) => Ok(&numbers[start..end]),
-        _ => bail!("layer norm: expected contiguous f32 tensors"),
     }
 }
 
@@ -152,12 +154,6 @@ mod tests {
             assert_eq!(row.flatten_all()?.to_vec1::<f32>()?, norm.beta.to_vec1::<f32>()?, "{value}");
         }
         Ok(())
-    }
-
-    #[test]
-    fn a_width_that_leaves_a_tail_is_summed_whole() {
-        let xs: Vec<f32> = (1..=13).map(|x| x as f32).collect();
-        assert_eq!(sum(&xs, |x| x), 91.0);
     }
 
     #[test]

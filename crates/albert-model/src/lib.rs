@@ -63,6 +63,7 @@ mod embeddings;
 mod encoder;
 mod error;
 mod feed_forward;
+mod fused;
 mod heads;
 mod input;
 mod layer;

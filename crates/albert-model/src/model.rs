@@ -34,7 +34,8 @@ pub struct AlbertModel {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AlbertOutput {
-    /// The hidden states of the last layer, `(B, T, H)`.
+    /// The hidden states of the last layer, `(B, T, H)`. What stands at padding says nothing: zeros
+    /// where padding was not computed, other numbers where it was.
     pub last_hidden_state: Tensor,
     /// The pooled `[CLS]`, `(B, H)`, where the model has a pooler.
     pub pooler_output: Option<Tensor>,
@@ -120,17 +121,25 @@ impl AlbertModel {
             bail!("token ids: expected at least one token in a sequence, found {:?}", input.ids.dims())
         }
         let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
-        let mask = match &input.attention_mask {
-            Some(mask) if mask.dims() != input.ids.dims() => bail!(
-                "attention mask: expected the shape of the token ids, {:?}, found {:?}",
-                input.ids.dims(),
-                mask.dims()
-            ),
-            Some(mask) => Some(additive_mask(mask, embeddings.dtype())?),
-            None => None,
-        };
+        let mask = input.attention_mask.as_ref();
+        if let Some(mask) = mask
+            && mask.dims() != input.ids.dims()
+        {
+            let (ids, mask) = (input.ids.dims(), mask.dims());
+            bail!("attention mask: expected the shape of the token ids, {ids:?}, found {mask:?}")
+        }
         let mut trace = Trace::new(input.outputs);
-        let last_hidden_state = self.encoder.forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?; // (B, T, H)
+        let fused = match input.outputs.is_empty() && !train {
+            true => self.encoder.forward_fused(&embeddings, mask)?,
+            false => None,
+        };
+        let last_hidden_state = match fused {
+            Some(hidden_states) => hidden_states,
+            None => {
+                let mask = mask.map(|mask| additive_mask(mask, embeddings.dtype())).transpose()?;
+                self.encoder.forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?
+            }
+        }; // (B, T, H)
         let pooler_output = match &self.pooler {
             Some(pooler) => Some(pooler.forward(&last_hidden_state)?),
             None => None,

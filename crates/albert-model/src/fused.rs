@@ -1,0 +1,263 @@
+//! The inference path on the CPU: the whole encoder as one computation over tokens without padding.
+//!
+//! It means what [`AlbertEncoder`](crate::AlbertEncoder) means and is held to it by tests. Padding is
+//! never computed. A thread takes whole sequences, some 256 tokens together, through all repetitions:
+//! the shared weights stay near its core, and its memory is used again from layer to layer. Where the
+//! sequences are too few to keep all threads busy, the threads share the work within each layer.
+//!
+//! A token's result has the same bits in either case, in any batch and on any number of threads.
+
+use std::sync::{Arc, Mutex};
+
+use albert_kernels::{Aligned, Heads, Rows, RowsMut, Then, Threads, attention, product};
+use candle_core::{Device, Result, Tensor};
+
+use crate::config::AlbertConfig;
+use crate::layer::PackedLayer;
+use crate::layer_group::AlbertLayerGroup;
+use crate::linear::{Linear, PackedLinear};
+
+/// The packed weights of an encoder.
+#[derive(Debug)]
+pub(crate) struct FusedEncoder {
+    projection: Arc<PackedLinear>,
+    groups: Vec<Vec<PackedLayer>>,
+    /// The group that each repetition uses.
+    schedule: Vec<usize>,
+    heads: Heads,
+}
+
+/// Tokens that a thread takes together at most, longer sequences aside: enough to use a weight often
+/// while it is near, few enough for their activations to be near too.
+const TOKENS_TOGETHER: usize = 256;
+
+/// Below this number of tokens for each thread, weights are read more than used: the threads had
+/// better read half of them each.
+const TOKENS_APART: usize = 64;
+
+/// Time that a schedule of whole sequences may take beside an even one; sharing the work within
+/// layers costs about as much in waiting.
+const UNEVENNESS: f64 = 1.15;
+
+/// Columns of the feed-forward network that are computed and used up together, while they are near.
+const COLUMNS_TOGETHER: usize = 768;
+
+impl FusedEncoder {
+    /// `None` where a weight is not packed.
+    pub(crate) fn new(
+        config: &AlbertConfig,
+        projection: &Linear,
+        groups: &[AlbertLayerGroup],
+        schedule: &[usize],
+    ) -> Result<Option<Self>> {
+        let Some(projection) = projection.packed() else { return Ok(None) };
+        let layers = |group: &AlbertLayerGroup| group.layers().iter().map(|layer| layer.packed()).collect();
+        let groups = groups.iter().map(layers).collect::<Result<Option<Vec<_>>>>()?;
+        let heads = Heads { count: config.num_attention_heads, size: config.head_size() };
+        Ok(groups.map(|groups| Self { projection, groups, schedule: schedule.to_vec(), heads }))
+    }
+
+    /// # Shapes
+    /// - `embeddings`: `(B, T, E)`
+    /// - `mask`: `(B, T)`, 0 for padding, wherever it stands
+    /// - returns `(B, T, H)`, 0 at padding; `None` where a sequence is nothing but padding
+    pub(crate) fn forward(&self, embeddings: &Tensor, mask: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let (batch, tokens, e) = embeddings.dims3()?;
+        let h = self.heads.count * self.heads.size;
+        let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
+        let is_token = match mask {
+            Some(mask) => mask.ne(&mask.zeros_like()?)?.to_vec2::<u8>()?,
+            None => vec![vec![1; tokens]; batch],
+        };
+        if is_token.iter().any(|is_token| !is_token.contains(&1)) {
+            return Ok(None);
+        }
+        let mut states = vec![0f32; batch * tokens * h];
+        let parts = states.chunks_exact_mut(tokens * h).zip(embeddings.chunks_exact(tokens * e));
+        let sequences = parts.zip(&is_token).map(|((states, embeddings), is_token)| Sequence {
+            tokens: (0..tokens).filter(|&token| is_token[token] != 0).collect(),
+            embeddings,
+            states,
+        });
+        let sequences: Vec<_> = sequences.collect();
+        // Within the pool from here on: entering it for every product would take longer than a short
+        // text.
+        rayon::scope(|_| self.run(sequences));
+        Tensor::from_vec(states, (batch, tokens, h), &Device::Cpu).map(Some)
+    }
+
+    fn run(&self, sequences: Vec<Sequence<'_>>) {
+        let threads = rayon::current_num_threads();
+        match Plan::new(sequences, threads) {
+            Plan::Shared(groups) => {
+                let mut scratch = Scratch::default();
+                groups.into_iter().for_each(|group| self.encode(group, &mut scratch, Threads::All));
+            }
+            Plan::Apart(groups) => {
+                let workers = threads.min(groups.len());
+                let groups = Mutex::new(groups.into_iter());
+                rayon::scope(|scope| {
+                    for _ in 0..workers {
+                        scope.spawn(|_| {
+                            let mut scratch = Scratch::default();
+                            loop {
+                                let group = groups.lock().expect("no worker panics with it").next();
+                                let Some(group) = group else { break };
+                                self.encode(group, &mut scratch, Threads::One);
+                            }
+                        });
+                    }
+                });
+            }
+        }
+    }
+
+    /// All repetitions for some sequences together.
+    fn encode(&self, mut group: Vec<Sequence<'_>>, scratch: &mut Scratch, threads: Threads) {
+        let rows = group.iter().map(|sequence| sequence.tokens.len()).sum();
+        let (e, h) = (self.projection.matrix.depth(), self.heads.count * self.heads.size);
+        scratch.states.resize(rows * h);
+        scratch.wide.resize(rows * e.max(3 * h));
+        scratch.context.resize(rows * h);
+        scratch.output.resize(rows * h);
+
+        let embeddings =
+            group.iter().flat_map(|s| s.tokens.iter().map(|&token| &s.embeddings[token * e..][..e]));
+        for (packed, embedding) in scratch.wide.chunks_exact_mut(e).zip(embeddings) {
+            packed.copy_from_slice(embedding);
+        }
+        dense(&scratch.wide[..rows * e], rows, &self.projection, &mut scratch.states, threads);
+        for &index in &self.schedule {
+            for layer in &self.groups[index] {
+                self.layer(layer, &group, rows, scratch, threads);
+            }
+        }
+        let mut packed = scratch.states.chunks_exact(h);
+        for sequence in &mut group {
+            for (&token, state) in sequence.tokens.iter().zip(&mut packed) {
+                sequence.states[token * h..][..h].copy_from_slice(state);
+            }
+        }
+    }
+
+    fn layer(
+        &self,
+        layer: &PackedLayer,
+        group: &[Sequence<'_>],
+        rows: usize,
+        scratch: &mut Scratch,
+        threads: Threads,
+    ) {
+        let (h, level) = (self.heads.count * self.heads.size, self.projection.matrix.level());
+        let Scratch { states, wide, context, output, inner } = scratch;
+
+        dense(states, rows, &layer.attention.projections, wide, threads);
+        let (mut queries, mut contexts) = (&wide[..], &mut context[..]);
+        for sequence in group {
+            let tokens = sequence.tokens.len();
+            let (qkv, context);
+            (qkv, queries) = queries.split_at(tokens * 3 * h);
+            (context, contexts) = contexts.split_at_mut(tokens * h);
+            attention(level, self.heads, qkv, context, threads);
+        }
+        let linear = &layer.attention.output;
+        let context = Rows::new(context, rows, h);
+        product(context, &linear.matrix.view(), RowsMut::new(output, rows, h), Then::Nothing, threads);
+        layer.attention.norm.kernel().apply_to_sum(level, states, output, &linear.bias);
+
+        let feed_forward = &layer.feed_forward;
+        let i = feed_forward.inner.matrix.columns();
+        let step = match threads {
+            Threads::One => COLUMNS_TOGETHER.next_multiple_of(feed_forward.inner.matrix.panel_width()),
+            Threads::All => i,
+        };
+        inner.resize(rows * step.min(i));
+        for start in (0..i).step_by(step) {
+            let columns = start..(start + step).min(i);
+            let width = columns.len();
+            let then = Then::Activate(&feed_forward.inner.bias[columns.clone()], feed_forward.activation);
+            let weight = feed_forward.inner.matrix.view().columns(columns.clone());
+            product(Rows::new(states, rows, h), &weight, RowsMut::new(inner, rows, width), then, threads);
+            let then = if start == 0 { Then::Nothing } else { Then::Accumulate };
+            let weight = feed_forward.output.matrix.view().rows(columns);
+            product(Rows::new(inner, rows, width), &weight, RowsMut::new(output, rows, h), then, threads);
+        }
+        layer.norm.kernel().apply_to_sum(level, states, output, &feed_forward.output.bias);
+    }
+}
+
+/// `y = x W + b`
+fn dense(xs: &[f32], rows: usize, linear: &PackedLinear, ys: &mut [f32], threads: Threads) {
+    let (input, out) = (linear.matrix.depth(), linear.matrix.columns());
+    let then = Then::Activate(&linear.bias, albert_kernels::Activation::Linear);
+    product(Rows::new(xs, rows, input), &linear.matrix.view(), RowsMut::new(ys, rows, out), then, threads);
+}
+
+/// A sequence of the batch.
+#[derive(Debug)]
+struct Sequence<'a> {
+    /// Where its tokens stand, without padding.
+    tokens: Vec<usize>,
+    /// `(T, E)`
+    embeddings: &'a [f32],
+    /// `(T, H)`
+    states: &'a mut [f32],
+}
+
+/// Memory that a thread uses again for every layer.
+#[derive(Default)]
+struct Scratch {
+    /// The hidden states.
+    states: Aligned,
+    /// The embeddings, then queries, keys and values.
+    wide: Aligned,
+    context: Aligned,
+    /// What is added to the hidden states.
+    output: Aligned,
+    /// A part of the inner feed-forward layer.
+    inner: Aligned,
+}
+
+/// Who computes what: sequences in groups, the largest first.
+enum Plan<'a> {
+    /// Each group by all threads.
+    Shared(Vec<Vec<Sequence<'a>>>),
+    /// Each group by one thread.
+    Apart(Vec<Vec<Sequence<'a>>>),
+}
+
+impl<'a> Plan<'a> {
+    fn new(mut sequences: Vec<Sequence<'a>>, threads: usize) -> Self {
+        let total: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+        sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.tokens.len()));
+        // As many groups for each thread, as even as can be.
+        let count = threads * total.div_ceil(threads * TOKENS_TOGETHER);
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
+        let (groups, sizes) = distribute(&lengths, count);
+        let (_, loads) = distribute(&sizes, threads);
+        let longest = loads.into_iter().max().unwrap_or(0);
+        let is_even = (longest * threads) as f64 <= UNEVENNESS * total as f64;
+        let is_apart = threads == 1 || is_even && total >= threads * TOKENS_APART;
+
+        let mut members: Vec<Vec<Sequence<'a>>> = sizes.iter().map(|_| Vec::new()).collect();
+        for (sequence, group) in sequences.into_iter().zip(groups) {
+            members[group].push(sequence);
+        }
+        let tokens = |group: &Vec<Sequence<'_>>| group.iter().map(|s| s.tokens.len()).sum::<usize>();
+        members.sort_by_key(|group| std::cmp::Reverse(tokens(group)));
+        members.retain(|group| !group.is_empty());
+        if is_apart { Self::Apart(members) } else { Self::Shared(members) }
+    }
+}
+
+/// Gives each size, largest first, to the bin with the least; returns the bins and their loads.
+fn distribute(sizes: &[usize], bins: usize) -> (Vec<usize>, Vec<usize>) {
+    let mut loads = vec![0; bins];
+    let lightest = |loads: &[usize]| (0..bins).min_by_key(|&bin| loads[bin]).expect("there is a bin");
+    let chosen = sizes.iter().map(|size| {
+        let bin = lightest(&loads);
+        loads[bin] += size;
+        bin
+    });
+    (chosen.collect(), loads)
+}

@@ -1,0 +1,261 @@
+//! Inference on the CPU computes without padding, in blocks, on packed weights; its numbers are
+//! those of the layers one by one, and do not depend on company or threads.
+
+mod support;
+
+use std::process::Command;
+
+use albert_model::candle_core::{DType, Device, IndexOp, Result, Tensor, Var};
+use albert_model::candle_nn::{VarBuilder, VarMap};
+use albert_model::{AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained};
+use support::relative_difference;
+
+/// f32 sums of up to 300 terms in another order, through up to six layer calls. Seen: 6e-7.
+const TOLERANCE: f64 = 5e-6;
+
+/// What the kernels are chosen by.
+const LEVEL_VARIABLE: &str = "ALBERT_KERNELS";
+
+fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {
+    AlbertConfig {
+        vocab_size: 50,
+        embedding_size: 20,
+        hidden_size: heads * head_size,
+        num_attention_heads: heads,
+        intermediate_size: 77,
+        num_hidden_layers: 3,
+        num_hidden_groups: 2,
+        inner_group_num: 2,
+        max_position_embeddings: 600,
+        // Far from the identity: the default of 0.02 would hide what attention does.
+        initializer_range: 0.2,
+        hidden_act: activation.parse().unwrap(),
+        ..AlbertConfig::base_v2()
+    }
+}
+
+/// A random model whose weights are no variables.
+fn frozen(config: &AlbertConfig) -> Result<AlbertModel> {
+    let variables = VarMap::new();
+    AlbertModel::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    let variables = variables.data().lock().unwrap();
+    let tensors = variables.iter().map(|(name, variable)| {
+        // γ = 1 and β = 0 would test neither.
+        let noise = variable.rand_like(-0.2, 0.2)?;
+        Ok((name.clone(), (variable.as_tensor() + noise)?.detach()))
+    });
+    let tensors = tensors.collect::<Result<_>>()?;
+    AlbertModel::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))
+}
+
+fn ids(row: usize, tokens: usize) -> Vec<u32> {
+    (0..tokens).map(|at| (row * 31 + at * 7) as u32 % 50).collect()
+}
+
+/// Rows of these lengths, padded.
+fn batch(lengths: &[usize]) -> Result<ModelInput> {
+    let longest = lengths.iter().copied().max().unwrap_or(1);
+    let ids = (0..lengths.len()).flat_map(|row| ids(row, longest));
+    let mask = lengths.iter().flat_map(|&length| (0..longest).map(move |at| u32::from(at < length)));
+    let shape = (lengths.len(), longest);
+    let ids = Tensor::from_vec(ids.collect(), shape, &Device::Cpu)?;
+    Ok(ModelInput::new(ids).with_attention_mask(Tensor::from_vec(
+        mask.collect::<Vec<_>>(),
+        shape,
+        &Device::Cpu,
+    )?))
+}
+
+/// The two paths, the other one with zeros at padding too.
+fn both(model: &AlbertModel, lengths: &[usize]) -> Result<(Tensor, Tensor)> {
+    let input = batch(lengths)?;
+    let fused = model.forward(&input)?.last_hidden_state;
+    let eager = model.forward(&input.with_outputs(Outputs::HIDDEN_STATES))?.last_hidden_state;
+    let longest = eager.dim(1)?;
+    let mask =
+        lengths.iter().flat_map(|&length| (0..longest).map(move |at| f32::from(u8::from(at < length))));
+    let mask = Tensor::from_vec(mask.collect(), (lengths.len(), longest, 1), &Device::Cpu)?;
+    Ok((fused, eager.broadcast_mul(&mask)?))
+}
+
+#[test]
+fn both_paths_give_the_same_for_every_shape() -> Result<()> {
+    for (heads, head_size) in [(1, 13), (3, 16), (2, 64), (1, 128), (5, 7)] {
+        let model = frozen(&config(heads, head_size, "gelu_new"))?;
+        for lengths in [&[1][..], &[1, 5, 2, 33, 8], &[300], &[512, 40], &[64; 5], &[3; 100]] {
+            let (fused, eager) = both(&model, lengths)?;
+            let difference = relative_difference(&eager, &fused)?;
+            assert!(difference <= TOLERANCE, "{heads} × {head_size}, {lengths:?}: {difference:.1e}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn both_paths_give_the_same_for_every_activation() -> Result<()> {
+    for name in [
+        "gelu",
+        "gelu_10",
+        "gelu_new",
+        "quick_gelu",
+        "hardswish",
+        "laplace",
+        "leaky_relu",
+        "linear",
+        "mish",
+        "relu",
+        "relu2",
+        "relu6",
+        "sigmoid",
+        "silu",
+        "sqrtsoftplus",
+        "tanh",
+    ] {
+        let (fused, eager) = both(&frozen(&config(2, 16, name))?, &[9, 17])?;
+        let difference = relative_difference(&eager, &fused)?;
+        assert!(difference <= TOLERANCE, "{name}: {difference:.1e}");
+    }
+    Ok(())
+}
+
+/// The process chooses its instructions once, so each choice is a process.
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    if std::env::var_os(LEVEL_VARIABLE).is_some() {
+        return;
+    }
+    for level in albert_kernels::Level::available() {
+        let tests = Command::new(std::env::current_exe().unwrap())
+            .args(["both_paths", "bits"])
+            .env(LEVEL_VARIABLE, level.to_string())
+            .output()
+            .unwrap();
+        assert!(tests.status.success(), "{level}: {}", String::from_utf8_lossy(&tests.stdout));
+    }
+}
+
+#[test]
+fn an_unknown_instruction_set_is_an_error() {
+    const CHILD: &str = "ALBERT_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let error = frozen(&config(1, 4, "relu")).unwrap_err().to_string();
+        assert!(error.contains("kernels `fpga`: expected one of"), "{error}");
+        return;
+    }
+    let test = Command::new(std::env::current_exe().unwrap())
+        .args(["an_unknown_instruction_set_is_an_error", "--exact"])
+        .envs([(LEVEL_VARIABLE, "fpga"), (CHILD, "1")])
+        .output()
+        .unwrap();
+    assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_in_any_batch() -> Result<()> {
+    let model = frozen(&config(3, 20, "gelu"))?;
+    let lengths = [5, 300, 1, 64, 17, 64, 90, 2, 33, 130];
+    let together = model.forward(&batch(&lengths)?)?.last_hidden_state;
+    for (row, &length) in lengths.iter().enumerate() {
+        let alone = ModelInput::new(Tensor::from_vec(ids(row, length), (1, length), &Device::Cpu)?);
+        let alone = model.forward(&alone)?.last_hidden_state;
+        let difference = relative_difference(&together.i((row..=row, ..length))?, &alone)?;
+        assert_eq!(difference, 0.0, "row {row}");
+    }
+    Ok(())
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
+    let model = frozen(&config(3, 20, "gelu"))?;
+    for lengths in [&[7][..], &[300, 10], &[64; 9], &[5, 6, 200, 7, 100, 100, 1, 1]] {
+        let run = |threads| -> Result<Tensor> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            Ok(pool.install(|| model.forward(&batch(lengths)?))?.last_hidden_state)
+        };
+        let one = run(1)?;
+        for threads in [2, 3, 8] {
+            assert_eq!(relative_difference(&one, &run(threads)?)?, 0.0, "{lengths:?} on {threads} threads");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn padding_may_stand_anywhere_and_becomes_zeros() -> Result<()> {
+    let model = frozen(&config(2, 16, "gelu"))?;
+    let ids = Tensor::new(&[[9u32, 2, 5, 6, 3, 9], [2, 5, 9, 6, 9, 3]], &Device::Cpu)?;
+    let mask = Tensor::new(&[[0f32, 1., 1., 1., 1., 0.], [1., 1., 0., 1., 0., 1.]], &Device::Cpu)?;
+    let input = ModelInput::new(ids).with_attention_mask(mask.clone());
+    let fused = model.forward(&input)?.last_hidden_state;
+    let eager = model.forward(&input.with_outputs(Outputs::HIDDEN_STATES))?.last_hidden_state;
+    let eager = eager.broadcast_mul(&mask.unsqueeze(2)?)?;
+    assert!(relative_difference(&eager, &fused)? <= TOLERANCE);
+    Ok(())
+}
+
+#[test]
+fn an_empty_batch_is_an_empty_result() -> Result<()> {
+    let model = frozen(&config(2, 16, "gelu"))?;
+    let ids = Tensor::zeros((0, 4), DType::U32, &Device::Cpu)?;
+    assert_eq!(model.forward(&ModelInput::new(ids))?.last_hidden_state.dims(), [0, 4, 32]);
+    Ok(())
+}
+
+#[test]
+fn variables_that_change_change_the_result() -> Result<()> {
+    let variables = VarMap::new();
+    let model = AlbertModel::new(
+        &config(2, 16, "gelu"),
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu),
+    )?;
+    let before = model.forward(&batch(&[5])?)?.last_hidden_state;
+    for variable in variables.all_vars() {
+        variable.set(&variable.rand_like(-0.5, 0.5)?)?;
+    }
+    let after = model.forward(&batch(&[5])?)?.last_hidden_state;
+    assert!(relative_difference(&before, &after)? > 0.1);
+    Ok(())
+}
+
+/// Only the embeddings are variables: the gradient must pass through layers that are packed.
+#[test]
+fn gradients_pass_through_frozen_layers() -> Result<()> {
+    let config = config(2, 16, "gelu");
+    let all = VarMap::new();
+    AlbertModel::new(&config, VarBuilder::from_varmap(&all, DType::F32, &Device::Cpu))?;
+    let (frozen, trained) = (VarMap::new(), VarMap::new());
+    for (name, variable) in all.data().lock().unwrap().iter() {
+        trained.data().lock().unwrap().insert(name.clone(), variable.clone());
+        frozen.data().lock().unwrap().insert(name.clone(), Var::from_tensor(variable.as_tensor())?);
+    }
+    let loss =
+        |model: &AlbertModel| model.forward_t(&batch(&[5, 3])?, true)?.last_hidden_state.sqr()?.sum_all();
+    let whole = AlbertModel::new(&config, VarBuilder::from_varmap(&trained, DType::F32, &Device::Cpu))?;
+    let word = trained.data().lock().unwrap()["embeddings.word_embeddings.weight"].clone();
+    let expected = loss(&whole)?.backward()?.get(&word).unwrap().clone();
+
+    let tensors = frozen
+        .data()
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(name, variable)| {
+            let is_trained = name == "embeddings.word_embeddings.weight";
+            (name.clone(), if is_trained { word.as_tensor().clone() } else { variable.as_tensor().detach() })
+        })
+        .collect();
+    let part = AlbertModel::new(&config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
+    let found = loss(&part)?.backward()?.get(&word).expect("the gradient passed").clone();
+    assert!(relative_difference(&expected, &found)? <= TOLERANCE);
+    Ok(())
+}
+
+#[test]
+fn a_fixture_takes_the_fused_path() -> anyhow::Result<()> {
+    // Zeros at padding are its mark.
+    let checkpoint = Checkpoint::from_dir(support::path("grouped-model"))?;
+    let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
+    let states = model.forward(&batch(&[4, 2])?)?.last_hidden_state;
+    assert_eq!(states.i((1, 2..))?.abs()?.max_all()?.to_scalar::<f32>()?, 0.0);
+    Ok(())
+}
