@@ -1,8 +1,7 @@
 //! Measuring on machines that are not quiet.
 //!
 //! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds in registers,
-//! on as many threads. What disturbs the one disturbs the other, mostly; the best sample and the
-//! median of the ratios are reported.
+//! on as many threads. The best sample of each is reported, and what the processor time says.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,12 @@ use albert_kernels::{Level, peak_flops};
 pub struct Speed {
     /// Of the fastest sample.
     pub seconds: f64,
-    /// Of the fastest sample of the ceiling.
+    /// Of the fastest sample of the ceiling, all threads together.
     pub peak_flops: f64,
-    /// The median of the samples' own part of the ceiling beside them, from 0 to 1.
-    pub median_of_peak: f64,
+    /// Operations in a second of processor time, as a part of what one thread's ceiling is in a
+    /// second of its processor time, from 0 to 1. Others on the machine hardly change it; threads
+    /// that wait for each other do.
+    pub busy_of_peak: f64,
     /// Samples taken.
     pub samples: usize,
 }
@@ -28,22 +29,33 @@ impl Speed {
     /// If the instruction set that was asked for is not there.
     pub fn of(operations: f64, time: Duration, mut work: impl FnMut()) -> Self {
         let level = Level::current().expect("an instruction set of this machine");
-        let (mut seconds, mut peak) = (f64::MAX, 0f64);
-        let mut ratios = Vec::new();
+        let (mut seconds, mut peak, mut busy, mut samples) = (f64::MAX, 0f64, 0.0, 0);
         let start = Instant::now();
         work();
-        while start.elapsed() < time || ratios.len() < 5 {
+        while start.elapsed() < time || samples < 5 {
             // About half a millisecond.
             let ceiling: f64 = rayon::broadcast(|_| peak_flops(level, 30_000)).into_iter().sum();
-            let before = Instant::now();
+            let (before, cpu) = (Instant::now(), processor_seconds());
             work();
-            let taken = before.elapsed().as_secs_f64();
-            (seconds, peak) = (seconds.min(taken), peak.max(ceiling));
-            ratios.push(operations / taken / ceiling);
+            busy += processor_seconds() - cpu;
+            (seconds, peak) = (seconds.min(before.elapsed().as_secs_f64()), peak.max(ceiling));
+            samples += 1;
         }
-        ratios.sort_by(f64::total_cmp);
-        Self { seconds, peak_flops: peak, median_of_peak: ratios[ratios.len() / 2], samples: ratios.len() }
+        let of_one_thread = peak / rayon::current_num_threads() as f64;
+        let busy_of_peak = operations * f64::from(samples) / busy / of_one_thread;
+        Self { seconds, peak_flops: peak, busy_of_peak, samples: samples as usize }
     }
+}
+
+/// Seconds that this process has had a processor, all its threads together; NaN where the system does
+/// not say.
+fn processor_seconds() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
+    let nanoseconds = |thread: std::fs::DirEntry| -> Option<f64> {
+        let times = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        times.split_whitespace().next()?.parse().ok()
+    };
+    threads.flatten().filter_map(nanoseconds).sum::<f64>() * 1e-9
 }
 
 /// Starts rayon with the number of threads in `THREADS`, or 2.

@@ -97,24 +97,25 @@ impl Kernel for Share {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut packed = None;
-            for work in self.work.clone() {
-                let (head, block) = (work / self.blocks, work % self.blocks);
-                // SAFETY: `attention` has checked the shapes; the context of these queries is this
-                // share's own.
-                unsafe {
-                    if packed != Some(head) {
-                        self.pack_keys::<S>(head, &mut scratch.keys);
-                        self.pack_values::<S>(head, &mut scratch.values);
-                        packed = Some(head);
-                    }
-                    let start = self.tokens * block / self.blocks;
-                    let end = self.tokens * (block + 1) / self.blocks;
-                    self.attend(s, head, start..end, scratch);
+        // Taken out and put back: within a closure nothing would be compiled for the instructions.
+        let mut scratch = SCRATCH.take();
+        let mut packed = None;
+        for work in self.work.clone() {
+            let (head, block) = (work / self.blocks, work % self.blocks);
+            // SAFETY: `attention` has checked the shapes; the context of these queries is this
+            // share's own.
+            unsafe {
+                if packed != Some(head) {
+                    self.pack_keys::<S>(head, &mut scratch.keys);
+                    self.pack_values::<S>(head, &mut scratch.values);
+                    packed = Some(head);
                 }
+                let start = self.tokens * block / self.blocks;
+                let end = self.tokens * (block + 1) / self.blocks;
+                self.attend(s, head, start..end, &mut scratch);
             }
-        });
+        }
+        SCRATCH.set(scratch);
     }
 }
 

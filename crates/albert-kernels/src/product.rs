@@ -67,11 +67,11 @@ pub enum Threads {
     All,
 }
 
-/// Rows of B in a block at most: of one panel 48 KiB, about the first cache. Every block more is
-/// one more round of loading and storing C.
-const BLOCK_DEPTH: usize = 256;
+/// Rows of B in a block at most: of one panel 144 KiB, which streams from the second cache. A block
+/// more is one more round of loading and storing C, which is what smaller blocks lose by.
+const BLOCK_DEPTH: usize = 768;
 
-/// Rows of A in a block at most: with [`BLOCK_DEPTH`] numbers each, 256 KiB of the second cache.
+/// Rows of A in a block at most: with [`BLOCK_DEPTH`] numbers each, 768 KiB of the second cache.
 const BLOCK_ROWS: usize = 256;
 
 /// `C = A B`, then what [`Then`] says.
