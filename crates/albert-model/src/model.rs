@@ -34,8 +34,8 @@ pub struct AlbertModel {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AlbertOutput {
-    /// The hidden states of the last layer, `(B, T, H)`. What stands at padding says nothing: zeros
-    /// where padding was not computed, other numbers where it was.
+    /// The hidden states of the last layer, `(B, T, H)`. At padding there may be zeros, unless
+    /// [`Outputs::PADDING`](crate::Outputs::PADDING) or intermediate results were asked for.
     pub last_hidden_state: Tensor,
     /// The pooled `[CLS]`, `(B, H)`, where the model has a pooler.
     pub pooler_output: Option<Tensor>,

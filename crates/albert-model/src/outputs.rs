@@ -1,16 +1,19 @@
-//! What a forward pass may return besides its result.
+//! What a forward pass may return besides its result for the tokens.
 
 use bitflags::bitflags;
 use candle_core::Tensor;
 
 bitflags! {
-    /// Intermediate results to keep.
+    /// Results that are not computed unless they are asked for.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Outputs: u8 {
         /// The projected embeddings and the result of every layer call.
         const HIDDEN_STATES = 1;
         /// The attention probabilities of every layer call.
         const ATTENTIONS = 1 << 1;
+        /// What the network makes of padding, as transformers returns it. Inference on the CPU leaves
+        /// it out and gives zeros there: no token attends to it.
+        const PADDING = 1 << 2;
     }
 }
 

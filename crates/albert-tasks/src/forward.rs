@@ -159,7 +159,7 @@ impl Forwarder {
         }
         let input = |shape: &[usize]| -> Result<ModelInput> {
             let row = |values: &[u32]| Tensor::from_slice(values, shape, &self.device);
-            let mut input = ModelInput::new(row(ids)?);
+            let mut input = ModelInput::new(row(ids)?).with_outputs(Outputs::PADDING);
             if let Some(type_ids) = type_ids {
                 input = input.with_token_type_ids(row(type_ids)?);
             }
@@ -193,7 +193,7 @@ impl Forwarder {
         tensors: &mut Vec<(String, Tensor)>,
     ) -> Result<()> {
         let asked = |output: ForwardOutput| self.outputs.contains(&output);
-        let mut outputs = Outputs::empty();
+        let mut outputs = Outputs::PADDING;
         outputs.set(Outputs::HIDDEN_STATES, asked(ForwardOutput::HiddenStates));
         outputs.set(Outputs::ATTENTIONS, asked(ForwardOutput::Attentions));
         let output = encoder.forward(&input.with_outputs(outputs))?;
