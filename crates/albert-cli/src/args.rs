@@ -163,7 +163,7 @@ impl ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct SpecialArgs {
-    /// Read [CLS], [SEP] and [MASK] in a text as the characters they are written with
+    /// Read special tokens that stand in a text, such as `[MASK]`, as the characters they are written with
     #[arg(long)]
     pub(crate) no_special_parse: bool,
 }
