@@ -112,7 +112,7 @@ impl Report {
                 parts.push(text);
             }
         }
-        Some(Self { message: parts.join(": "), hint, code })
+        Some(Self { message: printable(&parts.join(": ")), hint: hint.as_deref().map(printable), code })
     }
 
     /// The error as the text of a row that `--skip-bad` writes.
@@ -132,6 +132,19 @@ impl fmt::Display for Report {
             None => Ok(()),
         }
     }
+}
+
+/// Names from files and from the Hub are shown without what a terminal would act on.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// The text of one cause; the system's errors without their trailing number, Candle's without the

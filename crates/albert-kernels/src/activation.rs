@@ -1,8 +1,7 @@
 //! Bias and activation, the end of a dense layer.
 
 use crate::functions::{erf, exp, sigmoid, softplus, tanh};
-use crate::level::Level;
-use crate::simd::{Kernel, Simd};
+use crate::simd::Simd;
 
 /// A function of each element by itself.
 ///
@@ -137,39 +136,33 @@ fn weighted<S: Simd>(s: S, x: S::V, z: S::V) -> S::V {
     s.div(x, s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), z))))
 }
 
-/// `x = f(x + bias)` for each row of `xs`.
-///
-/// # Shapes
-/// - `xs`: `(M, N)`, `bias`: `(N)`
-///
-/// # Panics
-/// If `xs` has no whole number of rows.
-pub fn activate(level: Level, xs: &mut [f32], bias: &[f32], activation: Activation) {
-    assert!(xs.is_empty() || xs.len().is_multiple_of(bias.len()), "rows of {} numbers", bias.len());
-    level.run(Activate { xs, bias, activation });
-}
-
-struct Activate<'a> {
-    xs: &'a mut [f32],
-    bias: &'a [f32],
-    activation: Activation,
-}
-
-impl Kernel for Activate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for row in self.xs.chunks_exact_mut(self.bias.len().max(1)) {
-            self.activation.apply(s, row, self.bias);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::functions::tests::{exact_erf, sweep};
+    use crate::level::Level;
+    use crate::simd::Kernel;
+
+    struct Activate<'a> {
+        xs: &'a mut [f32],
+        bias: &'a [f32],
+        activation: Activation,
+    }
+
+    impl Kernel for Activate<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            for row in self.xs.chunks_exact_mut(self.bias.len()) {
+                self.activation.apply(s, row, self.bias);
+            }
+        }
+    }
+
+    fn activate(level: Level, xs: &mut [f32], bias: &[f32], activation: Activation) {
+        level.run(Activate { xs, bias, activation });
+    }
 
     fn exact(activation: Activation, x: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());

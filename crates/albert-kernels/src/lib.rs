@@ -40,7 +40,7 @@ mod random;
 mod simd;
 mod tile;
 
-pub use activation::{Activation, activate};
+pub use activation::Activation;
 pub use aligned::Aligned;
 pub use attention::{Heads, attention};
 pub use layer_norm::LayerNorm;

@@ -31,7 +31,7 @@ impl<'a> Rows<'a> {
     /// # Panics
     /// If there are fewer numbers; the last row may be as short as it likes.
     pub fn new(numbers: &'a [f32], count: usize, stride: usize) -> Self {
-        assert!(numbers.len() >= count.saturating_sub(1) * stride, "{count} rows of {stride}");
+        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
         Self { numbers, count, stride }
     }
 }
@@ -42,9 +42,17 @@ impl<'a> RowsMut<'a> {
     /// # Panics
     /// If there are fewer numbers; the last row may be as short as it likes.
     pub fn new(numbers: &'a mut [f32], count: usize, stride: usize) -> Self {
-        assert!(numbers.len() >= count.saturating_sub(1) * stride, "{count} rows of {stride}");
+        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
         Self { numbers, count, stride }
     }
+}
+
+/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may wrap: the
+/// kernels trust the answer.
+fn fit(numbers: &[f32], count: usize, stride: usize, width: usize) -> bool {
+    let Some(before_last) = count.checked_sub(1) else { return true };
+    let end = before_last.checked_mul(stride).and_then(|start| start.checked_add(width));
+    end.is_some_and(|end| end <= numbers.len())
 }
 
 /// What becomes of a sum over K.
@@ -90,8 +98,8 @@ pub fn product(a: Rows<'_>, b: &PackedView<'_>, c: RowsMut<'_>, then: Then<'_>, 
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(a.numbers.len() >= (rows - 1) * a.stride + depth, "{rows} rows of {depth} factors");
-    assert!(c.numbers.len() >= (rows - 1) * c.stride + columns, "{rows} rows of {columns} sums");
+    assert!(fit(a.numbers, rows, a.stride, depth), "{rows} rows of {depth} factors");
+    assert!(fit(c.numbers, rows, c.stride, columns), "{rows} rows of {columns} sums");
     if let Then::Activate(bias, _) = then {
         assert!(bias.len() == columns, "a bias of {columns} numbers, found {}", bias.len());
     }
@@ -130,6 +138,7 @@ struct Blocks<'a> {
 // SAFETY: `product` borrows A and C for as long as its threads run, and gives each a rectangle of C of
 // its own.
 unsafe impl Send for Blocks<'_> {}
+
 impl Blocks<'_> {
     /// Splits over columns first, so that each thread reads its own part of B, then over rows.
     fn split(&self, threads: usize) -> Vec<Self> {
@@ -244,7 +253,7 @@ mod tests {
     use crate::packed::PackedMatrix;
     use crate::random::numbers;
 
-    /// Relative to √K, the size of a sum of K products of numbers from -1 to 1. Seen: 6e-7.
+    /// Relative to √K, the size of a sum of K products of numbers from -1 to 1. Seen: 6.8e-7.
     const TOLERANCE: f64 = 2e-6;
 
     fn run(a: &[f32], b: &PackedView<'_>, rows: usize, then: Then<'_>, threads: Threads) -> Vec<f32> {
@@ -320,6 +329,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "rows of")]
+    fn rows_beyond_all_memory_are_refused() {
+        // The product of the two is 2⁶⁴, which wraps to 0.
+        let huge = 1 << (usize::BITS / 2);
+        Rows::new(&[0.0], huge + 1, huge);
     }
 
     #[test]

@@ -74,9 +74,12 @@ impl AlbertEncoder {
         &self,
         embeddings: &Tensor,
         attention_mask: Option<&Tensor>,
+        is_pooled: bool,
     ) -> Result<Option<Tensor>> {
         match &self.fused {
-            Some(fused) if embeddings.dtype() == DType::F32 => fused.forward(embeddings, attention_mask),
+            Some(fused) if embeddings.dtype() == DType::F32 => {
+                fused.forward(embeddings, attention_mask, is_pooled)
+            }
             _ => Ok(None),
         }
     }

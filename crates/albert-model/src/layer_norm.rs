@@ -32,7 +32,7 @@ impl LayerNorm {
     /// Its numbers, where the CPU's own kernels can use them and they will not change.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
         let is_constant = |tensor: &Tensor| {
-            tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu) && !tensor.is_variable()
+            tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu) && !tensor.track_op()
         };
         if !is_constant(&self.gamma) || !is_constant(&self.beta) {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! `y = x Wᵀ + b`, with the weight laid out for the product that uses it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use albert_kernels::{Activation, Level, PackedMatrix, Rows, RowsMut, Then, Threads, product};
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
@@ -92,8 +92,9 @@ impl Parameters {
         })
     }
 
+    /// Whether they are variables or made of such: their values may change, and gradients pass through.
     fn are_variables(&self) -> bool {
-        self.weight.is_variable() || self.bias.is_variable()
+        self.weight.track_op() || self.bias.track_op()
     }
 
     fn can_be_packed(&self) -> bool {
@@ -107,6 +108,8 @@ impl Parameters {
 pub(crate) struct PackedLinear {
     pub(crate) matrix: PackedMatrix,
     pub(crate) bias: Vec<f32>,
+    /// The weight as it was, once something trained before this layer has asked for it.
+    unpacked: OnceLock<Tensor>,
 }
 
 impl PackedLinear {
@@ -121,13 +124,17 @@ impl PackedLinear {
         let weights = weights.collect::<Result<Vec<_>>>()?;
         let biases = parts.iter().map(|part| part.bias.to_vec1::<f32>()).collect::<Result<Vec<_>>>()?;
         let matrix = PackedMatrix::from_transposed(level, input, &weights);
-        Ok(Self { matrix, bias: biases.concat() })
+        Ok(Self { matrix, bias: biases.concat(), unpacked: OnceLock::new() })
     }
 
     /// `(out, in)`
     fn weight(&self) -> Result<Tensor> {
+        if let Some(weight) = self.unpacked.get() {
+            return Ok(weight.clone());
+        }
         let shape = (self.matrix.columns(), self.matrix.depth());
-        Tensor::from_vec(self.matrix.to_transposed(), shape, &Device::Cpu)
+        let weight = Tensor::from_vec(self.matrix.to_transposed(), shape, &Device::Cpu)?;
+        Ok(self.unpacked.get_or_init(|| weight).clone())
     }
 
     fn bias(&self) -> Result<Tensor> {

@@ -130,7 +130,7 @@ impl AlbertModel {
         }
         let mut trace = Trace::new(input.outputs);
         let fused = match input.outputs.is_empty() && !train {
-            true => self.encoder.forward_fused(&embeddings, mask)?,
+            true => self.encoder.forward_fused(&embeddings, mask, self.pooler.is_some())?,
             false => None,
         };
         let last_hidden_state = match fused {

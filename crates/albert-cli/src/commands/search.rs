@@ -1,11 +1,12 @@
 //! `search`: the texts of a corpus that are most like a query, in constant memory.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use albert_tasks::{Hit, Search, Searcher};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
@@ -140,7 +141,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             tally.rows = search.seen();
             let mut hits = search.hits();
             if let Some(texts) = texts {
-                look_up(&mut hits, texts, window)?;
+                look_up(&mut hits, texts, window, tally.rows)?;
             }
             hits
         }
@@ -219,23 +220,34 @@ fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow
     Ok(())
 }
 
-/// Gives hits the texts that stand at their numbers in the corpus.
-fn look_up(hits: &mut [Hit], input: Input, window: Window) -> anyhow::Result<()> {
+/// Gives hits the texts that stand at their numbers in the corpus, which has one for each vector.
+fn look_up(hits: &mut [Hit], input: Input, window: Window, vectors: usize) -> anyhow::Result<()> {
+    let skip_bad = input.skip_bad;
+    let mut places: HashMap<usize, &mut Hit> = hits.iter_mut().map(|hit| (hit.index, hit)).collect();
     let mut feed = input.feed();
-    let mut index = 0;
+    let mut texts = 0;
     loop {
         let (lines, end) = feed.window(window);
         if lines.is_empty() {
-            return end;
+            end?;
+            break;
         }
         for line in lines {
-            if let Some(hit) = hits.iter_mut().find(|hit| hit.index == index) {
-                hit.text = Some(line.text.map_err(|error| line.place.locate(error))?.text);
+            if let Some(hit) = places.get_mut(&texts) {
+                match line.text {
+                    Ok(text) => hit.text = Some(text.text),
+                    Err(_) if skip_bad => {}
+                    Err(error) => return Err(line.place.locate(error)),
+                }
             }
-            index += 1;
+            texts += 1;
         }
         end?;
     }
+    if texts != vectors {
+        bail!("the corpus does not belong to the vectors: expected {vectors} texts, found {texts}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Download<'_> {
         }
         let from = response.get_uri().to_string();
         // One byte more than announced is enough to see that something is wrong.
-        let limit = size.map_or(u64::MAX, |size| size - *have + 1);
+        let limit = size.map_or(u64::MAX, |size| (size - *have).saturating_add(1));
         let mut body = response.into_body().into_reader().take(limit);
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {

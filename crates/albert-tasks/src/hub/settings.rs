@@ -123,12 +123,17 @@ fn is_true(value: &str) -> bool {
 fn check_endpoint(endpoint: &str) -> Result<String, HubError> {
     let bare = endpoint.trim_end_matches('/');
     let parsed: Option<ureq::http::Uri> = bare.parse().ok();
+    // Messages show the endpoint: it holds no password.
+    let has_user = |uri: &ureq::http::Uri| uri.authority().is_some_and(|it| it.as_str().contains('@'));
     let is_web = |uri: &ureq::http::Uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some()
+            && uri.query().is_none()
+            && !has_user(uri)
     };
     match parsed.as_ref().is_some_and(is_web) {
         true => Ok(bare.to_string()),
-        false => Err(HubError::Endpoint(endpoint.to_string())),
+        false => Err(HubError::Endpoint(endpoint.rsplit('@').next().unwrap_or_default().to_string())),
     }
 }
 
@@ -203,5 +208,7 @@ mod tests {
         for bad in ["mirror.example", "ftp://a", "http://", "a b", "http://a?b"] {
             assert!(matches!(endpoint(bad), Err(HubError::Endpoint(value)) if value == bad), "{bad}");
         }
+        let with_password = endpoint("https://user:secret@mirror.example");
+        assert!(matches!(with_password, Err(HubError::Endpoint(value)) if value == "mirror.example"));
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Values live in one list and name each other by their place in it, so that neither depth nor cycles can
 //! harm. Texts stay in the file. The list, the stack and the memo have at most [`MOST_VALUES`] entries
-//! each and no more than the pickle has bytes: memory stays below 128 bytes for each byte read.
+//! each and no more than the pickle has bytes, and so have all pairs copied together: memory stays below 128
+//! bytes for each byte read.
 //!
 //! Source: CPython 3.11, `pickletools.py`; PyTorch 2.5, `torch/_weights_only_unpickler.py` for the
 //! instructions that suffice.
@@ -76,6 +77,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            copied: 0,
         };
         let root = loop {
             if let Some(root) = machine.step()? {
@@ -142,6 +144,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Pairs that went from lists into dictionaries.
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -445,6 +449,11 @@ impl<'a> Machine<'a> {
             Global::OrderedDict => {
                 let items = items.clone();
                 let pairs = self.ordered(&items)?;
+                // A list can be named again in two bytes, and its pairs copied each time.
+                self.copied += pairs.len();
+                if self.copied > self.bytes.len() {
+                    return Err(Trouble::Refused("makes more pairs than it has bytes".into()));
+                }
                 self.push(Value::Dict(pairs))
             }
             Global::Size | Global::RebuildTensor | Global::RebuildTensorV3 | Global::RebuildParameter => {
@@ -557,6 +566,21 @@ mod tests {
         assert!(trouble(b"X\xff\xff\xff\xff").contains("found the end"));
         assert!(trouble(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff").contains("found the end"));
         assert!(trouble(&vec![b']'; MOST_VALUES + 1]).contains("more than 524288 values"));
+    }
+
+    #[test]
+    fn a_list_copied_into_many_dictionaries_is_refused() {
+        // The class, a pair of Nones and a list of that pair, each kept in the memo.
+        let mut pickle = b"\x80\x02ccollections\nOrderedDict\nq\x00NN\x86q\x01](".to_vec();
+        for _ in 0..1000 {
+            pickle.extend(b"h\x01");
+        }
+        pickle.extend(b"eq\x02");
+        for _ in 0..1000 {
+            pickle.extend(b"h\x00h\x02\x85R0");
+        }
+        pickle.extend(b".");
+        assert!(trouble(&pickle).contains("more pairs than it has bytes"), "{}", trouble(&pickle));
     }
 
     #[test]

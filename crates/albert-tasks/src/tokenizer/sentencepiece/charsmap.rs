@@ -15,6 +15,9 @@ use super::model_file::Refusal;
 /// The longest text that a rule may have, in bytes. Unicode's longest, of U+FDFA, has 33.
 const LONGEST_REPLACEMENT: usize = 256;
 
+/// The most bytes that a rule takes: a broken trie can lead in a circle.
+const LONGEST_KEY: usize = 256;
+
 /// The map. An empty one changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Charsmap {
@@ -51,6 +54,11 @@ impl Charsmap {
         let mut at = offset(root);
         let mut longest = None;
         for (index, &byte) in text.as_bytes().iter().enumerate() {
+            if index == LONGEST_KEY {
+                return Err(format!(
+                    "`precompiled_charsmap` is broken: a rule for more than {LONGEST_KEY} bytes"
+                ));
+            }
             at ^= u32::from(byte);
             let Some(&unit) = self.units.get(at as usize) else { break };
             if label(unit) != u32::from(byte) {

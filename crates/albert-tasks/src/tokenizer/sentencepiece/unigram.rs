@@ -37,6 +37,9 @@ struct Best {
     start: u32,
 }
 
+/// The most bytes of a piece: every character of a text may begin one, so that time is bounded by it.
+const LONGEST_PIECE: usize = 1024;
+
 /// The start of a place that no piece ends at yet.
 const UNREACHED: u32 = u32::MAX;
 
@@ -52,6 +55,9 @@ impl Unigram {
         let has_text = |kind| matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused);
         let mut strings: Vec<(&str, u32)> =
             pieces().filter(|(_, piece)| has_text(piece.kind)).map(|(id, piece)| (piece.text, id)).collect();
+        if let Some((text, _)) = strings.iter().find(|(text, _)| text.len() > LONGEST_PIECE) {
+            return Err(format!("it has a piece of {} bytes: expected {LONGEST_PIECE} at most", text.len()));
+        }
         strings.sort_unstable();
         if let Some(pair) = strings.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(format!("it has the piece `{}` twice", pair[0].0));
