@@ -21,24 +21,41 @@ pub(crate) struct Item {
 ///
 /// # Errors
 /// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before
-/// it are written by then.
+/// it are written by then, and the output is completed: an array is closed, a header tells their number.
 pub(crate) fn run<R: Row>(
     input: Input,
     window: Window,
     progress: &Progress,
     writer: &mut dyn RowWriter<R>,
-    mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+    work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut tally = Tally::default();
+    let answered = answer(input, window, progress, writer, &mut tally, work);
+    // The first failure is the one to tell.
+    answered.and(writer.finish())?;
+    progress.finish();
+    tally.elapsed = started.elapsed();
+    progress.say(tally);
+    Ok(())
+}
+
+/// The rows, one window after another.
+fn answer<R: Row>(
+    input: Input,
+    window: Window,
+    progress: &Progress,
+    writer: &mut dyn RowWriter<R>,
+    tally: &mut Tally,
+    mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+) -> anyhow::Result<()> {
     let skip_bad = input.skip_bad;
     let bytes_read = input.bytes_read.clone();
     let mut feed = input.feed();
-    let mut tally = Tally::default();
     loop {
         let (lines, end) = feed.window(window);
         if lines.is_empty() {
-            end?;
-            break;
+            return end;
         }
         let first = tally.rows;
         let mut items = Vec::new();
@@ -66,13 +83,12 @@ pub(crate) fn run<R: Row>(
             };
             match answer {
                 Ok(row) => {
-                    count(&mut tally, &row);
+                    count(tally, &row);
                     writer.row(&row)?;
                 }
                 Err(error) => {
                     let error = place.locate(error);
                     if !skip_bad {
-                        writer.flush()?;
                         return Err(error);
                     }
                     let bad = BadRow { index: tally.rows, error: Report::message(&error) };
@@ -90,11 +106,6 @@ pub(crate) fn run<R: Row>(
         }
         end?;
     }
-    writer.finish()?;
-    progress.finish();
-    tally.elapsed = started.elapsed();
-    progress.say(tally);
-    Ok(())
 }
 
 fn count<R: Row>(tally: &mut Tally, row: &R) {

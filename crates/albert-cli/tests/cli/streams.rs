@@ -63,6 +63,19 @@ fn a_bad_line_ends_the_run_after_the_rows_before_it() {
 }
 
 #[test]
+fn what_is_written_before_a_bad_line_is_whole() {
+    let folder = Folder::new();
+    let (json, npy) = (folder.path("a.json"), folder.path("a.npy"));
+    for output in [&json, &npy] {
+        cli_with(&["embed", "--output", output], b"a\nb\n\xff\nc\n").fails(1, &["line 3", "UTF-8"]);
+    }
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&folder.read("a.json")).unwrap();
+    assert_eq!(rows.len(), 2);
+    let header = String::from_utf8_lossy(&folder.read("a.npy")[..128]).into_owned();
+    assert!(header.contains("'shape': (2, 256)"), "{header}");
+}
+
+#[test]
 fn skip_bad_gives_a_bad_line_a_row_and_goes_on() {
     let run = cli_with(&["tokenize", "--skip-bad"], b"zero\n\xff\xfe\ntwo\n").ok();
     let rows = run.rows();
