@@ -48,8 +48,19 @@ impl HubArgs {
                     .hint("revisions are for models of the Hub, named owner/model"))
             }
             Some(files) => Ok(files),
-            None => Ok(ModelFiles::from_hub(model, &self.open(talk)?)?),
+            None => {
+                let found = ModelFiles::from_hub(model, &self.open(talk)?);
+                found.map_err(|error| named(error, &format!("model `{model}`, which is no folder here")))
+            }
         }
+    }
+}
+
+/// An error of the network knows the host only: it is told what was wanted there.
+pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
+    match &error {
+        Error::Hub(hub) if hub.is_of_the_network() => anyhow::Error::new(error).context(wanted.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `download`: a model of the Hub into the cache, and where it is.
 
-use albert_tasks::{Error, ModelFiles};
+use albert_tasks::ModelFiles;
 use clap::Args;
 
 use crate::failure::usage;
-use crate::hub::HubArgs;
+use crate::hub::{HubArgs, named};
 use crate::output::Sink;
 use crate::progress::Talk;
 
@@ -28,7 +28,8 @@ pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
     if ModelFiles::local(id)?.is_some() {
         return Err(usage(format!("`{id}` is here already: expected a model of the Hub as owner/model")));
     }
-    let folder = args.hub.open(talk)?.download(id).map_err(Error::from)?;
+    let folder =
+        args.hub.open(talk)?.download(id).map_err(|error| named(error.into(), &format!("model `{id}`")))?;
     let mut sink = Sink::stdout();
     sink.write(format!("{}\n", folder.display()).as_bytes())?;
     sink.finish()

@@ -161,7 +161,7 @@ fn refusals_exit_with_1_and_a_hint() {
     setting.cli(&["download", ID, "--offline"]).fails(1, &["not in the cache", "\nhint: ", "download"]);
     let mut nowhere = setting.command(&["download", ID]);
     finish(nowhere.env("HF_ENDPOINT", "http://127.0.0.1:1"))
-        .fails(1, &["cannot reach", "refused", "\nhint: "]);
+        .fails(1, &["model `", "cannot reach", "refused", "\nhint: "]);
     let mut no_url = setting.command(&["download", ID]);
     finish(no_url.env("HF_ENDPOINT", "huggingface.co")).fails(1, &["not a URL", "\nhint: "]);
     for usage in [

@@ -184,7 +184,7 @@ pub enum HubError {
 
 impl HubError {
     /// Whether it says something about the way to the Hub, and nothing about the model.
-    pub(super) fn is_of_the_network(&self) -> bool {
+    pub fn is_of_the_network(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Cut { .. } | Self::Status { status: 429 | 500.., .. })
     }
 
