@@ -211,6 +211,19 @@ impl ComputeArgs {
     }
 }
 
+/// What every command has that takes texts to a model and writes a row for each.
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// Where the texts come from.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
@@ -237,7 +250,7 @@ pub(crate) struct InputArgs {
 }
 
 /// The second text of a pair.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct PairArgs {
     /// The second text of a pair, beside one TEXT

@@ -4,16 +4,55 @@
 
 use std::time::Instant;
 
+use albert_tasks::{ModelFiles, RunOptions};
+
+use crate::args::{PairArgs, TextArgs};
 use crate::failure::Report;
-use crate::input::{Input, Place, Text, Window};
-use crate::output::{BadRow, Row, RowWriter};
-use crate::progress::{Progress, Tally};
+use crate::input::{Input, Pairs, Place, Text, Window};
+use crate::output::{BadRow, Output, RECORDS, Row, RowWriter};
+use crate::progress::{Progress, Talk, Tally};
 
 /// A text to work on and its number in the input.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) index: usize,
     pub(crate) text: Text,
+}
+
+/// A command that takes texts to a model and writes a record for each: all that is opened before the model
+/// is loaded.
+pub(crate) struct Job {
+    /// The model's files.
+    pub(crate) files: ModelFiles,
+    /// How to load and run it.
+    pub(crate) options: RunOptions,
+    input: Input,
+    output: Output,
+    shows_rows: bool,
+    talk: Talk,
+}
+
+impl Job {
+    /// Opens input and output, then the device, then finds the model: what the user mistyped is told
+    /// before anything is downloaded or computed.
+    pub(crate) fn open(args: TextArgs, pair: PairArgs, pairs: Pairs, talk: Talk) -> anyhow::Result<Self> {
+        let path = args.input.input.clone();
+        let input = Input::open(args.input, pair, pairs)?;
+        let output = args.output.open(RECORDS, path.as_deref())?;
+        let options = args.compute.run_options(&args.model)?;
+        let files = args.model.files(talk)?;
+        Ok(Self { files, options, input, output, shows_rows: args.output.is_terminal(), talk })
+    }
+
+    /// Takes every text through `work`, as [`run`] does, a batch's tokens at a time.
+    pub(crate) fn run<R: Row + 'static>(
+        self,
+        work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+    ) -> anyhow::Result<()> {
+        let progress = Progress::new(self.talk, self.input.extent, self.shows_rows);
+        let mut writer = self.output.writer::<R>(None, self.input.skip_bad)?;
+        run(self.input, Window::of_batches(self.options.batch_tokens), &progress, writer.as_mut(), work)
+    }
 }
 
 /// Takes every text of the input through `work`, which gives one result for each, in order, and sums

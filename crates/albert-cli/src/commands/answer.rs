@@ -4,12 +4,12 @@ use albert_tasks::{AnswerOptions, Answerer};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, Pairs, Window};
-use crate::output::{RECORDS, Row, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::input::Pairs;
+use crate::output::{Row, visible};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `answer`.
 #[derive(Debug, Args)]
@@ -19,15 +19,9 @@ Examples:
   printf 'Who?\\tThe king.\\n' | albert-cli answer --model ./question --allow-no-answer")]
 pub(crate) struct AnswerArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: ContextArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// Where answers are, and whether there must be one.
@@ -86,20 +80,14 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
     let context = args.task.context;
     let pairs = match &context {
         Some(_) => Pairs::Refused,
-        None if args.input.texts.iter().any(|text| text != "-") => {
+        None if args.texts.input.texts.iter().any(|text| text != "-") => {
             return Err(usage("no context for the question").hint("give it with `--context`"));
         }
         None => Pairs::Needed("question,context"),
     };
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, pairs)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let answerer = Answerer::load(&args.model.files(talk)?, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<AnswerRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    let job = Job::open(args.texts, PairArgs::default(), pairs, talk)?;
+    let answerer = Answerer::load(&job.files, &job.options)?;
+    job.run(|items| {
         let shared = context.as_deref().unwrap_or_default();
         let questions: Vec<(&str, &str)> = items
             .iter()

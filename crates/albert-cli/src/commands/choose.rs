@@ -5,12 +5,12 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, Pairs, Text, Window};
-use crate::output::{RECORDS, Row, columns, shown, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::input::{Pairs, Text};
+use crate::output::{Row, columns, shown, visible};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `choose`.
 #[derive(Debug, Args)]
@@ -20,15 +20,9 @@ Examples:
   echo '{\"text\":\"a\",\"choices\":[\"b\",\"c\"]}' | albert-cli choose --model ./choice --input-format jsonl")]
 pub(crate) struct ChooseArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: ChoiceArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// What to choose from.
@@ -87,20 +81,14 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
     let common = args.task.choices;
     let pairs = match common.is_empty() {
         false => Pairs::Refused,
-        true if args.input.texts.iter().any(|text| text != "-") => {
+        true if args.texts.input.texts.iter().any(|text| text != "-") => {
             return Err(usage("no choices for the text").hint("give each with `--choice`"));
         }
         true => Pairs::Listed("text,choices"),
     };
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, pairs)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let chooser = Chooser::load(&args.model.files(talk)?, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<ChooseRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    let job = Job::open(args.texts, PairArgs::default(), pairs, talk)?;
+    let chooser = Chooser::load(&job.files, &job.options)?;
+    job.run(|items| {
         let choices: Vec<anyhow::Result<Vec<String>>> =
             items.iter().map(|item| choices_of(&item.text, &common)).collect();
         let texts: Vec<(&str, &[String])> = items

@@ -4,11 +4,11 @@ use albert_tasks::{Classifier, ClassifyOptions, LabelScore, ScoreFunction};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
-use crate::input::{Input, Pairs, Window};
-use crate::output::{RECORDS, Row, bar, columns, shown, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::args::{PairArgs, TextArgs, number};
+use crate::input::Pairs;
+use crate::output::{Row, bar, columns, shown, visible};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `classify`.
 #[derive(Debug, Args)]
@@ -18,17 +18,11 @@ Examples:
   albert-cli classify --model ./sentiment 'Is it raining?' --pair 'Yes, it is.' --top-k 1")]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     pair: PairArgs,
     #[command(flatten)]
     task: LabelArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// Which labels to show, and with what score.
@@ -86,15 +80,9 @@ impl Row for LabelsRow {
 /// Runs the command.
 pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
     let classify = ClassifyOptions { top_k: args.task.top_k, function: args.task.function };
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, args.pair, Pairs::Taken)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let classifier = Classifier::load(&args.model.files(talk)?, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<LabelsRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    let job = Job::open(args.texts, args.pair, Pairs::Taken, talk)?;
+    let classifier = Classifier::load(&job.files, &job.options)?;
+    job.run(|items| {
         let texts: Vec<(&str, Option<&str>)> =
             items.iter().map(|item| (item.text.text.as_str(), item.text.pair.as_deref())).collect();
         let answers = classifier.classify_pairs(&texts, &classify)?;

@@ -6,13 +6,13 @@ use albert_tasks::{FillOptions, FilledMask, MaskFiller};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::usage;
-use crate::input::{Input, Pairs, Window};
+use crate::input::Pairs;
 use crate::interactive;
-use crate::output::{RECORDS, Row, bar, columns, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::output::{Row, bar, columns, visible};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `fill-mask`.
 #[derive(Debug, Args)]
@@ -22,15 +22,9 @@ Examples:
   albert-cli fill-mask 'She [MASK] the [MASK].' --joint --format jsonl")]
 pub(crate) struct FillMaskArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: MaskArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// Which candidates to show.
@@ -117,26 +111,20 @@ pub(crate) fn candidates(masks: &[FilledMask]) -> String {
 /// Runs the command.
 pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     let fill = args.task.options()?;
-    let nothing_given = args.input.texts.is_empty() && args.input.input.is_none();
+    let nothing_given = args.texts.input.texts.is_empty() && args.texts.input.input.is_none();
     let interactive = nothing_given
-        && args.output.format.is_none()
-        && args.output.output.is_none()
+        && args.texts.output.format.is_none()
+        && args.texts.output.output.is_none()
         && io::stdin().is_terminal();
     if interactive {
-        let options = args.compute.run_options(&args.model)?;
-        let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
-        return interactive::run(&filler, fill, &args.model.model, talk);
+        let TextArgs { model, compute, .. } = args.texts;
+        let filler = MaskFiller::load(&model.files(talk)?, &compute.run_options(&model)?)?;
+        return interactive::run(&filler, fill, &model.model, talk);
     }
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
+    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let filler = MaskFiller::load(&job.files, &job.options)?;
     filler.check_targets(fill.targets.as_deref().unwrap_or_default())?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<FillMaskRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let filled = filler.fill(&texts, &fill);
         let rows = items.into_iter().zip(filled).map(|(item, filled)| {

@@ -5,11 +5,11 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
-use crate::input::{Input, Pairs, Window, as_pair};
-use crate::output::{Output, RECORDS, Row, columns, shown, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::args::{PairArgs, TextArgs};
+use crate::input::Pairs;
+use crate::output::{Row, columns, shown, visible};
+use crate::progress::Talk;
+use crate::stream::{Item, Job};
 
 /// The options of `order`.
 #[derive(Debug, Args)]
@@ -19,15 +19,9 @@ Examples:
   albert-cli order --sort 'So we went home. It began to rain. We were in the garden.'")]
 pub(crate) struct OrderArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: SortArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// What is to be put in order.
@@ -96,71 +90,46 @@ impl Row for SortRow {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
-    let path = args.input.input.clone();
-    let input = match args.task.sort {
-        true => Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?,
-        false => {
-            let (input, pair) = as_pair(args.input)?;
-            Input::open(input, pair, Pairs::Needed("first,second"))?
-        }
+pub(crate) fn run(mut args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
+    let (pair, pairs) = match args.task.sort {
+        true => (PairArgs::default(), Pairs::Refused),
+        false => (args.texts.input.take_pair()?, Pairs::Needed("first,second")),
     };
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let orderer = Orderer::load(&args.model.files(talk)?, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let window = Window::of_batches(options.batch_tokens);
+    let job = Job::open(args.texts, pair, pairs, talk)?;
+    let orderer = Orderer::load(&job.files, &job.options)?;
     match args.task.sort {
-        true => sort(&orderer, input, output, window, &progress),
-        false => order(&orderer, input, output, window, &progress),
+        true => job.run(|items| sort(&orderer, items)),
+        false => job.run(|items| order(&orderer, items)),
     }
 }
 
-fn order(
-    orderer: &Orderer,
-    input: Input,
-    output: Output,
-    window: Window,
-    progress: &Progress,
-) -> anyhow::Result<()> {
-    let mut writer = output.writer::<OrderRow>(None, input.skip_bad)?;
-    stream::run(input, window, progress, writer.as_mut(), |items| {
-        let pairs: Vec<(&str, &str)> = items
-            .iter()
-            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
-            .collect();
-        let answers = orderer.order(&pairs)?;
-        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-            let InOrder { in_order, tokens, truncated } = answer;
-            let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
-            Ok(OrderRow { index: item.index, first: item.text.text, second, in_order, tokens, truncated })
-        });
-        Ok(rows.collect())
-    })
+fn order(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<OrderRow>>> {
+    let pairs: Vec<(&str, &str)> = items
+        .iter()
+        .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
+        .collect();
+    let answers = orderer.order(&pairs)?;
+    let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+        let InOrder { in_order, tokens, truncated } = answer;
+        let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
+        Ok(OrderRow { index: item.index, first: item.text.text, second, in_order, tokens, truncated })
+    });
+    Ok(rows.collect())
 }
 
-fn sort(
-    orderer: &Orderer,
-    input: Input,
-    output: Output,
-    window: Window,
-    progress: &Progress,
-) -> anyhow::Result<()> {
-    let mut writer = output.writer::<SortRow>(None, input.skip_bad)?;
-    stream::run(input, window, progress, writer.as_mut(), |items| {
-        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
-        let answers = orderer.sort(&texts);
-        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-            let answer = answer?;
-            Ok(SortRow {
-                index: item.index,
-                order: answer.order,
-                sentences: answer.sentences,
-                tokens: answer.tokens,
-            })
-        });
-        Ok(rows.collect())
-    })
+fn sort(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<SortRow>>> {
+    let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+    let answers = orderer.sort(&texts);
+    let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+        let answer = answer?;
+        Ok(SortRow {
+            index: item.index,
+            order: answer.order,
+            sentences: answer.sentences,
+            tokens: answer.tokens,
+        })
+    });
+    Ok(rows.collect())
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use albert_tasks::{MaskFiller, TextScore};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
-use crate::input::{Input, Pairs, Window};
-use crate::output::{RECORDS, Row, shown};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::args::{PairArgs, TextArgs};
+use crate::input::Pairs;
+use crate::output::{Row, shown};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `score`.
 #[derive(Debug, Args)]
@@ -18,13 +18,7 @@ Examples:
   echo 'one text a line' | albert-cli score --format jsonl")]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// One text's score.
@@ -56,15 +50,9 @@ impl Row for ScoreRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ScoreArgs, talk: Talk) -> anyhow::Result<()> {
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let filler = MaskFiller::load(&args.model.files(talk)?, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<ScoreRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let filler = MaskFiller::load(&job.files, &job.options)?;
+    job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let scores = filler.score(&texts)?;
         let rows = items.into_iter().zip(scores);

@@ -5,11 +5,11 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs};
-use crate::input::{Input, Pairs, Window, as_pair};
-use crate::output::{RECORDS, Row, shown};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::args::TextArgs;
+use crate::input::Pairs;
+use crate::output::{Row, shown};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `similarity`.
 #[derive(Debug, Args)]
@@ -19,13 +19,7 @@ Examples:
   printf 'A cat sleeps.\\tThe kitten naps.\\n' | albert-cli similarity --format csv")]
 pub(crate) struct SimilarityArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// How alike a pair is.
@@ -60,21 +54,15 @@ impl Row for SimilarityRow {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
-    let path = args.input.input.clone();
-    let (input, pair) = as_pair(args.input)?;
-    let input = Input::open(input, pair, Pairs::Needed("first,second"))?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let similarity = Similarity::load(&args.model.files(talk)?, &options)?;
+pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
+    let pair = args.texts.input.take_pair()?;
+    let job = Job::open(args.texts, pair, Pairs::Needed("first,second"), talk)?;
+    let similarity = Similarity::load(&job.files, &job.options)?;
     let pooling = similarity.embedder().pooling();
     if !pooling.from_modules {
         talk.say(format_args!("pooling: {}", pooling.why));
     }
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<SimilarityRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    job.run(|items| {
         let pairs: Vec<(&str, &str)> = items
             .iter()
             .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))

@@ -4,12 +4,12 @@ use albert_tasks::{Aggregation, Entity, TagOptions, Tagger};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
+use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, Pairs, Window};
-use crate::output::{RECORDS, Row, columns, shown, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::input::Pairs;
+use crate::output::{Row, columns, shown, visible};
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `tag`.
 #[derive(Debug, Args)]
@@ -19,15 +19,9 @@ Examples:
   echo 'one text a line' | albert-cli tag --model ./entities --aggregation first --stride 16")]
 pub(crate) struct TagArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: EntityArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// How tokens become entities.
@@ -96,16 +90,10 @@ impl Row for TagRow {
 /// Runs the command.
 pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
     let tag = args.task.options()?;
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let tagger = Tagger::load(&args.model.files(talk)?, &options)?;
+    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let tagger = Tagger::load(&job.files, &job.options)?;
     tagger.check(&tag)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<TagRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let answers = tagger.tag(&texts, &tag)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {

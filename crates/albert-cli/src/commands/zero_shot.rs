@@ -3,13 +3,12 @@
 use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
 use clap::Args;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
+use crate::args::{PairArgs, TextArgs};
 use crate::commands::classify::LabelsRow;
 use crate::failure::usage;
-use crate::input::{Input, Pairs, Window};
-use crate::output::RECORDS;
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::input::Pairs;
+use crate::progress::Talk;
+use crate::stream::Job;
 
 /// The options of `zero-shot`.
 #[derive(Debug, Args)]
@@ -19,15 +18,9 @@ Examples:
   echo 'Answer at once!' | albert-cli zero-shot --model ./nli --labels urgent,rude --multi-label")]
 pub(crate) struct ZeroShotArgs {
     #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
     task: HypothesisArgs,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    texts: TextArgs,
 }
 
 /// The labels, and how they are asked for.
@@ -72,20 +65,14 @@ impl HypothesisArgs {
 /// Runs the command.
 pub(crate) fn run(args: ZeroShotArgs, talk: Talk) -> anyhow::Result<()> {
     let (labels, ask) = (args.task.labels()?, args.task.options()?);
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, PairArgs { pair: None }, Pairs::Refused)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
-    let options = args.compute.run_options(&args.model)?;
-    let zero_shot = ZeroShot::load(&args.model.files(talk)?, &options)?;
+    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let zero_shot = ZeroShot::load(&job.files, &job.options)?;
     if let (label, false) = zero_shot.entailment() {
         talk.say(format_args!(
             "no label of the model begins with `entail`: its last one, `{label}`, is taken for entailment"
         ));
     }
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<LabelsRow>(None, input.skip_bad)?;
-    let window = Window::of_batches(options.batch_tokens);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let answers = zero_shot.classify(&texts, &labels, &ask)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {

@@ -4,21 +4,24 @@ use super::{Line, Place, Text};
 use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 
-/// Two arguments as the texts of one pair, for a command that takes nothing else.
-///
-/// # Errors
-/// If there is another number of them; none, or a lone `-`, means that the texts are elsewhere.
-pub(crate) fn as_pair(mut args: InputArgs) -> anyhow::Result<(InputArgs, PairArgs)> {
-    let pair = match args.texts.as_slice() {
-        [] => None,
-        [only] if only == "-" => None,
-        [_, _] => args.texts.pop(),
-        texts => {
-            return Err(usage(format!("expected two texts, found {}", texts.len()))
-                .hint("several pairs come from lines with a tab between the two, or from a table"));
-        }
-    };
-    Ok((args, PairArgs { pair }))
+impl InputArgs {
+    /// Takes the second of two arguments as the other text of one pair, for a command that takes nothing
+    /// else.
+    ///
+    /// # Errors
+    /// If there is another number of them; none, or a lone `-`, means that the texts are elsewhere.
+    pub(crate) fn take_pair(&mut self) -> anyhow::Result<PairArgs> {
+        let pair = match self.texts.as_slice() {
+            [] => None,
+            [only] if only == "-" => None,
+            [_, _] => self.texts.pop(),
+            texts => {
+                return Err(usage(format!("expected two texts, found {}", texts.len()))
+                    .hint("several pairs come from lines with a tab between the two, or from a table"));
+            }
+        };
+        Ok(PairArgs { pair })
+    }
 }
 
 /// The arguments as lines.

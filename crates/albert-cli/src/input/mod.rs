@@ -24,7 +24,6 @@ use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 use crate::progress::Extent;
 
-pub(crate) use arguments::as_pair;
 pub(crate) use feed::{Feed, Window};
 pub(crate) use vectors::Vectors;
 
