@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use albert_model::LoadReport;
 use albert_model::candle_core::DType;
+use albert_model::{Checkpoint, LoadReport};
 use serde_json::Value;
 
 use crate::files::stays_inside;
@@ -54,14 +54,17 @@ pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: DType) -> Resul
     let dir = dir.as_ref();
     // All that can be wrong with the source is found before the first file is written.
     let companions = companions(files)?;
-    let report = files.checkpoint()?.save(dir, dtype)?;
+    let checkpoint = files.checkpoint()?;
+    checkpoint.report()?;
+    Checkpoint::check_vacant(dir)?;
+    // Before the weights: what is left by a run that was broken off is no model, and the next run goes over it.
     for (name, bytes) in companions {
         let path = dir.join(&name);
         let parent = path.parent().unwrap_or(dir);
         let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&path, bytes));
         written.map_err(|source| Error::Write { path: path.clone(), source })?;
     }
-    Ok(report)
+    Ok(checkpoint.save(dir, dtype)?)
 }
 
 fn companions(files: &ModelFiles) -> Result<Vec<(String, std::borrow::Cow<'static, [u8]>)>> {

@@ -11,7 +11,10 @@ pub(crate) struct Sequence {
     pub(crate) encoding: Encoding,
     /// For each token the text it belongs to; `None` for the special tokens around the texts.
     owners: Vec<Option<Owner>>,
-    counts: [usize; 2],
+    /// Where the special tokens around the texts stand.
+    special: Vec<usize>,
+    /// Where the tokens of either text stand.
+    places: [Vec<usize>; 2],
 }
 
 /// The first text or the second.
@@ -24,50 +27,42 @@ pub(crate) enum Owner {
 impl Sequence {
     pub(crate) fn new(tokenizer: &Tokenizer, text: &str, pair: Option<&str>) -> Result<Self> {
         let encoding = tokenizer.encode(text, pair, None)?;
-        let is_special = |special: &&u32| **special != 0;
-        let total = encoding.special_tokens_mask.iter().filter(|special| !is_special(special)).count();
         // Each text is cut by itself before the two are joined, so the first one's tokens are those
         // that it has alone; token types would not tell in every tokenizer.
         let first = match pair {
-            None => total,
+            None => usize::MAX,
             Some(_) => tokenizer.ids_without_special_tokens(text)?.len(),
         };
-        let mut seen = 0;
-        let owners = encoding.special_tokens_mask.iter().map(|&special| {
-            if special != 0 {
-                return None;
-            }
-            seen += 1;
-            Some(if seen <= first { Owner::First } else { Owner::Second })
-        });
-        Ok(Self { owners: owners.collect(), counts: [first, total - first], encoding })
+        let mut owners = Vec::with_capacity(encoding.ids.len());
+        let mut special = Vec::new();
+        let mut places = [Vec::new(), Vec::new()];
+        for (index, &mask) in encoding.special_tokens_mask.iter().enumerate() {
+            let owner = match mask {
+                0 if places[0].len() < first => Some(Owner::First),
+                0 => Some(Owner::Second),
+                _ => None,
+            };
+            owner.map_or(&mut special, |owner| &mut places[owner as usize]).push(index);
+            owners.push(owner);
+        }
+        Ok(Self { encoding, owners, special, places })
     }
 
     /// How many tokens a text has.
     pub(crate) fn count(&self, owner: Owner) -> usize {
-        self.counts[owner as usize]
+        self.places[owner as usize].len()
     }
 
     /// How many tokens stand around the texts.
     pub(crate) fn special(&self) -> usize {
-        self.owners.len() - self.counts[0] - self.counts[1]
+        self.special.len()
     }
 
     /// The indices of the special tokens and of those of the texts' tokens that are in `first` and in
     /// `second`, each counted within its text.
     pub(crate) fn window(&self, first: Range<usize>, second: Range<usize>) -> Vec<usize> {
-        let mut seen = [0; 2];
-        let mut kept = Vec::with_capacity(self.special() + first.len() + second.len());
-        for (index, owner) in self.owners.iter().enumerate() {
-            let keep = owner.is_none_or(|owner| {
-                let at = seen[owner as usize];
-                seen[owner as usize] += 1;
-                [&first, &second][owner as usize].contains(&at)
-            });
-            if keep {
-                kept.push(index);
-            }
-        }
+        let mut kept = [&self.special, &self.places[0][first], &self.places[1][second]].concat();
+        kept.sort_unstable();
         kept
     }
 

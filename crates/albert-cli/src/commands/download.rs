@@ -1,6 +1,6 @@
 //! `download`: a model of the Hub into the cache, and where it is.
 
-use albert_tasks::ModelFiles;
+use albert_tasks::BUILTIN;
 use clap::Args;
 
 use crate::failure::usage;
@@ -25,8 +25,8 @@ pub(crate) struct DownloadArgs {
 /// Runs the command.
 pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
     let id = &args.id;
-    if ModelFiles::local(id)?.is_some() {
-        return Err(usage(format!("`{id}` is here already: expected a model of the Hub as owner/model")));
+    if id == BUILTIN {
+        return Err(usage(format!("`{id}` is built in: expected a model of the Hub as owner/model")));
     }
     let folder =
         args.hub.open(talk)?.download(id).map_err(|error| named(error.into(), &format!("model `{id}`")))?;

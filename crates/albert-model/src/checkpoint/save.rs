@@ -36,7 +36,7 @@ impl Checkpoint {
             DType::BF16 => "bfloat16",
             other => return Err(Error::LoadDType(other)),
         };
-        refuse_a_model(dir)?;
+        Self::check_vacant(dir)?;
         let report = self.report()?;
         let mut tensors = BTreeMap::new();
         for name in self.read_by_heads(&report) {
@@ -57,6 +57,14 @@ impl Checkpoint {
         let config = self.described_as(type_name).to_json();
         write(&dir.join(CONFIG), |path| std::fs::write(path, config))?;
         Ok(report)
+    }
+
+    /// Checks that [`save`](Self::save) would put no model over another.
+    ///
+    /// # Errors
+    /// If the folder has weights or a configuration already, or cannot be read.
+    pub fn check_vacant(dir: impl AsRef<Path>) -> Result<()> {
+        refuse_a_model(dir.as_ref())
     }
 
     /// The names of the tensors that go into some model.
@@ -114,9 +122,12 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
+    let failed = |source| Error::Write { path: path.into(), source };
+    // Else it is somebody's who writes the same model at this moment, and not to be removed.
+    let new = File::create_new(&partial).map_err(failed)?;
     let written = (|| {
         // safetensors makes files that only their owner can read: a model is as open as any file made here.
-        let permissions = File::create_new(&partial)?.metadata()?.permissions();
+        let permissions = new.metadata()?.permissions();
         write(&partial)?;
         std::fs::set_permissions(&partial, permissions)?;
         File::open(&partial)?.sync_all()?;
@@ -125,6 +136,6 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
     written.map_err(|source| {
         // The first error is the one to tell.
         drop(std::fs::remove_file(&partial));
-        Error::Write { path: path.into(), source }
+        failed(source)
     })
 }

@@ -6,6 +6,7 @@
 
 mod span;
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use albert_model::{AlbertConfig, AlbertForQuestionAnswering, Pretrained as _};
@@ -38,14 +39,15 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerOptions {
     /// The most tokens that an answer may have.
-    pub max_answer_tokens: usize,
+    pub max_answer_tokens: NonZeroUsize,
     /// Whether "no answer" is one: it is given where no span is more probable.
     pub allow_no_answer: bool,
 }
 
 impl Default for AnswerOptions {
     fn default() -> Self {
-        Self { max_answer_tokens: 15, allow_no_answer: false }
+        const PIPELINES: NonZeroUsize = NonZeroUsize::new(15).unwrap();
+        Self { max_answer_tokens: PIPELINES, allow_no_answer: false }
     }
 }
 
@@ -206,7 +208,7 @@ impl Answerer {
         for (window, logits) in prepared.windows.iter().zip(logits) {
             let in_context = |index: &usize| prepared.sequence.owner(*index) == Some(Owner::Second);
             let allowed: Vec<bool> = window.iter().map(in_context).collect();
-            let found = best_span(logits, &allowed, options.max_answer_tokens);
+            let found = best_span(logits, &allowed, options.max_answer_tokens.get());
             null_score = null_score.min(found.null_score);
             if best.as_ref().is_none_or(|(score, _)| found.score > *score) {
                 let characters = found.span.map(|span| self.characters(&prepared.sequence, window, span));

@@ -9,7 +9,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy, ResponseExt, Timeout};
 
 use super::address::{host, origin, path, resolve, shown};
-use super::settings::HubSettings;
+use super::settings::{HubSettings, HubToken};
 use super::{Event, HubError, Observer};
 
 /// As many redirects as a browser would follow.
@@ -27,6 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client for one endpoint.
 pub(super) struct Client {
     settings: HubSettings,
+    token: Option<HubToken>,
     origin: String,
     direct: Agent,
     http: Option<Agent>,
@@ -93,6 +94,7 @@ impl Client {
         let proxied = |address: &Option<String>| address.as_ref().map(|it| agent(Some(it))).transpose();
         Ok(Self {
             origin: origin(&settings.endpoint),
+            token: settings.secret()?,
             direct: agent(None)?,
             http: proxied(&settings.proxies.http)?,
             https: proxied(&settings.proxies.https)?,
@@ -161,7 +163,7 @@ impl Client {
             Want::Headers => agent.head(url),
             Want::From(_) => agent.get(url),
         };
-        if let Some(token) = &self.settings.token
+        if let Some(token) = &self.token
             && origin(url) == self.origin
         {
             request = request.header("authorization", format!("Bearer {}", token.secret()));
@@ -230,7 +232,7 @@ impl Client {
         let message = header(headers, "x-error-message").unwrap_or_default();
         let id = id.to_string();
         let endpoint = self.settings.endpoint.clone();
-        let with_token = self.settings.token.is_some();
+        let with_token = self.token.is_some();
         let error = match (status.as_u16(), code) {
             (_, "GatedRepo") => HubError::Gated { page: format!("{endpoint}/{id}"), id, with_token },
             (_, "RevisionNotFound") => HubError::NoRevision { id, revision: revision.to_string() },

@@ -33,10 +33,8 @@ impl Lock {
                     }
                     file.lock()?;
                 }
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(Self { _file: file });
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
+                // Which error that is differs from one file system to the next.
+                Err(TryLockError::Error(_)) => return Ok(Self { _file: file }),
             }
             // Old versions of filelock remove the file when they let go: then this lock is on nothing.
             let held = Handle::from_file(file.try_clone()?)?;

@@ -1,7 +1,9 @@
 //! Which proxy a request goes through: the variables as curl reads them.
 
+use std::fmt;
+
 /// The proxies of the environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// For addresses that begin with `http://`.
     pub http: Option<String>,
@@ -9,6 +11,18 @@ pub struct Proxies {
     pub https: Option<String>,
     /// Hosts that are asked without one: a name stands for its subdomains too, `*` for all.
     pub exceptions: Vec<String>,
+}
+
+/// Their addresses may hold passwords.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |address: &Option<String>| address.as_ref().map(|_| "…");
+        f.debug_struct("Proxies")
+            .field("http", &shown(&self.http))
+            .field("https", &shown(&self.https))
+            .field("exceptions", &self.exceptions)
+            .finish()
+    }
 }
 
 impl Proxies {

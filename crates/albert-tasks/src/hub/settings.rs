@@ -24,9 +24,12 @@ pub struct HubSettings {
     /// The cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `$HF_HOME/hub`,
     /// `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`.
     pub cache: PathBuf,
-    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, or the file at `HF_TOKEN_PATH` or
-    /// `$HF_HOME/token`. It is sent to the endpoint and to nobody else.
+    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to nobody
+    /// else.
     pub token: Option<HubToken>,
+    /// Where the token is if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when the
+    /// Hub is asked, and need not be there.
+    pub token_file: Option<PathBuf>,
     /// Whether to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not.
@@ -65,8 +68,8 @@ impl HubSettings {
     /// What the environment says.
     ///
     /// # Errors
-    /// If no variable says where the cache is and there is no home folder, if the token's file
-    /// cannot be read, or if `HF_ENDPOINT` is not a URL.
+    /// If no variable says where the cache is and there is no home folder, or if `HF_ENDPOINT` is not a
+    /// URL.
     pub fn from_env() -> Result<Self, HubError> {
         Self::read(|name| std::env::var_os(name), std::env::home_dir())
     }
@@ -85,23 +88,19 @@ impl HubSettings {
             .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(hf_home.as_ref()?.join("hub")))
             .ok_or(HubError::NoHome)?;
-        let mut token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN"));
-        if token.is_none()
-            && let Some(file) = path("HF_TOKEN_PATH").or_else(|| Some(hf_home?.join("token")))
-        {
-            token = match std::fs::read_to_string(&file) {
-                Ok(token) => Some(token),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Err(source) => return Err(HubError::Read { path: file, source }),
-            };
-        }
-        let token = token.filter(|_| !is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"));
+        let sends_token = !is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN");
+        let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN"));
+        let token_file = match token {
+            Some(_) => None,
+            None => path("HF_TOKEN_PATH").or_else(|| Some(hf_home?.join("token"))),
+        };
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_string());
         let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|value| value.trim().parse().ok());
         Ok(Self {
             endpoint: check_endpoint(&endpoint)?,
             cache,
-            token: token.as_deref().and_then(HubToken::new),
+            token: token.as_deref().filter(|_| sends_token).and_then(HubToken::new),
+            token_file: token_file.filter(|_| sends_token),
             // An empty variable leaves the word to the other one, as in Python.
             offline: match variable("HF_HUB_OFFLINE") {
                 Some(_) => is_true("HF_HUB_OFFLINE"),
@@ -112,6 +111,19 @@ impl HubSettings {
             timeout: seconds.filter(|&seconds| seconds > 0).map_or(TIMEOUT, Duration::from_secs),
             pause: Duration::from_millis(500),
         })
+    }
+
+    /// The token to send, if there is one.
+    ///
+    /// # Errors
+    /// If its file is there and cannot be read.
+    pub(super) fn secret(&self) -> Result<Option<HubToken>, HubError> {
+        let (None, Some(file)) = (&self.token, &self.token_file) else { return Ok(self.token.clone()) };
+        match std::fs::read_to_string(file) {
+            Ok(token) => Ok(HubToken::new(&token)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HubError::Read { path: file.clone(), source }),
+        }
     }
 }
 
@@ -177,14 +189,23 @@ mod tests {
         let file = folder.path().join("token");
         std::fs::write(&file, " from-the-file \n").unwrap();
         let home = ("HF_HOME", folder.path().to_str().unwrap());
-        let token = |variables: &[(&str, &str)]| settings(variables).unwrap().token;
+        let token = |variables: &[(&str, &str)]| settings(variables).unwrap().secret().unwrap();
         assert_eq!(token(&[home]), HubToken::new("from-the-file"));
         assert_eq!(token(&[home, ("HF_TOKEN", "\n")]), None);
         assert_eq!(token(&[home, ("HF_TOKEN", "a")]), HubToken::new("a"));
         assert_eq!(token(&[home, ("HUGGING_FACE_HUB_TOKEN", "b")]), HubToken::new("b"));
         assert_eq!(token(&[home, ("HF_TOKEN_PATH", "/no/such/file")]), None);
         assert_eq!(token(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
-        assert!(!format!("{:?}", settings(&[("HF_TOKEN", "secret")]).unwrap()).contains("secret"));
+        for (name, value) in [("HF_TOKEN", "secret"), ("HTTPS_PROXY", "http://user:secret@proxy:1")] {
+            assert!(!format!("{:?}", settings(&[(name, value)]).unwrap()).contains("secret"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_read_is_no_matter_until_it_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&[("HF_TOKEN_PATH", folder.path().to_str().unwrap())]).unwrap();
+        assert!(matches!(settings.secret(), Err(HubError::Read { .. })));
     }
 
     #[test]

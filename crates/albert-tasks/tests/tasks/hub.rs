@@ -37,6 +37,7 @@ impl Setting {
         settings.endpoint = server.endpoint();
         settings.cache = cache.path().join("hub");
         settings.token = None;
+        settings.token_file = None;
         settings.offline = false;
         settings.proxies = Proxies::default();
         settings.certificates = None;
