@@ -11,15 +11,14 @@
 //!
 //! Source: `models/albert/tokenization_albert.py` and `tokenization_utils.py` of that version.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible, is_combining_mark};
 
+use super::added_tokens::{AddedTokens, Stretch};
 use super::model_file::{Kind, Refusal};
 use super::normalizer::SPACE;
-use super::trace::{Steps, TracedChar, trace};
-use super::trie::Trie;
+use super::trace::{Steps, TracedChar, place, trace};
 use super::{CutPiece, SentencePiece, python};
 use crate::json::JsonObject;
 use crate::tokenizer::explain::{Explanation, Normalized, Rule};
@@ -37,12 +36,7 @@ pub(in crate::tokenizer) struct AlbertTokenizer {
     lowercase: bool,
     keep_accents: bool,
     remove_space: bool,
-    /// Special and added tokens with their ids.
-    added: Vec<(u32, Token)>,
-    /// Their texts, to take out of a text; nothing where special tokens are text like any other.
-    searched: Trie,
-    /// The texts that keep their capitals, with the order in which they are tried.
-    cased: Trie,
+    added: AddedTokens,
     /// The ids of pieces that are not in the model's file.
     extra: Vec<(u32, String)>,
     special: SpecialTokens,
@@ -61,15 +55,6 @@ struct Found<'a> {
     chars: &'a [TracedChar],
     /// The piece before the digit-comma rule.
     cut_from: Option<&'a [TracedChar]>,
-}
-
-/// A stretch of a text, or a token that was taken out of it.
-struct Stretch {
-    chars: Vec<TracedChar>,
-    added: Option<u32>,
-    /// The place, with the white space that belongs to an added token.
-    start: u32,
-    end: u32,
 }
 
 impl AlbertTokenizer {
@@ -116,10 +101,6 @@ impl AlbertTokenizer {
         if let Some((_, token)) = added.iter().find(|(_, token)| token.single_word) {
             return Err(Error::SingleWordToken(token.content.clone()));
         }
-        let normalized =
-            added.iter().map(|(_, token)| token).filter(|token| !token.special && token.normalized);
-        let cased = special.special().chain(normalized).map(|token| token.content.as_str());
-        let searched = added.iter().map(|(_, token)| token.content.as_str());
         let is_extra = |(id, token): &&(u32, Token)| model.piece(*id) != Some(&token.content);
         let extra = added.iter().filter(is_extra).map(|(id, token)| (*id, token.content.clone()));
         Ok(Self {
@@ -127,9 +108,7 @@ impl AlbertTokenizer {
             keep_accents: options.keep_accents.map_or_else(|| setting("keep_accents", false), Ok)?,
             remove_space: setting("remove_space", true)?,
             extra: extra.collect(),
-            searched: if options.special_tokens_as_text { Trie::new(&[]) } else { trie_of(searched) },
-            cased: trie_of(cased),
-            added,
+            added: AddedTokens::new(added, &special, options.special_tokens_as_text),
             model,
             special,
             cls,
@@ -145,12 +124,12 @@ impl AlbertTokenizer {
         }
         let mut chars = trace(text);
         if self.lowercase {
-            self.lower_outside_special_tokens(&mut chars);
+            self.added.lower_around(&mut chars);
         }
-        for stretch in self.take_out_added_tokens(chars) {
+        for stretch in self.added.take_out(chars) {
             match stretch.added {
                 Some(at) => {
-                    let (id, token) = &self.added[at as usize];
+                    let (id, token) = self.added.get(at);
                     let rule = if token.special { Rule::SpecialToken } else { Rule::AddedToken };
                     let Stretch { start, end, chars, .. } = &stretch;
                     visit(Found { id: *id, start: *start, end: *end, rule, chars, cut_from: None });
@@ -159,52 +138,6 @@ impl AlbertTokenizer {
             }
         }
         Ok(())
-    }
-
-    /// Step 1. A Σ becomes σ even at the end of a word, as each character is lowered by itself.
-    fn lower_outside_special_tokens(&self, chars: &mut Vec<TracedChar>) {
-        // Of several that begin at a character the first in order is meant, not the longest.
-        let places = places(chars, |rest| self.cased.prefixes(rest).min_by_key(|(_, order)| *order));
-        if places.is_empty() {
-            return python::lower_each(chars);
-        }
-        let mut result = Vec::with_capacity(chars.len());
-        for stretch in stretches(chars, places) {
-            let mut chars = stretch.chars;
-            if stretch.added.is_none() {
-                python::lower_each(&mut chars);
-            }
-            result.append(&mut chars);
-        }
-        *chars = result;
-    }
-
-    /// Step 2. White space beside a token that strips it becomes part of the token.
-    fn take_out_added_tokens(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
-        let places = places(&chars, |rest| self.searched.prefixes(rest).last());
-        if places.is_empty() {
-            return vec![Stretch::new(chars, None)];
-        }
-        let mut stretches = stretches(&chars, places);
-        for at in 0..stretches.len() {
-            let Some(token) = stretches[at].added.map(|added| &self.added[added as usize].1) else {
-                continue;
-            };
-            if token.rstrip && at + 1 < stretches.len() {
-                let right = &mut stretches[at + 1].chars;
-                let spaces = right.iter().take_while(|traced| python::is_space(traced.c)).count();
-                let end = right.drain(..spaces).next_back().map(|last| last.end);
-                stretches[at].end = end.unwrap_or(stretches[at].end);
-            }
-            if token.lstrip && at > 0 {
-                let left = &mut stretches[at - 1].chars;
-                let stays =
-                    left.iter().rposition(|traced| !python::is_space(traced.c)).map_or(0, |last| last + 1);
-                let start = left.drain(stays..).next().map(|first| first.start);
-                stretches[at].start = start.unwrap_or(stretches[at].start);
-            }
-        }
-        stretches
     }
 
     /// Steps 3 to 5.
@@ -490,70 +423,8 @@ impl AlbertTokenizer {
     }
 }
 
-impl Stretch {
-    fn new(chars: Vec<TracedChar>, added: Option<u32>) -> Self {
-        let (start, end) = place(&chars);
-        Self { chars, added, start, end }
-    }
-}
-
 fn refused(why: Refusal) -> Error {
     Error::SentencePiece { file: SPIECE_MODEL.into(), why }
-}
-
-/// From the first place of some characters to the last.
-fn place<'a>(chars: impl IntoIterator<Item = &'a TracedChar>) -> (u32, u32) {
-    let whole =
-        |(start, end): (u32, u32), traced: &TracedChar| (start.min(traced.start), end.max(traced.end));
-    let (start, end) = chars.into_iter().fold((u32::MAX, 0), whole);
-    (start.min(end), end)
-}
-
-/// The trie of some texts, each with its number; of equal ones the first counts.
-fn trie_of<'a>(texts: impl Iterator<Item = &'a str>) -> Trie {
-    let mut numbered: Vec<(&str, u32)> = texts.zip(0..).filter(|(text, _)| !text.is_empty()).collect();
-    numbered.sort_unstable();
-    numbered.dedup_by_key(|(text, _)| *text);
-    Trie::new(&numbered)
-}
-
-/// Where `find` finds something in a text, from left to right: the number of it and its place.
-///
-/// `find` is given the characters from some place on, and gives a number of characters with a number.
-fn places(
-    chars: &[TracedChar],
-    find: impl Fn(&mut dyn Iterator<Item = char>) -> Option<(usize, u32)>,
-) -> Vec<(u32, Range<usize>)> {
-    let mut places = Vec::new();
-    let mut at = 0;
-    while at < chars.len() {
-        match find(&mut chars[at..].iter().map(|traced| traced.c)) {
-            Some((count, number)) => {
-                places.push((number, at..at + count));
-                at += count;
-            }
-            None => at += 1,
-        }
-    }
-    places
-}
-
-/// A text cut at some places, empty stretches left out.
-fn stretches(chars: &[TracedChar], places: Vec<(u32, Range<usize>)>) -> Vec<Stretch> {
-    let mut stretches = Vec::with_capacity(2 * places.len() + 1);
-    let mut done = 0;
-    let mut put = |chars: &[TracedChar], number| {
-        if !chars.is_empty() {
-            stretches.push(Stretch::new(chars.to_vec(), number));
-        }
-    };
-    for (number, place) in places {
-        put(&chars[done..place.start], None);
-        done = place.end;
-        put(&chars[place], Some(number));
-    }
-    put(&chars[done..], None);
-    stretches
 }
 
 /// `" ".join(text.strip().split())`

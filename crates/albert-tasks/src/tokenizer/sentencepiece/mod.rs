@@ -3,6 +3,7 @@
 //! [`SentencePiece`] gives what the library of that name gives, piece by piece; `albert` adds what
 //! transformers' slow `AlbertTokenizer` does before and after.
 
+mod added_tokens;
 mod albert;
 mod charsmap;
 mod model_file;

@@ -71,3 +71,11 @@ pub(super) fn trace(text: &str) -> Vec<TracedChar> {
     }));
     chars
 }
+
+/// From the first place of some characters to the last.
+pub(super) fn place<'a>(chars: impl IntoIterator<Item = &'a TracedChar>) -> (u32, u32) {
+    let whole =
+        |(start, end): (u32, u32), traced: &TracedChar| (start.min(traced.start), end.max(traced.end));
+    let (start, end) = chars.into_iter().fold((u32::MAX, 0), whole);
+    (start.min(end), end)
+}
