@@ -203,8 +203,12 @@ impl ComputeArgs {
                 .build_global()
                 .with_context(|| format!("cannot start {threads} threads"))?;
         }
-        let mut options =
-            RunOptions { tokenizer: model.tokenizer(), max_length: self.max_length, ..RunOptions::default() };
+        let mut options = RunOptions {
+            tokenizer: model.tokenizer(),
+            max_length: self.max_length,
+            batch_tokens: self.batch_tokens,
+            ..RunOptions::default()
+        };
         options.load.dtype = self.dtype.resolve()?;
         options.load.device = self.device.open()?;
         Ok(options)
@@ -320,6 +324,14 @@ mod tests {
                 assert!(!first.is_empty() && !first.ends_with('.'), "{}", argument.get_id());
             }
         }
+    }
+
+    #[test]
+    fn what_is_said_of_the_computation_reaches_it() {
+        let arguments = ["albert-cli", "score", "a", "--max-length", "9", "--batch-tokens", "7"];
+        let Command::Score(args) = Cli::parse_from(arguments).command else { panic!("expected `score`") };
+        let options = args.texts.compute.run_options(&args.texts.model).unwrap();
+        assert_eq!((options.max_length, options.batch_tokens), (Some(9), 7));
     }
 
     #[test]

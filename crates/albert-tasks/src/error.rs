@@ -224,6 +224,9 @@ pub enum Error {
     /// A target that no sequence of pieces of the vocabulary spells.
     #[error("target `{0}` is outside the vocabulary")]
     UnknownTarget(String),
+    /// A list of targets without any.
+    #[error("no targets: expected at least one")]
+    NoTargets,
     /// A target of several pieces that makes the text longer than the model takes.
     #[error("target `{target}` makes the text {tokens} tokens long: expected at most {max_length}")]
     TargetTooLong {

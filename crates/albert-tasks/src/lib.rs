@@ -65,7 +65,7 @@ pub use convert::convert;
 pub use embed::{Embedder, Embedding, TokenEmbeddings};
 pub use error::{Error, Result, TokenizerSource};
 pub use files::{BUILTIN, ModelFiles};
-pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, MaskFiller, TextScore};
+pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, Filling, MaskFiller, TextScore};
 pub use forward::{ForwardOutput, Forwarder};
 #[cfg(feature = "hub")]
 pub use hub::{

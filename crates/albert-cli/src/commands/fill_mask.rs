@@ -2,15 +2,16 @@
 
 use std::io::{self, IsTerminal};
 
-use albert_tasks::{FillOptions, FilledMask, MaskFiller};
+use albert_tasks::{FillOptions, FilledMask, Filling, MaskFiller};
 use clap::Args;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::usage;
 use crate::input::Pairs;
 use crate::interactive;
-use crate::output::{Row, bar, columns, visible};
+use crate::output::{BAR_WIDTH, Row, bar_of, columns, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -27,6 +28,9 @@ pub(crate) struct FillMaskArgs {
     texts: TextArgs,
 }
 
+/// The most fillings of a text at a time: each is a row of a batch.
+pub(crate) const MAX_BEAM: usize = 1024;
+
 /// Which candidates to show.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Candidates")]
@@ -40,14 +44,21 @@ struct MaskArgs {
     targets: Option<Vec<String>>,
 
     /// Fill several masks together instead of each by itself
+    ///
+    /// The most confident mask is filled first, then the others are looked at again. Each row also has
+    /// `fillings`: the whole text, with the product of the probabilities in the order of filling.
     #[arg(long)]
     joint: bool,
+
+    /// How many fillings of the text to keep, and show, while masks are filled together [default: 1]
+    #[arg(long, value_name = "N", requires = "joint", value_parser = number(1..=MAX_BEAM), allow_negative_numbers = true)]
+    beam: Option<usize>,
 }
 
 impl MaskArgs {
     fn options(&self) -> anyhow::Result<FillOptions> {
         let targets = self.targets.as_deref().map(targets).transpose().map_err(usage)?;
-        Ok(FillOptions { top_k: self.top_k, targets, joint: self.joint })
+        Ok(FillOptions { top_k: self.top_k, targets, joint: self.joint, beam: self.beam.unwrap_or(1) })
     }
 }
 
@@ -66,16 +77,20 @@ struct FillMaskRow {
     index: usize,
     text: String,
     masks: Vec<FilledMask>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fillings: Vec<Filling>,
     #[serde(skip)]
     truncated: bool,
 }
 
 impl Row for FillMaskRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "masks"];
+    const FIELDS: &'static [&'static str] = &["index", "text", "masks", "fillings"];
+    const OPTIONAL: &'static [&'static str] = &["fillings"];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 100;
-        format!("{}\n{}\n", visible(&self.text, WIDTH), candidates(&self.masks))
+        let chart = chart(&self.masks, &self.fillings, WIDTH);
+        format!("{}\n{chart}\n", visible(&self.text, WIDTH))
     }
 
     fn truncated(&self) -> Option<bool> {
@@ -83,29 +98,52 @@ impl Row for FillMaskRow {
     }
 }
 
-/// The candidates of each mask, one mask after the other, each with a bar for its score.
-pub(crate) fn candidates(masks: &[FilledMask]) -> String {
+/// The candidates of each mask, one mask after the other, each with a bar for its score; below them the
+/// whole text filled, where masks were filled together. No line is wider than `width` columns.
+pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) -> String {
     let mut lines = String::new();
     for (number, mask) in masks.iter().enumerate() {
         if masks.len() > 1 {
             lines.push_str(&format!("mask {} of {}\n", number + 1, masks.len()));
         }
-        let cells: Vec<_> = mask
-            .candidates
+        let candidates = mask.candidates.iter();
+        let scored = candidates.map(|candidate| (candidate.token.as_str(), candidate.score));
+        lines.push_str(&bars(scored, width));
+    }
+    // With one mask they would be its candidates once more.
+    if masks.len() > 1 && !fillings.is_empty() {
+        lines.push_str("together\n");
+        let cells: Vec<_> = fillings
             .iter()
             .enumerate()
-            .map(|(rank, candidate)| {
-                vec![
-                    format!("  {}", rank + 1),
-                    visible(&candidate.token, 40),
-                    format!("{:.4}", candidate.score),
-                    bar(candidate.score),
-                ]
+            .map(|(rank, filling)| {
+                let text = visible(&filling.text, width.saturating_sub(RANK_AND_SCORE));
+                vec![format!("  {}", rank + 1), format!("{:.2e}", filling.score), text]
             })
             .collect();
         lines.push_str(&columns(&cells, &[0]));
     }
     lines
+}
+
+/// Columns that rank, score and the gaps around them take.
+const RANK_AND_SCORE: usize = 20;
+
+/// One line each: rank, token, score and a bar. Where there is little room the bars go first.
+fn bars<'a>(scored: impl Iterator<Item = (&'a str, f32)>, width: usize) -> String {
+    const TOKEN: usize = 40;
+    let room = width.saturating_sub(RANK_AND_SCORE).max(1);
+    let scored: Vec<_> = scored.map(|(token, score)| (visible(token, TOKEN.min(room)), score)).collect();
+    let longest = scored.iter().map(|(token, _)| token.width()).max().unwrap_or(0);
+    let bar_width = room.saturating_sub(longest).min(BAR_WIDTH);
+    let cells: Vec<_> = scored
+        .into_iter()
+        .enumerate()
+        .map(|(rank, (token, score))| {
+            vec![format!("  {}", rank + 1), token, format!("{score:.4}"), bar_of(score, bar_width)]
+        })
+        .collect();
+    columns(&cells, &[0])
 }
 
 /// Runs the command.
@@ -123,7 +161,9 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     }
     let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
     let filler = MaskFiller::load(&job.files, &job.options)?;
-    filler.check_targets(fill.targets.as_deref().unwrap_or_default())?;
+    if let Some(targets) = &fill.targets {
+        filler.check_targets(targets)?;
+    }
     job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let filled = filler.fill(&texts, &fill);
@@ -133,6 +173,7 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
                 index: item.index,
                 text: item.text.text,
                 masks: filled.masks,
+                fillings: filled.fillings,
                 truncated: filled.truncated,
             })
         });

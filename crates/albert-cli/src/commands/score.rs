@@ -18,7 +18,7 @@ Examples:
   echo 'one text a line' | albert-cli score --format jsonl")]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
-    texts: TextArgs,
+    pub(crate) texts: TextArgs,
 }
 
 /// One text's score.

@@ -23,7 +23,7 @@ use crate::args::OutputArgs;
 use crate::failure::{Hint, usage};
 
 pub(crate) use sink::Sink;
-pub(crate) use table::{bar, columns, shown, visible};
+pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 
 /// How the answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]

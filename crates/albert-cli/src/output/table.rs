@@ -93,11 +93,18 @@ pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
     }
 }
 
+/// How many columns the bar of the score 1 takes.
+pub(crate) const BAR_WIDTH: usize = 24;
+
 /// A bar whose length is the score, to the eighth of a character.
 pub(crate) fn bar(score: f32) -> String {
-    const WIDTH: f32 = 24.0;
+    bar_of(score, BAR_WIDTH)
+}
+
+/// [`bar`] with `width` columns for the score 1.
+pub(crate) fn bar_of(score: f32, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (score.clamp(0.0, 1.0) * WIDTH * 8.0).round() as usize;
+    let eighths = (score.clamp(0.0, 1.0) * width as f32 * 8.0).round() as usize;
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
@@ -160,6 +167,7 @@ mod tests {
         assert_eq!(bar(1.0), "█".repeat(24));
         assert_eq!(bar(0.5), "█".repeat(12));
         assert_eq!(bar(1.0 / 48.0), "▌");
+        assert_eq!((bar_of(1.0, 3), bar_of(0.5, 0)), ("███".to_string(), String::new()));
         assert_eq!(bar(f32::NAN), "");
     }
 }

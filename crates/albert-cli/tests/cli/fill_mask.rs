@@ -72,6 +72,27 @@ fn several_masks_each_have_their_candidates() {
 }
 
 #[test]
+fn joint_rows_have_the_whole_text_filled_too() {
+    let text = "The [MASK] sat on the [MASK].";
+    let row = cli(&["fill-mask", text, "--joint", "--beam", "3"]).ok().row();
+    assert_eq!(keys(&row), ["index", "text", "masks", "fillings"]);
+    let fillings = row["fillings"].as_array().unwrap();
+    assert_eq!(fillings.len(), 3);
+    assert_eq!(keys(&fillings[0]), ["tokens", "score", "text"]);
+    let scores: Vec<f64> = fillings.iter().map(|filling| filling["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| (0.0..=1.0).contains(score)));
+    assert!(fillings.iter().all(|filling| !filling["text"].as_str().unwrap().contains("[MASK]")));
+    let greedy = cli(&["fill-mask", text, "--joint"]).ok().row();
+    assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0]);
+    let table = cli(&["fill-mask", text, "--joint", "--beam", "2", "--format", "table"]).ok().stdout;
+    assert!(table.contains("\ntogether\n  1  "), "{table}");
+    for bad in ["0", "-1", "x", "1025"] {
+        cli(&["fill-mask", text, "--joint", &format!("--beam={bad}")]).fails(2, &["from 1 to 1024"]);
+    }
+    cli(&["fill-mask", text, "--beam", "2"]).fails(2, &["--joint"]);
+}
+
+#[test]
 fn a_text_without_a_mask_is_an_error_and_can_be_skipped() {
     cli(&["fill-mask", "nothing to fill"]).fails(1, &["MASK", "\nhint: "]);
     let lines = format!("{TEXT}\nnothing to fill\n{TEXT}\n");

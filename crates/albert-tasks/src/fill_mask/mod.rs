@@ -2,8 +2,9 @@
 //!
 //! One pass gives every mask its distribution over the vocabulary, each mask seen with the others
 //! still masked; the decoder runs at the masks only. [`FillOptions::joint`] fills the masks one after
-//! another instead, and targets of several pieces take further passes (`ranking`).
+//! another instead (`filling`), and targets of several pieces take further passes (`ranking`).
 
+mod filling;
 mod ranking;
 mod score;
 mod text;
@@ -14,7 +15,8 @@ use serde::Serialize;
 
 use crate::options::{Purpose, Setup};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
-use ranking::{Query, Scored};
+use filling::{Partial, Work};
+use ranking::Query;
 pub use score::TextScore;
 use text::MaskedText;
 
@@ -28,13 +30,19 @@ pub struct FillOptions {
     pub targets: Option<Vec<String>>,
     /// Fill the masks together: the mask whose best candidate is the most probable is filled first,
     /// then the others are looked at again with it in place, and so on. A mask's candidates are those
-    /// at its turn, and their texts show the other masks filled with the best ones.
+    /// at its turn, and their texts show the other masks filled as in the best of
+    /// [`FilledText::fillings`].
     pub joint: bool,
+    /// How many fillings of the whole text are kept at each step while masks are filled together; 1
+    /// follows the best one alone, 0 is 1. It is also how many [`FilledText::fillings`] there are.
+    ///
+    /// More cost as many passes as there are fillings, and may find a more probable one.
+    pub beam: usize,
 }
 
 impl Default for FillOptions {
     fn default() -> Self {
-        Self { top_k: 5, targets: None, joint: false }
+        Self { top_k: 5, targets: None, joint: false, beam: 1 }
     }
 }
 
@@ -43,6 +51,9 @@ impl Default for FillOptions {
 pub struct FilledText {
     /// The masks.
     pub masks: Vec<FilledMask>,
+    /// The whole text filled, where the masks were filled together: the most probable first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fillings: Vec<Filling>,
     /// Whether the text was cut to fit, behind its last mask.
     #[serde(skip)]
     pub truncated: bool,
@@ -71,6 +82,27 @@ pub struct Candidate {
     /// filled from left to right; the score is the product of the probabilities.
     pub score: f32,
     /// The text with this mask replaced.
+    pub text: String,
+}
+
+/// One way to fill all masks of a text together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Filling {
+    /// What stands at each mask, decoded, in the order of the text.
+    pub tokens: Vec<String>,
+    /// The ids of each mask's pieces.
+    #[serde(skip)]
+    pub ids: Vec<Vec<u32>>,
+    /// The product, over the masks, of the probability of what was put in: each given the text and what
+    /// was put in before it, and the most confident mask first.
+    ///
+    /// ```text
+    /// P(w₁ … wₙ) = Π over t of P(w_σ(t) | text, w_σ(1) … w_σ(t−1));   σ(t) = argmax over open m of max over w of P(w at m | …)
+    /// ```
+    ///
+    /// The product depends on the order σ, since a masked language model has no joint distribution.
+    pub score: f64,
+    /// The text with all masks replaced.
     pub text: String,
 }
 
@@ -139,7 +171,7 @@ impl MaskFiller {
     /// text.
     ///
     /// # Errors
-    /// If one is outside the vocabulary.
+    /// If there are none, or one is outside the vocabulary.
     pub fn check_targets(&self, targets: &[String]) -> Result<()> {
         self.resolve_targets(targets).map(drop)
     }
@@ -153,23 +185,26 @@ impl MaskFiller {
         let mut work: Vec<Result<Work<'_>>> =
             texts.par_iter().map(|text| self.prepare(text, options)).collect();
         // Without `joint` every mask is settled in the first round.
+        let beam = options.beam.max(1);
+        let top_k = if options.joint { options.top_k.max(beam) } else { options.top_k.max(1) };
         loop {
-            let mut open: Vec<&mut Result<Work<'_>>> = work
-                .iter_mut()
-                .filter(|work| work.as_ref().is_ok_and(|work| !work.open.is_empty()))
+            let of_work: Vec<Vec<Query<'_>>> = work
+                .iter()
+                .map(|work| work.as_ref().map_or_else(|_| Vec::new(), |work| work.queries().collect()))
                 .collect();
-            if open.is_empty() {
+            let counts: Vec<usize> = of_work.iter().map(Vec::len).collect();
+            let queries: Vec<Query<'_>> = of_work.into_iter().flatten().collect();
+            if queries.is_empty() {
                 break;
             }
-            let queries: Vec<Query<'_>> =
-                open.iter().filter_map(|work| work.as_ref().ok()).map(Work::query).collect();
-            let ranked = self.rank(&queries, options.top_k.max(1));
+            let mut ranked = self.rank(&queries, top_k).into_iter();
             drop(queries);
-            for (work, ranked) in open.iter_mut().zip(ranked) {
+            for (work, count) in work.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
+                let ranked: Result<Vec<_>> = ranked.by_ref().take(count).collect();
                 match (work.as_mut(), ranked) {
-                    (Ok(work), Ok(ranked)) if options.joint => work.settle_most_confident(ranked),
+                    (Ok(work), Ok(ranked)) if options.joint => work.settle_most_confident(ranked, beam),
                     (Ok(work), Ok(ranked)) => work.settle_all(ranked),
-                    (_, Err(error)) => **work = Err(error),
+                    (_, Err(error)) => *work = Err(error),
                     (Err(_), Ok(_)) => {}
                 }
             }
@@ -180,95 +215,46 @@ impl MaskFiller {
     fn prepare<'a>(&self, text: &'a str, options: &FillOptions) -> Result<Work<'a>> {
         let targets = options.targets.as_deref().map(|targets| self.resolve_targets(targets)).transpose()?;
         let masked = MaskedText::new(text, &self.tokenizer, self.mask_id, self.max_length)?;
-        Ok(Work {
-            tokens: masked.tokens.clone(),
-            open: masked.positions.iter().copied().enumerate().collect(),
-            settled: masked.positions.iter().map(|_| Vec::new()).collect(),
-            masked,
-            targets,
-        })
+        Ok(Work::new(masked, targets))
     }
 
     /// The answer once every mask has its candidates.
     fn render(&self, work: Work<'_>, options: &FillOptions) -> Result<FilledText> {
-        let decoded: Vec<Vec<String>> = work
-            .settled
-            .iter()
-            .map(|candidates| candidates.iter().map(|scored| self.tokenizer.decode(&scored.ids)).collect())
-            .collect::<Result<_>>()?;
-        // What stands at the other masks in a candidate's text.
-        let others: Vec<Option<&str>> = decoded
-            .iter()
-            .map(|tokens| tokens.first().map(String::as_str).filter(|_| options.joint))
-            .collect();
-        let mut masks = Vec::with_capacity(decoded.len());
-        for (mask, (scored, tokens)) in work.settled.into_iter().zip(&decoded).enumerate() {
-            let candidates = scored.into_iter().zip(tokens).take(options.top_k).map(|(scored, token)| {
-                let mut fillings = others.clone();
-                fillings[mask] = Some(token);
-                let id = <[u32; 1]>::try_from(scored.ids.as_slice()).ok().map(|[id]| id);
-                Candidate {
-                    text: work.masked.filled(&fillings),
-                    token: token.clone(),
-                    id,
-                    ids: if id.is_none() { Some(scored.ids) } else { None },
-                    score: scored.score,
-                }
-            });
-            masks
-                .push(FilledMask { position: work.masked.positions[mask], candidates: candidates.collect() });
-        }
-        Ok(FilledText { masks, truncated: work.masked.tokens.truncated })
-    }
-}
-
-/// A text on its way from masks to candidates.
-struct Work<'a> {
-    masked: MaskedText<'a>,
-    targets: Option<Vec<Vec<u32>>>,
-    /// The tokens with the masks settled so far filled in.
-    tokens: crate::tokenizer::TokenIds,
-    /// Masks without candidates: number and present position.
-    open: Vec<(usize, usize)>,
-    /// The candidates of each mask.
-    settled: Vec<Vec<Scored>>,
-}
-
-impl Work<'_> {
-    fn query(&self) -> Query<'_> {
-        Query {
-            tokens: &self.tokens,
-            positions: self.open.iter().map(|(_, position)| *position).collect(),
-            targets: self.targets.as_deref(),
-        }
-    }
-
-    fn settle_all(&mut self, ranked: Vec<Vec<Scored>>) {
-        for ((mask, _), candidates) in self.open.drain(..).zip(ranked) {
-            self.settled[mask] = candidates;
-        }
-    }
-
-    /// Settles the mask with the most probable candidate and puts that one into the tokens.
-    fn settle_most_confident(&mut self, ranked: Vec<Vec<Scored>>) {
-        let best = |candidates: &[Scored]| candidates.first().map_or(0.0, |scored| scored.score);
-        let Some((at, candidates)) = ranked
-            .into_iter()
-            .enumerate()
-            // Of equals the leftmost: `max_by` keeps the last of them.
-            .rev()
-            .max_by(|(_, a), (_, b)| best(a).total_cmp(&best(b)))
-        else {
-            self.open.clear();
-            return;
+        let fillings: Vec<Filling> = match options.joint {
+            true => work
+                .partials
+                .iter()
+                .map(|partial| self.filling(&work.masked, partial))
+                .collect::<Result<_>>()?,
+            false => Vec::new(),
         };
-        let (mask, position) = self.open.remove(at);
-        if let Some(chosen) = candidates.first() {
-            self.tokens.replace(position, &chosen.ids);
-            for (_, later) in self.open.iter_mut().filter(|(_, later)| *later > position) {
-                *later += chosen.ids.len() - 1;
-            }
+        // What stands at the other masks in a candidate's text.
+        let others: Vec<Option<&str>> = match fillings.first() {
+            Some(best) => best.tokens.iter().map(|token| Some(token.as_str())).collect(),
+            None => vec![None; work.masked.positions.len()],
+        };
+        let of_masks = work.partials.into_iter().next().map(|best| best.candidates).unwrap_or_default();
+        let mut masks = Vec::with_capacity(of_masks.len());
+        for (mask, (scored, &position)) in of_masks.into_iter().zip(&work.masked.positions).enumerate() {
+            let candidates = scored.into_iter().take(options.top_k.max(1)).map(|scored| {
+                let token = self.tokenizer.decode(&scored.ids)?;
+                let mut fillings = others.clone();
+                fillings[mask] = Some(&token);
+                let text = work.masked.filled(&fillings);
+                let id = <[u32; 1]>::try_from(scored.ids.as_slice()).ok().map(|[id]| id);
+                let ids = if id.is_none() { Some(scored.ids) } else { None };
+                Ok(Candidate { token, id, ids, score: scored.score, text })
+            });
+            masks.push(FilledMask { position, candidates: candidates.collect::<Result<_>>()? });
         }
-        self.settled[mask] = candidates;
+        Ok(FilledText { masks, fillings, truncated: work.masked.tokens.truncated })
+    }
+
+    fn filling(&self, masked: &MaskedText<'_>, partial: &Partial) -> Result<Filling> {
+        let tokens: Vec<String> =
+            partial.chosen.iter().map(|ids| self.tokenizer.decode(ids)).collect::<Result<_>>()?;
+        let text = masked.filled(&tokens.iter().map(|token| Some(token.as_str())).collect::<Vec<_>>());
+        let score = partial.log_probability.exp();
+        Ok(Filling { tokens, ids: partial.chosen.clone(), score, text })
     }
 }

@@ -185,6 +185,9 @@ impl MaskFiller {
     /// A target is cut as a text of its own, which gives it a `▁`. One that is a piece as it stands and
     /// says so with its first character, `▁the` or `##ing`, is that piece.
     pub(super) fn resolve_targets(&self, targets: &[String]) -> Result<Vec<Vec<u32>>> {
+        if targets.is_empty() {
+            return Err(Error::NoTargets);
+        }
         let mut resolved: Vec<Vec<u32>> = Vec::with_capacity(targets.len());
         for target in targets {
             let as_piece = self

@@ -59,6 +59,12 @@ impl<'a> MaskedText<'a> {
         })
     }
 
+    /// Tokens alone, for what never looks at the text.
+    #[cfg(test)]
+    pub(super) fn of_tokens(tokens: TokenIds, positions: Vec<usize>) -> Self {
+        Self { text: "", tokens, positions, spans: Vec::new() }
+    }
+
     /// The text with a filling for some of its masks.
     pub(super) fn filled(&self, fillings: &[Option<&str>]) -> String {
         let mut filled = String::with_capacity(self.text.len());

@@ -1,7 +1,7 @@
 //! What a user does with albert-tasks: load a model, give it texts, read answers and errors.
 //!
 //! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines` from
-//! `scripts/make_pipeline_fixtures.py`.
+//! `scripts/make_pipeline_fixtures.py`, `joint.json` in it from `scripts/make_joint_fixtures.py`.
 
 mod batches;
 #[cfg(feature = "builtin")]
@@ -14,6 +14,7 @@ mod hub;
 #[cfg(feature = "hub")]
 mod hub_server;
 mod inspect;
+mod joint;
 mod pipelines;
 mod reference;
 mod retrieval;

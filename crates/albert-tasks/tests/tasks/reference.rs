@@ -144,7 +144,7 @@ fn targets_of_one_and_of_several_pieces_agree() {
     let reference = &reference()["fill_mask"];
     let expected = reference["targets"].as_array().unwrap();
     let targets = expected.iter().map(|target| target["target"].as_str().unwrap().to_string());
-    let options = FillOptions { top_k: 9, targets: Some(targets.rev().collect()), joint: false };
+    let options = FillOptions { top_k: 9, targets: Some(targets.rev().collect()), ..FillOptions::default() };
     let filled = fill(&texts(reference)[0], &options);
     assert_eq!(filled.masks[0].candidates.len(), expected.len());
     for (candidate, expected) in filled.masks[0].candidates.iter().zip(expected) {

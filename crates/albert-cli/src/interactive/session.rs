@@ -1,31 +1,46 @@
-//! `fill-mask` as a conversation: a line in, candidates out.
-//!
-//! [`Session`] knows the commands and nothing of terminals; the loop around it reads lines with
-//! history and editing and shows what the session replies.
-
-use std::path::PathBuf;
-use std::{env, fs};
+//! What a conversation about masks knows: its commands, its options, and what it says to a line.
 
 use albert_tasks::{FillOptions, FilledText, MaskFiller};
 use anyhow::Context;
-use rustyline::config::Configurer;
-use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{Config, Editor};
 
-use crate::commands::fill_mask::{candidates, targets};
+use crate::commands::fill_mask::{MAX_BEAM, chart, targets};
 use crate::failure::Report;
-use crate::output::Sink;
-use crate::progress::Talk;
 
-const HELP: &str = "\
-Write a text with a mask: `_` as a word by itself, or the model's own mask token.
-  :top N         show N candidates
-  :targets A,B   consider only these words; without words, all again
-  :joint         fill several masks together, or each by itself again
-  :help          this list
-  :quit          leave, as does Ctrl-D
-";
+/// A command of the conversation.
+struct Command {
+    name: &'static str,
+    /// What follows it.
+    argument: &'static str,
+    about: &'static str,
+}
+
+/// The commands, in the order of the help.
+const COMMANDS: [Command; 6] = [
+    Command { name: "top", argument: "N", about: "show N candidates" },
+    Command {
+        name: "targets",
+        argument: "A,B",
+        about: "consider only these words; without words, all again",
+    },
+    Command { name: "joint", argument: "", about: "fill several masks together, or each by itself again" },
+    Command { name: "beam", argument: "N", about: "fill them together, and show the N best fillings" },
+    Command { name: "help", argument: "", about: "this list" },
+    Command { name: "quit", argument: "", about: "leave, as does Ctrl-D" },
+];
+
+/// The names of the commands that begin so.
+pub(super) fn commands_with(prefix: &str) -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name).filter(move |name| name.starts_with(prefix))
+}
+
+fn help() -> String {
+    let mut lines =
+        "Write a text with a mask: `_` as a word by itself, or the model's own mask token.".to_string();
+    for Command { name, argument, about } in &COMMANDS {
+        lines.push_str(&format!("\n  {:<12}  {about}", format!(":{name} {argument}")));
+    }
+    lines + "\nTab completes a command, the arrow keys bring back earlier lines."
+}
 
 /// Fills the masks of one text.
 pub(crate) trait Fill {
@@ -72,19 +87,19 @@ impl<'a, F: Fill> Session<'a, F> {
         Self { filler, options }
     }
 
-    /// Replies to one line.
-    pub(crate) fn reply(&mut self, line: &str) -> Reply {
+    /// Replies to one line, in lines of at most `width` columns.
+    pub(crate) fn reply(&mut self, line: &str, width: usize) -> Reply {
         let line = line.trim();
         if line.is_empty() {
             return Reply::Silence;
         }
         match line.strip_prefix(':') {
             Some(command) => self.command(command),
-            None => self.fill(line),
+            None => self.fill(line, width),
         }
     }
 
-    fn fill(&self, line: &str) -> Reply {
+    fn fill(&self, line: &str, width: usize) -> Reply {
         let mask = self.filler.mask_token();
         let text = expand_masks(line, mask);
         if !text.contains(mask) {
@@ -93,7 +108,7 @@ impl<'a, F: Fill> Session<'a, F> {
         match self.filler.fill(&text, &self.options) {
             Ok(filled) => {
                 let cut = if filled.truncated { "the text was cut to the model's length\n" } else { "" };
-                Reply::Answer(format!("{cut}{}", candidates(&filled.masks)))
+                Reply::Answer(format!("{cut}{}", chart(&filled.masks, &filled.fillings, width)))
             }
             Err(error) => Reply::Remark(match Report::new(&error) {
                 Some(report) => report.to_string(),
@@ -127,16 +142,37 @@ impl<'a, F: Fill> Session<'a, F> {
             },
             "joint" if rest.is_empty() => {
                 self.options.joint = !self.options.joint;
+                self.options.beam = 1;
                 let how = if self.options.joint { "together" } else { "each by itself" };
                 Reply::Remark(format!("filling several masks {how}"))
             }
-            "help" if rest.is_empty() => Reply::Remark(HELP.trim_end().to_string()),
+            "beam" => match rest.parse() {
+                Ok(beam) if (1..=MAX_BEAM).contains(&beam) => {
+                    (self.options.joint, self.options.beam) = (true, beam);
+                    Reply::Remark(format!("filling several masks together, the best {beam} of the fillings"))
+                }
+                _ => Reply::Remark(format!(
+                    ":beam: expected a whole number from 1 to {MAX_BEAM}, found `{rest}`"
+                )),
+            },
+            "help" if rest.is_empty() => Reply::Remark(help()),
             "quit" if rest.is_empty() => Reply::Leave,
             "joint" | "help" | "quit" => {
                 Reply::Remark(format!(":{name}: expected nothing after it, found `{rest}`"))
             }
-            _ => Reply::Remark(format!("unknown command `:{name}`; `:help` lists them")),
+            _ => Reply::Remark(format!("unknown command `:{name}`; {}", advice(name))),
         }
+    }
+}
+
+/// What to write instead of a command that does not exist.
+fn advice(name: &str) -> String {
+    /// Of two names this alike one is likely to be meant for the other, as clap has it for options.
+    const ALIKE: f64 = 0.7;
+    let by_likeness = COMMANDS.iter().map(|command| (strsim::jaro_winkler(name, command.name), command.name));
+    match by_likeness.filter(|(alike, _)| *alike > ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((_, meant)) => format!("did you mean `:{meant}`? `:help` lists them"),
+        None => "`:help` lists them".to_string(),
     }
 }
 
@@ -157,66 +193,14 @@ fn expand_masks(line: &str, mask_token: &str) -> String {
     expanded
 }
 
-/// Talks on the terminal until its end, or until the user leaves.
-pub(crate) fn run(filler: &impl Fill, options: FillOptions, model: &str, talk: Talk) -> anyhow::Result<()> {
-    /// Enough to find last week's sentence, little enough to load at once.
-    const HISTORY_LINES: usize = 1000;
-    let config = Config::builder().history_ignore_space(true).build();
-    let mut editor: Editor<(), FileHistory> =
-        Editor::with_config(config).context("cannot open the terminal")?;
-    editor.set_max_history_size(HISTORY_LINES).context("cannot keep a history")?;
-    let history = history_file();
-    if let Some(path) = &history {
-        // The first time there is none, and a history that cannot be read is no loss.
-        let _ = editor.load_history(path);
-    }
-    talk.say(format_args!("{model}: write a text with `_` for the word to find; :help, Ctrl-D leaves"));
-    let mut session = Session::new(filler, options);
-    loop {
-        match editor.readline("> ") {
-            Ok(line) => {
-                let kept = editor.add_history_entry(&line).unwrap_or(false);
-                if let (true, Some(path)) = (kept, &history) {
-                    // A history that cannot be written is no failure.
-                    let _ = editor.append_history(path);
-                }
-                match session.reply(&line) {
-                    Reply::Silence => {}
-                    Reply::Answer(text) => answer(&text)?,
-                    // A reply to what was just typed, and no talk: `--quiet` does not silence it.
-                    Reply::Remark(text) => Talk::new(false).say(text),
-                    Reply::Leave => return Ok(()),
-                }
-            }
-            Err(ReadlineError::Interrupted) => {}
-            Err(ReadlineError::Eof) => return Ok(()),
-            Err(error) => return Err(error).context("cannot read from the terminal"),
-        }
-    }
-}
-
-fn answer(text: &str) -> anyhow::Result<()> {
-    let mut sink = Sink::stdout();
-    sink.write(text.as_bytes())?;
-    sink.finish()
-}
-
-/// The file of past lines, its folder made.
-fn history_file() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .or_else(|| absolute("LOCALAPPDATA"))?;
-    let folder = state.join("albert-cli");
-    fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use albert_tasks::{Candidate, FilledMask};
     use std::cell::RefCell;
+    use unicode_width::UnicodeWidthStr;
+
+    const WIDE: usize = 100;
 
     /// Answers every text with one candidate per mask, and remembers what it was asked.
     #[derive(Default)]
@@ -239,7 +223,7 @@ mod tests {
                 }],
             };
             let count = text.matches("[MASK]").count();
-            Ok(FilledText { masks: (0..count).map(mask).collect(), truncated: false })
+            Ok(FilledText { masks: (0..count).map(mask).collect(), fillings: Vec::new(), truncated: false })
         }
 
         fn mask_token(&self) -> &str {
@@ -248,7 +232,7 @@ mod tests {
     }
 
     fn options() -> FillOptions {
-        FillOptions { top_k: 5, targets: None, joint: false }
+        FillOptions::default()
     }
 
     fn remark(reply: Reply) -> String {
@@ -271,7 +255,7 @@ mod tests {
     #[test]
     fn a_text_is_answered_with_a_table() {
         let echo = Echo::default();
-        let reply = Session::new(&echo, options()).reply("  Paris is the _.  ");
+        let reply = Session::new(&echo, options()).reply("  Paris is the _.  ", WIDE);
         let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
         assert_eq!(answer, "  1  capital  0.5000  ████████████\n");
         assert_eq!(echo.asked.borrow()[0].0, "Paris is the [MASK].");
@@ -279,7 +263,7 @@ mod tests {
 
     #[test]
     fn several_masks_are_shown_one_after_the_other() {
-        let reply = Session::new(&Echo::default(), options()).reply("_ and _");
+        let reply = Session::new(&Echo::default(), options()).reply("_ and _", WIDE);
         let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
         assert!(answer.starts_with("mask 1 of 2\n  1  capital"), "{answer}");
         assert!(answer.contains("\nmask 2 of 2\n  1  capital"), "{answer}");
@@ -290,7 +274,7 @@ mod tests {
         let echo = Echo::default();
         let mut session = Session::new(&echo, options());
         for line in [":top 10", ":targets cat, dog", ":joint", "a _", ":targets", ":joint", "a _"] {
-            session.reply(line);
+            session.reply(line, WIDE);
         }
         let asked = echo.asked.borrow();
         let words = vec!["cat".to_string(), "dog".to_string()];
@@ -298,6 +282,35 @@ mod tests {
         assert_eq!(asked[0].1.targets, Some(words));
         assert_eq!((asked[1].1.top_k, asked[1].1.joint), (10, false));
         assert_eq!(asked[1].1.targets, None);
+    }
+
+    #[test]
+    fn a_beam_fills_together_until_joint_ends_it() {
+        let echo = Echo::default();
+        let mut session = Session::new(&echo, options());
+        for line in [":beam 7", "a _", ":joint", "a _"] {
+            session.reply(line, WIDE);
+        }
+        let asked = echo.asked.borrow();
+        assert_eq!((asked[0].1.joint, asked[0].1.beam), (true, 7));
+        assert_eq!((asked[1].1.joint, asked[1].1.beam), (false, 1));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_shorter_bars_and_then_shorter_words() {
+        for width in [80, 40, 28, 22] {
+            let reply = Session::new(&Echo::default(), options()).reply("_ and _", width);
+            let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
+            assert!(answer.lines().all(|line| line.width() <= width), "{width}: {answer}");
+            assert!(answer.contains("0.5000"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn commands_are_completed_from_their_beginning() {
+        assert_eq!(commands_with("t").collect::<Vec<_>>(), ["top", "targets"]);
+        assert_eq!(commands_with("").count(), COMMANDS.len());
+        assert_eq!(commands_with("x").count(), 0);
     }
 
     #[test]
@@ -313,14 +326,19 @@ mod tests {
             (":top 99999999999999999999999", "expected a whole number"),
             (":targets a,,b", "found an empty one"),
             (":joint now", "expected nothing"),
+            (":tpo 3", "did you mean `:top`"),
+            (":target a", "did you mean `:targets`"),
+            (":beam", "from 1 to 1024"),
+            (":beam 0", "found `0`"),
+            (":beam 1025", "found `1025`"),
             ("no mask here", "no mask in the text"),
             ("fail _", "error: cannot fill"),
         ] {
-            let text = remark(session.reply(line));
+            let text = remark(session.reply(line, WIDE));
             assert!(text.contains(expected), "{line}: {text}");
             assert_eq!(text.lines().count(), 1, "{line}: {text}");
         }
-        session.reply("a _");
+        session.reply("a _", WIDE);
         assert_eq!(echo.asked.borrow()[0].1.top_k, 5);
         assert_eq!(echo.asked.borrow()[0].1.targets, None);
     }
@@ -329,11 +347,12 @@ mod tests {
     fn help_names_every_command_and_quit_leaves() {
         let echo = Echo::default();
         let mut session = Session::new(&echo, options());
-        let help = remark(session.reply(":help"));
-        for command in [":top", ":targets", ":joint", ":help", ":quit"] {
+        let help = remark(session.reply(":help", WIDE));
+        for command in [":top N", ":targets A,B", ":joint", ":beam N", ":help", ":quit"] {
             assert!(help.contains(command), "{command}");
         }
-        assert_eq!(session.reply(":quit"), Reply::Leave);
-        assert_eq!(session.reply("   "), Reply::Silence);
+        assert!(help.lines().all(|line| line.width() < 80), "{help}");
+        assert_eq!(session.reply(":quit", WIDE), Reply::Leave);
+        assert_eq!(session.reply("   ", WIDE), Reply::Silence);
     }
 }
