@@ -11,8 +11,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    answer, choose, classify, convert, embed, fill_mask, forward, inspect, order, score, search, similarity,
-    tag, tokenize, zero_shot,
+    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man, order,
+    score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
@@ -110,6 +110,22 @@ pub(crate) enum Command {
     Models(models::ModelsArgs),
     /// Write a model in any layout as a folder with model.safetensors
     Convert(convert::ConvertArgs),
+    /// Compare two ways of computing a model
+    ///
+    /// The texts are computed with the command's own settings and with those of --against, and the last
+    /// hidden states are compared token by token: `max_abs` is the largest difference between two
+    /// numbers, `min_cosine` the smallest cosine between the two vectors of a token, `worst_index` the
+    /// text with the largest difference. Without any texts a few built-in ones are compared.
+    Verify(verify::VerifyArgs),
+    /// Measure how fast a model runs on this machine
+    ///
+    /// Times the encoder on one short text, one long one, eight long ones and 32 of ragged lengths: the
+    /// median of several rounds, after one to warm up. Tokenizing is not part of it.
+    Bench(bench::BenchArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages of all commands to a folder
+    Man(man::ManArgs),
 }
 
 /// Which model, and how it reads text.
@@ -140,12 +156,17 @@ impl ModelArgs {
             return Err(usage("the model is empty: expected a name of the Hub, a folder or a built-in name")
                 .context("`--model` or ALBERT_MODEL"));
         }
+        self.files_of(&self.model, talk)
+    }
+
+    /// Finds the files of another model in the same way.
+    pub(crate) fn files_of(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
         #[cfg(feature = "hub")]
-        return self.hub.files(&self.model, talk);
+        return self.hub.files(model, talk);
         #[cfg(not(feature = "hub"))]
         {
             let _ = talk;
-            Ok(ModelFiles::resolve(&self.model)?)
+            Ok(ModelFiles::resolve(model)?)
         }
     }
 
@@ -168,6 +189,9 @@ pub(crate) struct SpecialArgs {
     pub(crate) no_special_parse: bool,
 }
 
+/// The most threads that can be asked for.
+pub(crate) const MAX_THREADS: usize = 1024;
+
 /// Where the model runs, and in what portions.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Computation")]
@@ -181,7 +205,7 @@ pub(crate) struct ComputeArgs {
     dtype: DtypeChoice,
 
     /// How many CPU threads to use [default: one a core]
-    #[arg(long, value_name = "N", value_parser = number(1..=1024), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), allow_negative_numbers = true)]
     threads: Option<usize>,
 
     /// Cut texts to N tokens, special tokens included [default: the model's limit]
@@ -198,10 +222,8 @@ impl ComputeArgs {
     pub(crate) fn run_options(&self, model: &ModelArgs) -> anyhow::Result<RunOptions> {
         if let Some(threads) = self.threads {
             // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .with_context(|| format!("cannot start {threads} threads"))?;
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().with_context(|| format!("cannot start {threads} threads"))?;
         }
         let mut options = RunOptions {
             tokenizer: model.tokenizer(),

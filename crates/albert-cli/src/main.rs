@@ -22,8 +22,8 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use commands::{
-    answer, choose, classify, convert, embed, fill_mask, forward, inspect, order, score, search, similarity,
-    tag, tokenize, zero_shot,
+    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man, order,
+    score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use commands::{download, models};
@@ -66,5 +66,9 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         #[cfg(feature = "hub")]
         Command::Models(args) => models::run(args),
         Command::Convert(args) => convert::run(args, talk),
+        Command::Verify(args) => verify::run(args, talk),
+        Command::Bench(args) => bench::run(args, talk),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, talk),
     }
 }

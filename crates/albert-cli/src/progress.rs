@@ -131,7 +131,6 @@ impl Drop for Transfer {
 }
 
 /// A number of bytes for people: `47.4 MB`.
-#[cfg(feature = "hub")]
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }

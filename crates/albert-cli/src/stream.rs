@@ -147,6 +147,60 @@ fn answer<R: Row>(
     }
 }
 
+/// What takes in the texts of an input, all of them, before it has an answer.
+pub(crate) trait Corpus {
+    /// Takes the next texts in.
+    fn add(&mut self, texts: &[String]) -> anyhow::Result<()>;
+
+    /// Counts a line without a text.
+    fn skip(&mut self);
+
+    /// Texts and bad lines so far.
+    fn seen(&self) -> usize;
+}
+
+/// Hands every text of the input to the corpus, a window at a time.
+///
+/// # Errors
+/// If reading or the corpus fails, or at a bad line without `--skip-bad`.
+pub(crate) fn consume(
+    input: Input,
+    window: Window,
+    progress: &Progress,
+    corpus: &mut impl Corpus,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let skip_bad = input.skip_bad;
+    let bytes_read = input.bytes_read.clone();
+    let mut feed = input.feed();
+    let mut texts: Vec<String> = Vec::new();
+    loop {
+        let (lines, end) = feed.window(window);
+        if lines.is_empty() {
+            return end;
+        }
+        for line in lines {
+            match line.text {
+                Ok(text) => texts.push(text.text),
+                Err(error) if skip_bad => {
+                    // What came before it has to be counted before it.
+                    corpus.add(&texts)?;
+                    texts.clear();
+                    progress.say(format_args!("skipped: {}", Report::message(&line.place.locate(error))));
+                    corpus.skip();
+                    tally.bad += 1;
+                }
+                Err(error) => return Err(line.place.locate(error)),
+            }
+        }
+        corpus.add(&texts)?;
+        texts.clear();
+        tally.rows = corpus.seen();
+        progress.update(tally.rows, Input::position(&bytes_read));
+        end?;
+    }
+}
+
 fn count<R: Row>(tally: &mut Tally, row: &R) {
     if let Some(tokens) = row.tokens() {
         *tally.tokens.get_or_insert(0) += tokens;

@@ -305,6 +305,17 @@ pub enum Error {
         found: usize,
     },
 
+    /// Two computations that were to be compared, and are not of the same model.
+    #[error("text {index}: expected {expected}, found {found}: not the same model")]
+    NotTheSameModel {
+        /// The text's number.
+        index: usize,
+        /// What the one side has.
+        expected: String,
+        /// What the other has there.
+        found: String,
+    },
+
     /// An id that its table does not have.
     #[error("{what} {value} is outside the model's {limit}: expected at most {}", limit - 1)]
     InputValue {

@@ -14,6 +14,8 @@
 //! - [`Tokenizer`]: texts to token ids and back to places in the text
 //! - [`Forwarder`]: the network's tensors, by name
 //! - [`inspect`]: what a model's files hold, and what would be made of them
+//! - [`verify`]: how far apart two ways of computing a model come out
+//! - [`bench`]: how fast a model runs on this machine
 //! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
 //!
 //! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,
@@ -33,6 +35,7 @@
 
 mod answer;
 mod batching;
+mod bench;
 mod choose;
 mod classify;
 mod convert;
@@ -54,11 +57,13 @@ mod sequence;
 mod similarity;
 mod tag;
 mod tokenizer;
+mod verify;
 mod zero_shot;
 
 pub use albert_model;
 
 pub use answer::{Answer, AnswerOptions, Answerer};
+pub use bench::{Benchmark, ShapeTime, bench};
 pub use choose::{Choice, Chooser};
 pub use classify::{Classification, Classifier, ClassifyOptions, LabelScore, ScoreFunction};
 pub use convert::convert;
@@ -82,6 +87,7 @@ pub use search::{Hit, Search, Searcher};
 pub use similarity::{Similar, Similarity};
 pub use tag::{Aggregation, Entity, TagOptions, Tagged, Tagger};
 pub use tokenizer::{Encoding, Explanation, Normalized, Rule, Tokenizer, TokenizerOptions};
+pub use verify::{SAMPLE_TEXTS, Verification, verify};
 pub use zero_shot::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
 
 /// The README's examples, kept working.

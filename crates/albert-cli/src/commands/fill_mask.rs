@@ -118,7 +118,7 @@ pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
             .enumerate()
             .map(|(rank, filling)| {
                 let text = visible(&filling.text, width.saturating_sub(RANK_AND_SCORE));
-                vec![format!("  {}", rank + 1), format!("{:.2e}", filling.score), text]
+                vec![format!("  {}", rank + 1), score_cell(filling.score), text]
             })
             .collect();
         lines.push_str(&columns(&cells, &[0]));
@@ -129,21 +129,32 @@ pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
 /// Columns that rank, score and the gaps around them take.
 const RANK_AND_SCORE: usize = 20;
 
-/// One line each: rank, token, score and a bar. Where there is little room the bars go first.
+/// One line each: rank, token, score, and a bar beside that of the best one. Where there is little room
+/// the bars go first.
 fn bars<'a>(scored: impl Iterator<Item = (&'a str, f32)>, width: usize) -> String {
     const TOKEN: usize = 40;
     let room = width.saturating_sub(RANK_AND_SCORE).max(1);
     let scored: Vec<_> = scored.map(|(token, score)| (visible(token, TOKEN.min(room)), score)).collect();
     let longest = scored.iter().map(|(token, _)| token.width()).max().unwrap_or(0);
     let bar_width = room.saturating_sub(longest).min(BAR_WIDTH);
+    let best = scored.first().map_or(1.0, |(_, score)| *score).max(f32::MIN_POSITIVE);
     let cells: Vec<_> = scored
         .into_iter()
         .enumerate()
         .map(|(rank, (token, score))| {
-            vec![format!("  {}", rank + 1), token, format!("{score:.4}"), bar_of(score, bar_width)]
+            let bar = bar_of(score / best, bar_width);
+            vec![format!("  {}", rank + 1), token, score_cell(score.into()), bar]
         })
         .collect();
     columns(&cells, &[0])
+}
+
+/// A score in six columns: `0.0722`, and what would be `0.0000` as `7.2e-9`.
+fn score_cell(score: f64) -> String {
+    match score {
+        0.0 | 0.0001.. => format!("{score:.4}"),
+        _ => format!("{score:.1e}"),
+    }
 }
 
 /// Runs the command.
@@ -184,6 +195,13 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_keep_their_digits_and_their_width() {
+        for (score, cell) in [(0.0722, "0.0722"), (1.0, "1.0000"), (7.2e-9, "7.2e-9"), (0.0, "0.0000")] {
+            assert_eq!(score_cell(score), cell);
+        }
+    }
 
     #[test]
     fn targets_are_trimmed_and_none_may_be_empty() {

@@ -1,8 +1,10 @@
 //! The commands, one file each: its options, its row, and what it does.
 
 pub(crate) mod answer;
+pub(crate) mod bench;
 pub(crate) mod choose;
 pub(crate) mod classify;
+pub(crate) mod completions;
 pub(crate) mod convert;
 #[cfg(feature = "hub")]
 pub(crate) mod download;
@@ -10,6 +12,7 @@ pub(crate) mod embed;
 pub(crate) mod fill_mask;
 pub(crate) mod forward;
 pub(crate) mod inspect;
+pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod order;
@@ -18,6 +21,7 @@ pub(crate) mod search;
 pub(crate) mod similarity;
 pub(crate) mod tag;
 pub(crate) mod tokenize;
+pub(crate) mod verify;
 pub(crate) mod zero_shot;
 
 use albert_tasks::Tokenizer;

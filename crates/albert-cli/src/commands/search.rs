@@ -11,10 +11,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
-use crate::failure::{Hint, Report, usage};
+use crate::failure::{Hint, usage};
 use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
 use crate::output::{RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
+use crate::stream::{self, Corpus};
 
 /// The options of `search`.
 #[derive(Debug, Args)]
@@ -147,7 +148,9 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         }
         (None, Some(texts)) => {
             let progress = Progress::new(talk, texts.extent, false);
-            add_texts(&mut search, texts, window, &progress, &mut tally)?;
+            let mut corpus = Searching { search: &mut search, tokens: 0, truncated: 0 };
+            stream::consume(texts, window, &progress, &mut corpus, &mut tally)?;
+            (tally.tokens, tally.truncated) = (Some(corpus.tokens), Some(corpus.truncated));
             search.hits()
         }
         (None, None) => search.hits(),
@@ -162,49 +165,28 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Embeds the texts of the corpus, a window at a time.
-fn add_texts(
-    search: &mut Search<'_>,
-    input: Input,
-    window: Window,
-    progress: &Progress,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    let skip_bad = input.skip_bad;
-    let bytes_read = input.bytes_read.clone();
-    let mut feed = input.feed();
-    let mut texts: Vec<String> = Vec::new();
-    loop {
-        let (lines, end) = feed.window(window);
-        if lines.is_empty() {
-            return end;
-        }
-        for line in lines {
-            match line.text {
-                Ok(text) => texts.push(text.text),
-                Err(error) if skip_bad => {
-                    // What came before it has to be counted before it.
-                    add(search, &mut texts, tally)?;
-                    progress.say(format_args!("skipped: {}", Report::message(&line.place.locate(error))));
-                    search.skip();
-                    tally.bad += 1;
-                }
-                Err(error) => return Err(line.place.locate(error)),
-            }
-        }
-        add(search, &mut texts, tally)?;
-        tally.rows = search.seen();
-        progress.update(tally.rows, Input::position(&bytes_read));
-        end?;
-    }
+/// A search, and what its texts came to.
+struct Searching<'a, 'b> {
+    search: &'b mut Search<'a>,
+    tokens: usize,
+    truncated: usize,
 }
 
-fn add(search: &mut Search<'_>, texts: &mut Vec<String>, tally: &mut Tally) -> anyhow::Result<()> {
-    let (tokens, truncated) = search.add_texts(texts)?;
-    *tally.tokens.get_or_insert(0) += tokens;
-    *tally.truncated.get_or_insert(0) += truncated;
-    texts.clear();
-    Ok(())
+impl Corpus for Searching<'_, '_> {
+    fn add(&mut self, texts: &[String]) -> anyhow::Result<()> {
+        let (tokens, truncated) = self.search.add_texts(texts)?;
+        self.tokens += tokens;
+        self.truncated += truncated;
+        Ok(())
+    }
+
+    fn skip(&mut self) {
+        self.search.skip();
+    }
+
+    fn seen(&self) -> usize {
+        self.search.seen()
+    }
 }
 
 /// Compares with saved vectors.

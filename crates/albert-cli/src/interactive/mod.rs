@@ -39,7 +39,7 @@ pub(crate) fn run(filler: &impl Fill, options: FillOptions, model: &str, talk: T
         // The first time there is none, and a history that cannot be read is no loss.
         let _ = editor.load_history(path);
     }
-    talk.say(format_args!("{model}: write a text with `_` for the word to find; :help, Ctrl-D leaves"));
+    talk.say(format_args!("{model}: `_` stands for a word to find; :help, Ctrl-D leaves"));
     let mut session = Session::new(filler, options);
     loop {
         match editor.readline("> ") {

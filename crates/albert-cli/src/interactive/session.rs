@@ -17,13 +17,9 @@ struct Command {
 /// The commands, in the order of the help.
 const COMMANDS: [Command; 6] = [
     Command { name: "top", argument: "N", about: "show N candidates" },
-    Command {
-        name: "targets",
-        argument: "A,B",
-        about: "consider only these words; without words, all again",
-    },
+    Command { name: "targets", argument: "A,B", about: "only these words; without words, all again" },
     Command { name: "joint", argument: "", about: "fill several masks together, or each by itself again" },
-    Command { name: "beam", argument: "N", about: "fill them together, and show the N best fillings" },
+    Command { name: "beam", argument: "N", about: "as :joint, and show the N best fillings" },
     Command { name: "help", argument: "", about: "this list" },
     Command { name: "quit", argument: "", about: "leave, as does Ctrl-D" },
 ];
@@ -39,7 +35,7 @@ fn help() -> String {
     for Command { name, argument, about } in &COMMANDS {
         lines.push_str(&format!("\n  {:<12}  {about}", format!(":{name} {argument}")));
     }
-    lines + "\nTab completes a command, the arrow keys bring back earlier lines."
+    lines + "\nTab completes commands, arrow keys bring back earlier lines."
 }
 
 /// Fills the masks of one text.
@@ -167,12 +163,14 @@ impl<'a, F: Fill> Session<'a, F> {
 
 /// What to write instead of a command that does not exist.
 fn advice(name: &str) -> String {
-    /// Of two names this alike one is likely to be meant for the other, as clap has it for options.
-    const ALIKE: f64 = 0.7;
-    let by_likeness = COMMANDS.iter().map(|command| (strsim::jaro_winkler(name, command.name), command.name));
-    match by_likeness.filter(|(alike, _)| *alike > ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((_, meant)) => format!("did you mean `:{meant}`? `:help` lists them"),
-        None => "`:help` lists them".to_string(),
+    let nearest =
+        COMMANDS.iter().map(|command| (strsim::osa_distance(name, command.name), command.name)).min();
+    match nearest {
+        // One slip in three letters.
+        Some((slips, meant)) if slips * 3 <= name.chars().count() => {
+            format!("did you mean `:{meant}`? `:help` lists them")
+        }
+        _ => "`:help` lists them".to_string(),
     }
 }
 
@@ -257,7 +255,7 @@ mod tests {
         let echo = Echo::default();
         let reply = Session::new(&echo, options()).reply("  Paris is the _.  ", WIDE);
         let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
-        assert_eq!(answer, "  1  capital  0.5000  ████████████\n");
+        assert_eq!(answer, "  1  capital  0.5000  ████████████████████████\n");
         assert_eq!(echo.asked.borrow()[0].0, "Paris is the [MASK].");
     }
 
@@ -351,7 +349,7 @@ mod tests {
         for command in [":top N", ":targets A,B", ":joint", ":beam N", ":help", ":quit"] {
             assert!(help.contains(command), "{command}");
         }
-        assert!(help.lines().all(|line| line.width() < 80), "{help}");
+        assert!(help.lines().all(|line| line.width() <= 60), "{help}");
         assert_eq!(session.reply(":quit", WIDE), Reply::Leave);
         assert_eq!(session.reply("   ", WIDE), Reply::Silence);
     }

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::harness::{cli, cli_with, keys};
 
+/// f32 rounding of a probability when the decoder computes other rows beside it, relative to itself.
+const BATCH_TOLERANCE: f64 = 1e-5;
+
 const TEXT: &str = "The cat sat on the [MASK].";
 
 fn candidates(row: &Value, mask: usize) -> Vec<Value> {
@@ -83,7 +86,8 @@ fn joint_rows_have_the_whole_text_filled_too() {
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| (0.0..=1.0).contains(score)));
     assert!(fillings.iter().all(|filling| !filling["text"].as_str().unwrap().contains("[MASK]")));
     let greedy = cli(&["fill-mask", text, "--joint"]).ok().row();
-    assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0]);
+    // Of two masks, what greedy filling finds is among the beam's last candidates.
+    assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0] * (1.0 + BATCH_TOLERANCE));
     let table = cli(&["fill-mask", text, "--joint", "--beam", "2", "--format", "table"]).ok().stdout;
     assert!(table.contains("\ntogether\n  1  "), "{table}");
     for bad in ["0", "-1", "x", "1025"] {

@@ -24,4 +24,6 @@ mod score;
 mod search;
 mod streams;
 mod tokenize;
+mod tools;
 mod usage;
+mod verify;

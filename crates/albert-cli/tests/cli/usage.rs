@@ -24,6 +24,10 @@ const COMMANDS: &[&str] = &[
     "forward",
     "inspect",
     "convert",
+    "verify",
+    "bench",
+    "completions",
+    "man",
     #[cfg(feature = "hub")]
     "download",
     #[cfg(feature = "hub")]

@@ -1,0 +1,239 @@
+//! `verify`: how far apart two ways of computing a model come out.
+
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+use std::time::Instant;
+
+use albert_tasks::{Embedder, RunOptions, SAMPLE_TEXTS, TokenEmbeddings, Verification};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::args::{ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number};
+use crate::device::{DeviceChoice, DtypeChoice};
+use crate::input::{Input, Pairs, Window};
+use crate::output::{Format, columns};
+use crate::progress::{Extent, Progress, Talk, Tally};
+use crate::stream::{self, Corpus};
+
+/// The options of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli verify --against batch-tokens=64,threads=1
+  albert-cli verify --against dtype=bf16 'The cat sat on the mat.' --format json")]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// What to do otherwise: device, dtype, batch-tokens, threads and model, as KEY=VALUE,…
+    #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Comparison")]
+    against: Against,
+
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The settings that differ.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Against {
+    device: Option<DeviceChoice>,
+    dtype: Option<DtypeChoice>,
+    batch_tokens: Option<usize>,
+    threads: Option<usize>,
+    model: Option<String>,
+}
+
+impl FromStr for Against {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const KEYS: &str = "device, dtype, batch-tokens, threads or model";
+        let mut against = Self::default();
+        for item in text.split(',') {
+            let Some((key, value)) = item.split_once('=') else {
+                return Err(format!("expected KEY=VALUE with {KEYS}, found `{item}`"));
+            };
+            let (key, value) = (key.trim(), value.trim());
+            let named = |why: String| format!("{key}: {why}");
+            let doubled = match key {
+                "device" => against.device.replace(value.parse().map_err(named)?).is_some(),
+                "dtype" => against.dtype.replace(dtype(value).map_err(named)?).is_some(),
+                "batch-tokens" => {
+                    against.batch_tokens.replace(number(1..=usize::MAX)(value).map_err(named)?).is_some()
+                }
+                "threads" => {
+                    against.threads.replace(number(1..=MAX_THREADS)(value).map_err(named)?).is_some()
+                }
+                "model" if value.is_empty() => {
+                    return Err(named("expected a model, found nothing".to_string()));
+                }
+                "model" => against.model.replace(value.to_string()).is_some(),
+                _ => return Err(format!("unknown key `{key}`: expected {KEYS}")),
+            };
+            if doubled {
+                return Err(format!("`{key}` is there twice"));
+            }
+        }
+        Ok(against)
+    }
+}
+
+fn dtype(name: &str) -> Result<DtypeChoice, String> {
+    DtypeChoice::from_str(name, false).map_err(|_| {
+        let shown = DtypeChoice::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<_> = shown.map(|value| value.get_name().to_string()).collect();
+        format!("expected {}, found `{name}`", names.join(", "))
+    })
+}
+
+impl Against {
+    /// The command's own settings, but for what differs.
+    fn options(&self, own: &RunOptions) -> anyhow::Result<RunOptions> {
+        let mut options = own.clone();
+        if let Some(dtype) = self.dtype {
+            options.load.dtype = dtype.resolve()?;
+        }
+        if let Some(device) = self.device {
+            options.load.device = device.open()?;
+        }
+        options.batch_tokens = self.batch_tokens.unwrap_or(own.batch_tokens);
+        Ok(options)
+    }
+
+    fn pool(&self) -> anyhow::Result<Option<rayon::ThreadPool>> {
+        let Some(threads) = self.threads else { return Ok(None) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        Ok(Some(pool.build().with_context(|| format!("cannot start {threads} threads"))?))
+    }
+}
+
+/// Both ways, and what came of them so far.
+struct Comparison {
+    one: Embedder,
+    other: Embedder,
+    pool: Option<rayon::ThreadPool>,
+    found: Verification,
+}
+
+impl Corpus for Comparison {
+    fn add(&mut self, texts: &[String]) -> anyhow::Result<()> {
+        let one = self.one.embed_tokens(texts)?;
+        let compute = || self.other.embed_tokens(texts);
+        let other: Vec<TokenEmbeddings> = match &self.pool {
+            Some(pool) => pool.install(compute)?,
+            None => compute()?,
+        };
+        Ok(self.found.add(&one, &other)?)
+    }
+
+    fn skip(&mut self) {
+        self.found.skip();
+    }
+
+    fn seen(&self) -> usize {
+        self.found.texts
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
+    let path = args.input.input.clone();
+    let nothing_given = args.input.texts.is_empty() && path.is_none() && io::stdin().is_terminal();
+    let input = match nothing_given {
+        true => None,
+        false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
+    };
+    let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], path.as_deref())?;
+    let own = args.compute.run_options(&args.model)?;
+    let others = args.against.options(&own)?;
+    let pool = args.against.pool()?;
+    let files = args.model.files(talk)?;
+    let other_files =
+        args.against.model.as_deref().map(|model| args.model.files_of(model, talk)).transpose()?;
+    let mut comparison = Comparison {
+        one: Embedder::load(&files, &own)?,
+        other: Embedder::load(other_files.as_ref().unwrap_or(&files), &others)?,
+        pool,
+        found: Verification::default(),
+    };
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let progress = Progress::new(talk, input.as_ref().map_or(Extent::Short, |input| input.extent), false);
+    if let Some(input) = input {
+        let window = Window::of_batches(own.batch_tokens.max(others.batch_tokens));
+        stream::consume(input, window, &progress, &mut comparison, &mut tally)?;
+    }
+    if comparison.found.texts == 0 {
+        talk.say(format_args!("no texts given: compared on {} built-in ones", SAMPLE_TEXTS.len()));
+        comparison.add(&SAMPLE_TEXTS.map(str::to_string))?;
+        tally.rows = comparison.found.texts;
+    }
+    progress.finish();
+    let found = comparison.found;
+    let text = match output.format {
+        Format::Json => serde_json::to_string_pretty(&found)? + "\n",
+        Format::Jsonl => serde_json::to_string(&found)? + "\n",
+        _ => table(&found),
+    };
+    let mut sink = output.into_sink();
+    sink.write(text.as_bytes())?;
+    sink.finish()?;
+    tally.tokens = Some(found.tokens);
+    tally.elapsed = started.elapsed();
+    talk.say(tally);
+    Ok(())
+}
+
+fn table(found: &Verification) -> String {
+    let cells = [
+        ["largest difference".to_string(), format!("{:.3e}", found.max_abs)],
+        ["smallest cosine".to_string(), format!("{:.8}", found.min_cosine)],
+        ["worst text".to_string(), found.worst_index.to_string()],
+    ];
+    columns(&cells.map(|row| row.to_vec()), &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_a_list_of_keys_and_values() {
+        let against: Against = "device=cpu,dtype=bf16, batch-tokens=64,threads=1,model=./a".parse().unwrap();
+        let expected = Against {
+            device: Some(DeviceChoice::Cpu),
+            dtype: Some(DtypeChoice::Bf16),
+            batch_tokens: Some(64),
+            threads: Some(1),
+            model: Some("./a".to_string()),
+        };
+        assert_eq!(against, expected);
+        for (bad, words) in [
+            ("", "expected KEY=VALUE"),
+            ("cpu", "expected KEY=VALUE"),
+            ("device=tpu", "device: expected auto"),
+            ("dtype=f64", "dtype: expected auto, f32"),
+            ("batch-tokens=0", "batch-tokens: expected a whole number from 1"),
+            ("threads=x", "threads: expected"),
+            ("model=", "model: expected"),
+            ("colour=red", "unknown key `colour`"),
+            ("threads=1,threads=2", "twice"),
+        ] {
+            let error = bad.parse::<Against>().unwrap_err();
+            assert!(error.contains(words), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_stays_as_it_is() {
+        let own = RunOptions { batch_tokens: 99, max_length: Some(8), ..RunOptions::default() };
+        let options = "threads=2".parse::<Against>().unwrap().options(&own).unwrap();
+        assert_eq!((options.batch_tokens, options.max_length), (99, Some(8)));
+        let options = "batch-tokens=5".parse::<Against>().unwrap().options(&own).unwrap();
+        assert_eq!(options.batch_tokens, 5);
+    }
+}
