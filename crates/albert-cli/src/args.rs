@@ -109,6 +109,8 @@ pub(crate) enum Command {
     #[cfg(feature = "hub")]
     Models(models::ModelsArgs),
     /// Write a model in any layout as a folder with model.safetensors
+    ///
+    /// The folder is one that --model accepts: the configuration and the tokenizer's files are copied.
     Convert(convert::ConvertArgs),
     /// Compare two ways of computing a model
     ///
@@ -123,8 +125,14 @@ pub(crate) enum Command {
     /// median of several rounds, after one to warm up. Tokenizing is not part of it.
     Bench(bench::BenchArgs),
     /// Print the completions of a shell
+    ///
+    /// For bash, the script belongs into ~/.local/share/bash-completion/completions/albert-cli; for zsh, as
+    /// _albert-cli into a folder of $fpath; for fish, into ~/.config/fish/completions/albert-cli.fish.
     Completions(completions::CompletionsArgs),
     /// Write the manual pages of all commands to a folder
+    ///
+    /// `man -l man1/albert-cli-embed.1` shows one where it is; in ~/.local/share/man/man1 they are found by
+    /// their names.
     Man(man::ManArgs),
 }
 

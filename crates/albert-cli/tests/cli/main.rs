@@ -1,7 +1,7 @@
 //! The built binary on the built-in model: what a user types, and what comes back.
 //!
 //! Sentences about one command are in the file of its name; `streams` has what every command does
-//! with its input and output, `usage` the exit codes and the help.
+//! with its input and output, `usage` the exit codes and the help, `reference` what docs/cli.md shows.
 #![cfg(feature = "builtin")]
 
 mod convert;
@@ -20,8 +20,13 @@ mod pairs;
 #[cfg(feature = "hub")]
 mod python;
 mod reading;
+// /dev/full is Linux.
+#[cfg(all(target_os = "linux", feature = "hub"))]
+mod reference;
 mod score;
 mod search;
+#[cfg(unix)]
+mod shell;
 mod streams;
 mod tokenize;
 mod tools;

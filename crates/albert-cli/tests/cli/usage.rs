@@ -1,12 +1,8 @@
 //! Exit codes, hints and help.
 
-use std::env;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use crate::harness::{Folder, cli, cli_with, command, finish, floats, isolate, task_model};
-#[cfg(feature = "hub")]
-use crate::hub_server::{HubServer, tiny_files};
+use crate::harness::{cli, cli_with, command, finish, floats};
+#[cfg(unix)]
+use crate::shell::Shell;
 
 const COMMANDS: &[&str] = &[
     "embed",
@@ -170,40 +166,13 @@ fn examples(help: &str) -> Vec<String> {
     examples.lines().filter(|line| line.contains("albert-cli ")).map(|line| line.trim().to_string()).collect()
 }
 
-/// The models that the examples name, each of them the tiny one.
-#[cfg(all(unix, feature = "hub"))]
-fn a_hub_of_the_examples() -> HubServer {
-    let server = HubServer::start();
-    for id in ["albert/albert-base-v2", "sentence-transformers/paraphrase-albert-small-v2"] {
-        server.commit(id, tiny_files());
-    }
-    server
-}
-
 #[cfg(unix)]
 #[test]
 fn every_example_of_the_help_works_as_it_stands() {
-    // The examples name models as folders where they are.
-    let folder = Folder::new();
-    for model in ["sentiment", "nli", "entities", "question", "choice"] {
-        std::os::unix::fs::symlink(task_model(model), folder.path(model)).unwrap();
-    }
-    let binaries = Path::new(env!("CARGO_BIN_EXE_albert-cli")).parent().unwrap();
-    #[cfg(feature = "hub")]
-    let server = a_hub_of_the_examples();
-    let path = format!("{}:{}", binaries.display(), env::var("PATH").unwrap_or_default());
+    let shell = Shell::new();
     for args in std::iter::once(vec!["--help"]).chain(COMMANDS.iter().map(|&name| vec![name, "--help"])) {
         for example in examples(&cli(&args).ok().stdout) {
-            let mut command = Command::new("sh");
-            command.args(["-c", &example]).current_dir(folder.as_str()).env("PATH", &path);
-            command.env_remove("ALBERT_MODEL").stdin(Stdio::null());
-            isolate(&mut command);
-            #[cfg(feature = "hub")]
-            command
-                .env("HF_HOME", folder.as_str())
-                .env("HF_ENDPOINT", server.endpoint())
-                .env("HF_HUB_OFFLINE", "0");
-            let run = finish(&mut command);
+            let run = shell.run(&example);
             assert_eq!(run.code, Some(0), "{example}: {}", run.stderr);
         }
     }
