@@ -23,6 +23,7 @@ mod reading;
 // /dev/full is Linux.
 #[cfg(all(target_os = "linux", feature = "hub"))]
 mod reference;
+mod refusals;
 mod score;
 mod search;
 #[cfg(unix)]
