@@ -7,6 +7,7 @@ use albert_model::{AlbertConfig, AlbertForSequenceClassification, Pretrained as 
 use serde::Serialize;
 
 use crate::batching;
+use crate::names;
 use crate::options::{Purpose, Setup};
 use crate::probability::{sigmoid, softmax};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
@@ -51,7 +52,7 @@ impl ScoreFunction {
 
 impl fmt::Display for ScoreFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(Self::ALL.iter().find(|(function, _)| function == self).map_or("", |(_, name)| name))
+        names::display(&Self::ALL, self, f)
     }
 }
 
@@ -59,14 +60,7 @@ impl FromStr for ScoreFunction {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match Self::ALL.iter().find(|(_, known)| *known == name) {
-            Some((function, _)) => Ok(*function),
-            None => Err(Error::UnknownName {
-                what: "function",
-                name: name.to_string(),
-                expected: Self::ALL.map(|(_, name)| name).join(", "),
-            }),
-        }
+        names::parse("function", &Self::ALL, name)
     }
 }
 

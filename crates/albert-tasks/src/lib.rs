@@ -48,6 +48,7 @@ mod forward;
 mod hub;
 mod inspect;
 mod json;
+mod names;
 mod options;
 mod order;
 mod pooling;

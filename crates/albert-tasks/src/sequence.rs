@@ -26,13 +26,27 @@ pub(crate) enum Owner {
 
 impl Sequence {
     pub(crate) fn new(tokenizer: &Tokenizer, text: &str, pair: Option<&str>) -> Result<Self> {
-        let encoding = tokenizer.encode(text, pair, None)?;
-        // Each text is cut by itself before the two are joined, so the first one's tokens are those
-        // that it has alone; token types would not tell in every tokenizer.
         let first = match pair {
             None => usize::MAX,
-            Some(_) => tokenizer.ids_without_special_tokens(text)?.len(),
+            Some(_) => Self::tokens_alone(tokenizer, text)?,
         };
+        Self::of_pair(tokenizer, text, pair, first)
+    }
+
+    /// How many tokens a text has: alone as in a pair, since each text is cut by itself before the two
+    /// are joined. Token types would not tell in every tokenizer.
+    pub(crate) fn tokens_alone(tokenizer: &Tokenizer, text: &str) -> Result<usize> {
+        Ok(tokenizer.ids_without_special_tokens(text)?.len())
+    }
+
+    /// [`Sequence::new`] where the number of the first text's tokens is known.
+    pub(crate) fn of_pair(
+        tokenizer: &Tokenizer,
+        text: &str,
+        pair: Option<&str>,
+        first: usize,
+    ) -> Result<Self> {
+        let encoding = tokenizer.encode(text, pair, None)?;
         let mut owners = Vec::with_capacity(encoding.ids.len());
         let mut special = Vec::new();
         let mut places = [Vec::new(), Vec::new()];

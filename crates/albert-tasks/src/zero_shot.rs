@@ -125,8 +125,9 @@ impl ZeroShot {
     ) -> Result<Vec<Classification>> {
         let rows: Vec<TokenIds> = texts
             .par_iter()
-            .flat_map_iter(|text| hypotheses.iter().map(|hypothesis| self.row(text.as_ref(), hypothesis)))
-            .collect::<Result<_>>()?;
+            .map(|text| self.rows(text.as_ref(), hypotheses))
+            .collect::<Result<Vec<_>>>()?
+            .concat();
         let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
             Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
@@ -143,9 +144,15 @@ impl ZeroShot {
         Ok(of_text.map(finish).collect())
     }
 
-    /// Text and hypothesis as one row, the text cut to fit.
-    fn row(&self, text: &str, hypothesis: &str) -> Result<TokenIds> {
-        let sequence = Sequence::new(&self.tokenizer, text, Some(hypothesis))?;
+    /// A row for each hypothesis, with the text in front of it.
+    fn rows(&self, text: &str, hypotheses: &[String]) -> Result<Vec<TokenIds>> {
+        let tokens = Sequence::tokens_alone(&self.tokenizer, text)?;
+        hypotheses.iter().map(|hypothesis| self.row(text, tokens, hypothesis)).collect()
+    }
+
+    /// Text and hypothesis as one row, the text, of so many tokens, cut to fit.
+    fn row(&self, text: &str, tokens: usize, hypothesis: &str) -> Result<TokenIds> {
+        let sequence = Sequence::of_pair(&self.tokenizer, text, Some(hypothesis), tokens)?;
         let fixed = sequence.special() + sequence.count(Owner::Second);
         let room = self.max_length.saturating_sub(fixed);
         if room == 0 {

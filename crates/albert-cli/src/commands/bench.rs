@@ -4,7 +4,7 @@ use albert_tasks::{Benchmark, bench};
 use clap::Args;
 
 use crate::args::{ComputeArgs, ModelArgs, OutputArgs, number};
-use crate::output::{Format, columns, visible};
+use crate::output::{REPORT, columns, visible};
 use crate::progress::{Talk, size};
 
 /// The options of `bench`.
@@ -28,17 +28,10 @@ pub(crate) struct BenchArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs, talk: Talk) -> anyhow::Result<()> {
-    let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], None)?;
+    let output = args.output.open(REPORT, None)?;
     let options = args.compute.run_options(&args.model)?;
     let benchmark = bench(&args.model.files(talk)?, &options, args.rounds)?;
-    let text = match output.format {
-        Format::Json => serde_json::to_string_pretty(&benchmark)? + "\n",
-        Format::Jsonl => serde_json::to_string(&benchmark)? + "\n",
-        _ => table(&benchmark),
-    };
-    let mut sink = output.into_sink();
-    sink.write(text.as_bytes())?;
-    sink.finish()
+    output.report(&benchmark, table)
 }
 
 fn table(measured: &Benchmark) -> String {

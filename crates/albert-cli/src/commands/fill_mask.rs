@@ -99,8 +99,10 @@ impl Row for FillMaskRow {
 }
 
 /// The candidates of each mask, one mask after the other, each with a bar for its score; below them the
-/// whole text filled, where masks were filled together. No line is wider than `width` columns.
+/// whole text filled, where masks were filled together. What has a bar fits into `width` columns.
 pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) -> String {
+    /// As much of a filled text as is shown: what is wider than the terminal goes on below.
+    const TEXT_WIDTH: usize = 200;
     let mut lines = String::new();
     for (number, mask) in masks.iter().enumerate() {
         if masks.len() > 1 {
@@ -117,7 +119,7 @@ pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
             .iter()
             .enumerate()
             .map(|(rank, filling)| {
-                let text = visible(&filling.text, width.saturating_sub(RANK_AND_SCORE));
+                let text = visible(&filling.text, TEXT_WIDTH);
                 vec![format!("  {}", rank + 1), score_cell(filling.score), text]
             })
             .collect();

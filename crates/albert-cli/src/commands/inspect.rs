@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::args::{ComputeArgs, ModelArgs, OutputArgs};
-use crate::output::{Format, visible};
+use crate::output::{REPORT, visible};
 use crate::progress::Talk;
 
 /// The options of `inspect`.
@@ -26,22 +26,15 @@ pub(crate) struct InspectArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
-    let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], None)?;
+    let output = args.output.open(REPORT, None)?;
     let options = args.compute.run_options(&args.model)?;
     let inspection = inspect(&args.model.files(talk)?, &options)?;
-    let text = match output.format {
-        Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
-        Format::Jsonl => serde_json::to_string(&inspection)? + "\n",
-        _ => {
-            let value = serde_json::to_value(&inspection).context("cannot show the model")?;
-            let mut lines = String::new();
-            show(&value, 0, &mut lines);
-            lines
-        }
-    };
-    let mut sink = output.into_sink();
-    sink.write(text.as_bytes())?;
-    sink.finish()
+    let value = serde_json::to_value(&inspection).context("cannot show the model")?;
+    output.report(&value, |value| {
+        let mut lines = String::new();
+        show(value, 0, &mut lines);
+        lines
+    })
 }
 
 /// Draws an object as indented lines, a member a line, its value beside it.

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::args::{ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::input::{Input, Pairs, Window};
-use crate::output::{Format, columns};
+use crate::output::{REPORT, columns};
 use crate::progress::{Extent, Progress, Talk, Tally};
 use crate::stream::{self, Corpus};
 
@@ -147,7 +147,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         true => None,
         false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
     };
-    let output = args.output.open(&[Format::Table, Format::Json, Format::Jsonl], path.as_deref())?;
+    let output = args.output.open(REPORT, path.as_deref())?;
     let own = args.compute.run_options(&args.model)?;
     let others = args.against.options(&own)?;
     let pool = args.against.pool()?;
@@ -174,14 +174,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     }
     progress.finish();
     let found = comparison.found;
-    let text = match output.format {
-        Format::Json => serde_json::to_string_pretty(&found)? + "\n",
-        Format::Jsonl => serde_json::to_string(&found)? + "\n",
-        _ => table(&found),
-    };
-    let mut sink = output.into_sink();
-    sink.write(text.as_bytes())?;
-    sink.finish()?;
+    output.report(&found, table)?;
     tally.tokens = Some(found.tokens);
     tally.elapsed = started.elapsed();
     talk.say(tally);

@@ -30,8 +30,7 @@ pub(super) fn commands_with(prefix: &str) -> impl Iterator<Item = &'static str> 
 }
 
 fn help() -> String {
-    let mut lines =
-        "Write a text with a mask: `_` as a word by itself, or the model's own mask token.".to_string();
+    let mut lines = "Write a text with `_` for each word to find.".to_string();
     for Command { name, argument, about } in &COMMANDS {
         lines.push_str(&format!("\n  {:<12}  {about}", format!(":{name} {argument}")));
     }

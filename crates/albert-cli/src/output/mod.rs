@@ -84,6 +84,9 @@ pub(crate) const RECORDS: &[Format] = &[Format::Table, Format::Json, Format::Jso
 /// The formats of a command whose rows each have one vector.
 pub(crate) const VECTORS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Npy];
 
+/// The formats of a command with one answer in all.
+pub(crate) const REPORT: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
+
 /// One answer, as every format needs it.
 pub(crate) trait Row: Serialize {
     /// The keys of its JSON, in order.
@@ -214,6 +217,22 @@ impl Output {
             (Format::Npy, Some(dim)) => Box::new(npy::Npy::new(sink, dim)?),
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
         })
+    }
+
+    /// Writes the one answer of a command: indented, on one line, or as `table` draws it.
+    pub(crate) fn report<T: Serialize>(
+        self,
+        answer: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let text = match self.format {
+            Format::Json => serde_json::to_string_pretty(answer)? + "\n",
+            Format::Jsonl => serde_json::to_string(answer)? + "\n",
+            _ => table(answer),
+        };
+        let mut sink = self.sink;
+        sink.write(text.as_bytes())?;
+        sink.finish()
     }
 
     /// The way to write bytes, for what is not rows.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, names};
 
 /// Below this a norm or a sum of weights counts as zero: the floor of `torch.nn.functional.normalize`.
 const NORM_FLOOR: f32 = 1e-12;
@@ -87,8 +87,7 @@ impl PoolingMode {
 
 impl fmt::Display for PoolingMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = PoolingMode::ALL.iter().find(|(mode, _)| mode == self).map_or("", |(_, name)| name);
-        f.pad(name)
+        names::display(&Self::ALL, self, f)
     }
 }
 
@@ -96,14 +95,7 @@ impl FromStr for PoolingMode {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match PoolingMode::ALL.iter().find(|(_, known)| *known == name) {
-            Some((mode, _)) => Ok(*mode),
-            None => Err(Error::UnknownName {
-                what: "pooling",
-                name: name.to_string(),
-                expected: PoolingMode::ALL.map(|(_, name)| name).join(", "),
-            }),
-        }
+        names::parse("pooling", &Self::ALL, name)
     }
 }
 

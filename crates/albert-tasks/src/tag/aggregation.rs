@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::names;
 use crate::probability::argmax;
 use crate::{Error, Result};
 
@@ -74,7 +75,7 @@ impl Aggregation {
 
 impl fmt::Display for Aggregation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(Self::ALL.iter().find(|(strategy, _)| strategy == self).map_or("", |(_, name)| name))
+        names::display(&Self::ALL, self, f)
     }
 }
 
@@ -82,14 +83,7 @@ impl FromStr for Aggregation {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match Self::ALL.iter().find(|(_, known)| *known == name) {
-            Some((strategy, _)) => Ok(*strategy),
-            None => Err(Error::UnknownName {
-                what: "aggregation",
-                name: name.to_string(),
-                expected: Self::ALL.map(|(_, name)| name).join(", "),
-            }),
-        }
+        names::parse("aggregation", &Self::ALL, name)
     }
 }
 

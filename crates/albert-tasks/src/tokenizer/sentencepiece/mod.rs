@@ -6,8 +6,10 @@
 mod added_tokens;
 mod albert;
 mod charsmap;
+mod engine;
 mod model_file;
 mod normalizer;
+mod preparation;
 mod python;
 mod trace;
 mod trie;

@@ -1,0 +1,80 @@
+//! What is done to a stretch of text before SentencePiece reads it: spaces joined, quotes made one, accents
+//! dropped.
+//!
+//! Source: transformers 4.46.3, `models/albert/tokenization_albert.py`, `preprocess_text`.
+
+use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
+
+use super::python;
+use super::trace::{Steps, TracedChar};
+
+/// `" ".join(text.strip().split())`
+pub(super) fn join_spaces(chars: &mut Vec<TracedChar>) {
+    let mut is_start = true;
+    let mut after_space = false;
+    chars.retain_mut(|traced| {
+        if !python::is_space(traced.c) {
+            (is_start, after_space) = (false, false);
+            return true;
+        }
+        let stays = !is_start && !after_space;
+        after_space = true;
+        *traced = traced.becomes(' ', Steps::SPACES);
+        stays
+    });
+    if after_space && !is_start {
+        chars.pop();
+    }
+}
+
+/// Two signs of a kind make one mark, which stands where the second of them did.
+pub(super) fn join_quotes(chars: &mut Vec<TracedChar>) {
+    let is_pair = |pair: &[TracedChar]| pair[0].c == pair[1].c && matches!(pair[0].c, '`' | '\'');
+    if !chars.windows(2).any(is_pair) {
+        return;
+    }
+    let mut result = Vec::with_capacity(chars.len());
+    let mut at = 0;
+    while at < chars.len() {
+        match chars.get(at..at + 2) {
+            Some(pair) if is_pair(pair) => {
+                result.push(pair[1].becomes('"', Steps::QUOTES));
+                at += 2;
+            }
+            _ => {
+                result.push(chars[at]);
+                at += 1;
+            }
+        }
+    }
+    *chars = result;
+}
+
+/// NFKD without combining marks; and whether a mark among them was more than an accent.
+pub(super) fn drop_accents(chars: &[TracedChar]) -> (Vec<TracedChar>, bool) {
+    let mut result: Vec<TracedChar> = Vec::with_capacity(chars.len());
+    let mut dropped_marks = false;
+    for traced in chars {
+        if traced.c.is_ascii() {
+            result.push(*traced);
+            continue;
+        }
+        decompose_compatible(traced.c, |c| {
+            if canonical_combining_class(c) == 0 {
+                result.push(traced.becomes(c, Steps::NFKD));
+                return;
+            }
+            dropped_marks |= is_letter_of_its_own(c);
+            if let Some(last) = result.last_mut() {
+                last.steps = last.steps.with(Steps::ACCENTS);
+            }
+        });
+    }
+    (result, dropped_marks)
+}
+
+/// Whether a combining mark is more than an accent: a virama, say, of a script that spells with
+/// marks. Those of Latin, Greek and Cyrillic come first in Unicode or in blocks of their own.
+fn is_letter_of_its_own(mark: char) -> bool {
+    !matches!(mark, ..'\u{590}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
+}
