@@ -15,7 +15,7 @@
 //! - [`Forwarder`]: the network's tensors, by name
 //! - [`inspect`]: what a model's files hold, and what would be made of them
 //! - [`verify`]: how far apart two ways of computing a model come out
-//! - [`bench`]: how fast a model runs on this machine
+//! - [`bench()`]: how fast a model runs on this machine
 //! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
 //!
 //! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,

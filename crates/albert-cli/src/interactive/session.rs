@@ -18,7 +18,7 @@ struct Command {
 const COMMANDS: [Command; 6] = [
     Command { name: "top", argument: "N", about: "show N candidates" },
     Command { name: "targets", argument: "A,B", about: "only these words; without words, all again" },
-    Command { name: "joint", argument: "", about: "fill several masks together, or each by itself again" },
+    Command { name: "joint", argument: "", about: "fill masks together, or each by itself again" },
     Command { name: "beam", argument: "N", about: "as :joint, and show the N best fillings" },
     Command { name: "help", argument: "", about: "this list" },
     Command { name: "quit", argument: "", about: "leave, as does Ctrl-D" },
