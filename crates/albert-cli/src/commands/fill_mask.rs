@@ -28,8 +28,8 @@ pub(crate) struct FillMaskArgs {
     texts: TextArgs,
 }
 
-/// The most fillings of a text at a time: each is a row of a batch.
-pub(crate) const MAX_BEAM: usize = 1024;
+/// The most fillings of a text at a time. Each is a row of a batch and keeps --top-k candidates a mask.
+pub(crate) const MAX_BEAM: usize = 100;
 
 /// Which candidates to show.
 #[derive(Debug, Args)]

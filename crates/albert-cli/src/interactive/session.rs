@@ -325,9 +325,9 @@ mod tests {
             (":joint now", "expected nothing"),
             (":tpo 3", "did you mean `:top`"),
             (":target a", "did you mean `:targets`"),
-            (":beam", "from 1 to 1024"),
+            (":beam", "from 1 to 100"),
             (":beam 0", "found `0`"),
-            (":beam 1025", "found `1025`"),
+            (":beam 101", "found `101`"),
             ("no mask here", "no mask in the text"),
             ("fail _", "error: cannot fill"),
         ] {

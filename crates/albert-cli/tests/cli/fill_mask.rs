@@ -90,8 +90,8 @@ fn joint_rows_have_the_whole_text_filled_too() {
     assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0] * (1.0 + BATCH_TOLERANCE));
     let table = cli(&["fill-mask", text, "--joint", "--beam", "2", "--format", "table"]).ok().stdout;
     assert!(table.contains("\ntogether\n  1  "), "{table}");
-    for bad in ["0", "-1", "x", "1025"] {
-        cli(&["fill-mask", text, "--joint", &format!("--beam={bad}")]).fails(2, &["from 1 to 1024"]);
+    for bad in ["0", "-1", "x", "101"] {
+        cli(&["fill-mask", text, "--joint", &format!("--beam={bad}")]).fails(2, &["from 1 to 100"]);
     }
     cli(&["fill-mask", text, "--beam", "2"]).fails(2, &["--joint"]);
 }

@@ -86,6 +86,21 @@ pub struct Candidate {
 }
 
 /// One way to fill all masks of a text together.
+///
+/// ```
+/// use albert_tasks::{FillOptions, MaskFiller, ModelFiles, RunOptions};
+/// # fn main() -> albert_tasks::Result<()> {
+/// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+/// let filler = MaskFiller::load(&ModelFiles::builtin()?, &RunOptions::default())?;
+/// let options = FillOptions { joint: true, beam: 3, ..FillOptions::default() };
+/// for filled in filler.fill(&["The [MASK] sat on the [MASK]."], &options) {
+///     let fillings = filled?.fillings;
+///     assert_eq!(fillings.len(), 3);
+///     assert!(fillings[0].score >= fillings[1].score && !fillings[0].text.contains("[MASK]"));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Filling {
     /// What stands at each mask, decoded, in the order of the text.

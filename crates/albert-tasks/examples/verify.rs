@@ -1,0 +1,18 @@
+//! How far bf16 weights move the hidden states: `cargo run --release --example verify`
+
+#![allow(clippy::print_stdout)]
+
+use albert_tasks::{Embedder, ModelFiles, RunOptions, SAMPLE_TEXTS, albert_model, verify};
+
+fn main() -> anyhow::Result<()> {
+    let files = ModelFiles::builtin()?;
+    let whole = Embedder::load(&files, &RunOptions::default())?;
+    let mut options = RunOptions::default();
+    options.load.dtype = albert_model::candle_core::DType::BF16;
+    let rounded = Embedder::load(&files, &options)?;
+
+    let found = verify(&SAMPLE_TEXTS, &whole, &rounded)?;
+    println!("largest difference {}, smallest cosine {}", found.max_abs, found.min_cosine);
+    println!("the worst text: {}", SAMPLE_TEXTS[found.worst_index]);
+    Ok(())
+}
