@@ -1,5 +1,6 @@
 //! `completions`: what a shell needs to complete commands and options with Tab.
 
+use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
@@ -23,7 +24,14 @@ pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut command = Cli::command();
     let name = command.get_name().to_string();
     let mut script = Vec::new();
-    generate(args.shell, &mut command, name, &mut script);
+    generate(args.shell, &mut command, &name, &mut script);
+    if args.shell == Shell::Bash {
+        // clap_complete 4.6 asks for states by one name and sets them by another where the program's name
+        // has a hyphen, so nothing behind a command was completed (clap-rs/clap#6421).
+        let script_text = String::from_utf8(script).context("the script is not UTF-8")?;
+        let [asked, set] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
+        script = script_text.replace(&asked, &set).into_bytes();
+    }
     let mut sink = Sink::stdout();
     sink.write(&script)?;
     sink.finish()

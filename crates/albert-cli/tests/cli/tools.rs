@@ -53,6 +53,26 @@ fn every_shell_gets_its_completions() {
     cli(&["completions"]).fails(2, &["SHELL"]);
 }
 
+/// clap-rs/clap#6421: behind a command of a program with a hyphen in its name nothing was completed.
+#[cfg(target_os = "linux")]
+#[test]
+fn bash_completes_what_follows_a_command() {
+    use crate::shell::Shell;
+    let shell = Shell::new();
+    let complete = |words: &str, last: &str| {
+        let count = words.split(' ').count();
+        let script = format!(
+            "albert-cli completions bash > c.bash && bash -c '. ./c.bash; COMP_WORDS=({words} {last}); \
+             COMP_CWORD={count}; _albert__cli albert-cli {last} ${{COMP_WORDS[COMP_CWORD-1]}}; echo ${{COMPREPLY[@]}}'"
+        );
+        shell.run(&script).ok().stdout.trim().to_string()
+    };
+    assert_eq!(complete("albert-cli", "fill"), "fill-mask");
+    assert_eq!(complete("albert-cli embed", "--pool"), "--pooling");
+    assert_eq!(complete("albert-cli embed --pooling", "me"), "mean mean-sqrt-len");
+    assert_eq!(complete("albert-cli fill-mask text --joint", "--be"), "--beam");
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     let folder = Folder::new();
