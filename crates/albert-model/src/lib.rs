@@ -84,7 +84,7 @@ pub use activation::{HiddenAct, UnknownActivation};
 pub use attention::AlbertAttention;
 #[doc(hidden)]
 pub use checkpoint::read_tensorflow_index;
-pub use checkpoint::{Checkpoint, LoadOptions, LoadReport};
+pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors};
 pub use config::{AlbertConfig, ProblemType};
 pub use embeddings::AlbertEmbeddings;
 pub use encoder::AlbertEncoder;

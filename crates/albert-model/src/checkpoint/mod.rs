@@ -5,7 +5,8 @@
 //! bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one spelling of its name
 //! ([`names`]), checks names, shapes and types against what a head needs before anything is
 //! allocated, and tells what became of each tensor ([`LoadReport`]). It knows no models: they ask
-//! the [`VarBuilder`] it makes. [`save`] writes any of them as Hugging Face has it today.
+//! the [`VarBuilder`] it makes. [`save`] writes any of them as Hugging Face has it today. [`Tensors`] is a
+//! file beside a model, which is no ALBERT.
 //!
 //! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes, and
 //! loading no more than [`MOST_SHARED`] times its size in its own type.
@@ -21,8 +22,10 @@ mod safetensors;
 mod save;
 mod stored;
 mod tensorflow;
+mod tensors;
 
 pub use report::LoadReport;
+pub use tensors::Tensors;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
