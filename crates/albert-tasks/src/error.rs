@@ -285,6 +285,12 @@ pub enum Error {
         /// Tokens of text in a window.
         room: usize,
     },
+    /// Windows of a pair.
+    #[error("pairs are not read in windows: expected single texts")]
+    PairInWindows,
+    /// A calibration without an embedding to take ranges from.
+    #[error("the calibration has no embeddings: expected at least one")]
+    NoCalibration,
     /// A text without any choice.
     #[error("no choices: expected at least one")]
     NoChoices,
@@ -383,7 +389,7 @@ impl Error {
             Error::MaskTruncated { .. } => "shorten the text before the mask",
             Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
             Error::NoPooler => "choose another pooling, such as mean or cls",
-            Error::VectorWidth { .. } => "embed the corpus with this model and the same options",
+            Error::VectorWidth { .. } => "use embeddings of this model, made with the same options",
             Error::Model(albert_model::Error::MissingHead { served, .. }) => {
                 let commands: Vec<&str> = served.iter().flat_map(|&head| commands(head)).copied().collect();
                 return Some(format!("this model serves {}", commands.join(", ")));

@@ -4,7 +4,7 @@
 //! `albert-mini-en`, which the default feature `builtin` compiles in. [`ModelFiles`] finds its files; each task is a struct that is loaded from
 //! them and takes many texts at once:
 //!
-//! - [`Embedder`]: texts to sentence embeddings
+//! - [`Embedder`]: texts to sentence embeddings; [`Quantizer`]: those in fewer bits
 //! - [`MaskFiller`]: what stands at a `[MASK]`, and how well a text fits the model
 //! - [`Similarity`]: how alike two texts are; [`Searcher`]: the texts most like a query
 //! - [`Classifier`]: labels for texts; [`ZeroShot`]: labels that the model was not trained on
@@ -52,6 +52,7 @@ mod names;
 mod options;
 mod order;
 mod pooling;
+mod precision;
 mod probability;
 mod search;
 mod sequence;
@@ -83,7 +84,8 @@ pub use inspect::{
 };
 pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
 pub use order::{InOrder, Orderer, Sorted, split_sentences};
-pub use pooling::{Pooling, PoolingMode};
+pub use pooling::{Pooling, PoolingMode, Stage};
+pub use precision::{Calibration, Quantized, Quantizer};
 pub use search::{Hit, Search, Searcher};
 pub use similarity::{Similar, Similarity};
 pub use tag::{Aggregation, Entity, TagOptions, Tagged, Tagger};

@@ -74,8 +74,9 @@ impl Sequence {
 
     /// The indices of the special tokens and of those of the texts' tokens that are in `first` and in
     /// `second`, each counted within its text.
-    pub(crate) fn window(&self, first: Range<usize>, second: Range<usize>) -> Vec<usize> {
-        let mut kept = [&self.special, &self.places[0][first], &self.places[1][second]].concat();
+    pub(crate) fn window(&self, first: impl Iterator<Item = usize>, second: Range<usize>) -> Vec<usize> {
+        let mut kept = [&self.special, &self.places[1][second]].concat();
+        kept.extend(first.map(|token| self.places[0][token]));
         kept.sort_unstable();
         kept
     }

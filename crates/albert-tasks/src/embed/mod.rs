@@ -1,5 +1,7 @@
 //! Sentence embeddings.
 
+mod prepared;
+
 use std::borrow::Cow;
 
 use albert_model::{AlbertConfig, AlbertModel, Pretrained as _};
@@ -8,14 +10,18 @@ use serde::Serialize;
 
 use crate::batching::{self, to_f32};
 use crate::options::{Purpose, Setup};
-use crate::pooling::normalize;
+use crate::pooling::{Layer, Pass, Pool, add_to, normalize};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
+use prepared::{Prepared, Windows};
+
+/// Bytes of texts that are cut into tokens at a time: windows keep a long text's tokens.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// One text's embedding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Embedding {
-    /// Tokens that entered the model, special tokens included.
+    /// Tokens that entered the model, special tokens included, over all windows.
     pub tokens: usize,
     /// Whether the text was cut to fit.
     pub truncated: bool,
@@ -28,6 +34,9 @@ pub struct Embedding {
 pub struct TokenEmbeddings {
     /// The tokens' pieces, special tokens included.
     pub pieces: Vec<String>,
+    /// Tokens that entered the model, over all windows.
+    #[serde(skip)]
+    pub tokens: usize,
     /// Whether the text was cut to fit.
     pub truncated: bool,
     /// One vector a piece.
@@ -36,7 +45,7 @@ pub struct TokenEmbeddings {
 
 /// Turns texts into embeddings as sentence-transformers does.
 ///
-/// Pooling, normalization, length and prompt come from the model's own files; the `with_` methods
+/// Pooling and what follows it, length and prompt come from the model's own files; the `with_` methods
 /// override them.
 ///
 /// ```
@@ -53,20 +62,16 @@ pub struct Embedder {
     model: AlbertModel,
     tokenizer: Tokenizer,
     pooling: Pooling,
+    layers: Vec<Layer>,
+    /// The width behind the layers.
+    full_dim: usize,
     has_pooler: bool,
     max_length: usize,
     batch_tokens: usize,
-    truncate_dim: Option<usize>,
+    /// Tokens that windows have in common, where texts are read in windows.
+    stride: Option<usize>,
     /// What the caller asked for, as opposed to the model's files.
     asked_to_normalize: Option<bool>,
-}
-
-/// What the network gives for one text.
-struct Hidden<'a> {
-    /// `(T, H)`, padding cut off.
-    states: &'a [f32],
-    /// `(H)`, where it was asked for.
-    pooler: &'a [f32],
 }
 
 impl Embedder {
@@ -77,30 +82,34 @@ impl Embedder {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let pooling = Pooling::from_files(files)?;
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Embedding)?;
-        pooling.check_width(checkpoint.config().hidden_size)?;
+        let full_dim = pooling.check_width(checkpoint.config().hidden_size)?;
+        let layers = pooling.load_stages(files)?;
         let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
         Ok(Self {
             has_pooler: checkpoint.has_pooler(),
             model,
             tokenizer,
             pooling,
+            layers,
+            full_dim,
             max_length,
             batch_tokens: options.batch_tokens,
-            truncate_dim: None,
+            stride: None,
             asked_to_normalize: None,
         })
     }
 
-    /// Pools with `mode` instead of the model's modes.
+    /// Pools with `mode` instead of the model's modes; what the model has behind its pooling stays.
     ///
     /// # Errors
-    /// If `mode` is the pooler and the model has none.
+    /// If `mode` is the pooler and the model has none, or the model's dense layer takes another width.
     pub fn with_pooling(mut self, mode: PoolingMode) -> Result<Self> {
         if mode == PoolingMode::Pooler && !self.has_pooler {
             return Err(Error::NoPooler);
         }
         self.pooling.modes = vec![mode];
         self.pooling.why = format!("{mode} by the caller");
+        self.full_dim = self.pooling.check_width(self.config().hidden_size)?;
         Ok(self)
     }
 
@@ -119,11 +128,10 @@ impl Embedder {
     /// # Errors
     /// If `dim` is zero or more than the model has.
     pub fn with_truncate_dim(mut self, dim: usize) -> Result<Self> {
-        let full = self.full_dim();
-        if dim == 0 || dim > full {
-            return Err(Error::TruncateDim { asked: dim, dim: full });
+        if dim == 0 || dim > self.full_dim {
+            return Err(Error::TruncateDim { asked: dim, dim: self.full_dim });
         }
-        self.truncate_dim = Some(dim);
+        self.pooling.truncate_dim = Some(dim);
         Ok(self)
     }
 
@@ -133,6 +141,32 @@ impl Embedder {
         self
     }
 
+    /// Reads a text that is longer than the model in windows, each beginning with the last `stride` tokens
+    /// of the one before, instead of cutting its end off.
+    ///
+    /// Special tokens and a prompt stand in every window. The windows' vectors of one token are weighted so
+    /// that it counts once: a token of text that is in `c` windows has the weight `1 / c` in each, and the
+    /// tokens around it have the window's share of the text, `Σ (1 / c)` over its tokens of text by their
+    /// number in all of it. The weighted sums are then pooled as those of a short text:
+    ///
+    /// ```text
+    /// mean, mean-sqrt-len, weighted-mean   the same formula over every token of the text
+    /// cls, last, pooler                    the windows' vectors, weighted by their shares
+    /// max                                  the largest value in any window
+    /// ```
+    ///
+    /// A text that fits has the embedding that it has without windows.
+    ///
+    /// # Errors
+    /// If a window has no more tokens of text than the stride, or the prompt leaves no room for text.
+    pub fn with_window(mut self, stride: usize) -> Result<Self> {
+        self.stride = Some(stride);
+        if let Some(windows) = self.windows()? {
+            windows.room(&self.tokenizer, self.max_length)?;
+        }
+        Ok(self)
+    }
+
     /// How this embedder pools, and why.
     pub fn pooling(&self) -> &Pooling {
         &self.pooling
@@ -140,7 +174,7 @@ impl Embedder {
 
     /// The width of an embedding.
     pub fn dim(&self) -> usize {
-        self.truncate_dim.map_or(self.full_dim(), |dim| dim.min(self.full_dim()))
+        self.pooling.truncate_dim.map_or(self.full_dim, |dim| dim.min(self.full_dim))
     }
 
     /// The longest text in tokens, special ones included.
@@ -174,8 +208,11 @@ impl Embedder {
     /// One embedding for each pair of texts, joined as `[CLS] first [SEP] second [SEP]`.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
+    /// As [`Embedder::embed`], and if windows are asked for, which divide single texts only.
     pub fn embed_pairs<S: AsRef<str>, P: AsRef<str>>(&self, pairs: &[(S, P)]) -> Result<Vec<Embedding>> {
+        if self.stride.is_some() {
+            return Err(Error::PairInWindows);
+        }
         let first: Vec<Cow<'_, str>> = pairs.iter().map(|(text, _)| self.prompted(text.as_ref())).collect();
         let second = pairs.iter().map(|(_, pair)| Some(pair.as_ref()));
         let inputs: Vec<(&str, Option<&str>)> = first.iter().map(AsRef::as_ref).zip(second).collect();
@@ -184,58 +221,98 @@ impl Embedder {
 
     /// The vectors of each text's tokens, in order.
     ///
-    /// They are the network's own: normalized only by [`Embedder::with_normalize`]`(true)`.
+    /// They are the network's own: neither pooled nor taken through what follows the pooling, and
+    /// normalized only by [`Embedder::with_normalize`]`(true)`. A token that is in several windows has the
+    /// weighted mean of its vectors.
     ///
     /// # Errors
     /// As [`Embedder::embed`].
     pub fn embed_tokens<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<TokenEmbeddings>> {
         let prompted: Vec<Cow<'_, str>> = texts.iter().map(|text| self.prompted(text.as_ref())).collect();
         let inputs: Vec<(&str, Option<&str>)> = prompted.iter().map(|text| (text.as_ref(), None)).collect();
-        self.run(&inputs, |tokens, hidden| {
-            let vectors = hidden.states.chunks_exact(self.config().hidden_size).map(|vector| {
-                let mut vector = vector.to_vec();
-                self.cut(&mut vector);
+        let hidden_size = self.config().hidden_size;
+        let start = |text: &Prepared| Ok(vec![vec![0f32; hidden_size]; text.ids().len()]);
+        let add = |vectors: &mut Vec<Vec<f32>>, pass: &Pass<'_>| {
+            for (occurrence, vector) in
+                pass.occurrences.iter().zip(pass.hidden_states.chunks_exact(hidden_size))
+            {
+                add_to(&mut vectors[occurrence.position], occurrence.weight, vector);
+            }
+        };
+        self.run(&inputs, start, add, |text, mut vectors| {
+            for vector in &mut vectors {
+                self.cut(vector);
                 if self.asked_to_normalize == Some(true) {
-                    normalize(&mut vector);
+                    normalize(vector);
                 }
-                vector
-            });
-            let pieces = tokens.ids.iter().map(|&id| self.tokenizer.id_to_token(id).unwrap_or_default());
+            }
+            let pieces = text.ids().iter().map(|&id| self.tokenizer.id_to_token(id).unwrap_or_default());
             Ok(TokenEmbeddings {
                 pieces: pieces.collect(),
-                truncated: tokens.truncated,
-                vectors: vectors.collect(),
+                tokens: text.entered(),
+                truncated: text.truncated(),
+                vectors,
             })
         })
     }
 
     fn embed_inputs(&self, inputs: &[(&str, Option<&str>)]) -> Result<Vec<Embedding>> {
-        let skipped = self.skipped_tokens()?;
-        self.run(inputs, |tokens, hidden| {
-            if skipped >= tokens.ids.len() {
+        let skipped = if self.pooling.include_prompt { 0 } else { self.prompt_tokens()? };
+        let hidden_size = self.config().hidden_size;
+        let start = |text: &Prepared| -> Result<Vec<Pool>> {
+            let tokens = text.ids().len();
+            if skipped >= tokens {
                 return Err(Error::PromptTooLong { prompt: skipped, max_length: self.max_length });
             }
-            let vector = self.finish(self.pool(&hidden, skipped));
-            Ok(Embedding { tokens: tokens.ids.len(), truncated: tokens.truncated, vector })
+            Ok(self.pooling.modes.iter().map(|&mode| Pool::new(mode, hidden_size, tokens, skipped)).collect())
+        };
+        let add = |pools: &mut Vec<Pool>, pass: &Pass<'_>| pools.iter_mut().for_each(|pool| pool.add(pass));
+        self.run(inputs, start, add, |text, pools| {
+            let pooled = pools.into_iter().flat_map(Pool::finish).collect();
+            let vector = self.finish(pooled)?;
+            Ok(Embedding { tokens: text.entered(), truncated: text.truncated(), vector })
         })
     }
 
-    /// Tokenizes, computes in batches and hands every text's part to `finish`; results in input order.
-    fn run<T>(
+    /// Tokenizes, computes in batches, and adds every pass to what `start` made of its text; when the last
+    /// one is in, `finish` has the text's result. Results in input order.
+    fn run<A, T>(
         &self,
         inputs: &[(&str, Option<&str>)],
-        finish: impl Fn(&TokenIds, Hidden<'_>) -> Result<T>,
+        start: impl Fn(&Prepared) -> Result<A>,
+        add: impl Fn(&mut A, &Pass<'_>),
+        finish: impl Fn(&Prepared, A) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let tokens: Vec<TokenIds> = inputs
-            .par_iter()
-            .map(|(text, pair)| self.tokenizer.encode_ids(text, *pair, self.max_length))
-            .collect::<Result<_>>()?;
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
-        let hidden_size = self.config().hidden_size;
+        let windows = self.windows()?;
+        let mut results = Vec::with_capacity(inputs.len());
+        for portion in batching::portions(inputs, BYTES_AT_ONCE, |(text, _)| text.len()) {
+            let prepare = |input: &(&str, Option<&str>)| {
+                Prepared::new(&self.tokenizer, *input, self.max_length, windows.as_ref())
+            };
+            let texts: Vec<Prepared> = portion.par_iter().map(prepare).collect::<Result<_>>()?;
+            let mut sums: Vec<A> = texts.iter().map(&start).collect::<Result<_>>()?;
+            self.compute(&texts, |text, pass| add(&mut sums[text], pass))?;
+            for (text, sum) in texts.iter().zip(sums) {
+                results.push(finish(text, sum)?);
+            }
+        }
+        Ok(results)
+    }
 
-        let mut results: Vec<Option<T>> = inputs.iter().map(|_| None).collect();
+    /// Takes every pass of every text through the network; those of one text come in their order.
+    fn compute(&self, texts: &[Prepared], mut add: impl FnMut(usize, &Pass<'_>)) -> Result<()> {
+        let passes: Vec<(usize, usize)> = texts
+            .iter()
+            .enumerate()
+            .flat_map(|(index, text)| (0..text.passes()).map(move |pass| (index, pass)))
+            .collect();
+        let lengths: Vec<usize> = passes.iter().map(|&(text, pass)| texts[text].pass_len(pass)).collect();
+        let hidden_size = self.config().hidden_size;
+        // The longest first, and those of one length in order: a text's windows are of one length but the last.
         for batch in batching::plan(&lengths, self.batch_tokens) {
-            let rows: Vec<&TokenIds> = batch.iter().map(|&index| &tokens[index]).collect();
+            let tokens: Vec<Cow<'_, TokenIds>> =
+                batch.iter().map(|&row| texts[passes[row].0].pass(passes[row].1)).collect();
+            let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
             let output = self.model.forward(&batching::model_input(&rows, self.model.device())?)?;
             let longest = output.last_hidden_state.dim(1)?;
             let states = to_f32(&output.last_hidden_state)?;
@@ -244,28 +321,23 @@ impl Embedder {
                 _ => vec![],
             };
             for (row, &index) in batch.iter().enumerate() {
-                let states = &states[row * longest * hidden_size..][..lengths[index] * hidden_size];
-                if !states.iter().all(|value| value.is_finite()) {
+                let hidden_states = &states[row * longest * hidden_size..][..lengths[index] * hidden_size];
+                if !hidden_states.iter().all(|value| value.is_finite()) {
                     return Err(Error::NotFinite);
                 }
                 let pooler = pooler.get(row * hidden_size..(row + 1) * hidden_size).unwrap_or_default();
-                results[index] = Some(finish(&tokens[index], Hidden { states, pooler })?);
+                let (text, pass) = passes[index];
+                let (occurrences, share) = texts[text].occurrences(pass);
+                add(text, &Pass { hidden_states, pooler, occurrences: &occurrences, share });
             }
         }
-        Ok(results.into_iter().flatten().collect())
+        Ok(())
     }
 
-    fn pool(&self, hidden: &Hidden<'_>, skipped: usize) -> Vec<f32> {
-        let hidden_size = self.config().hidden_size;
-        let pool = |mode: &PoolingMode| match mode {
-            PoolingMode::Pooler => mode.pool(hidden.pooler, hidden_size, 0),
-            _ => mode.pool(hidden.states, hidden_size, skipped),
-        };
-        self.pooling.modes.iter().flat_map(pool).collect()
-    }
-
-    /// Normalizes and cuts, in the order that [`Embedder::with_truncate_dim`] tells.
-    fn finish(&self, mut vector: Vec<f32>) -> Vec<f32> {
+    /// What follows the pooling; then normalizes and cuts, in the order that
+    /// [`Embedder::with_truncate_dim`] tells.
+    fn finish(&self, pooled: Vec<f32>) -> Result<Vec<f32>> {
+        let mut vector = self.layers.iter().try_fold(pooled, |vector, layer| layer.forward(vector))?;
         let last = self.asked_to_normalize.is_some() || !self.pooling.from_modules;
         if self.pooling.normalize && !last {
             normalize(&mut vector);
@@ -274,15 +346,11 @@ impl Embedder {
         if self.pooling.normalize && last {
             normalize(&mut vector);
         }
-        vector
+        Ok(vector)
     }
 
     fn cut(&self, vector: &mut Vec<f32>) {
-        vector.truncate(self.truncate_dim.unwrap_or(vector.len()));
-    }
-
-    fn full_dim(&self) -> usize {
-        self.pooling.modes.len() * self.config().hidden_size
+        vector.truncate(self.pooling.truncate_dim.unwrap_or(vector.len()));
     }
 
     fn prompted<'a>(&self, text: &'a str) -> Cow<'a, str> {
@@ -292,15 +360,22 @@ impl Embedder {
         }
     }
 
-    /// Tokens at the start that are not pooled: the prompt's with its `[CLS]`, where the model
-    /// leaves prompts out, counted as sentence-transformers does, by the prompt alone.
-    fn skipped_tokens(&self) -> Result<usize> {
+    /// How texts that are too long are divided, if they are.
+    fn windows(&self) -> Result<Option<Windows>> {
+        let Some(stride) = self.stride else { return Ok(None) };
+        // The first special token is not the prompt's.
+        Ok(Some(Windows { stride, prompt: self.prompt_tokens()?.saturating_sub(1) }))
+    }
+
+    /// The prompt's tokens with the `[CLS]` before them, counted as sentence-transformers does, by the
+    /// prompt alone; 0 without a prompt.
+    fn prompt_tokens(&self) -> Result<usize> {
         match &self.pooling.prompt {
-            Some(prompt) if !self.pooling.include_prompt => {
+            Some(prompt) => {
                 let alone = self.tokenizer.encode_ids(prompt, None, self.max_length)?;
                 Ok(alone.ids.len().saturating_sub(1))
             }
-            _ => Ok(0),
+            None => Ok(0),
         }
     }
 }

@@ -1,17 +1,20 @@
 //! Pooling as a folder of sentence-transformers describes it.
 //!
-//! `modules.json` lists the stages, `1_Pooling/config.json` has the modes (as one flag each, or in
-//! newer folders as `pooling_mode`, a name or a list), `config_sentence_transformers.json` the prompts.
-//! A stage that is not computed here is refused: leaving it out would give other embeddings.
+//! `modules.json` lists the modules, `1_Pooling/config.json` has the modes (as one flag each, or in
+//! newer folders as `pooling_mode`, a name or a list), `config_sentence_transformers.json` the prompts
+//! and a width to cut to. A module that is not computed here is refused: leaving it out would give other
+//! embeddings.
 
 use serde_json::Value;
 
-use super::{Pooling, PoolingMode, Width};
+use super::stage::{config_file, required_config};
+use super::{Pooling, PoolingMode, Stage, Width};
 use crate::files::stays_inside;
 use crate::json::{self, JsonObject};
 use crate::{Error, ModelFiles, Result};
 
-const MODULES: &str = "modules.json";
+pub(super) const MODULES: &str = "modules.json";
+const SETTINGS: &str = "config_sentence_transformers.json";
 
 /// sentence-transformers' names of the modes, in the order in which flags are concatenated.
 const MODES: [(&str, &str, PoolingMode); 6] = [
@@ -27,108 +30,100 @@ impl Pooling {
     /// Reads how a model pools: from `modules.json`, else the mean, normalized.
     ///
     /// # Errors
-    /// If a file has values of the wrong type, names a path outside the folder, or lists a module
-    /// that is not computed here.
+    /// If a file has values of the wrong type, names a path outside the folder, or lists a module or an
+    /// activation that is not computed here.
     pub fn from_files(files: &ModelFiles) -> Result<Self> {
-        let Some(modules) = json::read_value(files, MODULES)? else {
-            return Ok(Self {
+        let mut pooling = match json::read_value(files, MODULES)? {
+            None => Self {
                 modes: vec![PoolingMode::Mean],
+                stages: Vec::new(),
                 normalize: true,
                 include_prompt: true,
-                prompt: default_prompt(files)?,
+                prompt: None,
+                truncate_dim: None,
                 from_modules: false,
                 width: None,
                 why: "no modules.json: mean pooling and normalization by default".to_string(),
-            });
+            },
+            Some(Value::Array(modules)) => read_modules(files, modules)?,
+            Some(other) => return Err(json::wrong_type(MODULES, "(top level)", "a list of modules", &other)),
         };
-        let Value::Array(modules) = modules else {
-            return Err(json::wrong_type(MODULES, "(top level)", "a list of modules", &modules));
-        };
-        let mut pooling: Option<Self> = None;
-        for (position, module) in modules.into_iter().enumerate() {
-            let module = JsonObject::from_value(MODULES, &format!("[{position}]"), module)?;
-            let name = module.str("type")?.unwrap_or_default().to_string();
-            let path = module.str("path")?.unwrap_or_default().to_string();
-            if !stays_inside(&path) {
-                return Err(Error::OutsideFolder { file: MODULES.to_string(), path });
-            }
-            let refuse = |why: String| Err(Error::UnsupportedModule { module: name.clone(), why });
-            // The type is a Python path; where the class lives has changed with the versions.
-            match (name.rsplit('.').next().unwrap_or_default(), &mut pooling) {
-                ("Transformer", None) if position == 0 => {
-                    if !path.is_empty() && path != "." {
-                        return refuse(format!("it lies in `{path}`, expected the top of the folder"));
-                    }
-                }
-                ("Pooling", None) if position == 1 => pooling = Some(read_pooling(files, &path)?),
-                ("Normalize", Some(pooling)) => {
-                    let config = JsonObject::read(files, &config_file(&path))?;
-                    for key in ["module_input_name", "module_output_name"] {
-                        let of = config.as_ref().map(|config| config.str(key)).transpose()?.flatten();
-                        if of.is_some_and(|of| of != "sentence_embedding") {
-                            return refuse(format!("its `{key}` is not `sentence_embedding`"));
-                        }
-                    }
-                    pooling.normalize = true;
-                    pooling.why.push_str(", normalized by its Normalize module");
-                }
-                ("Transformer" | "Pooling" | "Normalize", _) => {
-                    return refuse(
-                        "expected Transformer, Pooling and perhaps Normalize, in this order".to_string(),
-                    );
-                }
-                ("Dense", _) => {
-                    return refuse("dense layers after the pooling are not computed yet".to_string());
-                }
-                _ => return refuse("only Transformer, Pooling and Normalize are computed".to_string()),
+        if let Some(settings) = JsonObject::read(files, SETTINGS)? {
+            pooling.prompt = default_prompt(&settings)?;
+            pooling.truncate_dim = settings.usize("truncate_dim")?;
+            if pooling.truncate_dim == Some(0) {
+                return Err(settings.unexpected("truncate_dim", "a width of at least 1", &0.into()));
             }
         }
-        match pooling {
-            Some(mut pooling) => {
-                pooling.prompt = default_prompt(files)?;
-                Ok(pooling)
-            }
-            None => Err(Error::Field {
-                file: MODULES.to_string(),
-                field: "type".to_string(),
-                expected: "a module `Pooling`".to_string(),
-                found: "none".to_string(),
-            }),
-        }
-    }
-
-    /// Refuses a pooling that was made for token vectors of another width.
-    pub(crate) fn check_width(&self, hidden_size: usize) -> Result<()> {
-        match &self.width {
-            Some(width) if width.value != hidden_size => Err(Error::Field {
-                file: width.file.clone(),
-                field: width.key.to_string(),
-                expected: format!("{hidden_size}, the `hidden_size` of `config.json`"),
-                found: width.value.to_string(),
-            }),
-            _ => Ok(()),
-        }
+        Ok(pooling)
     }
 }
 
-/// The configuration of a module in the folder `path`.
-fn config_file(path: &str) -> String {
-    match path.trim_end_matches('/') {
-        "" => "config.json".to_string(),
-        path => format!("{path}/config.json"),
+fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
+    let mut pooling: Option<Pooling> = None;
+    for (position, module) in modules.into_iter().enumerate() {
+        let module = JsonObject::from_value(MODULES, &format!("[{position}]"), module)?;
+        let name = module.str("type")?.unwrap_or_default().to_string();
+        let path = module.str("path")?.unwrap_or_default().to_string();
+        if !stays_inside(&path) {
+            return Err(Error::OutsideFolder { file: MODULES.to_string(), path });
+        }
+        let refuse = |why: String| Err(Error::UnsupportedModule { module: name.clone(), why });
+        // The type is a Python path; where the class lives has changed with the versions.
+        let class = match name.strip_prefix("sentence_transformers.") {
+            Some(rest) => rest.rsplit('.').next().unwrap_or_default(),
+            None => {
+                return refuse("it is code of the model's own, which is not run".to_string());
+            }
+        };
+        match (class, &mut pooling) {
+            ("Transformer", None) if position == 0 => {
+                if !path.is_empty() && path != "." {
+                    return refuse(format!("it lies in `{path}`, expected the top of the folder"));
+                }
+            }
+            ("Pooling", None) if position == 1 => pooling = Some(read_pooling(files, &path)?),
+            ("Dense", Some(pooling)) => pooling.stages.push(Stage::dense(files, &path)?),
+            ("LayerNorm", Some(pooling)) => pooling.stages.push(Stage::layer_norm(files, &path)?),
+            ("Normalize", Some(pooling)) => pooling.stages.push(Stage::normalize(files, &path)?),
+            // Nothing outside training.
+            ("Dropout", Some(_)) => {}
+            ("Transformer" | "Pooling" | "Dense" | "LayerNorm" | "Normalize" | "Dropout", _) => {
+                return refuse(
+                    "expected Transformer, then Pooling, then any of Dense, LayerNorm, Dropout and Normalize"
+                        .to_string(),
+                );
+            }
+            _ => {
+                return refuse(
+                    "only Transformer, Pooling, Dense, LayerNorm, Dropout and Normalize are computed"
+                        .to_string(),
+                );
+            }
+        }
     }
+    let Some(mut pooling) = pooling else {
+        return Err(Error::Field {
+            file: MODULES.to_string(),
+            field: "type".to_string(),
+            expected: "a module `Pooling`".to_string(),
+            found: "none".to_string(),
+        });
+    };
+    // The last one is what the caller may override.
+    pooling.normalize = pooling.stages.pop_if(|stage| *stage == Stage::Normalize).is_some();
+    for stage in &pooling.stages {
+        pooling.why.push_str(&format!(", then {stage}"));
+    }
+    if pooling.normalize {
+        pooling.why.push_str(", normalized by its Normalize module");
+    }
+    Ok(pooling)
 }
 
 fn read_pooling(files: &ModelFiles, path: &str) -> Result<Pooling> {
+    let config = required_config(files, path)?;
     let file = config_file(path);
-    let Some(config) = JsonObject::read(files, &file)? else {
-        return Err(Error::Field {
-            file: MODULES.to_string(),
-            field: "path".to_string(),
-            expected: format!("a folder with the pooling's `config.json`, as `{file}`"),
-            found: "no such file".to_string(),
-        });
-    };
     let modes = match config.get("pooling_mode") {
         None => flagged_modes(&config)?,
         Some(Value::Array(names)) if !names.is_empty() => {
@@ -147,9 +142,11 @@ fn read_pooling(files: &ModelFiles, path: &str) -> Result<Pooling> {
     Ok(Pooling {
         why: format!("{} by {file}", names.join(" + ")),
         modes,
+        stages: Vec::new(),
         normalize: false,
         include_prompt: config.bool("include_prompt")?.unwrap_or(true),
         prompt: None,
+        truncate_dim: None,
         from_modules: true,
         width,
     })
@@ -180,16 +177,10 @@ fn named_mode(config: &JsonObject, name: &Value) -> Result<PoolingMode> {
 }
 
 /// The text of the prompt that `default_prompt_name` names.
-fn default_prompt(files: &ModelFiles) -> Result<Option<String>> {
-    let file = "config_sentence_transformers.json";
-    let Some(config) = JsonObject::read(files, file)? else { return Ok(None) };
-    let Some(name) = config.str("default_prompt_name")? else { return Ok(None) };
-    let prompts = match config.get("prompts") {
-        Some(prompts) => JsonObject::from_value(file, "prompts", prompts.clone())?,
-        None => return Err(config.unexpected("default_prompt_name", "one of `prompts`", &name.into())),
-    };
-    match prompts.str(name)? {
-        Some(prompt) => Ok(Some(prompt.to_string())),
-        None => Err(config.unexpected("default_prompt_name", "one of `prompts`", &name.into())),
-    }
+fn default_prompt(settings: &JsonObject) -> Result<Option<String>> {
+    let Some(name) = settings.str("default_prompt_name")? else { return Ok(None) };
+    let unknown = || settings.unexpected("default_prompt_name", "one of `prompts`", &name.into());
+    let prompts = settings.get("prompts").ok_or_else(unknown)?;
+    let prompts = JsonObject::from_value(SETTINGS, "prompts", prompts.clone())?;
+    prompts.str(name)?.map(|prompt| Some(prompt.to_string())).ok_or_else(unknown)
 }

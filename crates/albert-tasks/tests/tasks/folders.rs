@@ -152,18 +152,28 @@ fn no_path_leads_out_of_the_folder() {
 fn modules_that_are_not_computed_are_refused_with_the_reason() {
     let base = [("Transformer", ""), ("Pooling", "1_Pooling")];
     let refused = |modules: &[(&str, &str)]| embedder_error(Folder::new().modules(modules));
-    assert_eq!(
-        refused(&[base[0], base[1], ("Dense", "2_Dense")]),
-        "module `a.b.Dense` in `modules.json` is not supported: dense layers after the pooling are not computed yet"
-    );
+    let module = "sentence_transformers.models";
     assert_eq!(
         refused(&[base[0], base[1], ("LSTM", "2_LSTM")]),
-        "module `a.b.LSTM` in `modules.json` is not supported: only Transformer, Pooling and Normalize are computed"
+        format!(
+            "module `{module}.LSTM` in `modules.json` is not supported: only Transformer, Pooling, Dense, \
+             LayerNorm, Dropout and Normalize are computed"
+        )
     );
-    let order = "expected Transformer, Pooling and perhaps Normalize, in this order";
-    for modules in [[base[1], base[0]], [base[0], ("Normalize", "1_Normalize")]] {
+    let order = "expected Transformer, then Pooling, then any of Dense, LayerNorm, Dropout and Normalize";
+    for modules in [
+        vec![base[1], base[0]],
+        vec![base[0], ("Normalize", "1_Normalize")],
+        vec![base[0], ("Dense", "1_Dense"), base[1]],
+        vec![base[0], base[1], base[1]],
+    ] {
         assert!(refused(&modules).ends_with(order));
     }
+    let own = json!([{"type": "modeling.Dense", "path": ""}]).to_string();
+    assert_eq!(
+        embedder_error(Folder::new().with("modules.json", &own)),
+        "module `modeling.Dense` in `modules.json` is not supported: it is code of the model's own, which is not run"
+    );
     let moved = refused(&[("Transformer", "0_Transformer"), base[1]]);
     assert!(moved.ends_with("it lies in `0_Transformer`, expected the top of the folder"), "{moved}");
     assert_eq!(refused(&[base[0]]), "`type` in `modules.json`: expected a module `Pooling`, found none");

@@ -32,5 +32,7 @@ fn parts_that_cannot_be_used_are_described_too() {
     let folder = Folder::new().without("tokenizer.json").modules(&[("Transformer", ""), ("LSTM", "")]);
     let json = serde_json::to_value(inspect(&folder.files(), &RunOptions::default()).unwrap()).unwrap();
     assert!(json["tokenizer"]["error"].as_str().unwrap().starts_with("no tokenizer in `"));
-    assert!(json["pooling"]["error"].as_str().unwrap().starts_with("module `a.b.LSTM`"));
+    assert!(
+        json["pooling"]["error"].as_str().unwrap().starts_with("module `sentence_transformers.models.LSTM`")
+    );
 }

@@ -55,8 +55,10 @@ impl Folder {
         self
     }
 
-    pub(crate) fn with(self, file: &str, content: &str) -> Self {
-        std::fs::write(self.0.path().join(file), content).unwrap();
+    pub(crate) fn with(self, file: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.0.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
         self
     }
 
@@ -65,14 +67,14 @@ impl Folder {
         let text = std::fs::read_to_string(self.0.path().join(file)).unwrap();
         let mut value = serde_json::from_str(&text).unwrap();
         change(&mut value);
-        self.with(file, &value.to_string())
+        self.with(file, value.to_string())
     }
 
     /// Replaces the whole of `modules.json` by types and paths.
     pub(crate) fn modules(self, modules: &[(&str, &str)]) -> Self {
-        let list: Vec<Value> =
-            modules.iter().map(|(kind, path)| json!({"type": format!("a.b.{kind}"), "path": path})).collect();
-        self.with("modules.json", &json!(list).to_string())
+        let module = |(kind, path): &(&str, &str)| json!({"type": format!("sentence_transformers.models.{kind}"), "path": path});
+        let list: Vec<Value> = modules.iter().map(module).collect();
+        self.with("modules.json", json!(list).to_string())
     }
 }
 

@@ -1,0 +1,224 @@
+//! A text ready for the network: its tokens, in one pass or in several windows.
+//!
+//! A window holds the special tokens, the tokens of the prompt, and a part of the text; each begins with
+//! the last `stride` tokens of the one before. With `n` tokens of text, `c` the number of windows that a
+//! token of text is in, sums over the tokens of text of one window:
+//!
+//! ```text
+//! share of a window = Σ (1 / c) / n
+//! weight of a token = 1 / c              of the text
+//!                     the window's share  around it: special tokens and the prompt, which every window has
+//! ```
+//!
+//! So the weights of every token's occurrences add up to 1, and a text that fits has weights of 1.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::pooling::Occurrence;
+use crate::sequence::{Owner, Sequence, windows};
+use crate::tokenizer::TokenIds;
+use crate::{Error, Result, Tokenizer};
+
+/// How texts that are too long are read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Windows {
+    /// Tokens that a window has in common with the one before.
+    pub(super) stride: usize,
+    /// Tokens of the prompt, which stands in every window.
+    pub(super) prompt: usize,
+}
+
+/// A text's tokens, in passes of the network.
+pub(super) enum Prepared {
+    /// A single one, of all of it or of its beginning.
+    Whole(TokenIds),
+    /// One for each window.
+    Windowed(Windowed),
+}
+
+/// A text that is divided.
+pub(super) struct Windowed {
+    sequence: Sequence,
+    prompt: usize,
+    /// What of the text, behind the prompt, is in each window.
+    ranges: Vec<Range<usize>>,
+    /// For each token of text behind the prompt, how many windows hold it.
+    windows_of: Vec<u32>,
+}
+
+impl Windows {
+    /// Tokens of text that a window has room for.
+    ///
+    /// # Errors
+    /// If that is none, or no more than the stride.
+    pub(super) fn room(&self, tokenizer: &Tokenizer, max_length: usize) -> Result<usize> {
+        let room = tokenizer.room(max_length, false)?;
+        let room = room.checked_sub(self.prompt).filter(|room| *room > 0);
+        let prompt = max_length.min(self.prompt);
+        let room = room.ok_or(Error::PromptTooLong { prompt, max_length })?;
+        match self.stride < room {
+            true => Ok(room),
+            false => Err(Error::Stride { stride: self.stride, room }),
+        }
+    }
+}
+
+impl Prepared {
+    /// Cuts a text, or a pair, into tokens; what is too long loses its end, or with `windows` is divided.
+    pub(super) fn new(
+        tokenizer: &Tokenizer,
+        (text, pair): (&str, Option<&str>),
+        max_length: usize,
+        windows: Option<&Windows>,
+    ) -> Result<Self> {
+        let cut = tokenizer.encode_ids(text, pair, max_length)?;
+        match windows {
+            Some(windows) if cut.truncated => {
+                let room = windows.room(tokenizer, max_length)?;
+                let sequence = Sequence::new(tokenizer, text, None)?;
+                Ok(Self::Windowed(Windowed::new(sequence, room, windows)))
+            }
+            _ => Ok(Self::Whole(cut)),
+        }
+    }
+
+    /// How many passes there are.
+    pub(super) fn passes(&self) -> usize {
+        match self {
+            Self::Whole(_) => 1,
+            Self::Windowed(windowed) => windowed.ranges.len(),
+        }
+    }
+
+    /// How many tokens enter the network in one of them.
+    pub(super) fn pass_len(&self, pass: usize) -> usize {
+        match self {
+            Self::Whole(tokens) => tokens.ids.len(),
+            Self::Windowed(windowed) => {
+                windowed.sequence.special() + windowed.prompt + windowed.ranges[pass].len()
+            }
+        }
+    }
+
+    /// What enters the network in one of them.
+    pub(super) fn pass(&self, pass: usize) -> Cow<'_, TokenIds> {
+        match self {
+            Self::Whole(tokens) => Cow::Borrowed(tokens),
+            Self::Windowed(windowed) => Cow::Owned(windowed.sequence.tokens(&windowed.window(pass))),
+        }
+    }
+
+    /// The places and weights of a pass's tokens, and its share.
+    pub(super) fn occurrences(&self, pass: usize) -> (Vec<Occurrence>, f32) {
+        match self {
+            Self::Whole(tokens) => {
+                let positions = 0..tokens.ids.len();
+                (positions.map(|position| Occurrence { position, weight: 1.0 }).collect(), 1.0)
+            }
+            Self::Windowed(windowed) => windowed.occurrences(pass),
+        }
+    }
+
+    /// The ids of the text, as far as it is read.
+    pub(super) fn ids(&self) -> &[u32] {
+        match self {
+            Self::Whole(tokens) => &tokens.ids,
+            Self::Windowed(windowed) => &windowed.sequence.encoding.ids,
+        }
+    }
+
+    /// Whether the text was cut to fit.
+    pub(super) fn truncated(&self) -> bool {
+        matches!(self, Self::Whole(tokens) if tokens.truncated)
+    }
+
+    /// Tokens that enter the network, over all passes.
+    pub(super) fn entered(&self) -> usize {
+        (0..self.passes()).map(|pass| self.pass_len(pass)).sum()
+    }
+}
+
+impl Windowed {
+    fn new(sequence: Sequence, room: usize, of: &Windows) -> Self {
+        let tokens = sequence.count(Owner::First);
+        let prompt = of.prompt.min(tokens);
+        let ranges = windows(tokens - prompt, room, of.stride);
+        let mut windows_of = vec![0; tokens - prompt];
+        for range in &ranges {
+            windows_of[range.clone()].iter_mut().for_each(|windows| *windows += 1);
+        }
+        Self { sequence, prompt, ranges, windows_of }
+    }
+
+    /// The tokens of a window, by their places in the text.
+    fn window(&self, pass: usize) -> Vec<usize> {
+        let Range { start, end } = self.ranges[pass];
+        self.sequence.window((0..self.prompt).chain(self.prompt + start..self.prompt + end), 0..0)
+    }
+
+    fn occurrences(&self, pass: usize) -> (Vec<Occurrence>, f32) {
+        let windows_of = &self.windows_of[self.ranges[pass].clone()];
+        let share = match self.windows_of.len() {
+            0 => 1.0,
+            count => {
+                let counted: f64 = windows_of.iter().map(|&windows| 1.0 / f64::from(windows)).sum();
+                (counted / count as f64) as f32
+            }
+        };
+        let of_text = windows_of.iter().map(|&windows| 1.0 / windows as f32);
+        let mut of_text = std::iter::repeat_n(share, self.prompt).chain(of_text);
+        let weighted = |position: usize| {
+            let weight = self.sequence.owner(position).and_then(|_| of_text.next()).unwrap_or(share);
+            Occurrence { position, weight }
+        };
+        (self.window(pass).into_iter().map(weighted).collect(), share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ModelFiles, TokenizerOptions};
+
+    /// f32 rounding of a few fractions that add up to 1.
+    const ROUNDING: f32 = 1e-6;
+
+    fn windowed(text: &str, room: usize, windows: Windows) -> Windowed {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let files = ModelFiles::from_dir(folder).unwrap();
+        let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
+        Windowed::new(Sequence::new(&tokenizer, text, None).unwrap(), room, &windows)
+    }
+
+    #[test]
+    fn every_token_counts_once_over_all_windows() {
+        for (room, stride, prompt) in [(4, 0, 0), (4, 1, 0), (4, 3, 0), (5, 2, 2), (9, 8, 1), (3, 1, 3)] {
+            let text = windowed("the river and the town and the river", room, Windows { stride, prompt });
+            assert_eq!(text.windows_of.len(), 8 - prompt);
+            let text = Prepared::Windowed(text);
+            let mut counted = vec![0f32; text.ids().len()];
+            let mut shares = 0.0;
+            for pass in 0..text.passes() {
+                let (occurrences, share) = text.occurrences(pass);
+                assert_eq!(
+                    (occurrences.len(), text.pass(pass).ids.len()),
+                    (text.pass_len(pass), occurrences.len())
+                );
+                occurrences.iter().for_each(|it| counted[it.position] += it.weight);
+                shares += share;
+            }
+            assert!(counted.iter().chain([&shares]).all(|sum| (sum - 1.0).abs() < ROUNDING), "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_has_the_special_tokens_the_prompt_and_its_part() {
+        let text = windowed("the river and the town", 2, Windows { stride: 1, prompt: 1 });
+        let ids = text.sequence.encoding.ids.clone();
+        let text = Prepared::Windowed(text);
+        assert_eq!(text.passes(), 3);
+        assert_eq!(text.pass(1).ids, [ids[0], ids[1], ids[3], ids[4], ids[6]]);
+        assert_eq!((text.entered(), text.truncated()), (15, false));
+    }
+}

@@ -1,0 +1,182 @@
+//! The arithmetic of pooling: the vectors of a text's tokens, as they come, to one vector.
+//!
+//! A text that is too long for the model comes in several passes, which may have tokens in common. Each
+//! occurrence of a token has a weight, and the weights of one token add up to 1, so that every token of
+//! the text counts once, however many passes it is in. Memory does not grow with the text.
+
+use super::PoolingMode;
+
+/// What the network makes of a text, or of a window of it.
+pub(crate) struct Pass<'a> {
+    /// The tokens' vectors, `(T, H)`, row after row, without padding.
+    pub(crate) hidden_states: &'a [f32],
+    /// The pooler's vector, `(H)`; empty where it is not needed.
+    pub(crate) pooler: &'a [f32],
+    /// Of each token where it stands in the whole text, and how much this occurrence counts.
+    pub(crate) occurrences: &'a [Occurrence],
+    /// How much the pass as a whole counts, for the pooler; the shares of all passes add up to 1.
+    pub(crate) share: f32,
+}
+
+/// A token of a text within one pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Occurrence {
+    pub(crate) position: usize,
+    pub(crate) weight: f32,
+}
+
+/// A text's vector in the making, for one mode.
+///
+/// With the tokens at positions `s ≤ p < T`, their weights `w` and vectors `h`, sums over all occurrences:
+///
+/// ```text
+/// mean           Σ w h / (T − s)              cls     Σ w h of position s
+/// mean-sqrt-len  Σ w h / √(T − s)             last    Σ w h of position T − 1
+/// weighted-mean  Σ w (p + 1) h / Σ (p + 1)    pooler  Σ share · pooler
+/// max            max h
+/// ```
+///
+/// Source: sentence-transformers 6.2, `modules/pooling.py`, for a single pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    mode: PoolingMode,
+    /// T, the tokens of the whole text.
+    tokens: usize,
+    /// s: tokens at the start that are not pooled; fewer than T.
+    skipped: usize,
+    /// `(H)`
+    sum: Vec<f32>,
+}
+
+impl Pool {
+    pub(crate) fn new(mode: PoolingMode, hidden_size: usize, tokens: usize, skipped: usize) -> Self {
+        let start = if mode == PoolingMode::Max { f32::NEG_INFINITY } else { 0.0 };
+        Self { mode, tokens, skipped, sum: vec![start; hidden_size] }
+    }
+
+    /// Takes a pass in.
+    pub(crate) fn add(&mut self, pass: &Pass<'_>) {
+        let (skipped, last) = (self.skipped, self.tokens - 1);
+        match self.mode {
+            PoolingMode::Max => {
+                for (_, vector) in pooled(pass, self.sum.len(), skipped) {
+                    self.sum.iter_mut().zip(vector).for_each(|(max, value)| *max = max.max(*value));
+                }
+            }
+            PoolingMode::Pooler => add_to(&mut self.sum, pass.share, pass.pooler),
+            PoolingMode::Cls => self.add_weighted(pass, |it| it.weight * f32::from(it.position == skipped)),
+            PoolingMode::Last => self.add_weighted(pass, |it| it.weight * f32::from(it.position == last)),
+            PoolingMode::Mean | PoolingMode::MeanSqrtLen => self.add_weighted(pass, |it| it.weight),
+            PoolingMode::WeightedMean => self.add_weighted(pass, |it| it.weight * (it.position + 1) as f32),
+        }
+    }
+
+    /// Each pass is added up by itself first: a sum of thousands of small sums keeps its digits.
+    fn add_weighted(&mut self, pass: &Pass<'_>, weight: impl Fn(&Occurrence) -> f32) {
+        let mut of_pass = vec![0f32; self.sum.len()];
+        for (occurrence, vector) in pooled(pass, of_pass.len(), self.skipped) {
+            match weight(occurrence) {
+                0.0 => {}
+                weight => add_to(&mut of_pass, weight, vector),
+            }
+        }
+        add_to(&mut self.sum, 1.0, &of_pass);
+    }
+
+    /// The text's vector, `(H)`.
+    pub(crate) fn finish(self) -> Vec<f32> {
+        // 1 + 2 + … + n, exact for any text.
+        let up_to = |n: usize| n as f64 * (n + 1) as f64 / 2.0;
+        let count = (self.tokens - self.skipped) as f32;
+        let divisor = match self.mode {
+            PoolingMode::Mean => count,
+            PoolingMode::MeanSqrtLen => count.sqrt(),
+            PoolingMode::WeightedMean => (up_to(self.tokens) - up_to(self.skipped)) as f32,
+            _ => return self.sum,
+        };
+        self.sum.into_iter().map(|value| value / divisor).collect()
+    }
+}
+
+/// The occurrences in a pass that are pooled, with their vectors.
+fn pooled<'a>(
+    pass: &Pass<'a>,
+    hidden_size: usize,
+    skipped: usize,
+) -> impl Iterator<Item = (&'a Occurrence, &'a [f32])> {
+    let vectors = pass.hidden_states.chunks_exact(hidden_size);
+    pass.occurrences.iter().zip(vectors).filter(move |(occurrence, _)| occurrence.position >= skipped)
+}
+
+/// `sum += weight · vector`
+pub(crate) fn add_to(sum: &mut [f32], weight: f32, vector: &[f32]) {
+    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += weight * value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three tokens, two dimensions.
+    const TOKENS: [f32; 6] = [1.0, -2.0, 3.0, 4.0, 5.0, -6.0];
+
+    fn pool(mode: PoolingMode, skipped: usize, passes: &[(&[f32], f32, &[Occurrence])]) -> Vec<f32> {
+        let mut pool = Pool::new(mode, 2, 3, skipped);
+        for (hidden_states, share, occurrences) in passes {
+            let pooler = &hidden_states[..2];
+            pool.add(&Pass { hidden_states, pooler, occurrences, share: *share });
+        }
+        pool.finish()
+    }
+
+    fn at(position: usize, weight: f32) -> Occurrence {
+        Occurrence { position, weight }
+    }
+
+    fn once(mode: PoolingMode, skipped: usize) -> Vec<f32> {
+        pool(mode, skipped, &[(&TOKENS, 1.0, &[at(0, 1.0), at(1, 1.0), at(2, 1.0)])])
+    }
+
+    #[test]
+    fn each_mode_is_its_formula() {
+        assert_eq!(once(PoolingMode::Cls, 0), [1.0, -2.0]);
+        assert_eq!(once(PoolingMode::Last, 0), [5.0, -6.0]);
+        assert_eq!(once(PoolingMode::Max, 0), [5.0, 4.0]);
+        assert_eq!(once(PoolingMode::Pooler, 0), [1.0, -2.0]);
+        assert_eq!(once(PoolingMode::Mean, 0), [3.0, -4.0 / 3.0]);
+        assert_eq!(once(PoolingMode::MeanSqrtLen, 0), [9.0 / 3f32.sqrt(), -4.0 / 3f32.sqrt()]);
+        assert_eq!(once(PoolingMode::WeightedMean, 0), [22.0 / 6.0, -12.0 / 6.0]);
+    }
+
+    #[test]
+    fn a_skipped_prompt_keeps_its_weights() {
+        assert_eq!(once(PoolingMode::Cls, 1), [3.0, 4.0]);
+        assert_eq!(once(PoolingMode::Mean, 1), [4.0, -1.0]);
+        assert_eq!(once(PoolingMode::WeightedMean, 1), [21.0 / 5.0, -10.0 / 5.0]);
+    }
+
+    #[test]
+    fn a_token_in_two_passes_counts_once() {
+        let halves = |mode| {
+            // The middle token is in both, with the mean of its two vectors (3, 4).
+            let first: &[f32] = &[1.0, -2.0, 2.0, 4.0];
+            let second: &[f32] = &[4.0, 4.0, 5.0, -6.0];
+            pool(
+                mode,
+                0,
+                &[(first, 0.25, &[at(0, 1.0), at(1, 0.5)]), (second, 0.75, &[at(1, 0.5), at(2, 1.0)])],
+            )
+        };
+        for mode in [
+            PoolingMode::Cls,
+            PoolingMode::Last,
+            PoolingMode::Max,
+            PoolingMode::Mean,
+            PoolingMode::MeanSqrtLen,
+            PoolingMode::WeightedMean,
+        ] {
+            assert_eq!(halves(mode), once(mode, 0), "{mode}");
+        }
+        assert_eq!(halves(PoolingMode::Pooler), [0.25 * 1.0 + 0.75 * 4.0, 0.25 * -2.0 + 0.75 * 4.0]);
+    }
+}
