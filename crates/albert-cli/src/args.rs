@@ -259,7 +259,7 @@ pub(crate) struct TextArgs {
 }
 
 /// Where the texts come from.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct InputArgs {
     /// The texts; without any, or with a lone -, they come from --input or standard input

@@ -9,22 +9,24 @@ use crate::{Error, Result};
 /// The range of each dimension over embeddings of texts like those to come.
 ///
 /// Numbers outside it are cut to it later, so a calibration takes some hundred texts of the kind.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
     /// Of each dimension the least and the largest number.
     ranges: Vec<(f32, f32)>,
 }
 
 impl Calibration {
+    /// Of embeddings of `dim` numbers, none of them seen yet.
+    pub fn new(dim: usize) -> Self {
+        Self { ranges: vec![(f32::INFINITY, f32::NEG_INFINITY); dim] }
+    }
+
     /// Takes an embedding in. One that is not a number, as saved embeddings have it for a bad line, is
     /// passed over.
     ///
     /// # Errors
-    /// If it has another width than the first one.
+    /// If it has another width.
     pub fn add(&mut self, vector: &[f32]) -> Result<()> {
-        if self.ranges.is_empty() {
-            self.ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); vector.len()];
-        }
         check_width(self.ranges.len(), vector)?;
         if vector.iter().all(|value| value.is_finite()) {
             for ((least, largest), value) in self.ranges.iter_mut().zip(vector) {
@@ -50,7 +52,7 @@ impl Calibration {
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let embedder = Embedder::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// let mut calibration = Calibration::default();
+/// let mut calibration = Calibration::new(embedder.dim());
 /// for embedding in embedder.embed(&["A quick test", "And another one", "The third"])? {
 ///     calibration.add(&embedding.vector)?;
 /// }
@@ -112,6 +114,11 @@ impl Quantizer {
         Self(Kind::Ubinary)
     }
 
+    /// Whether the bytes are signed.
+    pub fn is_signed(&self) -> bool {
+        matches!(self.0, Kind::Int8(_) | Kind::Binary)
+    }
+
     /// How many bytes an embedding of `dim` numbers has.
     pub fn bytes(&self, dim: usize) -> usize {
         match &self.0 {
@@ -163,32 +170,29 @@ fn check_width(expected: usize, vector: &[f32]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn calibrated(vectors: &[&[f32]]) -> Result<Quantizer> {
-        let mut calibration = Calibration::default();
+    fn calibrated(dim: usize, vectors: &[&[f32]]) -> Result<Quantizer> {
+        let mut calibration = Calibration::new(dim);
         vectors.iter().try_for_each(|vector| calibration.add(vector))?;
         Quantizer::uint8(calibration)
     }
 
     #[test]
     fn a_calibration_of_nothing_or_of_bad_rows_is_refused() {
-        for vectors in [&[][..], &[&[][..]], &[&[f32::NAN, 1.0][..]]] {
-            assert!(matches!(calibrated(vectors), Err(Error::NoCalibration)));
+        for vectors in [&[][..], &[&[f32::NAN, 1.0][..]]] {
+            assert!(matches!(calibrated(2, vectors), Err(Error::NoCalibration)));
         }
     }
 
     #[test]
     fn a_bad_row_changes_no_range() {
         let rows: [&[f32]; 3] = [&[0.0, 0.0], &[f32::NAN, 9.0], &[1.0, 1.0]];
-        assert_eq!(calibrated(&rows).unwrap(), calibrated(&[rows[0], rows[2]]).unwrap());
+        assert_eq!(calibrated(2, &rows).unwrap(), calibrated(2, &[rows[0], rows[2]]).unwrap());
     }
 
     #[test]
     fn vectors_of_another_width_are_refused() {
-        assert!(matches!(
-            calibrated(&[&[1.0], &[1.0, 2.0]]),
-            Err(Error::VectorWidth { expected: 1, found: 2 })
-        ));
-        let quantizer = calibrated(&[&[1.0]]).unwrap();
+        assert!(matches!(calibrated(1, &[&[1.0, 2.0]]), Err(Error::VectorWidth { expected: 1, found: 2 })));
+        let quantizer = calibrated(1, &[&[1.0]]).unwrap();
         assert!(matches!(quantizer.quantize(&[]), Err(Error::VectorWidth { expected: 1, found: 0 })));
     }
 

@@ -1,14 +1,15 @@
 //! `embed`: texts to vectors.
 
-use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, RunOptions};
+use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, Quantizer, RunOptions};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::precision::{Numbers, PrecisionArgs, vector_type};
 use super::say_dropped_marks;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs, number};
-use crate::failure::usage;
+use crate::failure::{Hint, usage};
 use crate::input::{Input, Pairs, Window};
-use crate::output::{Output, RECORDS, Row, VECTORS, columns, shown, visible};
+use crate::output::{Format, Output, RECORDS, Row, VECTORS, Vector, columns, shown, visible};
 use crate::progress::{Progress, Talk};
 use crate::stream::{self, Item};
 
@@ -25,6 +26,8 @@ pub(crate) struct EmbedArgs {
     pair: PairArgs,
     #[command(flatten)]
     task: EmbeddingArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -47,17 +50,23 @@ struct EmbeddingArgs {
     #[arg(long, value_name = "true|false", hide_possible_values = true)]
     normalize: Option<bool>,
 
-    /// Keep only the first N numbers of each vector
+    /// Keep only the first N numbers of each vector [default: from the model's files, else all]
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     truncate_dim: Option<usize>,
 
-    /// Put a text in front of every text
+    /// Put a text in front of every text, instead of the model's own prompt
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
 
-    /// The numbers to write
-    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
-    precision: Precision,
+    /// Read texts longer than the model in windows that have STRIDE tokens in common [default: cut them]
+    ///
+    /// The special tokens and a prompt stand in every window. Every token of the text counts once: with 1 / c
+    /// in each of the c windows that it is in; the special tokens and the prompt with the window's share of
+    /// the text. So mean, mean-sqrt-len and weighted-mean are what they are for a short text; cls, last and
+    /// pooler are the mean of the windows' by their shares; max is over all windows. `tokens` counts what
+    /// entered the model, over all windows. Takes no pairs.
+    #[arg(long, value_name = "STRIDE", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
+    window: Option<usize>,
 }
 
 /// How the tokens' vectors become one.
@@ -96,25 +105,6 @@ impl PoolingChoice {
     }
 }
 
-/// The type of the numbers that are written.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum Precision {
-    /// 32-bit floats
-    F32,
-    /// Not supported yet
-    #[value(hide = true)]
-    Int8,
-    /// Not supported yet
-    #[value(hide = true)]
-    Uint8,
-    /// Not supported yet
-    #[value(hide = true)]
-    Binary,
-    /// Not supported yet
-    #[value(hide = true)]
-    Ubinary,
-}
-
 /// One text's vector.
 #[derive(Debug, Serialize)]
 struct EmbedRow {
@@ -124,7 +114,7 @@ struct EmbedRow {
     pair: Option<String>,
     tokens: usize,
     truncated: bool,
-    embedding: Vec<f32>,
+    embedding: Numbers,
 }
 
 impl Row for EmbedRow {
@@ -132,13 +122,13 @@ impl Row for EmbedRow {
     const HEADING: &'static str = "index  tokens  embedding                            text";
 
     fn lines(&self) -> String {
-        let vector = preview(&self.embedding);
+        let vector = self.embedding.as_vector().preview();
         let text = shown(&self.text, self.pair.as_deref());
         format!("{:>5}  {:>6}  {vector:<35}  {text}\n", self.index, self.tokens)
     }
 
-    fn vector(&self) -> Option<&[f32]> {
-        Some(&self.embedding)
+    fn vector(&self) -> Option<Vector<'_>> {
+        Some(self.embedding.as_vector())
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -158,6 +148,8 @@ struct TokensRow {
     pieces: Vec<String>,
     embeddings: Vec<Vec<f32>>,
     #[serde(skip)]
+    tokens: usize,
+    #[serde(skip)]
     truncated: bool,
 }
 
@@ -167,13 +159,15 @@ impl Row for TokensRow {
     fn lines(&self) -> String {
         let pieces = self.pieces.iter().zip(&self.embeddings);
         let cells: Vec<_> = pieces
-            .map(|(piece, vector)| vec![format!("      {}", visible(piece, 30)), preview(vector)])
+            .map(|(piece, vector)| {
+                vec![format!("      {}", visible(piece, 30)), Vector::F32(vector).preview()]
+            })
             .collect();
         format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
     }
 
     fn tokens(&self) -> Option<usize> {
-        Some(self.pieces.len())
+        Some(self.tokens)
     }
 
     fn truncated(&self) -> Option<bool> {
@@ -181,31 +175,29 @@ impl Row for TokensRow {
     }
 }
 
-/// The first numbers of a vector and how many there are.
-fn preview(vector: &[f32]) -> String {
-    const SHOWN: usize = 3;
-    let first: Vec<_> = vector.iter().take(SHOWN).map(|value| format!("{value:7.4}")).collect();
-    match vector.len() > SHOWN {
-        true => format!("{} … ({})", first.join(" "), vector.len()),
-        false => first.join(" "),
-    }
-}
-
 /// Runs the command.
 pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let task = &args.task;
-    if task.precision != Precision::F32 {
-        return Err(usage("`--precision`: only f32 is supported yet"));
-    }
+    args.precision.check(args.output.output.as_deref())?;
     let by_token = task.pooling == Some(PoolingChoice::Tokens);
-    let pairs = if by_token { Pairs::Refused } else { Pairs::Taken };
-    if by_token && args.pair.pair.is_some() {
-        return Err(usage("`--pooling tokens` takes no pairs"));
+    if by_token && args.precision.is_quantized() {
+        return Err(usage(
+            "`--pooling tokens` and `--precision`: the tokens' vectors are written in f32 only",
+        ));
     }
+    let alone = by_token.then_some("--pooling tokens").or(task.window.map(|_| "--window"));
+    if let (Some(option), Some(_)) = (alone, &args.pair.pair) {
+        return Err(usage(format!("`{option}` takes no pairs")));
+    }
+    let pairs = if alone.is_some() { Pairs::Refused } else { Pairs::Taken };
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, pairs)?;
     let formats = if by_token { RECORDS } else { VECTORS };
     let output = args.output.open(formats, path.as_deref())?;
+    if args.precision.is_quantized() && input.skip_bad && output.format == Format::Npy {
+        return Err(usage("`--skip-bad`: an npy file of bytes has no number that tells that a row is bad")
+            .hint("write jsonl, or let a bad line end the run"));
+    }
     let mut options = args.compute.run_options(&args.model)?;
     options.tokenizer.special_tokens_as_text = args.special.no_special_parse;
     let embedder = load(&args.model.files(talk)?, &options, &args.task, talk)?;
@@ -214,7 +206,8 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     if by_token {
         embed_tokens(&embedder, input, output, window, &progress)?;
     } else {
-        embed(&embedder, input, output, window, &progress)?;
+        let quantizer = args.precision.quantizer(&embedder, pairs, window, talk)?;
+        embed(&embedder, quantizer.as_ref(), input, output, window, &progress)?;
     }
     say_dropped_marks(embedder.tokenizer(), talk);
     Ok(())
@@ -240,6 +233,9 @@ fn load(
     if let Some(prompt) = &task.prompt {
         embedder = embedder.with_prompt(prompt);
     }
+    if let Some(stride) = task.window {
+        embedder = embedder.with_window(stride)?;
+    }
     if !embedder.pooling().from_modules && task.pooling.is_none() {
         talk.say(format_args!("pooling: {}", embedder.pooling().why));
     }
@@ -248,12 +244,14 @@ fn load(
 
 fn embed(
     embedder: &Embedder,
+    quantizer: Option<&Quantizer>,
     input: Input,
     output: Output,
     window: Window,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let mut writer = output.writer::<EmbedRow>(Some(embedder.dim()), input.skip_bad)?;
+    let vectors = vector_type(quantizer, embedder.dim());
+    let mut writer = output.writer::<EmbedRow>(Some(vectors), input.skip_bad)?;
     stream::run(input, window, progress, writer.as_mut(), |items| {
         let embeddings = embed_window(embedder, &items)?;
         let rows = items.into_iter().zip(embeddings).map(|(item, embedding)| {
@@ -263,7 +261,7 @@ fn embed(
                 pair: item.text.pair,
                 tokens: embedding.tokens,
                 truncated: embedding.truncated,
-                embedding: embedding.vector,
+                embedding: Numbers::new(embedding.vector, quantizer)?,
             })
         });
         Ok(rows.collect())
@@ -271,7 +269,7 @@ fn embed(
 }
 
 /// Embeds the texts of a window together, and its pairs together; the order is the items'.
-fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
+pub(super) fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
     let single = |item: &&Item| item.text.pair.is_none();
     let texts: Vec<&str> = items.iter().filter(single).map(|item| item.text.text.as_str()).collect();
     let pairs: Vec<(&str, &str)> =
@@ -306,6 +304,7 @@ fn embed_tokens(
                 text: item.text.text,
                 pieces: tokens.pieces,
                 embeddings: tokens.vectors,
+                tokens: tokens.tokens,
                 truncated: tokens.truncated,
             })
         });
@@ -325,7 +324,7 @@ mod tests {
             pair: None,
             tokens: 3,
             truncated: false,
-            embedding: vec![0.1, -1e-9],
+            embedding: Numbers::Floats(vec![0.1, -1e-9]),
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
@@ -342,11 +341,5 @@ mod tests {
                 None => assert_eq!(*choice, PoolingChoice::Tokens),
             }
         }
-    }
-
-    #[test]
-    fn the_preview_of_a_vector_is_short() {
-        assert_eq!(preview(&[1.0, -0.5]), " 1.0000 -0.5000");
-        assert_eq!(preview(&[0.0; 312]), " 0.0000  0.0000  0.0000 … (312)");
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod order;
+mod precision;
 pub(crate) mod score;
 pub(crate) mod search;
 pub(crate) mod similarity;

@@ -3,6 +3,7 @@
 //! Rows are written as they come. What a row looks like belongs to its command; a format only
 //! needs its JSON ([`serde::Serialize`]), its lines for people, or its vector.
 
+mod column;
 mod csv;
 mod json;
 mod jsonl;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::args::OutputArgs;
 use crate::failure::{Hint, usage};
 
+pub(crate) use column::{Element, Vector, VectorType};
 pub(crate) use sink::Sink;
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 
@@ -102,7 +104,7 @@ pub(crate) trait Row: Serialize {
     fn lines(&self) -> String;
 
     /// The row's vector, where it has one.
-    fn vector(&self) -> Option<&[f32]> {
+    fn vector(&self) -> Option<Vector<'_>> {
         None
     }
 
@@ -202,19 +204,19 @@ impl OutputArgs {
 }
 
 impl Output {
-    /// A writer of rows; `dim` is the length of each row's vector, where rows have one.
+    /// A writer of rows; `vectors` is the type of each row's vector, where rows have one.
     pub(crate) fn writer<R: Row + 'static>(
         self,
-        dim: Option<usize>,
+        vectors: Option<VectorType>,
         skip_bad: bool,
     ) -> anyhow::Result<Box<dyn RowWriter<R>>> {
         let sink = self.sink;
-        Ok(match (self.format, dim) {
+        Ok(match (self.format, vectors) {
             (Format::Table, _) => Box::new(table::Table::new(sink)),
             (Format::Json, _) => Box::new(json::Json::new(sink)),
             (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
             (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad)),
-            (Format::Npy, Some(dim)) => Box::new(npy::Npy::new(sink, dim)?),
+            (Format::Npy, Some(vectors)) => Box::new(npy::Npy::new(sink, vectors)?),
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
         })
     }

@@ -1,10 +1,13 @@
-//! `npy`: a NumPy array of little-endian f32, shape (rows, dim), format version 1.0.
+//! `npy`: a NumPy array of shape (rows, dim), format version 1.0.
 //!
 //! The number of rows is known only at the end, so the header is written with room for any number
 //! and completed by going back. A file cut short says it has no rows.
 //!
 //! Format: numpy/lib/format.py, "Format Version 1.0".
 
+use anyhow::Context;
+
+use super::column::{Element, VectorType};
 use super::{BadRow, Row, RowWriter, Sink};
 
 /// Magic, version, length and text together: a multiple of 64, as the format asks, and room for
@@ -14,44 +17,53 @@ const HEADER_BYTES: usize = 128;
 /// A NumPy array.
 pub(super) struct Npy {
     sink: Sink,
-    dim: usize,
+    vectors: VectorType,
     rows: usize,
 }
 
 impl Npy {
-    pub(super) fn new(mut sink: Sink, dim: usize) -> anyhow::Result<Self> {
-        sink.write(&header(0, dim))?;
-        Ok(Self { sink, dim, rows: 0 })
+    pub(super) fn new(mut sink: Sink, vectors: VectorType) -> anyhow::Result<Self> {
+        sink.write(&header(0, vectors))?;
+        Ok(Self { sink, vectors, rows: 0 })
     }
 
-    fn vector(&mut self, values: impl Iterator<Item = f32>) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
-        if bytes.len() != self.dim * size_of::<f32>() {
-            let found = bytes.len() / size_of::<f32>();
-            anyhow::bail!("row {}: expected {} numbers, found {found}", self.rows, self.dim);
+    fn vector(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        if bytes.len() != self.vectors.bytes() {
+            let found = bytes.len() / self.vectors.element.bytes();
+            anyhow::bail!("row {}: expected {}, found {found}", self.rows, self.vectors);
         }
         self.rows += 1;
-        self.sink.write(&bytes)
+        self.sink.write(bytes)
     }
 }
 
-fn header(rows: usize, dim: usize) -> Vec<u8> {
+fn header(rows: usize, vectors: VectorType) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(((HEADER_BYTES - 10) as u16).to_le_bytes());
-    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let (descr, dim) = (descr(vectors.element), vectors.dim);
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
     bytes.extend(text.as_bytes());
     bytes.resize(HEADER_BYTES - 1, b' ');
     bytes.push(b'\n');
     bytes
 }
 
+fn descr(element: Element) -> &'static str {
+    match element {
+        Element::F32 => "<f4",
+        Element::I8 => "|i1",
+        Element::U8 => "|u1",
+    }
+}
+
 impl<R: Row> RowWriter<R> for Npy {
     fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        self.vector(row.vector().unwrap_or_default().iter().copied())
+        self.vector(&row.vector().map(|vector| vector.bytes()).unwrap_or_default())
     }
 
     fn bad(&mut self, _: &BadRow) -> anyhow::Result<()> {
-        self.vector(std::iter::repeat_n(f32::NAN, self.dim))
+        let missing = self.vectors.missing();
+        self.vector(&missing.context("no number of these tells that a row is bad")?)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -59,7 +71,7 @@ impl<R: Row> RowWriter<R> for Npy {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.sink.rewrite_start(&header(self.rows, self.dim))
+        self.sink.rewrite_start(&header(self.rows, self.vectors))
     }
 }
 
@@ -70,7 +82,7 @@ mod tests {
     #[test]
     fn the_header_has_one_length_for_any_shape() {
         for (rows, dim) in [(0, 1), (3, 768), (usize::MAX, usize::MAX)] {
-            let bytes = header(rows, dim);
+            let bytes = header(rows, VectorType { element: Element::F32, dim });
             assert_eq!(bytes.len(), HEADER_BYTES);
             assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
             assert_eq!(bytes.last(), Some(&b'\n'));

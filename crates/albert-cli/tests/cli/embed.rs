@@ -273,10 +273,135 @@ fn a_plain_folder_gets_the_default_pooling_and_is_told() {
 }
 
 #[test]
-fn other_precisions_are_not_supported_yet() {
-    for precision in ["int8", "uint8", "binary", "ubinary"] {
-        cli(&["embed", "a", "--precision", precision]).fails(2, &["supported"]);
+fn bytes_are_those_of_the_vectors() {
+    let folder = Folder::new();
+    let texts = folder.write("texts.txt", "A small text.\nAnother one.\nStocks fell.\nThe cat sleeps.\n");
+    let vectors: Vec<Vec<f32>> =
+        cli(&["embed", "--input", &texts]).ok().rows().iter().map(|row| floats(&row["embedding"])).collect();
+    let range = |dim: usize| {
+        let of_dim = vectors.iter().map(|vector| vector[dim]);
+        (of_dim.clone().fold(f32::INFINITY, f32::min), of_dim.fold(f32::NEG_INFINITY, f32::max))
+    };
+    let uint8 = |vector: &[f32]| -> Vec<i64> {
+        let step = |(dim, value): (usize, &f32)| {
+            let (least, largest) = range(dim);
+            ((value - least) / ((largest - least) / 255.0)).floor().clamp(0.0, 255.0) as i64
+        };
+        vector.iter().enumerate().map(step).collect()
+    };
+    let bits = |vector: &[f32]| -> Vec<i64> {
+        let byte = |values: &[f32]| values.iter().fold(0, |byte, value| 2 * byte + i64::from(*value > 0.0));
+        vector.chunks(8).map(byte).collect()
+    };
+    let bytes = |args: &[&str]| -> Vec<Vec<i64>> {
+        let rows = cli(&[&["embed", "--input", &texts], args].concat()).ok().rows();
+        rows.iter().map(|row| serde_json::from_value(row["embedding"].clone()).unwrap()).collect()
+    };
+    let minus = |rows: &[Vec<i64>], by: i64| -> Vec<Vec<i64>> {
+        rows.iter().map(|row| row.iter().map(|value| value - by).collect()).collect()
+    };
+    let expected: Vec<_> = vectors.iter().map(|vector| uint8(vector)).collect();
+    assert_eq!(bytes(&["--precision", "uint8", "--calibration", &texts]), expected);
+    assert_eq!(bytes(&["--precision", "int8", "--calibration", &texts]), minus(&expected, 128));
+    let expected: Vec<_> = vectors.iter().map(|vector| bits(vector)).collect();
+    assert_eq!(bytes(&["--precision", "ubinary"]), expected);
+    assert_eq!(bytes(&["--precision", "binary"]), minus(&expected, 128));
+
+    // Vectors that were written before calibrate as their texts do.
+    let npy = folder.path("vectors.npy");
+    cli(&["embed", "--input", &texts, "--output", &npy]).ok();
+    let by_vectors = cli(&["embed", "--input", &texts, "--precision", "int8", "--calibration", &npy]).ok();
+    assert!(by_vectors.stderr.contains("calibration: 4 embeddings of "), "{}", by_vectors.stderr);
+    assert_eq!(
+        by_vectors.stdout,
+        cli(&["embed", "--input", &texts, "--precision", "int8", "--calibration", &texts]).ok().stdout
+    );
+}
+
+#[test]
+fn bytes_in_an_array_have_its_type() {
+    let folder = Folder::new();
+    let calibration = folder.write("texts.txt", "a\nb\nc\n");
+    for (precision, descr, divisor) in
+        [("int8", "|i1", 1), ("uint8", "|u1", 1), ("binary", "|i1", 8), ("ubinary", "|u1", 8)]
+    {
+        let needs = ["--calibration", calibration.as_str()];
+        let needs: &[&str] = if divisor == 1 { &needs } else { &[] };
+        let args = [&["embed", "a", "d", "--precision", precision], needs].concat();
+        let rows = cli(&args).ok().rows();
+        cli(&[&args[..], &["--output", &folder.path("a.npy")]].concat()).ok();
+        let file = folder.read("a.npy");
+        let header = String::from_utf8_lossy(&file[10..128]).into_owned();
+        let dim = rows[0]["embedding"].as_array().unwrap().len();
+        assert!(header.starts_with(&format!("{{'descr': '{descr}', ")), "{header}");
+        assert!(header.contains(&format!("'shape': (2, {dim}), }}")), "{header}");
+        let expected = rows.iter().flat_map(|row| row["embedding"].as_array().unwrap());
+        let expected: Vec<u8> = expected.map(|value| value.as_i64().unwrap() as u8).collect();
+        assert_eq!(file[128..], expected);
     }
+    let table = cli(&["embed", "a", "--precision", "binary", "--format", "table"]).ok();
+    assert!(table.stdout.contains("… (32)"), "{}", table.stdout);
+}
+
+#[test]
+fn precisions_that_lack_something_are_wrong_usage() {
+    let folder = Folder::new();
+    let texts = folder.write("texts.txt", "a\nb\n");
+    for precision in ["int8", "uint8"] {
+        cli(&["embed", "a", "--precision", precision]).fails(2, &["--calibration", "\nhint: "]);
+    }
+    cli(&["embed", "a", "--precision", "binary", "--calibration", &texts]).fails(2, &["int8"]);
+    cli(&["embed", "a", "--calibration", &texts]).fails(2, &["int8"]);
+    cli(&["embed", "a", "--precision", "int8", "--calibration", "-"]).fails(2, &["expected a file"]);
+    cli(&["embed", "a", "--precision", "int8", "--calibration", &texts, "--output", &texts])
+        .fails(2, &["the calibration and the output"]);
+    assert_eq!(folder.read("texts.txt"), b"a\nb\n");
+    cli(&["embed", "a", "--precision", "binary", "--pooling", "tokens"]).fails(2, &["f32"]);
     cli(&["embed", "a", "--precision", "f64"]).fails(2, &[]);
-    cli(&["embed", "a", "--precision", "f32"]).ok();
+    let output = folder.path("a.npy");
+    let bad = ["embed", "a", "--precision", "binary", "--skip-bad", "--output", &output];
+    cli(&bad).fails(2, &["--skip-bad", "\nhint: "]);
+}
+
+#[test]
+fn a_calibration_that_does_not_fit_is_an_error() {
+    let folder = Folder::new();
+    let calibrated = |file: &str| cli(&["embed", "a", "--precision", "int8", "--calibration", file]);
+    calibrated(&folder.write("none.txt", "")).fails(1, &["the calibration has no embeddings"]);
+    calibrated(&folder.write("bad.txt", b"good\nb\xffd\n")).fails(1, &["bad.txt`, line 2"]);
+    calibrated(&folder.path("absent.txt")).fails(1, &["absent.txt"]);
+    let npy = folder.path("cut.npy");
+    cli(&["embed", "a", "b", "--truncate-dim", "3", "--output", &npy]).ok();
+    calibrated(&npy).fails(1, &["cut.npy`, row 1", "256 numbers, found 3"]);
+    calibrated(&folder.write("no.npy", "not an array")).fails(1, &["expected a NumPy array"]);
+}
+
+#[test]
+fn windows_take_in_all_of_a_long_text() {
+    let text = format!("{}end", "word ".repeat(40));
+    let run = cli(&["embed", &text, "short", "--max-length", "12", "--window", "2"]).ok();
+    let rows = run.rows();
+    assert_eq!((&rows[0]["truncated"], &rows[0]["text"]), (&false.into(), &text.as_str().into()));
+    // 41 tokens, 10 a window, of which 2 are in common: 5 windows with 2 special tokens each.
+    assert_eq!(rows[0]["tokens"], 41 + 4 * 2 + 5 * 2);
+    assert!(run.stderr.contains("2 rows") && run.stderr.contains(" 0 truncated"), "{}", run.stderr);
+    let short = cli(&["embed", "short"]).ok().row();
+    assert_eq!(rows[1]["embedding"], short["embedding"]);
+    let other_end = format!("{}start", "word ".repeat(40));
+    let other = cli(&["embed", &other_end, "--max-length", "12", "--window", "2"]).ok().row();
+    assert_ne!(rows[0]["embedding"], other["embedding"]);
+    let tokens =
+        cli(&["embed", &text, "--max-length", "12", "--window", "2", "--pooling", "tokens"]).ok().row();
+    assert_eq!(tokens["pieces"].as_array().unwrap().len(), 43);
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let one = ["embed", "a", "--max-length", "12", "--window"];
+    cli(&[&one[..], &["10"]].concat()).fails(1, &["stride 10", "10 tokens of text"]);
+    cli(&[&one[..], &["-1"]].concat()).fails(2, &["from 0"]);
+    cli(&[&one[..], &["2", "--pair", "b"]].concat()).fails(2, &["`--window` takes no pairs"]);
+    // Without pairs a tab is a character like any other.
+    let tab = cli_with(&["embed", "--window", "2"], "one\ttwo\n").ok().row();
+    assert!(tab.get("pair").is_none());
 }

@@ -245,7 +245,7 @@ fn windows_that_would_not_move_on_and_pairs_are_refused() {
 fn bytes_agree_with_quantize_embeddings() {
     let reference = json("precision.json");
     let embeddings = vectors(&reference["embeddings"]);
-    let mut calibration = Calibration::default();
+    let mut calibration = Calibration::new(11);
     vectors(&reference["calibration"]).iter().for_each(|vector| calibration.add(vector).unwrap());
     for (name, expected) in reference["quantized"].as_object().unwrap() {
         let quantizer = match name.as_str() {

@@ -1,0 +1,195 @@
+//! `--precision` and `--calibration`: what becomes of an embedding's numbers.
+
+use std::path::{Path, PathBuf};
+
+use albert_tasks::{Calibration, Embedder, Quantized, Quantizer};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use same_file::is_same_file;
+use serde::Serialize;
+
+use super::embed::embed_window;
+use crate::args::{InputArgs, PairArgs};
+use crate::failure::{Hint, usage};
+use crate::input::{Input, Pairs, Vectors, Window};
+use crate::output::{Element, Vector, VectorType};
+use crate::progress::Talk;
+use crate::stream::Item;
+
+/// The numbers of an embedding.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Embedding")]
+pub(super) struct PrecisionArgs {
+    /// The numbers to write
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
+    precision: Precision,
+
+    /// Texts like those to come, or their vectors as npy, whose ranges int8 and uint8 divide
+    ///
+    /// Some hundred of them. Texts are embedded with the same options; tables have them in the field `text`.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+}
+
+/// The type of the numbers that are written.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Precision {
+    /// 32-bit floats
+    F32,
+    /// 256 steps over each dimension's range, from -128
+    Int8,
+    /// 256 steps over each dimension's range, from 0
+    Uint8,
+    /// A bit a number, 1 where it is above 0; eight to a byte, minus 128
+    Binary,
+    /// A bit a number, 1 where it is above 0; eight to a byte
+    Ubinary,
+}
+
+/// A row's numbers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Numbers {
+    Floats(Vec<f32>),
+    Bytes(Quantized),
+}
+
+impl PrecisionArgs {
+    /// Whether embeddings become bytes.
+    pub(super) fn is_quantized(&self) -> bool {
+        self.precision != Precision::F32
+    }
+
+    /// Checks that the options go together.
+    ///
+    /// # Errors
+    /// If ranges are needed and there is no file to take them from, or the other way round, or the file is
+    /// the output.
+    pub(super) fn check(&self, output: Option<&Path>) -> anyhow::Result<()> {
+        let needs_ranges = matches!(self.precision, Precision::Int8 | Precision::Uint8);
+        match &self.calibration {
+            None if needs_ranges => {
+                Err(usage("`--precision int8` and `uint8` need `--calibration FILE`").hint(
+                    "give some hundred texts of the kind, or their vectors as `embed` wrote them into an npy file",
+                ))
+            }
+            Some(_) if !needs_ranges => Err(usage("`--calibration` goes with `--precision int8` and `uint8`")),
+            Some(path) if path.as_os_str() == "-" => {
+                Err(usage("`--calibration -`: expected a file, as standard input may have the texts"))
+            }
+            Some(path) if output.is_some_and(|output| is_same_file(path, output).unwrap_or(false)) => {
+                Err(usage(format!("`{}` is the calibration and the output", path.display()))
+                    .hint("write to another file: this one would be lost"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What makes bytes of embeddings; `None` where they stay as they are.
+    ///
+    /// # Errors
+    /// If the calibration cannot be read, or its vectors are of another width.
+    pub(super) fn quantizer(
+        &self,
+        embedder: &Embedder,
+        pairs: Pairs,
+        window: Window,
+        talk: Talk,
+    ) -> anyhow::Result<Option<Quantizer>> {
+        let calibration = || self.calibrate(embedder, pairs, window, talk);
+        Ok(match self.precision {
+            Precision::F32 => None,
+            Precision::Int8 => Some(Quantizer::int8(calibration()?)?),
+            Precision::Uint8 => Some(Quantizer::uint8(calibration()?)?),
+            Precision::Binary => Some(Quantizer::binary()),
+            Precision::Ubinary => Some(Quantizer::ubinary()),
+        })
+    }
+
+    /// The ranges over the embeddings of a file.
+    fn calibrate(
+        &self,
+        embedder: &Embedder,
+        pairs: Pairs,
+        window: Window,
+        talk: Talk,
+    ) -> anyhow::Result<Calibration> {
+        let path = self.calibration.as_deref().context("`--calibration` is missing")?;
+        let mut calibration = Calibration::new(embedder.dim());
+        let count = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+            true => add_vectors(&mut calibration, path)?,
+            false => add_texts(&mut calibration, path, embedder, pairs, window)?,
+        };
+        talk.say(format_args!("calibration: {count} embeddings of `{}`", path.display()));
+        Ok(calibration)
+    }
+}
+
+fn add_vectors(calibration: &mut Calibration, path: &Path) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for row in Vectors::open(path)? {
+        if let Some((vector, _)) = row? {
+            calibration.add(&vector).with_context(|| format!("`{}`, row {}", path.display(), count + 1))?;
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn add_texts(
+    calibration: &mut Calibration,
+    path: &Path,
+    embedder: &Embedder,
+    pairs: Pairs,
+    window: Window,
+) -> anyhow::Result<usize> {
+    let args = InputArgs { input: Some(path.to_path_buf()), ..InputArgs::default() };
+    let mut feed = Input::open(args, PairArgs::default(), pairs)?.feed();
+    let mut count = 0;
+    loop {
+        let (lines, end) = feed.window(window);
+        end?;
+        if lines.is_empty() {
+            return Ok(count);
+        }
+        let mut items = Vec::with_capacity(lines.len());
+        for line in lines {
+            let text = line.text.map_err(|error| line.place.locate(error))?;
+            items.push(Item { index: count + items.len(), text });
+        }
+        for embedding in embed_window(embedder, &items)? {
+            calibration.add(&embedding.vector)?;
+        }
+        count += items.len();
+    }
+}
+
+/// The type of the vectors of `dim` numbers that `quantizer` makes.
+pub(super) fn vector_type(quantizer: Option<&Quantizer>, dim: usize) -> VectorType {
+    match quantizer {
+        None => VectorType { element: Element::F32, dim },
+        Some(quantizer) => {
+            let element = if quantizer.is_signed() { Element::I8 } else { Element::U8 };
+            VectorType { element, dim: quantizer.bytes(dim) }
+        }
+    }
+}
+
+impl Numbers {
+    /// An embedding as it is, or as bytes.
+    pub(super) fn new(vector: Vec<f32>, quantizer: Option<&Quantizer>) -> anyhow::Result<Self> {
+        Ok(match quantizer {
+            Some(quantizer) => Self::Bytes(quantizer.quantize(&vector)?),
+            None => Self::Floats(vector),
+        })
+    }
+
+    /// As an output takes them.
+    pub(super) fn as_vector(&self) -> Vector<'_> {
+        match self {
+            Self::Floats(values) => Vector::F32(values),
+            Self::Bytes(Quantized::I8(values)) => Vector::I8(values),
+            Self::Bytes(Quantized::U8(values)) => Vector::U8(values),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The vectors of rows: what all of an output have in common, and one of them.
+
+use std::fmt;
+
+/// The type of a vector's numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Element {
+    /// Little-endian 32-bit floats.
+    F32,
+    /// Signed bytes.
+    I8,
+    /// Unsigned bytes.
+    U8,
+}
+
+impl Element {
+    /// The size of one number.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::I8 | Self::U8 => 1,
+        }
+    }
+}
+
+/// What all vectors of an output have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct VectorType {
+    /// The type of the numbers.
+    pub(crate) element: Element,
+    /// How many there are.
+    pub(crate) dim: usize,
+}
+
+impl VectorType {
+    /// The size of one vector.
+    pub(super) fn bytes(self) -> usize {
+        self.dim * self.element.bytes()
+    }
+
+    /// What stands in the place of a vector that is missing: numbers that are none. Bytes have no such.
+    pub(super) fn missing(self) -> Option<Vec<u8>> {
+        match self.element {
+            Element::F32 => Some(f32::NAN.to_le_bytes().repeat(self.dim)),
+            Element::I8 | Element::U8 => None,
+        }
+    }
+}
+
+impl fmt::Display for VectorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let element = match self.element {
+            Element::F32 => "f32",
+            Element::I8 => "i8",
+            Element::U8 => "u8",
+        };
+        write!(f, "{} numbers of type {element}", self.dim)
+    }
+}
+
+/// A row's vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Vector<'a> {
+    /// Of 32-bit floats.
+    F32(&'a [f32]),
+    /// Of signed bytes.
+    I8(&'a [i8]),
+    /// Of unsigned bytes.
+    U8(&'a [u8]),
+}
+
+impl Vector<'_> {
+    /// Its numbers as the bytes of a file, little-endian.
+    pub(super) fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
+            Self::U8(values) => values.to_vec(),
+        }
+    }
+
+    /// The first numbers, for people, and how many there are.
+    pub(crate) fn preview(self) -> String {
+        const SHOWN: usize = 3;
+        let (first, count): (Vec<String>, usize) = match self {
+            Self::F32(values) => {
+                (values.iter().take(SHOWN).map(|value| format!("{value:7.4}")).collect(), values.len())
+            }
+            Self::I8(values) => {
+                (values.iter().take(SHOWN).map(|value| format!("{value:4}")).collect(), values.len())
+            }
+            Self::U8(values) => {
+                (values.iter().take(SHOWN).map(|value| format!("{value:4}")).collect(), values.len())
+            }
+        };
+        match count > SHOWN {
+            true => format!("{} … ({count})", first.join(" ")),
+            false => first.join(" "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preview_of_a_vector_is_short() {
+        assert_eq!(Vector::F32(&[1.0, -0.5]).preview(), " 1.0000 -0.5000");
+        assert_eq!(Vector::F32(&[0.0; 312]).preview(), " 0.0000  0.0000  0.0000 … (312)");
+        assert_eq!(Vector::I8(&[-128, 7, 0, 1]).preview(), "-128    7    0 … (4)");
+        assert_eq!(Vector::U8(&[255]).preview(), " 255");
+    }
+
+    #[test]
+    fn bytes_are_their_own_bytes() {
+        assert_eq!(Vector::I8(&[-1, 1]).bytes(), [255, 1]);
+        assert_eq!(Vector::U8(&[255, 1]).bytes(), [255, 1]);
+        assert_eq!(Vector::F32(&[1.0]).bytes(), [0, 0, 128, 63]);
+    }
+}
