@@ -79,6 +79,10 @@ pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
 
 /// Groups the indices of `lengths` so that rows × longest row stays within `batch_tokens`.
 ///
+/// Padding counts although the CPU's own path computes none: the states that come back are as large as with
+/// it, and one long row among many short ones would ask for memory without bound. Among rows of like length
+/// there is little of it.
+///
 /// Longest first, so that a batch too large for the memory fails at once. A row longer than the
 /// budget is a batch of its own.
 pub(crate) fn plan(lengths: &[usize], batch_tokens: usize) -> Vec<Vec<usize>> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::batching::{self, to_f32};
 use crate::options::{Purpose, Setup};
-use crate::pooling::{Layer, Pass, Pool, add_to, normalize};
+use crate::pooling::{LoadedStage, Pass, Pool, add_to, normalize};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
 use prepared::{Prepared, Windows};
@@ -62,8 +62,8 @@ pub struct Embedder {
     model: AlbertModel,
     tokenizer: Tokenizer,
     pooling: Pooling,
-    layers: Vec<Layer>,
-    /// The width behind the layers.
+    stages: Vec<LoadedStage>,
+    /// The width behind the stages.
     full_dim: usize,
     has_pooler: bool,
     max_length: usize,
@@ -83,14 +83,14 @@ impl Embedder {
         let pooling = Pooling::from_files(files)?;
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Embedding)?;
         let full_dim = pooling.check_width(checkpoint.config().hidden_size)?;
-        let layers = pooling.load_stages(files)?;
+        let stages = pooling.load_stages(files)?;
         let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
         Ok(Self {
             has_pooler: checkpoint.has_pooler(),
             model,
             tokenizer,
             pooling,
-            layers,
+            stages,
             full_dim,
             max_length,
             batch_tokens: options.batch_tokens,
@@ -337,7 +337,7 @@ impl Embedder {
     /// What follows the pooling; then normalizes and cuts, in the order that
     /// [`Embedder::with_truncate_dim`] tells.
     fn finish(&self, pooled: Vec<f32>) -> Result<Vec<f32>> {
-        let mut vector = self.layers.iter().try_fold(pooled, |vector, layer| layer.forward(vector))?;
+        let mut vector = self.stages.iter().try_fold(pooled, |vector, stage| stage.forward(vector))?;
         let last = self.asked_to_normalize.is_some() || !self.pooling.from_modules;
         if self.pooling.normalize && !last {
             normalize(&mut vector);

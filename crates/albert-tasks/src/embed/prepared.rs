@@ -34,7 +34,7 @@ pub(super) enum Prepared {
     /// A single one, of all of it or of its beginning.
     Whole(TokenIds),
     /// One for each window.
-    Windowed(Windowed),
+    Windowed(Box<Windowed>),
 }
 
 /// A text that is divided.
@@ -77,7 +77,7 @@ impl Prepared {
             Some(windows) if cut.truncated => {
                 let room = windows.room(tokenizer, max_length)?;
                 let sequence = Sequence::new(tokenizer, text, None)?;
-                Ok(Self::Windowed(Windowed::new(sequence, room, windows)))
+                Ok(Self::Windowed(Box::new(Windowed::new(sequence, room, windows))))
             }
             _ => Ok(Self::Whole(cut)),
         }
@@ -196,7 +196,7 @@ mod tests {
         for (room, stride, prompt) in [(4, 0, 0), (4, 1, 0), (4, 3, 0), (5, 2, 2), (9, 8, 1), (3, 1, 3)] {
             let text = windowed("the river and the town and the river", room, Windows { stride, prompt });
             assert_eq!(text.windows_of.len(), 8 - prompt);
-            let text = Prepared::Windowed(text);
+            let text = Prepared::Windowed(Box::new(text));
             let mut counted = vec![0f32; text.ids().len()];
             let mut shares = 0.0;
             for pass in 0..text.passes() {
@@ -216,7 +216,7 @@ mod tests {
     fn a_window_has_the_special_tokens_the_prompt_and_its_part() {
         let text = windowed("the river and the town", 2, Windows { stride: 1, prompt: 1 });
         let ids = text.sequence.encoding.ids.clone();
-        let text = Prepared::Windowed(text);
+        let text = Prepared::Windowed(Box::new(text));
         assert_eq!(text.passes(), 3);
         assert_eq!(text.pass(1).ids, [ids[0], ids[1], ids[3], ids[4], ids[6]]);
         assert_eq!((text.entered(), text.truncated()), (15, false));

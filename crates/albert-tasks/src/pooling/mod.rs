@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{Error, ModelFiles, Result};
 pub use mode::PoolingMode;
 pub(crate) use pool::{Occurrence, Pass, Pool, add_to};
-pub(crate) use stage::Layer;
+pub(crate) use stage::LoadedStage;
 pub use stage::Stage;
 
 /// Below this a norm counts as zero: the floor of `torch.nn.functional.normalize`.
@@ -56,7 +56,7 @@ impl Pooling {
     }
 
     /// The stages with their weights.
-    pub(crate) fn load_stages(&self, files: &ModelFiles) -> Result<Vec<Layer>> {
+    pub(crate) fn load_stages(&self, files: &ModelFiles) -> Result<Vec<LoadedStage>> {
         self.stages.iter().map(|stage| stage.load(files)).collect()
     }
 }

@@ -103,7 +103,7 @@ impl Stage {
     }
 
     /// The stage with its weights.
-    pub(super) fn load(&self, files: &ModelFiles) -> Result<Layer> {
+    pub(super) fn load(&self, files: &ModelFiles) -> Result<LoadedStage> {
         match self {
             Self::Dense { path, in_features, out_features, bias, activation, residual } => {
                 let matrix = || vec![*out_features, *in_features];
@@ -113,7 +113,7 @@ impl Stage {
                 expected.extend(projects.then(|| ("residual.weight", matrix())));
                 let mut tensors = weights(files, path)?.load(&expected)?.into_iter();
                 let mut next = || tensors.next().expect("a tensor for each name");
-                Ok(Layer::Dense {
+                Ok(LoadedStage::Dense {
                     linear: Linear::new(next(), bias.then(&mut next)),
                     activation: *activation,
                     adds_input: *residual,
@@ -124,9 +124,9 @@ impl Stage {
                 let width = vec![*dimension];
                 let tensors =
                     weights(files, path)?.load(&[("norm.weight", width.clone()), ("norm.bias", width)])?;
-                Ok(Layer::LayerNorm { gamma: tensors[0].to_vec1()?, beta: tensors[1].to_vec1()? })
+                Ok(LoadedStage::LayerNorm { gamma: tensors[0].to_vec1()?, beta: tensors[1].to_vec1()? })
             }
-            Self::Normalize => Ok(Layer::Normalize),
+            Self::Normalize => Ok(LoadedStage::Normalize),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Serialize for Stage {
 
 /// A stage that computes.
 #[derive(Debug, Clone)]
-pub(crate) enum Layer {
+pub(crate) enum LoadedStage {
     Dense {
         linear: Linear,
         activation: HiddenAct,
@@ -172,7 +172,7 @@ pub(crate) enum Layer {
     Normalize,
 }
 
-impl Layer {
+impl LoadedStage {
     /// `(in)` → `(out)`
     pub(crate) fn forward(&self, mut vector: Vec<f32>) -> Result<Vec<f32>> {
         match self {
@@ -279,13 +279,13 @@ mod tests {
     fn a_dense_layer_adds_its_input_as_it_is_or_projected() {
         let matrix =
             |values: &[f32]| Tensor::from_slice(values, (values.len() / 2, 2), &Device::Cpu).unwrap();
-        let dense = |weight: &[f32], adds_input: bool, projection: Option<&[f32]>| Layer::Dense {
+        let dense = |weight: &[f32], adds_input: bool, projection: Option<&[f32]>| LoadedStage::Dense {
             linear: Linear::new(matrix(weight), None),
             activation: HiddenAct::Relu,
             adds_input,
             projection: projection.map(|weight| Linear::new(matrix(weight), None)),
         };
-        let forward = |layer: Layer| layer.forward(vec![1.0, -2.0]).unwrap();
+        let forward = |layer: LoadedStage| layer.forward(vec![1.0, -2.0]).unwrap();
         assert_eq!(forward(dense(&[3.0, 1.0, 1.0, 1.0], false, None)), [1.0, 0.0]);
         assert_eq!(forward(dense(&[3.0, 1.0, 1.0, 1.0], true, None)), [2.0, -2.0]);
         assert_eq!(forward(dense(&[3.0, 1.0], true, Some(&[10.0, 1.0]))), [9.0]);
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_layer_norm_centres_and_scales() {
-        let layer = Layer::LayerNorm { gamma: vec![1.0, 2.0], beta: vec![0.0, 1.0] };
+        let layer = LoadedStage::LayerNorm { gamma: vec![1.0, 2.0], beta: vec![0.0, 1.0] };
         let vector = layer.forward(vec![7.0, 3.0]).unwrap();
         let scale = 2.0 / (4.0 + LAYER_NORM_EPS).sqrt();
         assert_eq!(vector, [scale, -2.0 * scale + 1.0]);

@@ -1,6 +1,9 @@
 //! What a text is computed with must not matter, nor its length break anything.
 
-use albert_tasks::{Embedder, FillOptions, Forwarder, MaskFiller, PoolingMode, RunOptions, Tokenizer};
+use albert_tasks::{
+    Answerer, Chooser, Classifier, Embedder, FillOptions, Forwarder, MaskFiller, ModelFiles, Orderer,
+    PoolingMode, Quantizer, RunOptions, Searcher, Similarity, Tagger, Tokenizer, ZeroShot,
+};
 
 use crate::support::{max_difference, message, options, tiny};
 
@@ -17,12 +20,22 @@ const TEXTS: [&str; 6] = [
 ];
 
 #[test]
-fn pipelines_can_be_shared_between_threads() {
+fn every_pipeline_can_be_shared_between_threads() {
     fn assert_shared<T: Send + Sync>() {}
-    assert_shared::<Embedder>();
-    assert_shared::<MaskFiller>();
-    assert_shared::<Forwarder>();
+    assert_shared::<ModelFiles>();
     assert_shared::<Tokenizer>();
+    assert_shared::<Embedder>();
+    assert_shared::<Quantizer>();
+    assert_shared::<Similarity>();
+    assert_shared::<Searcher>();
+    assert_shared::<MaskFiller>();
+    assert_shared::<Classifier>();
+    assert_shared::<ZeroShot>();
+    assert_shared::<Tagger>();
+    assert_shared::<Answerer>();
+    assert_shared::<Chooser>();
+    assert_shared::<Orderer>();
+    assert_shared::<Forwarder>();
 }
 
 #[test]

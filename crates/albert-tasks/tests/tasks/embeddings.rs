@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 
 use albert_tasks::{
-    Calibration, Embedder, Embedding, Error, PoolingMode, Quantized, Quantizer, RunOptions, Stage,
+    Calibration, Embedder, Embedding, Error, ModelFiles, PoolingMode, Quantized, Quantizer, RunOptions,
+    Stage, convert,
 };
+use candle_core::DType;
 use serde_json::{Value, json};
 
 use crate::support::{Folder, max_difference, message, options, tiny, tiny_dir};
@@ -104,6 +106,15 @@ fn a_folders_description_tells_its_modules() {
     let prompted = embedder(&folder("prompted"));
     assert_eq!((prompted.dim(), prompted.pooling().truncate_dim), (9, Some(9)));
     assert_eq!(prompted.pooling().prompt.as_deref(), Some("the king said: "));
+}
+
+#[test]
+fn a_converted_folder_keeps_its_modules() {
+    let (many, target) = (folder("many"), tempfile::tempdir().unwrap());
+    convert(&many.files(), target.path(), DType::F32).unwrap();
+    let converted = ModelFiles::from_dir(target.path()).unwrap();
+    let converted = Embedder::load(&converted, &RunOptions::default()).unwrap();
+    assert_eq!(converted.embed(&["the river"]).unwrap(), embedder(&many).embed(&["the river"]).unwrap());
 }
 
 #[test]

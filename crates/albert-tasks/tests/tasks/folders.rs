@@ -207,7 +207,7 @@ fn the_shortest_of_the_limits_on_length_holds() {
         |folder: Folder| Embedder::load(&folder.files(), &RunOptions::default()).unwrap().max_length();
     let tokenizer = |config: serde_json::Value| {
         let folder = Folder::new().without("sentence_bert_config.json");
-        max_length(folder.with("tokenizer_config.json", &config.to_string()))
+        max_length(folder.with("tokenizer_config.json", config.to_string()))
     };
     assert_eq!(max_length(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": 20}")), 20);
     assert_eq!(tokenizer(json!({"max_len": 30})), 30);

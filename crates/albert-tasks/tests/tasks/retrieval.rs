@@ -20,19 +20,6 @@ const CORPUS: [&str; 5] = [
 ];
 
 #[test]
-fn every_pipeline_can_be_shared_between_threads() {
-    fn assert_shared<T: Send + Sync>() {}
-    assert_shared::<Classifier>();
-    assert_shared::<ZeroShot>();
-    assert_shared::<Tagger>();
-    assert_shared::<Answerer>();
-    assert_shared::<Chooser>();
-    assert_shared::<Orderer>();
-    assert_shared::<Similarity>();
-    assert_shared::<Searcher>();
-}
-
-#[test]
 fn the_cosine_is_that_of_the_embeddings() {
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
     let embeddings = embedder.embed(&CORPUS).unwrap();
