@@ -112,9 +112,6 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
     };
     // The last one is what the caller may override.
     pooling.normalize = pooling.stages.pop_if(|stage| *stage == Stage::Normalize).is_some();
-    for stage in &pooling.stages {
-        pooling.why.push_str(&format!(", then {stage}"));
-    }
     if pooling.normalize {
         pooling.why.push_str(", normalized by its Normalize module");
     }

@@ -97,12 +97,10 @@ fn a_folders_description_tells_its_modules() {
     assert_eq!(pooling.stages[3], Stage::Normalize);
     assert!(!pooling.normalize);
     assert_eq!(many.dim(), 12);
-    assert_eq!(
-        pooling.why,
-        "cls + mean by 1_Pooling/config.json, then Dense 48 to 48, gelu, residual, by 2_Dense/config.json, then \
-         LayerNorm 48, by 3_LayerNorm/config.json, then Dense 48 to 20, linear, residual, by 4_Dense/config.json, \
-         then Normalize, then Dense 20 to 12, mish, by 6_Dense/config.json"
-    );
+    assert_eq!(pooling.why, "cls + mean by 1_Pooling/config.json");
+    let stages: Vec<String> = pooling.stages.iter().map(ToString::to_string).collect();
+    assert_eq!(stages[0], "Dense 48 to 48, gelu, residual, by 2_Dense/config.json");
+    assert_eq!(stages[1], "LayerNorm 48, by 3_LayerNorm/config.json");
     let prompted = embedder(&folder("prompted"));
     assert_eq!((prompted.dim(), prompted.pooling().truncate_dim), (9, Some(9)));
     assert_eq!(prompted.pooling().prompt.as_deref(), Some("the king said: "));
