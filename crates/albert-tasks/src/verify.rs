@@ -131,6 +131,7 @@ mod tests {
         let pieces = vectors.iter().map(|_| "▁a".to_string()).collect();
         TokenEmbeddings {
             pieces,
+            tokens: vectors.len(),
             truncated: false,
             vectors: vectors.iter().map(|vector| vector.to_vec()).collect(),
         }

@@ -13,7 +13,7 @@ const MOST_LINES: usize = 30;
 /// An example, the fine-tuned model that it needs, the rest of its arguments, and its standard input.
 type Example = (&'static str, Option<&'static str>, &'static [&'static str], &'static str);
 
-const EXAMPLES: [Example; 11] = [
+const EXAMPLES: [Example; 12] = [
     ("answer", Some("question"), &["What runs through the town?", "The river runs through the town."], ""),
     ("choose", Some("choice"), &["It was raining, so", "we left.", "we went for a swim."], ""),
     ("classify", Some("sentiment"), &["What a fine day."], ""),
@@ -24,6 +24,7 @@ const EXAMPLES: [Example; 11] = [
     ("search", None, &["a resting animal"], "A cat sleeps.\nStocks fell sharply.\n"),
     ("similarity", None, &["A cat sleeps.", "The kitten naps."], ""),
     ("tag", Some("entities"), &["Alice moved to Oslo."], ""),
+    ("verify", None, &["A man is playing a guitar."], ""),
     ("zero_shot", Some("nli"), &["It was raining.", "weather", "sport"], ""),
 ];
 
