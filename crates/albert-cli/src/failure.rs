@@ -57,6 +57,13 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
+/// The error of a format that this build has no tables for.
+#[cfg(not(feature = "parquet"))]
+pub(crate) fn without_tables(format: &str) -> anyhow::Error {
+    anyhow::anyhow!("format `{format}`: this build lacks the `parquet` feature")
+        .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
+}
+
 /// Attaches a hint to an error.
 pub(crate) trait Hint {
     /// The same thing, and where it is an error, with a line on what to do.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
 use crate::input::Pairs;
-use crate::output::{Row, visible};
+use crate::output::{Column, Kind, Row, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -54,7 +54,14 @@ struct AnswerRow {
 }
 
 impl Row for AnswerRow {
-    const FIELDS: &'static [&'static str] = &["index", "question", "answer", "start", "end", "score"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("question", Kind::Text),
+        Column::new("answer", Kind::Text),
+        Column::new("start", Kind::Integer),
+        Column::new("end", Kind::Integer),
+        Column::new("score", Kind::Float),
+    ];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 80;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
 use crate::input::{Pairs, Text};
-use crate::output::{Row, columns, shown, visible};
+use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -51,7 +51,12 @@ struct ChooseRow {
 }
 
 impl Row for ChooseRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "choice", "scores"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::new("choice", Kind::Integer),
+        Column::new("scores", Kind::List(&Kind::Float)),
+    ];
 
     fn lines(&self) -> String {
         let cells: Vec<_> = self

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs, number};
 use crate::input::Pairs;
-use crate::output::{Row, bar, columns, shown, visible};
+use crate::output::{Column, Kind, Row, bar, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -52,8 +52,15 @@ pub(crate) struct LabelsRow {
     pub(crate) truncated: bool,
 }
 
+const LABEL: Kind = Kind::Record(&[Column::new("label", Kind::Text), Column::new("score", Kind::Float)]);
+
 impl Row for LabelsRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "pair", "labels"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::optional("pair", Kind::Text),
+        Column::new("labels", Kind::List(&LABEL)),
+    ];
 
     fn lines(&self) -> String {
         let cells: Vec<_> = self

@@ -9,7 +9,9 @@ use super::say_dropped_marks;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs, number};
 use crate::failure::{Hint, usage};
 use crate::input::{Input, Pairs, Window};
-use crate::output::{Format, Output, RECORDS, Row, VECTORS, Vector, columns, shown, visible};
+use crate::output::{
+    Column, Format, Kind, Output, RECORDS, Row, VECTORS, Vector, VectorType, columns, shown, visible,
+};
 use crate::progress::{Progress, Talk};
 use crate::stream::{self, Item};
 
@@ -118,7 +120,14 @@ struct EmbedRow {
 }
 
 impl Row for EmbedRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "pair", "tokens", "truncated", "embedding"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::optional("pair", Kind::Text),
+        Column::new("tokens", Kind::Integer),
+        Column::new("truncated", Kind::Boolean),
+        Column::new("embedding", Kind::Vector),
+    ];
     const HEADING: &'static str = "index  tokens  embedding                            text";
 
     fn lines(&self) -> String {
@@ -154,7 +163,12 @@ struct TokensRow {
 }
 
 impl Row for TokensRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "pieces", "embeddings"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::new("pieces", Kind::List(&Kind::Text)),
+        Column::new("embeddings", Kind::List(&Kind::Vector)),
+    ];
 
     fn lines(&self) -> String {
         let pieces = self.pieces.iter().zip(&self.embeddings);
@@ -294,7 +308,7 @@ fn embed_tokens(
     window: Window,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let mut writer = output.writer::<TokensRow>(None, input.skip_bad)?;
+    let mut writer = output.writer::<TokensRow>(Some(VectorType::f32(embedder.dim())), input.skip_bad)?;
     stream::run(input, window, progress, writer.as_mut(), |items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let embeddings = embedder.embed_tokens(&texts)?;

@@ -11,7 +11,7 @@ use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::usage;
 use crate::input::Pairs;
 use crate::interactive;
-use crate::output::{BAR_WIDTH, Row, bar_of, columns, visible};
+use crate::output::{BAR_WIDTH, Column, Kind, Row, bar_of, columns, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -83,9 +83,32 @@ struct FillMaskRow {
     truncated: bool,
 }
 
+const MASK: Kind = Kind::Record(&[
+    Column::new("position", Kind::Integer),
+    Column::new("candidates", Kind::List(&CANDIDATE)),
+]);
+
+const CANDIDATE: Kind = Kind::Record(&[
+    Column::new("token", Kind::Text),
+    Column::optional("id", Kind::Integer),
+    Column::optional("ids", Kind::List(&Kind::Integer)),
+    Column::new("score", Kind::Float),
+    Column::new("text", Kind::Text),
+]);
+
+const FILLING: Kind = Kind::Record(&[
+    Column::new("tokens", Kind::List(&Kind::Text)),
+    Column::new("score", Kind::Double),
+    Column::new("text", Kind::Text),
+]);
+
 impl Row for FillMaskRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "masks", "fillings"];
-    const OPTIONAL: &'static [&'static str] = &["fillings"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::new("masks", Kind::List(&MASK)),
+        Column::optional("fillings", Kind::List(&FILLING)),
+    ];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 100;

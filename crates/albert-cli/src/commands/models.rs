@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::OutputArgs;
-use crate::output::{RECORDS, Row, columns, visible};
+use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
 use crate::progress::size;
 
 /// As much of a commit as people read.
@@ -48,8 +48,28 @@ impl From<CachedModel> for ModelRow {
     }
 }
 
+const REVISION: Kind = Kind::Record(&[
+    Column::new("commit", Kind::Text),
+    Column::new("refs", Kind::List(&Kind::Text)),
+    Column::new("bytes", Kind::Integer),
+    Column::new("complete", Kind::Boolean),
+]);
+
+const REMOVABLE: Kind = Kind::Record(&[
+    Column::new("path", Kind::Text),
+    Column::new("bytes", Kind::Integer),
+    Column::new("why", Kind::Text),
+]);
+
 impl Row for ModelRow {
-    const FIELDS: &'static [&'static str] = &["model", "source", "bytes", "path", "revisions", "removable"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("model", Kind::Text),
+        Column::new("source", Kind::Text),
+        Column::new("bytes", Kind::Integer),
+        Column::optional("path", Kind::Text),
+        Column::new("revisions", Kind::List(&REVISION)),
+        Column::new("removable", Kind::List(&REMOVABLE)),
+    ];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 200;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::input::Pairs;
-use crate::output::{Row, columns, shown, visible};
+use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::{Item, Job};
 
@@ -47,7 +47,12 @@ struct OrderRow {
 }
 
 impl Row for OrderRow {
-    const FIELDS: &'static [&'static str] = &["index", "first", "second", "in_order"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("first", Kind::Text),
+        Column::new("second", Kind::Text),
+        Column::new("in_order", Kind::Float),
+    ];
     const HEADING: &'static str = "index  in order  first | second";
 
     fn lines(&self) -> String {
@@ -75,7 +80,11 @@ struct SortRow {
 }
 
 impl Row for SortRow {
-    const FIELDS: &'static [&'static str] = &["index", "order", "sentences"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("order", Kind::List(&Kind::Integer)),
+        Column::new("sentences", Kind::List(&Kind::Text)),
+    ];
 
     fn lines(&self) -> String {
         let stood = self.order.iter().zip(&self.sentences);

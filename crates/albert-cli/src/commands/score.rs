@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::input::Pairs;
-use crate::output::{Row, shown};
+use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -31,7 +31,12 @@ struct ScoreRow {
 }
 
 impl Row for ScoreRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "log_likelihood", "tokens"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::new("log_likelihood", Kind::Double),
+        Column::new("tokens", Kind::Integer),
+    ];
     const HEADING: &'static str = "index  tokens  log likelihood  text";
 
     fn lines(&self) -> String {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
 use crate::failure::{Hint, usage};
 use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
-use crate::output::{RECORDS, Row, visible};
+use crate::output::{Column, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Corpus};
 
@@ -59,7 +59,7 @@ struct CorpusArgs {
     #[arg(long)]
     skip_bad: bool,
 
-    /// Vectors that `embed` wrote (npy, jsonl or csv); the texts are then only looked up
+    /// Vectors that `embed` wrote, in any format but table; the texts are then only looked up
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
 }
@@ -98,7 +98,13 @@ struct SearchRow {
 }
 
 impl Row for SearchRow {
-    const FIELDS: &'static [&'static str] = &["query", "rank", "index", "text", "cosine"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("query", Kind::Text),
+        Column::new("rank", Kind::Integer),
+        Column::new("index", Kind::Integer),
+        Column::optional("text", Kind::Text),
+        Column::new("cosine", Kind::Float),
+    ];
     const HEADING: &'static str = " rank   cosine   index  text";
 
     fn lines(&self) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::TextArgs;
 use crate::input::Pairs;
-use crate::output::{Row, shown};
+use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -36,7 +36,12 @@ struct SimilarityRow {
 }
 
 impl Row for SimilarityRow {
-    const FIELDS: &'static [&'static str] = &["index", "first", "second", "cosine"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("first", Kind::Text),
+        Column::new("second", Kind::Text),
+        Column::new("cosine", Kind::Float),
+    ];
     const HEADING: &'static str = "index   cosine  first | second";
 
     fn lines(&self) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::{Hint, usage};
 use crate::input::Pairs;
-use crate::output::{Row, columns, shown, visible};
+use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;
 
@@ -59,8 +59,20 @@ struct TagRow {
     truncated: bool,
 }
 
+const ENTITY: Kind = Kind::Record(&[
+    Column::new("label", Kind::Text),
+    Column::new("start", Kind::Integer),
+    Column::new("end", Kind::Integer),
+    Column::new("text", Kind::Text),
+    Column::new("score", Kind::Float),
+]);
+
 impl Row for TagRow {
-    const FIELDS: &'static [&'static str] = &["index", "text", "entities"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::new("entities", Kind::List(&ENTITY)),
+    ];
 
     fn lines(&self) -> String {
         let cells: Vec<_> = self

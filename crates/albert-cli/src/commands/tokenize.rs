@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::say_dropped_marks;
 use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
 use crate::input::{Input, Pairs, Window};
-use crate::output::{RECORDS, Row, columns, visible};
+use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
 use crate::progress::{Progress, Talk};
 use crate::stream;
 
@@ -52,10 +52,31 @@ struct TokenizeRow {
     explain: Option<Vec<Explanation>>,
 }
 
+const EXPLANATION: Kind = Kind::Record(&[
+    Column::new("rule", Kind::Text),
+    Column::optional("score", Kind::Float),
+    Column::optional("cut_from", Kind::Text),
+    Column::optional("normalized", NORMALIZED),
+]);
+
+const NORMALIZED: Kind = Kind::Record(&[
+    Column::new("from", Kind::Text),
+    Column::new("to", Kind::Text),
+    Column::new("steps", Kind::List(&Kind::Text)),
+]);
+
 impl Row for TokenizeRow {
-    const FIELDS: &'static [&'static str] =
-        &["index", "text", "pair", "ids", "pieces", "type_ids", "special_tokens_mask", "offsets", "explain"];
-    const OPTIONAL: &'static [&'static str] = &["pair", "explain"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("index", Kind::Integer),
+        Column::new("text", Kind::Text),
+        Column::optional("pair", Kind::Text),
+        Column::new("ids", Kind::List(&Kind::Integer)),
+        Column::new("pieces", Kind::List(&Kind::Text)),
+        Column::new("type_ids", Kind::List(&Kind::Integer)),
+        Column::new("special_tokens_mask", Kind::List(&Kind::Integer)),
+        Column::new("offsets", Kind::List(&Kind::Span)),
+        Column::optional("explain", Kind::List(&EXPLANATION)),
+    ];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 70;

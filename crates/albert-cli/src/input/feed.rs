@@ -3,6 +3,7 @@
 //! A file is read as the work goes on. A pipe is read by a thread of its own, so that a window can
 //! end early when its writer pauses: who writes one line and waits gets that line's answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -51,11 +52,17 @@ impl Feed {
         }
         let (sender, receiver) = sync_channel(AHEAD);
         thread::spawn(move || {
-            for line in lines {
-                let last = line.is_err();
-                if sender.send(line).is_err() || last {
-                    return;
+            let read = AssertUnwindSafe(|| {
+                for line in lines {
+                    let last = line.is_err();
+                    if sender.send(line).is_err() || last {
+                        return;
+                    }
                 }
+            });
+            // A panic must not look like the end of the input.
+            if catch_unwind(read).is_err() {
+                let _ = sender.send(Err(anyhow::anyhow!("internal error: reading the input panicked")));
             }
         });
         Self::Paced(receiver)

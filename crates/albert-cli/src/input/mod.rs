@@ -4,6 +4,12 @@
 //! own error is a bad line, which `--skip-bad` passes over.
 
 mod arguments;
+#[cfg(feature = "parquet")]
+mod batches;
+#[cfg(feature = "parquet")]
+mod cells;
+#[cfg(feature = "parquet")]
+mod columns;
 mod delimited;
 mod feed;
 mod json_lines;
@@ -24,6 +30,8 @@ use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 use crate::progress::Extent;
 
+#[cfg(feature = "parquet")]
+use batches::Batches;
 pub(crate) use feed::{Feed, Window};
 pub(crate) use vectors::Vectors;
 
@@ -52,6 +60,9 @@ pub(crate) enum Place {
     Argument(usize),
     /// A line of a file, counted from 1.
     Line(Arc<str>, u64),
+    /// A row of a table without lines, counted from 1.
+    #[cfg(feature = "parquet")]
+    Row(Arc<str>, u64),
 }
 
 impl Place {
@@ -61,6 +72,8 @@ impl Place {
             Self::OnlyArgument => error,
             Self::Argument(number) => error.context(format!("argument {number}")),
             Self::Line(name, number) => error.context(format!("{name}, line {number}")),
+            #[cfg(feature = "parquet")]
+            Self::Row(name, number) => error.context(format!("{name}, row {number}")),
         }
     }
 }
@@ -86,11 +99,9 @@ pub(crate) enum InputFormat {
     Csv,
     /// Tab-separated values with a header line, no quoting
     Tsv,
-    /// Not supported yet
-    #[value(hide = true)]
+    /// A Parquet file
     Parquet,
-    /// Not supported yet
-    #[value(hide = true)]
+    /// An Arrow IPC file or stream
     Arrow,
 }
 
@@ -176,6 +187,11 @@ impl Fields {
         }
         Ok(fields)
     }
+
+    #[cfg(feature = "parquet")]
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.text.as_str()).chain(self.pair.as_deref())
+    }
 }
 
 /// The texts of a run, not yet read.
@@ -213,35 +229,59 @@ impl Input {
             (None, None) => InputFormat::Lines,
         };
         if format == InputFormat::Lines && args.field.is_some() {
-            return Err(usage("`--field` is for jsonl, csv and tsv, and the input is lines")
+            return Err(usage("`--field` is for tables, such as jsonl and csv, and the input is lines")
                 .hint("name the input's format with `--input-format`"));
         }
+        #[cfg(not(feature = "parquet"))]
         if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
-            return Err(usage(format!("input format `{format}`: not supported yet"))
-                .hint("convert the texts to jsonl or csv"));
+            return Err(crate::failure::without_tables(&format.to_string()));
         }
         if let (InputFormat::Lines, Pairs::Listed(fields)) = (format, pairs) {
             return Err(usage(format!("lines hold no lists: expected a table with the fields `{fields}`"))
                 .hint("name the input's format with `--input-format`"));
         }
+        let opened = Opened::new(path.as_deref())?;
         let bytes_read = Arc::new(AtomicU64::new(0));
-        let (name, extent, reader): (Arc<str>, _, Box<dyn Read + Send>) = match &path {
-            None => ("standard input".into(), Extent::Unknown, Box::new(io::stdin())),
-            Some(path) => {
-                let (file, extent) = open_file(path)?;
-                (format!("`{}`", path.display()).into(), extent, Box::new(file))
-            }
-        };
-        let reader = Counted { reader, bytes: Arc::clone(&bytes_read) };
+        #[cfg(feature = "parquet")]
+        if format == InputFormat::Parquet {
+            return Self::of_parquet(opened, fields, bytes_read, args.skip_bad);
+        }
+        let Opened { reader, name, extent } = opened;
+        let reader = Counted { reader: reader.into_read(), bytes: Arc::clone(&bytes_read) };
         let reader = BufReader::with_capacity(1 << 16, reader);
         let lines: Lines = match format {
             InputFormat::Jsonl => Box::new(json_lines::JsonLines::new(reader, name, fields)),
             InputFormat::Csv => Box::new(delimited::Delimited::new(reader, name, fields, b',')),
             InputFormat::Tsv => Box::new(delimited::Delimited::new(reader, name, fields, b'\t')),
+            #[cfg(feature = "parquet")]
+            InputFormat::Arrow => Box::new(columns::Columns::new(Batches::arrow(reader, name)?, fields)?),
             _ => Box::new(lines::PlainLines::new(reader, name, pairs)),
         };
         let paced = extent == Extent::Unknown;
         Ok(Self { lines, paced, extent, bytes_read, skip_bad: args.skip_bad })
+    }
+
+    /// Opens a Parquet file, of which a copy is made if it comes from a pipe.
+    #[cfg(feature = "parquet")]
+    fn of_parquet(
+        opened: Opened,
+        fields: Fields,
+        bytes_read: Arc<AtomicU64>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Self> {
+        let Opened { reader, name, extent } = opened;
+        let (file, extent) = match (reader, extent) {
+            (Reader::File(file), Extent::Bytes(_)) => (file, extent),
+            (reader, _) => {
+                let file = batches::spool(&mut reader.into_read(), &name)?;
+                let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
+                (file, Extent::Bytes(length))
+            }
+        };
+        let names: Vec<&str> = fields.names().collect();
+        let batches = Batches::parquet(file, &names, name, Arc::clone(&bytes_read))?;
+        let lines = Box::new(columns::Columns::new(batches, fields)?);
+        Ok(Self { lines, paced: false, extent, bytes_read, skip_bad })
     }
 
     fn of_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
@@ -291,15 +331,43 @@ fn source(args: &InputArgs) -> anyhow::Result<Source> {
     }
 }
 
-fn open_file(path: &Path) -> anyhow::Result<(File, Extent)> {
-    let name = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
-    let metadata = file.metadata().with_context(|| format!("cannot open `{name}`"))?;
-    if metadata.is_dir() {
-        bail!("cannot read `{name}`: expected a file, found a folder");
+/// A file or standard input.
+struct Opened {
+    reader: Reader,
+    name: Arc<str>,
+    extent: Extent,
+}
+
+enum Reader {
+    File(File),
+    Stdin(io::Stdin),
+}
+
+impl Opened {
+    /// Opens a file, or without one standard input.
+    fn new(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            let reader = Reader::Stdin(io::stdin());
+            return Ok(Self { reader, name: "standard input".into(), extent: Extent::Unknown });
+        };
+        let name = path.display();
+        let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+        let metadata = file.metadata().with_context(|| format!("cannot open `{name}`"))?;
+        if metadata.is_dir() {
+            bail!("cannot read `{name}`: expected a file, found a folder");
+        }
+        let extent = if metadata.is_file() { Extent::Bytes(metadata.len()) } else { Extent::Unknown };
+        Ok(Self { reader: Reader::File(file), name: format!("`{name}`").into(), extent })
     }
-    let extent = if metadata.is_file() { Extent::Bytes(metadata.len()) } else { Extent::Unknown };
-    Ok((file, extent))
+}
+
+impl Reader {
+    fn into_read(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::File(file) => Box::new(file),
+            Self::Stdin(stdin) => Box::new(stdin),
+        }
+    }
 }
 
 /// Counts what passes through, for the progress bar.

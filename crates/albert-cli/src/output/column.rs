@@ -1,6 +1,52 @@
-//! The vectors of rows: what all of an output have in common, and one of them.
+//! What rows are made of: the columns of a table, their types, and the vectors among them.
 
 use std::fmt;
+
+/// A column: a key of the rows' JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only tables have types"))]
+    pub(crate) kind: Kind,
+    /// A row may lack it: `pair` is there only in the row of a pair.
+    pub(crate) optional: bool,
+}
+
+impl Column {
+    /// A column that every row has.
+    pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, optional: false }
+    }
+
+    /// A column that a row may lack.
+    pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, optional: true }
+    }
+}
+
+/// The type of a column.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only tables have types"))]
+pub(crate) enum Kind {
+    /// A string.
+    Text,
+    /// A 64-bit integer.
+    Integer,
+    /// A 32-bit float.
+    Float,
+    /// A 64-bit float.
+    Double,
+    /// True or false.
+    Boolean,
+    /// The vector of a row, or one of them: as many numbers, and of the type, as the output was made for.
+    Vector,
+    /// Two integers.
+    Span,
+    /// Any number of the same.
+    List(&'static Kind),
+    /// Columns within a column.
+    Record(&'static [Column]),
+}
 
 /// The type of a vector's numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +79,11 @@ pub(crate) struct VectorType {
 }
 
 impl VectorType {
+    /// Vectors of 32-bit floats.
+    pub(crate) fn f32(dim: usize) -> Self {
+        Self { element: Element::F32, dim }
+    }
+
     /// The size of one vector.
     pub(super) fn bytes(self) -> usize {
         self.dim * self.element.bytes()

@@ -1,8 +1,7 @@
 //! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
 //!
 //! The header follows from the first row: a `pair` column if that row is a pair's, an `explain` column
-//! if it has one, an `error`
-//! column if bad lines are passed over.
+//! if it has one, an `error` column if bad lines are passed over.
 
 use std::fmt;
 
@@ -31,8 +30,8 @@ impl Csv {
         if let Some(header) = &self.header {
             return Ok(header.clone());
         }
-        let is_column = |name: &&'static str| !R::OPTIONAL.contains(name) || has(name);
-        let mut header: Vec<_> = R::FIELDS.iter().copied().filter(is_column).collect();
+        let columns = R::COLUMNS.iter().filter(|column| !column.optional || has(column.name));
+        let mut header: Vec<_> = columns.map(|column| column.name).collect();
         if self.skip_bad {
             header.push("error");
         }

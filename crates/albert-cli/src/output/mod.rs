@@ -3,11 +3,17 @@
 //! Rows are written as they come. What a row looks like belongs to its command; a format only
 //! needs its JSON ([`serde::Serialize`]), its lines for people, or its vector.
 
+#[cfg(feature = "parquet")]
+mod batches;
 mod column;
 mod csv;
 mod json;
 mod jsonl;
+mod matrix;
 mod npy;
+mod safetensors;
+#[cfg(feature = "parquet")]
+mod schema;
 mod sink;
 mod table;
 
@@ -21,9 +27,12 @@ use same_file::Handle;
 use serde::Serialize;
 
 use crate::args::OutputArgs;
+#[cfg(not(feature = "parquet"))]
+use crate::failure::without_tables;
 use crate::failure::{Hint, usage};
 
-pub(crate) use column::{Element, Vector, VectorType};
+pub(crate) use column::{Column, Element, Kind, Vector, VectorType};
+pub(crate) use safetensors::EMBEDDINGS;
 pub(crate) use sink::Sink;
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 
@@ -40,13 +49,11 @@ pub(crate) enum Format {
     Csv,
     /// A NumPy array of vectors: `embed` with --output
     Npy,
-    /// Named tensors: `forward` with --output
+    /// Named tensors: `embed` and `forward` with --output
     Safetensors,
-    /// Not supported yet
-    #[value(hide = true)]
+    /// A Parquet file
     Parquet,
-    /// Not supported yet
-    #[value(hide = true)]
+    /// An Arrow IPC stream
     Arrow,
 }
 
@@ -65,7 +72,8 @@ impl Format {
         }
     }
 
-    fn of(path: &Path) -> Option<Self> {
+    /// The format of a file by its ending.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_string_lossy().to_lowercase();
         match ending.as_str() {
             "json" => Some(Self::Json),
@@ -81,21 +89,28 @@ impl Format {
 }
 
 /// The formats of a command whose rows are records of text.
-pub(crate) const RECORDS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl, Format::Csv];
+pub(crate) const RECORDS: &[Format] =
+    &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet, Format::Arrow];
 
 /// The formats of a command whose rows each have one vector.
-pub(crate) const VECTORS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Npy];
+pub(crate) const VECTORS: &[Format] = &[
+    Format::Table,
+    Format::Json,
+    Format::Jsonl,
+    Format::Csv,
+    Format::Npy,
+    Format::Safetensors,
+    Format::Parquet,
+    Format::Arrow,
+];
 
 /// The formats of a command with one answer in all.
 pub(crate) const REPORT: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
 
 /// One answer, as every format needs it.
 pub(crate) trait Row: Serialize {
-    /// The keys of its JSON, in order.
-    const FIELDS: &'static [&'static str];
-
-    /// Those of them that a row may lack: `pair` is there only in the row of a pair.
-    const OPTIONAL: &'static [&'static str] = &["pair"];
+    /// The keys of its JSON, in order, and what they hold.
+    const COLUMNS: &'static [Column];
 
     /// What stands above the rows for people; empty for nothing.
     const HEADING: &'static str = "";
@@ -193,13 +208,15 @@ impl OutputArgs {
             (None, None) => Format::Jsonl,
         };
         if supported.contains(&format) {
+            #[cfg(not(feature = "parquet"))]
+            if matches!(format, Format::Parquet | Format::Arrow) {
+                return Err(without_tables(format.name()));
+            }
             return Ok(format);
         }
-        let later = matches!(format, Format::Parquet | Format::Arrow)
-            || (format == Format::Safetensors && supported.contains(&Format::Npy));
-        let why = if later { "not supported yet" } else { "not a format of this command" };
         let names: Vec<_> = supported.iter().map(|format| format.name()).collect();
-        Err(usage(format!("format `{}`: {why}, expected {}", format.name(), names.join(", "))))
+        let (format, expected) = (format.name(), names.join(", "));
+        Err(usage(format!("format `{format}`: not a format of this command, expected {expected}")))
     }
 }
 
@@ -216,7 +233,14 @@ impl Output {
             (Format::Json, _) => Box::new(json::Json::new(sink)),
             (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
             (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad)),
-            (Format::Npy, Some(vectors)) => Box::new(npy::Npy::new(sink, vectors)?),
+            (Format::Npy, Some(vectors)) => Box::new(matrix::Matrix::new(sink, npy::header, vectors, 0)?),
+            (Format::Safetensors, Some(vectors)) => {
+                Box::new(matrix::Matrix::new(sink, safetensors::header, vectors, 0)?)
+            }
+            #[cfg(feature = "parquet")]
+            (Format::Parquet, _) => Box::new(batches::Batches::parquet(sink, R::COLUMNS, vectors, skip_bad)?),
+            #[cfg(feature = "parquet")]
+            (Format::Arrow, _) => Box::new(batches::Batches::arrow(sink, R::COLUMNS, vectors, skip_bad)?),
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
         })
     }

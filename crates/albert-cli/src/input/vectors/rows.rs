@@ -1,0 +1,170 @@
+//! Rows with their text: `json`, `jsonl` and `csv`.
+
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use csv::StringRecord;
+use serde::Deserialize;
+
+use super::VectorRow;
+use crate::input::lines::{RawLines, utf8};
+
+/// The part of a jsonl row that matters here.
+#[derive(Deserialize)]
+struct JsonRow {
+    text: Option<String>,
+    embedding: Option<Vec<f32>>,
+    error: Option<String>,
+}
+
+impl JsonRow {
+    fn vector(self) -> anyhow::Result<VectorRow> {
+        match (self.embedding, self.error) {
+            (Some(vector), _) => Ok(Some((vector, self.text))),
+            (None, Some(_)) => Ok(None),
+            (None, None) => bail!("no field `embedding`"),
+        }
+    }
+}
+
+/// The rows of `json`: an array, of which one row at a time is read.
+pub(super) fn json<R: BufRead + 'static>(
+    mut reader: R,
+    name: Arc<str>,
+) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
+    let mut rows = 0;
+    let mut read = move || -> anyhow::Result<Option<VectorRow>> {
+        let (open, separator) = if rows == 0 { (b'[', "[") } else { (b',', ", or ]") };
+        match significant(&mut reader)? {
+            Some(b']') if rows > 0 => return Ok(None),
+            Some(byte) if byte == open => reader.consume(1),
+            _ => bail!("expected {separator}"),
+        }
+        if rows == 0 && significant(&mut reader)? == Some(b']') {
+            return Ok(None);
+        }
+        // An object ends with its brace: nothing behind it is taken.
+        let mut row = serde_json::Deserializer::from_reader(&mut reader);
+        let row = JsonRow::deserialize(&mut row).context("expected a row of `embed`")?.vector()?;
+        rows += 1;
+        Ok(Some(row))
+    };
+    let mut row = 0;
+    std::iter::from_fn(move || {
+        row += 1;
+        read().with_context(|| format!("{name}, row {row}")).transpose()
+    })
+}
+
+/// The next byte that is no space, left where it is.
+fn significant(reader: &mut impl BufRead) -> anyhow::Result<Option<u8>> {
+    loop {
+        let bytes = reader.fill_buf()?;
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        match bytes.iter().position(|byte| !byte.is_ascii_whitespace()) {
+            Some(0) => return Ok(Some(first)),
+            Some(spaces) => reader.consume(spaces),
+            None => {
+                let spaces = bytes.len();
+                reader.consume(spaces);
+            }
+        }
+    }
+}
+
+/// The rows of `jsonl`.
+pub(super) fn jsonl<R: BufRead + 'static>(
+    reader: R,
+    name: Arc<str>,
+) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
+    let row = |bytes: Vec<u8>| -> anyhow::Result<VectorRow> {
+        let row: JsonRow = serde_json::from_str(&utf8(bytes)?).context("expected a row of `embed`")?;
+        row.vector()
+    };
+    RawLines::new(reader, name)
+        .filter(|line| !line.as_ref().is_ok_and(|(_, bytes)| bytes.iter().all(u8::is_ascii_whitespace)))
+        .map(move |line| {
+            let (place, bytes) = line?;
+            row(bytes).map_err(|error| place.locate(error))
+        })
+}
+
+/// The rows of `csv`.
+///
+/// # Errors
+/// If there is no column `embedding`.
+pub(super) fn csv<R: Read + 'static>(
+    reader: R,
+    name: Arc<str>,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
+    let mut reader = csv::Reader::from_reader(reader);
+    let header = reader.headers().with_context(|| format!("cannot read {name}"))?;
+    let column = |field: &str| header.iter().position(|name| name == field);
+    let Some(embedding) = column("embedding") else { bail!("{name}, line 1: no field `embedding`") };
+    let (text, error) = (column("text"), column("error"));
+    let row = move |record: &StringRecord| -> anyhow::Result<VectorRow> {
+        let cell = |column: usize| record.get(column).unwrap_or_default();
+        if cell(embedding).is_empty() && error.is_some_and(|error| !cell(error).is_empty()) {
+            return Ok(None);
+        }
+        let vector = serde_json::from_str(cell(embedding)).context("field `embedding`: expected numbers")?;
+        Ok(Some((vector, text.map(|text| cell(text).to_string()))))
+    };
+    Ok(reader.into_records().map(move |record| {
+        let record = record.with_context(|| format!("cannot read {name}"))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        row(&record).with_context(|| format!("{name}, line {line}"))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_jsonl_have_their_text_and_bad_rows_none() {
+        let text =
+            "{\"text\":\"a\",\"embedding\":[0.5]}\n\n{\"index\":1,\"error\":\"bad\"}\n{\"text\":\"b\"}\n";
+        let rows: Vec<_> = jsonl(text.as_bytes(), "`a`".into()).collect();
+        assert_eq!(rows[0].as_ref().unwrap(), &Some((vec![0.5], Some("a".to_string()))));
+        assert_eq!(rows[1].as_ref().unwrap(), &None);
+        assert_eq!(format!("{:#}", rows[2].as_ref().unwrap_err()), "`a`, line 4: no field `embedding`");
+    }
+
+    #[test]
+    fn rows_of_csv_have_their_numbers_in_one_cell() {
+        let text = "index,text,embedding,error\n0,a,\"[0.5,1]\",\n1,,,bad\n2,c,x,\n";
+        let rows: Vec<_> = csv(text.as_bytes(), "`a`".into()).unwrap().collect();
+        assert_eq!(rows[0].as_ref().unwrap(), &Some((vec![0.5, 1.0], Some("a".to_string()))));
+        assert_eq!(rows[1].as_ref().unwrap(), &None);
+        assert!(format!("{:#}", rows[2].as_ref().unwrap_err()).starts_with("`a`, line 4: field `embedding`"));
+        assert!(csv("a,b\n".as_bytes(), "`a`".into()).is_err());
+    }
+
+    #[test]
+    fn rows_of_json_are_read_one_at_a_time_however_they_are_spaced() {
+        let read = |text: &str| -> Vec<Result<VectorRow, String>> {
+            let bytes = std::io::Cursor::new(text.to_string());
+            json(bytes, "`a`".into()).take(3).map(|row| row.map_err(|error| format!("{error:#}"))).collect()
+        };
+        let good = Ok(Some((vec![0.5], Some("a".to_string()))));
+        for text in [
+            "[\n{\"text\":\"a\",\"embedding\":[0.5]},\n{\"index\":1,\"error\":\"bad\"}\n]\n",
+            " [ { \"text\" : \"a\", \"embedding\": [ 0.5 ] } , {\"error\":\"bad\"}]",
+        ] {
+            assert_eq!(read(text), [good.clone(), Ok(None)], "{text}");
+        }
+        assert!(read("[]").is_empty() && read(" [ ]\n").is_empty());
+        for (text, row, words) in [
+            ("", 0, "row 1: expected ["),
+            ("{\"embedding\":[0.5]}", 0, "row 1: expected ["),
+            ("[{\"text\":\"a\",\"embedding\":[0.5]}", 1, "row 2: expected , or ]"),
+            ("[{\"text\":\"a\",\"embedding\":[0.5]},]", 1, "row 2: expected a row of `embed`"),
+            ("[{\"text\":\"a\"}]", 0, "row 1: no field `embedding`"),
+        ] {
+            let error = read(text)[row].clone().unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}

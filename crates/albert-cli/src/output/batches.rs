@@ -1,0 +1,146 @@
+//! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time.
+//!
+//! `arrow` is the IPC stream format: whoever reads it gets the rows as they come. A Parquet file has its
+//! index at the end; one that was cut short cannot be read.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{FieldRef, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use serde_arrow::ArrayBuilder;
+
+use super::column::{Column, VectorType};
+use super::{BadRow, Row, RowWriter, Sink, schema};
+
+/// Rows between two batches, at most; a window of the input ends one too.
+const BATCH_ROWS: usize = 1024;
+
+/// A Parquet row group is held in memory until it is full.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// A table.
+pub(super) struct Batches {
+    sink: Sink,
+    builder: ArrayBuilder,
+    /// Rows in the builder.
+    pending: usize,
+    encoder: Encoder,
+}
+
+/// Turns batches into bytes, which collect in memory until they are taken.
+enum Encoder {
+    Arrow(StreamWriter<Vec<u8>>),
+    Parquet(ArrowWriter<Vec<u8>>),
+}
+
+impl Batches {
+    /// An Arrow IPC stream.
+    pub(super) fn arrow(
+        sink: Sink,
+        columns: &[Column],
+        vectors: Option<VectorType>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Self> {
+        Self::new(sink, schema::fields(columns, vectors, skip_bad)?, |schema| {
+            Ok(Encoder::Arrow(StreamWriter::try_new(Vec::new(), &schema)?))
+        })
+    }
+
+    /// A Parquet file.
+    pub(super) fn parquet(
+        sink: Sink,
+        columns: &[Column],
+        vectors: Option<VectorType>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Self> {
+        Self::new(sink, schema::fields(columns, vectors, skip_bad)?, |schema| {
+            // Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and
+            // so would their least and greatest.
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .set_dictionary_enabled(false)
+                .set_statistics_enabled(EnabledStatistics::None)
+                .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+                .build();
+            Ok(Encoder::Parquet(ArrowWriter::try_new(Vec::new(), schema, Some(properties))?))
+        })
+    }
+
+    fn new(
+        sink: Sink,
+        fields: Vec<FieldRef>,
+        encoder: impl FnOnce(SchemaRef) -> anyhow::Result<Encoder>,
+    ) -> anyhow::Result<Self> {
+        let builder = ArrayBuilder::from_arrow(&fields)?;
+        let encoder = encoder(Arc::new(Schema::new(fields)))?;
+        Ok(Self { sink, builder, pending: 0, encoder })
+    }
+
+    fn push(&mut self, row: impl serde::Serialize) -> anyhow::Result<()> {
+        self.builder.push(row)?;
+        self.pending += 1;
+        if self.pending == BATCH_ROWS { self.write_batch() } else { Ok(()) }
+    }
+
+    /// Encodes the rows at hand and writes what came of it.
+    fn write_batch(&mut self) -> anyhow::Result<()> {
+        if self.pending > 0 {
+            self.pending = 0;
+            self.encoder.encode(&self.builder.to_record_batch()?)?;
+        }
+        self.sink.write(&self.encoder.take())
+    }
+}
+
+impl Encoder {
+    fn encode(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        match self {
+            Self::Arrow(writer) => writer.write(batch)?,
+            Self::Parquet(writer) => writer.write(batch)?,
+        }
+        Ok(())
+    }
+
+    /// What has been encoded since the last call.
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(match self {
+            Self::Arrow(writer) => writer.get_mut(),
+            Self::Parquet(writer) => writer.inner_mut(),
+        })
+    }
+
+    /// Completes the table.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Arrow(writer) => writer.finish()?,
+            Self::Parquet(writer) => drop(writer.finish()?),
+        }
+        Ok(())
+    }
+}
+
+impl<R: Row> RowWriter<R> for Batches {
+    fn row(&mut self, row: &R) -> anyhow::Result<()> {
+        self.push(row)
+    }
+
+    fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
+        self.push(bad)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.write_batch()?;
+        self.sink.flush()
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.write_batch()?;
+        self.encoder.finish()?;
+        self.sink.write(&self.encoder.take())?;
+        self.sink.finish()
+    }
+}
