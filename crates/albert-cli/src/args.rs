@@ -274,7 +274,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) input_format: Option<InputFormat>,
 
-    /// The field of jsonl, csv and tsv that holds the text; `first,second` for pairs [default: text]
+    /// The field or column of a table that holds the text; `first,second` for pairs [default: text]
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
 

@@ -60,7 +60,7 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
 /// The error of a format that this build has no tables for.
 #[cfg(not(feature = "parquet"))]
 pub(crate) fn without_tables(format: &str) -> anyhow::Error {
-    anyhow::anyhow!("format `{format}`: this build lacks the `parquet` feature")
+    anyhow::anyhow!("format `{format}`: this build lacks the feature `parquet`")
         .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
 }
 

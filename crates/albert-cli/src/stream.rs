@@ -5,11 +5,12 @@
 use std::time::Instant;
 
 use albert_tasks::{ModelFiles, RunOptions};
+use anyhow::Context;
 
 use crate::args::{PairArgs, TextArgs};
-use crate::failure::Report;
+use crate::failure::{Hint, Report};
 use crate::input::{Input, Pairs, Place, Text, Window};
-use crate::output::{BadRow, Output, RECORDS, Row, RowWriter};
+use crate::output::{BadRow, Output, RECORDS, Row, RowWriter, Saved, VectorType};
 use crate::progress::{Progress, Talk, Tally};
 
 /// A text to work on and its number in the input.
@@ -50,32 +51,78 @@ impl Job {
         work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
     ) -> anyhow::Result<()> {
         let progress = Progress::new(self.talk, self.input.extent, self.shows_rows);
-        let mut writer = self.output.writer::<R>(None, self.input.skip_bad)?;
-        run(self.input, Window::of_batches(self.options.batch_tokens), &progress, writer.as_mut(), work)
+        let window = Window::of_batches(self.options.batch_tokens);
+        run(self.input, self.output, None, window, &progress, work)
     }
 }
 
-/// Takes every text of the input through `work`, which gives one result for each, in order, and sums
-/// up at the end.
+/// Takes every text of the input through `work`, which gives one result for each, in order, writes the rows,
+/// and sums up at the end. `vectors` is the type of each row's vector, where rows have one.
 ///
 /// # Errors
 /// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before
 /// it are written by then, and the output is completed: an array is closed, a header tells their number.
-pub(crate) fn run<R: Row>(
-    input: Input,
+/// Before that, if the output is to be continued and does not belong to the input.
+pub(crate) fn run<R: Row + 'static>(
+    mut input: Input,
+    mut output: Output,
+    vectors: Option<VectorType>,
     window: Window,
     progress: &Progress,
-    writer: &mut dyn RowWriter<R>,
-    work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+    mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut complete = None;
+    if let Some(saved) = output.saved::<R>(vectors, input.skip_bad)? {
+        let (name, rows) = (output.name().to_string(), saved.rows);
+        check(&saved, &name, &mut input, &mut work)?;
+        output.go_on_after(saved);
+        match input.is_at_end()? {
+            true => complete = Some(format!("{name} is complete: it has the rows of all {rows} texts")),
+            false => progress.say(format_args!("{name} has {rows} rows: going on with the next")),
+        }
+    }
+    let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
+    if let Some(complete) = complete {
+        writer.finish()?;
+        progress.say(complete);
+        return Ok(());
+    }
     let mut tally = Tally::default();
-    let answered = answer(input, window, progress, writer, &mut tally, work);
+    let answered = answer(input, window, progress, writer.as_mut(), &mut tally, work);
     // The first failure is the one to tell.
     answered.and(writer.finish())?;
     progress.finish();
     tally.elapsed = started.elapsed();
     progress.say(tally);
+    Ok(())
+}
+
+/// Passes over the texts whose rows are saved, and works on the first and the last of them again to see that
+/// the rows are theirs.
+fn check<R: Row>(
+    saved: &Saved,
+    name: &str,
+    input: &mut Input,
+    work: &mut impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot resume {name}");
+    let ends = input.skip(saved.rows)?;
+    if input.skipped < saved.rows {
+        let (rows, texts) = (saved.rows, input.skipped);
+        return Err(anyhow::anyhow!(
+            "expected at most {texts} rows, as many as there are texts, found {rows}"
+        )
+        .context(cannot())
+        .hint("it belongs to another input: write to another file"));
+    }
+    for (index, line) in ends {
+        let row = match line.text {
+            Ok(text) => work(vec![Item { index, text }])?.pop().transpose().ok().flatten(),
+            Err(_) => None,
+        };
+        saved.check(index, row.as_ref()).with_context(cannot)?;
+    }
     Ok(())
 }
 
@@ -88,7 +135,7 @@ fn answer<R: Row>(
     tally: &mut Tally,
     mut work: impl FnMut(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>>,
 ) -> anyhow::Result<()> {
-    let skip_bad = input.skip_bad;
+    let (skip_bad, before) = (input.skip_bad, input.skipped);
     let bytes_read = input.bytes_read.clone();
     let mut feed = input.feed();
     loop {
@@ -96,7 +143,7 @@ fn answer<R: Row>(
         if lines.is_empty() {
             return end;
         }
-        let first = tally.rows;
+        let first = before + tally.rows;
         let mut items = Vec::new();
         // For each line its place, and the error of a bad one.
         let mut places: Vec<(Place, Option<anyhow::Error>)> = Vec::new();
@@ -130,7 +177,7 @@ fn answer<R: Row>(
                     if !skip_bad {
                         return Err(error);
                     }
-                    let bad = BadRow { index: tally.rows, error: Report::message(&error) };
+                    let bad = BadRow { index: before + tally.rows, error: Report::message(&error) };
                     progress.say(format_args!("skipped: {}", bad.error));
                     writer.bad(&bad)?;
                     tally.bad += 1;

@@ -38,6 +38,10 @@ pub(crate) struct EmbedArgs {
     compute: ComputeArgs,
     #[command(flatten)]
     output: OutputArgs,
+
+    /// Go on with the --output of a run that was interrupted, in jsonl, csv or npy
+    #[arg(long, help_heading = "Output")]
+    resume: bool,
 }
 
 /// What becomes of the tokens' vectors.
@@ -207,10 +211,17 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, pairs)?;
     let formats = if by_token { RECORDS } else { VECTORS };
-    let output = args.output.open(formats, path.as_deref())?;
-    if args.precision.is_quantized() && input.skip_bad && output.format == Format::Npy {
-        return Err(usage("`--skip-bad`: an npy file of bytes has no number that tells that a row is bad")
-            .hint("write jsonl, or let a bad line end the run"));
+    let mut output = args.output.open(formats, path.as_deref())?;
+    let alone = matches!(output.format, Format::Npy | Format::Safetensors);
+    if args.precision.is_quantized() && input.skip_bad && alone {
+        let format = output.format.name();
+        return Err(usage(format!(
+            "`--skip-bad`: {format} of bytes has no number that tells that a row is bad"
+        ))
+        .hint("write jsonl, or let a bad line end the run"));
+    }
+    if args.resume {
+        output.resume()?;
     }
     let mut options = args.compute.run_options(&args.model)?;
     options.tokenizer.special_tokens_as_text = args.special.no_special_parse;
@@ -264,9 +275,8 @@ fn embed(
     window: Window,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let vectors = vector_type(quantizer, embedder.dim());
-    let mut writer = output.writer::<EmbedRow>(Some(vectors), input.skip_bad)?;
-    stream::run(input, window, progress, writer.as_mut(), |items| {
+    let vectors = Some(vector_type(quantizer, embedder.dim()));
+    stream::run(input, output, vectors, window, progress, |items| {
         let embeddings = embed_window(embedder, &items)?;
         let rows = items.into_iter().zip(embeddings).map(|(item, embedding)| {
             Ok(EmbedRow {
@@ -308,8 +318,8 @@ fn embed_tokens(
     window: Window,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let mut writer = output.writer::<TokensRow>(Some(VectorType::f32(embedder.dim())), input.skip_bad)?;
-    stream::run(input, window, progress, writer.as_mut(), |items| {
+    let vectors = Some(VectorType::f32(embedder.dim()));
+    stream::run(input, output, vectors, window, progress, |items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
         let embeddings = embedder.embed_tokens(&texts)?;
         let rows = items.into_iter().zip(embeddings).map(|(item, tokens)| {

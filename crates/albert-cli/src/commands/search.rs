@@ -51,7 +51,7 @@ struct CorpusArgs {
     #[arg(long, value_name = "FORMAT", value_enum)]
     input_format: Option<InputFormat>,
 
-    /// The field of jsonl, csv and tsv that holds the text [default: text]
+    /// The field or column of a table that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 
@@ -201,7 +201,7 @@ fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow
         match row? {
             Some((vector, text)) => search
                 .add_vector(&vector, text.as_deref())
-                .with_context(|| format!("`{}`, row {}", path.display(), search.seen()))?,
+                .with_context(|| format!("`{}`, row {}", path.display(), search.seen() + 1))?,
             None => search.skip(),
         }
     }

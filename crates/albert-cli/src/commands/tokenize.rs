@@ -125,9 +125,8 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
         TokenizerOptions { special_tokens_as_text: args.special.no_special_parse, ..args.model.tokenizer() };
     let tokenizer = Tokenizer::load(&args.model.files(talk)?, &options)?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let mut writer = output.writer::<TokenizeRow>(None, input.skip_bad)?;
     let window = Window::of_batches(BATCH_TOKENS);
-    stream::run(input, window, &progress, writer.as_mut(), |items| {
+    stream::run(input, output, None, window, &progress, |items| {
         let rows = items.into_par_iter().map(|item| {
             let (text, pair) = (&item.text.text, item.text.pair.as_deref());
             let (encoding, explain) = match args.explain {

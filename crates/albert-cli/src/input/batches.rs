@@ -3,8 +3,10 @@
 //! Memory holds one batch. The crates that read them check what they read; what they say of a broken file
 //! is passed on behind its name.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,9 +22,9 @@ use crate::failure::Hint;
 /// Rows that are decoded together.
 const BATCH_ROWS: usize = 1024;
 
-/// What an Arrow IPC file begins with. Behind it and two bytes of padding stands a stream, and behind that
-/// an index that nobody needs who reads from the beginning.
-const ARROW_FILE: &[u8; 6] = b"ARROW1";
+/// What an Arrow IPC file begins with. Behind it and zeros to the next eight bytes, or more, stands a stream,
+/// and behind that an index that nobody needs who reads from the beginning.
+const ARROW_FILE: &[u8] = b"ARROW1\0\0";
 
 /// What the version of Feather before Arrow IPC begins with.
 const FEATHER_1: &[u8; 4] = b"FEA1";
@@ -41,8 +43,12 @@ impl Batches {
     /// # Errors
     /// If it is neither, or broken.
     pub(super) fn arrow(mut reader: impl Read + Send + 'static, name: Arc<str>) -> anyhow::Result<Self> {
-        let mut start = Vec::new();
-        reader.by_ref().take(8).read_to_end(&mut start).with_context(|| format!("cannot read {name}"))?;
+        let mut word = || -> anyhow::Result<Vec<u8>> {
+            let mut word = Vec::new();
+            reader.by_ref().take(8).read_to_end(&mut word).with_context(|| format!("cannot read {name}"))?;
+            Ok(word)
+        };
+        let mut start = word()?;
         if start.is_empty() {
             return Ok(Self::empty(name));
         }
@@ -50,16 +56,17 @@ impl Batches {
             return Err(anyhow!("{name}: expected Arrow IPC, found Feather version 1")
                 .hint("write it again as version 2, which is Arrow IPC"));
         }
-        if start.starts_with(ARROW_FILE) {
-            start.clear();
+        if start == ARROW_FILE {
+            start = word()?;
+            while start == [0; 8] {
+                start = word()?;
+            }
         }
         let stream = BufReader::new(Cursor::new(start).chain(reader));
-        let batches = StreamReader::try_new(stream, None)
+        let batches = contained(|| StreamReader::try_new(stream, None))
             .with_context(|| format!("{name}: expected an Arrow IPC file or stream"))?;
         let schema = Some(batches.schema());
-        let failed = format!("cannot read {name}");
-        let batches = batches.map(move |batch| batch.with_context(|| failed.clone()));
-        Ok(Self { schema, batches: Box::new(batches), name })
+        Ok(Self { schema, batches: Box::new(contained_all(batches, Arc::clone(&name))), name })
     }
 
     /// Reads the named columns of a Parquet file, those of them that it has. `bytes_read` grows with the
@@ -78,17 +85,16 @@ impl Batches {
             return Ok(Self::empty(name));
         }
         let expected = || format!("{name}: expected a Parquet file");
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).with_context(expected)?;
+        let reader = contained(|| ParquetRecordBatchReaderBuilder::try_new(file)).with_context(expected)?;
         let rows = reader.metadata().file_metadata().num_rows().max(1) as u64;
         let schema = Arc::clone(reader.schema());
         let wanted = columns.iter().filter_map(|column| schema.index_of(column).ok());
         let wanted = ProjectionMask::roots(reader.parquet_schema(), wanted);
-        let batches =
-            reader.with_projection(wanted).with_batch_size(BATCH_ROWS).build().with_context(expected)?;
-        let failed = format!("cannot read {name}");
+        let reader = reader.with_projection(wanted).with_batch_size(BATCH_ROWS);
+        let batches = contained(|| reader.build()).with_context(expected)?;
         let mut rows_read = 0;
-        let batches = batches.map(move |batch| {
-            let batch = batch.with_context(|| failed.clone())?;
+        let batches = contained_all(batches, Arc::clone(&name)).map(move |batch| {
+            let batch = batch?;
             rows_read += batch.num_rows() as u64;
             let share = u128::from(length) * u128::from(rows_read.min(rows)) / u128::from(rows);
             bytes_read.store(share as u64, Ordering::Relaxed);
@@ -130,6 +136,37 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.batches.next()
+    }
+}
+
+/// The batches of a reader, to its end or its first error.
+fn contained_all<E: Error + Send + Sync + 'static>(
+    mut batches: impl Iterator<Item = Result<RecordBatch, E>>,
+    name: Arc<str>,
+) -> impl Iterator<Item = anyhow::Result<RecordBatch>> {
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let batch = contained(|| batches.next().transpose())
+            .with_context(|| format!("cannot read {name}"))
+            .transpose();
+        is_over = !matches!(batch, Some(Ok(_)));
+        batch
+    })
+}
+
+/// Reads something. Some broken files make the readers panic where they should fail: that is an error of the
+/// file, as any other.
+fn contained<T, E: Error + Send + Sync + 'static>(read: impl FnOnce() -> Result<T, E>) -> anyhow::Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("its reader gave up");
+            Err(anyhow!("the file is broken: {text}"))
+        }
     }
 }
 

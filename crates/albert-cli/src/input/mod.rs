@@ -14,16 +14,17 @@ mod delimited;
 mod feed;
 mod json_lines;
 mod lines;
+mod source;
 mod vectors;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, bail};
+#[cfg(feature = "parquet")]
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::args::{InputArgs, PairArgs};
@@ -33,6 +34,9 @@ use crate::progress::Extent;
 #[cfg(feature = "parquet")]
 use batches::Batches;
 pub(crate) use feed::{Feed, Window};
+#[cfg(feature = "parquet")]
+use source::Reader;
+use source::{Counted, Opened, Source, source};
 pub(crate) use vectors::Vectors;
 
 /// One text, or two that belong together.
@@ -205,6 +209,8 @@ pub(crate) struct Input {
     pub(crate) bytes_read: Arc<AtomicU64>,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
+    /// Lines that an earlier run has done.
+    pub(crate) skipped: usize,
 }
 
 impl Input {
@@ -258,7 +264,7 @@ impl Input {
             _ => Box::new(lines::PlainLines::new(reader, name, pairs)),
         };
         let paced = extent == Extent::Unknown;
-        Ok(Self { lines, paced, extent, bytes_read, skip_bad: args.skip_bad })
+        Ok(Self { lines, paced, extent, bytes_read, skip_bad: args.skip_bad, skipped: 0 })
     }
 
     /// Opens a Parquet file, of which a copy is made if it comes from a pipe.
@@ -281,7 +287,7 @@ impl Input {
         let names: Vec<&str> = fields.names().collect();
         let batches = Batches::parquet(file, &names, name, Arc::clone(&bytes_read))?;
         let lines = Box::new(columns::Columns::new(batches, fields)?);
-        Ok(Self { lines, paced: false, extent, bytes_read, skip_bad })
+        Ok(Self { lines, paced: false, extent, bytes_read, skip_bad, skipped: 0 })
     }
 
     fn of_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
@@ -294,6 +300,7 @@ impl Input {
             extent: Extent::Short,
             bytes_read: Arc::default(),
             skip_bad: args.skip_bad,
+            skipped: 0,
         })
     }
 
@@ -302,85 +309,36 @@ impl Input {
         bytes_read.load(Ordering::Relaxed)
     }
 
+    /// Passes over the first lines, or as many as there are, and gives the first and the last of them with
+    /// their numbers.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub(crate) fn skip(&mut self, count: usize) -> anyhow::Result<Vec<(usize, Line)>> {
+        let mut ends = Vec::new();
+        while self.skipped < count {
+            let Some(line) = self.lines.next().transpose()? else { break };
+            ends.truncate(1);
+            ends.push((self.skipped, line));
+            self.skipped += 1;
+        }
+        Ok(ends)
+    }
+
+    /// Whether no line is left.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub(crate) fn is_at_end(&mut self) -> anyhow::Result<bool> {
+        let Some(line) = self.lines.next().transpose()? else { return Ok(true) };
+        let rest = std::mem::replace(&mut self.lines, Box::new(std::iter::empty()));
+        self.lines = Box::new(std::iter::once(Ok(line)).chain(rest));
+        Ok(false)
+    }
+
     /// Starts reading, a window at a time.
     pub(crate) fn feed(self) -> Feed {
         Feed::new(self.lines, self.paced)
-    }
-}
-
-/// Where the texts are.
-enum Source {
-    Arguments,
-    File(PathBuf),
-    Stdin,
-}
-
-fn source(args: &InputArgs) -> anyhow::Result<Source> {
-    if let [only] = args.texts.as_slice()
-        && only == "-"
-    {
-        return Ok(Source::Stdin);
-    }
-    match &args.input {
-        _ if !args.texts.is_empty() => Ok(Source::Arguments),
-        Some(path) if path.as_os_str() == "-" => Ok(Source::Stdin),
-        Some(path) => Ok(Source::File(path.clone())),
-        None if !io::stdin().is_terminal() => Ok(Source::Stdin),
-        None => Err(usage("no text given")
-            .hint("give a text as an argument, `--input FILE`, or pipe lines into the command")),
-    }
-}
-
-/// A file or standard input.
-struct Opened {
-    reader: Reader,
-    name: Arc<str>,
-    extent: Extent,
-}
-
-enum Reader {
-    File(File),
-    Stdin(io::Stdin),
-}
-
-impl Opened {
-    /// Opens a file, or without one standard input.
-    fn new(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else {
-            let reader = Reader::Stdin(io::stdin());
-            return Ok(Self { reader, name: "standard input".into(), extent: Extent::Unknown });
-        };
-        let name = path.display();
-        let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot open `{name}`"))?;
-        if metadata.is_dir() {
-            bail!("cannot read `{name}`: expected a file, found a folder");
-        }
-        let extent = if metadata.is_file() { Extent::Bytes(metadata.len()) } else { Extent::Unknown };
-        Ok(Self { reader: Reader::File(file), name: format!("`{name}`").into(), extent })
-    }
-}
-
-impl Reader {
-    fn into_read(self) -> Box<dyn Read + Send> {
-        match self {
-            Self::File(file) => Box::new(file),
-            Self::Stdin(stdin) => Box::new(stdin),
-        }
-    }
-}
-
-/// Counts what passes through, for the progress bar.
-struct Counted<R> {
-    reader: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }
 

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{FieldRef, Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_arrow::ArrayBuilder;
 
-use super::column::{Column, VectorType};
-use super::{BadRow, Row, RowWriter, Sink, schema};
+use super::{BadRow, Format, Row, RowWriter, Sink};
 
 /// Rows between two batches, at most; a window of the input ends one too.
 const BATCH_ROWS: usize = 1024;
@@ -31,6 +30,17 @@ pub(super) struct Batches {
     encoder: Encoder,
 }
 
+/// Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and so would their
+/// least and greatest.
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build()
+}
+
 /// Turns batches into bytes, which collect in memory until they are taken.
 enum Encoder {
     Arrow(StreamWriter<Vec<u8>>),
@@ -38,45 +48,16 @@ enum Encoder {
 }
 
 impl Batches {
-    /// An Arrow IPC stream.
-    pub(super) fn arrow(
-        sink: Sink,
-        columns: &[Column],
-        vectors: Option<VectorType>,
-        skip_bad: bool,
-    ) -> anyhow::Result<Self> {
-        Self::new(sink, schema::fields(columns, vectors, skip_bad)?, |schema| {
-            Ok(Encoder::Arrow(StreamWriter::try_new(Vec::new(), &schema)?))
-        })
-    }
-
-    /// A Parquet file.
-    pub(super) fn parquet(
-        sink: Sink,
-        columns: &[Column],
-        vectors: Option<VectorType>,
-        skip_bad: bool,
-    ) -> anyhow::Result<Self> {
-        Self::new(sink, schema::fields(columns, vectors, skip_bad)?, |schema| {
-            // Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and
-            // so would their least and greatest.
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                .set_dictionary_enabled(false)
-                .set_statistics_enabled(EnabledStatistics::None)
-                .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-                .build();
-            Ok(Encoder::Parquet(ArrowWriter::try_new(Vec::new(), schema, Some(properties))?))
-        })
-    }
-
-    fn new(
-        sink: Sink,
-        fields: Vec<FieldRef>,
-        encoder: impl FnOnce(SchemaRef) -> anyhow::Result<Encoder>,
-    ) -> anyhow::Result<Self> {
+    /// Begins a Parquet file or an Arrow IPC stream of these columns.
+    pub(super) fn new(sink: Sink, format: Format, fields: Vec<FieldRef>) -> anyhow::Result<Self> {
         let builder = ArrayBuilder::from_arrow(&fields)?;
-        let encoder = encoder(Arc::new(Schema::new(fields)))?;
+        let schema = Arc::new(Schema::new(fields));
+        let encoder = match format {
+            Format::Parquet => {
+                Encoder::Parquet(ArrowWriter::try_new(Vec::new(), schema, Some(properties()))?)
+            }
+            _ => Encoder::Arrow(StreamWriter::try_new(Vec::new(), &schema)?),
+        };
         Ok(Self { sink, builder, pending: 0, encoder })
     }
 

@@ -6,7 +6,6 @@ use std::fmt;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
-    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only tables have types"))]
     pub(crate) kind: Kind,
     /// A row may lack it: `pair` is there only in the row of a pair.
     pub(crate) optional: bool,
@@ -66,6 +65,17 @@ impl Element {
             Self::F32 => size_of::<f32>(),
             Self::I8 | Self::U8 => 1,
         }
+    }
+
+    /// The numbers that a file has as these bytes.
+    pub(super) fn numbers(self, bytes: &[u8]) -> Vec<f64> {
+        let number = |bytes: &[u8]| match (self, bytes) {
+            (Self::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
+            (Self::I8, &[byte]) => f64::from(byte.cast_signed()),
+            (Self::U8, &[byte]) => f64::from(byte),
+            _ => f64::NAN,
+        };
+        bytes.chunks_exact(self.bytes()).map(number).collect()
     }
 }
 

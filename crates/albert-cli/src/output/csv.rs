@@ -22,8 +22,9 @@ pub(super) struct Csv {
 }
 
 impl Csv {
-    pub(super) fn new(sink: Sink, skip_bad: bool) -> Self {
-        Self { sink, skip_bad, header: None }
+    /// Begins a file, or goes on with one that has this header.
+    pub(super) fn new(sink: Sink, skip_bad: bool, header: Option<Vec<&'static str>>) -> Self {
+        Self { sink, skip_bad, header }
     }
 
     fn header<R: Row>(&mut self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<&'static str>> {

@@ -20,14 +20,15 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Begins a file, or goes on behind its first `rows` vectors.
+    /// Begins a file, or goes on with one whose first `bytes` bytes hold a header and `rows` vectors.
     pub(super) fn new(
         mut sink: Sink,
         header: Header,
         vectors: VectorType,
+        bytes: u64,
         rows: usize,
     ) -> anyhow::Result<Self> {
-        if rows == 0 {
+        if bytes == 0 {
             sink.write(&header(0, vectors)?)?;
         }
         Ok(Self { sink, header, vectors, rows })

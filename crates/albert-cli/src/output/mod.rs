@@ -7,11 +7,13 @@
 mod batches;
 mod column;
 mod csv;
+mod format;
 mod json;
 mod jsonl;
 mod matrix;
 mod npy;
 mod safetensors;
+mod saved;
 #[cfg(feature = "parquet")]
 mod schema;
 mod sink;
@@ -19,10 +21,9 @@ mod table;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use same_file::Handle;
 use serde::Serialize;
 
@@ -32,80 +33,12 @@ use crate::failure::without_tables;
 use crate::failure::{Hint, usage};
 
 pub(crate) use column::{Column, Element, Kind, Vector, VectorType};
+use format::RESUMABLE;
+pub(crate) use format::{Format, RECORDS, REPORT, VECTORS};
 pub(crate) use safetensors::EMBEDDINGS;
+pub(crate) use saved::Saved;
 pub(crate) use sink::Sink;
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
-
-/// How the answers are written.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// One array of rows
-    Json,
-    /// One JSON object a line
-    Jsonl,
-    /// Comma-separated values, lists as JSON in one cell
-    Csv,
-    /// A NumPy array of vectors: `embed` with --output
-    Npy,
-    /// Named tensors: `embed` and `forward` with --output
-    Safetensors,
-    /// A Parquet file
-    Parquet,
-    /// An Arrow IPC stream
-    Arrow,
-}
-
-impl Format {
-    /// The format's name on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Jsonl => "jsonl",
-            Self::Csv => "csv",
-            Self::Npy => "npy",
-            Self::Safetensors => "safetensors",
-            Self::Parquet => "parquet",
-            Self::Arrow => "arrow",
-        }
-    }
-
-    /// The format of a file by its ending.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let ending = path.extension()?.to_string_lossy().to_lowercase();
-        match ending.as_str() {
-            "json" => Some(Self::Json),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
-            "csv" => Some(Self::Csv),
-            "npy" => Some(Self::Npy),
-            "safetensors" => Some(Self::Safetensors),
-            "parquet" => Some(Self::Parquet),
-            "arrow" | "arrows" | "feather" | "ipc" => Some(Self::Arrow),
-            _ => None,
-        }
-    }
-}
-
-/// The formats of a command whose rows are records of text.
-pub(crate) const RECORDS: &[Format] =
-    &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet, Format::Arrow];
-
-/// The formats of a command whose rows each have one vector.
-pub(crate) const VECTORS: &[Format] = &[
-    Format::Table,
-    Format::Json,
-    Format::Jsonl,
-    Format::Csv,
-    Format::Npy,
-    Format::Safetensors,
-    Format::Parquet,
-    Format::Arrow,
-];
-
-/// The formats of a command with one answer in all.
-pub(crate) const REPORT: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
 
 /// One answer, as every format needs it.
 pub(crate) trait Row: Serialize {
@@ -160,6 +93,11 @@ pub(crate) struct BadRow {
 pub(crate) struct Output {
     pub(crate) format: Format,
     sink: Sink,
+    /// The file, where it is one.
+    path: Option<PathBuf>,
+    /// Go on behind the rows that are there.
+    resumes: bool,
+    saved: Saved,
 }
 
 impl OutputArgs {
@@ -185,7 +123,8 @@ impl OutputArgs {
             }
             Some(path) => open_file(path, input, needs_file)?,
         };
-        Ok(Output { format, sink })
+        let path = path.map(PathBuf::from);
+        Ok(Output { format, sink, path, resumes: false, saved: Saved::default() })
     }
 
     /// Whether the rows go to a terminal.
@@ -221,26 +160,75 @@ impl OutputArgs {
 }
 
 impl Output {
+    /// Goes on with the file where an interrupted run has left it, if the writer is asked to.
+    ///
+    /// # Errors
+    /// If that cannot be done in this format, or there is no file.
+    pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
+        let Some(path) = &self.path else { return Err(usage("`--resume` needs `--output FILE`")) };
+        let format = self.format;
+        if !RESUMABLE.contains(&format) {
+            let names: Vec<_> = RESUMABLE.iter().map(|format| format.name()).collect();
+            let (format, expected) = (format.name(), names.join(", "));
+            return Err(usage(format!(
+                "`--resume`: format `{format}` cannot be continued, expected {expected}"
+            )));
+        }
+        if !path.is_file() {
+            bail!("cannot resume `{}`: expected a file, found a device", path.display());
+        }
+        self.resumes = true;
+        Ok(())
+    }
+
+    /// The rows of an interrupted run that are in the file; `None` if it is not to be continued.
+    ///
+    /// # Errors
+    /// If the file is not what a run writes that writes such rows.
+    pub(crate) fn saved<R: Row>(
+        &self,
+        vectors: Option<VectorType>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Option<Saved>> {
+        match &self.path {
+            Some(path) if self.resumes => Ok(Some(Saved::read::<R>(path, self.format, vectors, skip_bad)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Leaves what is saved where it is.
+    pub(crate) fn go_on_after(&mut self, saved: Saved) {
+        self.sink.keep(saved.bytes);
+        self.saved = saved;
+    }
+
+    /// The output's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        self.sink.name()
+    }
+
     /// A writer of rows; `vectors` is the type of each row's vector, where rows have one.
     pub(crate) fn writer<R: Row + 'static>(
         self,
         vectors: Option<VectorType>,
         skip_bad: bool,
     ) -> anyhow::Result<Box<dyn RowWriter<R>>> {
-        let sink = self.sink;
+        let Self { sink, saved, .. } = self;
         Ok(match (self.format, vectors) {
             (Format::Table, _) => Box::new(table::Table::new(sink)),
             (Format::Json, _) => Box::new(json::Json::new(sink)),
             (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
-            (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad)),
-            (Format::Npy, Some(vectors)) => Box::new(matrix::Matrix::new(sink, npy::header, vectors, 0)?),
+            (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad, saved.header)),
+            (Format::Npy, Some(vectors)) => {
+                Box::new(matrix::Matrix::new(sink, npy::header, vectors, saved.bytes, saved.rows)?)
+            }
             (Format::Safetensors, Some(vectors)) => {
-                Box::new(matrix::Matrix::new(sink, safetensors::header, vectors, 0)?)
+                Box::new(matrix::Matrix::new(sink, safetensors::header, vectors, 0, 0)?)
             }
             #[cfg(feature = "parquet")]
-            (Format::Parquet, _) => Box::new(batches::Batches::parquet(sink, R::COLUMNS, vectors, skip_bad)?),
-            #[cfg(feature = "parquet")]
-            (Format::Arrow, _) => Box::new(batches::Batches::arrow(sink, R::COLUMNS, vectors, skip_bad)?),
+            (format @ (Format::Parquet | Format::Arrow), vectors) => {
+                Box::new(batches::Batches::new(sink, format, schema::fields(R::COLUMNS, vectors, skip_bad)?)?)
+            }
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
         })
     }
@@ -318,9 +306,10 @@ mod tests {
 
     #[test]
     fn a_format_the_command_lacks_is_wrong_usage() {
-        let report = settle(Some(Format::Arrow), None).unwrap_err();
+        let args = OutputArgs { format: Some(Format::Npy), output: None };
+        let report = Report::new(&args.settle(RECORDS, None).unwrap_err()).unwrap();
         assert_eq!(report.code, 2);
-        assert!(report.message.contains("not supported yet"), "{}", report.message);
+        assert!(report.message.contains("not a format of this command"), "{}", report.message);
     }
 
     #[test]

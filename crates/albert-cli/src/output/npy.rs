@@ -6,7 +6,7 @@ use super::column::{Element, VectorType};
 
 /// Magic, version, length and text together: a multiple of 64, as the format asks, and room for
 /// two numbers of 20 digits.
-const HEADER_BYTES: usize = 128;
+pub(super) const HEADER_BYTES: usize = 128;
 
 /// The header of an array.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {
@@ -18,6 +18,12 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
     bytes.resize(HEADER_BYTES - 1, b' ');
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// How many rows a header tells of.
+pub(super) fn rows(header: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(header.get(10..)?).ok()?;
+    text.split_once("'shape': (")?.1.split_once(',')?.0.parse().ok()
 }
 
 fn descr(element: Element) -> &'static str {
@@ -41,6 +47,7 @@ mod tests {
             assert_eq!(bytes.last(), Some(&b'\n'));
             let text = String::from_utf8(bytes[10..].to_vec()).unwrap();
             assert!(text.contains(&format!("'shape': ({rows}, {dim}), }}")), "{text}");
+            assert_eq!(super::rows(&bytes), Some(rows));
         }
     }
 }

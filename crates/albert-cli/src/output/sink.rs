@@ -11,8 +11,8 @@ use crate::failure::{ClosedPipe, Hint};
 pub(crate) struct Sink {
     place: Place,
     name: String,
-    /// A regular file whose old content is still there.
-    stale: bool,
+    /// A regular file whose old content is still there: how much of it is to be kept.
+    keep: Option<u64>,
 }
 
 enum Place {
@@ -26,7 +26,7 @@ impl Sink {
     /// Standard output.
     pub(crate) fn stdout() -> Self {
         let writer = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
-        Self { place: Place::Stdout(writer), name: "standard output".to_string(), stale: false }
+        Self { place: Place::Stdout(writer), name: "standard output".to_string(), keep: None }
     }
 
     /// A file; with `needs_seek` one in which a writer can go back to the beginning.
@@ -35,9 +35,14 @@ impl Sink {
             file.stream_position()
                 .with_context(|| format!("cannot write to {name}: the format needs a real file"))?;
         }
-        let stale = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let keep = file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(0);
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Self { place: Place::File(writer), name, stale })
+        Ok(Self { place: Place::File(writer), name, keep })
+    }
+
+    /// Writes behind the first `bytes` bytes of a file instead of over them.
+    pub(super) fn keep(&mut self, bytes: u64) {
+        self.keep = self.keep.map(|_| bytes);
     }
 
     /// The output's name, for messages.
@@ -81,15 +86,14 @@ impl Sink {
         self.flush()
     }
 
-    /// Drops the old content of a file before the first byte of the new.
+    /// Drops the old content of a file, or what of it is not kept, before the first byte of the new.
     fn clear(&mut self) -> anyhow::Result<()> {
-        if !self.stale {
-            return Ok(());
-        }
-        self.stale = false;
+        let Some(keep) = self.keep.take() else { return Ok(()) };
         let result = match &mut self.place {
             Place::Stdout(_) => Ok(()),
-            Place::File(writer) => writer.get_ref().set_len(0),
+            Place::File(writer) => {
+                writer.get_ref().set_len(keep).and_then(|()| writer.seek(SeekFrom::Start(keep)).map(drop))
+            }
         };
         self.check(result)
     }

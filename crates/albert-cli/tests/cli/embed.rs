@@ -405,3 +405,29 @@ fn windows_that_cannot_be_are_refused() {
     let tab = cli_with(&["embed", "--window", "2"], "one\ttwo\n").ok().row();
     assert!(tab.get("pair").is_none());
 }
+
+#[test]
+fn safetensors_holds_the_numbers_of_npy() {
+    use safetensors::{Dtype, SafeTensors};
+    let folder = Folder::new();
+    let (npy, safetensors) = (folder.path("a.npy"), folder.path("a.safetensors"));
+    for (options, dtype) in [(&["--skip-bad"][..], Dtype::F32), (&["--precision", "binary"], Dtype::I8)] {
+        let text: &[u8] = if dtype == Dtype::F32 { b"good\nb\xffd\nbetter\n" } else { b"good\nbetter\n" };
+        for output in [&npy, &safetensors] {
+            cli_with(&[&["embed", "--output", output], options].concat(), text).ok();
+        }
+        let file = folder.read("a.safetensors");
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let tensor = tensors.tensor("embeddings").unwrap();
+        assert_eq!(
+            (tensor.dtype(), tensor.shape()[0]),
+            (dtype, text.split(|&byte| byte == b'\n').count() - 1)
+        );
+        assert!(tensor.data() == &folder.read("a.npy")[128..]);
+    }
+    let bad = ["embed", "a", "--precision", "binary", "--skip-bad", "--output", &safetensors];
+    cli(&bad).fails(2, &["--skip-bad", "safetensors", "\nhint: "]);
+    cli(&["embed", "a", "--format", "safetensors"]).fails(2, &["--output", "\nhint: "]);
+    let tokens = ["embed", "a", "--pooling", "tokens", "--output", &safetensors];
+    cli(&tokens).fails(2, &["format `safetensors`: not a format of this command"]);
+}

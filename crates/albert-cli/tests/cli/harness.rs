@@ -133,6 +133,12 @@ pub(crate) fn task_model(name: &str) -> String {
     models.join(name).to_str().unwrap().to_string()
 }
 
+/// A tiny random model without a task, as an argument.
+pub(crate) fn tiny_model() -> String {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../albert-tasks/tests/fixtures/tiny");
+    model.to_str().unwrap().to_string()
+}
+
 /// A folder for a test's files.
 pub(crate) struct Folder(tempfile::TempDir);
 

@@ -16,6 +16,7 @@ mod hub;
 mod hub_server;
 mod inspect;
 mod labels;
+mod memory;
 mod pairs;
 #[cfg(feature = "hub")]
 mod python;
@@ -24,11 +25,14 @@ mod reading;
 #[cfg(all(target_os = "linux", feature = "hub"))]
 mod reference;
 mod refusals;
+mod resume;
 mod score;
 mod search;
 #[cfg(unix)]
 mod shell;
 mod streams;
+#[cfg(feature = "parquet")]
+mod tables;
 mod tokenize;
 mod tools;
 mod usage;

@@ -9,6 +9,19 @@ const CORPUS: &str =
 
 const QUERY: &str = "a resting animal";
 
+/// What `embed` writes, one file a format.
+const VECTORS: &[&str] = &[
+    "v.npy",
+    "v.safetensors",
+    "v.json",
+    "v.jsonl",
+    "v.csv",
+    #[cfg(feature = "parquet")]
+    "v.parquet",
+    #[cfg(feature = "parquet")]
+    "v.arrow",
+];
+
 fn indices(rows: &[Value]) -> Vec<u64> {
     rows.iter().map(|row| row["index"].as_u64().unwrap()).collect()
 }
@@ -52,13 +65,13 @@ fn vectors_that_embed_wrote_give_the_same_hits() {
     let folder = Folder::new();
     let corpus = folder.write("corpus.txt", CORPUS);
     let direct = cli(&["search", QUERY, "--input", &corpus]).ok().rows();
-    for name in ["v.npy", "v.jsonl", "v.csv"] {
+    for name in VECTORS {
         let vectors = folder.path(name);
         cli(&["embed", "--input", &corpus, "--output", &vectors]).ok();
         let run = cli(&["search", QUERY, "--embeddings", &vectors]).ok();
         let found = run.rows();
         assert_eq!(indices(&found), indices(&direct), "{name}");
-        let has_text = name != "v.npy";
+        let has_text = !["v.npy", "v.safetensors"].contains(name);
         assert!(
             found
                 .iter()
@@ -80,7 +93,7 @@ fn bad_rows_count_and_are_never_found() {
     direct.sort_unstable();
     assert_eq!(direct, [0, 2]);
     assert!(run.stderr.contains("skipped: ") && run.stderr.contains("(1 bad)"), "{}", run.stderr);
-    for name in ["v.npy", "v.jsonl", "v.csv"] {
+    for name in VECTORS {
         let vectors = folder.path(name);
         cli(&["embed", "--input", &corpus, "--skip-bad", "--output", &vectors]).ok();
         let mut found = indices(&cli(&["search", QUERY, "--embeddings", &vectors]).ok().rows());
@@ -94,7 +107,8 @@ fn files_that_are_no_vectors_are_refused() {
     let folder = Folder::new();
     let search = |path: &str| cli(&["search", QUERY, "--embeddings", path]);
     search("/no/such.npy").fails(1, &["/no/such.npy"]);
-    search(&folder.write("a.txt", "text")).fails(2, &["npy, jsonl or csv", "\nhint: "]);
+    search(&folder.write("a.txt", "text"))
+        .fails(2, &["npy, safetensors, json, jsonl, csv, parquet or arrow", "\nhint: "]);
     search(&folder.write("a.npy", "text")).fails(1, &["a.npy", "NumPy"]);
     search(&folder.write("a.jsonl", "{\"text\":\"a\"}\n")).fails(1, &["line 1", "embedding"]);
     search(&folder.write("b.jsonl", "{\"embedding\":[1.0]}\n"))

@@ -47,10 +47,9 @@ fn wrong_usage_exits_with_2() {
         &["embed", "a", "--max-length", "many"],
         &["embed", "a", "--input", "b.txt"],
         &["embed", "a", "--normalize", "perhaps"],
-        &["embed", "a", "--format", "parquet"],
-        &["embed", "a", "--format", "arrow"],
         &["embed", "a", "--format", "safetensors"],
         &["tokenize", "a", "--format", "npy"],
+        &["tokenize", "a", "--format", "safetensors"],
         &["tokenize", "a", "--field", "b"],
         &["tokenize", "a", "--input-format", "jsonl"],
     ] {
@@ -66,7 +65,6 @@ fn wrong_usage_of_an_input_exits_with_2() {
         &["tokenize", "--field", "a,b,c", "--input-format", "jsonl"][..],
         &["fill-mask", "--field", "a,b", "--input-format", "jsonl"],
         &["tokenize", "--field", "text"],
-        &["tokenize", "--input-format", "parquet"],
         &["tokenize", "--input", "a.json"],
     ] {
         cli_with(args, "x\n").fails(2, &[]);
@@ -90,6 +88,12 @@ fn what_the_build_or_the_model_lacks_exits_with_1_and_a_hint() {
     cli(&["embed", "a", "--device", "cuda"]).fails(1, &["cuda", "\nhint: ", "--features cuda"]);
     #[cfg(not(feature = "metal"))]
     cli(&["embed", "a", "--device", "metal"]).fails(1, &["metal", "\nhint: ", "--features metal"]);
+    #[cfg(not(feature = "parquet"))]
+    for format in ["parquet", "arrow"] {
+        let lacks = ["feature `parquet`", "\nhint: ", "--features parquet"];
+        cli(&["embed", "a", "--format", format]).fails(1, &lacks);
+        cli_with(&["embed", "--input-format", format], "").fails(1, &lacks);
+    }
     cli(&["embed", "a", "--dtype", "int8"]).fails(1, &["int8", "not supported yet"]);
     cli(&["embed", "a", "--model", "/no/such/folder"]).fails(1, &["/no/such/folder"]);
     #[cfg(feature = "hub")]

@@ -1,0 +1,266 @@
+//! What an interrupted run left in its output file: whole rows, and perhaps the beginning of one.
+//!
+//! Only the first and the last row are looked at, so that hours of rows are passed in seconds. A row belongs
+//! to a run if what the run computes for the text at its place is the same.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use serde_json::{Map, Value};
+
+use super::column::{Column, Kind, VectorType};
+use super::{Format, Row, npy};
+use crate::failure::Hint;
+
+/// How far apart the numbers of a vector may be, as a part of its largest: on a GPU, in bf16, a text's vector
+/// depends a little on the batch that it was in. Another model's is another by all of itself.
+const TOLERANCE: f64 = 0.05;
+
+/// The rows of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    /// How many whole rows there are.
+    pub(crate) rows: usize,
+    /// How many bytes they take, with what stands in front of them.
+    pub(super) bytes: u64,
+    /// The columns of csv, once they are written.
+    pub(super) header: Option<Vec<&'static str>>,
+    first: Cells,
+    last: Cells,
+}
+
+/// What a row has in its columns.
+type Cells = Map<String, Value>;
+
+impl Saved {
+    /// Reads a file in one of the formats that can be continued.
+    ///
+    /// # Errors
+    /// If it is not what a run writes that writes such rows.
+    pub(super) fn read<R: Row>(
+        path: &Path,
+        format: Format,
+        vectors: Option<VectorType>,
+        skip_bad: bool,
+    ) -> anyhow::Result<Self> {
+        let name = path.display();
+        let read = || -> anyhow::Result<Self> {
+            let mut file = File::open(path)?;
+            match (format, vectors) {
+                (Format::Jsonl, _) => jsonl(&mut file),
+                (Format::Csv, _) => csv::<R>(&mut file, skip_bad),
+                (Format::Npy, Some(vectors)) => array(&mut file, vectors),
+                _ => bail!("format `{}` cannot be continued", format.name()),
+            }
+        };
+        read().with_context(|| format!("cannot resume `{name}`")).hint(OTHER)
+    }
+
+    /// Makes sure that the first or the last row, which stands at `index`, is the one that a text at its
+    /// place gets; `None` for a text without a result.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub(crate) fn check<R: Row>(&self, index: usize, row: Option<&R>) -> anyhow::Result<()> {
+        let saved = if index == 0 { &self.first } else { &self.last };
+        let check = || -> anyhow::Result<()> {
+            // What was bad then is not computed again.
+            if saved.contains_key("error") {
+                return Ok(());
+            }
+            let row = row.context("expected the row of a bad line, with an `error`")?;
+            let row = serde_json::to_value(row)?;
+            // The result, which every format has.
+            if let Some(result) = R::COLUMNS.last() {
+                ensure!(saved.contains_key(result.name), "expected a field `{}`, found none", result.name);
+            }
+            for (name, found) in saved {
+                let expected = row.get(name).with_context(|| format!("expected no field `{name}`"))?;
+                ensure!(alike(expected, found), "expected another `{name}` for the text at its place");
+            }
+            Ok(())
+        };
+        check().with_context(|| format!("row {}", index + 1)).hint(OTHER)
+    }
+}
+
+const OTHER: &str =
+    "it belongs to another input, model or options: write to another file, or over it without `--resume`";
+
+/// Whether two values are the same, vectors but for rounding.
+fn alike(expected: &Value, found: &Value) -> bool {
+    let (Value::Array(expected), Value::Array(found)) = (expected, found) else { return expected == found };
+    if expected.len() != found.len() {
+        return false;
+    }
+    let numbers = |values: &[Value]| values.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>();
+    match (numbers(expected), numbers(found)) {
+        (Some(expected), Some(found)) => {
+            let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+            expected.iter().zip(found).all(|(value, found)| (value - found).abs() <= TOLERANCE * largest)
+        }
+        _ => expected.iter().zip(found).all(|(expected, found)| alike(expected, found)),
+    }
+}
+
+fn jsonl(file: &mut File) -> anyhow::Result<Saved> {
+    let records = Records::scan(file, false)?;
+    if records.count == 0 {
+        begins(file, b"{\"index\":0,")?;
+        return Ok(Saved::default());
+    }
+    let mut row = |from: u64, to: u64, number: usize| -> anyhow::Result<Cells> {
+        let bytes = range(file, from, to)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("row {number}: expected a row of `embed`"))
+    };
+    Ok(Saved {
+        rows: records.count,
+        bytes: records.end,
+        header: None,
+        first: row(0, records.first_end, 1)?,
+        last: row(records.last_start, records.end, records.count)?,
+    })
+}
+
+fn csv<R: Row>(file: &mut File, skip_bad: bool) -> anyhow::Result<Saved> {
+    let records = Records::scan(file, true)?;
+    if records.count == 0 {
+        let names = R::COLUMNS.iter().take_while(|column| !column.optional).map(|column| column.name);
+        let names: Vec<_> = names.collect();
+        begins(file, names.join(",").as_bytes())?;
+        return Ok(Saved::default());
+    }
+    let mut record = |from: u64, to: u64| -> anyhow::Result<Vec<String>> {
+        let bytes = range(file, from, to)?;
+        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+        let record = reader.records().next().context("expected a record, found none")??;
+        Ok(record.iter().map(String::from).collect())
+    };
+    let found = record(0, records.first_end)?;
+    let names =
+        R::COLUMNS.iter().filter(|column| !column.optional || found.iter().any(|name| name == column.name));
+    let header: Vec<&str> = names.map(|column| column.name).chain(skip_bad.then_some("error")).collect();
+    ensure!(found == header, "expected the columns {}, found {}", header.join(","), found.join(","));
+    let rows = records.count - 1;
+    let cells = |cells: Vec<String>| -> anyhow::Result<Cells> {
+        let mut row = Cells::new();
+        for (name, cell) in header.iter().zip(cells) {
+            let column = R::COLUMNS.iter().find(|column| column.name == *name);
+            let value = match column {
+                // A bad row, or one without a pair, has nothing there.
+                None if cell.is_empty() => continue,
+                Some(column) if cell.is_empty() && column.optional => continue,
+                None | Some(Column { kind: Kind::Text, .. }) => Value::String(cell),
+                Some(_) if cell.is_empty() => continue,
+                Some(_) => {
+                    serde_json::from_str(&cell).with_context(|| format!("column `{name}`: expected JSON"))?
+                }
+            };
+            row.insert(name.to_string(), value);
+        }
+        Ok(row)
+    };
+    let (mut first, mut last) = (Cells::new(), Cells::new());
+    if rows > 0 {
+        first = cells(record(records.first_end, records.second_end)?).context("row 1")?;
+        last = cells(record(records.last_start, records.end)?).with_context(|| format!("row {rows}"))?;
+    }
+    Ok(Saved { rows, bytes: records.end, first, last, header: Some(header) })
+}
+
+fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
+    let length = file.metadata()?.len();
+    let header_bytes = npy::HEADER_BYTES as u64;
+    if length < header_bytes {
+        begins(file, &npy::header(0, vectors)?)?;
+        return Ok(Saved::default());
+    }
+    let header = range(file, 0, header_bytes)?;
+    ensure!(
+        npy::rows(&header)
+            .is_some_and(|rows| npy::header(rows, vectors).is_ok_and(|expected| expected == header)),
+        "expected an array of {vectors}, found {}",
+        String::from_utf8_lossy(&header).trim_start_matches(|c: char| c != '{').trim_end()
+    );
+    let rows = (length - header_bytes) / vectors.bytes() as u64;
+    let start = |row: u64| header_bytes + row * vectors.bytes() as u64;
+    let mut row = |row: u64| -> anyhow::Result<Cells> {
+        let bytes = range(file, start(row), start(row + 1))?;
+        let (name, value) = match vectors.missing().is_some_and(|missing| missing == bytes) {
+            true => ("error", Value::Null),
+            false => ("embedding", Value::from(vectors.element.numbers(&bytes))),
+        };
+        Ok(Cells::from_iter([(name.to_string(), value)]))
+    };
+    let (mut first, mut last) = (Cells::new(), Cells::new());
+    if rows > 0 {
+        (first, last) = (row(0)?, row(rows - 1)?);
+    }
+    let rows_fit = usize::try_from(rows).context("more rows than this machine can count")?;
+    Ok(Saved { rows: rows_fit, bytes: start(rows), header: None, first, last })
+}
+
+/// Where the records of a file are.
+#[derive(Debug, Default, PartialEq)]
+struct Records {
+    /// How many are whole.
+    count: usize,
+    first_end: u64,
+    second_end: u64,
+    last_start: u64,
+    /// Where the last whole one ends.
+    end: u64,
+}
+
+impl Records {
+    /// Finds the records, which end at a line feed; with `quoting` one that stands outside of quotes.
+    fn scan(file: &mut File, quoting: bool) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let (mut records, mut offset, mut quoted) = (Self::default(), 0, false);
+        loop {
+            let bytes = reader.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(records);
+            }
+            for &byte in bytes {
+                offset += 1;
+                quoted ^= quoting && byte == b'"';
+                if byte == b'\n' && !quoted {
+                    records.add(offset);
+                }
+            }
+            let length = bytes.len();
+            reader.consume(length);
+        }
+    }
+
+    fn add(&mut self, end: u64) {
+        self.count += 1;
+        match self.count {
+            1 => self.first_end = end,
+            2 => self.second_end = end,
+            _ => {}
+        }
+        self.last_start = self.end;
+        self.end = end;
+    }
+}
+
+fn range(file: &mut File, from: u64, to: u64) -> anyhow::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(to - from).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes sure that a file without a whole record is the beginning of one that a run would have written.
+fn begins(file: &mut File, expected: &[u8]) -> anyhow::Result<()> {
+    let start = range(file, 0, expected.len() as u64)?;
+    if expected.starts_with(&start) {
+        return Ok(());
+    }
+    Err(anyhow!("expected the beginning of an output, found {:?}", String::from_utf8_lossy(&start)))
+}
