@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
@@ -15,9 +16,28 @@ use albert_model::{
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
 pub(crate) type Named = BTreeMap<String, Tensor>;
 
-/// Where a fixture lies.
+/// Where a fixture lies. A test that was copied to another machine is told by the variable that cargo sets too.
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(package).join("tests/fixtures").join(name)
+}
+
+/// The device that `ALBERT_TEST_DEVICE` names: `cpu`, which it is without it, `cuda`, `cuda:N` or `metal`.
+pub(crate) fn device() -> candle_core::Result<Device> {
+    // One for all tests: tensors of two handles on the same GPU do not mix.
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    if let Some(device) = DEVICE.get() {
+        return Ok(device.clone());
+    }
+    let name = std::env::var("ALBERT_TEST_DEVICE").unwrap_or("cpu".to_owned());
+    let device = match (name.as_str(), name.strip_prefix("cuda:").map(str::parse)) {
+        ("cpu", _) => Device::Cpu,
+        ("cuda", _) => Device::new_cuda(0)?,
+        ("metal", _) => Device::new_metal(0)?,
+        (_, Some(Ok(number))) => Device::new_cuda(number)?,
+        _ => candle_core::bail!("ALBERT_TEST_DEVICE: expected cpu, cuda, cuda:N or metal, found `{name}`"),
+    };
+    Ok(DEVICE.get_or_init(|| device).clone())
 }
 
 /// What transformers was given (`input.*`), and what it answered (`output.*`).
@@ -42,6 +62,12 @@ impl Expected {
         self.input_with(|tensor| Ok(tensor.clone()))
     }
 
+    /// The same on [`device`].
+    pub(crate) fn input_on_device(&self) -> anyhow::Result<ModelInput> {
+        let device = device()?;
+        self.input_with(|tensor| tensor.to_device(&device))
+    }
+
     /// The same with each tensor changed, so that a part of a batch can be had.
     pub(crate) fn input_with(
         &self,
@@ -63,10 +89,14 @@ impl Expected {
     }
 }
 
+/// A tensor's numbers, from whatever device and type.
+pub(crate) fn numbers(tensor: &Tensor) -> candle_core::Result<Vec<f64>> {
+    tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+}
+
 /// Largest difference between two tensors, relative to the largest magnitude in the first. NaN
 /// counts as infinite.
 pub(crate) fn relative_difference(expected: &Tensor, found: &Tensor) -> candle_core::Result<f64> {
-    let numbers = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     if expected.dims() != found.dims() {
         candle_core::bail!("expected shape {:?}, found {:?}", expected.dims(), found.dims());
     }

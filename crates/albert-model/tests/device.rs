@@ -1,0 +1,153 @@
+//! The network on the device that `ALBERT_TEST_DEVICE` names (`cpu` without it, `cuda`, `cuda:N` or `metal`),
+//! in each type that a GPU computes in: every output of every head is that of transformers.
+//!
+//! The models are those of parity.rs. On the CPU half precision goes through Candle's operations here, as it
+//! does on a GPU, and not through weights that are stored in it.
+
+mod support;
+
+use albert_model::candle_core::{self, D, DType, Tensor};
+use albert_model::candle_nn::VarBuilder;
+use albert_model::{
+    AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
+    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
+    Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained,
+};
+use support::{Expected, Model, Named, device, numbers, path, relative_difference};
+
+/// f32 on both sides, each summing in an order of its own, without TF32.
+const F32_TOLERANCE: f64 = 1e-4;
+
+/// Cosine between an output and transformers' in f32, all numbers of a tensor as one vector.
+const HALF_COSINE: f64 = 0.999;
+
+type Opener = fn(&str, DType) -> anyhow::Result<Box<dyn Model>>;
+
+/// A fixture's model from its tensors in some type: with the arithmetic in that type on the CPU too.
+fn open<M: Pretrained + Model + 'static>(folder: &str, dtype: DType) -> anyhow::Result<Box<dyn Model>> {
+    let config = AlbertConfig::from_file(path(folder).join("config.json"))?;
+    let device = device()?;
+    let tensors = candle_core::safetensors::load(path(folder).join("model.safetensors"), &device)?;
+    Ok(Box::new(M::new(&config, VarBuilder::from_tensors(tensors, dtype, &device))?))
+}
+
+const MODELS: [(&str, Opener); 12] = [
+    ("grouped-model", open::<AlbertModel>),
+    ("grouped-pretraining", open::<AlbertForPreTraining>),
+    ("grouped-masked-lm", open::<AlbertForMaskedLM>),
+    ("grouped-sequence", open::<AlbertForSequenceClassification>),
+    ("grouped-token", open::<AlbertForTokenClassification>),
+    ("grouped-qa", open::<AlbertForQuestionAnswering>),
+    ("grouped-choice", open::<AlbertForMultipleChoice>),
+    ("square", open::<AlbertForPreTraining>),
+    ("relu", open::<AlbertForPreTraining>),
+    ("deep", open::<AlbertForPreTraining>),
+    ("uneven", open::<AlbertModel>),
+    ("positions", open::<AlbertModel>),
+];
+
+/// For each output that was computed: its name, transformers' and ours with zeros at padding, where
+/// nobody looks.
+fn compared(expected: &Expected, found: &Named) -> anyhow::Result<Vec<(String, Tensor, Tensor)>> {
+    let mask = expected.given("attention_mask")?.expect("every fixture has a mask");
+    let at_tokens = |tensor: &Tensor| -> candle_core::Result<Tensor> {
+        if !tensor.dims().starts_with(mask.dims()) {
+            return Ok(tensor.clone());
+        }
+        let mut shape = mask.dims().to_vec();
+        shape.resize(tensor.rank(), 1);
+        tensor.broadcast_mul(&mask.reshape(shape)?.to_dtype(tensor.dtype())?.to_device(tensor.device())?)
+    };
+    let outputs = found.iter().map(|(name, found)| {
+        let expected = &expected.tensors[&format!("output.{name}")];
+        Ok((name.clone(), at_tokens(expected)?, at_tokens(found)?))
+    });
+    outputs.collect()
+}
+
+fn cosine(a: &Tensor, b: &Tensor) -> candle_core::Result<f64> {
+    let (a, b) = (numbers(a)?, numbers(b)?);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    Ok(dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt())
+}
+
+fn check_all(
+    dtype: DType,
+    check: impl Fn(&str, &Tensor, &Tensor) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for (folder, open) in MODELS {
+        let (expected, model) = (Expected::of(folder)?, open(folder, dtype)?);
+        // Inference may take another path where intermediate results are not asked for.
+        for outputs in [Outputs::all(), Outputs::empty()] {
+            let input = expected.input_on_device()?.with_outputs(outputs);
+            let found = model.run(&input, false)?;
+            let asked = expected.tensors.keys().filter(|name| name.starts_with("output.")).count();
+            assert!(!outputs.is_all() || found.len() == asked, "{folder}: {:?}", found.keys());
+            for (name, expected, found) in compared(&expected, &found)? {
+                check(&format!("`{name}` of {folder} in {dtype:?}, {outputs:?}"), &expected, &found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn outputs_in_f32_are_those_of_transformers() -> anyhow::Result<()> {
+    check_all(DType::F32, |name, expected, found| {
+        let difference = relative_difference(expected, found)?;
+        assert!(difference <= F32_TOLERANCE, "{name}: off by {difference:.1e}");
+        if name.contains("logits") {
+            assert_eq!(numbers(&expected.argmax(D::Minus1)?)?, numbers(&found.argmax(D::Minus1)?)?, "{name}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn outputs_in_half_precision_point_the_same_way() -> anyhow::Result<()> {
+    for dtype in [DType::F16, DType::BF16] {
+        check_all(dtype, |name, expected, found| {
+            let cosine = cosine(expected, found)?;
+            assert!(cosine >= HALF_COSINE, "{name}: cosine {cosine:.6}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// As a program loads it, straight onto the device.
+#[test]
+fn a_checkpoint_is_loaded_onto_the_device() -> anyhow::Result<()> {
+    let (folder, device) = ("grouped-model", device()?);
+    let options = LoadOptions { device: device.clone(), ..LoadOptions::default() };
+    let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path(folder))?, &options)?;
+    assert!(model.device().same_device(&device));
+    let expected = Expected::of(folder)?;
+    for (name, expected, found) in compared(&expected, &model.run(&expected.input_on_device()?, false)?)? {
+        assert!(found.device().same_device(&device), "{name}");
+        assert!(relative_difference(&expected, &found)? <= F32_TOLERANCE, "{name}");
+    }
+    Ok(())
+}
+
+/// Also where a row is nothing but padding, where floors of masks add up or softmax has nothing to choose.
+#[test]
+fn no_type_gives_nan_where_all_or_nothing_is_masked() -> anyhow::Result<()> {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for (folder, open) in MODELS.iter().filter(|(folder, _)| *folder != "grouped-choice") {
+            let expected = Expected::of(folder)?;
+            let ids = expected.given("ids")?.expect("every fixture has ids").to_device(&device()?)?;
+            let (rows, tokens) = ids.dims2()?;
+            let one_row = Tensor::arange(0u32, rows as u32, ids.device())?.ne(0u32)?.unsqueeze(1)?;
+            let one_row = one_row.broadcast_as((rows, tokens))?.contiguous()?;
+            for mask in [ids.zeros_like()?, ids.ones_like()?, one_row.to_dtype(DType::U32)?] {
+                let input = ModelInput::new(ids.clone()).with_attention_mask(mask);
+                for (name, tensor) in open(folder, dtype)?.run(&input, false)? {
+                    let is_finite = numbers(&tensor)?.iter().all(|number| number.is_finite());
+                    assert!(is_finite, "`{name}` of {folder} in {dtype:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
