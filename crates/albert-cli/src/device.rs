@@ -58,9 +58,45 @@ fn cuda(number: usize) -> anyhow::Result<Device> {
     if !cfg!(feature = "cuda") {
         return Err(absent_feature("cuda"));
     }
-    Device::new_cuda(number)
-        .with_context(|| format!("cannot open CUDA device {number}"))
-        .hint("`nvidia-smi` shows whether a driver is installed and which devices it sees")
+    Device::new_cuda(number).map_err(|error| match cuda_cause(&error.to_string()) {
+        Some((cause, hint)) => anyhow::anyhow!("device `cuda:{number}`: {cause}").hint(hint),
+        None => anyhow::Error::from(error)
+            .context(format!("device `cuda:{number}`"))
+            .hint("`nvidia-smi` shows whether a driver is installed and which devices it sees"),
+    })
+}
+
+/// What a machine lacks, and what to do about it, by the status that CUDA's libraries or the stand-ins for
+/// them answer with.
+fn cuda_cause(status: &str) -> Option<(&'static str, &'static str)> {
+    const CAUSES: [(&str, &str, &str); 5] = [
+        (
+            "CUDA_ERROR_STUB_LIBRARY",
+            "the library of the NVIDIA driver, `libcuda.so.1`, was not found",
+            "install the driver, or use `--device cpu`",
+        ),
+        (
+            "CUDA_ERROR_NO_DEVICE",
+            "the NVIDIA driver sees no GPU",
+            "`nvidia-smi` and CUDA_VISIBLE_DEVICES say why, or use `--device cpu`",
+        ),
+        (
+            "CUDA_ERROR_INVALID_DEVICE",
+            "the NVIDIA driver has no GPU with this number",
+            "`nvidia-smi -L` lists them, from 0 on",
+        ),
+        (
+            "CUBLAS_STATUS_NOT_INITIALIZED",
+            "cuBLAS, `libcublas.so.13` with `libcublasLt.so.13`, did not start",
+            "set LD_LIBRARY_PATH to the folder of CUDA 13's libraries",
+        ),
+        (
+            "CURAND_STATUS_INITIALIZATION_FAILED",
+            "cuRAND, `libcurand.so.10`, did not start",
+            "set LD_LIBRARY_PATH to the folder of CUDA 13's libraries",
+        ),
+    ];
+    CAUSES.iter().find(|(name, ..)| status.contains(name)).map(|&(_, cause, hint)| (cause, hint))
 }
 
 fn metal() -> anyhow::Result<Device> {
@@ -123,6 +159,14 @@ mod tests {
     #[test]
     fn auto_always_finds_a_device() {
         assert!(DeviceChoice::Auto.open().is_ok());
+    }
+
+    #[test]
+    fn what_a_machine_lacks_is_told_from_the_status_of_the_driver() {
+        let cause = |status| cuda_cause(status).map(|(cause, _)| cause);
+        assert!(cause("DriverError(CUDA_ERROR_STUB_LIBRARY)").unwrap().contains("`libcuda.so.1`"));
+        assert!(cause("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)").unwrap().contains("libcublas.so.13"));
+        assert_eq!(cause("DriverError(CUDA_ERROR_OUT_OF_MEMORY)"), None);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -9,6 +9,7 @@ use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::layer_norm::{LayerNorm, NormConstants};
 use crate::linear::{Linear, PackedLinear};
+use crate::row_kernels::RowKernel;
 
 /// One attention sub-layer.
 ///
@@ -91,32 +92,30 @@ impl AlbertAttention {
         train: bool,
     ) -> Result<(Tensor, Tensor)> {
         let (batch, tokens, h) = hidden_states.dims3()?;
-        let split = |projected: Tensor| {
-            let projected = projected.reshape((batch, tokens, self.heads, self.head_size))?;
-            projected.transpose(1, 2)?.contiguous() // (B, N, T, D)
-        };
         let [query, key, value] = match &self.projections {
             Projections::Apart { query, key, value } => {
-                [query.forward(hidden_states)?, key.forward(hidden_states)?, value.forward(hidden_states)?]
+                let project = |linear: &Linear| {
+                    let split = (batch, tokens, self.heads, self.head_size);
+                    linear.forward(hidden_states)?.reshape(split)?.transpose(1, 2)?.contiguous()
+                };
+                [project(query)?, project(key)?, project(value)?]
             }
             Projections::Fused(projection) => {
-                let projected = projection.forward(hidden_states)?; // (B, T, 3H)
-                [projected.narrow(2, 0, h)?, projected.narrow(2, h, h)?, projected.narrow(2, 2 * h, h)?]
+                let split = (batch, tokens, 3, self.heads, self.head_size);
+                let projected = projection.forward(hidden_states)?.reshape(split)?;
+                // One copy for all three.
+                let projected = projected.permute((2, 0, 3, 1, 4))?.contiguous()?;
+                [projected.get(0)?, projected.get(1)?, projected.get(2)?]
             }
-        };
-        let query = (split(query)? / (self.head_size as f64).sqrt())?;
-        let (key, value) = (split(key)?, split(value)?);
-
-        let mut scores = query.matmul(&key.transpose(2, 3)?)?; // (B, N, T, T)
-        if let Some(mask) = mask {
-            scores = scores.broadcast_add(mask)?;
-        }
-        let probs = dropout(&softmax(&scores, train)?, self.probs_dropout_prob, train)?;
+        }; // (B, N, T, D)
+        let query = (query / (self.head_size as f64).sqrt())?;
+        let scores = query.matmul(&key.transpose(2, 3)?)?; // (B, N, T, T)
+        let probs = dropout(&softmax(&scores, mask, train)?, self.probs_dropout_prob, train)?;
 
         let context = probs.matmul(&value)?; // (B, N, T, D)
         let context = context.transpose(1, 2)?.reshape((batch, tokens, h))?;
         let output = dropout(&self.output.forward(&context)?, self.output_dropout_prob, train)?;
-        Ok((self.norm.forward_t(&(hidden_states + output)?, train)?, probs))
+        Ok((self.norm.forward_sum_t(hidden_states, &output, train)?, probs))
     }
 }
 
@@ -129,11 +128,25 @@ pub(crate) struct PackedAttention {
     pub(crate) norm: NormConstants,
 }
 
-/// Softmax over the last dimension, in f32 at least. Candle's fused form has no backward pass.
-fn softmax(scores: &Tensor, train: bool) -> Result<Tensor> {
-    match scores.dtype() {
-        DType::F16 | DType::BF16 => softmax(&scores.to_dtype(DType::F32)?, train)?.to_dtype(scores.dtype()),
-        _ if train => candle_nn::ops::softmax(scores, D::Minus1),
-        _ => candle_nn::ops::softmax_last_dim(&scores.contiguous()?),
+/// `softmax(scores + mask)` over the last dimension, in f32 at least. Candle's fused form has no backward
+/// pass.
+fn softmax(scores: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
+    if !train && RowKernel::serve(scores) {
+        let rows_of_mask = mask.map_or(0, |mask| scores.elem_count() / mask.elem_count());
+        return RowKernel::Softmax { rows_of_mask }.apply(scores, mask.unwrap_or(scores), scores);
     }
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(mask)?,
+        None => scores.clone(),
+    };
+    let dtype = scores.dtype();
+    let scores = match dtype {
+        DType::F16 | DType::BF16 => scores.to_dtype(DType::F32)?,
+        _ => scores,
+    };
+    let probs = match train {
+        true => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        false => candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?,
+    };
+    probs.to_dtype(dtype)
 }

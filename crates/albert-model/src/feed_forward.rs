@@ -68,7 +68,6 @@ impl Module for FeedForward {
     /// # Errors
     /// If the last dimension is not `hidden_size`.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
-        let inner = self.inner.forward(hidden_states)?; // (B, T, I)
-        self.output.forward(&self.activation.forward(&inner)?)
+        self.output.forward(&self.inner.forward_activated(hidden_states, self.activation)?)
     }
 }

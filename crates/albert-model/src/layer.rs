@@ -67,6 +67,6 @@ impl AlbertLayer {
     ) -> Result<(Tensor, Tensor)> {
         let (attended, probs) = self.attention.forward_t(hidden_states, mask, train)?;
         let fed_forward = self.feed_forward.forward(&attended)?;
-        Ok((self.norm.forward_t(&(attended + fed_forward)?, train)?, probs))
+        Ok((self.norm.forward_sum_t(&attended, &fed_forward, train)?, probs))
     }
 }

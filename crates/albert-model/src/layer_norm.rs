@@ -1,7 +1,7 @@
 //! Layer norm, differentiable where it must be, its variance taken about the mean, in f32 at least.
 //!
 //! Candle's fused `layer_norm` serves neither end. It has no backward pass: everything before it
-//! would stay untrained, silently. And on the CPU it takes the variance as `mean x² - (mean x)²` in
+//! would stay untrained, silently. And on the CPU, as on CUDA, it takes the variance as `mean x² - (mean x)²` in
 //! f32, which loses its digits where the mean is large beside the deviation, and can come out
 //! negative: with ALBERT's ε of 1e-12, a NaN. ε is 0 in f16 besides, so half-precision input is
 //! normalised in f32.
@@ -12,6 +12,7 @@ use candle_nn::{Init, VarBuilder};
 use rayon::prelude::*;
 
 use crate::linear::numbers;
+use crate::row_kernels::RowKernel;
 
 /// `y = γ (x - mean x) / √(var x + ε) + β`, over the last dimension.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct LayerNorm {
     gamma: Tensor,
     beta: Tensor,
     eps: f64,
+    /// γ and β, `(2, width)`, where row kernels serve.
+    stacked: Option<Tensor>,
 }
 
 impl LayerNorm {
@@ -26,7 +29,8 @@ impl LayerNorm {
     pub(crate) fn new(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let gamma = vb.get_with_hints(width, "weight", Init::Const(1.0))?;
         let beta = vb.get_with_hints(width, "bias", Init::Const(0.0))?;
-        Ok(Self { gamma, beta, eps })
+        let stacked = RowKernel::serve(&gamma).then(|| Tensor::stack(&[&gamma, &beta], 0)).transpose()?;
+        Ok(Self { gamma, beta, eps, stacked })
     }
 
     /// Its numbers, where the CPU's own kernels can use them and they will not change.
@@ -39,6 +43,16 @@ impl LayerNorm {
         }
         let (gamma, beta) = (self.gamma.to_vec1()?, self.beta.to_vec1()?);
         Ok(Some(NormConstants { gamma, beta, eps: self.eps as f32 }))
+    }
+
+    /// `LayerNorm(x + r)`: `(…, width)` → `(…, width)`
+    pub(crate) fn forward_sum_t(&self, xs: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
+        match &self.stacked {
+            Some(stacked) if !train && RowKernel::serve(xs) => {
+                RowKernel::AddNorm { eps: self.eps as f32 }.apply(xs, residual, stacked)
+            }
+            _ => self.forward_t(&(xs + residual)?, train),
+        }
     }
 
     /// `(…, width)` → `(…, width)`
@@ -127,7 +141,7 @@ mod tests {
     fn norm(dtype: DType, eps: f64) -> Result<LayerNorm> {
         let gamma = Tensor::new(&[1f32, 2., 0.5, -1., 1., 1., 3., 1.], &Device::Cpu)?.to_dtype(dtype)?;
         let beta = Tensor::new(&[0f32, 1., 0., 0., -1., 0., 0., 2.], &Device::Cpu)?.to_dtype(dtype)?;
-        Ok(LayerNorm { gamma, beta, eps })
+        Ok(LayerNorm { gamma, beta, eps, stacked: None })
     }
 
     #[test]

@@ -76,6 +76,7 @@ mod outputs;
 mod parameters;
 mod pooler;
 mod pretrained;
+mod row_kernels;
 
 pub use candle_core;
 pub use candle_nn;

@@ -3,8 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use albert_kernels::{Activation, Level, PackedMatrix, Rows, RowsMut, Then, Threads, product};
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
+
+use crate::activation::HiddenAct;
+use crate::row_kernels::RowKernel;
 
 /// A dense layer.
 #[derive(Debug, Clone)]
@@ -34,7 +37,7 @@ impl Linear {
     }
 
     /// Several layers of the same input as one, their outputs side by side; `None` where their
-    /// weights cannot be packed.
+    /// weights are variables, which stay as checkpoints have them.
     pub(crate) fn side_by_side(
         input: usize,
         out: usize,
@@ -43,10 +46,16 @@ impl Linear {
     ) -> Result<Option<Self>> {
         let parts = vbs.iter().map(|vb| Parameters::new(input, out, init_std, vb.clone()));
         let parts = parts.collect::<Result<Vec<_>>>()?;
-        if !parts.iter().all(Parameters::can_be_packed) {
+        if parts.iter().any(Parameters::are_variables) {
             return Ok(None);
         }
-        Ok(Some(Self::Packed(Arc::new(PackedLinear::new(&parts)?))))
+        if parts.iter().all(Parameters::can_be_packed) {
+            return Ok(Some(Self::Packed(Arc::new(PackedLinear::new(&parts)?))));
+        }
+        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<_> = parts.iter().map(|part| &part.bias).collect();
+        let weight = Tensor::cat(&weights, 0)?.t()?.contiguous()?;
+        Ok(Some(Self::RowMajor { weight, bias: Tensor::cat(&biases, 0)? }))
     }
 
     /// The packed weights, where there are such.
@@ -67,15 +76,29 @@ impl Linear {
             Self::Packed(packed) if xs.track_op() => (packed.weight()?.t()?, packed.bias()?),
             Self::Packed(packed) => return xs.contiguous()?.apply_op1_no_bwd(packed.as_ref()),
         };
-        let (input, out) = weight.dims2()?;
-        let mut shape = xs.dims().to_vec();
-        let rows = xs.elem_count() / input;
-        if let Some(last) = shape.last_mut() {
-            *last = out;
-        }
-        // One product of all rows: Candle would run a batch of small ones.
-        xs.reshape((rows, input))?.matmul(&weight)?.broadcast_add(&bias)?.reshape(shape)
+        row_product(xs, &weight)?.broadcast_add(&bias)
     }
+
+    /// `act(x Wᵀ + b)`: `(…, in)` → `(…, out)`
+    pub(crate) fn forward_activated(&self, xs: &Tensor, act: HiddenAct) -> Result<Tensor> {
+        match (self, RowKernel::activation(act)) {
+            (Self::RowMajor { weight, bias }, Some(kernel)) if RowKernel::serve(xs) => {
+                kernel.apply(&row_product(xs, weight)?, bias, bias)
+            }
+            _ => act.forward(&self.forward(xs)?),
+        }
+    }
+}
+
+/// `(…, in) × (in, out)` → `(…, out)`, as one product of all rows: Candle would run a batch of small ones.
+fn row_product(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (input, out) = weight.dims2()?;
+    let mut shape = xs.dims().to_vec();
+    let rows = xs.elem_count() / input;
+    if let Some(last) = shape.last_mut() {
+        *last = out;
+    }
+    xs.reshape((rows, input))?.matmul(weight)?.reshape(shape)
 }
 
 struct Parameters {

@@ -1,0 +1,230 @@
+//! What lies between the products of a layer, each as one pass over memory: residual and layer norm, scaled and
+//! masked softmax, bias and activation. Candle's operations make up to ten passes of each.
+//!
+//! They serve inference on CUDA where the environment variable `ALBERT_ROW_KERNELS` is 1: no GPU has measured them
+//! yet. `row_kernels.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same
+//! operations stand as plain loops, with which tests take the path around them on the CPU.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+use std::sync::LazyLock;
+
+use albert_kernels::Activation;
+use candle_core::backend::BackendStorage;
+use candle_core::{
+    CpuStorage, CustomOp3, DType, Device, Layout, Module, Result, Shape, Tensor, WithDType, bail,
+};
+
+use crate::activation::HiddenAct;
+
+/// A computation by rows of x, with two more inputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RowKernel {
+    /// `y = γ (s - mean s) / √(var s + ε) + β` with `s = x + r`: r `(…, width)`; γ and β `(2, width)`
+    AddNorm { eps: f32 },
+    /// `y = softmax(x + m)`: m `(…, width)`, each row of it for as many rows of x as said, none for 0
+    Softmax { rows_of_mask: usize },
+    /// `y = act(x + b)`: b `(width)`
+    Activate(HiddenAct),
+}
+
+static IS_ASKED_FOR: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("ALBERT_ROW_KERNELS").is_some_and(|value| value == "1"));
+
+impl RowKernel {
+    /// Whether they take the place of Candle's operations for this input.
+    pub(crate) fn serve(xs: &Tensor) -> bool {
+        let is_served = matches!(xs.dtype(), DType::F32 | DType::F16 | DType::BF16);
+        *IS_ASKED_FOR && is_served && !xs.track_op() && !matches!(xs.device(), Device::Metal(_))
+    }
+
+    /// `None` for an activation without a kernel.
+    pub(crate) fn activation(act: HiddenAct) -> Option<Self> {
+        function(act).map(|_| Self::Activate(act))
+    }
+
+    /// `(…, width)` → `(…, width)`. What a kernel does not use, any tensor of the same type may stand for.
+    pub(crate) fn apply(&self, xs: &Tensor, other: &Tensor, constants: &Tensor) -> Result<Tensor> {
+        xs.contiguous()?.apply_op3_no_bwd(&other.contiguous()?, &constants.contiguous()?, self)
+    }
+
+    /// Rows and columns of x, once the other inputs are seen to fit.
+    fn check(&self, [xs, other, constants]: [&Layout; 3]) -> Result<(usize, usize)> {
+        let columns = xs.dims().last().copied().unwrap_or(0);
+        if columns == 0 {
+            bail!("row kernels: expected rows, found the shape {:?}", xs.dims())
+        }
+        let count = xs.shape().elem_count();
+        let rows = count / columns;
+        let elements = [other, constants].map(|layout| layout.shape().elem_count());
+        let fits = match self {
+            Self::AddNorm { .. } => elements == [count, 2 * columns],
+            Self::Softmax { rows_of_mask: 0, .. } => true,
+            Self::Softmax { rows_of_mask, .. } => elements[0] * rows_of_mask == count,
+            Self::Activate(_) => elements[0] == columns,
+        };
+        if !fits || i32::try_from(rows).is_err() || i32::try_from(columns).is_err() {
+            let [xs, other, constants] = [xs, other, constants].map(Layout::dims);
+            bail!("{self:?}: the shapes {xs:?}, {other:?} and {constants:?} do not go together")
+        }
+        Ok((rows, columns))
+    }
+
+    /// One row by the formulas.
+    fn row(&self, row: usize, xs: &[f32], other: &[f32], constants: &[f32]) -> Result<Vec<f32>> {
+        let columns = xs.len();
+        let sums =
+            |addends: &[f32]| xs.iter().zip(addends).map(|(x, addend)| x + addend).collect::<Vec<f32>>();
+        match *self {
+            Self::AddNorm { eps } => {
+                let sums = sums(&other[row * columns..]);
+                let mean = sums.iter().sum::<f32>() / columns as f32;
+                let variance = sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f32>() / columns as f32;
+                let deviation = (variance + eps).sqrt();
+                let (gamma, beta) = constants.split_at(columns);
+                let norm = |((sum, gamma), beta)| gamma * (sum - mean) / deviation + beta;
+                Ok(sums.iter().zip(gamma).zip(beta).map(norm).collect())
+            }
+            Self::Softmax { rows_of_mask } => {
+                let scores = match rows_of_mask {
+                    0 => xs.to_vec(),
+                    rows => sums(&other[row / rows * columns..]),
+                };
+                let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let powers: Vec<f32> = scores.iter().map(|score| (score - largest).exp()).collect();
+                let sum: f32 = powers.iter().sum();
+                Ok(powers.iter().map(|power| power / sum).collect())
+            }
+            Self::Activate(act) => act.forward(&Tensor::new(sums(other), &Device::Cpu)?)?.to_vec1(),
+        }
+    }
+}
+
+/// The number of an activation in `row_kernels.cu`: those that ALBERT checkpoints come with have one.
+fn function(act: HiddenAct) -> Option<i32> {
+    match act.kernel() {
+        Activation::Gelu => Some(0),
+        Activation::GeluTanh => Some(1),
+        Activation::Relu => Some(2),
+        _ => None,
+    }
+}
+
+impl CustomOp3 for RowKernel {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::AddNorm { .. } => "add_norm",
+            Self::Softmax { .. } => "softmax",
+            Self::Activate(_) => "activate",
+        }
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+        other: &CpuStorage,
+        other_layout: &Layout,
+        constants: &CpuStorage,
+        constants_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, columns) = self.check([xs_layout, other_layout, constants_layout])?;
+        let other = numbers(other, other_layout)?;
+        let constants = numbers(constants, constants_layout)?;
+        let rows = numbers(xs, xs_layout)?;
+        let rows = rows.chunks_exact(columns).enumerate();
+        let ys = rows.map(|(row, xs)| self.row(row, xs, &other, &constants));
+        let ys = ys.collect::<Result<Vec<_>>>()?.concat();
+        let ys = match xs {
+            CpuStorage::F32(_) => CpuStorage::F32(ys),
+            CpuStorage::F16(_) => CpuStorage::F16(rounded(&ys)),
+            CpuStorage::BF16(_) => CpuStorage::BF16(rounded(&ys)),
+            other => bail!("row kernels: expected f32, f16 or bf16, found {:?}", other.dtype()),
+        };
+        Ok((ys, xs_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        xs: &candle_core::CudaStorage,
+        xs_layout: &Layout,
+        other: &candle_core::CudaStorage,
+        other_layout: &Layout,
+        constants: &candle_core::CudaStorage,
+        constants_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let layouts = [xs_layout, other_layout, constants_layout];
+        self.launch([xs, other, constants], layouts, self.check(layouts)?)
+    }
+}
+
+/// The numbers of a contiguous tensor in f32.
+fn numbers(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("row kernels: expected contiguous tensors")
+    };
+    match storage {
+        CpuStorage::F32(numbers) => Ok(numbers[start..end].to_vec()),
+        CpuStorage::F16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
+        CpuStorage::BF16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
+        other => bail!("row kernels: expected f32, f16 or bf16, found {:?}", other.dtype()),
+    }
+}
+
+fn rounded<T: WithDType>(numbers: &[f32]) -> Vec<T> {
+    numbers.iter().map(|&number| T::from_f64(number.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::D;
+
+    use super::*;
+
+    /// Two orders of summing in f32, of results up to 6.
+    const ROUNDING: f32 = 5e-6;
+
+    fn wave(shape: &[usize], step: f64) -> Result<Tensor> {
+        let count = shape.iter().product::<usize>() as u32;
+        let numbers = Tensor::arange(0u32, count, &Device::Cpu)?.to_dtype(DType::F32)?;
+        ((numbers * step)?.sin()? * 3.0)?.reshape(shape)
+    }
+
+    fn assert_close(expected: &Tensor, found: &Tensor) -> Result<()> {
+        let delta = (expected - found)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!(delta <= ROUNDING, "{delta:e}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_mask_is_that_of_the_rows_own_sequence() -> Result<()> {
+        let (scores, mask) = (wave(&[2, 3, 5, 5], 0.7)?, wave(&[2, 1, 1, 5], 1.3)?);
+        let found = RowKernel::Softmax { rows_of_mask: 15 }.apply(&scores, &mask, &scores)?;
+        assert_close(&candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?, &found)?;
+        let found = RowKernel::Softmax { rows_of_mask: 0 }.apply(&scores, &scores, &scores)?;
+        assert_close(&candle_nn::ops::softmax(&scores, D::Minus1)?, &found)
+    }
+
+    #[test]
+    fn every_activation_with_a_kernel_is_itself() -> Result<()> {
+        let (xs, bias) = (wave(&[2, 3, 4], 0.9)?, wave(&[4], 0.4)?);
+        for act in [HiddenAct::Gelu, HiddenAct::GeluNew, HiddenAct::Relu] {
+            let kernel = RowKernel::activation(act).expect("ALBERT's own have kernels");
+            assert_close(&act.forward(&xs.broadcast_add(&bias)?)?, &kernel.apply(&xs, &bias, &bias)?)?;
+        }
+        assert!(RowKernel::activation(HiddenAct::Mish).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn inputs_that_do_not_go_together_are_refused() -> Result<()> {
+        let (xs, short) = (wave(&[2, 4], 1.0)?, wave(&[3], 1.0)?);
+        for kernel in [RowKernel::AddNorm { eps: 0.0 }, RowKernel::Softmax { rows_of_mask: 1 }] {
+            assert!(kernel.apply(&xs, &short, &xs).is_err(), "{kernel:?}");
+        }
+        assert!(RowKernel::Activate(HiddenAct::Relu).apply(&xs, &short, &short).is_err());
+        Ok(())
+    }
+}
