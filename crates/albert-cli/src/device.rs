@@ -145,7 +145,6 @@ impl DtypeChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Report;
 
     #[test]
     fn devices_are_parsed_and_nonsense_is_refused() {
@@ -172,7 +171,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_build_without_cuda_names_the_feature() {
-        let report = Report::new(&DeviceChoice::Cuda(0).open().unwrap_err()).unwrap();
+        let report = crate::failure::Report::new(&DeviceChoice::Cuda(0).open().unwrap_err()).unwrap();
         assert!(report.message.contains("`cuda` feature"), "{}", report.message);
         assert!(report.hint.unwrap().contains("--features cuda"));
         assert_eq!(report.code, 1);
