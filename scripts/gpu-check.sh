@@ -63,7 +63,8 @@ check "gradients and a training step" parity gradients
 for other in "device=$device" "device=$device,dtype=f16" "device=$device,dtype=bf16"; do
     check "verify $other" timeout "$COMMAND_SECONDS" "$here/bin/albert-cli" verify --device cpu --against "$other"
 done
-check "embed" timeout "$COMMAND_SECONDS" "$here/bin/albert-cli" embed --device "$device" 'A quick test'
+check "embed" timeout "$COMMAND_SECONDS" "$here/bin/albert-cli" embed --device "$device" --format table \
+    'A quick test'
 
 check "comparison" timeout $((COMPARE_SECONDS + 10)) "$python" "$here/compare/compare.py" --engine "$here/bin/engine" \
     --out "$out" --device "$device" --seconds "$COMPARE_SECONDS" "${small[@]}"

@@ -1,39 +1,35 @@
 #!/usr/bin/env bash
-# Builds with the feature `cuda` and gathers, in one folder of about 50 MB, what scripts/gpu-check.sh needs on a
-# machine with a GPU and without Rust or internet:
+# Builds with the feature `cuda` and gathers, in one archive, what scripts/gpu-check.sh needs on a machine with a GPU and
+# without Rust or internet:
 #
 #   eval "$(scripts/cuda-toolkit.sh target/cuda-toolkit)"     # where no CUDA toolkit is installed
-#   scripts/gpu-pack.sh target/gpu-check
+#   scripts/gpu-pack.sh target/gpu-check.tar.gz
 #
-# Then copy the folder there and run `./gpu-check.sh OUT` in it.
+# There: tar xzf gpu-check.tar.gz && gpu-check/gpu-check.sh OUT
 set -euo pipefail
-folder=${1:?usage: gpu-pack.sh FOLDER}
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+archive=$(realpath -m "${1:?usage: gpu-pack.sh ARCHIVE.tar.gz}")
 cd "$(dirname "$0")/.."
 readonly LARGEST_MB=64
 
-export CARGO_TARGET_DIR=target/cuda
-cargo build --release --locked --workspace --features cuda --bin albert-cli --bin engine
-tests=$(cargo test --release --locked --workspace --features cuda --test device --test gradients --no-run \
-    --message-format json | python3 -c 'import json, sys
+# One command for all of them: Candle is built once.
+built=$(cargo build --release --locked --workspace --features cuda --target-dir target/cuda --bin albert-cli --bin engine \
+    --test device --test gradients --message-format json-render-diagnostics | python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)
-    if message.get("executable") and message["target"]["kind"] == ["test"]:
-        print(message["executable"])')
+    if message.get("executable"):
+        print(message["target"]["name"], message["executable"])')
 
-rm -rf "$folder"/{bin,compare,crate,gpu-check.sh}
-mkdir -p "$folder"/{bin,compare,crate/tests}
-for program in "$CARGO_TARGET_DIR"/release/{albert-cli,engine} $tests; do
-    name=$(basename "$program")
-    strip -o "$folder/bin/${name%-????????????????}" "$program"
-done
+folder=target/gpu-check
+rm -rf "$folder"
+mkdir -p "$folder"/{bin,compare,crate/tests} "$(dirname "$archive")"
+while read -r name program; do strip -o "$folder/bin/$name" "$program"; done <<< "$built"
 cp -r crates/albert-model/tests/fixtures "$folder/crate/tests/"
 rm -rf "$folder"/crate/tests/fixtures/layouts
 cp benches/gpu/*.py "$folder/compare/"
 cp scripts/gpu-check.sh "$folder/"
 git rev-parse HEAD > "$folder/commit"
+tar czf "$archive" -C target gpu-check
 
-size=$(du -sm "$folder" | cut -f1)
-echo "$folder: $size MB"
+size=$(du -m "$archive" | cut -f1)
+echo "$archive: $size MB, $(du -sm "$folder" | cut -f1) MB unpacked"
 ((size <= LARGEST_MB)) || { echo "gpu-pack.sh: expected at most $LARGEST_MB MB" >&2; exit 1; }

@@ -6,9 +6,10 @@ Each is a static archive in which every function opens the real library when it 
 them starts on a machine without a driver, where the functions return an error. The names of the functions are read from
 the bindings of the crate cudarc, of which CUDARC_FOLDER is the source. x86-64 only; needs gcc and ar.
 
-A library is looked for where the system's loader looks (LD_LIBRARY_PATH among them), in the folder that the environment
-variable CUDA_LIBRARIES names, in $CUDA_HOME/lib64, $CUDA_PATH/lib64 and /usr/local/cuda/lib64. One that is not found
-is reported on standard error; the driver, whose absence is ordinary, only where CUDA_LIBRARIES_VERBOSE is set.
+Of cuBLAS and NVRTC those of CUDA 13 are taken, else those of CUDA 12 (which nobody has tried). A
+library is looked for where the system's loader looks (LD_LIBRARY_PATH among them), in the folder that the environment
+variable CUDA_LIBRARIES names, in $CUDA_HOME/lib64, $CUDA_PATH/lib64 and /usr/local/cuda/lib64. One that is not found is
+reported on standard error; the driver, whose absence is ordinary, only where CUDA_LIBRARIES_VERBOSE is set.
 """
 
 import argparse
@@ -31,10 +32,10 @@ class Library(NamedTuple):
 
 LIBRARIES = [
     Library("driver", "cuda", ["libcuda.so.1"], 34),  # CUDA_ERROR_STUB_LIBRARY
-    Library("cublas", "cublas", ["libcublas.so.13", "libcublas.so"], 1),  # CUBLAS_STATUS_NOT_INITIALIZED
-    Library("cublaslt", "cublasLt", ["libcublasLt.so.13", "libcublasLt.so"], 1),
+    Library("cublas", "cublas", ["libcublas.so.13", "libcublas.so.12", "libcublas.so"], 1),  # CUBLAS_STATUS_NOT_INITIALIZED
+    Library("cublaslt", "cublasLt", ["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"], 1),
     Library("curand", "curand", ["libcurand.so.10", "libcurand.so"], 203),  # CURAND_STATUS_INITIALIZATION_FAILED
-    Library("nvrtc", "nvrtc", ["libnvrtc.so.13", "libnvrtc.so"], 11),  # NVRTC_ERROR_INTERNAL_ERROR
+    Library("nvrtc", "nvrtc", ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"], 11),  # NVRTC_ERROR_INTERNAL_ERROR
 ]
 
 # Finds a function of the real library.
