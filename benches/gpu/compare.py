@@ -15,6 +15,7 @@ the whole way in seconds; its figures mean nothing.
 import argparse
 import json
 import math
+import os
 import platform
 import random
 import selectors
@@ -54,11 +55,12 @@ class OutOfTime(Exception):
 class Engine:
     """A process that answers with the seconds a case took."""
 
-    def __init__(self, command: list, log: Path, deadline: float):
+    def __init__(self, command: list, environment: dict, log: Path, deadline: float):
         self.deadline = deadline
         self.log = log.open("w")
         self.process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            list(map(str, command)), env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.log, text=True,
         )
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -214,22 +216,24 @@ def main() -> int:
     torch_version = pytorch()
     ours = lambda dtype: [args.engine, work, dtype, args.device]
     theirs = lambda dtype, mode: [sys.executable, HERE / "torch_engine.py", work, dtype, args.device, mode]
-    commands = {f"albert-model {dtype}": ours(dtype) for dtype in ["f32", "bf16"]}
+    row_kernels = {"ALBERT_ROW_KERNELS": "1"}
+    commands = {f"albert-model {dtype}": (ours(dtype), {}) for dtype in ["f32", "bf16"]}
+    commands |= {f"albert-model, row kernels, {dtype}": (ours(dtype), row_kernels) for dtype in ["bf16", "f32"]}
     if torch_version is None:
         print("WARNING: PyTorch is not installed here: albert-model is measured alone", file=sys.stderr)
     else:
         for dtype in ["bf16", "f32"]:
-            commands |= {f"PyTorch {mode} {dtype}": theirs(dtype, mode) for mode in ["eager", "compile"]}
+            commands |= {f"PyTorch {mode} {dtype}": (theirs(dtype, mode), {}) for mode in ["eager", "compile"]}
 
     results = {
         "machine": f"{platform.machine()}, {platform.system()}", "gpu": gpu(), "device": args.device, "small": args.small,
         "pytorch": torch_version, "rounds": ROUNDS, "config": config, "ceiling": None, "engines": {},
     }
     failed = 0
-    for name, command in commands.items():
+    for name, (command, environment) in commands.items():
         print(name, file=sys.stderr, flush=True)
         dtype = name.split()[-1]
-        engine = Engine(command, work / f"{name}.log", deadline)
+        engine = Engine(command, environment, work / f"{name}.log", deadline)
         found = results["engines"][name] = {}
         try:
             if name == "albert-model bf16" and not results["ceiling"]:
