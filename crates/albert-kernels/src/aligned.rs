@@ -1,54 +1,84 @@
 //! Numbers that begin at a cache line.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+
+/// Bytes in a line.
+const LINE: usize = 64;
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line {
-    _numbers: [f32; 16],
+    _bytes: [u8; LINE],
 }
 
-const ZEROS: Line = Line { _numbers: [0.0; 16] };
+const ZEROS: Line = Line { _bytes: [0; LINE] };
 
-/// A slice of f32 that starts at a multiple of 64 bytes, so that no vector of a packed panel lies
-/// across two cache lines.
-#[derive(Clone, Default)]
-pub struct Aligned {
+/// A type that is at most as long as a line, divides it, and is made of any bits; zero bits are 0.
+///
+/// # Safety
+/// It is as said.
+unsafe trait Number: Copy {}
+
+// SAFETY: any four bytes are a number, zeros are 0.
+unsafe impl Number for f32 {}
+// SAFETY: any byte is a number.
+unsafe impl Number for i8 {}
+// SAFETY: any byte is a number.
+unsafe impl Number for u8 {}
+
+/// A slice that starts at a multiple of 64 bytes, so that no vector of a packed panel lies across two
+/// cache lines. Of f32, i8 or u8.
+#[derive(Clone)]
+pub struct Aligned<T = f32> {
     lines: Vec<Line>,
     len: usize,
+    of: PhantomData<T>,
 }
 
-impl Aligned {
+impl<T: Number> Default for Aligned<T> {
+    /// Without numbers.
+    fn default() -> Self {
+        Self { lines: Vec::new(), len: 0, of: PhantomData }
+    }
+}
+
+#[expect(private_bounds, reason = "which types they are is said above")]
+impl<T: Number> Aligned<T> {
+    const IN_A_LINE: usize = LINE / size_of::<T>();
+
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![ZEROS; len.div_ceil(16)], len }
+        Self { lines: vec![ZEROS; len.div_ceil(Self::IN_A_LINE)], len, of: PhantomData }
     }
 
     /// Makes room for `len` numbers, whose values are whatever was there. Memory is only taken
     /// where it never was as large.
     pub fn resize(&mut self, len: usize) {
-        if self.lines.len() < len.div_ceil(16) {
-            // What was there is not worth a copy.
+        let lines = len.div_ceil(Self::IN_A_LINE);
+        if self.lines.len() < lines {
+            // What was there is not worth a copy. Nothing is left if there is no memory.
+            self.len = 0;
             self.lines = Vec::new();
-            self.lines = vec![ZEROS; len.div_ceil(16)];
+            self.lines = vec![ZEROS; lines];
         }
         self.len = len;
     }
 }
 
-impl Deref for Aligned {
-    type Target = [f32];
+impl<T: Number> Deref for Aligned<T> {
+    type Target = [T];
 
     #[inline]
-    fn deref(&self) -> &[f32] {
-        // SAFETY: lines are arrays of f32 without padding, and there are at least `len` numbers.
+    fn deref(&self) -> &[T] {
+        // SAFETY: lines are arrays of `Number`s, and there are at least `len`.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl DerefMut for Aligned {
+impl<T: Number> DerefMut for Aligned<T> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut [f32] {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
@@ -60,7 +90,7 @@ mod tests {
 
     #[test]
     fn numbers_start_at_a_cache_line_and_stay_where_memory_suffices() {
-        let mut numbers = Aligned::zeros(100);
+        let mut numbers = Aligned::<f32>::zeros(100);
         assert_eq!((numbers.len(), numbers.as_ptr() as usize % 64), (100, 0));
         let before = numbers.as_ptr();
         numbers.resize(3);
@@ -68,5 +98,6 @@ mod tests {
         assert_eq!((numbers.len(), numbers.as_ptr()), (112, before));
         numbers.resize(113);
         assert_eq!((numbers.len(), numbers.as_ptr() as usize % 64), (113, 0));
+        assert_eq!(Aligned::<i8>::zeros(65).iter().map(|x| i32::from(*x)).sum::<i32>(), 0);
     }
 }

@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use crate::aligned::Aligned;
 use crate::functions::exp;
+use crate::grid::Threads;
 use crate::level::Level;
-use crate::product::{Threads, even};
+use crate::rows::even;
 use crate::simd::{Kernel, Simd};
-use crate::tile::{Ahead, Tile};
+use crate::tile::{Ahead, CheckedTile, Products, Target};
 
 /// The heads of an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,19 +188,21 @@ impl Share {
             for strip in even(0..queries.len(), strips) {
                 // SAFETY: the queries are there, and scores have a row for each.
                 unsafe {
-                    let tile = Tile {
-                        rows: strip.len(),
+                    let products = Products {
                         depth,
                         a: self.row(0, head, queries.start + strip.start).as_ptr(),
                         a_stride: 3 * self.width(),
                         panel: panel.as_ptr(),
-                        c: scores.as_mut_ptr().add(strip.start * stride + index * width),
-                        c_stride: stride,
-                        columns: width.min(tokens - index * width),
                         accumulate: false,
                         ahead: Ahead::NONE,
                     };
-                    s.call(tile.checked());
+                    let target = Target {
+                        rows: strip.len(),
+                        c: scores.as_mut_ptr().add(strip.start * stride + index * width),
+                        c_stride: stride,
+                        columns: width.min(tokens - index * width),
+                    };
+                    s.call(CheckedTile::new(target, products));
                 }
             }
         }
@@ -216,19 +219,21 @@ impl Share {
             for strip in even(0..queries.len(), strips) {
                 // SAFETY: scores have a row for each query, and so has the context.
                 unsafe {
-                    let tile = Tile {
-                        rows: strip.len(),
+                    let products = Products {
                         depth: tokens,
                         a: scores.as_ptr().add(strip.start * stride),
                         a_stride: stride,
                         panel: panel.as_ptr(),
-                        c: context.add(strip.start * self.width() + index * width),
-                        c_stride: self.width(),
-                        columns: width.min(depth - index * width),
                         accumulate: false,
                         ahead: Ahead::NONE,
                     };
-                    s.call(tile.checked());
+                    let target = Target {
+                        rows: strip.len(),
+                        c: context.add(strip.start * self.width() + index * width),
+                        c_stride: self.width(),
+                        columns: width.min(depth - index * width),
+                    };
+                    s.call(CheckedTile::new(target, products));
                 }
             }
         }

@@ -28,7 +28,11 @@ pub struct Level(Instructions);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "aarch64")]
@@ -54,10 +58,17 @@ impl Level {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
+            if fma && avx512 && is_x86_feature_detected!("avx512vnni") {
+                levels.push(Self(Instructions::Avx512Vnni));
+            }
             if fma && avx512 {
                 levels.push(Self(Instructions::Avx512));
             }
-            if fma && is_x86_feature_detected!("avx2") {
+            let avx2 = is_x86_feature_detected!("avx2");
+            if fma && avx2 && is_x86_feature_detected!("avxvnni") {
+                levels.push(Self(Instructions::AvxVnni));
+            }
+            if fma && avx2 {
                 levels.push(Self(Instructions::Avx2));
             }
         }
@@ -69,7 +80,8 @@ impl Level {
         levels
     }
 
-    /// `avx512`, `avx2`, `neon` or `portable`.
+    /// `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`. VNNI multiplies bytes; in f32 the
+    /// names with it and without are the same.
     ///
     /// # Errors
     /// If it is another word, or the CPU has no such instructions.
@@ -99,14 +111,28 @@ impl Level {
         match self.0 {
             // SAFETY: a level is made only where the CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => unsafe { Avx512::new() }.call(kernel),
+            Instructions::Avx512Vnni | Instructions::Avx512 => unsafe { Avx512::<false>::new() }.call(kernel),
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => unsafe { Avx2::new() }.call(kernel),
+            Instructions::AvxVnni | Instructions::Avx2 => unsafe { Avx2::<false>::new() }.call(kernel),
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Instructions::Neon => unsafe { Neon::new() }.call(kernel),
             Instructions::Portable => Portable.call(kernel),
+        }
+    }
+
+    /// Runs a kernel that multiplies bytes.
+    #[inline]
+    pub(crate) fn run_on_bytes<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: a level is made only where the CPU has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => unsafe { Avx512::<true>::new() }.call(kernel),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => unsafe { Avx2::<true>::new() }.call(kernel),
+            _ => self.run(kernel),
         }
     }
 
@@ -129,7 +155,11 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]

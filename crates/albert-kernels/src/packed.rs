@@ -88,7 +88,8 @@ impl PackedMatrix {
         PackedView { matrix: self, depth: 0..self.depth, columns: 0..self.columns }
     }
 
-    fn panel(&self, index: usize) -> &[f32] {
+    /// One panel, short row by short row.
+    pub(crate) fn panel(&self, index: usize) -> &[f32] {
         let len = self.panel_width() * self.depth;
         &self.panels[index * len..][..len]
     }
@@ -149,12 +150,12 @@ impl<'a> PackedView<'a> {
         self.columns.len().div_ceil(self.matrix.panel_width())
     }
 
-    /// The rows of one panel, short row by short row.
-    #[inline]
-    pub(crate) fn panel(&self, index: usize) -> &'a [f32] {
+    /// One panel from the row `depth` on, short row by short row.
+    #[inline(always)]
+    pub(crate) fn short_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();
-        let panel = self.matrix.panel(self.columns.start / width + index);
-        &panel[self.depth.start * width..self.depth.end * width]
+        let panel = self.matrix.panel(self.columns.start / width + panel);
+        &panel[(self.depth.start + depth) * width..self.depth.end * width]
     }
 }
 

@@ -15,8 +15,45 @@ pub fn peak_flops(level: Level, rounds: usize) -> f64 {
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
+/// The same for dot products of bytes, each product and each sum an operation.
+pub fn peak_byte_operations(level: Level, rounds: usize) -> f64 {
+    let start = Instant::now();
+    let operations = level.run_on_bytes(ByteChains { rounds });
+    operations as f64 / start.elapsed().as_secs_f64()
+}
+
 struct Chains {
     rounds: usize,
+}
+
+struct ByteChains {
+    rounds: usize,
+}
+
+impl Kernel for ByteChains {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let mut sums = [s.splat_quad(black_box([0; 4])); CHAINS];
+        let mut b = [s.splat_quad([0; 4]); CHAINS];
+        for (chain, b) in b.iter_mut().enumerate() {
+            *b = s.splat_quad(black_box([chain as u8; 4]));
+        }
+        for _ in 0..self.rounds * 8 {
+            // Else products that stay the same would be computed once.
+            let a = s.splat_quad(black_box([1; 4]));
+            for (sum, b) in sums.iter_mut().zip(&b) {
+                *sum = s.dot(*sum, a, *b);
+            }
+        }
+        let mut total = s.splat(0.0);
+        for sum in sums {
+            total = s.add(total, s.to_f32(sum));
+        }
+        black_box(s.sum(total));
+        self.rounds * 8 * CHAINS * S::LANES * 4 * 2
+    }
 }
 
 /// Independent chains, enough to hide an instruction's latency and few enough for 16 registers.

@@ -1,86 +1,15 @@
-//! Products of activations with packed weights.
+//! Products of activations with packed weights, in f32.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
-
-use crate::activation::Activation;
+use crate::grid::{Factors, Part, Then, Threads, multiply};
+use crate::level::Level;
 use crate::packed::PackedView;
+use crate::rows::{Rows, RowsMut, fit};
 use crate::simd::{Kernel, Simd};
-use crate::tile::{Ahead, Tile};
-
-/// Rows of numbers at a fixed distance.
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    numbers: &'a [f32],
-    count: usize,
-    stride: usize,
-}
-
-/// Rows of numbers at a fixed distance, to be written.
-#[derive(Debug)]
-pub struct RowsMut<'a> {
-    numbers: &'a mut [f32],
-    count: usize,
-    stride: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// `count` rows that begin `stride` numbers apart.
-    ///
-    /// # Panics
-    /// If there are fewer numbers; the last row may be as short as it likes.
-    pub fn new(numbers: &'a [f32], count: usize, stride: usize) -> Self {
-        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
-        Self { numbers, count, stride }
-    }
-}
-
-impl<'a> RowsMut<'a> {
-    /// `count` rows that begin `stride` numbers apart.
-    ///
-    /// # Panics
-    /// If there are fewer numbers; the last row may be as short as it likes.
-    pub fn new(numbers: &'a mut [f32], count: usize, stride: usize) -> Self {
-        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
-        Self { numbers, count, stride }
-    }
-}
-
-/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may wrap: the
-/// kernels trust the answer.
-fn fit(numbers: &[f32], count: usize, stride: usize, width: usize) -> bool {
-    let Some(before_last) = count.checked_sub(1) else { return true };
-    let end = before_last.checked_mul(stride).and_then(|start| start.checked_add(width));
-    end.is_some_and(|end| end <= numbers.len())
-}
-
-/// What becomes of a sum over K.
-#[derive(Debug, Clone, Copy)]
-pub enum Then<'a> {
-    /// It replaces what was there.
-    Nothing,
-    /// It is added to what was there, which was a sum over the columns of A before these.
-    Accumulate,
-    /// The bias of its column is added, and the activation computed.
-    Activate(&'a [f32], Activation),
-}
-
-/// Who computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    /// The calling thread alone.
-    One,
-    /// All threads of the current rayon pool.
-    All,
-}
+use crate::tile::{CheckedTile, Products, Target};
 
 /// Rows of B in a block at most: of one panel 144 KiB, which streams from the second cache. A block
 /// more is one more round of loading and storing C, which is what smaller blocks lose by.
 const BLOCK_DEPTH: usize = 768;
-
-/// Rows of A in a block at most: with [`BLOCK_DEPTH`] numbers each, 768 KiB of the second cache.
-const BLOCK_ROWS: usize = 256;
 
 /// `C = A B`, then what [`Then`] says.
 ///
@@ -93,162 +22,75 @@ const BLOCK_ROWS: usize = 256;
 /// # Panics
 /// If the shapes do not fit.
 pub fn product(a: Rows<'_>, b: &PackedView<'_>, c: RowsMut<'_>, then: Then<'_>, threads: Threads) {
-    let (depth, columns, rows) = (b.depth(), b.width(), a.count);
-    assert!(c.count == rows && c.stride >= columns, "{rows} rows of {columns} columns");
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    assert!(fit(a.numbers, rows, a.stride, depth), "{rows} rows of {depth} factors");
-    assert!(fit(c.numbers, rows, c.stride, columns), "{rows} rows of {columns} sums");
-    if let Then::Activate(bias, _) = then {
-        assert!(bias.len() == columns, "a bias of {columns} numbers, found {}", bias.len());
-    }
-    let whole = Blocks {
-        a: a.numbers.as_ptr(),
-        a_stride: a.stride,
-        b,
-        c: c.numbers.as_mut_ptr(),
-        c_stride: c.stride,
-        then,
-        rows: 0..rows,
-        panels: 0..b.panel_count(),
-    };
-    let level = b.level();
-    match threads {
-        Threads::One => level.run(whole),
-        Threads::All => {
-            whole.split(rayon::current_num_threads()).into_par_iter().for_each(|part| level.run(part));
-        }
-    }
+    let (rows, depth) = (a.count, b.depth());
+    assert!(c.count == rows, "{rows} rows, found {}", c.count);
+    assert!(rows == 0 || fit(a.numbers, rows, a.stride, depth), "{rows} rows of {depth} factors");
+    let factors = Floats { a: a.numbers.as_ptr(), a_stride: a.stride, b };
+    // SAFETY: A was checked.
+    unsafe { multiply(b.level(), factors, c, then, threads) }
 }
 
-/// A rectangle of C that one thread computes.
-#[derive(Clone)]
-struct Blocks<'a> {
+/// A and B in f32.
+#[derive(Clone, Copy)]
+struct Floats<'a> {
     a: *const f32,
     a_stride: usize,
     b: &'a PackedView<'a>,
-    c: *mut f32,
-    c_stride: usize,
-    then: Then<'a>,
-    rows: Range<usize>,
-    panels: Range<usize>,
 }
 
-// SAFETY: `product` borrows A and C for as long as its threads run, and gives each a rectangle of C of
-// its own.
-unsafe impl Send for Blocks<'_> {}
+// SAFETY: A is borrowed for as long as the product runs, and only read.
+unsafe impl Send for Floats<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Floats<'_> {}
 
-impl Blocks<'_> {
-    /// Splits over columns first, so that each thread reads its own part of B, then over rows.
-    fn split(&self, threads: usize) -> Vec<Self> {
-        const PANELS: usize = 2;
-        const ROWS: usize = 32;
-        let across = threads.min(self.panels.len().div_ceil(PANELS)).max(1);
-        let down = (threads / across).min(self.rows.len().div_ceil(ROWS)).max(1);
-        let mut parts = Vec::with_capacity(across * down);
-        for rows in even(self.rows.clone(), down) {
-            for panels in even(self.panels.clone(), across) {
-                parts.push(Self { rows: rows.clone(), panels, ..self.clone() });
-            }
-        }
-        parts
+impl Factors for Floats<'_> {
+    fn depth(&self) -> usize {
+        self.b.depth()
     }
-}
 
-impl Kernel for Blocks<'_> {
-    type Output = ();
+    fn columns(&self) -> usize {
+        self.b.width()
+    }
+
+    fn panel_count(&self) -> usize {
+        self.b.panel_count()
+    }
+
+    fn depth_blocks(&self) -> usize {
+        self.b.depth().div_ceil(BLOCK_DEPTH).max(1)
+    }
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let width = S::PANEL_VECTORS * S::LANES;
-        let row_blocks = self.rows.len().div_ceil(BLOCK_ROWS);
-        let depth_blocks = self.b.depth().div_ceil(BLOCK_DEPTH).max(1);
-        for block in even(self.rows.clone(), row_blocks) {
-            for depths in even(0..self.b.depth(), depth_blocks) {
-                for panel in self.panels.clone() {
-                    let columns = panel * width..((panel + 1) * width).min(self.b.width());
-                    // SAFETY: `product` has checked the shapes, and no other thread has this part.
-                    unsafe { self.panel(s, block.clone(), depths.clone(), panel, columns) }
-                }
-            }
-        }
+    fn address(&self, panel: usize, depth: usize) -> *const u8 {
+        self.b.short_rows(panel, depth).as_ptr().cast()
     }
-}
 
-impl Blocks<'_> {
-    /// Some rows of C in one panel, summed over some of K.
-    ///
-    /// # Safety
-    /// All rows of A and C are there, and no other thread has this part of C.
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
-        &self,
-        s: S,
-        rows: Range<usize>,
-        depths: Range<usize>,
-        panel: usize,
-        columns: Range<usize>,
-    ) {
-        let width = S::PANEL_VECTORS * S::LANES;
-        let short_rows = depths.start * width..depths.end * width;
-        let strips = rows.len().div_ceil(S::TILE_ROWS);
-        // While this panel is used, the next one comes from a farther cache, a part by each strip.
-        let ahead = self.after(panel, &short_rows);
-        let part = short_rows.len().div_ceil(strips);
-        for (strip, rows) in even(rows, strips).enumerate() {
-            // SAFETY: these rows of A and C are there.
-            let (a, c) = unsafe {
-                let a = self.a.add(rows.start * self.a_stride + depths.start);
-                (a, self.c.add(rows.start * self.c_stride + columns.start))
-            };
-            let tile = Tile {
-                rows: rows.len(),
-                depth: depths.len(),
-                a,
+    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
+        level.run(kernel)
+    }
+
+    #[inline(always)]
+    unsafe fn sum_up<S: Simd>(&self, s: S, part: Part, target: Target) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let products = Products {
+                depth: part.depths.len(),
+                a: self.a.add(part.row * self.a_stride + part.depths.start),
                 a_stride: self.a_stride,
-                panel: self.b.panel(panel)[short_rows.clone()].as_ptr(),
-                c,
-                c_stride: self.c_stride,
-                columns: columns.len(),
-                accumulate: depths.start > 0 || matches!(self.then, Then::Accumulate),
-                ahead: Ahead { address: ahead.wrapping_add(strip * part), count: part },
+                panel: self.b.short_rows(part.panel, part.depths.start).as_ptr(),
+                accumulate: part.accumulate,
+                ahead: part.ahead,
             };
-            // SAFETY: as above.
-            s.call(unsafe { tile.checked() });
-            if let Then::Activate(bias, activation) = self.then
-                && depths.end == self.b.depth()
-            {
-                for row in 0..rows.len() {
-                    // SAFETY: as above.
-                    let numbers =
-                        unsafe { std::slice::from_raw_parts_mut(c.add(row * self.c_stride), columns.len()) };
-                    activation.apply(s, numbers, &bias[columns.clone()]);
-                }
-            }
+            s.call(CheckedTile::new(target, products));
         }
     }
-
-    /// What is read after these short rows of a panel.
-    fn after(&self, panel: usize, short_rows: &Range<usize>) -> *const f32 {
-        if panel + 1 < self.panels.end {
-            self.b.panel(panel + 1)[short_rows.start..].as_ptr()
-        } else {
-            self.b.panel(self.panels.start)[short_rows.end..].as_ptr()
-        }
-    }
-}
-
-/// `parts` ranges that differ in length by one at most.
-#[inline(always)]
-pub(crate) fn even(range: Range<usize>, parts: usize) -> impl Iterator<Item = Range<usize>> {
-    let (start, len) = (range.start, range.len());
-    (0..parts).map(move |part| start + len * part / parts..start + len * (part + 1) / parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activation::Activation;
     use crate::level::Level;
     use crate::packed::PackedMatrix;
     use crate::random::numbers;
@@ -329,14 +171,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    #[should_panic(expected = "rows of")]
-    fn rows_beyond_all_memory_are_refused() {
-        // The product of the two is 2⁶⁴, which wraps to 0.
-        let huge = 1 << (usize::BITS / 2);
-        Rows::new(&[0.0], huge + 1, huge);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The innermost loop: a few rows times one panel, all sums in registers.
+//! The innermost loops: a few rows times one panel, all sums in registers.
 
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
@@ -8,14 +8,14 @@ const MAX_VECTORS: usize = 3;
 /// Steps over k between two prefetches.
 const PREFETCH_STEPS: usize = 8;
 
-/// Numbers in a cache line.
-const LINE: usize = 16;
+/// Bytes in a cache line.
+const LINE: usize = 64;
 
-/// Numbers that will be read next, to be fetched from a farther cache meanwhile.
+/// Bytes that will be read next, to be fetched from a farther cache meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ahead {
     /// Where they are; need not be valid.
-    pub(crate) address: *const f32,
+    pub(crate) address: *const u8,
     /// How many.
     pub(crate) count: usize,
 }
@@ -23,48 +23,71 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// Nothing.
     pub(crate) const NONE: Self = Self { address: std::ptr::null(), count: 0 };
-}
 
-/// `C = A B` or `C += A B` for up to [`Simd::TILE_ROWS`] rows and one panel of B.
-///
-/// Every element of C is one sum over k in ascending order, `c = fma(a, b, c)`, however many rows
-/// there are: a row's result does not depend on its neighbours.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tile {
-    /// [`Simd::TILE_ROWS`] at most.
-    pub(crate) rows: usize,
-    pub(crate) depth: usize,
-    pub(crate) a: *const f32,
-    /// From a row of A to the next.
-    pub(crate) a_stride: usize,
-    /// `depth` short rows as wide as a panel.
-    pub(crate) panel: *const f32,
-    pub(crate) c: *mut f32,
-    /// From a row of C to the next.
-    pub(crate) c_stride: usize,
-    /// Columns of C to write, a panel's width at most.
-    pub(crate) columns: usize,
-    /// Whether to add to what is in C.
-    pub(crate) accumulate: bool,
-    pub(crate) ahead: Ahead,
-}
-
-impl Tile {
-    /// A tile that may be computed.
-    ///
-    /// # Safety
-    /// Until it is computed, `a` has `rows` rows of `depth` numbers, `panel` `depth` short rows, and
-    /// `c` `rows` rows of `columns` numbers that nothing else reads or writes.
+    /// Calls `step` `steps` times, and asks for the bytes on the way.
     #[inline(always)]
-    pub(crate) unsafe fn checked(self) -> CheckedTile {
-        CheckedTile(self)
+    pub(crate) fn while_stepping<S: Simd>(self, s: S, steps: usize, mut step: impl FnMut()) {
+        let chunks = steps.div_ceil(PREFETCH_STEPS).max(1);
+        let lines = self.count.div_ceil(LINE).div_ceil(chunks);
+        let (mut address, mut left) = (self.address, steps);
+        while left > 0 {
+            for _ in 0..lines {
+                s.prefetch(address);
+                address = address.wrapping_add(LINE);
+            }
+            let steps = left.min(PREFETCH_STEPS);
+            left -= steps;
+            for _ in 0..steps {
+                step();
+            }
+        }
     }
 }
 
-/// A tile whose memory is there.
-pub(crate) struct CheckedTile(Tile);
+/// Rows of C that a tile writes, in one panel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    /// [`Simd::TILE_ROWS`] at most.
+    pub(crate) rows: usize,
+    pub(crate) c: *mut f32,
+    /// From a row of C to the next.
+    pub(crate) c_stride: usize,
+    /// A panel's width at most.
+    pub(crate) columns: usize,
+}
 
-impl Kernel for CheckedTile {
+/// What is summed up for a [`Target`].
+///
+/// Every element of C is one sum in one order, however many rows there are: a row's result does not
+/// depend on its neighbours.
+pub(crate) trait Sums: Copy {
+    /// Computes `ROWS` rows of `VECTORS` vectors at `c`.
+    ///
+    /// # Safety
+    /// All that is summed up can be read; `c` has `ROWS` rows of `VECTORS` vectors that nothing else reads or
+    /// writes.
+    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        s: S,
+        c: *mut f32,
+        c_stride: usize,
+    );
+}
+
+/// A tile whose memory is there.
+pub(crate) struct CheckedTile<T>(Target, T);
+
+impl<T: Sums> CheckedTile<T> {
+    /// # Safety
+    /// Until it is computed, all that is summed up can be read, and `c` has `rows` rows of `columns` numbers
+    /// that nothing else reads or writes.
+    #[inline(always)]
+    pub(crate) unsafe fn new(target: Target, sums: T) -> Self {
+        Self(target, sums)
+    }
+}
+
+impl<T: Sums> Kernel for CheckedTile<T> {
     type Output = ();
 
     #[inline(always)]
@@ -87,13 +110,13 @@ impl Kernel for CheckedTile {
     }
 }
 
-impl CheckedTile {
+impl<T: Sums> CheckedTile<T> {
     #[inline(always)]
     fn sized<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, s: S) {
-        let tile = &self.0;
-        if tile.columns == VECTORS * S::LANES {
+        let Self(target, sums) = *self;
+        if target.columns == VECTORS * S::LANES {
             // SAFETY: the tile was checked, and its vectors are whole.
-            return unsafe { tile.whole::<S, ROWS, VECTORS>(s, tile.c, tile.c_stride) };
+            return unsafe { sums.write::<S, ROWS, VECTORS>(s, target.c, target.c_stride) };
         }
         // The matrix ends within a vector: its last columns are computed aside.
         const ASIDE: usize = MAX_VECTORS * MAX_LANES;
@@ -101,18 +124,31 @@ impl CheckedTile {
         let aside: *mut f32 = aside.as_mut_ptr().cast();
         // SAFETY: C has `ROWS` rows of `columns` numbers, and a row aside is as wide as any panel.
         unsafe {
-            copy(tile.c, tile.c_stride, aside, ASIDE, ROWS, tile.columns);
-            s.call(CheckedTile(Tile { c: aside, c_stride: ASIDE, columns: VECTORS * S::LANES, ..*tile }));
-            copy(aside, ASIDE, tile.c, tile.c_stride, ROWS, tile.columns);
+            copy(target.c, target.c_stride, aside, ASIDE, ROWS, target.columns);
+            let columns = VECTORS * S::LANES;
+            s.call(CheckedTile(Target { c: aside, c_stride: ASIDE, columns, ..target }, sums));
+            copy(aside, ASIDE, target.c, target.c_stride, ROWS, target.columns);
         }
     }
 }
 
-impl Tile {
-    /// # Safety
-    /// As [`checked`](Self::checked), with whole vectors in the rows of `c`.
+/// `A B` or `C + A B` in f32, the sum over k in ascending order: `c = fma(a, b, c)`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Products {
+    pub(crate) depth: usize,
+    pub(crate) a: *const f32,
+    /// From a row of A to the next.
+    pub(crate) a_stride: usize,
+    /// `depth` short rows as wide as a panel.
+    pub(crate) panel: *const f32,
+    /// Whether to add to what is in C.
+    pub(crate) accumulate: bool,
+    pub(crate) ahead: Ahead,
+}
+
+impl Sums for Products {
     #[inline(always)]
-    unsafe fn whole<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         s: S,
         c: *mut f32,
@@ -129,18 +165,12 @@ impl Tile {
                     }
                 }
             }
-            let (mut a, mut panel, mut ahead) = (self.a, self.panel, self.ahead.address);
-            let chunks = self.depth.div_ceil(PREFETCH_STEPS).max(1);
-            let lines = self.ahead.count.div_ceil(LINE).div_ceil(chunks);
-            let mut left = self.depth;
-            while left > 0 {
-                for _ in 0..lines {
-                    s.prefetch(ahead);
-                    ahead = ahead.wrapping_add(LINE);
-                }
-                let steps = left.min(PREFETCH_STEPS);
-                left -= steps;
-                for _ in 0..steps {
+            let (mut a, mut panel) = (self.a, self.panel);
+            self.ahead.while_stepping(
+                s,
+                self.depth,
+                #[inline(always)]
+                || {
                     let mut b = [s.splat(0.0); VECTORS];
                     for (v, b) in b.iter_mut().enumerate() {
                         *b = s.load_from(panel.add(v * S::LANES));
@@ -153,8 +183,8 @@ impl Tile {
                     }
                     a = a.add(1);
                     panel = panel.add(width);
-                }
-            }
+                },
+            );
             for (row, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
                     s.store_to(c.add(row * c_stride + v * S::LANES), *sum);

@@ -1,16 +1,16 @@
-//! AVX2 with FMA: eight lanes, 16 registers.
+//! AVX2 with FMA: eight lanes, 16 registers; with AVX-VNNI or without.
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof of AVX2 and FMA.
+/// Proof of AVX2 and FMA, and of AVX-VNNI where it says so.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const VNNI: bool>(());
 
-impl Avx2 {
+impl<const VNNI: bool> Avx2<VNNI> {
     /// # Safety
-    /// The CPU has AVX2 and FMA.
+    /// The CPU has AVX2 and FMA, and AVX-VNNI where that is asked for.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
@@ -28,8 +28,9 @@ macro_rules! lanewise {
     )*};
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type V = __m256;
+    type I = __m256i;
 
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -64,14 +65,66 @@ impl Simd for Avx2 {
         fn compiled<K: Kernel, S: Simd>(kernel: K, s: S) -> K::Output {
             kernel.run(s)
         }
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        #[inline(never)]
+        fn compiled_with_vnni<K: Kernel, S: Simd>(kernel: K, s: S) -> K::Output {
+            kernel.run(s)
+        }
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { compiled(kernel, self) }
+        unsafe { if VNNI { compiled_with_vnni(kernel, self) } else { compiled(kernel, self) } }
     }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, bytes: [u8; 4]) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_set1_epi32(i32::from_ne_bytes(bytes)) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            if VNNI {
+                return _mm256_dpbusd_avx_epi32(sum, a, b);
+            }
+            // Products of 16 bits, those of even bytes and those of odd ones: sums of bytes' products
+            // in 16 bits would saturate.
+            let even = _mm256_madd_epi16(
+                _mm256_and_si256(a, _mm256_set1_epi16(0xff)),
+                _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
+            );
+            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+            _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+        }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: __m256i) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads_from(self, from: *const i8) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes_to(self, to: *mut u8, v: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let words = _mm256_cvtps_epi32(v);
+            let halves =
+                _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
     }
 
     #[inline(always)]
@@ -87,7 +140,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, address: *const f32) {
+    fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }

@@ -1,16 +1,16 @@
-//! AVX-512: sixteen lanes, 32 registers.
+//! AVX-512: sixteen lanes, 32 registers; with VNNI or without.
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof of AVX-512 F, BW, DQ and VL.
+/// Proof of AVX-512 F, BW, DQ and VL, and of VNNI where it says so.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const VNNI: bool>(());
 
-impl Avx512 {
+impl<const VNNI: bool> Avx512<VNNI> {
     /// # Safety
-    /// The CPU has AVX-512 F, BW, DQ and VL.
+    /// The CPU has AVX-512 F, BW, DQ and VL, and VNNI where that is asked for.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
@@ -28,8 +28,9 @@ macro_rules! lanewise {
     )*};
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
+    type I = __m512i;
 
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8;
@@ -61,14 +62,54 @@ impl Simd for Avx512 {
         fn compiled<K: Kernel, S: Simd>(kernel: K, s: S) -> K::Output {
             kernel.run(s)
         }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+        #[inline(never)]
+        fn compiled_with_vnni<K: Kernel, S: Simd>(kernel: K, s: S) -> K::Output {
+            kernel.run(s)
+        }
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { compiled(kernel, self) }
+        unsafe { if VNNI { compiled_with_vnni(kernel, self) } else { compiled(kernel, self) } }
     }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, bytes: [u8; 4]) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_set1_epi32(i32::from_ne_bytes(bytes)) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            if VNNI {
+                return _mm512_dpbusd_epi32(sum, a, b);
+            }
+            dot_of_words(sum, a, b)
+        }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: __m512i) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads_from(self, from: *const i8) -> __m512i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes_to(self, to: *mut u8, v: __m512) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
     }
 
     #[inline(always)]
@@ -84,8 +125,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, address: *const f32) {
+    fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
+}
+
+/// [`Simd::dot`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. Sums of bytes'
+/// products in 16 bits would saturate.
+///
+/// One call within a kernel instead of seven: the compiler puts only so many into their places.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn dot_of_words(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    let even = _mm512_madd_epi16(
+        _mm512_and_si512(a, _mm512_set1_epi16(0xff)),
+        _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)),
+    );
+    let odd = _mm512_madd_epi16(_mm512_srli_epi16::<8>(a), _mm512_srai_epi16::<8>(b));
+    _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
 }

@@ -1,4 +1,5 @@
-//! Vectors of f32, by one name for every instruction set, so that a kernel is written once.
+//! Vectors of f32, and of bytes to multiply, by one name for every instruction set, so that a kernel is
+//! written once.
 //!
 //! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]; [`Simd::call`] compiles it
 //! once for each instruction set, and [`Level::run`](crate::Level) calls the one that was chosen.
@@ -31,6 +32,9 @@ pub(crate) const MAX_LANES: usize = 16;
 pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
     type V: Copy;
+
+    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes in the place of each.
+    type I: Copy;
 
     /// Numbers in a vector; divides [`MAX_LANES`].
     const LANES: usize;
@@ -67,6 +71,22 @@ pub(crate) trait Simd: Copy {
     /// `yes` where `a < b`, else `no`.
     fn where_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
+    /// The same four bytes in every lane.
+    fn splat_quad(self, bytes: [u8; 4]) -> Self::I;
+    /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b` signed: exact.
+    fn dot(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// Integers as numbers.
+    fn to_f32(self, a: Self::I) -> Self::V;
+
+    /// # Safety
+    /// Four times [`LANES`](Self::LANES) bytes can be read at `from`.
+    unsafe fn load_quads_from(self, from: *const i8) -> Self::I;
+    /// Writes numbers from 0 to 255 as bytes, rounded to the nearest integer, halves to even.
+    ///
+    /// # Safety
+    /// [`LANES`](Self::LANES) bytes can be written at `to`.
+    unsafe fn store_bytes_to(self, to: *mut u8, v: Self::V);
+
     /// # Safety
     /// [`LANES`](Self::LANES) numbers can be read at `from`.
     unsafe fn load_from(self, from: *const f32) -> Self::V;
@@ -76,7 +96,7 @@ pub(crate) trait Simd: Copy {
 
     /// Asks for the cache line at `_address`, which need not be valid.
     #[inline(always)]
-    fn prefetch(self, _address: *const f32) {}
+    fn prefetch(self, _address: *const u8) {}
 
     /// The first [`LANES`](Self::LANES) of `xs`, or as many as there are and then `fill`.
     #[inline(always)]
@@ -127,6 +147,21 @@ pub(crate) trait Simd: Copy {
         while half > 0 {
             for lane in 0..half {
                 lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The largest of all lanes, none of which is NaN.
+    #[inline(always)]
+    fn largest_number(self, v: Self::V) -> f32 {
+        let mut lanes = self.to_array(v);
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                let (a, b) = (lanes[lane], lanes[lane + half]);
+                lanes[lane] = if a > b { a } else { b };
             }
             half /= 2;
         }

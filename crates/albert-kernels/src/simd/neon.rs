@@ -30,6 +30,7 @@ macro_rules! lanewise {
 
 impl Simd for Neon {
     type V = float32x4_t;
+    type I = int32x4_t;
 
     const LANES: usize = 4;
     const TILE_ROWS: usize = 8;
@@ -69,6 +70,55 @@ impl Simd for Neon {
     fn splat(self, x: f32) -> float32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { vdupq_n_f32(x) }
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, bytes: [u8; 4]) -> int32x4_t {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { vdupq_n_s32(i32::from_ne_bytes(bytes)) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            // The bytes of two lanes at a time, widened to 16 bits.
+            let (a, b) = (vreinterpretq_u8_s32(a), vreinterpretq_s8_s32(b));
+            let a_low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a)));
+            let a_high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
+            let (b_low, b_high) = (vmovl_s8(vget_low_s8(b)), vmovl_s8(vget_high_s8(b)));
+            let low = vpaddq_s32(
+                vmull_s16(vget_low_s16(a_low), vget_low_s16(b_low)),
+                vmull_s16(vget_high_s16(a_low), vget_high_s16(b_low)),
+            );
+            let high = vpaddq_s32(
+                vmull_s16(vget_low_s16(a_high), vget_low_s16(b_high)),
+                vmull_s16(vget_high_s16(a_high), vget_high_s16(b_high)),
+            );
+            vaddq_s32(sum, vpaddq_s32(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: int32x4_t) -> float32x4_t {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { vcvtq_f32_s32(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads_from(self, from: *const i8) -> int32x4_t {
+        // SAFETY: the caller's promise.
+        unsafe { vreinterpretq_s32_s8(vld1q_s8(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes_to(self, to: *mut u8, v: float32x4_t) {
+        let mut lanes = [0.0; 4];
+        // SAFETY: the array has four numbers; the caller's promise.
+        unsafe {
+            vst1q_f32(lanes.as_mut_ptr(), self.round(v));
+            to.cast::<[u8; 4]>().write(lanes.map(|x| x as u8));
+        }
     }
 
     #[inline(always)]

@@ -25,6 +25,7 @@ macro_rules! lanewise {
 
 impl Simd for Portable {
     type V = [f32; 4];
+    type I = [i32; 4];
 
     const LANES: usize = 4;
     const TILE_ROWS: usize = 4;
@@ -59,6 +60,36 @@ impl Simd for Portable {
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 4] {
         [x; 4]
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, bytes: [u8; 4]) -> [i32; 4] {
+        [i32::from_ne_bytes(bytes); 4]
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| {
+            let bytes = a[lane].to_ne_bytes().into_iter().zip(b[lane].to_ne_bytes());
+            bytes.fold(sum[lane], |sum, (a, b)| sum + i32::from(a) * i32::from(b as i8))
+        })
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: [i32; 4]) -> [f32; 4] {
+        a.map(|a| a as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads_from(self, from: *const i8) -> [i32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<[i32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes_to(self, to: *mut u8, v: [f32; 4]) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[u8; 4]>().write(self.round(v).map(|x| x as u8)) }
     }
 
     #[inline(always)]

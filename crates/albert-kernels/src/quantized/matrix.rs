@@ -1,0 +1,331 @@
+//! A matrix of 8-bit weights rearranged once for the product kernel.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::aligned::Aligned;
+use crate::level::Level;
+use crate::packed::PackedMatrix;
+use crate::quantized::GROUP;
+
+/// Weights of one dense layer, `w ≈ scale · rounded`, as [`quantize_weights`](crate::quantize_weights)
+/// makes them, and those of its outliers.
+#[derive(Debug, Clone, Copy)]
+pub struct QuantizedPart<'a> {
+    /// `(N, K)`; whatever stands at outliers is not used.
+    pub rounded: &'a [i8],
+    /// `(N, ⌈K / GROUP⌉)`
+    pub scales: &'a [f32],
+    /// `(N, O)`
+    pub outliers: &'a [f32],
+}
+
+/// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32.
+///
+/// A panel is as wide as that of a [`PackedMatrix`]. It holds four rows at a time, the four weights of a
+/// column side by side, as instructions for dot products of bytes take them.
+///
+/// ```text
+/// B (K, N)  →  ⌈N / W⌉ panels (⌈K / 4⌉, W, 4)
+/// ```
+#[derive(Clone)]
+pub struct QuantizedMatrix {
+    level: Level,
+    depth: usize,
+    columns: usize,
+    panel_width: usize,
+    panels: Aligned<i8>,
+    /// For each group of rows, a number for each column of all panels.
+    scales: Aligned<f32>,
+    /// In ascending order.
+    channels: Vec<usize>,
+    /// How many of them stand before each group of rows, and before the end.
+    channels_before: Vec<usize>,
+    /// 0 for a row that is an outlier, else 1; `(K)`
+    kept: Vec<f32>,
+    /// For each group of rows, its outliers' weights, and what its integers stand for, summed up over k.
+    floats: PackedMatrix,
+}
+
+impl QuantizedMatrix {
+    /// Packs the transposed weights of dense layers with the same input, side by side.
+    ///
+    /// # Shapes
+    /// - `parts`: each `(Nᵢ, K)`, K is `depth`
+    /// - `channels`: the O outliers, of `0..K` in ascending order
+    /// - returns `(K, N)`, N the sum of all Nᵢ
+    ///
+    /// # Panics
+    /// If lengths do not fit, channels do not ascend or are not below `depth`, or `depth` is 0.
+    pub fn from_transposed(
+        level: Level,
+        depth: usize,
+        parts: &[QuantizedPart<'_>],
+        channels: &[usize],
+    ) -> Self {
+        let groups = depth.div_ceil(GROUP);
+        let fits = |part: &QuantizedPart<'_>| {
+            let rows = part.rounded.len() / depth.max(1);
+            part.rounded.len() == rows * depth
+                && part.scales.len() == rows * groups
+                && part.outliers.len() == rows * channels.len()
+        };
+        assert!(depth > 0 && parts.iter().all(fits), "rows of {depth} weights, scales and outliers for each");
+        let ascend = channels.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(
+            ascend && channels.last().is_none_or(|&last| last < depth),
+            "ascending outliers below {depth}"
+        );
+        let before = |group: usize| channels.partition_point(|&channel| channel < group * GROUP);
+        let rows: Vec<&[i8]> = parts.iter().flat_map(|part| part.rounded.chunks_exact(depth)).collect();
+        let (columns, width) = (rows.len(), level.panel_width());
+        let mut kept = vec![1.0; depth];
+        channels.iter().for_each(|&channel| kept[channel] = 0.0);
+
+        let padded = columns.next_multiple_of(width);
+        let panel_len = depth.div_ceil(4) * 4 * width;
+        let mut panels = Aligned::zeros(columns.div_ceil(width) * panel_len);
+        let mut sums = vec![0f32; columns * groups];
+        for (column, row) in rows.iter().enumerate() {
+            let panel = &mut panels[column / width * panel_len..][..panel_len];
+            for (k, &weight) in row.iter().enumerate().filter(|&(k, _)| kept[k] != 0.0) {
+                panel[(k / 4 * width + column % width) * 4 + k % 4] = weight;
+                sums[column * groups + k / GROUP] += f32::from(weight);
+            }
+        }
+        let channels_before: Vec<usize> = (0..=groups).map(before).collect();
+        let (mut scales, mut floats) = (Aligned::zeros(groups * padded), Vec::new());
+        let rows = parts.iter().flat_map(|part| {
+            let row = |row| (row, &part.outliers[row * channels.len()..][..channels.len()]);
+            let rows = (0..part.rounded.len() / depth).map(row);
+            rows.map(|(row, outliers)| (&part.scales[row * groups..][..groups], outliers))
+        });
+        for (column, (row, outliers)) in rows.enumerate() {
+            for (group, scale) in row.iter().enumerate() {
+                scales[group * padded + column] = *scale;
+                floats.extend(&outliers[channels_before[group]..channels_before[group + 1]]);
+                floats.push(scale * sums[column * groups + group]);
+            }
+        }
+        let floats = PackedMatrix::from_transposed(level, channels.len() + groups, &[&floats]);
+        let channels = channels.to_vec();
+        Self {
+            level,
+            depth,
+            columns,
+            panel_width: width,
+            panels,
+            scales,
+            channels,
+            channels_before,
+            kept,
+            floats,
+        }
+    }
+
+    /// The transposed matrix in f32, `(N, K)`, row by row.
+    pub fn to_transposed(&self) -> Vec<f32> {
+        let (width, panel_len) = (self.panel_width, self.panel_len());
+        let mut rows = vec![0.0; self.columns * self.depth];
+        for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
+            let panel = &self.panels[column / width * panel_len..][..panel_len];
+            for (k, x) in row.iter_mut().enumerate() {
+                let scale = self.scales[k / GROUP * self.padded_columns() + column];
+                *x = f32::from(panel[(k / 4 * width + column % width) * 4 + k % 4]) * scale;
+            }
+        }
+        let width = self.channels.len() + self.channels_before.len() - 1;
+        let floats = self.floats.to_transposed();
+        for (row, floats) in rows.chunks_exact_mut(self.depth).zip(floats.chunks_exact(width)) {
+            for (index, &channel) in self.channels.iter().enumerate() {
+                // Behind the sum of each group before its own.
+                row[channel] = floats[index + channel / GROUP];
+            }
+        }
+        rows
+    }
+
+    /// What it was packed for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// K
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// N
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Columns of a panel.
+    pub fn panel_width(&self) -> usize {
+        self.panel_width
+    }
+
+    /// The whole matrix.
+    pub fn view(&self) -> QuantizedView<'_> {
+        QuantizedView { matrix: self, depth: 0..self.depth, columns: 0..self.columns }
+    }
+
+    fn padded_columns(&self) -> usize {
+        self.columns.next_multiple_of(self.panel_width)
+    }
+
+    fn panel_len(&self) -> usize {
+        self.depth.div_ceil(4) * 4 * self.panel_width
+    }
+}
+
+impl fmt::Debug for QuantizedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { depth, columns, channels, level, .. } = self;
+        write!(f, "QuantizedMatrix({depth} × {columns}, {} outliers, {level})", channels.len())
+    }
+}
+
+/// A rectangle of a quantized matrix.
+#[derive(Debug, Clone)]
+pub struct QuantizedView<'a> {
+    matrix: &'a QuantizedMatrix,
+    depth: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<'a> QuantizedView<'a> {
+    /// Some of its rows, from the start of a group on.
+    ///
+    /// # Panics
+    /// If there is none or are not as many, or they begin or end within a group and not at the matrix's end.
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start < rows.end && rows.end <= self.depth.len(), "{rows:?} of {:?}", self.depth);
+        let start = self.depth.start + rows.start;
+        let end = self.depth.start + rows.end;
+        let is_between = |row: usize| row.is_multiple_of(GROUP) || row == self.matrix.depth;
+        assert!(is_between(start) && is_between(end), "rows {start} to {end} divide a group");
+        Self { depth: start..end, ..self }
+    }
+
+    /// Some of its columns, from the start of a panel on.
+    ///
+    /// # Panics
+    /// If there are not as many, or the first is within a panel.
+    pub fn columns(self, columns: Range<usize>) -> Self {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.columns.len(),
+            "{columns:?} of {:?}",
+            self.columns
+        );
+        let start = self.columns.start + columns.start;
+        assert!(start.is_multiple_of(self.matrix.panel_width), "column {start} is within a panel");
+        Self { columns: start..self.columns.start + columns.end, ..self }
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.matrix.level
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.len()
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    pub(crate) fn panel_count(&self) -> usize {
+        self.columns.len().div_ceil(self.matrix.panel_width)
+    }
+
+    /// Outliers before the first row, before each group of the view, and before its end.
+    #[inline(always)]
+    pub(crate) fn channels_before(&self) -> &'a [usize] {
+        &self.matrix.channels_before[self.depth.start / GROUP..=self.depth.end.div_ceil(GROUP)]
+    }
+
+    /// The rows that are outliers, counted from the view's first.
+    pub(crate) fn channels(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
+        let before = self.channels_before();
+        let channels = &self.matrix.channels[before[0]..before[before.len() - 1]];
+        let start = self.depth.start;
+        channels.iter().map(move |channel| channel - start)
+    }
+
+    /// 0 for a row that is an outlier, else 1.
+    pub(crate) fn kept(&self) -> &'a [f32] {
+        &self.matrix.kept[self.depth.clone()]
+    }
+
+    /// One panel from the row `depth` on, a multiple of four or the end, four short rows at a time.
+    #[inline(always)]
+    pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
+        let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
+        let panel = &self.matrix.panels[(self.columns.start / width + panel) * len..][..len];
+        let end = self.depth.end.div_ceil(4) * 4;
+        &panel[((self.depth.start + depth).div_ceil(4) * 4 * width).min(end * width)..end * width]
+    }
+
+    /// The scales of one panel, from the first group of rows on.
+    #[inline(always)]
+    pub(crate) fn scales(&self, panel: usize) -> &'a [f32] {
+        let matrix = self.matrix;
+        let start = self.depth.start / GROUP * self.scales_stride();
+        &matrix.scales[start + self.columns.start + panel * matrix.panel_width..]
+    }
+
+    /// From the scales of a group of rows to those of the next.
+    #[inline(always)]
+    pub(crate) fn scales_stride(&self) -> usize {
+        self.matrix.padded_columns()
+    }
+
+    /// Of one panel, for each group of rows, the outliers' weights and the sum of the others: short rows.
+    #[inline(always)]
+    pub(crate) fn floats(&self, panel: usize) -> &'a [f32] {
+        let width = self.matrix.panel_width;
+        let before = self.channels_before()[0] + self.depth.start / GROUP;
+        &self.matrix.floats.panel(self.columns.start / width + panel)[before * width..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantized::{quantize_weights, restore_weights};
+    use crate::random::numbers;
+
+    #[test]
+    fn unpacking_gives_the_parts_back() {
+        for level in Level::available() {
+            for (depth, counts, channels) in
+                [(1, [1, 2], vec![]), (7, [3, 5], vec![6]), (300, [33, 40], vec![0, 256, 299])]
+            {
+                let weights = numbers(depth * (counts[0] + counts[1]), 1);
+                let (rounded, scales) = quantize_weights(&weights, depth);
+                let outlying = |row: &[f32]| channels.iter().map(|&c| row[c]).collect::<Vec<_>>();
+                let outliers: Vec<f32> = weights.chunks(depth).flat_map(outlying).collect();
+                let (r, s, o) = (
+                    rounded.split_at(depth * counts[0]),
+                    scales.split_at(counts[0] * depth.div_ceil(GROUP)),
+                    outliers.split_at(counts[0] * channels.len()),
+                );
+                let parts = [
+                    QuantizedPart { rounded: r.0, scales: s.0, outliers: o.0 },
+                    QuantizedPart { rounded: r.1, scales: s.1, outliers: o.1 },
+                ];
+                let matrix = QuantizedMatrix::from_transposed(level, depth, &parts, &channels);
+                let (restored, in_steps) =
+                    (matrix.to_transposed(), restore_weights(&rounded, &scales, depth));
+                for (i, (weight, restored)) in weights.iter().zip(restored).enumerate() {
+                    let expected = match channels.contains(&(i % depth)) {
+                        true => *weight,
+                        false => in_steps[i],
+                    };
+                    assert_eq!(restored, expected, "{level} {depth} {counts:?}");
+                }
+            }
+        }
+    }
+}

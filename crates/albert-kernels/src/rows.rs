@@ -1,0 +1,69 @@
+//! Rows of numbers, and their division among threads and blocks.
+
+use std::ops::Range;
+
+/// Rows of numbers at a fixed distance.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    pub(crate) numbers: &'a [f32],
+    pub(crate) count: usize,
+    pub(crate) stride: usize,
+}
+
+/// Rows of numbers at a fixed distance, to be written.
+#[derive(Debug)]
+pub struct RowsMut<'a> {
+    pub(crate) numbers: &'a mut [f32],
+    pub(crate) count: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// `count` rows that begin `stride` numbers apart.
+    ///
+    /// # Panics
+    /// If there are fewer numbers; the last row may be as short as it likes.
+    pub fn new(numbers: &'a [f32], count: usize, stride: usize) -> Self {
+        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
+        Self { numbers, count, stride }
+    }
+}
+
+impl<'a> RowsMut<'a> {
+    /// `count` rows that begin `stride` numbers apart.
+    ///
+    /// # Panics
+    /// If there are fewer numbers; the last row may be as short as it likes.
+    pub fn new(numbers: &'a mut [f32], count: usize, stride: usize) -> Self {
+        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
+        Self { numbers, count, stride }
+    }
+}
+
+/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may wrap: the
+/// kernels trust the answer.
+pub(crate) fn fit(numbers: &[f32], count: usize, stride: usize, width: usize) -> bool {
+    let Some(before_last) = count.checked_sub(1) else { return true };
+    let end = before_last.checked_mul(stride).and_then(|start| start.checked_add(width));
+    end.is_some_and(|end| end <= numbers.len())
+}
+
+/// `parts` ranges that differ in length by one at most.
+#[inline(always)]
+pub(crate) fn even(range: Range<usize>, parts: usize) -> impl Iterator<Item = Range<usize>> {
+    let (start, len) = (range.start, range.len());
+    (0..parts).map(move |part| start + len * part / parts..start + len * (part + 1) / parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "rows of")]
+    fn rows_beyond_all_memory_are_refused() {
+        // The product of the two is 2⁶⁴, which wraps to 0.
+        let huge = 1 << (usize::BITS / 2);
+        Rows::new(&[0.0], huge + 1, huge);
+    }
+}
