@@ -1,12 +1,13 @@
 //! Factorized embeddings: tables E wide, which the encoder projects to H (paper §3.1).
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::input::ModelInput;
 use crate::layer_norm::LayerNorm;
+use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// Word, position and token type embeddings.
 ///
@@ -17,7 +18,7 @@ use crate::layer_norm::LayerNorm;
 /// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`, `AlbertEmbeddings`.
 #[derive(Debug, Clone)]
 pub struct AlbertEmbeddings {
-    word: Tensor,
+    word: WordEmbeddings,
     position: Tensor,
     token_type: Tensor,
     norm: LayerNorm,
@@ -36,7 +37,7 @@ impl AlbertEmbeddings {
             vb.pp(name).get_with_hints((rows, config.embedding_size), "weight", init)
         };
         Ok(Self {
-            word: table("word_embeddings", config.vocab_size)?,
+            word: WordEmbeddings::new(config, vb.pp("word_embeddings"))?,
             position: table("position_embeddings", config.max_position_embeddings)?,
             token_type: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::new(config.embedding_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
@@ -44,9 +45,23 @@ impl AlbertEmbeddings {
         })
     }
 
-    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too.
-    pub fn word_embeddings(&self) -> &Tensor {
+    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too; a copy in f32
+    /// where it is kept in 8 bits.
+    ///
+    /// # Errors
+    /// If memory for the copy runs out.
+    pub fn word_embeddings(&self) -> Result<Tensor> {
+        self.word.table()
+    }
+
+    /// The same as it is kept.
+    pub(crate) fn word(&self) -> &WordEmbeddings {
         &self.word
+    }
+
+    /// Where they are.
+    pub(crate) fn device(&self) -> &Device {
+        self.position.device()
     }
 
     /// Looks tokens up. Absent types are 0, absent positions count from 0.
@@ -61,7 +76,7 @@ impl AlbertEmbeddings {
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<Tensor> {
         let ids = &input.ids;
         let (_, tokens) = ids.dims2()?;
-        let mut sum = look_up(&self.word, ids, "token id", "the vocabulary")?; // (B, T, E)
+        let mut sum = self.word.look_up(ids)?; // (B, T, E)
 
         sum = match &input.token_type_ids {
             Some(types) => {
@@ -95,26 +110,4 @@ fn same_shape(tensor: &Tensor, ids: &Tensor, what: &str) -> Result<()> {
         bail!("{what}: expected the shape of the token ids, {:?}, found {:?}", ids.dims(), tensor.dims())
     }
     Ok(())
-}
-
-/// `(…)` → `(…, E)`
-fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Result<Tensor> {
-    let (rows, width) = table.dims2()?;
-    if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
-        bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
-    }
-    let mut flat = ids.flatten_all()?;
-    if flat.dtype() == DType::U8 {
-        // Candle gives a row of zeros for the largest number of the index's type, here a valid id.
-        flat = flat.to_dtype(DType::U32)?;
-    }
-    if matches!(ids.device(), Device::Cpu) {
-        let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-        if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {
-            bail!("{what} {outside} is outside {of}: expected 0 to {}", rows - 1)
-        }
-    }
-    let mut shape = ids.dims().to_vec();
-    shape.push(width);
-    table.index_select(&flat, 0)?.reshape(shape)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
@@ -10,6 +10,7 @@ use crate::fused::FusedEncoder;
 use crate::layer_group::AlbertLayerGroup;
 use crate::linear::Linear;
 use crate::outputs::Trace;
+use crate::quantize::Observer;
 
 /// The projection from E to H, then the repeated layer groups.
 ///
@@ -81,6 +82,18 @@ impl AlbertEncoder {
                 fused.forward(embeddings, attention_mask, is_pooled)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Shows an observer what the products are fed, on the CPU in f32.
+    ///
+    /// # Shapes
+    /// - `embeddings`: `(1, T, E)`
+    /// - returns `(T, H)`
+    pub(crate) fn observe(&self, embeddings: &Tensor, observer: &mut impl Observer) -> Result<Vec<f32>> {
+        match &self.fused {
+            Some(fused) => fused.observe(embeddings, observer),
+            None => bail!("an encoder is observed on the CPU, in f32 and without variables"),
         }
     }
 

@@ -278,9 +278,25 @@ pub enum Error {
         name: String,
     },
 
-    /// The type asked for cannot hold a model's weights.
-    #[error("weights cannot be loaded as {0:?}: expected f32, f16 or bf16")]
-    LoadDType(DType),
+    /// Weights in 8 bits are for the CPU.
+    #[error("weights in 8 bits run on the CPU: expected the CPU, or another type than int8, found a GPU")]
+    QuantizedDevice,
+
+    /// Nothing is known of what the weights multiply.
+    #[error(
+        "`{file}` has no weights in 8 bits: expected statistics of its activations to round them by, found none"
+    )]
+    NotCalibrated {
+        /// The weight file.
+        file: String,
+    },
+
+    /// A weight is not a number, or infinite.
+    #[error("tensor `{tensor}`: expected finite numbers to round to 8 bits, found one that is not")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+    },
 
     /// Candle failed while tensors were made.
     #[error(transparent)]
@@ -307,6 +323,7 @@ impl Error {
                 "leave the one that is meant in the folder, or name it pytorch_model.bin"
             }
             Self::HoldsModel { .. } => "choose another folder",
+            Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
             Self::Overflow { .. } => "bf16 holds numbers as large as f32 does",
             _ => return None,
         };

@@ -76,7 +76,9 @@ mod outputs;
 mod parameters;
 mod pooler;
 mod pretrained;
+mod quantize;
 mod row_kernels;
+mod word_embeddings;
 
 pub use candle_core;
 pub use candle_nn;
@@ -85,7 +87,7 @@ pub use activation::{HiddenAct, UnknownActivation};
 pub use attention::AlbertAttention;
 #[doc(hidden)]
 pub use checkpoint::read_tensorflow_index;
-pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors};
+pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors, WeightType};
 pub use config::{AlbertConfig, ProblemType};
 pub use embeddings::AlbertEmbeddings;
 pub use encoder::AlbertEncoder;

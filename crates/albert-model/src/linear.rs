@@ -1,8 +1,13 @@
 //! `y = x Wᵀ + b`, with the weight laid out for the product that uses it.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use albert_kernels::{Activation, Level, PackedMatrix, Rows, RowsMut, Then, Threads, product};
+use albert_kernels::quantized::GROUP;
+use albert_kernels::{
+    Activation, Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then,
+    Threads, product, quantized_product,
+};
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -17,7 +22,7 @@ pub(crate) enum Linear {
     /// The weight is `(in, out)`, row by row: gemm's kernels are slow on the transposed view, most of
     /// all for the few rows of a short text.
     RowMajor { weight: Tensor, bias: Tensor },
-    /// f32 on the CPU.
+    /// f32 or 8 bits on the CPU.
     Packed(Arc<PackedLinear>),
 }
 
@@ -26,6 +31,9 @@ impl Linear {
     ///
     /// A weight that is a variable stays as it is, so that gradients and updates reach it.
     pub(crate) fn new(input: usize, out: usize, init_std: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        if let Some(packed) = PackedLinear::quantized(input, out, std::slice::from_ref(&vb))? {
+            return Ok(Self::Packed(Arc::new(packed)));
+        }
         let parameters = Parameters::new(input, out, init_std, vb)?;
         if parameters.are_variables() {
             return Ok(Self::Trainable { weight: parameters.weight, bias: parameters.bias });
@@ -44,6 +52,9 @@ impl Linear {
         init_std: f64,
         vbs: &[VarBuilder<'_>],
     ) -> Result<Option<Self>> {
+        if let Some(packed) = PackedLinear::quantized(input, out, vbs)? {
+            return Ok(Some(Self::Packed(Arc::new(packed))));
+        }
         let parts = vbs.iter().map(|vb| Parameters::new(input, out, init_std, vb.clone()));
         let parts = parts.collect::<Result<Vec<_>>>()?;
         if parts.iter().any(Parameters::are_variables) {
@@ -129,15 +140,27 @@ impl Parameters {
 /// Weights packed for the CPU's own kernels, with their biases.
 #[derive(Debug)]
 pub(crate) struct PackedLinear {
-    pub(crate) matrix: PackedMatrix,
+    matrix: Matrix,
     pub(crate) bias: Vec<f32>,
     /// The weight as it was, once something trained before this layer has asked for it.
     unpacked: OnceLock<Tensor>,
 }
 
+#[derive(Debug)]
+enum Matrix {
+    Floats(PackedMatrix),
+    Bytes(QuantizedMatrix),
+}
+
+/// The input of a product: as it is, or rounded for 8-bit weights.
+#[derive(Clone, Copy)]
+pub(crate) enum Factors<'a> {
+    Floats(Rows<'a>),
+    Bytes(&'a QuantizedRows),
+}
+
 impl PackedLinear {
     fn new(parts: &[Parameters]) -> Result<Self> {
-        let level = Level::current().map_err(candle_core::Error::wrap)?;
         let (_, input) = parts[0].weight.dims2()?;
         let weights: Vec<_> = parts.iter().map(|part| part.weight.storage_and_layout()).collect();
         let weights = weights.iter().map(|(storage, layout)| match &**storage {
@@ -146,8 +169,118 @@ impl PackedLinear {
         });
         let weights = weights.collect::<Result<Vec<_>>>()?;
         let biases = parts.iter().map(|part| part.bias.to_vec1::<f32>()).collect::<Result<Vec<_>>>()?;
-        let matrix = PackedMatrix::from_transposed(level, input, &weights);
+        let matrix = Matrix::Floats(PackedMatrix::from_transposed(level()?, input, &weights));
         Ok(Self { matrix, bias: biases.concat(), unpacked: OnceLock::new() })
+    }
+
+    /// Layers of the same input, their outputs side by side; `None` where their weights are not in 8 bits.
+    fn quantized(input: usize, out: usize, vbs: &[VarBuilder<'_>]) -> Result<Option<Self>> {
+        if !vbs.iter().all(|vb| vb.contains_tensor("weight_scale")) {
+            return Ok(None);
+        }
+        let weights =
+            vbs.iter().map(|vb| QuantizedWeight::new(input, out, vb)).collect::<Result<Vec<_>>>()?;
+        let biases =
+            vbs.iter().map(|vb| vb.get(out, "bias")?.to_vec1::<f32>()).collect::<Result<Vec<_>>>()?;
+        Self::from_quantized(&weights, biases.concat()).map(Some)
+    }
+
+    /// Layers of the same input from their weights.
+    pub(crate) fn from_quantized(weights: &[QuantizedWeight], bias: Vec<f32>) -> Result<Self> {
+        let QuantizedWeight { input, channels, .. } = &weights[0];
+        if weights.iter().any(|weight| weight.channels != *channels || weight.input != *input) {
+            bail!("8-bit weights of the same input: expected the same outliers")
+        }
+        let parts = weights.iter().map(|weight| QuantizedPart {
+            rounded: &weight.rounded,
+            scales: &weight.scales,
+            outliers: &weight.outliers,
+        });
+        let parts: Vec<_> = parts.collect();
+        let matrix = Matrix::Bytes(QuantizedMatrix::from_transposed(level()?, *input, &parts, channels));
+        Ok(Self { matrix, bias, unpacked: OnceLock::new() })
+    }
+
+    /// What the weights were packed for.
+    pub(crate) fn level(&self) -> Level {
+        match &self.matrix {
+            Matrix::Floats(matrix) => matrix.level(),
+            Matrix::Bytes(matrix) => matrix.level(),
+        }
+    }
+
+    /// Columns that are computed together: outputs are divided at their multiples.
+    pub(crate) fn panel_width(&self) -> usize {
+        match &self.matrix {
+            Matrix::Floats(matrix) => matrix.panel_width(),
+            Matrix::Bytes(matrix) => matrix.panel_width(),
+        }
+    }
+
+    /// The width of the input.
+    pub(crate) fn input(&self) -> usize {
+        match &self.matrix {
+            Matrix::Floats(matrix) => matrix.depth(),
+            Matrix::Bytes(matrix) => matrix.depth(),
+        }
+    }
+
+    /// The width of the output.
+    pub(crate) fn out(&self) -> usize {
+        match &self.matrix {
+            Matrix::Floats(matrix) => matrix.columns(),
+            Matrix::Bytes(matrix) => matrix.columns(),
+        }
+    }
+
+    /// Whether its weights are in 8 bits.
+    pub(crate) fn is_quantized(&self) -> bool {
+        matches!(self.matrix, Matrix::Bytes(_))
+    }
+
+    /// Makes rows ready for products, as they are or some of the inputs; `rounded` holds them where weights are in
+    /// 8 bits.
+    pub(crate) fn factors<'a>(
+        &self,
+        xs: Rows<'a>,
+        inputs: Range<usize>,
+        rounded: &'a mut QuantizedRows,
+        threads: Threads,
+    ) -> Factors<'a> {
+        match &self.matrix {
+            Matrix::Floats(_) => Factors::Floats(xs),
+            Matrix::Bytes(matrix) => {
+                rounded.quantize(xs, &matrix.view().rows(inputs), threads);
+                Factors::Bytes(rounded)
+            }
+        }
+    }
+
+    /// `y = x W`, then what `then` says, for some of the inputs, which `xs` holds, and some of the outputs.
+    pub(crate) fn product(
+        &self,
+        xs: Factors<'_>,
+        [inputs, outputs]: [Range<usize>; 2],
+        ys: RowsMut<'_>,
+        then: Then<'_>,
+        threads: Threads,
+    ) {
+        match (&self.matrix, xs) {
+            (Matrix::Floats(matrix), Factors::Floats(xs)) => {
+                product(xs, &matrix.view().rows(inputs).columns(outputs), ys, then, threads)
+            }
+            (Matrix::Bytes(matrix), Factors::Bytes(xs)) => {
+                quantized_product(xs, &matrix.view().rows(inputs).columns(outputs), ys, then, threads)
+            }
+            _ => unreachable!("factors of another kind than the weights they were made for"),
+        }
+    }
+
+    /// `y = x W + b`
+    pub(crate) fn apply(&self, xs: Rows<'_>, rounded: &mut QuantizedRows, ys: RowsMut<'_>, threads: Threads) {
+        let xs = self.factors(xs, 0..self.input(), rounded, threads);
+        let then = Then::Activate(&self.bias, Activation::Linear);
+        self.product(xs, [0..self.input(), 0..self.out()], ys, then, threads);
     }
 
     /// `(out, in)`
@@ -155,8 +288,11 @@ impl PackedLinear {
         if let Some(weight) = self.unpacked.get() {
             return Ok(weight.clone());
         }
-        let shape = (self.matrix.columns(), self.matrix.depth());
-        let weight = Tensor::from_vec(self.matrix.to_transposed(), shape, &Device::Cpu)?;
+        let weight = match &self.matrix {
+            Matrix::Floats(matrix) => matrix.to_transposed(),
+            Matrix::Bytes(matrix) => matrix.to_transposed(),
+        };
+        let weight = Tensor::from_vec(weight, (self.out(), self.input()), &Device::Cpu)?;
         Ok(self.unpacked.get_or_init(|| weight).clone())
     }
 
@@ -172,7 +308,7 @@ impl CustomOp1 for PackedLinear {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let xs = numbers(storage, layout)?;
-        let (input, out) = (self.matrix.depth(), self.matrix.columns());
+        let (input, out) = (self.input(), self.out());
         let mut shape = layout.dims().to_vec();
         let Some(last) = shape.last_mut().filter(|last| **last == input) else {
             bail!("dense layer: expected a last dimension of {input}, found the shape {:?}", layout.dims())
@@ -180,11 +316,68 @@ impl CustomOp1 for PackedLinear {
         *last = out;
         let rows = xs.len() / input;
         let mut ys = vec![0f32; rows * out];
-        let then = Then::Activate(&self.bias, Activation::Linear);
         let (xs, ys_rows) = (Rows::new(xs, rows, input), RowsMut::new(&mut ys, rows, out));
-        product(xs, &self.matrix.view(), ys_rows, then, Threads::All);
+        self.apply(xs, &mut QuantizedRows::default(), ys_rows, Threads::All);
         Ok((CpuStorage::F32(ys), shape.into()))
     }
+}
+
+/// A weight in 8 bits, as a [`VarBuilder`] of a checkpoint gives it.
+#[derive(Debug)]
+pub(crate) struct QuantizedWeight {
+    input: usize,
+    /// `(out, in)`
+    rounded: Vec<i8>,
+    /// `(out, ⌈in / GROUP⌉)`
+    scales: Vec<f32>,
+    /// `(O)`
+    channels: Vec<usize>,
+    /// `(out, O)`
+    outliers: Vec<f32>,
+}
+
+impl QuantizedWeight {
+    /// Takes `weight` as bytes, `weight_scale`, `weight_outlier_channels` and `weight_outliers` from `vb`.
+    fn new(input: usize, out: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        let rounded = vb.get_with_hints_dtype((out, input), "weight", Init::Const(0.0), DType::U8)?;
+        let shape = (out, input.div_ceil(GROUP));
+        let scales = vb.get_with_hints_dtype(shape, "weight_scale", Init::Const(0.0), DType::F32)?;
+        let channels = vb.get_unchecked_dtype("weight_outlier_channels", DType::U32)?.to_vec1::<u32>()?;
+        let ascend = channels.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascend || channels.last().is_some_and(|&last| last as usize >= input) {
+            bail!("8-bit weights: expected outliers in ascending order below {input}, found {channels:?}")
+        }
+        let outliers = vb.get_unchecked_dtype("weight_outliers", DType::F32)?;
+        if outliers.dims() != [out, channels.len()] {
+            bail!(
+                "8-bit weights: expected outliers of shape {:?}, found {:?}",
+                [out, channels.len()],
+                outliers.dims()
+            )
+        }
+        Ok(Self {
+            channels: channels.iter().map(|&channel| channel as usize).collect(),
+            outliers: outliers.flatten_all()?.to_vec1()?,
+            ..Self::without_outliers(&rounded, &scales)?
+        })
+    }
+
+    /// From bytes, `(out, in)`, which are 128 above the integers, and scales.
+    pub(crate) fn without_outliers(rounded: &Tensor, scales: &Tensor) -> Result<Self> {
+        let (_, input) = rounded.dims2()?;
+        let bytes = rounded.flatten_all()?.to_vec1::<u8>()?;
+        Ok(Self {
+            input,
+            rounded: bytes.iter().map(|byte| (byte ^ 0x80) as i8).collect(),
+            scales: scales.flatten_all()?.to_vec1()?,
+            channels: Vec::new(),
+            outliers: Vec::new(),
+        })
+    }
+}
+
+fn level() -> Result<Level> {
+    Level::current().map_err(candle_core::Error::wrap)
 }
 
 /// The numbers of a contiguous f32 tensor.

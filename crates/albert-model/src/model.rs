@@ -13,7 +13,7 @@ use crate::mask::additive_mask;
 use crate::outputs::Trace;
 use crate::parameters::Head;
 use crate::pooler::AlbertPooler;
-use crate::pretrained::Pretrained;
+use crate::pretrained::{Pretrained, prepared};
 
 /// An ALBERT without a head.
 ///
@@ -81,7 +81,7 @@ impl AlbertModel {
 
     /// Where its weights are.
     pub fn device(&self) -> &Device {
-        self.embeddings.word_embeddings().device()
+        self.embeddings.device()
     }
 
     /// The embeddings.
@@ -172,7 +172,7 @@ impl Pretrained for AlbertModel {
     /// the pooled output is `None`.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<(Self, LoadReport)> {
         let report = checkpoint.check(Head::Encoder)?;
-        let vb = checkpoint.var_builder(options)?.pp("albert");
+        let vb = prepared(checkpoint, options)?.var_builder(options)?.pp("albert");
         let config = checkpoint.config();
         let model =
             if checkpoint.has_pooler() { Self::new(config, vb)? } else { Self::without_pooler(config, vb)? };

@@ -1,8 +1,11 @@
 //! Loading a model from a checkpoint.
 
+use std::borrow::Cow;
+
+use candle_core::Device;
 use candle_nn::VarBuilder;
 
-use crate::checkpoint::{Checkpoint, LoadOptions, LoadReport};
+use crate::checkpoint::{Checkpoint, LoadOptions, LoadReport, WeightType};
 use crate::config::AlbertConfig;
 use crate::error::Result;
 use crate::parameters::Head;
@@ -26,7 +29,15 @@ pub trait Pretrained: Sized {
     /// the configuration does not expect. Nothing is ever initialised at random.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(Self, LoadReport)> {
         let report = checkpoint.check(Self::HEAD)?;
-        let model = Self::new(checkpoint.config(), checkpoint.var_builder(options)?)?;
+        let model = Self::new(checkpoint.config(), prepared(checkpoint, options)?.var_builder(options)?)?;
         Ok((model, report))
     }
+}
+
+/// The checkpoint, ready for the weights that are asked for.
+pub(crate) fn prepared<'a>(checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Cow<'a, Checkpoint>> {
+    Ok(match options.dtype {
+        WeightType::Int8 if matches!(options.device, Device::Cpu) => Cow::Owned(checkpoint.quantize()?),
+        _ => Cow::Borrowed(checkpoint),
+    })
 }

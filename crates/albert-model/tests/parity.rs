@@ -6,13 +6,12 @@
 
 mod support;
 
-use albert_model::candle_core::{self, D, DType, Device, IndexOp, Tensor};
+use albert_model::candle_core::{self, D, Device, IndexOp, Tensor};
 use albert_model::{
-    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint, LoadOptions,
-    Outputs, Pretrained,
+    AlbertForMaskedLM, AlbertForPreTraining, AlbertModel, Checkpoint, LoadOptions, Outputs, Pretrained,
+    WeightType,
 };
-use support::{Expected, Model, Named, path, relative_difference};
+use support::{Expected, FIXTURES, Named, load, open, path, relative_difference};
 
 /// f32 on both sides, transformers on the CPU. Seen: 1.8e-6; versions 4 and 5 of transformers differ
 /// by up to 1.5e-6 on these models.
@@ -27,35 +26,6 @@ const BF16_TOLERANCE: f64 = 5e-2;
 
 /// f32 sums whose order depends on the size of the product. Seen: 1.8e-7.
 const ALONE_TOLERANCE: f64 = 1e-6;
-
-type Loader = fn(&Checkpoint, &LoadOptions) -> anyhow::Result<Box<dyn Model>>;
-
-fn load<M: Pretrained + Model + 'static>(
-    checkpoint: &Checkpoint,
-    options: &LoadOptions,
-) -> anyhow::Result<Box<dyn Model>> {
-    let (model, _) = M::load(checkpoint, options)?;
-    Ok(Box::new(model))
-}
-
-const FIXTURES: [(&str, Loader); 12] = [
-    ("grouped-model", load::<AlbertModel>),
-    ("grouped-pretraining", load::<AlbertForPreTraining>),
-    ("grouped-masked-lm", load::<AlbertForMaskedLM>),
-    ("grouped-sequence", load::<AlbertForSequenceClassification>),
-    ("grouped-token", load::<AlbertForTokenClassification>),
-    ("grouped-qa", load::<AlbertForQuestionAnswering>),
-    ("grouped-choice", load::<AlbertForMultipleChoice>),
-    ("square", load::<AlbertForPreTraining>),
-    ("relu", load::<AlbertForPreTraining>),
-    ("deep", load::<AlbertForPreTraining>),
-    ("uneven", load::<AlbertModel>),
-    ("positions", load::<AlbertModel>),
-];
-
-fn open(folder: &str, load: Loader, dtype: DType) -> anyhow::Result<Box<dyn Model>> {
-    load(&Checkpoint::from_dir(path(folder))?, &LoadOptions { dtype, ..LoadOptions::default() })
-}
 
 fn outputs(expected: &Expected) -> Named {
     let tensors = expected.tensors.iter();
@@ -88,7 +58,7 @@ fn at_tokens(expected: &Expected, outputs: &Named) -> anyhow::Result<Named> {
     Ok(kept)
 }
 
-fn assert_all_close(dtype: DType, tolerance: f64) -> anyhow::Result<()> {
+fn assert_all_close(dtype: WeightType, tolerance: f64) -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
         let input = expected.input()?.with_outputs(Outputs::all());
@@ -107,7 +77,7 @@ fn assert_all_close(dtype: DType, tolerance: f64) -> anyhow::Result<()> {
 
 #[test]
 fn every_output_is_that_of_transformers() -> anyhow::Result<()> {
-    assert_all_close(DType::F32, F32_TOLERANCE)
+    assert_all_close(WeightType::F32, F32_TOLERANCE)
 }
 
 /// Also where two logits are closer to each other than the tolerance.
@@ -115,7 +85,7 @@ fn every_output_is_that_of_transformers() -> anyhow::Result<()> {
 fn the_best_label_is_that_of_transformers() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
-        let found = open(folder, load, DType::F32)?.run(&expected.input()?, false)?;
+        let found = open(folder, load, WeightType::F32)?.run(&expected.input()?, false)?;
         let found = at_tokens(&expected, &found)?;
         for (name, logits) in
             at_tokens(&expected, &outputs(&expected))?.iter().filter(|(name, _)| name.ends_with("logits"))
@@ -129,12 +99,12 @@ fn the_best_label_is_that_of_transformers() -> anyhow::Result<()> {
 
 #[test]
 fn weights_stored_as_f16_stay_close() -> anyhow::Result<()> {
-    assert_all_close(DType::F16, F16_TOLERANCE)
+    assert_all_close(WeightType::F16, F16_TOLERANCE)
 }
 
 #[test]
 fn weights_stored_as_bf16_stay_close() -> anyhow::Result<()> {
-    assert_all_close(DType::BF16, BF16_TOLERANCE)
+    assert_all_close(WeightType::BF16, BF16_TOLERANCE)
 }
 
 /// Training replaces the operations made for inference, which have no gradient, by differentiable ones.
@@ -146,7 +116,7 @@ fn training_mode_without_dropout_computes_the_same() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES.iter().filter(|(folder, _)| without_dropout.contains(folder)) {
         let expected = Expected::of(folder)?;
         let input = expected.input()?.with_outputs(Outputs::all());
-        let found = open(folder, *load, DType::F32)?.run(&input, true)?;
+        let found = open(folder, *load, WeightType::F32)?.run(&input, true)?;
         assert_close(folder, &outputs(&expected), &found, F32_TOLERANCE)?;
     }
     Ok(())
@@ -156,7 +126,7 @@ fn training_mode_without_dropout_computes_the_same() -> anyhow::Result<()> {
 fn a_row_alone_is_the_row_in_its_padded_batch() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
-        let model = open(folder, load, DType::F32)?;
+        let model = open(folder, load, WeightType::F32)?;
         let batch = model.run(&expected.input()?.with_outputs(Outputs::all()), false)?;
         let mask = expected.given("attention_mask")?.expect("every fixture has a mask");
         let tokens = mask.dim(candle_core::D::Minus1)?;
@@ -216,8 +186,8 @@ fn there_is_a_hidden_state_and_an_attention_for_every_layer_call() -> anyhow::Re
 fn shards_are_the_single_file() -> anyhow::Result<()> {
     let expected = Expected::of("relu")?;
     let input = expected.input()?.with_outputs(Outputs::all());
-    let single = open("relu", load::<AlbertForPreTraining>, DType::F32)?.run(&input, false)?;
-    let sharded = open("sharded", load::<AlbertForPreTraining>, DType::F32)?.run(&input, false)?;
+    let single = open("relu", load::<AlbertForPreTraining>, WeightType::F32)?.run(&input, false)?;
+    let sharded = open("sharded", load::<AlbertForPreTraining>, WeightType::F32)?.run(&input, false)?;
     assert_close("sharded", &single, &sharded, 0.0)?;
     Ok(())
 }
@@ -237,9 +207,10 @@ fn a_pretraining_file_serves_its_parts() -> anyhow::Result<()> {
     let expected = Expected::of("grouped-pretraining")?;
     let input = expected.input()?;
     let outputs = at_tokens(&expected, &outputs(&expected))?;
-    let masked_lm = open("grouped-pretraining", load::<AlbertForMaskedLM>, DType::F32)?.run(&input, false)?;
+    let masked_lm =
+        open("grouped-pretraining", load::<AlbertForMaskedLM>, WeightType::F32)?.run(&input, false)?;
     let masked_lm = at_tokens(&expected, &masked_lm)?;
-    let encoder = open("grouped-pretraining", load::<AlbertModel>, DType::F32)?.run(&input, false)?;
+    let encoder = open("grouped-pretraining", load::<AlbertModel>, WeightType::F32)?.run(&input, false)?;
     let encoder = at_tokens(&expected, &encoder)?;
     assert!(relative_difference(&outputs["logits"], &masked_lm["logits"])? <= F32_TOLERANCE);
     assert!(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::checkpoint::choice::{Choice, Format};
+use crate::checkpoint::quantized::Companions;
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::checkpoint::{pytorch, safetensors, tensorflow};
 use crate::error::{Error, Result, refuse_lfs_pointer, shown};
@@ -51,6 +52,7 @@ impl WeightFiles {
                 }
             }
         }
+        Companions::attach(&mut files.tensors);
         Ok(files)
     }
 
@@ -61,6 +63,7 @@ impl WeightFiles {
         let choices = vec![format!("weights: `{name}`, in memory")];
         let mut files = Self { name: name.into(), tensors: BTreeMap::new(), choices, len: 0 };
         files.tensors = files.read(&file, format)?.into_iter().collect();
+        Companions::attach(&mut files.tensors);
         Ok(files)
     }
 

@@ -17,6 +17,7 @@ mod crc32c;
 mod files;
 mod names;
 mod pytorch;
+mod quantized;
 mod report;
 mod safetensors;
 mod save;
@@ -28,9 +29,10 @@ pub use report::LoadReport;
 pub use tensors::Tensors;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
@@ -43,6 +45,8 @@ use choice::{Choice, Format};
 use configuration::Configuration;
 use files::WeightFiles;
 use names::Names;
+use quantized::QuantizedWeight;
+pub(crate) use quantized::{Calibration, ChannelStatistics};
 use stored::{StoredTensor, WeightFile};
 
 /// How many missing tensors an error names.
@@ -55,20 +59,60 @@ const MOST_SHARED: usize = 4;
 /// More than any classifier has.
 const MOST_LABELS: usize = 1 << 16;
 
+/// What a model's weights are kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WeightType {
+    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) where the file has weights in 8 bits: such a file runs on a GPU
+    /// only if another type is asked for.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats. On the CPU a storage type: weights are rounded to it, arithmetic stays in f32.
+    F16,
+    /// 16-bit floats with the range of f32; on the CPU a storage type too.
+    BF16,
+    /// 8-bit integers with a scale for each output and 128 inputs, on the CPU: the layers' products and the word
+    /// embeddings in 8 bits, everything else in f32.
+    Int8,
+}
+
+impl WeightType {
+    /// The floating-point type of what is not in 8 bits.
+    fn float_type(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::BF16 => DType::BF16,
+            Self::Auto | Self::F32 | Self::Int8 => DType::F32,
+        }
+    }
+}
+
+impl fmt::Display for WeightType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
 /// Where a model's weights go, and as what.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// The device that will compute.
     pub device: Device,
-    /// `F32`, `F16` or `BF16`, whatever the file stores. On the CPU the latter two are storage
-    /// types: weights are rounded to them and the arithmetic stays in f32.
-    pub dtype: DType,
+    /// What the weights become, whatever the file stores.
+    pub dtype: WeightType,
 }
 
 impl Default for LoadOptions {
-    /// f32 on the CPU.
+    /// As the file has them, on the CPU.
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: DType::F32 }
+        Self { device: Device::Cpu, dtype: WeightType::Auto }
     }
 }
 
@@ -85,6 +129,8 @@ pub struct Checkpoint {
     /// What the file's architecture means and the file need not say.
     implied: Arc<BTreeMap<String, StoredTensor>>,
     choices: Vec<String>,
+    /// What products in 8 bits are rounded by.
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl Checkpoint {
@@ -126,7 +172,13 @@ impl Checkpoint {
 
     fn new(configuration: Configuration, files: WeightFiles) -> Result<Self> {
         let Configuration { config, is_googles, activation, choices: configured } = configuration;
-        let names = Names::of(&config, &files)?;
+        let mut names = Names::of(&config, &files)?;
+        let companions: HashSet<&String> = files
+            .tensors()
+            .filter_map(|(_, tensor)| tensor.companions.as_ref())
+            .flat_map(|it| &it.names)
+            .collect();
+        names.stored.retain(|_, stored| !companions.contains(stored));
         let mut choices = files.choices.clone();
         choices.extend(configured);
         choices.extend(names.choices);
@@ -138,6 +190,7 @@ impl Checkpoint {
             copies: names.copies,
             implied: Arc::default(),
             choices,
+            calibration: None,
         };
         checkpoint.refuse_shared_bytes()?;
         if names.are_googles {
@@ -247,7 +300,7 @@ impl Checkpoint {
     /// The floating-point types that the tensors are stored in.
     pub fn stored_dtypes(&self) -> Vec<DType> {
         let mut dtypes: Vec<DType> = Vec::new();
-        for (_, tensor) in self.files.tensors() {
+        for (_, tensor) in self.files.tensors().filter(|(_, tensor)| tensor.companions.is_none()) {
             if let Some(dtype) = tensor.float_type()
                 && !dtypes.contains(&dtype)
             {
@@ -299,6 +352,7 @@ impl Checkpoint {
                     tensor.expect(stored, &shape)?;
                     if !self.implied.contains_key(&name) {
                         used.push(stored.to_string());
+                        used.extend(tensor.companions.iter().flat_map(|them| them.names.clone()));
                     }
                 }
                 None => missing.push(name),
@@ -345,7 +399,7 @@ impl Checkpoint {
     /// is not, such as the classifier of a new task.
     ///
     /// # Errors
-    /// If the options ask for a type that weights cannot have, or memory runs out.
+    /// If a file is broken, or memory runs out.
     pub fn var_map(&self, options: &LoadOptions) -> Result<VarMap> {
         let vb = self.var_builder(options)?;
         let variables = VarMap::new();
@@ -362,15 +416,25 @@ impl Checkpoint {
     /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
     /// so on, whatever the file's own is.
     ///
+    /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the integers, and
+    /// `….weight_scale`, `….weight_outlier_channels` and `….weight_outliers`: the modules of this crate take
+    /// them where they find them.
+    ///
     /// # Errors
-    /// If the options ask for a type that weights cannot have.
+    /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has them nor went
+    /// through [`quantize`](Self::quantize).
     pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
-        if !matches!(options.dtype, DType::F32 | DType::F16 | DType::BF16) {
-            return Err(Error::LoadDType(options.dtype));
-        }
         let is_cpu = matches!(options.device, Device::Cpu);
-        let dtype = if is_cpu { DType::F32 } else { options.dtype };
-        let source = Source { checkpoint: self.clone(), stored_as: options.dtype };
+        let is_quantized = self.weight_type(options.dtype) == WeightType::Int8;
+        if is_quantized && !is_cpu {
+            return Err(Error::QuantizedDevice);
+        }
+        if is_quantized && !self.is_quantized() && self.calibration.is_none() {
+            return Err(Error::NotCalibrated { file: self.files.name() });
+        }
+        let stored_as = options.dtype.float_type();
+        let dtype = if is_cpu { DType::F32 } else { stored_as };
+        let source = Source { checkpoint: self.clone(), stored_as, is_quantized, last: Mutex::default() };
         Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
     }
 
@@ -389,6 +453,36 @@ struct Source {
     checkpoint: Checkpoint,
     /// What values are rounded to before they become the builder's type.
     stored_as: DType,
+    /// Whether there are weights in 8 bits.
+    is_quantized: bool,
+    /// The weight in 8 bits that was asked for last: its parts are asked for one after another.
+    last: Mutex<Option<(String, Arc<QuantizedWeight>)>>,
+}
+
+impl Source {
+    /// A weight in 8 bits.
+    fn quantized(&self, weight: &str) -> candle_core::Result<Arc<QuantizedWeight>> {
+        let mut last = self.last.lock().expect("no other thread panics with it");
+        let quantized = match &*last {
+            Some((name, quantized)) if name == weight => Arc::clone(quantized),
+            _ => Arc::new(self.checkpoint.quantized(weight).map_err(candle_core::Error::wrap)?),
+        };
+        *last = Some((weight.into(), Arc::clone(&quantized)));
+        Ok(quantized)
+    }
+
+    /// A part of a weight in 8 bits, where the name and the type mean one.
+    fn part(&self, name: &str, dtype: DType) -> candle_core::Result<Option<Tensor>> {
+        let (weight, end) = match quantized::split(name) {
+            Some(parts) => parts,
+            None if dtype == DType::U8 && quantized::is_quantized(name) => (name, ""),
+            None => return Ok(None),
+        };
+        if !self.is_quantized {
+            return Ok(None);
+        }
+        self.quantized(weight)?.part(end)
+    }
 }
 
 impl SimpleBackend for Source {
@@ -407,15 +501,30 @@ impl SimpleBackend for Source {
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        if let Some(part) = self.part(name, dtype)? {
+            return part.to_device(device);
+        }
+        if self.is_quantized && quantized::is_quantized(name) {
+            // What the integers stand for: the bias is corrected for them.
+            return self.quantized(name)?.restore()?.to_dtype(dtype)?.to_device(device);
+        }
         let Some((_, tensor)) = self.checkpoint.stored(name) else {
             return Err(candle_core::Error::CannotFindTensor { path: name.into() }.bt());
         };
-        let tensor = tensor.load()?.to_dtype(self.stored_as)?.to_dtype(dtype)?;
+        let mut tensor = tensor.load()?.to_dtype(self.stored_as)?.to_dtype(dtype)?;
+        if self.is_quantized
+            && let Some(weight) = quantized::weight_of_bias(name)
+        {
+            tensor = self.quantized(&weight)?.correct(tensor)?;
+        }
         tensor.to_device(device)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.checkpoint.stored(name).is_some()
+        match quantized::split(name) {
+            Some((weight, _)) => self.is_quantized && self.checkpoint.stored(weight).is_some(),
+            None => self.checkpoint.stored(name).is_some(),
+        }
     }
 }
 

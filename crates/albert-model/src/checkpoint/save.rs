@@ -1,15 +1,21 @@
 //! A checkpoint written as Hugging Face has it today: `config.json` and `model.safetensors`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
+use safetensors::{Dtype, View};
+use serde_json::json;
 
 use crate::checkpoint::choice::{self, Choice};
 use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
-use crate::checkpoint::{Checkpoint, LoadOptions, LoadReport};
+use crate::checkpoint::quantized::{
+    OUTLIER_CHANNELS, OUTLIERS, QuantizedWeight, SCALE, is_quantized, weight_of_bias,
+};
+use crate::checkpoint::{Checkpoint, LoadReport, WeightType};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
 use crate::parameters::Head;
@@ -17,35 +23,50 @@ use crate::parameters::Head;
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
+/// What `quantization_config` calls 8-bit weights with outliers.
+const QUANT_METHOD: &str = "albert-int8";
+
 impl Checkpoint {
     /// Writes `model.safetensors` and `config.json` into a folder, which is made where it is not there:
     /// the tensors that some head reads, in the one spelling of names and without the decoder's copy of the
     /// word embeddings, rounded to `dtype`.
     ///
+    /// With [`Int8`](WeightType::Int8) the large matrices are stored in 8 bits, a quarter of f32's size, and load
+    /// as they are; `config.json` says so in `quantization_config`, so that transformers refuses the folder rather
+    /// than take the integers for weights. [`Auto`](WeightType::Auto) keeps 8 bits and makes f32 of the rest.
+    ///
     /// Both files are written under other names and renamed once they are whole. The result tells what
     /// became of each tensor of the source; its `unused` are left out.
     ///
     /// # Errors
-    /// If the folder has a model already or cannot be written to, if `dtype` is none of f32, f16 and bf16
-    /// or is too small for a number, or if the checkpoint is not sound.
-    pub fn save(&self, dir: impl AsRef<Path>, dtype: DType) -> Result<LoadReport> {
+    /// If the folder has a model already or cannot be written to, if `dtype` is too small for a number, if 8 bits
+    /// are asked for without [`quantize`](Self::quantize), or if the checkpoint is not sound.
+    pub fn save(&self, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
         let dir = dir.as_ref();
-        let type_name = match dtype {
-            DType::F32 => "float32",
-            DType::F16 => "float16",
-            DType::BF16 => "bfloat16",
-            other => return Err(Error::LoadDType(other)),
-        };
+        let dtype = self.weight_type(dtype);
+        let in_bytes = dtype == WeightType::Int8;
         Self::check_vacant(dir)?;
         let report = self.report()?;
         let mut tensors = BTreeMap::new();
         for name in self.read_by_heads(&report) {
-            let tensor = self.rounded(&name, dtype)?;
-            tensors.insert(name, tensor);
-        }
-        // The one copy that is kept: transformers 4 takes zeros for the bias where this name is absent.
-        if let Some(bias) = tensors.get(MASKED_LM_BIAS).cloned() {
-            tensors.insert(DECODER_BIAS.into(), bias);
+            if in_bytes && is_quantized(&name) {
+                let quantized = self.quantized(&name)?;
+                for end in [SCALE, OUTLIER_CHANNELS, OUTLIERS] {
+                    let part = quantized.part(end)?.filter(|part| part.elem_count() > 0);
+                    tensors.extend(part.map(|part| (format!("{name}{end}"), Saved::Tensor(part))));
+                }
+                tensors.insert(name, Saved::Bytes(quantized));
+                continue;
+            }
+            let mut tensor = self.rounded(&name, dtype.float_type())?;
+            if let Some(weight) = weight_of_bias(&name).filter(|_| in_bytes) {
+                tensor = self.quantized(&weight)?.correct(tensor)?;
+            }
+            if name == MASKED_LM_BIAS {
+                // The one copy that is kept: transformers 4 takes zeros for the bias where this name is absent.
+                tensors.insert(DECODER_BIAS.into(), Saved::Tensor(tensor.clone()));
+            }
+            tensors.insert(name, Saved::Tensor(tensor));
         }
         std::fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
 
@@ -54,7 +75,7 @@ impl Checkpoint {
         write(&dir.join(WEIGHTS), |path| {
             safetensors::serialize_to_file(&tensors, Some(metadata), path).map_err(io::Error::other)
         })?;
-        let config = self.described_as(type_name).to_json();
+        let config = self.described_as(dtype.float_type(), in_bytes).to_json();
         write(&dir.join(CONFIG), |path| std::fs::write(path, config))?;
         Ok(report)
     }
@@ -75,8 +96,8 @@ impl Checkpoint {
     }
 
     fn rounded(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        let options = LoadOptions { device: Device::Cpu, dtype: DType::F32 };
-        let tensor = self.var_builder(&options)?.get_unchecked(name)?;
+        let (_, stored) = self.stored(name).expect("a tensor that some head reads");
+        let tensor = stored.load()?.to_dtype(DType::F32)?;
         let rounded = tensor.to_dtype(dtype)?;
         let largest = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.abs()?.max_all()?.to_scalar::<f32>();
         if dtype == DType::F16 && largest(&rounded)?.is_infinite() && largest(&tensor)?.is_finite() {
@@ -86,8 +107,19 @@ impl Checkpoint {
     }
 
     /// The configuration with what the files beside it used to say.
-    fn described_as(&self, type_name: &str) -> AlbertConfig {
+    fn described_as(&self, dtype: DType, in_bytes: bool) -> AlbertConfig {
+        let type_name = match dtype {
+            DType::F16 => "float16",
+            DType::BF16 => "bfloat16",
+            _ => "float32",
+        };
         let mut config = self.config.clone();
+        config.other.shift_remove("quantization_config");
+        if in_bytes {
+            config
+                .other
+                .insert("quantization_config".into(), json!({ "quant_method": QUANT_METHOD, "bits": 8 }));
+        }
         if config.architectures.is_empty() {
             let heads = self.heads();
             let fullest = heads.iter().copied().find(|head| *head != Head::Encoder);
@@ -96,6 +128,42 @@ impl Checkpoint {
         config.other.shift_remove("dtype");
         config.other.insert("torch_dtype".into(), type_name.into());
         config
+    }
+}
+
+/// A tensor on its way into a file.
+enum Saved {
+    Tensor(Tensor),
+    Bytes(QuantizedWeight),
+}
+
+impl View for &Saved {
+    fn dtype(&self) -> Dtype {
+        match self {
+            Saved::Tensor(tensor) => View::dtype(&tensor),
+            Saved::Bytes(_) => Dtype::I8,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Saved::Tensor(tensor) => tensor.dims(),
+            Saved::Bytes(weight) => weight.shape(),
+        }
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self {
+            Saved::Tensor(tensor) => Cow::Owned(View::data(&tensor).into_owned()),
+            Saved::Bytes(weight) => weight.rounded().iter().map(|r| *r as u8).collect(),
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        match self {
+            Saved::Tensor(tensor) => View::data_len(&tensor),
+            Saved::Bytes(weight) => weight.rounded().len(),
+        }
     }
 }
 

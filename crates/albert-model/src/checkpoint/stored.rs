@@ -15,6 +15,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::checkpoint::crc32c::crc32c;
+use crate::checkpoint::quantized::{Companions, QuantizedWeight};
 use crate::error::{Error, Result, refuse_lfs_pointer};
 
 /// A file, mapped or in memory.
@@ -84,6 +85,8 @@ pub(super) struct StoredTensor {
     values: Values,
     /// CRC-32C of the bytes, where the file has one.
     checksum: Option<u32>,
+    /// What belongs to weights in 8 bits.
+    pub(super) companions: Option<Arc<Companions>>,
 }
 
 #[derive(Debug, Clone)]
@@ -114,6 +117,7 @@ impl StoredTensor {
             shape,
             values: Values::Dense(range),
             checksum: None,
+            companions: None,
         })
     }
 
@@ -143,7 +147,7 @@ impl StoredTensor {
             }
         }
         let values = Values::Strided { range, strides };
-        Some(Self { file: Arc::clone(file), dtype, shape, values, checksum: None })
+        Some(Self { file: Arc::clone(file), dtype, shape, values, checksum: None, companions: None })
     }
 
     /// The projection of a file without one, whose embeddings are as wide as its hidden states:
@@ -151,7 +155,7 @@ impl StoredTensor {
     pub(super) fn identity(file: &str, shape: Vec<usize>) -> Self {
         let file = Arc::new(WeightFile::owned(Cow::Borrowed(&[]), file));
         let values = if shape.len() == 2 { Values::Identity } else { Values::Zeros };
-        Self { file, dtype: Dtype::F32, shape, values, checksum: None }
+        Self { file, dtype: Dtype::F32, shape, values, checksum: None, companions: None }
     }
 
     /// The same with a CRC-32C that loading checks.
@@ -175,20 +179,29 @@ impl StoredTensor {
             Dtype::BF16 => Some(DType::BF16),
             Dtype::F32 => Some(DType::F32),
             Dtype::F64 => Some(DType::F64),
+            // What the integers stand for.
+            Dtype::I8 if self.companions.is_some() => Some(DType::F32),
             _ => None,
         }
     }
 
+    /// Whether it is one of signed bytes.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.dtype == Dtype::I8
+    }
+
     /// How many bytes it takes once loaded; `None` beyond `usize`.
     pub(super) fn loaded_len(&self) -> Option<usize> {
-        byte_len(self.dtype, &self.shape)
+        byte_len(if self.companions.is_some() { Dtype::F32 } else { self.dtype }, &self.shape)
     }
 
     /// Whether elements of the file stand for several of the tensor: a few bytes could ask for any
     /// amount of memory.
     pub(super) fn is_expanded(&self) -> bool {
         match &self.values {
-            Values::Strided { range, .. } => self.loaded_len().is_none_or(|len| len > range.len()),
+            Values::Strided { range, .. } => {
+                byte_len(self.dtype, &self.shape).is_none_or(|len| len > range.len())
+            }
             _ => false,
         }
     }
@@ -203,10 +216,34 @@ impl StoredTensor {
         if self.is_expanded() {
             return Err(Error::ExpandedTensor { file });
         }
+        if let Some(companions) = &self.companions {
+            companions.expect(shape)?;
+        }
         match self.float_type() {
             Some(_) => Ok(()),
             None => Err(Error::TensorDType { tensor: name.into(), file, found: format!("{:?}", self.dtype) }),
         }
+    }
+
+    /// The same for indices.
+    pub(super) fn expect_indices(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let file = self.file.path.display().to_string();
+        if self.shape != shape {
+            let (expected, found) = (shape.to_vec(), self.shape.clone());
+            return Err(Error::TensorShape { tensor: name.into(), file, expected, found });
+        }
+        match self.dtype {
+            Dtype::U32 | Dtype::I32 | Dtype::I64 if !self.is_expanded() => Ok(()),
+            other => Err(Error::Refused {
+                file,
+                why: format!("holds `{name}` as {other:?}: expected U32, I32 or I64"),
+            }),
+        }
+    }
+
+    /// The file, as errors call it.
+    pub(super) fn file(&self) -> String {
+        self.file.path.display().to_string()
     }
 
     fn bytes(&self) -> &[u8] {
@@ -221,8 +258,9 @@ impl StoredTensor {
         if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none() {
             return Ok(false);
         }
+        let is_plain = self.companions.is_none() && other.companions.is_none();
         if let (Values::Dense(_), Values::Dense(_), true) =
-            (&self.values, &other.values, self.dtype == other.dtype)
+            (&self.values, &other.values, is_plain && self.dtype == other.dtype)
         {
             return Ok(self.bytes() == other.bytes());
         }
@@ -230,8 +268,29 @@ impl StoredTensor {
         Ok(a.ne(&b)?.max_all()?.to_scalar::<u8>()? == 0)
     }
 
-    /// Copies the tensor out, in its own type, to the CPU.
+    /// Copies the tensor out to the CPU, in its own type or, where that is 8 bits, in f32.
     pub(super) fn load(&self) -> candle_core::Result<Tensor> {
+        if let Some(companions) = &self.companions {
+            return QuantizedWeight::read(self, companions)?.restore();
+        }
+        if let Values::Identity = self.values {
+            return Tensor::eye(self.shape[0], DType::F32, &Device::Cpu);
+        }
+        if let Values::Zeros = self.values {
+            return Tensor::zeros(self.shape.as_slice(), DType::F32, &Device::Cpu);
+        }
+        let bytes = self.in_order()?;
+        let view = TensorView::new(self.dtype, self.shape.clone(), &bytes);
+        view.map_err(candle_core::Error::wrap)?.load(&Device::Cpu)
+    }
+
+    /// Copies a tensor of signed bytes out.
+    pub(super) fn load_bytes(&self) -> candle_core::Result<Vec<i8>> {
+        Ok(self.in_order()?.iter().map(|byte| *byte as i8).collect())
+    }
+
+    /// The bytes in the shape's order.
+    fn in_order(&self) -> candle_core::Result<Cow<'_, [u8]>> {
         let bytes = match &self.values {
             Values::Dense(_) => Cow::Borrowed(self.bytes()),
             Values::Strided { .. } if self.is_expanded() => {
@@ -241,8 +300,7 @@ impl StoredTensor {
             Values::Strided { strides, .. } => {
                 Cow::Owned(gather(self.bytes(), element_len(self.dtype), &self.shape, strides))
             }
-            Values::Identity => return Tensor::eye(self.shape[0], DType::F32, &Device::Cpu),
-            Values::Zeros => return Tensor::zeros(self.shape.as_slice(), DType::F32, &Device::Cpu),
+            Values::Identity | Values::Zeros => Cow::Borrowed(self.bytes()),
         };
         if let Some(expected) = self.checksum {
             let found = crc32c(self.bytes());
@@ -252,8 +310,7 @@ impl StoredTensor {
                 return Err(candle_core::Error::wrap(Error::Checksum { file, shape, expected, found }));
             }
         }
-        let view = TensorView::new(self.dtype, self.shape.clone(), &bytes);
-        view.map_err(candle_core::Error::wrap)?.load(&Device::Cpu)
+        Ok(bytes)
     }
 }
 

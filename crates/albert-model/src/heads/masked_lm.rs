@@ -1,5 +1,7 @@
 //! Which token stood where a mask stands.
 
+use std::sync::Arc;
+
 use candle_core::{Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -12,6 +14,7 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::outputs::Outputs;
 use crate::parameters::Head;
+use crate::word_embeddings::WordEmbeddings;
 
 /// From hidden states to logits over the vocabulary.
 ///
@@ -27,26 +30,42 @@ pub(super) struct MaskedLmHead {
     dense: Linear,
     activation: HiddenAct,
     norm: LayerNorm,
-    decoder: Tensor,
-    bias: Tensor,
+    decoder: Decoder,
+}
+
+/// From E to the vocabulary.
+#[derive(Debug, Clone)]
+enum Decoder {
+    /// `(V, E)` and `(V)`
+    Floats { weight: Tensor, bias: Tensor },
+    /// Tied to word embeddings in 8 bits.
+    Bytes(Linear),
 }
 
 impl MaskedLmHead {
     /// Takes `dense`, `LayerNorm`, `bias` and, where it is not tied, `decoder` from `vb`.
-    pub(super) fn new(config: &AlbertConfig, word_embeddings: &Tensor, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn new(
+        config: &AlbertConfig,
+        word_embeddings: &WordEmbeddings,
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
         let (e, h, v, std) =
             (config.embedding_size, config.hidden_size, config.vocab_size, config.initializer_range);
-        let decoder = if config.tie_word_embeddings {
-            word_embeddings.clone()
+        let bias = vb.get_with_hints(v, "bias", Init::Const(0.0))?;
+        let init = Init::Randn { mean: 0.0, stdev: std };
+        let decoder = if !config.tie_word_embeddings {
+            let weight = vb.pp("decoder").get_with_hints((v, e), "weight", init)?;
+            Decoder::Floats { weight, bias }
+        } else if let Some(packed) = word_embeddings.decoder(&bias)? {
+            Decoder::Bytes(Linear::Packed(Arc::new(packed)))
         } else {
-            vb.pp("decoder").get_with_hints((v, e), "weight", Init::Randn { mean: 0.0, stdev: std })?
+            Decoder::Floats { weight: word_embeddings.table()?, bias }
         };
         Ok(Self {
             dense: Linear::new(h, e, std, vb.pp("dense"))?,
             activation: config.hidden_act,
             norm: LayerNorm::new(e, config.layer_norm_eps, vb.pp("LayerNorm"))?,
             decoder,
-            bias: vb.get_with_hints(v, "bias", Init::Const(0.0))?,
         })
     }
 
@@ -54,14 +73,18 @@ impl MaskedLmHead {
     pub(super) fn forward_t(&self, hidden_states: &Tensor, train: bool) -> Result<Tensor> {
         let transformed = self.activation.forward(&self.dense.forward(hidden_states)?)?;
         let transformed = self.norm.forward_t(&transformed, train)?; // (…, E)
-        let (v, e) = self.decoder.dims2()?;
+        let (weight, bias) = match &self.decoder {
+            Decoder::Bytes(decoder) => return decoder.forward(&transformed),
+            Decoder::Floats { weight, bias } => (weight, bias),
+        };
+        let (v, e) = weight.dims2()?;
         let rows = transformed.elem_count() / e;
         let mut shape = transformed.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = v;
         }
-        let logits = transformed.reshape((rows, e))?.matmul(&self.decoder.t()?)?;
-        logits.broadcast_add(&self.bias)?.reshape(shape)
+        let logits = transformed.reshape((rows, e))?.matmul(&weight.t()?)?;
+        logits.broadcast_add(bias)?.reshape(shape)
     }
 }
 
@@ -81,8 +104,7 @@ impl AlbertForMaskedLM {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let albert = AlbertModel::without_pooler(config, vb.pp("albert"))?;
-        let word_embeddings = albert.embeddings().word_embeddings();
-        let predictions = MaskedLmHead::new(config, word_embeddings, vb.pp("predictions"))?;
+        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
         Ok(Self { albert, predictions })
     }
 

@@ -52,8 +52,7 @@ impl AlbertForPreTraining {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let albert = AlbertModel::new(config, vb.pp("albert"))?;
-        let predictions =
-            MaskedLmHead::new(config, albert.embeddings().word_embeddings(), vb.pp("predictions"))?;
+        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
         let sop = vb.pp("sop_classifier").pp("classifier");
         Ok(Self {
             sentence_order: Linear::new(config.hidden_size, SENTENCE_ORDERS, config.initializer_range, sop)?,

@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, HeadOutput, ModelInput,
+    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint, HeadOutput,
+    LoadOptions, ModelInput, Pretrained, WeightType,
 };
 
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
@@ -38,6 +39,38 @@ pub(crate) fn device() -> candle_core::Result<Device> {
         _ => candle_core::bail!("ALBERT_TEST_DEVICE: expected cpu, cuda, cuda:N or metal, found `{name}`"),
     };
     Ok(DEVICE.get_or_init(|| device).clone())
+}
+
+/// Loads a model of some head.
+pub(crate) type Loader = fn(&Checkpoint, &LoadOptions) -> anyhow::Result<Box<dyn Model>>;
+
+pub(crate) fn load<M: Pretrained + Model + 'static>(
+    checkpoint: &Checkpoint,
+    options: &LoadOptions,
+) -> anyhow::Result<Box<dyn Model>> {
+    let (model, _) = M::load(checkpoint, options)?;
+    Ok(Box::new(model))
+}
+
+/// Models with what transformers makes of them.
+pub(crate) const FIXTURES: [(&str, Loader); 12] = [
+    ("grouped-model", load::<AlbertModel>),
+    ("grouped-pretraining", load::<AlbertForPreTraining>),
+    ("grouped-masked-lm", load::<AlbertForMaskedLM>),
+    ("grouped-sequence", load::<AlbertForSequenceClassification>),
+    ("grouped-token", load::<AlbertForTokenClassification>),
+    ("grouped-qa", load::<AlbertForQuestionAnswering>),
+    ("grouped-choice", load::<AlbertForMultipleChoice>),
+    ("square", load::<AlbertForPreTraining>),
+    ("relu", load::<AlbertForPreTraining>),
+    ("deep", load::<AlbertForPreTraining>),
+    ("uneven", load::<AlbertModel>),
+    ("positions", load::<AlbertModel>),
+];
+
+/// Loads a fixture.
+pub(crate) fn open(folder: &str, load: Loader, dtype: WeightType) -> anyhow::Result<Box<dyn Model>> {
+    load(&Checkpoint::from_dir(path(folder))?, &LoadOptions { dtype, ..LoadOptions::default() })
 }
 
 /// What transformers was given (`input.*`), and what it answered (`output.*`).

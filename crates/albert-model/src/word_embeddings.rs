@@ -1,0 +1,104 @@
+//! The word embedding table, the largest tensor of a small ALBERT.
+
+use albert_kernels::quantized::GROUP;
+use candle_core::{D, DType, Device, Result, Tensor, bail};
+use candle_nn::{Init, VarBuilder};
+
+use crate::config::AlbertConfig;
+use crate::linear::{PackedLinear, QuantizedWeight};
+
+/// A row E wide for each piece of the vocabulary.
+#[derive(Debug, Clone)]
+pub(crate) enum WordEmbeddings {
+    /// `(V, E)`
+    Floats(Tensor),
+    /// A row is `scale (byte - 128)`, with a scale for each [`GROUP`] of its numbers.
+    Bytes {
+        /// `(V, E)`
+        rounded: Tensor,
+        /// `(V, ⌈E / GROUP⌉)`
+        scales: Tensor,
+    },
+}
+
+impl WordEmbeddings {
+    /// Takes `weight` from `vb`, or `weight` as bytes and `weight_scale`.
+    pub(crate) fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (v, e) = (config.vocab_size, config.embedding_size);
+        let init = Init::Randn { mean: 0.0, stdev: config.initializer_range };
+        if !vb.contains_tensor("weight_scale") {
+            return Ok(Self::Floats(vb.get_with_hints((v, e), "weight", init)?));
+        }
+        if vb.get_unchecked_dtype("weight_outlier_channels", DType::U32)?.elem_count() > 0 {
+            bail!("word embeddings in 8 bits: expected no outliers beside them")
+        }
+        Ok(Self::Bytes {
+            rounded: vb.get_with_hints_dtype((v, e), "weight", init, DType::U8)?,
+            scales: vb.get_with_hints_dtype((v, e.div_ceil(GROUP)), "weight_scale", init, DType::F32)?,
+        })
+    }
+
+    /// `(V, E)`
+    pub(crate) fn table(&self) -> Result<Tensor> {
+        match self {
+            Self::Floats(table) => Ok(table.clone()),
+            Self::Bytes { rounded, scales } => restore(rounded, scales),
+        }
+    }
+
+    /// `(…)` → `(…, E)`
+    pub(crate) fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
+        let (what, of) = ("token id", "the vocabulary");
+        match self {
+            Self::Floats(table) => look_up(table, ids, what, of),
+            Self::Bytes { rounded, scales } => {
+                let rounded = look_up(rounded, ids, what, of)?;
+                restore(&rounded, &look_up(scales, ids, what, of)?)
+            }
+        }
+    }
+
+    /// The table as the weight of the decoder that it is tied to, with the decoder's bias, `(V)`.
+    pub(crate) fn decoder(&self, bias: &Tensor) -> Result<Option<PackedLinear>> {
+        match self {
+            Self::Floats(_) => Ok(None),
+            Self::Bytes { rounded, scales } => {
+                let weight = QuantizedWeight::without_outliers(rounded, scales)?;
+                PackedLinear::from_quantized(&[weight], bias.to_vec1()?).map(Some)
+            }
+        }
+    }
+}
+
+/// `(…, E)` bytes and `(…, ⌈E / GROUP⌉)` scales → `(…, E)`
+fn restore(rounded: &Tensor, scales: &Tensor) -> Result<Tensor> {
+    let integers = (rounded.to_dtype(DType::F32)? - 128.0)?;
+    let groups = (0..integers.dim(D::Minus1)?).step_by(GROUP).enumerate().map(|(group, start)| {
+        let width = GROUP.min(integers.dim(D::Minus1)? - start);
+        let integers = integers.narrow(D::Minus1, start, width)?;
+        integers.broadcast_mul(&scales.narrow(D::Minus1, group, 1)?)
+    });
+    Tensor::cat(&groups.collect::<Result<Vec<_>>>()?, D::Minus1)
+}
+
+/// `(…)` → `(…, E)`
+pub(crate) fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Result<Tensor> {
+    let (rows, width) = table.dims2()?;
+    if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
+        bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
+    }
+    let mut flat = ids.flatten_all()?;
+    if flat.dtype() == DType::U8 {
+        // Candle gives a row of zeros for the largest number of the index's type, here a valid id.
+        flat = flat.to_dtype(DType::U32)?;
+    }
+    if matches!(ids.device(), Device::Cpu) {
+        let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {
+            bail!("{what} {outside} is outside {of}: expected 0 to {}", rows - 1)
+        }
+    }
+    let mut shape = ids.dims().to_vec();
+    shape.push(width);
+    table.index_select(&flat, 0)?.reshape(shape)
+}
