@@ -1,37 +1,63 @@
-//! The four products of a layer of ALBERT base, by rows.
+//! The four products of a layer of ALBERT base, by rows, in f32 and in 8 bits.
 
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 use std::time::Duration;
 
-use albert_benches::{Speed, set_threads};
-use albert_kernels::{Level, PackedMatrix, Rows, RowsMut, Then, Threads, product};
+use albert_benches::{Ceiling, Speed, set_threads};
+use albert_kernels::{
+    Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then, Threads,
+    product, quantize_weights, quantized_product,
+};
+
+/// One column of A in so many stays in f32 in 8-bit products, as in the model.
+const CHANNELS_FOR_AN_OUTLIER: usize = 48;
 
 fn main() {
     let threads = set_threads();
     let level = Level::current().expect("an instruction set of this machine");
+    let who = if threads == 1 { Threads::One } else { Threads::All };
     println!(
-        "{level}, {threads} threads; GFLOP/s of the best sample, of the measured FMA peak, the same by processor time"
+        "{level}, {threads} threads; GOP/s of the best sample, of the measured ceiling, the same by processor time"
     );
     for (k, n) in [(768, 2304), (768, 768), (768, 3072), (3072, 768)] {
         let weight: Vec<f32> = (0..k * n).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect();
         let packed = PackedMatrix::from_transposed(level, k, &[&weight]);
+        let (rounded, scales) = quantize_weights(&weight, k);
+        let channels: Vec<usize> = (0..k).step_by(CHANNELS_FOR_AN_OUTLIER).collect();
+        let outliers: Vec<f32> =
+            weight.chunks(k).flat_map(|row| channels.iter().map(|&channel| row[channel])).collect();
+        let part = QuantizedPart { rounded: &rounded, scales: &scales, outliers: &outliers };
+        let quantized = QuantizedMatrix::from_transposed(level, k, &[part], &channels);
         for m in [16, 128, 1024] {
             let (a, mut c) = (vec![0.5; m * k], vec![0.0; m * n]);
             let operations = 2.0 * (m * k * n) as f64;
-            let speed = Speed::of(operations, Duration::from_secs(1), || {
+            let a = Rows::new(&a, m, k);
+            let speed = Speed::of(Ceiling::Floats, operations, Duration::from_secs(1), || {
                 let c = RowsMut::new(&mut c, m, n);
-                let who = if threads == 1 { Threads::One } else { Threads::All };
-                rayon::scope(|_| product(Rows::new(&a, m, k), &packed.view(), c, Then::Nothing, who));
+                rayon::scope(|_| product(a, &packed.view(), c, Then::Nothing, who));
             });
-            let flops = operations / speed.seconds;
-            println!(
-                "{k:>5} × {n:<5} {m:>5} rows  {:>5.0} GFLOP/s  {:>3.0} %  {:>3.0} %  ({} samples)",
-                flops / 1e9,
-                100.0 * flops / speed.peak_flops,
-                100.0 * speed.busy_of_peak,
-                speed.samples
-            );
+            report("f32 ", [m, k, n], operations, &speed);
+            let mut rows = QuantizedRows::default();
+            let speed = Speed::of(Ceiling::Bytes, operations, Duration::from_secs(1), || {
+                rayon::scope(|_| {
+                    rows.quantize(a, &quantized.view(), who);
+                    let c = RowsMut::new(&mut c, m, n);
+                    quantized_product(&rows, &quantized.view(), c, Then::Nothing, who);
+                });
+            });
+            report("int8", [m, k, n], operations, &speed);
         }
     }
+}
+
+fn report(what: &str, [m, k, n]: [usize; 3], operations: f64, speed: &Speed) {
+    let per_second = operations / speed.seconds;
+    println!(
+        "{k:>5} × {n:<5} {m:>5} rows  {what}  {:>5.0} GOP/s  {:>3.0} %  {:>3.0} %  ({} samples)",
+        per_second / 1e9,
+        100.0 * per_second / speed.peak,
+        100.0 * speed.busy_of_peak,
+        speed.samples
+    );
 }

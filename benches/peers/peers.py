@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-OURS = {"albert-model f32": "f32"}
+OURS = {"albert-model f32": "f32", "albert-model int8": "int8"}
+OUR_ENGINE = ROOT / "target/release/engine"
 PEERS = ["PyTorch", "ONNX Runtime", "OpenVINO"]
 DTYPES = ["f32", "int8"]
 COLD_STARTS = 5
@@ -39,7 +41,7 @@ class Engine:
 
     def __init__(self, name: str, folder: Path, threads: int):
         if name in OURS:
-            command = [ROOT / "target/release/engine", folder, OURS[name]]
+            command = [OUR_ENGINE, folder, OURS[name]]
         else:
             command = [sys.executable, HERE / "engine.py", name, folder, str(threads)]
         environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
@@ -128,6 +130,8 @@ def main() -> None:
     packages = ["torch", "transformers", "onnxruntime", "openvino"]
     print(", ".join(f"{package} {version(package)}" for package in packages))
 
+    shutil.rmtree(args.folder / "model-int8", ignore_errors=True)
+    subprocess.run([OUR_ENGINE, args.folder, "convert"], check=True)
     engines = [Engine(name, args.folder, args.threads) for name in names]
     reference = next((engine for engine in engines if engine.name == "PyTorch f32"), engines[0])
     agreement(engines, reference, chosen[0])

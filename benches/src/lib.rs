@@ -1,11 +1,20 @@
 //! Measuring on machines that are not quiet.
 //!
-//! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds in registers,
-//! on as many threads. The best sample of each is reported, and what the processor time says.
+//! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds, or dot products of
+//! bytes, in registers, on as many threads. The best sample of each is reported, and what the processor time says.
 
 use std::time::{Duration, Instant};
 
-use albert_kernels::{Level, peak_flops};
+use albert_kernels::{Level, peak_byte_operations, peak_flops};
+
+/// What the machine could do at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// Fused multiply-adds in f32.
+    Floats,
+    /// Dot products of bytes.
+    Bytes,
+}
 
 /// How fast some work is.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +22,7 @@ pub struct Speed {
     /// Of the fastest sample.
     pub seconds: f64,
     /// Of the fastest sample of the ceiling, all threads together.
-    pub peak_flops: f64,
+    pub peak: f64,
     /// Operations in a second of processor time, as a part of what one thread's ceiling is in a
     /// second of its processor time, from 0 to 1. Others on the machine hardly change it; threads
     /// that wait for each other do.
@@ -23,18 +32,22 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// Repeats `work`, which is `operations` floating-point operations, for about `time`.
+    /// Repeats `work`, which is as many operations, for about `time`.
     ///
     /// # Panics
     /// If the instruction set that was asked for is not there.
-    pub fn of(operations: f64, time: Duration, mut work: impl FnMut()) -> Self {
+    pub fn of(ceiling: Ceiling, operations: f64, time: Duration, mut work: impl FnMut()) -> Self {
+        let (measure, rounds): (fn(_, _) -> _, _) = match ceiling {
+            Ceiling::Floats => (peak_flops, 30_000),
+            Ceiling::Bytes => (peak_byte_operations, 30_000),
+        };
         let level = Level::current().expect("an instruction set of this machine");
         let (mut seconds, mut peak, mut busy, mut samples) = (f64::MAX, 0f64, 0.0, 0);
         let start = Instant::now();
         work();
         while start.elapsed() < time || samples < 5 {
             // About half a millisecond.
-            let ceiling: f64 = rayon::broadcast(|_| peak_flops(level, 30_000)).into_iter().sum();
+            let ceiling: f64 = rayon::broadcast(|_| measure(level, rounds)).into_iter().sum();
             let (before, cpu) = (Instant::now(), processor_seconds());
             work();
             busy += processor_seconds() - cpu;
@@ -43,7 +56,7 @@ impl Speed {
         }
         let of_one_thread = peak / rayon::current_num_threads() as f64;
         let busy_of_peak = operations * f64::from(samples) / busy / of_one_thread;
-        Self { seconds, peak_flops: peak, busy_of_peak, samples: samples as usize }
+        Self { seconds, peak, busy_of_peak, samples: samples as usize }
     }
 }
 

@@ -2,11 +2,12 @@
 //! it is asked to.
 //!
 //! ```text
-//! engine FOLDER f32|f16|bf16 [cpu|cuda|metal]
+//! engine FOLDER f32|f16|bf16|int8 [cpu|cuda|metal]
+//! engine FOLDER convert
 //! ```
 //!
-//! Reads `{"case": NAME, "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a
-//! line, as `benches/peers/engine.py` does. With an output file, the first batch's last hidden state
+//! `convert` writes the model in 8 bits beside the other, and ends. Else it reads
+//! `{"case": NAME, "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a line, as `benches/peers/engine.py` does. With an output file, the first batch's last hidden state
 //! is written to it as .npy in f32, with zeros at padding. `{"product": N}` times the device's own
 //! product of two N×N matrices instead. Tokens are on the device before the clock starts.
 
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use albert_model::candle_core::{DType, Device, Result as CandleResult, Tensor};
-use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained};
+use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightType};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
@@ -37,12 +38,8 @@ enum Asked {
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, dtype, device @ ..] = &arguments[..] else { bail!("usage: engine FOLDER TYPE [DEVICE]") };
-    let dtype = match dtype.as_str() {
-        "f32" => DType::F32,
-        "f16" => DType::F16,
-        "bf16" => DType::BF16,
-        other => bail!("expected the type f32, f16 or bf16, found `{other}`"),
+    let [folder, what, device @ ..] = &arguments[..] else {
+        bail!("usage: engine FOLDER TYPE|convert [DEVICE]")
     };
     let device = match device.first().map_or("cpu", String::as_str) {
         "cpu" => Device::Cpu,
@@ -51,12 +48,24 @@ fn main() -> anyhow::Result<()> {
         other => bail!("expected the device cpu, cuda or metal, found `{other}`"),
     };
     let folder = PathBuf::from(folder);
+    let (model, dtype, product_type) = match what.as_str() {
+        "f32" => ("model", WeightType::F32, DType::F32),
+        "f16" => ("model", WeightType::F16, DType::F16),
+        "bf16" => ("model", WeightType::BF16, DType::BF16),
+        "int8" => ("model-int8", WeightType::Int8, DType::F32),
+        "convert" => {
+            let checkpoint = Checkpoint::from_dir(folder.join("model"))?.quantize()?;
+            checkpoint.save(folder.join("model-int8"), WeightType::Int8)?;
+            return Ok(());
+        }
+        other => bail!("expected f32, f16, bf16, int8 or convert, found `{other}`"),
+    };
     let cases: BTreeMap<String, Case> = serde_json::from_slice(&std::fs::read(folder.join("cases.json"))?)?;
-    let checkpoint = Checkpoint::from_dir(folder.join("model"))?;
+    let checkpoint = Checkpoint::from_dir(folder.join(model))?;
     let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions { device: device.clone(), dtype })?;
     for line in stdin().lock().lines() {
         let seconds = match serde_json::from_str(&line?)? {
-            Asked::Product { product } => time_product(product, dtype, &device)?,
+            Asked::Product { product } => time_product(product, product_type, &device)?,
             Asked::Case { case, output } => {
                 let case = cases.get(&case).with_context(|| format!("no case `{case}`"))?;
                 let inputs = case.batches.iter().map(|rows| padded(rows, &device));

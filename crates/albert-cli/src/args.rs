@@ -208,7 +208,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceChoice,
 
-    /// The numbers' type; on the CPU f16 and bf16 round the weights and compute in f32
+    /// The numbers' type; on the CPU f16 and bf16 round the weights and compute in f32, int8 multiplies in 8 bits
     #[arg(long, value_name = "TYPE", value_enum, default_value = "auto")]
     dtype: DtypeChoice,
 
@@ -239,7 +239,7 @@ impl ComputeArgs {
             batch_tokens: self.batch_tokens,
             ..RunOptions::default()
         };
-        options.load.dtype = self.dtype.resolve()?;
+        options.load.dtype = self.dtype.into();
         options.load.device = self.device.open()?;
         Ok(options)
     }

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-use albert_model::candle_core::{DType, Device};
-use anyhow::{Context, bail};
+use albert_model::WeightType;
+use albert_model::candle_core::Device;
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::failure::Hint;
@@ -114,7 +115,7 @@ fn absent_feature(feature: &str) -> anyhow::Error {
 /// The number type that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum DtypeChoice {
-    /// f32 everywhere
+    /// f32, or int8 for a folder converted to int8
     Auto,
     /// 32-bit floats
     F32,
@@ -122,22 +123,18 @@ pub(crate) enum DtypeChoice {
     F16,
     /// 16-bit floats with the range of f32
     Bf16,
-    /// 8-bit integers, not supported yet
-    #[value(hide = true)]
+    /// 8-bit integers, on the CPU
     Int8,
 }
 
-impl DtypeChoice {
-    /// Candle's type.
-    ///
-    /// # Errors
-    /// For int8, which no kernel here computes yet.
-    pub(crate) fn resolve(self) -> anyhow::Result<DType> {
-        match self {
-            Self::Auto | Self::F32 => Ok(DType::F32),
-            Self::F16 => Ok(DType::F16),
-            Self::Bf16 => Ok(DType::BF16),
-            Self::Int8 => bail!("dtype `int8`: not supported yet, there are no 8-bit kernels"),
+impl From<DtypeChoice> for WeightType {
+    fn from(choice: DtypeChoice) -> Self {
+        match choice {
+            DtypeChoice::Auto => Self::Auto,
+            DtypeChoice::F32 => Self::F32,
+            DtypeChoice::F16 => Self::F16,
+            DtypeChoice::Bf16 => Self::BF16,
+            DtypeChoice::Int8 => Self::Int8,
         }
     }
 }
@@ -175,11 +172,5 @@ mod tests {
         assert!(report.message.contains("`cuda` feature"), "{}", report.message);
         assert!(report.hint.unwrap().contains("--features cuda"));
         assert_eq!(report.code, 1);
-    }
-
-    #[test]
-    fn int8_is_refused_with_the_reason() {
-        let error = DtypeChoice::Int8.resolve().unwrap_err();
-        assert!(error.to_string().contains("not supported yet"));
     }
 }

@@ -1,4 +1,4 @@
-//! How far bf16 weights move the hidden states: `cargo run --release --example verify`
+//! How far int8 weights move the hidden states: `cargo run --release --example verify`
 
 #![allow(clippy::print_stdout)]
 
@@ -8,7 +8,7 @@ fn main() -> anyhow::Result<()> {
     let files = ModelFiles::builtin()?;
     let whole = Embedder::load(&files, &RunOptions::default())?;
     let mut options = RunOptions::default();
-    options.load.dtype = albert_model::candle_core::DType::BF16;
+    options.load.dtype = albert_model::WeightType::Int8;
     let rounded = Embedder::load(&files, &options)?;
 
     let found = verify(&SAMPLE_TEXTS, &whole, &rounded)?;

@@ -21,7 +21,7 @@ pub struct Benchmark {
     /// `cpu`, `cuda` or `metal`.
     pub device: &'static str,
     /// The type of the weights.
-    pub dtype: &'static str,
+    pub dtype: String,
     /// The instruction set of the kernels, on the CPU.
     pub kernels: Option<String>,
     /// Threads of the CPU.
@@ -131,7 +131,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         model: files.name().to_string(),
         parameters: config.parameter_count(albert_model::Head::Encoder),
         device,
-        dtype: options.load.dtype.as_str(),
+        dtype: checkpoint.weight_type(options.load.dtype).to_string(),
         kernels,
         threads: rayon::current_num_threads(),
         load_seconds,

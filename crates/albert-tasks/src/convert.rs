@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use albert_model::candle_core::DType;
-use albert_model::{Checkpoint, LoadReport};
+use albert_model::{Checkpoint, LoadReport, WeightType};
 use serde_json::Value;
 
 use crate::files::stays_inside;
@@ -30,33 +29,35 @@ const COMPANIONS: [&str; 13] = [
 /// What a module of sentence-transformers keeps in its folder.
 const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
-/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` (f32, f16 or
-/// bf16) as `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
+/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
 ///
 /// The result tells what became of each tensor; those it calls unused are left out.
 ///
 /// ```
-/// use albert_tasks::albert_model::candle_core::DType;
+/// use albert_tasks::albert_model::WeightType;
 /// use albert_tasks::{ModelFiles, convert};
 /// # fn main() -> anyhow::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let dir = tempfile::tempdir()?;
-/// convert(&ModelFiles::builtin()?, dir.path(), DType::BF16)?;
+/// convert(&ModelFiles::builtin()?, dir.path(), WeightType::Int8)?;
 /// let checkpoint = ModelFiles::from_dir(dir.path())?.checkpoint()?;
-/// assert_eq!(checkpoint.stored_dtypes(), [DType::BF16]);
+/// assert!(checkpoint.is_quantized());
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
 /// If the folder holds a model already, the model's files are not sound, or a file cannot be written.
-pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: DType) -> Result<LoadReport> {
+pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
     let dir = dir.as_ref();
     // All that can be wrong with the source is found before the first file is written.
     let companions = companions(files)?;
-    let checkpoint = files.checkpoint()?;
+    let mut checkpoint = files.checkpoint()?;
     checkpoint.report()?;
     Checkpoint::check_vacant(dir)?;
+    if dtype == WeightType::Int8 {
+        checkpoint = checkpoint.quantize()?;
+    }
     // Before the weights: what is left by a run that was broken off is no model, and the next run goes over it.
     for (name, bytes) in companions {
         let path = dir.join(&name);

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct};
+use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, WeightType};
 use serde::Serialize;
 
 use crate::options::{Purpose, max_length};
@@ -19,7 +19,7 @@ pub struct Inspection {
     pub parameters: usize,
     /// The heads that the file has weights for.
     pub heads: Vec<String>,
-    /// The floating-point types that weights are stored in.
+    /// The types that weights are stored in.
     pub dtypes: Vec<String>,
     /// The network's sizes.
     pub shape: Shape,
@@ -131,6 +131,13 @@ pub struct Activation {
     pub why: String,
 }
 
+/// The types that weights are stored in, in the words of `--dtype`.
+fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
+    let in_bytes = checkpoint.is_quantized().then(|| WeightType::Int8.to_string());
+    let floats = checkpoint.stored_dtypes().into_iter().map(|dtype| dtype.as_str().to_string());
+    in_bytes.into_iter().chain(floats).collect()
+}
+
 /// Describes a model from its files.
 ///
 /// ```
@@ -160,7 +167,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
         architecture: config.architectures.first().cloned().unwrap_or_else(|| head.to_string()),
         parameters,
         heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
-        dtypes: checkpoint.stored_dtypes().iter().map(|dtype| dtype.as_str().to_string()).collect(),
+        dtypes: dtypes(&checkpoint),
         shape: Shape::of(config),
         tensors: TensorNames {
             used: report.used,

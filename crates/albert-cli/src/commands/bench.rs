@@ -74,7 +74,7 @@ mod tests {
             model: "tiny".into(),
             parameters: 42,
             device: "cpu",
-            dtype: "f32",
+            dtype: "f32".to_string(),
             kernels: Some("avx2".into()),
             threads: 1,
             load_seconds: 0.25,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use albert_model::WeightType;
 use albert_tasks::convert;
 use clap::Args;
 
@@ -17,7 +18,7 @@ const NAMED: usize = 4;
 #[command(after_help = "\
 Examples:
   albert-cli convert --output albert-mini-f32
-  albert-cli convert --model albert-mini-en --output albert-mini-bf16 --dtype bf16")]
+  albert-cli convert --model albert-mini-en --output albert-mini-int8 --dtype int8")]
 pub(crate) struct ConvertArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -26,14 +27,14 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// The type to store numbers in: f32, f16 or bf16
+    /// The type to store numbers in: f32, f16, bf16 or int8, which stays int8 when it is loaded
     #[arg(long, value_name = "TYPE", value_enum, default_value = "f32", hide_possible_values = true)]
     dtype: DtypeChoice,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
-    let dtype = args.dtype.resolve()?;
+    let dtype = WeightType::from(args.dtype);
     let report = convert(&args.model.files(talk)?, &args.output, dtype)?;
     for choice in &report.choices {
         talk.say(choice);
@@ -47,6 +48,7 @@ pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
             named.join(", ")
         ));
     }
-    talk.say(format_args!("wrote `{}` in {}", args.output.display(), dtype.as_str()));
+    let kind = if dtype == WeightType::Auto { "the type it had".into() } else { dtype.to_string() };
+    talk.say(format_args!("wrote `{}` in {kind}", args.output.display()));
     Ok(())
 }

@@ -95,7 +95,7 @@ impl Against {
     fn options(&self, own: &RunOptions) -> anyhow::Result<RunOptions> {
         let mut options = own.clone();
         if let Some(dtype) = self.dtype {
-            options.load.dtype = dtype.resolve()?;
+            options.load.dtype = dtype.into();
         }
         if let Some(device) = self.device {
             options.load.device = device.open()?;

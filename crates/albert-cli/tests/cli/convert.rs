@@ -32,6 +32,24 @@ fn a_smaller_type_stays_near() {
 }
 
 #[test]
+fn a_folder_in_8_bits_is_a_quarter_of_f32_and_used_as_it_is() {
+    let folder = Folder::new();
+    let (whole, small) = (folder.path("f32"), folder.path("int8"));
+    cli(&["convert", "--output", &whole, "--quiet"]).ok();
+    let run = cli(&["convert", "--output", &small, "--dtype", "int8"]).ok();
+    assert!(run.stderr.contains("in int8"), "{}", run.stderr);
+    let size = |folder: &str| std::fs::metadata(format!("{folder}/model.safetensors")).unwrap().len();
+    assert!(size(&small) * 100 < size(&whole) * 35, "{} of {}", size(&small), size(&whole));
+    // Rounded on the way or before: the same numbers.
+    let embed = |model: &[&str]| cli(&[&["embed", "a b"], model].concat()).ok().row()["embedding"].clone();
+    assert_eq!(embed(&["--model", &small]), embed(&["--dtype", "int8"]));
+    assert_ne!(embed(&["--model", &small]), embed(&["--model", &small, "--dtype", "f32"]));
+    let inspected = cli(&["inspect", "--model", &small]).ok().row();
+    assert!(inspected["dtypes"].to_string().contains("int8"), "{}", inspected["dtypes"]);
+    assert_eq!(inspected["tensors"]["unused"], serde_json::json!([]));
+}
+
+#[test]
 fn a_folder_with_a_model_is_left_alone() {
     let folder = Folder::with_model_files(&["config.json"]);
     let before = folder.read("config.json");
@@ -42,8 +60,6 @@ fn a_folder_with_a_model_is_left_alone() {
 #[test]
 fn what_cannot_be_written_is_refused() {
     let folder = Folder::new();
-    cli(&["convert", "--output", &folder.path("x"), "--dtype", "int8"])
-        .fails(1, &["int8", "not supported yet"]);
     cli(&["convert"]).fails(2, &["--output"]);
     let file = folder.write("file", "");
     cli(&["convert", "--output", &format!("{file}/x")]).fails(1, &["cannot write"]);

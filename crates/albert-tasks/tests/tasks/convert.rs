@@ -1,12 +1,15 @@
 //! A model written anew is the same model, with all that belongs to it.
 
-use albert_tasks::albert_model::candle_core::DType;
+use albert_tasks::albert_model::WeightType;
 use albert_tasks::{Embedder, ModelFiles, RunOptions, convert};
 
 use crate::support::{Folder, max_difference, message, tiny};
 
 /// Weights rounded to 8 bits, on a vector of length 1. Seen: 0.003.
 const BF16_TOLERANCE: f32 = 0.02;
+
+/// The same for products in 8 bits. Seen: 0.02.
+const INT8_TOLERANCE: f32 = 0.04;
 
 fn embedding(files: &ModelFiles) -> Vec<f32> {
     let embedder = Embedder::load(files, &RunOptions::default()).unwrap();
@@ -16,8 +19,11 @@ fn embedding(files: &ModelFiles) -> Vec<f32> {
 #[test]
 fn tokenizer_and_pooling_come_along() {
     let dir = tempfile::tempdir().unwrap();
-    for (folder, dtype, tolerance) in [("f32", DType::F32, 0.0), ("bf16", DType::BF16, BF16_TOLERANCE)] {
-        let converted = dir.path().join(folder);
+    for (dtype, tolerance) in
+        [(WeightType::F32, 0.0), (WeightType::BF16, BF16_TOLERANCE), (WeightType::Int8, INT8_TOLERANCE)]
+    {
+        let folder = dtype.to_string();
+        let converted = dir.path().join(&folder);
         let report = convert(&tiny(), &converted, dtype).unwrap();
         assert!(report.unused.is_empty());
         let converted = ModelFiles::from_dir(&converted).unwrap();
@@ -32,13 +38,13 @@ fn tokenizer_and_pooling_come_along() {
 fn nothing_is_written_where_something_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let outside = Folder::new().modules(&[("Transformer", ""), ("Pooling", "../1_Pooling")]);
-    let error = message(convert(&outside.files(), dir.path(), DType::F32));
+    let error = message(convert(&outside.files(), dir.path(), WeightType::F32));
     assert!(error.contains("`../1_Pooling` in `modules.json` leaves the model's folder"), "{error}");
     let broken = Folder::new().with("model.safetensors", "not tensors");
-    assert!(convert(&broken.files(), dir.path(), DType::F32).is_err());
+    assert!(convert(&broken.files(), dir.path(), WeightType::F32).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
-    convert(&tiny(), dir.path(), DType::F32).unwrap();
-    let error = message(convert(&tiny(), dir.path(), DType::F32));
+    convert(&tiny(), dir.path(), WeightType::F32).unwrap();
+    let error = message(convert(&tiny(), dir.path(), WeightType::F32));
     assert!(error.contains("holds a model already"), "{error}");
 }

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
+use albert_tasks::albert_model::WeightType;
 use albert_tasks::{
     Calibration, Embedder, Embedding, Error, ModelFiles, PoolingMode, Quantized, Quantizer, RunOptions,
     Stage, convert,
 };
-use candle_core::DType;
 use serde_json::{Value, json};
 
 use crate::support::{Folder, max_difference, message, options, tiny, tiny_dir};
@@ -109,7 +109,7 @@ fn a_folders_description_tells_its_modules() {
 #[test]
 fn a_converted_folder_keeps_its_modules() {
     let (many, target) = (folder("many"), tempfile::tempdir().unwrap());
-    convert(&many.files(), target.path(), DType::F32).unwrap();
+    convert(&many.files(), target.path(), WeightType::F32).unwrap();
     let converted = ModelFiles::from_dir(target.path()).unwrap();
     let converted = Embedder::load(&converted, &RunOptions::default()).unwrap();
     assert_eq!(converted.embed(&["the river"]).unwrap(), embedder(&many).embed(&["the river"]).unwrap());
