@@ -178,11 +178,13 @@ impl PackedLinear {
         if !vbs.iter().all(|vb| vb.contains_tensor("weight_scale")) {
             return Ok(None);
         }
-        let weights =
-            vbs.iter().map(|vb| QuantizedWeight::new(input, out, vb)).collect::<Result<Vec<_>>>()?;
-        let biases =
-            vbs.iter().map(|vb| vb.get(out, "bias")?.to_vec1::<f32>()).collect::<Result<Vec<_>>>()?;
-        Self::from_quantized(&weights, biases.concat()).map(Some)
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        for vb in vbs {
+            // Weight and bias of a layer are rounded as one.
+            weights.push(QuantizedWeight::new(input, out, vb)?);
+            biases.extend(vb.get(out, "bias")?.to_vec1::<f32>()?);
+        }
+        Self::from_quantized(&weights, biases).map(Some)
     }
 
     /// Layers of the same input from their weights.

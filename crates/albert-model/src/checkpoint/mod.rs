@@ -32,7 +32,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
@@ -45,7 +45,7 @@ use choice::{Choice, Format};
 use configuration::Configuration;
 use files::WeightFiles;
 use names::Names;
-use quantized::QuantizedWeight;
+use quantized::{RoundedWeight, RoundedWeights};
 pub(crate) use quantized::{Calibration, ChannelStatistics};
 use stored::{StoredTensor, WeightFile};
 
@@ -434,7 +434,7 @@ impl Checkpoint {
         }
         let stored_as = options.dtype.float_type();
         let dtype = if is_cpu { DType::F32 } else { stored_as };
-        let source = Source { checkpoint: self.clone(), stored_as, is_quantized, last: Mutex::default() };
+        let source = Source { checkpoint: self.clone(), stored_as, is_quantized, rounded: RoundedWeights::default() };
         Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
     }
 
@@ -455,20 +455,12 @@ struct Source {
     stored_as: DType,
     /// Whether there are weights in 8 bits.
     is_quantized: bool,
-    /// The weight in 8 bits that was asked for last: its parts are asked for one after another.
-    last: Mutex<Option<(String, Arc<QuantizedWeight>)>>,
+    rounded: RoundedWeights,
 }
 
 impl Source {
-    /// A weight in 8 bits.
-    fn quantized(&self, weight: &str) -> candle_core::Result<Arc<QuantizedWeight>> {
-        let mut last = self.last.lock().expect("no other thread panics with it");
-        let quantized = match &*last {
-            Some((name, quantized)) if name == weight => Arc::clone(quantized),
-            _ => Arc::new(self.checkpoint.quantized(weight).map_err(candle_core::Error::wrap)?),
-        };
-        *last = Some((weight.into(), Arc::clone(&quantized)));
-        Ok(quantized)
+    fn quantized(&self, weight: &str) -> candle_core::Result<Arc<RoundedWeight>> {
+        self.rounded.get(&self.checkpoint, weight).map_err(candle_core::Error::wrap)
     }
 
     /// A part of a weight in 8 bits, where the name and the type mean one.

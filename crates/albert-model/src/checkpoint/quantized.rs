@@ -22,7 +22,7 @@
 //! Largest numbers and means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use albert_kernels::quantized::GROUP;
 use albert_kernels::{quantize_weights, restore_weights};
@@ -116,9 +116,9 @@ impl Companions {
     }
 }
 
-/// A weight in 8 bits.
+/// A weight in 8 bits, as a file has it or rounded now.
 #[derive(Debug)]
-pub(super) struct QuantizedWeight {
+pub(super) struct RoundedWeight {
     /// Outputs and inputs.
     shape: [usize; 2],
     /// `(out, in)`
@@ -133,7 +133,7 @@ pub(super) struct QuantizedWeight {
     correction: Option<Vec<f32>>,
 }
 
-impl QuantizedWeight {
+impl RoundedWeight {
     /// Rounds a weight, `(out, in)` in f32, for inputs of which something is known or nothing.
     fn round(name: &str, weight: &Tensor, inputs: Option<&ChannelStatistics>) -> Result<Self> {
         let (out, input) = weight.dims2()?;
@@ -242,7 +242,7 @@ impl QuantizedWeight {
     }
 }
 
-/// A name of [`QuantizedWeight::part`], split into the weight's and what follows it.
+/// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     let ends = [SCALE, OUTLIER_CHANNELS, OUTLIERS];
     ends.into_iter()
@@ -277,19 +277,40 @@ impl Checkpoint {
         Self { calibration: Some(Arc::new(calibration)), ..self.clone() }
     }
 
-    /// A weight in 8 bits, as the file has it or rounded now.
-    pub(super) fn quantized(&self, name: &str) -> Result<QuantizedWeight> {
+    fn quantized(&self, name: &str) -> Result<RoundedWeight> {
         let Some((_, tensor)) = self.stored(name) else {
             return Err(Error::MissingTensors { file: self.files.name(), names: vec![name.into()] });
         };
         match (&tensor.companions, &self.calibration) {
-            (Some(companions), _) => Ok(QuantizedWeight::read(tensor, companions)?),
+            (Some(companions), _) => Ok(RoundedWeight::read(tensor, companions)?),
             (None, Some(calibration)) => {
                 let weight = tensor.load()?.to_dtype(DType::F32)?;
-                QuantizedWeight::round(name, &weight, calibration.get(name).map(Arc::as_ref))
+                RoundedWeight::round(name, &weight, calibration.get(name).map(Arc::as_ref))
             }
             (None, None) => Err(Error::NotCalibrated { file: self.files.name() }),
         }
+    }
+}
+
+/// The weights of a checkpoint in 8 bits. The one that was asked for last is kept: its parts and its bias are
+/// asked for one after another.
+#[derive(Debug, Default)]
+pub(super) struct RoundedWeights {
+    last: Mutex<Option<(String, Arc<RoundedWeight>)>>,
+}
+
+impl RoundedWeights {
+    /// The weight of this name.
+    pub(super) fn get(&self, checkpoint: &Checkpoint, name: &str) -> Result<Arc<RoundedWeight>> {
+        let mut last = self.last.lock().expect("no other thread panics with it");
+        if let Some((of, weight)) = &*last
+            && of == name
+        {
+            return Ok(Arc::clone(weight));
+        }
+        let weight = Arc::new(checkpoint.quantized(name)?);
+        *last = Some((name.into(), Arc::clone(&weight)));
+        Ok(weight)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use safetensors::{Dtype, View};
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::checkpoint::choice::{self, Choice};
 use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
 use crate::checkpoint::quantized::{
-    OUTLIER_CHANNELS, OUTLIERS, QuantizedWeight, SCALE, is_quantized, weight_of_bias,
+    OUTLIER_CHANNELS, OUTLIERS, RoundedWeight, RoundedWeights, SCALE, is_quantized, weight_of_bias,
 };
 use crate::checkpoint::{Checkpoint, LoadReport, WeightType};
 use crate::config::AlbertConfig;
@@ -47,10 +48,10 @@ impl Checkpoint {
         let in_bytes = dtype == WeightType::Int8;
         Self::check_vacant(dir)?;
         let report = self.report()?;
-        let mut tensors = BTreeMap::new();
+        let (rounded, mut tensors) = (RoundedWeights::default(), BTreeMap::new());
         for name in self.read_by_heads(&report) {
             if in_bytes && is_quantized(&name) {
-                let quantized = self.quantized(&name)?;
+                let quantized = rounded.get(self, &name)?;
                 for end in [SCALE, OUTLIER_CHANNELS, OUTLIERS] {
                     let part = quantized.part(end)?.filter(|part| part.elem_count() > 0);
                     tensors.extend(part.map(|part| (format!("{name}{end}"), Saved::Tensor(part))));
@@ -60,7 +61,7 @@ impl Checkpoint {
             }
             let mut tensor = self.rounded(&name, dtype.float_type())?;
             if let Some(weight) = weight_of_bias(&name).filter(|_| in_bytes) {
-                tensor = self.quantized(&weight)?.correct(tensor)?;
+                tensor = rounded.get(self, &weight)?.correct(tensor)?;
             }
             if name == MASKED_LM_BIAS {
                 // The one copy that is kept: transformers 4 takes zeros for the bias where this name is absent.
@@ -134,7 +135,7 @@ impl Checkpoint {
 /// A tensor on its way into a file.
 enum Saved {
     Tensor(Tensor),
-    Bytes(QuantizedWeight),
+    Bytes(Arc<RoundedWeight>),
 }
 
 impl View for &Saved {

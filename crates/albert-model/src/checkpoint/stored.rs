@@ -15,7 +15,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::checkpoint::crc32c::crc32c;
-use crate::checkpoint::quantized::{Companions, QuantizedWeight};
+use crate::checkpoint::quantized::{Companions, RoundedWeight};
 use crate::error::{Error, Result, refuse_lfs_pointer};
 
 /// A file, mapped or in memory.
@@ -271,7 +271,7 @@ impl StoredTensor {
     /// Copies the tensor out to the CPU, in its own type or, where that is 8 bits, in f32.
     pub(super) fn load(&self) -> candle_core::Result<Tensor> {
         if let Some(companions) = &self.companions {
-            return QuantizedWeight::read(self, companions)?.restore();
+            return RoundedWeight::read(self, companions)?.restore();
         }
         if let Values::Identity = self.values {
             return Tensor::eye(self.shape[0], DType::F32, &Device::Cpu);
