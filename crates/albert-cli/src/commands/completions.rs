@@ -32,7 +32,7 @@ pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<()> {
         let [asked, set] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
         script = script_text.replace(&asked, &set).into_bytes();
     }
-    let mut sink = Sink::stdout();
+    let mut sink = Sink::stdout()?;
     sink.write(&script)?;
     sink.finish()
 }

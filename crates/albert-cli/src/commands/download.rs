@@ -30,7 +30,7 @@ pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
     }
     let folder =
         args.hub.open(talk)?.download(id).map_err(|error| named(error.into(), &format!("model `{id}`")))?;
-    let mut sink = Sink::stdout();
+    let mut sink = Sink::stdout()?;
     sink.write(format!("{}\n", folder.display()).as_bytes())?;
     sink.finish()
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(filler: &impl Fill, options: FillOptions, model: &str, talk: T
 }
 
 fn answer(text: &str) -> anyhow::Result<()> {
-    let mut sink = Sink::stdout();
+    let mut sink = Sink::stdout()?;
     sink.write(text.as_bytes())?;
     sink.finish()
 }

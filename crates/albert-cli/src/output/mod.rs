@@ -5,6 +5,8 @@
 
 #[cfg(feature = "parquet")]
 mod batches;
+#[cfg(unix)]
+mod closed;
 mod column;
 mod csv;
 mod format;
@@ -19,11 +21,10 @@ mod schema;
 mod sink;
 mod table;
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use same_file::Handle;
 use serde::Serialize;
 
@@ -118,8 +119,8 @@ impl OutputArgs {
                     .hint("its header is completed at the end, which a stream cannot do"));
             }
             None => {
-                refuse_input(&Handle::stdout(), input, "standard output".to_string())?;
-                Sink::stdout()
+                refuse_input(&Handle::stdout(), input, "standard output")?;
+                Sink::stdout()?
             }
             Some(path) => open_file(path, input, needs_file)?,
         };
@@ -256,20 +257,14 @@ impl Output {
 }
 
 fn open_file(path: &Path, input: Option<&Path>, needs_seek: bool) -> anyhow::Result<Sink> {
-    let name = path.display();
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .with_context(|| format!("cannot write to `{name}`"))?;
-    refuse_input(&Handle::from_path(path), input, format!("`{name}`"))?;
-    Sink::file(file, format!("`{name}`"), needs_seek)
+    let sink = Sink::file(path, needs_seek)?;
+    refuse_input(&Handle::from_path(path), input, sink.name())?;
+    Ok(sink)
 }
 
 /// Refuses to write to what is being read, under whatever name: the input would be lost, and the
 /// output would feed itself without end.
-fn refuse_input(output: &io::Result<Handle>, input: Option<&Path>, name: String) -> anyhow::Result<()> {
+fn refuse_input(output: &io::Result<Handle>, input: Option<&Path>, name: &str) -> anyhow::Result<()> {
     let Ok(output) = output else { return Ok(()) };
     // A terminal is both, and rightly so.
     if !output.as_file().metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -1,11 +1,14 @@
 //! Where bytes go: standard output or a file, buffered, every error reported.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, StdoutLock, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use crate::failure::{ClosedPipe, Hint};
+#[cfg(unix)]
+use crate::output::closed::stdout_was_closed;
 
 /// An open output.
 pub(crate) struct Sink {
@@ -13,6 +16,8 @@ pub(crate) struct Sink {
     name: String,
     /// A regular file whose old content is still there: how much of it is to be kept.
     keep: Option<u64>,
+    /// A file that was not there before, until something is written to it.
+    untouched: Option<PathBuf>,
 }
 
 enum Place {
@@ -24,20 +29,48 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 impl Sink {
     /// Standard output.
-    pub(crate) fn stdout() -> Self {
+    ///
+    /// # Errors
+    /// If it was closed before the start.
+    pub(crate) fn stdout() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        if stdout_was_closed() {
+            return Err(anyhow!("cannot write to standard output: it is closed")
+                .hint("send it to /dev/null if nothing of it is wanted, or name a file with `--output`"));
+        }
         let writer = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
-        Self { place: Place::Stdout(writer), name: "standard output".to_string(), keep: None }
+        Ok(Self {
+            place: Place::Stdout(writer),
+            name: "standard output".to_string(),
+            keep: None,
+            untouched: None,
+        })
     }
 
     /// A file; with `needs_seek` one in which a writer can go back to the beginning.
-    pub(super) fn file(mut file: File, name: String, needs_seek: bool) -> anyhow::Result<Self> {
+    ///
+    /// One that is made now is removed again if the run fails before anything is written to it.
+    ///
+    /// # Errors
+    /// If it cannot be written to, or is no file where one is needed.
+    pub(super) fn file(path: &Path, needs_seek: bool) -> anyhow::Result<Self> {
+        let name = format!("`{}`", path.display());
+        let cannot = || format!("cannot write to {name}");
+        let (mut file, untouched) = match File::create_new(path) {
+            Ok(file) => (file, Some(path.to_path_buf())),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // A link may lead to a file that is still to be made.
+                let mut options = File::options();
+                (options.write(true).create(true).truncate(false).open(path).with_context(cannot)?, None)
+            }
+            Err(error) => return Err(error).with_context(cannot),
+        };
         if needs_seek {
-            file.stream_position()
-                .with_context(|| format!("cannot write to {name}: the format needs a real file"))?;
+            file.stream_position().with_context(|| format!("{}: the format needs a real file", cannot()))?;
         }
         let keep = file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(0);
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Self { place: Place::File(writer), name, keep })
+        Ok(Self { place: Place::File(writer), name, keep, untouched })
     }
 
     /// Writes behind the first `bytes` bytes of a file instead of over them.
@@ -89,6 +122,7 @@ impl Sink {
     /// Drops the old content of a file, or what of it is not kept, before the first byte of the new.
     fn clear(&mut self) -> anyhow::Result<()> {
         let Some(keep) = self.keep.take() else { return Ok(()) };
+        self.untouched = None;
         let result = match &mut self.place {
             Place::Stdout(_) => Ok(()),
             Place::File(writer) => {
@@ -111,6 +145,15 @@ impl Sink {
                 }
             }
             Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(path) = &self.untouched {
+            // The failure that led here is the one to tell.
+            drop(fs::remove_file(path));
         }
     }
 }

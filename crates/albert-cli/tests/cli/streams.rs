@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::harness::{Folder, cli, cli_with, command, finish, keys};
+use crate::harness::{Folder, cli, cli_with, command, finish, isolate, keys, rows};
 
 fn texts(args: &[&str], stdin: &[u8]) -> Vec<String> {
     let rows = cli_with(&[&["tokenize"], args].concat(), stdin).ok().rows();
@@ -145,6 +145,24 @@ fn a_closed_pipe_is_no_failure() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_standard_output_that_was_closed_before_the_start_is_an_error() {
+    let folder = Folder::new();
+    let output = folder.path("a.jsonl");
+    let closed = |args: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_albert-cli")]).args(args);
+        isolate(&mut shell);
+        finish(&mut shell)
+    };
+    for args in [&["tokenize", "a"][..], &["inspect"], &["completions", "bash"]] {
+        closed(args).fails(1, &["cannot write to standard output: it is closed", "\nhint: "]);
+    }
+    closed(&["tokenize", "a", "--output", &output]).ok();
+    assert_eq!(rows(&fs::read_to_string(&output).unwrap()).len(), 1);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error() {
@@ -210,6 +228,10 @@ fn the_output_is_opened_before_the_model_is_loaded_and_kept_if_that_fails() {
     assert_eq!(folder.read("a.jsonl"), b"precious\n");
     let nowhere = folder.path("no/such/a.jsonl");
     cli(&["embed", "a", "--model", "/no/such/model", "--output", &nowhere]).fails(1, &["a.jsonl"]);
+    // And one that was not there is not there afterwards.
+    cli(&["embed", "a", "--model", folder.as_str(), "--output", &folder.path("b.jsonl")]).fails(1, &[]);
+    cli(&["embed", "a", "--resume", "--output", &folder.path("b.parquet")]).fails(2, &["--resume"]);
+    assert!(!fs::exists(folder.path("b.jsonl")).unwrap() && !fs::exists(folder.path("b.parquet")).unwrap());
 }
 
 #[test]

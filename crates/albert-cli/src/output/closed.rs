@@ -1,0 +1,19 @@
+//! Whether standard output was closed before the start, as `>&-` does.
+//!
+//! Rust's standard library opens `/dev/null` in its place before `main`, and all rows would vanish without an
+//! error. So it is asked earlier.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+#[ctor::ctor(unsafe)]
+fn look() {
+    let is_closed = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_err();
+    WAS_CLOSED.store(is_closed, Ordering::Relaxed);
+}
+
+/// Whether nothing written to standard output can arrive anywhere.
+pub(super) fn stdout_was_closed() -> bool {
+    WAS_CLOSED.load(Ordering::Relaxed)
+}
