@@ -1,30 +1,74 @@
 //! Rows with their text: `json`, `jsonl` and `csv`.
 
+use std::fmt;
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use csv::StringRecord;
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::Number;
 
 use super::VectorRow;
+use crate::failure::Hint;
 use crate::input::lines::{RawLines, utf8};
 
 /// The part of a jsonl row that matters here.
 #[derive(Deserialize)]
 struct JsonRow {
     text: Option<String>,
-    embedding: Option<Vec<f32>>,
+    embedding: Option<Numbers>,
     error: Option<String>,
 }
 
 impl JsonRow {
     fn vector(self) -> anyhow::Result<VectorRow> {
         match (self.embedding, self.error) {
-            (Some(vector), _) => Ok(Some((vector, self.text))),
+            (Some(numbers), _) => Ok(Some((numbers.floats()?, self.text))),
             (None, Some(_)) => Ok(None),
             (None, None) => bail!("no field `embedding`"),
         }
+    }
+}
+
+/// A list of numbers, and whether one of them is written as a float.
+struct Numbers {
+    values: Vec<f32>,
+    has_float: bool,
+}
+
+impl Numbers {
+    /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these would mean nothing.
+    fn floats(self) -> anyhow::Result<Vec<f32>> {
+        match self.has_float || self.values.is_empty() {
+            true => Ok(self.values),
+            false => Err(anyhow!("field `embedding`: expected floats, found nothing but integers")
+                .hint("vectors that `embed --precision` wrote cannot be compared: write them without it")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of numbers")
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Numbers, S::Error> {
+                let (mut values, mut has_float) = (Vec::new(), false);
+                while let Some(number) = list.next_element::<Number>()? {
+                    has_float |= number.is_f64();
+                    values.push(number.as_f64().unwrap_or(f64::NAN) as f32);
+                }
+                Ok(Numbers { values, has_float })
+            }
+        }
+        deserializer.deserialize_seq(List)
     }
 }
 
@@ -108,8 +152,9 @@ pub(super) fn csv<R: Read + 'static>(
         if cell(embedding).is_empty() && error.is_some_and(|error| !cell(error).is_empty()) {
             return Ok(None);
         }
-        let vector = serde_json::from_str(cell(embedding)).context("field `embedding`: expected numbers")?;
-        Ok(Some((vector, text.map(|text| cell(text).to_string()))))
+        let numbers: Numbers =
+            serde_json::from_str(cell(embedding)).context("field `embedding`: expected numbers")?;
+        Ok(Some((numbers.floats()?, text.map(|text| cell(text).to_string()))))
     };
     Ok(reader.into_records().map(move |record| {
         let record = record.with_context(|| format!("cannot read {name}"))?;
@@ -140,6 +185,22 @@ mod tests {
         assert_eq!(rows[1].as_ref().unwrap(), &None);
         assert!(format!("{:#}", rows[2].as_ref().unwrap_err()).starts_with("`a`, line 4: field `embedding`"));
         assert!(csv("a,b\n".as_bytes(), "`a`".into()).is_err());
+    }
+
+    #[test]
+    fn bytes_are_no_vectors_to_compare() {
+        let row = |numbers: &str| {
+            let line = format!("{{\"text\":\"a\",\"embedding\":{numbers}}}\n");
+            jsonl(std::io::Cursor::new(line), "`a`".into()).next().unwrap()
+        };
+        for bytes in ["[80,243,193]", "[-121,127]", "[0,0]"] {
+            let error = format!("{:#}", row(bytes).unwrap_err());
+            assert!(error.contains("nothing but integers"), "{error}");
+            let table = format!("embedding\n\"{bytes}\"\n");
+            let mut table = csv(std::io::Cursor::new(table), "`a`".into()).unwrap();
+            assert!(table.next().unwrap().is_err(), "{bytes}");
+        }
+        assert_eq!(row("[0.0,1]").unwrap(), Some((vec![0.0, 1.0], Some("a".to_string()))));
     }
 
     #[test]
