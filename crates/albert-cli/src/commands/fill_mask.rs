@@ -45,12 +45,14 @@ struct MaskArgs {
 
     /// Fill several masks together instead of each by itself
     ///
-    /// The most confident mask is filled first, then the others are looked at again. Each row also has
-    /// `fillings`: the whole text, with the product of the probabilities in the order of filling.
+    /// The most confident mask is filled first, then the others are looked at again.
     #[arg(long)]
     joint: bool,
 
-    /// How many fillings of the text to keep, and show, while masks are filled together [default: 1]
+    /// How many fillings of the text to keep while masks are filled together [default: 1]
+    ///
+    /// Each row then also has `fillings`, the best first: the whole text, with the product of the probabilities
+    /// in the order of filling.
     #[arg(long, value_name = "N", requires = "joint", value_parser = number(1..=MAX_BEAM), allow_negative_numbers = true)]
     beam: Option<usize>,
 }
@@ -77,8 +79,12 @@ struct FillMaskRow {
     index: usize,
     text: String,
     masks: Vec<FilledMask>,
+    /// With `--beam`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fillings: Vec<Filling>,
+    /// For people, who are shown the whole text without `--beam` too.
+    #[serde(skip)]
+    filling: Vec<Filling>,
     #[serde(skip)]
     truncated: bool,
 }
@@ -112,7 +118,8 @@ impl Row for FillMaskRow {
 
     fn lines(&self) -> String {
         const WIDTH: usize = 100;
-        let chart = chart(&self.masks, &self.fillings, WIDTH);
+        let fillings = if self.fillings.is_empty() { &self.filling } else { &self.fillings };
+        let chart = chart(&self.masks, fillings, WIDTH);
         format!("{}\n{chart}\n", visible(&self.text, WIDTH))
     }
 
@@ -184,7 +191,7 @@ fn score_cell(score: f64) -> String {
 
 /// Runs the command.
 pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
-    let fill = args.task.options()?;
+    let (fill, has_beam) = (args.task.options()?, args.task.beam.is_some());
     let nothing_given = args.texts.input.texts.is_empty() && args.texts.input.input.is_none();
     let interactive = nothing_given
         && args.texts.output.format.is_none()
@@ -205,11 +212,16 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
         let filled = filler.fill(&texts, &fill);
         let rows = items.into_iter().zip(filled).map(|(item, filled)| {
             let filled = filled?;
+            let (fillings, filling) = match has_beam {
+                true => (filled.fillings, Vec::new()),
+                false => (Vec::new(), filled.fillings),
+            };
             Ok(FillMaskRow {
                 index: item.index,
                 text: item.text.text,
                 masks: filled.masks,
-                fillings: filled.fillings,
+                fillings,
+                filling,
                 truncated: filled.truncated,
             })
         });

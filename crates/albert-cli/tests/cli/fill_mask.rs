@@ -67,6 +67,7 @@ fn several_masks_each_have_their_candidates() {
     let text = "The [MASK] sat on the [MASK].";
     for joint in [&["fill-mask", text][..], &["fill-mask", text, "--joint"]] {
         let row = cli(joint).ok().row();
+        assert_eq!(keys(&row), ["index", "text", "masks"]);
         let masks = row["masks"].as_array().unwrap();
         assert_eq!(masks.len(), 2);
         assert!(masks[0]["position"].as_u64() < masks[1]["position"].as_u64());
@@ -75,7 +76,7 @@ fn several_masks_each_have_their_candidates() {
 }
 
 #[test]
-fn joint_rows_have_the_whole_text_filled_too() {
+fn rows_of_a_beam_have_the_whole_text_filled_too() {
     let text = "The [MASK] sat on the [MASK].";
     let row = cli(&["fill-mask", text, "--joint", "--beam", "3"]).ok().row();
     assert_eq!(keys(&row), ["index", "text", "masks", "fillings"]);
@@ -85,11 +86,13 @@ fn joint_rows_have_the_whole_text_filled_too() {
     let scores: Vec<f64> = fillings.iter().map(|filling| filling["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| (0.0..=1.0).contains(score)));
     assert!(fillings.iter().all(|filling| !filling["text"].as_str().unwrap().contains("[MASK]")));
-    let greedy = cli(&["fill-mask", text, "--joint"]).ok().row();
+    let greedy = cli(&["fill-mask", text, "--joint", "--beam", "1"]).ok().row();
     // Of two masks, what greedy filling finds is among the beam's last candidates.
     assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0] * (1.0 + BATCH_TOLERANCE));
-    let table = cli(&["fill-mask", text, "--joint", "--beam", "2", "--format", "table"]).ok().stdout;
-    assert!(table.contains("\ntogether\n  1  "), "{table}");
+    for beam in [&["--joint", "--beam", "2"][..], &["--joint"]] {
+        let table = cli(&[&["fill-mask", text, "--format", "table"], beam].concat()).ok().stdout;
+        assert!(table.contains("\ntogether\n  1  "), "{table}");
+    }
     for bad in ["0", "-1", "x", "101"] {
         cli(&["fill-mask", text, "--joint", &format!("--beam={bad}")]).fails(2, &["from 1 to 100"]);
     }
