@@ -115,7 +115,7 @@ fn absent_feature(feature: &str) -> anyhow::Error {
 /// The number type that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum DtypeChoice {
-    /// f32, or int8 for a folder converted to int8
+    /// f32, or int8 on the CPU for a folder converted to int8
     Auto,
     /// 32-bit floats
     F32,

@@ -131,7 +131,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         model: files.name().to_string(),
         parameters: config.parameter_count(albert_model::Head::Encoder),
         device,
-        dtype: checkpoint.weight_type(options.load.dtype).to_string(),
+        dtype: checkpoint.weight_type(options.load.dtype, &options.load.device).to_string(),
         kernels,
         threads: rayon::current_num_threads(),
         load_seconds,

@@ -45,8 +45,8 @@ use choice::{Choice, Format};
 use configuration::Configuration;
 use files::WeightFiles;
 use names::Names;
-use quantized::{RoundedWeight, RoundedWeights};
 pub(crate) use quantized::{Calibration, ChannelStatistics};
+use quantized::{RoundedWeight, RoundedWeights};
 use stored::{StoredTensor, WeightFile};
 
 /// How many missing tensors an error names.
@@ -62,8 +62,8 @@ const MOST_LABELS: usize = 1 << 16;
 /// What a model's weights are kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WeightType {
-    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) where the file has weights in 8 bits: such a file runs on a GPU
-    /// only if another type is asked for.
+    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU where the file has weights in 8 bits. On a GPU, which
+    /// does not multiply in 8 bits, f32 of what the integers stand for.
     #[default]
     Auto,
     /// 32-bit floats.
@@ -425,7 +425,7 @@ impl Checkpoint {
     /// through [`quantize`](Self::quantize).
     pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
         let is_cpu = matches!(options.device, Device::Cpu);
-        let is_quantized = self.weight_type(options.dtype) == WeightType::Int8;
+        let is_quantized = self.weight_type(options.dtype, &options.device) == WeightType::Int8;
         if is_quantized && !is_cpu {
             return Err(Error::QuantizedDevice);
         }
@@ -434,7 +434,8 @@ impl Checkpoint {
         }
         let stored_as = options.dtype.float_type();
         let dtype = if is_cpu { DType::F32 } else { stored_as };
-        let source = Source { checkpoint: self.clone(), stored_as, is_quantized, rounded: RoundedWeights::default() };
+        let source =
+            Source { checkpoint: self.clone(), stored_as, is_quantized, rounded: RoundedWeights::default() };
         Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
     }
 

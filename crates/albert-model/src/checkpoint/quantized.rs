@@ -99,6 +99,14 @@ impl Companions {
         }
     }
 
+    /// How many bytes they take once loaded; `None` beyond `usize`.
+    pub(super) fn loaded_len(&self) -> Option<usize> {
+        let outliers = self.outliers.iter().flat_map(|(channels, outliers)| [channels, outliers]);
+        std::iter::once(&self.scales)
+            .chain(outliers)
+            .try_fold(0usize, |len, tensor| len.checked_add(tensor.loaded_len()?))
+    }
+
     /// Checks shapes and types against the integers' shape.
     pub(super) fn expect(&self, shape: &[usize]) -> Result<()> {
         if let Some(missing) = &self.missing {
@@ -263,10 +271,10 @@ impl Checkpoint {
             && weights.all(|name| self.stored(name).is_some_and(|(_, tensor)| tensor.companions.is_some()))
     }
 
-    /// What [`Auto`](WeightType::Auto) means for this file; any other type is itself.
-    pub fn weight_type(&self, asked: WeightType) -> WeightType {
+    /// What [`Auto`](WeightType::Auto) means for this file on a device; any other type is itself.
+    pub fn weight_type(&self, asked: WeightType, device: &Device) -> WeightType {
         match asked {
-            WeightType::Auto if self.is_quantized() => WeightType::Int8,
+            WeightType::Auto if self.is_quantized() && device.is_cpu() => WeightType::Int8,
             WeightType::Auto => WeightType::F32,
             other => other,
         }
@@ -355,5 +363,32 @@ impl ChannelStatistics {
 
     fn means(&self) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / self.rows as f64).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use safetensors::Dtype;
+
+    use super::*;
+    use crate::checkpoint::stored::WeightFile;
+
+    #[test]
+    fn what_belongs_to_a_weight_counts_when_it_is_loaded() {
+        let file = Arc::new(WeightFile::owned(Cow::Owned(vec![0; 8]), "test"));
+        // They may all be the same bytes, as tensors of a pickle can be.
+        let stored = |dtype, shape: &[usize], bytes| {
+            StoredTensor::dense(&file, dtype, shape.to_vec(), 0..bytes).expect("within the file")
+        };
+        let mut tensors = BTreeMap::from([
+            ("x".to_string(), stored(Dtype::I8, &[2, 4], 8)),
+            ("x_scale".to_string(), stored(Dtype::F32, &[2, 1], 8)),
+            ("x_outlier_channels".to_string(), stored(Dtype::U32, &[1], 4)),
+            ("x_outliers".to_string(), stored(Dtype::F32, &[2, 1], 8)),
+        ]);
+        Companions::attach(&mut tensors);
+        assert_eq!(tensors["x"].loaded_len(), Some(2 * 4 * 4 + 8 + 4 + 8));
     }
 }

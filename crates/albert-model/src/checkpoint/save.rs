@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 use serde_json::json;
 
@@ -44,7 +44,7 @@ impl Checkpoint {
     /// are asked for without [`quantize`](Self::quantize), or if the checkpoint is not sound.
     pub fn save(&self, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
         let dir = dir.as_ref();
-        let dtype = self.weight_type(dtype);
+        let dtype = self.weight_type(dtype, &Device::Cpu);
         let in_bytes = dtype == WeightType::Int8;
         Self::check_vacant(dir)?;
         let report = self.report()?;

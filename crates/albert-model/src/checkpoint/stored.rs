@@ -190,9 +190,12 @@ impl StoredTensor {
         self.dtype == Dtype::I8
     }
 
-    /// How many bytes it takes once loaded; `None` beyond `usize`.
+    /// How many bytes it takes once loaded, with what belongs to it; `None` beyond `usize`.
     pub(super) fn loaded_len(&self) -> Option<usize> {
-        byte_len(if self.companions.is_some() { Dtype::F32 } else { self.dtype }, &self.shape)
+        match &self.companions {
+            Some(companions) => byte_len(Dtype::F32, &self.shape)?.checked_add(companions.loaded_len()?),
+            None => byte_len(self.dtype, &self.shape),
+        }
     }
 
     /// Whether elements of the file stand for several of the tensor: a few bytes could ask for any
