@@ -130,6 +130,11 @@ impl Drop for Transfer {
     }
 }
 
+/// A number of rows for people: `1 row`, `2 rows`.
+pub(crate) fn rows(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "row" } else { "rows" })
+}
+
 /// A number of bytes for people: `47.4 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
@@ -160,7 +165,7 @@ impl Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A run too short for the clock has no meaningful rate; avoid dividing by nothing.
         let seconds = self.elapsed.as_secs_f64().max(1e-6);
-        write!(f, "{} {}", self.rows, if self.rows == 1 { "row" } else { "rows" })?;
+        write!(f, "{}", rows(self.rows))?;
         if self.bad > 0 {
             write!(f, " ({} bad)", self.bad)?;
         }

@@ -11,7 +11,7 @@ use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, Report};
 use crate::input::{Input, Pairs, Place, Text, Window};
 use crate::output::{BadRow, Output, RECORDS, Row, RowWriter, Saved, VectorType};
-use crate::progress::{Progress, Talk, Tally};
+use crate::progress::{Progress, Talk, Tally, rows};
 
 /// A text to work on and its number in the input.
 #[derive(Debug)]
@@ -74,12 +74,12 @@ pub(crate) fn run<R: Row + 'static>(
     let started = Instant::now();
     let mut complete = None;
     if let Some(saved) = output.saved::<R>(vectors, input.skip_bad)? {
-        let (name, rows) = (output.name().to_string(), saved.rows);
+        let (name, rows) = (output.name().to_string(), rows(saved.rows));
         check(&saved, &name, &mut input, &mut work)?;
         output.go_on_after(saved);
         match input.is_at_end()? {
-            true => complete = Some(format!("{name} is complete: it has the rows of all {rows} texts")),
-            false => progress.say(format_args!("{name} has {rows} rows: going on with the next")),
+            true => complete = Some(format!("{name} is complete: it has {rows}, as many as there are texts")),
+            false => progress.say(format_args!("{name} has {rows}: going on with the next text")),
         }
     }
     let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
@@ -109,9 +109,10 @@ fn check<R: Row>(
     let cannot = || format!("cannot resume {name}");
     let ends = input.skip(saved.rows)?;
     if input.skipped < saved.rows {
-        let (rows, texts) = (saved.rows, input.skipped);
         return Err(anyhow::anyhow!(
-            "expected at most {texts} rows, as many as there are texts, found {rows}"
+            "expected at most {}, as many as there are texts, found {}",
+            rows(input.skipped),
+            rows(saved.rows)
         )
         .context(cannot())
         .hint("it belongs to another input: write to another file"));

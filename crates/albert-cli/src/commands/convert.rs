@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use albert_model::WeightType;
 use albert_tasks::convert;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::args::ModelArgs;
 use crate::device::DtypeChoice;
@@ -28,14 +28,21 @@ pub(crate) struct ConvertArgs {
     output: PathBuf,
 
     /// The type to store numbers in: f32, f16, bf16 or int8, which stays int8 when it is loaded
-    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32", hide_possible_values = true)]
-    dtype: DtypeChoice,
+    #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
+    dtype: WeightType,
+}
+
+/// A type that a file can have.
+fn stored(text: &str) -> Result<WeightType, String> {
+    match DtypeChoice::from_str(text, false) {
+        Ok(DtypeChoice::Auto) | Err(_) => Err("expected f32, f16, bf16 or int8".into()),
+        Ok(choice) => Ok(choice.into()),
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
-    let dtype = WeightType::from(args.dtype);
-    let report = convert(&args.model.files(talk)?, &args.output, dtype)?;
+    let report = convert(&args.model.files(talk)?, &args.output, args.dtype)?;
     for choice in &report.choices {
         talk.say(choice);
     }
@@ -48,7 +55,6 @@ pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
             named.join(", ")
         ));
     }
-    let kind = if dtype == WeightType::Auto { "the type it had".into() } else { dtype.to_string() };
-    talk.say(format_args!("wrote `{}` in {kind}", args.output.display()));
+    talk.say(format_args!("wrote `{}` in {}", args.output.display(), args.dtype));
     Ok(())
 }
