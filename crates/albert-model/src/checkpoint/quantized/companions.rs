@@ -1,0 +1,103 @@
+//! What a file holds beside the integers of a weight in 8 bits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use albert_kernels::quantized::GROUP;
+
+use super::{OUTLIER_CHANNELS, OUTLIERS, SCALE};
+use crate::checkpoint::stored::StoredTensor;
+use crate::error::{Error, Result};
+
+/// What a file holds beside the integers of a weight.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct Companions {
+    pub(super) scales: StoredTensor,
+    /// Channels and weights.
+    pub(super) outliers: Option<(StoredTensor, StoredTensor)>,
+    /// Their names in the file.
+    pub(in crate::checkpoint) names: Vec<String>,
+    /// One of the pair of outliers, where the other is there.
+    missing: Option<String>,
+}
+
+impl Companions {
+    /// Gives every tensor of 8-bit integers the tensors that its name says belong to it.
+    pub(in crate::checkpoint) fn attach(tensors: &mut BTreeMap<String, StoredTensor>) {
+        let with_scales = tensors
+            .iter()
+            .filter(|(name, tensor)| tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}")));
+        let names: Vec<String> = with_scales.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let [scale, channels, outliers] =
+                [SCALE, OUTLIER_CHANNELS, OUTLIERS].map(|end| format!("{name}{end}"));
+            let scales = tensors[&scale].clone();
+            let mut names = vec![scale];
+            let (mut pair, mut missing) = (None, None);
+            match (tensors.get(&channels), tensors.get(&outliers)) {
+                (Some(a), Some(b)) => {
+                    pair = Some((a.clone(), b.clone()));
+                    names.extend([channels, outliers]);
+                }
+                (Some(_), None) => missing = Some(outliers),
+                (None, Some(_)) => missing = Some(channels),
+                (None, None) => {}
+            }
+            let companions = Arc::new(Self { scales, outliers: pair, names, missing });
+            if let Some(tensor) = tensors.get_mut(&name) {
+                tensor.companions = Some(companions);
+            }
+        }
+    }
+
+    /// How many bytes they take once loaded; `None` beyond `usize`.
+    pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
+        let outliers = self.outliers.iter().flat_map(|(channels, outliers)| [channels, outliers]);
+        std::iter::once(&self.scales)
+            .chain(outliers)
+            .try_fold(0usize, |len, tensor| len.checked_add(tensor.loaded_len()?))
+    }
+
+    /// Checks shapes and types against the integers' shape.
+    pub(in crate::checkpoint) fn expect(&self, shape: &[usize]) -> Result<()> {
+        if let Some(missing) = &self.missing {
+            return Err(Error::MissingTensors { file: self.scales.file(), names: vec![missing.clone()] });
+        }
+        // The check of the integers' own shape refuses anything else.
+        let &[out, input] = shape else { return Ok(()) };
+        self.scales.expect(&self.names[0], &[out, input.div_ceil(GROUP)])?;
+        if let Some((channels, outliers)) = &self.outliers {
+            let count = channels.shape.first().copied().unwrap_or(0);
+            channels.expect_indices(&self.names[1], &[count])?;
+            outliers.expect(&self.names[2], &[out, count])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use safetensors::Dtype;
+
+    use super::*;
+    use crate::checkpoint::stored::WeightFile;
+
+    #[test]
+    fn what_belongs_to_a_weight_counts_when_it_is_loaded() {
+        let file = Arc::new(WeightFile::owned(Cow::Owned(vec![0; 8]), "test"));
+        // They may all be the same bytes, as tensors of a pickle can be.
+        let stored = |dtype, shape: &[usize], bytes| {
+            StoredTensor::dense(&file, dtype, shape.to_vec(), 0..bytes).expect("within the file")
+        };
+        let mut tensors = BTreeMap::from([
+            ("x".to_string(), stored(Dtype::I8, &[2, 4], 8)),
+            ("x_scale".to_string(), stored(Dtype::F32, &[2, 1], 8)),
+            ("x_outlier_channels".to_string(), stored(Dtype::U32, &[1], 4)),
+            ("x_outliers".to_string(), stored(Dtype::F32, &[2, 1], 8)),
+        ]);
+        Companions::attach(&mut tensors);
+        assert_eq!(tensors["x"].loaded_len(), Some(2 * 4 * 4 + 8 + 4 + 8));
+    }
+}

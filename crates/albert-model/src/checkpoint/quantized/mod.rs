@@ -1,0 +1,132 @@
+//! Weights in 8 bits: as a file has them, or rounded on the way to the model.
+//!
+//! A file has four tensors for such a weight `(out, in)`, after its name:
+//!
+//! | | | |
+//! |---|---|---|
+//! | `….weight` | I8, `(out, in)` | integers from -127 to 127; -128 is read too |
+//! | `….weight_scale` | `(out, ⌈in / 128⌉)` | what 128 integers of a row are multiplied by |
+//! | `….weight_outlier_channels` | U32, `(O)` | the input channels that stay as they are |
+//! | `….weight_outliers` | `(out, O)` | their weights |
+//!
+//! The first two are those of compressed-tensors with groups of 128 and symmetric; the others are absent where
+//! there are no outliers.
+//!
+//! *Outliers* are the input channels with the largest numbers: layer norms and gelu put them into the same
+//! channels for every token. One scale for them and the rest would leave the rest few steps, and what is lost
+//! there is lost again in each repetition of a shared layer.
+//!
+//! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all tokens, which the
+//! mean of `x_k` tells, is taken out of the bias (Nagel et al. 2019, §4.2).
+//!
+//! Largest numbers and means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
+
+mod calibration;
+mod companions;
+mod rounded;
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{DType, Device};
+
+use crate::checkpoint::names::WORD_EMBEDDINGS;
+use crate::checkpoint::{Checkpoint, WeightType};
+use crate::error::{Error, Result};
+
+pub(crate) use calibration::{Calibration, ChannelStatistics};
+pub(super) use companions::Companions;
+pub(super) use rounded::RoundedWeight;
+
+pub(super) const SCALE: &str = "_scale";
+pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
+pub(super) const OUTLIERS: &str = "_outliers";
+
+/// Products that are computed in 8 bits, by the ends of their names.
+const PRODUCTS: [&str; 8] = [
+    ".attention.query.weight",
+    ".attention.key.weight",
+    ".attention.value.weight",
+    ".attention.dense.weight",
+    ".ffn.weight",
+    ".ffn_output.weight",
+    "albert.pooler.weight",
+    "predictions.dense.weight",
+];
+
+/// Whether a tensor is rounded to 8 bits: the word embeddings and all products of the layers, pooler and
+/// masked-LM head. The projection from E to H is not: every repetition would build on its error.
+pub(super) fn is_quantized(name: &str) -> bool {
+    name == WORD_EMBEDDINGS || PRODUCTS.iter().any(|end| name.ends_with(end))
+}
+
+/// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
+pub(super) fn split(name: &str) -> Option<(&str, &str)> {
+    let ends = [SCALE, OUTLIER_CHANNELS, OUTLIERS];
+    ends.into_iter()
+        .find_map(|end| name.strip_suffix(end).filter(|name| is_quantized(name)).map(|name| (name, end)))
+}
+
+/// The weight in 8 bits that a bias belongs to.
+pub(super) fn weight_of_bias(name: &str) -> Option<String> {
+    let weight = format!("{}weight", name.strip_suffix("bias")?);
+    is_quantized(&weight).then_some(weight)
+}
+
+impl Checkpoint {
+    /// Whether the file has all the weights in 8 bits that [`Int8`](WeightType::Int8) would have.
+    pub fn is_quantized(&self) -> bool {
+        let mut weights = self.names.keys().filter(|name| is_quantized(name)).peekable();
+        weights.peek().is_some()
+            && weights.all(|name| self.stored(name).is_some_and(|(_, tensor)| tensor.companions.is_some()))
+    }
+
+    /// What [`Auto`](WeightType::Auto) means for this file on a device; any other type is itself.
+    pub fn weight_type(&self, asked: WeightType, device: &Device) -> WeightType {
+        match asked {
+            WeightType::Auto if self.is_quantized() && device.is_cpu() => WeightType::Int8,
+            WeightType::Auto => WeightType::F32,
+            other => other,
+        }
+    }
+
+    /// The same with what is known of its activations.
+    pub(crate) fn with_calibration(&self, calibration: Calibration) -> Self {
+        Self { calibration: Some(Arc::new(calibration)), ..self.clone() }
+    }
+
+    fn quantized(&self, name: &str) -> Result<RoundedWeight> {
+        let Some((_, tensor)) = self.stored(name) else {
+            return Err(Error::MissingTensors { file: self.files.name(), names: vec![name.into()] });
+        };
+        match (&tensor.companions, &self.calibration) {
+            (Some(companions), _) => Ok(RoundedWeight::read(tensor, companions)?),
+            (None, Some(calibration)) => {
+                let weight = tensor.load()?.to_dtype(DType::F32)?;
+                RoundedWeight::round(name, &weight, calibration.get(name).map(Arc::as_ref))
+            }
+            (None, None) => Err(Error::NotCalibrated { file: self.files.name() }),
+        }
+    }
+}
+
+/// The weights of a checkpoint in 8 bits. The one that was asked for last is kept: its parts and its bias are
+/// asked for one after another.
+#[derive(Debug, Default)]
+pub(super) struct RoundedWeights {
+    last: Mutex<Option<(String, Arc<RoundedWeight>)>>,
+}
+
+impl RoundedWeights {
+    /// The weight of this name.
+    pub(super) fn get(&self, checkpoint: &Checkpoint, name: &str) -> Result<Arc<RoundedWeight>> {
+        let mut last = self.last.lock().expect("no other thread panics with it");
+        if let Some((of, weight)) = &*last
+            && of == name
+        {
+            return Ok(Arc::clone(weight));
+        }
+        let weight = Arc::new(checkpoint.quantized(name)?);
+        *last = Some((name.into(), Arc::clone(&weight)));
+        Ok(weight)
+    }
+}

@@ -1,0 +1,143 @@
+//! A weight in 8 bits in memory: read from a file or rounded, and what becomes of it.
+
+use albert_kernels::quantized::GROUP;
+use albert_kernels::{quantize_weights, restore_weights};
+use candle_core::{DType, Device, Tensor};
+
+use super::calibration::ChannelStatistics;
+use super::companions::Companions;
+use super::{OUTLIER_CHANNELS, OUTLIERS, SCALE};
+use crate::checkpoint::stored::StoredTensor;
+use crate::error::{Error, Result};
+
+/// One input channel in so many stays in f32: 16 of 768.
+const CHANNELS_FOR_AN_OUTLIER: usize = 48;
+
+/// A weight in 8 bits, as a file has it or rounded now.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct RoundedWeight {
+    /// Outputs and inputs.
+    shape: [usize; 2],
+    /// `(out, in)`
+    rounded: Vec<i8>,
+    /// `(out, ⌈in / GROUP⌉)`
+    scales: Vec<f32>,
+    /// `(O)`
+    channels: Vec<u32>,
+    /// `(out, O)`
+    outliers: Vec<f32>,
+    /// What is added to the bias, `(out)`, where the weight was rounded now.
+    correction: Option<Vec<f32>>,
+}
+
+impl RoundedWeight {
+    /// Rounds a weight, `(out, in)` in f32, for inputs of which something is known or nothing.
+    pub(super) fn round(name: &str, weight: &Tensor, inputs: Option<&ChannelStatistics>) -> Result<Self> {
+        let (out, input) = weight.dims2()?;
+        let channels =
+            inputs.map_or_else(Vec::new, |inputs| inputs.outliers(input.div_ceil(CHANNELS_FOR_AN_OUTLIER)));
+        let mut weights = weight.flatten_all()?.to_vec1::<f32>()?;
+        let mut outliers = Vec::with_capacity(out * channels.len());
+        for row in weights.chunks_exact_mut(input) {
+            // They take no part in the scale.
+            outliers.extend(channels.iter().map(|&channel| std::mem::take(&mut row[channel as usize])));
+        }
+        let (rounded, scales) = quantize_weights(&weights, input);
+        if !scales.iter().chain(&outliers).all(|x| x.is_finite()) {
+            return Err(Error::NotFinite { tensor: name.into() });
+        }
+        let correction = inputs.map(|inputs| {
+            let means = inputs.means();
+            let restored = restore_weights(&rounded, &scales, input);
+            let rows = weights.chunks_exact(input).zip(restored.chunks_exact(input));
+            rows.map(|(row, restored)| {
+                let lost = row.iter().zip(restored).map(|(w, restored)| f64::from(w - restored));
+                lost.zip(&means).map(|(lost, mean)| lost * mean).sum::<f64>() as f32
+            })
+            .collect()
+        });
+        Ok(Self { shape: [out, input], rounded, scales, channels, outliers, correction })
+    }
+
+    /// Copies a weight out of its file.
+    pub(in crate::checkpoint) fn read(
+        integers: &StoredTensor,
+        companions: &Companions,
+    ) -> candle_core::Result<Self> {
+        companions.expect(&integers.shape).map_err(candle_core::Error::wrap)?;
+        let (out, input) = match integers.shape[..] {
+            [out, input] if input > 0 => (out, input),
+            _ => candle_core::bail!("8-bit weights: expected a matrix, found the shape {:?}", integers.shape),
+        };
+        let rounded = integers.load_bytes()?;
+        let numbers =
+            |tensor: &StoredTensor| tensor.load()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let scales = numbers(&companions.scales)?;
+        let (mut channels, mut outliers) = (Vec::new(), Vec::new());
+        if let Some((of_channels, of_outliers)) = &companions.outliers {
+            for channel in of_channels.load()?.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()? {
+                match u32::try_from(channel) {
+                    Ok(index)
+                        if (index as usize) < input && channels.last().is_none_or(|last| *last < index) =>
+                    {
+                        channels.push(index)
+                    }
+                    _ => candle_core::bail!(
+                        "`{}`: expected ascending channels from 0 to {}, found {channel}",
+                        companions.names[1],
+                        input - 1
+                    ),
+                }
+            }
+            outliers = numbers(of_outliers)?;
+        }
+        Ok(Self { shape: [out, input], rounded, scales, channels, outliers, correction: None })
+    }
+
+    /// The weight in f32, `(out, in)`.
+    pub(in crate::checkpoint) fn restore(&self) -> candle_core::Result<Tensor> {
+        let [out, input] = self.shape;
+        let mut weights = restore_weights(&self.rounded, &self.scales, input);
+        if !self.channels.is_empty() {
+            let rows = weights.chunks_exact_mut(input);
+            for (row, outliers) in rows.zip(self.outliers.chunks_exact(self.channels.len())) {
+                self.channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel as usize] = *x);
+            }
+        }
+        Tensor::from_vec(weights, (out, input), &Device::Cpu)
+    }
+
+    /// What a [`VarBuilder`](candle_nn::VarBuilder) gives under a name's end: the integers 128 above what they
+    /// are, for Candle has no signed bytes; scales; channels; outliers.
+    pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
+        let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
+        Ok(Some(match end {
+            "" => {
+                let bytes: Vec<u8> = self.rounded.iter().map(|r| *r as u8 ^ 0x80).collect();
+                Tensor::from_vec(bytes, (out, input), cpu)?
+            }
+            SCALE => Tensor::from_slice(&self.scales, (out, input.div_ceil(GROUP)), cpu)?,
+            OUTLIER_CHANNELS => Tensor::from_slice(&self.channels, outliers, cpu)?,
+            OUTLIERS => Tensor::from_slice(&self.outliers, (out, outliers), cpu)?,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The layer's bias, `(out)`, without what rounding adds to all of its outputs.
+    pub(in crate::checkpoint) fn correct(&self, bias: Tensor) -> candle_core::Result<Tensor> {
+        match &self.correction {
+            Some(correction) => bias + Tensor::new(correction.as_slice(), &Device::Cpu)?,
+            None => Ok(bias),
+        }
+    }
+
+    /// The integers, `(out, in)`.
+    pub(in crate::checkpoint) fn rounded(&self) -> &[i8] {
+        &self.rounded
+    }
+
+    /// `(out, in)`
+    pub(in crate::checkpoint) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
