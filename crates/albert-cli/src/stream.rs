@@ -74,12 +74,17 @@ pub(crate) fn run<R: Row + 'static>(
     let started = Instant::now();
     let mut complete = None;
     if let Some(saved) = output.saved::<R>(vectors, input.skip_bad)? {
-        let (name, rows) = (output.name().to_string(), rows(saved.rows));
+        let (name, count) = (output.name().to_string(), saved.rows);
         check(&saved, &name, &mut input, &mut work)?;
         output.go_on_after(saved);
         match input.is_at_end()? {
-            true => complete = Some(format!("{name} is complete: it has {rows}, as many as there are texts")),
-            false => progress.say(format_args!("{name} has {rows}: going on with the next text")),
+            true => {
+                complete =
+                    Some(format!("{name} is complete: it has {}, as many as there are texts", rows(count)));
+            }
+            // A new file, or one of which not even a row was written.
+            false if count == 0 => {}
+            false => progress.say(format_args!("{name} has {}: going on with the next text", rows(count))),
         }
     }
     let mut writer = output.writer::<R>(vectors, input.skip_bad)?;

@@ -34,6 +34,24 @@
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
+//! Or as any of Candle's models, by a [`VarBuilder`](candle_nn::VarBuilder) over a file whose tensors have Hugging
+//! Face's names of today; [`Checkpoint`] knows the others, and checks them first:
+//!
+//! ```
+//! use albert_model::candle_core::{DType, Device};
+//! use albert_model::candle_nn::VarBuilder;
+//! use albert_model::{AlbertConfig, AlbertForMaskedLM};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/grouped-masked-lm");
+//! let config = AlbertConfig::from_file(format!("{folder}/config.json"))?;
+//! let weights = std::fs::read(format!("{folder}/model.safetensors"))?;
+//! let vb = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)?;
+//! let model = AlbertForMaskedLM::new(&config, vb)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Letters in documentation and comments mean one thing:
 //!
 //! | | |

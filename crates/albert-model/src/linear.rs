@@ -17,7 +17,7 @@ use crate::row_kernels::RowKernel;
 /// A dense layer.
 #[derive(Debug, Clone)]
 pub(crate) enum Linear {
-    /// The weight is `(out, in)`, as checkpoints and optimizers have it.
+    /// The weight is `(out, in)`, as checkpoints, optimizers and tied tables have it.
     Trainable { weight: Tensor, bias: Tensor },
     /// The weight is `(in, out)`, row by row: gemm's kernels are slow on the transposed view, most of
     /// all for the few rows of a short text.
@@ -42,6 +42,15 @@ impl Linear {
             return Ok(Self::Packed(Arc::new(PackedLinear::new(&[parameters])?)));
         }
         Ok(Self::RowMajor { weight: parameters.weight.t()?.contiguous()?, bias: parameters.bias })
+    }
+
+    /// Of a weight, `(out, in)`, that has another use too, and a bias, `(out)`. Where it is not packed it is no copy.
+    pub(crate) fn of(weight: Tensor, bias: Tensor) -> Result<Self> {
+        let parameters = Parameters { weight, bias };
+        if parameters.can_be_packed() {
+            return Ok(Self::Packed(Arc::new(PackedLinear::new(&[parameters])?)));
+        }
+        Ok(Self::Trainable { weight: parameters.weight, bias: parameters.bias })
     }
 
     /// Several layers of the same input as one, their outputs side by side; `None` where their

@@ -1,11 +1,13 @@
 //! The word embedding table, the largest tensor of a small ALBERT.
 
+use std::sync::Arc;
+
 use albert_kernels::quantized::GROUP;
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::config::AlbertConfig;
-use crate::linear::{PackedLinear, QuantizedWeight};
+use crate::linear::{Linear, PackedLinear, QuantizedWeight};
 
 /// A row E wide for each piece of the vocabulary.
 #[derive(Debug, Clone)]
@@ -58,13 +60,14 @@ impl WordEmbeddings {
         }
     }
 
-    /// The table as the weight of the decoder that it is tied to, with the decoder's bias, `(V)`.
-    pub(crate) fn decoder(&self, bias: &Tensor) -> Result<Option<PackedLinear>> {
+    /// The decoder that is tied to the table, with its own bias, `(V)`.
+    pub(crate) fn decoder(&self, bias: Tensor) -> Result<Linear> {
         match self {
-            Self::Floats(_) => Ok(None),
+            Self::Floats(table) => Linear::of(table.clone(), bias),
             Self::Bytes { rounded, scales } => {
                 let weight = QuantizedWeight::without_outliers(rounded, scales)?;
-                PackedLinear::from_quantized(&[weight], bias.to_vec1()?).map(Some)
+                let packed = PackedLinear::from_quantized(&[weight], bias.to_vec1()?)?;
+                Ok(Linear::Packed(Arc::new(packed)))
             }
         }
     }

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use albert_model::candle_core::{DType, Device, Error, IndexOp, Result, Tensor, Var};
 use albert_model::candle_nn::{VarBuilder, VarMap};
-use albert_model::{AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained};
+use albert_model::{
+    AlbertConfig, AlbertForMaskedLM, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained,
+};
 use support::relative_difference;
 
 /// f32 sums of up to 512 terms in another order, through six layer calls. Seen: 2.8e-6;
@@ -38,9 +40,9 @@ fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {
 ///
 /// Weights are wide enough that attention is far from even, and narrow enough that the layers do
 /// not turn rounding into differences: 1.5 / √(inputs). With 2.3 either path is up to 1e-5 from f64.
-fn frozen(config: &AlbertConfig) -> Result<AlbertModel> {
+fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
     let variables = VarMap::new();
-    AlbertModel::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    M::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
     let variables = variables.data().lock().unwrap();
     // In an order of their own, for a map has none.
     let names: BTreeSet<_> = variables.keys().cloned().collect();
@@ -62,7 +64,7 @@ fn frozen(config: &AlbertConfig) -> Result<AlbertModel> {
         Ok((name, Tensor::from_vec(numbers.collect(), shape, &Device::Cpu)?))
     });
     let tensors = tensors.collect::<Result<_>>()?;
-    AlbertModel::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))
+    M::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))
 }
 
 fn ids(row: usize, tokens: usize) -> Vec<u32> {
@@ -98,7 +100,7 @@ fn both(model: &AlbertModel, lengths: &[usize]) -> Result<(Tensor, Tensor)> {
 #[test]
 fn both_paths_give_the_same_for_every_shape() -> Result<()> {
     for (heads, head_size) in [(1, 13), (3, 16), (2, 64), (1, 128), (5, 7)] {
-        let model = frozen(&config(heads, head_size, "gelu_new"))?;
+        let model = frozen::<AlbertModel>(&config(heads, head_size, "gelu_new"))?;
         for lengths in [&[1][..], &[1, 5, 2, 33, 8], &[300], &[512, 40], &[64; 5], &[3; 100]] {
             let (fused, eager) = both(&model, lengths)?;
             let difference = relative_difference(&eager, &fused)?;
@@ -128,7 +130,7 @@ fn both_paths_give_the_same_for_every_activation() -> Result<()> {
         "sqrtsoftplus",
         "tanh",
     ] {
-        let (fused, eager) = both(&frozen(&config(2, 16, name))?, &[9, 17])?;
+        let (fused, eager) = both(&frozen::<AlbertModel>(&config(2, 16, name))?, &[9, 17])?;
         let difference = relative_difference(&eager, &fused)?;
         assert!(difference <= TOLERANCE, "{name}: {difference:.1e}");
     }
@@ -155,7 +157,7 @@ fn every_instruction_set_passes_these_tests() {
 fn an_unknown_instruction_set_is_an_error() {
     const CHILD: &str = "ALBERT_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
-        let error = frozen(&config(1, 4, "relu")).unwrap_err().to_string();
+        let error = frozen::<AlbertModel>(&config(1, 4, "relu")).unwrap_err().to_string();
         assert!(error.contains("kernels `fpga`: expected one of"), "{error}");
         return;
     }
@@ -169,21 +171,26 @@ fn an_unknown_instruction_set_is_an_error() {
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_any_batch() -> Result<()> {
-    let model = frozen(&config(3, 20, "gelu"))?;
+    let model = frozen::<AlbertForMaskedLM>(&config(3, 20, "gelu"))?;
+    let run = |input: &ModelInput| -> Result<[Tensor; 2]> {
+        let hidden_states = model.albert().forward(input)?.last_hidden_state;
+        Ok([model.decode(&hidden_states)?, hidden_states])
+    };
     let lengths = [5, 300, 1, 64, 17, 64, 90, 2, 33, 130];
-    let together = model.forward(&batch(&lengths)?)?.last_hidden_state;
+    let together = run(&batch(&lengths)?)?;
     for (row, &length) in lengths.iter().enumerate() {
-        let alone = ModelInput::new(Tensor::from_vec(ids(row, length), (1, length), &Device::Cpu)?);
-        let alone = model.forward(&alone)?.last_hidden_state;
-        let difference = relative_difference(&together.i((row..=row, ..length))?, &alone)?;
-        assert_eq!(difference, 0.0, "row {row}");
+        let alone = run(&ModelInput::new(Tensor::from_vec(ids(row, length), (1, length), &Device::Cpu)?))?;
+        for (together, alone) in together.iter().zip(&alone) {
+            let difference = relative_difference(&together.i((row..=row, ..length))?, alone)?;
+            assert_eq!(difference, 0.0, "row {row}");
+        }
     }
     Ok(())
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
-    let model = frozen(&config(3, 20, "gelu"))?;
+    let model = frozen::<AlbertModel>(&config(3, 20, "gelu"))?;
     for lengths in [&[7][..], &[300, 10], &[64; 9], &[5, 6, 200, 7, 100, 100, 1, 1]] {
         let run = |threads| -> Result<Tensor> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -199,7 +206,7 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
 
 #[test]
 fn padding_may_stand_anywhere_and_becomes_zeros() -> Result<()> {
-    let model = frozen(&config(2, 16, "gelu"))?;
+    let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::new(&[[9u32, 2, 5, 6, 3, 9], [2, 5, 9, 6, 9, 3]], &Device::Cpu)?;
     let mask = Tensor::new(&[[1f32, 0., 1., 1., 1., 0.], [1., 1., 0., 1., 0., 1.]], &Device::Cpu)?;
     let input = ModelInput::new(ids).with_attention_mask(mask.clone());
@@ -213,7 +220,7 @@ fn padding_may_stand_anywhere_and_becomes_zeros() -> Result<()> {
 /// As in transformers, though no token attends to it: the pooler reads what the network makes of it.
 #[test]
 fn a_first_token_that_is_padding_is_pooled_all_the_same() -> Result<()> {
-    let model = frozen(&config(2, 16, "gelu"))?;
+    let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::new(&[[9u32, 2, 5, 6], [2, 5, 9, 6]], &Device::Cpu)?;
     let mask = Tensor::new(&[[0u32, 1, 1, 1], [1, 1, 1, 0]], &Device::Cpu)?;
     let input = ModelInput::new(ids).with_attention_mask(mask);
@@ -225,7 +232,7 @@ fn a_first_token_that_is_padding_is_pooled_all_the_same() -> Result<()> {
 
 #[test]
 fn an_empty_batch_is_an_empty_result() -> Result<()> {
-    let model = frozen(&config(2, 16, "gelu"))?;
+    let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::zeros((0, 4), DType::U32, &Device::Cpu)?;
     assert_eq!(model.forward(&ModelInput::new(ids))?.last_hidden_state.dims(), [0, 4, 32]);
     Ok(())
@@ -310,7 +317,7 @@ fn a_fixture_takes_the_fused_path() -> anyhow::Result<()> {
 
 #[test]
 fn padding_is_computed_where_it_is_asked_for() -> Result<()> {
-    let model = frozen(&config(2, 16, "gelu"))?;
+    let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let whole = |outputs: Outputs| model.forward(&batch(&[7, 3])?.with_outputs(outputs));
     let padding = |output: &Tensor| output.i((1, 3..))?.abs()?.max_all()?.to_scalar::<f32>();
     assert_eq!(padding(&whole(Outputs::empty())?.last_hidden_state)?, 0.0);

@@ -1,7 +1,5 @@
 //! Which token stood where a mask stands.
 
-use std::sync::Arc;
-
 use candle_core::{Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -30,16 +28,8 @@ pub(super) struct MaskedLmHead {
     dense: Linear,
     activation: HiddenAct,
     norm: LayerNorm,
-    decoder: Decoder,
-}
-
-/// From E to the vocabulary.
-#[derive(Debug, Clone)]
-enum Decoder {
-    /// `(V, E)` and `(V)`
-    Floats { weight: Tensor, bias: Tensor },
-    /// Tied to word embeddings in 8 bits.
-    Bytes(Linear),
+    /// From E to the vocabulary.
+    decoder: Linear,
 }
 
 impl MaskedLmHead {
@@ -52,14 +42,11 @@ impl MaskedLmHead {
         let (e, h, v, std) =
             (config.embedding_size, config.hidden_size, config.vocab_size, config.initializer_range);
         let bias = vb.get_with_hints(v, "bias", Init::Const(0.0))?;
-        let init = Init::Randn { mean: 0.0, stdev: std };
-        let decoder = if !config.tie_word_embeddings {
-            let weight = vb.pp("decoder").get_with_hints((v, e), "weight", init)?;
-            Decoder::Floats { weight, bias }
-        } else if let Some(packed) = word_embeddings.decoder(&bias)? {
-            Decoder::Bytes(Linear::Packed(Arc::new(packed)))
+        let decoder = if config.tie_word_embeddings {
+            word_embeddings.decoder(bias)?
         } else {
-            Decoder::Floats { weight: word_embeddings.table()?, bias }
+            let init = Init::Randn { mean: 0.0, stdev: std };
+            Linear::of(vb.pp("decoder").get_with_hints((v, e), "weight", init)?, bias)?
         };
         Ok(Self {
             dense: Linear::new(h, e, std, vb.pp("dense"))?,
@@ -72,19 +59,7 @@ impl MaskedLmHead {
     /// `(…, H)` → `(…, V)`
     pub(super) fn forward_t(&self, hidden_states: &Tensor, train: bool) -> Result<Tensor> {
         let transformed = self.activation.forward(&self.dense.forward(hidden_states)?)?;
-        let transformed = self.norm.forward_t(&transformed, train)?; // (…, E)
-        let (weight, bias) = match &self.decoder {
-            Decoder::Bytes(decoder) => return decoder.forward(&transformed),
-            Decoder::Floats { weight, bias } => (weight, bias),
-        };
-        let (v, e) = weight.dims2()?;
-        let rows = transformed.elem_count() / e;
-        let mut shape = transformed.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = v;
-        }
-        let logits = transformed.reshape((rows, e))?.matmul(&weight.t()?)?;
-        logits.broadcast_add(bias)?.reshape(shape)
+        self.decoder.forward(&self.norm.forward_t(&transformed, train)?) // (…, E) → (…, V)
     }
 }
 
