@@ -39,7 +39,7 @@ impl Job {
     pub(crate) fn open(args: TextArgs, pair: PairArgs, pairs: Pairs, talk: Talk) -> anyhow::Result<Self> {
         let path = args.input.input.clone();
         let input = Input::open(args.input, pair, pairs)?;
-        let output = args.output.open(RECORDS, path.as_deref())?;
+        let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
         let options = args.compute.run_options(&args.model)?;
         let files = args.model.files(talk)?;
         Ok(Self { files, options, input, output, shows_rows: args.output.is_terminal(), talk })

@@ -1,5 +1,7 @@
 //! `embed`: texts to vectors.
 
+use std::path::Path;
+
 use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, Quantizer, RunOptions};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -196,7 +198,7 @@ impl Row for TokensRow {
 /// Runs the command.
 pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let task = &args.task;
-    args.precision.check(args.output.output.as_deref())?;
+    args.precision.check()?;
     let by_token = task.pooling == Some(PoolingChoice::Tokens);
     if by_token && args.precision.is_quantized() {
         return Err(usage(
@@ -211,7 +213,9 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, pairs)?;
     let formats = if by_token { RECORDS } else { VECTORS };
-    let mut output = args.output.open(formats, path.as_deref())?;
+    let texts = path.as_deref().unwrap_or(Path::new("-"));
+    let inputs: Vec<&Path> = std::iter::once(texts).chain(args.precision.calibration()).collect();
+    let mut output = args.output.open(formats, &inputs)?;
     let alone = matches!(output.format, Format::Npy | Format::Safetensors);
     if args.precision.is_quantized() && input.skip_bad && alone {
         let format = output.format.name();

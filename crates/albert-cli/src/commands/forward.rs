@@ -138,7 +138,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
         Some(_) => None,
         None => Some(Input::open(args.input, args.pair, Pairs::Taken)?),
     };
-    let output = args.output.open(&[Format::Safetensors], path.as_deref())?;
+    let output = args.output.open(&[Format::Safetensors], path.as_deref().as_slice())?;
     let line = line.map(only_line).transpose()?;
     let options = args.compute.run_options(&args.model)?;
     let files = args.model.files(talk)?;

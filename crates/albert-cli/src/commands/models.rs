@@ -97,7 +97,7 @@ impl Row for ModelRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ModelsArgs) -> anyhow::Result<()> {
-    let output = args.output.open(RECORDS, None)?;
+    let output = args.output.open(RECORDS, &[])?;
     let cached = Hub::from_env().and_then(|hub| hub.cached()).map_err(Error::from)?;
     let mut writer = output.writer::<ModelRow>(None, false)?;
     if let Some(bytes) = ModelFiles::builtin_bytes() {

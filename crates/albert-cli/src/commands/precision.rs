@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use albert_tasks::{Calibration, Embedder, Quantized, Quantizer};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use same_file::is_same_file;
 use serde::Serialize;
 
 use super::embed::embed_window;
@@ -63,9 +62,8 @@ impl PrecisionArgs {
     /// Checks that the options go together.
     ///
     /// # Errors
-    /// If ranges are needed and there is no file to take them from, or the other way round, or the file is
-    /// the output.
-    pub(super) fn check(&self, output: Option<&Path>) -> anyhow::Result<()> {
+    /// If ranges are needed and there is no file to take them from, or the other way round.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         let needs_ranges = matches!(self.precision, Precision::Int8 | Precision::Uint8);
         match &self.calibration {
             None if needs_ranges => {
@@ -77,12 +75,13 @@ impl PrecisionArgs {
             Some(path) if path.as_os_str() == "-" => {
                 Err(usage("`--calibration -`: expected a file, as standard input may have the texts"))
             }
-            Some(path) if output.is_some_and(|output| is_same_file(path, output).unwrap_or(false)) => {
-                Err(usage(format!("`{}` is the calibration and the output", path.display()))
-                    .hint("write to another file: this one would be lost"))
-            }
             _ => Ok(()),
         }
+    }
+
+    /// The file that the ranges come from.
+    pub(super) fn calibration(&self) -> Option<&Path> {
+        self.calibration.as_deref()
     }
 
     /// What makes bytes of embeddings; `None` where they stay as they are.

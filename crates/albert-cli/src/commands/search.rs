@@ -128,9 +128,10 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         }
         _ => Some(corpus.texts()?),
     };
-    let path = corpus.embeddings.as_deref().or(corpus.input.as_deref());
+    let inputs: Vec<&Path> =
+        [&corpus.embeddings, &corpus.input].into_iter().flatten().map(PathBuf::as_path).collect();
     let vectors = corpus.embeddings.as_deref().map(Vectors::open).transpose()?;
-    let output = args.output.open(RECORDS, path)?;
+    let output = args.output.open(RECORDS, &inputs)?;
     let options = args.compute.run_options(&args.model)?;
     let searcher = Searcher::load(&args.model.files(talk)?, &options)?;
     let pooling = searcher.embedder().pooling();

@@ -120,7 +120,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     const BATCH_TOKENS: usize = 2048;
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, Pairs::Taken)?;
-    let output = args.output.open(RECORDS, path.as_deref())?;
+    let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
     let options =
         TokenizerOptions { special_tokens_as_text: args.special.no_special_parse, ..args.model.tokenizer() };
     let tokenizer = Tokenizer::load(&args.model.files(talk)?, &options)?;

@@ -147,7 +147,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         true => None,
         false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
     };
-    let output = args.output.open(REPORT, path.as_deref())?;
+    let output = args.output.open(REPORT, path.as_deref().as_slice())?;
     let own = args.compute.run_options(&args.model)?;
     let others = args.against.options(&own)?;
     let pool = args.against.pool()?;

@@ -108,8 +108,8 @@ impl OutputArgs {
     /// fails before that has destroyed nothing.
     ///
     /// # Errors
-    /// If the command has no such format, the output is the input, or it cannot be written to.
-    pub(crate) fn open(&self, supported: &[Format], input: Option<&Path>) -> anyhow::Result<Output> {
+    /// If the command has no such format, the output is one of the inputs, or it cannot be written to.
+    pub(crate) fn open(&self, supported: &[Format], inputs: &[&Path]) -> anyhow::Result<Output> {
         let path = self.output.as_deref().filter(|path| path.as_os_str() != "-");
         let format = self.settle(supported, path)?;
         let needs_file = matches!(format, Format::Npy | Format::Safetensors);
@@ -119,10 +119,10 @@ impl OutputArgs {
                     .hint("its header is completed at the end, which a stream cannot do"));
             }
             None => {
-                refuse_input(&Handle::stdout(), input, "standard output")?;
+                refuse_inputs(&Handle::stdout(), inputs, "standard output")?;
                 Sink::stdout()?
             }
-            Some(path) => open_file(path, input, needs_file)?,
+            Some(path) => open_file(path, inputs, needs_file)?,
         };
         let path = path.map(PathBuf::from);
         Ok(Output { format, sink, path, resumes: false, saved: Saved::default() })
@@ -256,25 +256,29 @@ impl Output {
     }
 }
 
-fn open_file(path: &Path, input: Option<&Path>, needs_seek: bool) -> anyhow::Result<Sink> {
+fn open_file(path: &Path, inputs: &[&Path], needs_seek: bool) -> anyhow::Result<Sink> {
     let sink = Sink::file(path, needs_seek)?;
-    refuse_input(&Handle::from_path(path), input, sink.name())?;
+    refuse_inputs(&Handle::from_path(path), inputs, sink.name())?;
     Ok(sink)
 }
 
 /// Refuses to write to what is being read, under whatever name: the input would be lost, and the
-/// output would feed itself without end.
-fn refuse_input(output: &io::Result<Handle>, input: Option<&Path>, name: &str) -> anyhow::Result<()> {
+/// output would feed itself without end. Without named inputs it is standard input that is read.
+fn refuse_inputs(output: &io::Result<Handle>, inputs: &[&Path], name: &str) -> anyhow::Result<()> {
     let Ok(output) = output else { return Ok(()) };
     // A terminal is both, and rightly so.
     if !output.as_file().metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
-    let named = input.filter(|path| path.as_os_str() != "-").map(Handle::from_path);
-    match named.unwrap_or_else(Handle::stdin) {
-        Ok(input) if input == *output => Err(usage(format!("{name} is the input and the output"))
+    let inputs = if inputs.is_empty() { &[Path::new("-")] } else { inputs };
+    let is_output = |input: &&Path| {
+        let input = if input.as_os_str() == "-" { Handle::stdin() } else { Handle::from_path(input) };
+        input.is_ok_and(|input| input == *output)
+    };
+    match inputs.iter().any(is_output) {
+        true => Err(usage(format!("{name} is the input and the output"))
             .hint("write to another file: this one would be lost while it is read")),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -311,7 +315,7 @@ mod tests {
     fn a_format_with_a_header_needs_a_file() {
         for output in [None, Some(PathBuf::from("-"))] {
             let args = OutputArgs { format: Some(Format::Npy), output };
-            let error = args.open(VECTORS, None).err().unwrap();
+            let error = args.open(VECTORS, &[]).err().unwrap();
             assert_eq!(Report::new(&error).unwrap().code, 2);
         }
     }
@@ -322,7 +326,7 @@ mod tests {
         let path = folder.path().join("a.txt");
         fs::write(&path, "precious\n").unwrap();
         let args = OutputArgs { format: None, output: Some(folder.path().join("./a.txt")) };
-        let error = args.open(RECORDS, Some(&path)).err().unwrap();
+        let error = args.open(RECORDS, &[&path]).err().unwrap();
         assert_eq!(Report::new(&error).unwrap().code, 2);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
     }
@@ -333,7 +337,7 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         fs::write(&path, "old and long\n").unwrap();
         let args = OutputArgs { format: None, output: Some(path.clone()) };
-        let output = args.open(RECORDS, None).unwrap();
+        let output = args.open(RECORDS, &[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "old and long\n");
         let mut sink = output.into_sink();
         sink.write(b"new\n").unwrap();

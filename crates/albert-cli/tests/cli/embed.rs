@@ -354,7 +354,7 @@ fn precisions_that_lack_something_are_wrong_usage() {
     cli(&["embed", "a", "--calibration", &texts]).fails(2, &["int8"]);
     cli(&["embed", "a", "--precision", "int8", "--calibration", "-"]).fails(2, &["expected a file"]);
     cli(&["embed", "a", "--precision", "int8", "--calibration", &texts, "--output", &texts])
-        .fails(2, &["the calibration and the output"]);
+        .fails(2, &["is the input and the output"]);
     assert_eq!(folder.read("texts.txt"), b"a\nb\n");
     cli(&["embed", "a", "--precision", "binary", "--pooling", "tokens"]).fails(2, &["f32"]);
     cli(&["embed", "a", "--precision", "f64"]).fails(2, &[]);

@@ -1,5 +1,7 @@
 //! `search`: the best hits out of texts or saved vectors.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::harness::{Folder, cli, cli_with, keys};
@@ -38,6 +40,19 @@ fn rows_are_the_best_hits_in_order() {
     }
     assert!(rows.is_sorted_by(|a, b| a["cosine"].as_f64() >= b["cosine"].as_f64()));
     assert!([1, 4].contains(&indices(&rows)[0]), "{rows:?}");
+}
+
+#[test]
+fn neither_texts_nor_vectors_are_written_over() {
+    let folder = Folder::new();
+    let (texts, vectors) = (folder.write("texts.jsonl", "{\"text\":\"a\"}\n"), folder.path("v.csv"));
+    cli(&["embed", "--input", &texts, "--output", &vectors]).ok();
+    for output in [&texts, &vectors] {
+        let before = fs::read(output).unwrap();
+        let run = cli(&["search", QUERY, "--embeddings", &vectors, "--input", &texts, "--output", output]);
+        run.fails(2, &["is the input and the output"]);
+        assert_eq!(fs::read(output).unwrap(), before);
+    }
 }
 
 #[test]
