@@ -7,9 +7,10 @@ use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
+use crate::gpu_kernels::{self, Attention, RowKernel};
 use crate::layer_norm::{LayerNorm, NormConstants};
 use crate::linear::{Linear, PackedLinear};
-use crate::row_kernels::RowKernel;
+use crate::packing::Sequences;
 
 /// One attention sub-layer.
 ///
@@ -24,6 +25,8 @@ pub struct AlbertAttention {
     projections: Projections,
     output: Linear,
     norm: LayerNorm,
+    /// Attention without padding, where it serves.
+    kernel: Option<Attention>,
     heads: usize,
     head_size: usize,
     probs_dropout_prob: f64,
@@ -57,12 +60,14 @@ impl AlbertAttention {
                 Projections::Apart { query: linear("query")?, key: linear("key")?, value: linear("value")? }
             }
         };
+        let (heads, head_size) = (config.num_attention_heads, config.head_size());
         Ok(Self {
             projections,
             output: linear("dense")?,
             norm: LayerNorm::new(h, config.layer_norm_eps, vb.pp("LayerNorm"))?,
-            heads: config.num_attention_heads,
-            head_size: config.head_size(),
+            kernel: Attention::new(heads, head_size, vb.device(), vb.dtype())?,
+            heads,
+            head_size,
             probs_dropout_prob: config.attention_probs_dropout_prob,
             output_dropout_prob: config.hidden_dropout_prob,
         })
@@ -74,6 +79,31 @@ impl AlbertAttention {
         let parts = (projections.packed(), self.output.packed(), self.norm.constants()?);
         let (Some(projections), Some(output), Some(norm)) = parts else { return Ok(None) };
         Ok(Some(PackedAttention { projections, output, norm }))
+    }
+
+    /// Whether [`forward_packed`](Self::forward_packed) serves.
+    pub(crate) fn takes_packed(&self) -> bool {
+        self.kernel.is_some() && matches!(self.projections, Projections::Fused(_))
+    }
+
+    /// For inference, over sequences without padding; `None` where something before it is trained.
+    ///
+    /// # Shapes
+    /// - `hidden_states`: `(ΣT, H)`
+    /// - returns `(ΣT, H)`
+    pub(crate) fn forward_packed(
+        &self,
+        hidden_states: &Tensor,
+        sequences: &Sequences,
+    ) -> Result<Option<Tensor>> {
+        let (Some(kernel), Projections::Fused(projections)) = (self.kernel, &self.projections) else {
+            return Ok(None);
+        };
+        if hidden_states.track_op() {
+            return Ok(None);
+        }
+        let context = kernel.apply(&projections.forward(hidden_states)?, sequences)?;
+        self.norm.forward_sum_t(hidden_states, &self.output.forward(&context)?, false).map(Some)
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -131,7 +161,7 @@ pub(crate) struct PackedAttention {
 /// `softmax(scores + mask)` over the last dimension, in f32 at least. Candle's fused form has no backward
 /// pass.
 fn softmax(scores: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
-    if !train && RowKernel::serve(scores) {
+    if !train && gpu_kernels::serve(scores) {
         let rows_of_mask = mask.map_or(0, |mask| scores.elem_count() / mask.elem_count());
         return RowKernel::Softmax { rows_of_mask }.apply(scores, mask.unwrap_or(scores), scores);
     }

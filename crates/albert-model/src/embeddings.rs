@@ -74,34 +74,41 @@ impl AlbertEmbeddings {
     /// If the shapes differ, if there are more tokens than positions, or if an id is outside its
     /// table. On a GPU ids are not checked, for that would wait for the device.
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<Tensor> {
-        let ids = &input.ids;
-        let (_, tokens) = ids.dims2()?;
-        let mut sum = self.word.look_up(ids)?; // (B, T, E)
+        self.check(input)?;
+        let (_, tokens) = input.ids.dims2()?;
+        let mut sum = self.word.look_up(&input.ids)?; // (B, T, E)
 
         sum = match &input.token_type_ids {
-            Some(types) => {
-                same_shape(types, ids, "token type ids")?;
-                (sum + look_up(&self.token_type, types, "token type id", "`type_vocab_size`")?)?
-            }
+            Some(types) => (sum + look_up(&self.token_type, types, "token type id", "`type_vocab_size`")?)?,
             None => sum.broadcast_add(&self.token_type.get(0)?)?,
         };
 
-        let max_tokens = self.position.dim(0)?;
         sum = match &input.position_ids {
             Some(positions) => {
-                if positions.dims() != [tokens] {
-                    same_shape(positions, ids, "position ids")?;
-                }
                 let embedded =
                     look_up(&self.position, positions, "position id", "`max_position_embeddings`")?;
                 sum.broadcast_add(&embedded)?
             }
-            None if tokens > max_tokens => {
-                bail!("a sequence of {tokens} tokens is longer than the model's {max_tokens} positions")
-            }
             None => sum.broadcast_add(&self.position.narrow(0, 0, tokens)?)?,
         };
         dropout(&self.norm.forward_t(&sum, train)?, self.dropout_prob, train)
+    }
+
+    /// Whether the shapes go together, and there are positions for all tokens.
+    pub(crate) fn check(&self, input: &ModelInput) -> Result<()> {
+        let (_, tokens) = input.ids.dims2()?;
+        if let Some(types) = &input.token_type_ids {
+            same_shape(types, &input.ids, "token type ids")?;
+        }
+        let max_tokens = self.position.dim(0)?;
+        match &input.position_ids {
+            Some(positions) if positions.dims() == [tokens] => Ok(()),
+            Some(positions) => same_shape(positions, &input.ids, "position ids"),
+            None if tokens > max_tokens => {
+                bail!("a sequence of {tokens} tokens is longer than the model's {max_tokens} positions")
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
@@ -10,6 +10,7 @@ use crate::fused::FusedEncoder;
 use crate::layer_group::AlbertLayerGroup;
 use crate::linear::Linear;
 use crate::outputs::Trace;
+use crate::packing::Sequences;
 use crate::quantize::Observer;
 
 /// The projection from E to H, then the repeated layer groups.
@@ -65,24 +66,35 @@ impl AlbertEncoder {
         self.forward_traced(embeddings, mask, &mut Trace::default(), train)
     }
 
-    /// [`forward_t`](Self::forward_t) for inference by the fused path, from the mask of tokens;
-    /// `None` where that path cannot serve.
+    /// The same as one computation on the CPU, where its weights are such.
+    pub(crate) fn fused(&self) -> Option<&FusedEncoder> {
+        self.fused.as_deref()
+    }
+
+    /// Whether [`forward_packed`](Self::forward_packed) serves.
+    pub(crate) fn takes_packed(&self) -> bool {
+        self.groups.iter().flat_map(|group| group.layers()).all(|layer| layer.takes_packed())
+    }
+
+    /// [`forward_t`](Self::forward_t) for inference by the kernels for GPUs, over sequences without padding; `None`
+    /// where something before an attention is trained.
     ///
     /// # Shapes
-    /// - `embeddings`: `(B, T, E)`, `attention_mask`: `(B, T)`
-    /// - returns `(B, T, H)`, 0 at padding
-    pub(crate) fn forward_fused(
+    /// - `embeddings`: `(ΣT, E)`
+    /// - returns `(ΣT, H)`
+    pub(crate) fn forward_packed(
         &self,
         embeddings: &Tensor,
-        attention_mask: Option<&Tensor>,
-        is_pooled: bool,
+        sequences: &Sequences,
     ) -> Result<Option<Tensor>> {
-        match &self.fused {
-            Some(fused) if embeddings.dtype() == DType::F32 => {
-                fused.forward(embeddings, attention_mask, is_pooled)
+        let mut hidden_states = self.projection.forward(embeddings)?; // (ΣT, H)
+        for &group in &self.schedule {
+            for layer in self.groups[group].layers() {
+                let Some(next) = layer.forward_packed(&hidden_states, sequences)? else { return Ok(None) };
+                hidden_states = next;
             }
-            _ => Ok(None),
         }
+        Ok(Some(hidden_states))
     }
 
     /// Shows an observer what the products are fed, on the CPU in f32.

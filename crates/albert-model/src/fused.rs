@@ -17,6 +17,7 @@ use crate::config::AlbertConfig;
 use crate::layer::PackedLayer;
 use crate::layer_group::AlbertLayerGroup;
 use crate::linear::{Linear, PackedLinear};
+use crate::packing::Packing;
 use crate::quantize::{Blind, Observer, Product};
 
 /// The packed weights of an encoder.
@@ -65,30 +66,15 @@ impl FusedEncoder {
 
     /// # Shapes
     /// - `embeddings`: `(B, T, E)`
-    /// - `mask`: `(B, T)`, 0 for padding, wherever it stands
-    /// - returns `(B, T, H)`, 0 at padding; `None` where a sequence is nothing but padding, or
-    ///   `is_pooled` and its first token, which the pooler reads, is padding
-    pub(crate) fn forward(
-        &self,
-        embeddings: &Tensor,
-        mask: Option<&Tensor>,
-        is_pooled: bool,
-    ) -> Result<Option<Tensor>> {
+    /// - returns `(B, T, H)`, 0 at padding
+    pub(crate) fn forward(&self, embeddings: &Tensor, packing: &Packing) -> Result<Tensor> {
         let (batch, tokens, e) = embeddings.dims3()?;
         let h = self.heads.count * self.heads.size;
         let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
-        let is_token = match mask {
-            Some(mask) => mask.ne(&mask.zeros_like()?)?.to_vec2::<u8>()?,
-            None => vec![vec![1; tokens]; batch],
-        };
-        let cannot_serve = |is_token: &Vec<u8>| !is_token.contains(&1) || is_pooled && is_token[0] == 0;
-        if is_token.iter().any(cannot_serve) {
-            return Ok(None);
-        }
         let mut states = vec![0f32; batch * tokens * h];
         let parts = states.chunks_exact_mut(tokens * h).zip(embeddings.chunks_exact(tokens * e));
-        let sequences = parts.zip(&is_token).map(|((states, embeddings), is_token)| Sequence {
-            tokens: (0..tokens).filter(|&token| is_token[token] != 0).collect(),
+        let sequences = parts.zip(packing.sequences()).map(|((states, embeddings), columns)| Sequence {
+            tokens: columns.iter().map(|&column| column as usize).collect(),
             embeddings,
             states,
         });
@@ -96,7 +82,7 @@ impl FusedEncoder {
         // Within the pool from here on: entering it for every product would take longer than a short
         // text.
         rayon::scope(|_| self.run(sequences));
-        Tensor::from_vec(states, (batch, tokens, h), &Device::Cpu).map(Some)
+        Tensor::from_vec(states, (batch, tokens, h), &Device::Cpu)
     }
 
     /// All repetitions for one sequence, with an observer of what its products are fed.

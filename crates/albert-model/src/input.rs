@@ -40,6 +40,9 @@ impl ModelInput {
     /// 1 for a token and 0 for padding, in the shape of the ids and any numeric type.
     ///
     /// A padded batch without it gives other numbers than its rows alone.
+    ///
+    /// Where the ids are on a GPU the mask may stay on the CPU. That is the better place: the model sees there which
+    /// tokens to leave out, and would have to wait for the GPU to read it from there.
     pub fn with_attention_mask(self, attention_mask: Tensor) -> Self {
         Self { attention_mask: Some(attention_mask), ..self }
     }

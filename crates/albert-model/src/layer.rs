@@ -7,6 +7,7 @@ use crate::attention::{AlbertAttention, PackedAttention};
 use crate::config::AlbertConfig;
 use crate::feed_forward::{FeedForward, PackedFeedForward};
 use crate::layer_norm::{LayerNorm, NormConstants};
+use crate::packing::Sequences;
 
 /// Attention, then the feed-forward network, each normalised after its residual.
 ///
@@ -50,6 +51,22 @@ impl AlbertLayer {
         Ok(Some(PackedLayer { attention, feed_forward, norm }))
     }
 
+    /// Whether [`forward_packed`](Self::forward_packed) serves.
+    pub(crate) fn takes_packed(&self) -> bool {
+        self.attention.takes_packed()
+    }
+
+    /// For inference, over sequences without padding: `(ΣT, H)` → `(ΣT, H)`; `None` where something before it is
+    /// trained.
+    pub(crate) fn forward_packed(
+        &self,
+        hidden_states: &Tensor,
+        sequences: &Sequences,
+    ) -> Result<Option<Tensor>> {
+        let attended = self.attention.forward_packed(hidden_states, sequences)?;
+        attended.map(|attended| self.forward_attended(&attended, false)).transpose()
+    }
+
     /// Returns the new hidden states and the attention probabilities.
     ///
     /// # Shapes
@@ -66,7 +83,11 @@ impl AlbertLayer {
         train: bool,
     ) -> Result<(Tensor, Tensor)> {
         let (attended, probs) = self.attention.forward_t(hidden_states, mask, train)?;
-        let fed_forward = self.feed_forward.forward(&attended)?;
-        Ok((self.norm.forward_sum_t(&attended, &fed_forward, train)?, probs))
+        Ok((self.forward_attended(&attended, train)?, probs))
+    }
+
+    /// What follows attention.
+    fn forward_attended(&self, attended: &Tensor, train: bool) -> Result<Tensor> {
+        self.norm.forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)
     }
 }

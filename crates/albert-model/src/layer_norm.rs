@@ -11,8 +11,8 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape
 use candle_nn::{Init, VarBuilder};
 use rayon::prelude::*;
 
+use crate::gpu_kernels::{self, RowKernel};
 use crate::linear::numbers;
-use crate::row_kernels::RowKernel;
 
 /// `y = γ (x - mean x) / √(var x + ε) + β`, over the last dimension.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl LayerNorm {
     pub(crate) fn new(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let gamma = vb.get_with_hints(width, "weight", Init::Const(1.0))?;
         let beta = vb.get_with_hints(width, "bias", Init::Const(0.0))?;
-        let stacked = RowKernel::serve(&gamma).then(|| Tensor::stack(&[&gamma, &beta], 0)).transpose()?;
+        let stacked = gpu_kernels::serve(&gamma).then(|| Tensor::stack(&[&gamma, &beta], 0)).transpose()?;
         Ok(Self { gamma, beta, eps, stacked })
     }
 
@@ -48,7 +48,7 @@ impl LayerNorm {
     /// `LayerNorm(x + r)`: `(…, width)` → `(…, width)`
     pub(crate) fn forward_sum_t(&self, xs: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
         match &self.stacked {
-            Some(stacked) if !train && RowKernel::serve(xs) => {
+            Some(stacked) if !train && gpu_kernels::serve(xs) => {
                 RowKernel::AddNorm { eps: self.eps as f32 }.apply(xs, residual, stacked)
             }
             _ => self.forward_t(&(xs + residual)?, train),

@@ -12,7 +12,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, 
 use candle_nn::{Init, VarBuilder};
 
 use crate::activation::HiddenAct;
-use crate::row_kernels::RowKernel;
+use crate::gpu_kernels::{self, RowKernel};
 
 /// A dense layer.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl Linear {
     /// `act(x Wᵀ + b)`: `(…, in)` → `(…, out)`
     pub(crate) fn forward_activated(&self, xs: &Tensor, act: HiddenAct) -> Result<Tensor> {
         match (self, RowKernel::activation(act)) {
-            (Self::RowMajor { weight, bias }, Some(kernel)) if RowKernel::serve(xs) => {
+            (Self::RowMajor { weight, bias }, Some(kernel)) if gpu_kernels::serve(xs) => {
                 kernel.apply(&row_product(xs, weight)?, bias, bias)
             }
             _ => act.forward(&self.forward(xs)?),

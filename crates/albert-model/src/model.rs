@@ -11,6 +11,7 @@ use crate::error::Result as LoadResult;
 use crate::input::ModelInput;
 use crate::mask::additive_mask;
 use crate::outputs::Trace;
+use crate::packing::Packing;
 use crate::parameters::Head;
 use crate::pooler::AlbertPooler;
 use crate::pretrained::{Pretrained, prepared};
@@ -114,13 +115,13 @@ impl AlbertModel {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
-        let Ok((_, tokens)) = input.ids.dims2() else {
+        let Ok((batch, tokens)) = input.ids.dims2() else {
             bail!("token ids: expected the shape (batch, tokens), found {:?}", input.ids.dims())
         };
         if tokens == 0 {
             bail!("token ids: expected at least one token in a sequence, found {:?}", input.ids.dims())
         }
-        let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
+        self.embeddings.check(input)?;
         let mask = input.attention_mask.as_ref();
         if let Some(mask) = mask
             && mask.dims() != input.ids.dims()
@@ -129,14 +130,21 @@ impl AlbertModel {
             bail!("attention mask: expected the shape of the token ids, {ids:?}, found {mask:?}")
         }
         let mut trace = Trace::new(input.outputs);
-        let fused = match input.outputs.is_empty() && !train {
-            true => self.encoder.forward_fused(&embeddings, mask, self.pooler.is_some())?,
+        let packing = match input.outputs.is_empty() && !train {
+            true => Packing::new(mask, (batch, tokens), self.pooler.is_some())?,
             false => None,
         };
-        let last_hidden_state = match fused {
+        let without_padding = match &packing {
+            Some(packing) => self.forward_without_padding(input, packing)?,
+            None => None,
+        };
+        let last_hidden_state = match without_padding {
             Some(hidden_states) => hidden_states,
             None => {
-                let mask = mask.map(|mask| additive_mask(mask, embeddings.dtype())).transpose()?;
+                let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
+                let additive =
+                    |mask: &Tensor| additive_mask(&mask.to_device(embeddings.device())?, embeddings.dtype());
+                let mask = mask.map(additive).transpose()?;
                 self.encoder.forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?
             }
         }; // (B, T, H)
@@ -150,6 +158,18 @@ impl AlbertModel {
             hidden_states: trace.hidden_states,
             attentions: trace.attentions,
         })
+    }
+
+    /// The hidden states by a path that computes no padding, `(B, T, H)` and 0 there; `None` where none serves.
+    fn forward_without_padding(&self, input: &ModelInput, packing: &Packing) -> Result<Option<Tensor>> {
+        if self.encoder.takes_packed() {
+            let packed = packing.on(self.device())?;
+            let embeddings = self.embeddings.forward_t(&packed.input(input)?, false)?.squeeze(0)?; // (ΣT, E)
+            let hidden_states = self.encoder.forward_packed(&embeddings, &packed.sequences)?;
+            return hidden_states.map(|hidden_states| packed.unpack(&hidden_states)).transpose();
+        }
+        let embeddings = || self.embeddings.forward_t(input, false);
+        self.encoder.fused().map(|fused| fused.forward(&embeddings()?, packing)).transpose()
     }
 
     /// The pooled output of a model made with [`new`](Self::new).

@@ -7,8 +7,8 @@ use candle_core::{CudaDevice, CudaStorage, CustomOp3, Layout, Result, Shape, Wit
 
 use super::{RowKernel, function};
 
-/// What nvcc makes of `row_kernels.cu`, for the driver to compile.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/row_kernels.ptx"));
+/// What nvcc makes of `rows.cu`, for the driver to compile.
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 
 /// Threads of a warp, which takes one row.
 const LANES: u32 = 32;
@@ -94,7 +94,7 @@ impl Map3 for Launch<'_> {
             block_dim: (LANES, ROWS_OF_BLOCK, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernels in `row_kernels.cu`, in number, order and type;
+        // SAFETY: the arguments are those of the kernels in `rows.cu`, in number, order and type;
         // `RowKernel::check` has seen that the inputs are as long as the kernel reads.
         unsafe { arguments.launch(config) }.w()?;
         Ok(ys)

@@ -1,21 +1,17 @@
 //! What lies between the products of a layer, each as one pass over memory: residual and layer norm, scaled and
 //! masked softmax, bias and activation. Candle's operations make up to ten passes of each.
 //!
-//! They serve inference on CUDA where the environment variable `ALBERT_ROW_KERNELS` is 1: no GPU has measured them
-//! yet. `row_kernels.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same
-//! operations stand as plain loops, with which tests take the path around them on the CPU.
+//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same operations stand as
+//! plain loops, with which tests take the path around them on the CPU.
 
 #[cfg(feature = "cuda")]
 mod cuda;
 
-use std::sync::LazyLock;
-
 use albert_kernels::Activation;
 use candle_core::backend::BackendStorage;
-use candle_core::{
-    CpuStorage, CustomOp3, DType, Device, Layout, Module, Result, Shape, Tensor, WithDType, bail,
-};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Module, Result, Shape, Tensor, bail};
 
+use super::{numbers, stored};
 use crate::activation::HiddenAct;
 
 /// A computation by rows of x, with two more inputs.
@@ -29,16 +25,7 @@ pub(crate) enum RowKernel {
     Activate(HiddenAct),
 }
 
-static IS_ASKED_FOR: LazyLock<bool> =
-    LazyLock::new(|| std::env::var_os("ALBERT_ROW_KERNELS").is_some_and(|value| value == "1"));
-
 impl RowKernel {
-    /// Whether they take the place of Candle's operations for this input.
-    pub(crate) fn serve(xs: &Tensor) -> bool {
-        let is_served = matches!(xs.dtype(), DType::F32 | DType::F16 | DType::BF16);
-        *IS_ASKED_FOR && is_served && !xs.track_op() && !matches!(xs.device(), Device::Metal(_))
-    }
-
     /// `None` for an activation without a kernel.
     pub(crate) fn activation(act: HiddenAct) -> Option<Self> {
         function(act).map(|_| Self::Activate(act))
@@ -101,7 +88,7 @@ impl RowKernel {
     }
 }
 
-/// The number of an activation in `row_kernels.cu`: those that ALBERT checkpoints come with have one.
+/// The number of an activation in `rows.cu`: those that ALBERT checkpoints come with have one.
 fn function(act: HiddenAct) -> Option<i32> {
     match act.kernel() {
         Activation::Gelu => Some(0),
@@ -136,13 +123,7 @@ impl CustomOp3 for RowKernel {
         let rows = rows.chunks_exact(columns).enumerate();
         let ys = rows.map(|(row, xs)| self.row(row, xs, &other, &constants));
         let ys = ys.collect::<Result<Vec<_>>>()?.concat();
-        let ys = match xs {
-            CpuStorage::F32(_) => CpuStorage::F32(ys),
-            CpuStorage::F16(_) => CpuStorage::F16(rounded(&ys)),
-            CpuStorage::BF16(_) => CpuStorage::BF16(rounded(&ys)),
-            other => bail!("row kernels: expected f32, f16 or bf16, found {:?}", other.dtype()),
-        };
-        Ok((ys, xs_layout.shape().clone()))
+        Ok((stored(ys, xs.dtype())?, xs_layout.shape().clone()))
     }
 
     #[cfg(feature = "cuda")]
@@ -160,26 +141,9 @@ impl CustomOp3 for RowKernel {
     }
 }
 
-/// The numbers of a contiguous tensor in f32.
-fn numbers(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("row kernels: expected contiguous tensors")
-    };
-    match storage {
-        CpuStorage::F32(numbers) => Ok(numbers[start..end].to_vec()),
-        CpuStorage::F16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
-        CpuStorage::BF16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
-        other => bail!("row kernels: expected f32, f16 or bf16, found {:?}", other.dtype()),
-    }
-}
-
-fn rounded<T: WithDType>(numbers: &[f32]) -> Vec<T> {
-    numbers.iter().map(|&number| T::from_f64(number.into())).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::D;
+    use candle_core::{D, DType};
 
     use super::*;
 

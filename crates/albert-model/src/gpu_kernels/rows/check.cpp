@@ -1,18 +1,11 @@
-// Runs row_kernels.cu on the CPU and compares it with the formulas in double precision:
+// Runs rows.cu on the CPU and compares it with the formulas in double precision:
 //
-//   g++ -std=c++20 -O1 -DROW_KERNELS_EMULATION check.cpp -o check && ./check
+//   g++ -std=c++20 -O1 -DKERNEL_EMULATION check.cpp -o check && ./check
 //
 // The launches are those of mod.rs: a warp a row, four rows a block.
 
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-
-#include "row_kernels.cu"
-
-using Rows = std::vector<double>;
-
-static double random_number() { return 2.0 * std::rand() / RAND_MAX - 1.0; }
+#include "../check.h"
+#include "rows.cu"
 
 // f32 sums of up to 1000 terms; half a unit in the last place of 11 and of 8 bits, of numbers up to 8.
 template <typename T> double tolerance();
@@ -20,40 +13,21 @@ template <> double tolerance<float>() { return 1e-5; }
 template <> double tolerance<__half>() { return 4e-3; }
 template <> double tolerance<__nv_bfloat16>() { return 3.2e-2; }
 
-template <typename T> std::vector<T> stored(Rows &numbers) {
-    std::vector<T> kept(numbers.size());
-    for (size_t i = 0; i < numbers.size(); i++) {
-        store(&kept[i], float(numbers[i]));
-        numbers[i] = number(kept[i]);
-    }
-    return kept;
-}
-
-static int failures = 0, checks = 0;
-
 template <typename T>
 using Kernel = void (*)(T *, const T *, const T *, const T *, int, int, float, int);
 
 template <typename T>
-void check(const char *name, Kernel<T> kernel, int rows, int columns, Rows xs, Rows other, Rows constants, float first,
-           int second, std::function<double(const Rows &, const Rows &, const Rows &, int, int)> formula) {
+void check(const char *name, Kernel<T> kernel, int rows, int columns, Numbers xs, Numbers other, Numbers constants, float first,
+           int second, std::function<double(const Numbers &, const Numbers &, const Numbers &, int, int)> formula) {
     std::vector<T> x = stored<T>(xs), o = stored<T>(other), c = stored<T>(constants);
     std::vector<T> y(size_t(rows) * columns);
     launch({unsigned(rows + 3) / 4, 1, 1}, {32, 4, 1}, kernel, y.data(), x.data(), o.data(), c.data(), rows, columns, first, second);
     for (int row = 0; row < rows; row++)
         for (int column = 0; column < columns; column++) {
             const double found = number(y[size_t(row) * columns + column]);
-            const double expected = formula(xs, other, constants, row, column);
-            checks++;
-            if (std::fabs(found - expected) <= tolerance<T>() * std::fmax(1.0, std::fabs(expected))) continue;
-            if (failures++ < 10) std::printf("%s %dx%d at (%d, %d): expected %g, found %g\n", name, rows, columns, row, column, expected, found);
+            compare(formula(xs, other, constants, row, column), found, tolerance<T>(), "%s %dx%d at (%d, %d)", name, rows, columns,
+                    row, column);
         }
-}
-
-static Rows random_rows(size_t count, double scale, double shift = 0.0) {
-    Rows rows(count);
-    for (double &x : rows) x = scale * random_number() + shift;
-    return rows;
 }
 
 template <typename T>
@@ -63,8 +37,8 @@ void check_all(const char *type, Kernel<T> add_norm, Kernel<T> softmax, Kernel<T
         const size_t count = size_t(rows) * columns;
         const float eps = 1e-6f;
         for (double shift : {0.0, 30.0}) {
-            check<T>("add_norm", add_norm, rows, columns, random_rows(count, 1.0, shift), random_rows(count, 1.0),
-                     random_rows(2 * columns, 1.0), eps, 0, [=](const Rows &x, const Rows &r, const Rows &c, int row, int column) {
+            check<T>("add_norm", add_norm, rows, columns, random_numbers(count, 1.0, shift), random_numbers(count, 1.0),
+                     random_numbers(2 * columns, 1.0), eps, 0, [=](const Numbers &x, const Numbers &r, const Numbers &c, int row, int column) {
                          double mean = 0.0, variance = 0.0;
                          auto sum = [&](int at) { return x[size_t(row) * columns + at] + r[size_t(row) * columns + at]; };
                          for (int at = 0; at < columns; at++) mean += sum(at) / columns;
@@ -73,11 +47,11 @@ void check_all(const char *type, Kernel<T> add_norm, Kernel<T> softmax, Kernel<T
                      });
         }
         for (int rows_of_mask : {0, 1, 2, rows}) {
-            Rows mask(count, 0.0);
+            Numbers mask(count, 0.0);
             for (double &m : mask) m = random_number() < 0.0 ? -32752.0 : 0.0;
             if (rows_of_mask == 1) mask.assign(count, -32752.0);  // nothing to attend to
-            check<T>("softmax", softmax, rows, columns, random_rows(count, 5.0), mask, {0.0}, 0.f, rows_of_mask,
-                     [=](const Rows &x, const Rows &m, const Rows &, int row, int column) {
+            check<T>("softmax", softmax, rows, columns, random_numbers(count, 5.0), mask, {0.0}, 0.f, rows_of_mask,
+                     [=](const Numbers &x, const Numbers &m, const Numbers &, int row, int column) {
                          // In f32 as the kernel has it: a large mask leaves few digits to the score.
                          auto score = [&](int at) -> float {
                              const double masked = rows_of_mask ? m[size_t(row / rows_of_mask) * columns + at] : 0.0;
@@ -90,8 +64,8 @@ void check_all(const char *type, Kernel<T> add_norm, Kernel<T> softmax, Kernel<T
                      });
         }
         for (int function : {GELU, GELU_TANH, RELU})
-            check<T>("activate", activate, rows, columns, random_rows(count, 6.0), random_rows(columns, 2.0), {0.0}, 0.f, function,
-                     [=](const Rows &x, const Rows &bias, const Rows &, int row, int column) {
+            check<T>("activate", activate, rows, columns, random_numbers(count, 6.0), random_numbers(columns, 2.0), {0.0}, 0.f, function,
+                     [=](const Numbers &x, const Numbers &bias, const Numbers &, int row, int column) {
                          const double a = x[size_t(row) * columns + column] + bias[column];
                          if (function == GELU) return 0.5 * a * (1.0 + std::erf(a / std::sqrt(2.0)));
                          if (function == RELU) return std::fmax(a, 0.0);
@@ -104,6 +78,5 @@ int main() {
     check_all<float>("f32", add_norm_f32, softmax_f32, activate_f32);
     check_all<__half>("f16", add_norm_f16, softmax_f16, activate_f16);
     check_all<__nv_bfloat16>("bf16", add_norm_bf16, softmax_bf16, activate_bf16);
-    std::printf("%d of %d numbers wrong\n", failures, checks);
-    return failures ? 1 : 0;
+    return report();
 }

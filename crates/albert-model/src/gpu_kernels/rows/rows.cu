@@ -1,25 +1,9 @@
 // What lies between the matrix products of a layer, one pass over memory each. A warp takes a row; sums are in f32.
 //
 // All kernels have one signature: the rows that are made, the rows they are made of, two more inputs, and two numbers
-// whose meaning is each kernel's own. `check.cpp` runs them on the CPU, with `emulation.h` in place of CUDA.
+// whose meaning is each kernel's own. `check.cpp` runs them on the CPU, with `../emulation.h` in place of CUDA.
 
-#ifdef ROW_KERNELS_EMULATION
-#include "emulation.h"
-#else
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#endif
-
-constexpr int LANES = 32;
-constexpr unsigned ALL_LANES = 0xffffffffu;
-
-__device__ float number(float x) { return x; }
-__device__ float number(__half x) { return __half2float(x); }
-__device__ float number(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-__device__ void store(float *place, float x) { *place = x; }
-__device__ void store(__half *place, float x) { *place = __float2half(x); }
-__device__ void store(__nv_bfloat16 *place, float x) { *place = __float2bfloat16(x); }
+#include "../numbers.h"
 
 __device__ float sum_of_warp(float x) {
     for (int distance = LANES / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);
@@ -64,7 +48,7 @@ __device__ void softmax_row(T *y, const T *x, const T *mask, int columns) {
     for (int c = threadIdx.x; c < columns; c += LANES) store(y + c, expf(score(c) - largest) * inverse);
 }
 
-// The functions that ALBERT checkpoints come with, by the numbers that row_kernels/mod.rs gives them.
+// The functions that ALBERT checkpoints come with, by the numbers that mod.rs gives them.
 enum Activation { GELU = 0, GELU_TANH = 1, RELU = 2 };
 
 __device__ float activated(float x, int function) {
