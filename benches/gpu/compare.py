@@ -216,9 +216,9 @@ def main() -> int:
     torch_version = pytorch()
     ours = lambda dtype: [args.engine, work, dtype, args.device]
     theirs = lambda dtype, mode: [sys.executable, HERE / "torch_engine.py", work, dtype, args.device, mode]
-    row_kernels = {"ALBERT_ROW_KERNELS": "1"}
+    kernels = {"ALBERT_GPU_KERNELS": "everywhere"}
     commands = {f"albert-model {dtype}": (ours(dtype), {}) for dtype in ["f32", "bf16"]}
-    commands |= {f"albert-model, row kernels, {dtype}": (ours(dtype), row_kernels) for dtype in ["bf16", "f32"]}
+    commands |= {f"albert-model, own kernels, {dtype}": (ours(dtype), kernels) for dtype in ["bf16", "f32"]}
     if torch_version is None:
         print("WARNING: PyTorch is not installed here: albert-model is measured alone", file=sys.stderr)
     else:

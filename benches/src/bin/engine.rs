@@ -9,7 +9,7 @@
 //! `convert` writes the model in 8 bits beside the other, and ends. Else it reads
 //! `{"case": NAME, "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a line, as `benches/peers/engine.py` does. With an output file, the first batch's last hidden state
 //! is written to it as .npy in f32, with zeros at padding. `{"product": N}` times the device's own
-//! product of two N×N matrices instead. Tokens are on the device before the clock starts.
+//! product of two N×N matrices instead. Tokens are on the device before the clock starts, the mask stays on the CPU.
 
 #![allow(clippy::print_stdout, reason = "the answers are what it is for")]
 
@@ -114,7 +114,7 @@ fn padded(rows: &[Vec<u32>], device: &Device) -> CandleResult<ModelInput> {
     let mask: Vec<u32> = all().map(|id| id.is_some().into()).collect();
     let input = ModelInput::new(Tensor::from_vec(ids, shape, device)?);
     if mask.contains(&0) {
-        return Ok(input.with_attention_mask(Tensor::from_vec(mask, shape, device)?));
+        return Ok(input.with_attention_mask(Tensor::from_vec(mask, shape, &Device::Cpu)?));
     }
     Ok(input)
 }

@@ -6,8 +6,8 @@
 
 mod support;
 
-use albert_model::candle_core::{self, D, DType, Tensor};
-use albert_model::candle_nn::VarBuilder;
+use albert_model::candle_core::{self, D, DType, Device, Tensor};
+use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
     AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
@@ -81,9 +81,16 @@ fn check_all(
 ) -> anyhow::Result<()> {
     for (folder, open) in MODELS {
         let (expected, model) = (Expected::of(folder)?, open(folder, dtype)?);
-        // Inference may take another path where intermediate results are not asked for.
-        for outputs in [Outputs::all(), Outputs::empty()] {
-            let input = expected.input_on_device()?.with_outputs(outputs);
+        // Inference may take other paths where intermediate results are not asked for, and where the mask can be read
+        // without waiting.
+        let inputs = [
+            (expected.input_on_device()?, Outputs::all()),
+            (expected.input_on_device()?, Outputs::empty()),
+            (expected.input_with_mask_on_cpu()?, Outputs::empty()),
+            (expected.input_with_mask_on_cpu()?, Outputs::all()),
+        ];
+        for (input, outputs) in inputs {
+            let input = input.with_outputs(outputs);
             let found = model.run(&input, false)?;
             let asked = expected.tensors.keys().filter(|name| name.starts_with("output.")).count();
             assert!(!outputs.is_all() || found.len() == asked, "{folder}: {:?}", found.keys());
@@ -164,13 +171,84 @@ fn no_type_gives_nan_where_all_or_nothing_is_masked() -> anyhow::Result<()> {
             let (rows, tokens) = ids.dims2()?;
             let one_row = Tensor::arange(0u32, rows as u32, ids.device())?.ne(0u32)?.unsqueeze(1)?;
             let one_row = one_row.broadcast_as((rows, tokens))?.contiguous()?;
-            for mask in [ids.zeros_like()?, ids.ones_like()?, one_row.to_dtype(DType::U32)?] {
-                let input = ModelInput::new(ids.clone()).with_attention_mask(mask);
+            let masks = [ids.zeros_like()?, ids.ones_like()?, one_row.to_dtype(DType::U32)?];
+            let on_cpu = masks.iter().map(|mask| mask.to_device(&Device::Cpu));
+            for mask in on_cpu.chain(masks.iter().cloned().map(Ok)) {
+                let input = ModelInput::new(ids.clone()).with_attention_mask(mask?);
                 for (name, tensor) in open(folder, dtype)?.run(&input, false)? {
                     let is_finite = numbers(&tensor)?.iter().all(|number| number.is_finite());
                     assert!(is_finite, "`{name}` of {folder} in {dtype:?}");
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// One layer with heads of some size and random weights that no variable keeps.
+fn random_model(head_size: usize, dtype: DType) -> candle_core::Result<AlbertModel> {
+    let config = AlbertConfig {
+        vocab_size: 50,
+        embedding_size: 16,
+        hidden_size: 2 * head_size,
+        num_attention_heads: 2,
+        intermediate_size: 32,
+        num_hidden_layers: 1,
+        // Ten times the usual one: so small a network would hardly attend to anything in particular.
+        initializer_range: 0.2,
+        ..AlbertConfig::base_v2()
+    };
+    let variables = VarMap::new();
+    AlbertModel::without_pooler(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    let variables = variables.data().lock().expect("nobody else has it").clone();
+    let tensors = variables
+        .into_iter()
+        .map(|(name, variable)| Ok((name, variable.as_detached_tensor().to_device(&device()?)?)));
+    let tensors = tensors.collect::<candle_core::Result<_>>()?;
+    AlbertModel::without_pooler(&config, VarBuilder::from_tensors(tensors, dtype, &device()?))
+}
+
+/// Around the 16 queries of a warp and the 64 queries and keys of a block, of the kernel for CUDA.
+const LENGTHS: [usize; 7] = [130, 1, 65, 7, 16, 64, 17];
+
+/// Which tokens of the longest sequence are none: the first, and every third.
+fn is_hole(token: usize) -> bool {
+    token % 3 == 0
+}
+
+#[test]
+fn padding_is_left_out_and_changes_nothing() -> anyhow::Result<()> {
+    let (device, longest) = (device()?, LENGTHS[0]);
+    let rows = LENGTHS.iter().enumerate().flat_map(|(row, &length)| {
+        (0..longest).map(move |token| u32::from(token < length && !(row == 0 && is_hole(token))))
+    });
+    let mask = Tensor::from_iter(rows, &Device::Cpu)?.reshape((LENGTHS.len(), longest))?;
+    let ids = Tensor::arange(0u32, mask.elem_count() as u32, &device)?.reshape(mask.dims())?;
+    let ids = (ids.to_dtype(DType::F32)? * 0.37)?.sin()?.affine(24.0, 25.0)?.to_dtype(DType::U32)?;
+    let asked = std::env::var("ALBERT_GPU_KERNELS").unwrap_or_default();
+    for (dtype, head_size) in [DType::F32, DType::F16, DType::BF16]
+        .into_iter()
+        .flat_map(|dtype| [8, 40, 64, 128].map(|size| (dtype, size)))
+    {
+        let model = random_model(head_size, dtype)?;
+        let run = |outputs| -> anyhow::Result<Tensor> {
+            let input = ModelInput::new(ids.clone()).with_attention_mask(mask.clone()).with_outputs(outputs);
+            Ok(model.forward(&input)?.last_hidden_state.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+        };
+        let is_token = mask.to_dtype(DType::F32)?.unsqueeze(2)?;
+        let (padded, found) = (run(Outputs::PADDING)?, run(Outputs::empty())?);
+        let at_padding = found.broadcast_mul(&(1.0 - &is_token)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        let is_left_out = match (&device, asked.as_str()) {
+            (Device::Cpu, "everywhere") | (Device::Cuda(_), "1" | "everywhere") => true,
+            (device, _) => matches!(device, Device::Cpu) && dtype == DType::F32,
+        };
+        assert_eq!(at_padding == 0.0, is_left_out, "{dtype:?}, head size {head_size}");
+        let (padded, found) = (padded.broadcast_mul(&is_token)?, found.broadcast_mul(&is_token)?);
+        match dtype {
+            DType::F32 => {
+                assert!(relative_difference(&padded, &found)? <= F32_TOLERANCE, "head size {head_size}")
+            }
+            _ => assert!(cosine(&padded, &found)? >= HALF_COSINE, "{dtype:?}, head size {head_size}"),
         }
     }
     Ok(())

@@ -122,7 +122,7 @@ fn padded(
 ) -> Result<ModelInput> {
     let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
     let shape = shape(rows.len(), longest);
-    let padded = |values: &dyn Fn(&TokenIds) -> Vec<u32>| {
+    let padded = |values: &dyn Fn(&TokenIds) -> Vec<u32>, device: &Device| {
         let mut flat = Vec::with_capacity(rows.len() * longest);
         for row in rows {
             flat.extend(values(row));
@@ -131,12 +131,13 @@ fn padded(
         Tensor::from_vec(flat, shape.as_slice(), device)
     };
     // Padding has the id 0, whatever token that is: it is masked out, and 0 is in every table.
-    let mut input = ModelInput::new(padded(&|row| row.ids.clone())?);
+    let mut input = ModelInput::new(padded(&|row| row.ids.clone(), device)?);
     if rows.iter().any(|row| row.ids.len() < longest) {
-        input = input.with_attention_mask(padded(&|row| vec![1; row.ids.len()])?);
+        // On the CPU, where the model can read it without waiting for a GPU.
+        input = input.with_attention_mask(padded(&|row| vec![1; row.ids.len()], &Device::Cpu)?);
     }
     if rows.iter().any(|row| row.type_ids.iter().any(|&id| id != 0)) {
-        input = input.with_token_type_ids(padded(&|row| row.type_ids.clone())?);
+        input = input.with_token_type_ids(padded(&|row| row.type_ids.clone(), device)?);
     }
     Ok(input)
 }

@@ -101,6 +101,12 @@ impl Expected {
         self.input_with(|tensor| tensor.to_device(&device))
     }
 
+    /// The same with the mask on the CPU.
+    pub(crate) fn input_with_mask_on_cpu(&self) -> anyhow::Result<ModelInput> {
+        let mask = self.given("attention_mask")?.expect("every fixture has a mask");
+        Ok(self.input_on_device()?.with_attention_mask(mask))
+    }
+
     /// The same with each tensor changed, so that a part of a batch can be had.
     pub(crate) fn input_with(
         &self,

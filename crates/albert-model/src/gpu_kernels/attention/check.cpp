@@ -1,4 +1,5 @@
-// Runs attention.cu on the CPU and compares it with softmax(Q Kᵀ / √D) V in double precision:
+// Runs attention.cu on the CPU and compares it with softmax(Q Kᵀ / √D) V in double precision. Rows that tensor cores are
+// fed from must lie in different banks of shared memory:
 //
 //   g++ -std=c++20 -O1 -DKERNEL_EMULATION check.cpp -o check && ./check
 //
@@ -85,5 +86,6 @@ int main() {
     check_all<float>("f32", attention_32_f32, attention_64_f32, attention_128_f32);
     check_all<__half>("f16", attention_32_f16, attention_64_f16, attention_128_f16);
     check_all<__nv_bfloat16>("bf16", attention_32_bf16, attention_64_bf16, attention_128_bf16);
+    compare(0.0, bank_conflicts, 0.0, "%s", "bank conflicts of ldmatrix");
     return report();
 }

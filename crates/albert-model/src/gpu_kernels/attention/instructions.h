@@ -88,14 +88,28 @@ template <typename T> struct Pair {
     T low, high;
 };
 
-template <typename T> static void load_matrices(unsigned (&to)[4], const T *row) {
+// Rows that are read at once and lie in the same four banks of shared memory, of which there are 32.
+static unsigned bank_conflicts = 0;
+
+template <typename T> static Brought<const T *> rows_of_matrices(const T *row) {
     const Brought<const T *> rows = exchange(row);
+    unsigned banks = 0;
+    for (unsigned lane = threadIdx.x / 8 * 8; lane <= threadIdx.x; lane++) {
+        const unsigned bank = 1u << (reinterpret_cast<uintptr_t>(rows[lane]) / 16 % 8);
+        bank_conflicts += lane == threadIdx.x && banks & bank;
+        banks |= bank;
+    }
+    return rows;
+}
+
+template <typename T> static void load_matrices(unsigned (&to)[4], const T *row) {
+    const Brought<const T *> rows = rows_of_matrices(row);
     const unsigned group = threadIdx.x / 4, pair = threadIdx.x % 4;
     for (unsigned matrix = 0; matrix < 4; matrix++) std::memcpy(&to[matrix], rows[8 * matrix + group] + 2 * pair, 4);
 }
 
 template <typename T> static void load_transposed(unsigned (&to)[4], const T *row) {
-    const Brought<const T *> rows = exchange(row);
+    const Brought<const T *> rows = rows_of_matrices(row);
     const unsigned group = threadIdx.x / 4, pair = threadIdx.x % 4;
     for (unsigned matrix = 0; matrix < 4; matrix++) {
         const T *first = rows[8 * matrix + 2 * pair], *second = rows[8 * matrix + 2 * pair + 1];
