@@ -213,7 +213,7 @@ const LENGTHS: [usize; 7] = [130, 1, 65, 7, 16, 64, 17];
 
 /// Which tokens of the longest sequence are none: the first, and every third.
 fn is_hole(token: usize) -> bool {
-    token % 3 == 0
+    token.is_multiple_of(3)
 }
 
 #[test]
