@@ -216,7 +216,7 @@ def main() -> int:
     torch_version = pytorch()
     ours = lambda dtype: [args.engine, work, dtype, args.device]
     theirs = lambda dtype, mode: [sys.executable, HERE / "torch_engine.py", work, dtype, args.device, mode]
-    kernels = {"ALBERT_GPU_KERNELS": "everywhere"}
+    kernels = {"ALBERT_GPU_KERNELS": "everywhere"}  # on the CPU too, so that a trial goes the same way
     commands = {f"albert-model {dtype}": (ours(dtype), {}) for dtype in ["f32", "bf16"]}
     commands |= {f"albert-model, own kernels, {dtype}": (ours(dtype), kernels) for dtype in ["bf16", "f32"]}
     if torch_version is None:
