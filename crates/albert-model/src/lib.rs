@@ -90,6 +90,7 @@ mod layer_group;
 mod layer_norm;
 mod linear;
 mod mask;
+mod memory;
 mod model;
 mod outputs;
 mod packing;

@@ -3,13 +3,14 @@
 //! Random bytes, and fixtures that were cut, spliced and changed, go through the readers while the
 //! allocator counts. `fuzz/` does the same for longer with cargo-fuzz.
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 
 use albert_model::{AlbertConfig, Checkpoint, LoadOptions, read_tensorflow_index};
+use counting::{Counting, peak};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -24,48 +25,8 @@ const ALLOWANCE: usize = 64 * 1024;
 /// f16 to f32 and copied once on the way.
 const LOADING_FACTOR: usize = 4 * 2 * 2 * 2;
 
-/// Counts what this thread holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // A thread that ends frees memory after its counters are gone.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + bytes);
-        let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
-    });
-}
-
-#[expect(unsafe_code)]
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: as this function's caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: as this function's caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// The most bytes that were held beyond those from before.
-fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.get();
-    MOST.set(before);
-    let result = work();
-    (result, (MOST.get() - before) as usize)
-}
 
 /// Fails if `work` on `len` bytes takes more than it may.
 fn bounded<T>(len: usize, factor: usize, work: impl FnOnce() -> T) -> T {
