@@ -220,14 +220,26 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     pub(crate) max_length: Option<usize>,
 
-    /// How many tokens to compute at a time
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
-    batch_tokens: usize,
+    #[arg(
+        long,
+        help = format!("How many tokens to compute at a time [default: {DEFAULT_BATCH_TOKENS}, on CUDA as its memory allows]"),
+        value_name = "N",
+        value_parser = number(1..=usize::MAX),
+        allow_negative_numbers = true
+    )]
+    batch_tokens: Option<usize>,
+}
+
+/// What is said when a GPU's memory is exhausted.
+fn say_smaller_batches(rows: usize, tokens: usize) {
+    Talk::new(false).say(format_args!(
+        "the GPU has no memory for {rows} rows of {tokens} tokens at a time: going on with half of them"
+    ));
 }
 
 impl ComputeArgs {
     /// Sets the number of threads and opens the device.
-    pub(crate) fn run_options(&self, model: &ModelArgs) -> anyhow::Result<RunOptions> {
+    pub(crate) fn run_options(&self, model: &ModelArgs, talk: Talk) -> anyhow::Result<RunOptions> {
         if let Some(threads) = self.threads {
             // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -237,6 +249,7 @@ impl ComputeArgs {
             tokenizer: model.tokenizer(),
             max_length: self.max_length,
             batch_tokens: self.batch_tokens,
+            on_smaller_batches: talk.is_heard().then_some(say_smaller_batches),
             ..RunOptions::default()
         };
         options.load.dtype = self.dtype.into();
@@ -360,8 +373,8 @@ mod tests {
     fn what_is_said_of_the_computation_reaches_it() {
         let arguments = ["albert-cli", "score", "a", "--max-length", "9", "--batch-tokens", "7"];
         let Command::Score(args) = Cli::parse_from(arguments).command else { panic!("expected `score`") };
-        let options = args.texts.compute.run_options(&args.texts.model).unwrap();
-        assert_eq!((options.max_length, options.batch_tokens), (Some(9), 7));
+        let options = args.texts.compute.run_options(&args.texts.model, Talk::new(true)).unwrap();
+        assert_eq!((options.max_length, options.batch_tokens), (Some(9), Some(7)));
     }
 
     #[test]

@@ -20,6 +20,11 @@ impl Talk {
         Self { quiet }
     }
 
+    /// Whether anything that is said is written.
+    pub(crate) fn is_heard(self) -> bool {
+        !self.quiet
+    }
+
     /// Writes one line to standard error.
     pub(crate) fn say(self, line: impl Display) {
         if !self.quiet {

@@ -1,13 +1,11 @@
-//! Texts of like length together, within a budget of tokens, and answers back in input order.
-//!
-//! Sorting by length is worth about a factor of two on ragged sentences; the budget bounds memory
-//! and keeps the activations of a batch near the caches.
+//! From texts to a network's input, and from its logits back to each text's, in input order.
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use albert_model::ModelInput;
 
+use crate::runner::Runner;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Tokenizer};
 
@@ -48,58 +46,35 @@ pub(crate) fn portions<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize)
 /// Logits by token, `(B, T, …)`, are those of the row's own tokens: padding is cut off.
 pub(crate) fn logits(
     rows: &[TokenIds],
-    batch_tokens: usize,
-    device: &Device,
-    forward: impl Fn(&[&TokenIds], &Device) -> Result<Tensor>,
+    runner: &Runner,
+    forward: impl Fn(&[&TokenIds], &Device) -> Result<Tensor> + Sync,
 ) -> crate::Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     let mut results = vec![Vec::new(); rows.len()];
-    for batch in plan(&lengths, batch_tokens) {
+    let compute = |batch: &[usize]| {
         let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
-        let logits = forward(&of_batch, device)?;
-        let width = logits.elem_count() / batch.len();
-        let by_token = if logits.rank() == 3 { Some(width / logits.dim(1)?) } else { None };
-        let values = to_f32(&logits)?;
-        for (row, index) in batch.into_iter().enumerate() {
-            let own = by_token.map_or(width, |width| width * lengths[index]);
-            let values = &values[row * width..][..own];
-            if !values.iter().all(|value| value.is_finite()) {
+        let logits = forward(&of_batch, runner.device())?;
+        let longest = if logits.rank() == 3 { Some(logits.dim(1)?) } else { None };
+        Ok((to_f32(&logits)?, longest))
+    };
+    runner.run(&lengths, compute, |batch, (logits, longest)| {
+        let width = logits.len() / batch.len();
+        for (logits, &index) in logits.chunks_exact(width).zip(batch) {
+            let own = longest.map_or(width, |longest| width / longest * lengths[index]);
+            let own = &logits[..own];
+            if !own.iter().all(|value| value.is_finite()) {
                 return Err(Error::NotFinite);
             }
-            results[index] = values.to_vec();
+            results[index] = own.to_vec();
         }
-    }
+        Ok(())
+    })?;
     Ok(results)
 }
 
 /// The values row after row, in f32, on the CPU.
 pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
-}
-
-/// Groups the indices of `lengths` so that rows × longest row stays within `batch_tokens`.
-///
-/// Padding counts although the CPU's own path computes none: the states that come back are as large as with
-/// it, and one long row among many short ones would ask for memory without bound. Among rows of like length
-/// there is little of it.
-///
-/// Longest first, so that a batch too large for the memory fails at once. A row longer than the
-/// budget is a batch of its own.
-pub(crate) fn plan(lengths: &[usize], batch_tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(lengths[index]), index));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut longest = 0;
-    for index in order {
-        match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) * longest <= batch_tokens => batch.push(index),
-            _ => {
-                longest = lengths[index];
-                batches.push(vec![index]);
-            }
-        }
-    }
-    batches
 }
 
 /// The rows as one padded input `(B, T)`.
@@ -144,24 +119,39 @@ fn padded(
 
 #[cfg(test)]
 mod tests {
+    use albert_model::{AlbertForTokenClassification, LoadOptions, Pretrained as _};
+
     use super::*;
+    use crate::options::{Purpose, Setup};
+    use crate::runner::out_of_memory;
+    use crate::{ModelFiles, RunOptions};
 
     #[test]
-    fn every_row_is_in_one_batch_within_the_budget() {
-        let lengths = [5, 40, 3, 3, 17, 64, 8, 1, 40];
-        let batches = plan(&lengths, 64);
-        let mut seen: Vec<usize> = batches.concat();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-        for batch in &batches {
-            let longest = batch.iter().map(|&index| lengths[index]).max().unwrap();
-            assert!(batch.len() == 1 || batch.len() * longest <= 64, "{batch:?}");
+    fn a_batch_computed_in_parts_has_the_same_logits() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pipelines/entities");
+        let files = ModelFiles::from_dir(folder).unwrap();
+        let setup = Setup::new(&files, &RunOptions::default(), Purpose::Tokens).unwrap();
+        let (model, _) =
+            AlbertForTokenClassification::load(&setup.checkpoint, &LoadOptions::default()).unwrap();
+        let texts =
+            ["the river", "", "She went to the town in the hills.", "a", "the town by the river", "b c"];
+        let rows = encode(&setup.tokenizer, &texts.map(|text| (text, None::<&str>)), 40).unwrap();
+        // A device with memory for so many rows.
+        let compute = |has_thread, memory: usize| {
+            let forward = |rows: &[&TokenIds], device: &Device| match rows.len() <= memory {
+                true => Ok(model.forward(&model_input(rows, device)?)?.logits),
+                false => Err(out_of_memory()),
+            };
+            logits(&rows, &Runner::of(4096, has_thread), forward).unwrap()
+        };
+        let expected = compute(false, usize::MAX);
+        let width = model.config().num_labels();
+        assert!(expected.iter().zip(&rows).all(|(logits, row)| logits.len() == row.ids.len() * width));
+        for has_thread in [false, true] {
+            for memory in [1, 2, 5, usize::MAX] {
+                assert_eq!(compute(has_thread, memory), expected);
+            }
         }
-    }
-
-    #[test]
-    fn rows_of_like_length_go_together_longest_first() {
-        assert_eq!(plan(&[3, 9, 3, 9], 18), [vec![1, 3], vec![0, 2]]);
     }
 
     #[test]
@@ -174,11 +164,5 @@ mod tests {
             [vec![2, 3], vec![1], vec![9], vec![1], vec![usize::MAX], vec![4]]
         );
         assert!(of(&[]).is_empty());
-    }
-
-    #[test]
-    fn a_budget_of_nothing_is_one_row_a_batch() {
-        assert_eq!(plan(&[2, 2], 0), [vec![0], vec![1]]);
-        assert!(plan(&[], 0).is_empty());
     }
 }

@@ -8,6 +8,7 @@ use candle_core::Device;
 use serde::Serialize;
 
 use crate::batching;
+use crate::runner::Runner;
 use crate::tokenizer::TokenIds;
 use crate::{ModelFiles, Result, RunOptions};
 
@@ -81,6 +82,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     let started = Instant::now();
     let checkpoint = files.checkpoint()?;
     let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
+    let runner = Runner::new(model.config(), options)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let config = model.config();
     let longest = config.max_position_embeddings.min(options.max_length.unwrap_or(usize::MAX));
@@ -100,12 +102,13 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     let pass = |rows: &[TokenIds]| -> Result<f64> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
         let started = Instant::now();
-        for batch in batching::plan(&lengths, options.batch_tokens) {
+        let forward = |batch: &[usize]| {
             let rows: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
             let output = model.forward(&batching::model_input(&rows, model.device())?)?;
             // A GPU has only been asked so far: the numbers are waited for.
-            batching::to_f32(&output.last_hidden_state)?;
-        }
+            Ok(batching::to_f32(&output.last_hidden_state)?)
+        };
+        runner.run(&lengths, forward, |_, _| Ok(()))?;
         Ok(started.elapsed().as_secs_f64() * 1e3)
     };
     for (_, rows) in &shapes {

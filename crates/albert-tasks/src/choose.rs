@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::batching;
 use crate::options::{Purpose, Setup};
 use crate::probability::{argmax, softmax};
+use crate::runner::Runner;
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 
@@ -46,7 +47,7 @@ pub struct Chooser {
     model: AlbertForMultipleChoice,
     tokenizer: Tokenizer,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 impl Chooser {
@@ -58,8 +59,9 @@ impl Chooser {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         tokenizer.room(max_length, true)?;
-        Ok(Self { model, tokenizer, max_length, batch_tokens: options.batch_tokens })
+        Ok(Self { model, tokenizer, max_length, runner })
     }
 
     /// The longest text with a choice in tokens, special ones included.
@@ -85,7 +87,7 @@ impl Chooser {
             .flat_map(|(text, choices)| choices.iter().map(|choice| (text.as_ref(), Some(choice.as_ref()))))
             .collect();
         let rows = batching::encode(&self.tokenizer, &inputs, self.max_length)?;
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             Ok(self.model.forward(&batching::choice_input(rows, device)?)?.logits) // (B, 1)
         })?;
         let mut answers = rows.iter().zip(logits.iter().flatten());

@@ -10,6 +10,7 @@ use crate::batching;
 use crate::names;
 use crate::options::{Purpose, Setup};
 use crate::probability::{sigmoid, softmax};
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 
 /// From logits to scores.
@@ -115,7 +116,7 @@ pub struct Classifier {
     model: AlbertForSequenceClassification,
     tokenizer: Tokenizer,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 impl Classifier {
@@ -127,7 +128,8 @@ impl Classifier {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
-        Ok(Self { model, tokenizer, max_length, batch_tokens: options.batch_tokens })
+        let runner = Runner::new(checkpoint.config(), options)?;
+        Ok(Self { model, tokenizer, max_length, runner })
     }
 
     /// The longest text in tokens, special ones included.
@@ -162,8 +164,19 @@ impl Classifier {
         inputs: &[(S, Option<P>)],
         options: &ClassifyOptions,
     ) -> Result<Vec<Classification>> {
+        let size = |(text, pair): &(S, Option<P>)| {
+            text.as_ref().len() + pair.as_ref().map_or(0, |pair| pair.as_ref().len())
+        };
+        self.runner.in_portions(inputs, TEXT_AT_ONCE, size, |inputs| self.classify_portion(inputs, options))
+    }
+
+    fn classify_portion<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
+        &self,
+        inputs: &[(S, Option<P>)],
+        options: &ClassifyOptions,
+    ) -> Result<Vec<Classification>> {
         let rows = batching::encode(&self.tokenizer, inputs, self.max_length)?;
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
         let function = options.function.unwrap_or_else(|| ScoreFunction::of_model(self.config()));

@@ -248,6 +248,15 @@ pub enum Error {
     )]
     NotFinite,
 
+    /// A text that the device has no memory for, even alone.
+    #[error("the device has no memory for a text of {tokens} tokens")]
+    OutOfMemory {
+        /// Its tokens.
+        tokens: usize,
+        /// What the device says.
+        source: candle_core::Error,
+    },
+
     /// Labels asked of a classifier that has a single one.
     #[error(
         "zero-shot needs a model of natural language inference: expected at least 2 labels, found {labels}"
@@ -389,6 +398,14 @@ impl Error {
             Error::MaskTruncated { .. } => "shorten the text before the mask",
             Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
             Error::NoPooler => "choose another pooling, such as mean or cls",
+            Error::OutOfMemory { .. } => {
+                "cut texts with `--max-length`, say `--dtype bf16`, or free memory: `nvidia-smi` shows who has it"
+            }
+            Error::Compute(error) | Error::Model(albert_model::Error::Candle(error))
+                if is_out_of_memory(error) =>
+            {
+                "free the device's memory, of which `nvidia-smi` shows who has it, or use `--device cpu`"
+            }
             Error::VectorWidth { .. } => "use embeddings of this model, made with the same options",
             Error::Model(albert_model::Error::MissingHead { served, .. }) => {
                 let commands: Vec<&str> = served.iter().flat_map(|&head| commands(head)).copied().collect();
@@ -402,6 +419,13 @@ impl Error {
         };
         Some(hint.to_string())
     }
+}
+
+/// Whether a device had no memory for a tensor or for a library's workspace, by the status that CUDA's libraries
+/// answer with and cudarc's errors name.
+pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    let text = error.to_string();
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|status| text.contains(status))
 }
 
 /// The tasks that a model with this head does, as the command line names them.

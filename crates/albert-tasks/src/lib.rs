@@ -17,6 +17,7 @@
 //! - [`verify`]: how far apart two ways of computing a model come out
 //! - [`bench()`]: how fast a model runs on this machine
 //! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
+//! - [`overlap()`]: a stream of texts through a task, without a GPU ever waiting for the next ones
 //!
 //! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,
 //! what was expected and what was found, and [`Error::hint`] what to do.
@@ -36,6 +37,7 @@
 mod answer;
 mod batching;
 mod bench;
+mod budget;
 mod choose;
 mod classify;
 mod convert;
@@ -51,9 +53,11 @@ mod json;
 mod names;
 mod options;
 mod order;
+mod overlap;
 mod pooling;
 mod precision;
 mod probability;
+mod runner;
 mod search;
 mod sequence;
 mod similarity;
@@ -82,8 +86,9 @@ pub use hub::{
 pub use inspect::{
     Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
 };
-pub use options::{DEFAULT_BATCH_TOKENS, RunOptions};
+pub use options::{DEFAULT_BATCH_TOKENS, MOST_BATCH_TOKENS, RunOptions};
 pub use order::{InOrder, Orderer, Sorted, split_sentences};
+pub use overlap::overlap;
 pub use pooling::{Pooling, PoolingMode, Stage};
 pub use precision::{Calibration, Quantized, Quantizer};
 pub use search::{Hit, Search, Searcher};

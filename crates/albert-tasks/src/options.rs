@@ -6,14 +6,18 @@ use albert_model::{AlbertConfig, Checkpoint, LoadOptions};
 use crate::json::JsonObject;
 use crate::{ModelFiles, Result, Tokenizer, TokenizerOptions};
 
-/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] says otherwise.
+/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] says otherwise or CUDA computes.
 ///
 /// From about 1,024 rows on, the matrix products run at full speed; more only moves the activations
 /// out of the caches (2,048 tokens of ALBERT base are 24 MB in the feed-forward layer).
 pub const DEFAULT_BATCH_TOKENS: usize = 2048;
 
+/// The most tokens in a batch on CUDA, padding included, however much memory there is: more fill no GPU any better,
+/// and their states have to be copied and held on the CPU.
+pub const MOST_BATCH_TOKENS: usize = 32_768;
+
 /// How to load and run a model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Device and dtype.
     pub load: LoadOptions,
@@ -22,17 +26,27 @@ pub struct RunOptions {
     /// The longest text in tokens, special ones included; the model's own limit holds besides.
     pub max_length: Option<usize>,
     /// Tokens in a batch, padding included. A single text may be longer.
-    pub batch_tokens: usize,
+    ///
+    /// `None` is [`DEFAULT_BATCH_TOKENS`]; on CUDA as many as half of the memory that is free once the weights are
+    /// loaded has room for, by [`activation_bytes`](AlbertConfig::activation_bytes), and at most
+    /// [`MOST_BATCH_TOKENS`].
+    pub batch_tokens: Option<usize>,
+    /// Called once for each task whose batches are more than a GPU's memory takes, with a batch's rows and the
+    /// tokens of the longest: the batch is computed in halves, and so are those that follow.
+    pub on_smaller_batches: Option<fn(usize, usize)>,
 }
 
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            load: LoadOptions::default(),
-            tokenizer: TokenizerOptions::default(),
-            max_length: None,
-            batch_tokens: DEFAULT_BATCH_TOKENS,
-        }
+impl RunOptions {
+    /// The most tokens that a batch can have, unless a single text has more.
+    pub fn most_batch_tokens(&self) -> usize {
+        let of_device = if self.load.device.is_cuda() { MOST_BATCH_TOKENS } else { DEFAULT_BATCH_TOKENS };
+        self.batch_tokens.unwrap_or(of_device)
+    }
+
+    /// How many portions of a stream to have under way ([`overlap`](crate::overlap())): on a GPU three, one that is
+    /// computed, one that is ready and one that is cut into tokens; on the CPU, whose cores do all of it, one.
+    pub fn portions_at_once(&self) -> usize {
+        if self.load.device.is_cpu() { 1 } else { 3 }
     }
 }
 

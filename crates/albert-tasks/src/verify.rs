@@ -109,7 +109,7 @@ fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let files = ModelFiles::builtin()?;
 /// let one = Embedder::load(&files, &RunOptions::default())?;
-/// let other = Embedder::load(&files, &RunOptions { batch_tokens: 64, ..RunOptions::default() })?;
+/// let other = Embedder::load(&files, &RunOptions { batch_tokens: Some(64), ..RunOptions::default() })?;
 /// assert!(verify(&SAMPLE_TEXTS, &one, &other)?.max_abs < 1e-4);
 /// # Ok(())
 /// # }

@@ -10,6 +10,7 @@ use crate::batching;
 use crate::classify::{Classification, best_first};
 use crate::options::{Purpose, Setup};
 use crate::probability::softmax;
+use crate::runner::Runner;
 use crate::sequence::{Owner, Sequence};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
@@ -56,7 +57,7 @@ pub struct ZeroShot {
     tokenizer: Tokenizer,
     entailment: usize,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 impl ZeroShot {
@@ -68,12 +69,13 @@ impl ZeroShot {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         let labels = model.config().num_labels();
         if labels < 2 {
             return Err(Error::NotInference { labels });
         }
         let entailment = named_entailment(model.config()).unwrap_or(labels - 1);
-        Ok(Self { model, tokenizer, entailment, max_length, batch_tokens: options.batch_tokens })
+        Ok(Self { model, tokenizer, entailment, max_length, runner })
     }
 
     /// The network's configuration.
@@ -106,20 +108,21 @@ impl ZeroShot {
         if !options.hypothesis.contains("{}") {
             return Err(Error::Hypothesis(options.hypothesis.clone()));
         }
+        let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
         let hypotheses: Vec<String> =
-            labels.iter().map(|label| options.hypothesis.replace("{}", label.as_ref())).collect();
-        let portions = batching::portions(texts, ROWS_AT_ONCE, |_| labels.len());
-        let answers: Vec<Vec<Classification>> = portions
-            .into_iter()
-            .map(|portion| self.classify_portion(portion, labels, &hypotheses, options.multi_label))
-            .collect::<Result<_>>()?;
-        Ok(answers.concat())
+            labels.iter().map(|label| options.hypothesis.replace("{}", label)).collect();
+        self.runner.in_portions(
+            texts,
+            ROWS_AT_ONCE,
+            |_| labels.len(),
+            |texts| self.classify_portion(texts, &labels, &hypotheses, options.multi_label),
+        )
     }
 
-    fn classify_portion<S: AsRef<str> + Sync, L: AsRef<str>>(
+    fn classify_portion<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
-        labels: &[L],
+        labels: &[&str],
         hypotheses: &[String],
         multi_label: bool,
     ) -> Result<Vec<Classification>> {
@@ -128,13 +131,13 @@ impl ZeroShot {
             .map(|text| self.rows(text.as_ref(), hypotheses))
             .collect::<Result<Vec<_>>>()?
             .concat();
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
         let of_text = rows.chunks(labels.len()).zip(logits.chunks(labels.len()));
         let finish = |(rows, logits): (&[TokenIds], &[Vec<f32>])| {
             let scores = self.scores(logits, multi_label);
-            let names = labels.iter().map(|label| label.as_ref().to_string());
+            let names = labels.iter().map(|label| label.to_string());
             Classification {
                 labels: best_first(names.zip(scores)),
                 tokens: rows.iter().map(|row| row.ids.len()).sum(),

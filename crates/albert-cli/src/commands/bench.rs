@@ -29,7 +29,7 @@ pub(crate) struct BenchArgs {
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(REPORT, &[])?;
-    let options = args.compute.run_options(&args.model)?;
+    let options = args.compute.run_options(&args.model, talk)?;
     let benchmark = bench(&args.model.files(talk)?, &options, args.rounds)?;
     output.report(&benchmark, table)
 }

@@ -227,10 +227,10 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     if args.resume {
         output.resume()?;
     }
-    let mut options = args.compute.run_options(&args.model)?;
+    let mut options = args.compute.run_options(&args.model, talk)?;
     options.tokenizer.special_tokens_as_text = args.special.no_special_parse;
     let embedder = load(&args.model.files(talk)?, &options, &args.task, talk)?;
-    let window = Window::of_batches(options.batch_tokens);
+    let window = Window::of(&options);
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     if by_token {
         embed_tokens(&embedder, input, output, window, &progress)?;

@@ -199,7 +199,7 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
         && io::stdin().is_terminal();
     if interactive {
         let TextArgs { model, compute, .. } = args.texts;
-        let filler = MaskFiller::load(&model.files(talk)?, &compute.run_options(&model)?)?;
+        let filler = MaskFiller::load(&model.files(talk)?, &compute.run_options(&model, talk)?)?;
         return interactive::run(&filler, fill, &model.model, talk);
     }
     let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;

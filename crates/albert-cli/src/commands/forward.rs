@@ -140,7 +140,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     };
     let output = args.output.open(&[Format::Safetensors], path.as_deref().as_slice())?;
     let line = line.map(only_line).transpose()?;
-    let options = args.compute.run_options(&args.model)?;
+    let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     let outputs: Vec<_> = args.task.outputs.iter().map(|choice| choice.output()).collect();
     let forwarder = Forwarder::load(&files, &options, &outputs)?;
@@ -162,7 +162,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
 /// The one text of the input.
 fn only_line(input: Input) -> anyhow::Result<Line> {
     // Two lines are enough to see that there is more than one.
-    let (lines, end) = input.feed().window(Window { rows: 2, bytes: usize::MAX });
+    let (lines, end) = input.feed().window(Window { rows: 2, bytes: usize::MAX, at_once: 1 }, true);
     end?;
     let count = lines.len();
     match <[Line; 1]>::try_from(lines) {

@@ -27,7 +27,7 @@ pub(crate) struct InspectArgs {
 /// Runs the command.
 pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(REPORT, &[])?;
-    let options = args.compute.run_options(&args.model)?;
+    let options = args.compute.run_options(&args.model, talk)?;
     let inspection = inspect(&args.model.files(talk)?, &options)?;
     let value = serde_json::to_value(&inspection).context("cannot show the model")?;
     output.report(&value, |value| {

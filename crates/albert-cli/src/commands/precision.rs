@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use albert_tasks::{Calibration, Embedder, Quantized, Quantizer};
+use albert_tasks::{Calibration, Embedder, Embedding, Quantized, Quantizer};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -12,8 +12,8 @@ use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 use crate::input::{Input, Pairs, Vectors, Window};
 use crate::output::{Element, Vector, VectorType};
-use crate::progress::Talk;
-use crate::stream::Item;
+use crate::progress::{Extent, Progress, Talk, Tally};
+use crate::stream::{self, Item};
 
 /// The numbers of an embedding.
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ impl PrecisionArgs {
         let mut calibration = Calibration::new(embedder.dim());
         let count = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
             true => add_vectors(&mut calibration, path)?,
-            false => add_texts(&mut calibration, path, embedder, pairs, window)?,
+            false => add_texts(&mut calibration, path, embedder, pairs, window, talk)?,
         };
         talk.say(format_args!("calibration: {count} embeddings of `{}`", path.display()));
         Ok(calibration)
@@ -141,26 +141,20 @@ fn add_texts(
     embedder: &Embedder,
     pairs: Pairs,
     window: Window,
+    talk: Talk,
 ) -> anyhow::Result<usize> {
     let args = InputArgs { input: Some(path.to_path_buf()), ..InputArgs::default() };
-    let mut feed = Input::open(args, PairArgs::default(), pairs)?.feed();
-    let mut count = 0;
-    loop {
-        let (lines, end) = feed.window(window);
-        end?;
-        if lines.is_empty() {
-            return Ok(count);
-        }
-        let mut items = Vec::with_capacity(lines.len());
-        for line in lines {
-            let text = line.text.map_err(|error| line.place.locate(error))?;
-            items.push(Item { index: count + items.len(), text });
-        }
-        for embedding in embed_window(embedder, &items)? {
-            calibration.add(&embedding.vector)?;
-        }
-        count += items.len();
-    }
+    let input = Input::open(args, PairArgs::default(), pairs)?;
+    let progress = Progress::new(talk, Extent::Short, false);
+    let mut tally = Tally::default();
+    let work = |items: Vec<Item>| Ok(embed_window(embedder, &items)?.into_iter().map(Ok).collect());
+    // A bad line is a failure here.
+    let add = |embedding: Option<Embedding>| match embedding {
+        Some(embedding) => Ok(calibration.add(&embedding.vector)?),
+        None => Ok(()),
+    };
+    stream::consume(input, window, &progress, &mut tally, work, add)?;
+    Ok(tally.rows)
 }
 
 /// The type of the vectors of `dim` numbers that `quantizer` makes.

@@ -5,17 +5,18 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use albert_tasks::{Hit, Search, Searcher};
+use albert_tasks::{Embedding, Hit, Search, Searcher};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::embed::embed_window;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
 use crate::failure::{Hint, usage};
 use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
 use crate::output::{Column, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
-use crate::stream::{self, Corpus};
+use crate::stream::{self, Item};
 
 /// The options of `search`.
 #[derive(Debug, Args)]
@@ -132,7 +133,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         [&corpus.embeddings, &corpus.input].into_iter().flatten().map(PathBuf::as_path).collect();
     let vectors = corpus.embeddings.as_deref().map(Vectors::open).transpose()?;
     let output = args.output.open(RECORDS, &inputs)?;
-    let options = args.compute.run_options(&args.model)?;
+    let options = args.compute.run_options(&args.model, talk)?;
     let searcher = Searcher::load(&args.model.files(talk)?, &options)?;
     let pooling = searcher.embedder().pooling();
     if !pooling.from_modules {
@@ -141,7 +142,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut search = searcher.start(&args.query, args.task.top_k)?;
     let mut tally = Tally::default();
-    let window = Window::of_batches(options.batch_tokens);
+    let window = Window::of(&options);
     let hits = match (vectors, texts) {
         (Some(vectors), texts) => {
             let name = corpus.embeddings.as_deref().unwrap_or(Path::new(""));
@@ -155,9 +156,22 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         }
         (None, Some(texts)) => {
             let progress = Progress::new(talk, texts.extent, false);
-            let mut corpus = Searching { search: &mut search, tokens: 0, truncated: 0 };
-            stream::consume(texts, window, &progress, &mut corpus, &mut tally)?;
-            (tally.tokens, tally.truncated) = (Some(corpus.tokens), Some(corpus.truncated));
+            let (mut tokens, mut truncated) = (0, 0);
+            let work = |items: Vec<Item>| {
+                let embeddings = embed_window(searcher.embedder(), &items)?;
+                Ok(items.into_iter().map(|item| item.text.text).zip(embeddings).map(Ok).collect())
+            };
+            let add = |embedded: Option<(String, Embedding)>| {
+                let Some((text, embedding)) = embedded else {
+                    search.skip();
+                    return Ok(());
+                };
+                tokens += embedding.tokens;
+                truncated += usize::from(embedding.truncated);
+                Ok(search.add_vector(&embedding.vector, Some(&text))?)
+            };
+            stream::consume(texts, window, &progress, &mut tally, work, add)?;
+            (tally.tokens, tally.truncated) = (Some(tokens), Some(truncated));
             search.hits()
         }
         (None, None) => search.hits(),
@@ -170,30 +184,6 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     tally.elapsed = started.elapsed();
     talk.say(tally);
     Ok(())
-}
-
-/// A search, and what its texts came to.
-struct Searching<'a, 'b> {
-    search: &'b mut Search<'a>,
-    tokens: usize,
-    truncated: usize,
-}
-
-impl Corpus for Searching<'_, '_> {
-    fn add(&mut self, texts: &[String]) -> anyhow::Result<()> {
-        let (tokens, truncated) = self.search.add_texts(texts)?;
-        self.tokens += tokens;
-        self.truncated += truncated;
-        Ok(())
-    }
-
-    fn skip(&mut self) {
-        self.search.skip();
-    }
-
-    fn seen(&self) -> usize {
-        self.search.seen()
-    }
 }
 
 /// Compares with saved vectors.
@@ -216,7 +206,7 @@ fn look_up(hits: &mut [Hit], input: Input, window: Window, vectors: usize) -> an
     let mut feed = input.feed();
     let mut texts = 0;
     loop {
-        let (lines, end) = feed.window(window);
+        let (lines, end) = feed.window(window, true);
         if lines.is_empty() {
             end?;
             break;

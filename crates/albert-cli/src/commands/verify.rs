@@ -13,7 +13,7 @@ use crate::device::{DeviceChoice, DtypeChoice};
 use crate::input::{Input, Pairs, Window};
 use crate::output::{REPORT, columns};
 use crate::progress::{Extent, Progress, Talk, Tally};
-use crate::stream::{self, Corpus};
+use crate::stream::{self, Item};
 
 /// The options of `verify`.
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ impl Against {
         if let Some(device) = self.device {
             options.load.device = device.open()?;
         }
-        options.batch_tokens = self.batch_tokens.unwrap_or(own.batch_tokens);
+        options.batch_tokens = self.batch_tokens.or(own.batch_tokens);
         Ok(options)
     }
 
@@ -111,31 +111,31 @@ impl Against {
     }
 }
 
-/// Both ways, and what came of them so far.
-struct Comparison {
+/// Both ways.
+struct Ways {
     one: Embedder,
     other: Embedder,
     pool: Option<rayon::ThreadPool>,
-    found: Verification,
 }
 
-impl Corpus for Comparison {
-    fn add(&mut self, texts: &[String]) -> anyhow::Result<()> {
-        let one = self.one.embed_tokens(texts)?;
-        let compute = || self.other.embed_tokens(texts);
-        let other: Vec<TokenEmbeddings> = match &self.pool {
-            Some(pool) => pool.install(compute)?,
-            None => compute()?,
-        };
-        Ok(self.found.add(&one, &other)?)
+impl Ways {
+    /// The vectors of the texts' tokens, computed the one way and the other.
+    fn compute(&self, texts: &[&str]) -> anyhow::Result<[Vec<TokenEmbeddings>; 2]> {
+        let other = || self.other.embed_tokens(texts);
+        Ok([
+            self.one.embed_tokens(texts)?,
+            match &self.pool {
+                Some(pool) => pool.install(other)?,
+                None => other()?,
+            },
+        ])
     }
 
-    fn skip(&mut self) {
-        self.found.skip();
-    }
-
-    fn seen(&self) -> usize {
-        self.found.texts
+    /// The window that serves both.
+    fn window(own: &RunOptions, others: &RunOptions) -> Window {
+        let (own, others) = (Window::of(own), Window::of(others));
+        let at_once = own.at_once.min(others.at_once);
+        Window { at_once, ..if own.rows > others.rows { own } else { others } }
     }
 }
 
@@ -148,32 +148,43 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
     };
     let output = args.output.open(REPORT, path.as_deref().as_slice())?;
-    let own = args.compute.run_options(&args.model)?;
+    let own = args.compute.run_options(&args.model, talk)?;
     let others = args.against.options(&own)?;
     let pool = args.against.pool()?;
     let files = args.model.files(talk)?;
     let other_files =
         args.against.model.as_deref().map(|model| args.model.files_of(model, talk)).transpose()?;
-    let mut comparison = Comparison {
+    let ways = Ways {
         one: Embedder::load(&files, &own)?,
         other: Embedder::load(other_files.as_ref().unwrap_or(&files), &others)?,
         pool,
-        found: Verification::default(),
     };
+    let mut found = Verification::default();
     let started = Instant::now();
     let mut tally = Tally::default();
     let progress = Progress::new(talk, input.as_ref().map_or(Extent::Short, |input| input.extent), false);
     if let Some(input) = input {
-        let window = Window::of_batches(own.batch_tokens.max(others.batch_tokens));
-        stream::consume(input, window, &progress, &mut comparison, &mut tally)?;
+        let work = |items: Vec<Item>| {
+            let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
+            let [one, other] = ways.compute(&texts)?;
+            Ok(one.into_iter().zip(other).map(Ok).collect())
+        };
+        let add = |both: Option<(TokenEmbeddings, TokenEmbeddings)>| {
+            match both {
+                Some((one, other)) => found.add(&[one], &[other])?,
+                None => found.skip(),
+            }
+            Ok(())
+        };
+        stream::consume(input, Ways::window(&own, &others), &progress, &mut tally, work, add)?;
     }
-    if comparison.found.texts == 0 {
+    if found.texts == 0 {
         talk.say(format_args!("no texts given: compared on {} built-in ones", SAMPLE_TEXTS.len()));
-        comparison.add(&SAMPLE_TEXTS.map(str::to_string))?;
-        tally.rows = comparison.found.texts;
+        let [one, other] = ways.compute(&SAMPLE_TEXTS)?;
+        found.add(&one, &other)?;
+        tally.rows = found.texts;
     }
     progress.finish();
-    let found = comparison.found;
     output.report(&found, table)?;
     tally.tokens = Some(found.tokens);
     tally.elapsed = started.elapsed();
@@ -223,10 +234,10 @@ mod tests {
 
     #[test]
     fn what_is_not_named_stays_as_it_is() {
-        let own = RunOptions { batch_tokens: 99, max_length: Some(8), ..RunOptions::default() };
+        let own = RunOptions { batch_tokens: Some(99), max_length: Some(8), ..RunOptions::default() };
         let options = "threads=2".parse::<Against>().unwrap().options(&own).unwrap();
-        assert_eq!((options.batch_tokens, options.max_length), (99, Some(8)));
+        assert_eq!((options.batch_tokens, options.max_length), (Some(99), Some(8)));
         let options = "batch-tokens=5".parse::<Against>().unwrap().options(&own).unwrap();
-        assert_eq!(options.batch_tokens, 5);
+        assert_eq!(options.batch_tokens, Some(5));
     }
 }

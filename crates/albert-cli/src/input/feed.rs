@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use albert_tasks::RunOptions;
+
 use super::{Line, Lines};
 
 /// How long a pipe may be silent before the lines at hand are worked on.
@@ -23,9 +25,16 @@ pub(crate) struct Window {
     pub(crate) rows: usize,
     /// or at this many bytes of text, whichever comes first.
     pub(crate) bytes: usize,
+    /// How many windows are worked on at a time.
+    pub(crate) at_once: usize,
 }
 
 impl Window {
+    /// The window of a command that takes texts to a model.
+    pub(crate) fn of(options: &RunOptions) -> Self {
+        Self { at_once: options.portions_at_once(), ..Self::of_batches(options.most_batch_tokens()) }
+    }
+
     /// A window that fills several batches of so many tokens.
     pub(crate) fn of_batches(batch_tokens: usize) -> Self {
         /// Several batches a window: texts of like length can be put together.
@@ -33,7 +42,7 @@ impl Window {
         /// English takes a little more than four bytes a token.
         const BYTES_PER_TOKEN: usize = 4;
         let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
-        Self { rows: tokens / 4, bytes: tokens * BYTES_PER_TOKEN }
+        Self { rows: tokens / 4, bytes: tokens * BYTES_PER_TOKEN, at_once: 1 }
     }
 }
 
@@ -43,6 +52,14 @@ pub(crate) enum Feed {
     Direct(Lines),
     /// Read by a thread.
     Paced(Receiver<anyhow::Result<Line>>),
+}
+
+/// How long to wait for a line.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    Endless,
+    ALull,
+    None,
 }
 
 impl Feed {
@@ -68,15 +85,20 @@ impl Feed {
         Self::Paced(receiver)
     }
 
-    /// The next lines; none at the end of the input.
+    /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them is not wanted.
     ///
     /// # Errors
     /// If reading fails; the lines before the failure come first, in a window of their own.
-    pub(crate) fn window(&mut self, window: Window) -> (Vec<Line>, anyhow::Result<()>) {
+    pub(crate) fn window(&mut self, window: Window, may_wait: bool) -> (Vec<Line>, anyhow::Result<()>) {
         let mut lines = Vec::new();
         let mut bytes = 0;
         while lines.len() < window.rows && bytes < window.bytes {
-            match self.next(lines.is_empty()) {
+            let patience = match (lines.is_empty(), may_wait) {
+                (true, true) => Patience::Endless,
+                (true, false) => Patience::None,
+                (false, _) => Patience::ALull,
+            };
+            match self.next(patience) {
                 Some(Ok(line)) => {
                     bytes += line.text.as_ref().map_or(0, super::Text::len);
                     lines.push(line);
@@ -88,12 +110,13 @@ impl Feed {
         (lines, Ok(()))
     }
 
-    /// The next line, waiting for it only if it is the first of a window.
-    fn next(&mut self, first: bool) -> Option<anyhow::Result<Line>> {
-        match self {
-            Self::Direct(lines) => lines.next(),
-            Self::Paced(receiver) if first => receiver.recv().ok(),
-            Self::Paced(receiver) => receiver.recv_timeout(LULL).ok(),
+    /// The next line, waiting for a pipe's no longer than that.
+    fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
+        match (self, patience) {
+            (Self::Direct(lines), _) => lines.next(),
+            (Self::Paced(receiver), Patience::Endless) => receiver.recv().ok(),
+            (Self::Paced(receiver), Patience::ALull) => receiver.recv_timeout(LULL).ok(),
+            (Self::Paced(receiver), Patience::None) => receiver.try_recv().ok(),
         }
     }
 }
@@ -108,11 +131,15 @@ mod tests {
         Ok(Line { place: Place::OnlyArgument, text })
     }
 
+    fn of(rows: usize, bytes: usize) -> Window {
+        Window { rows, bytes, at_once: 1 }
+    }
+
     fn sizes(lines: Vec<anyhow::Result<Line>>, paced: bool, window: Window) -> Vec<usize> {
         let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
         let mut sizes = Vec::new();
         loop {
-            let (lines, end) = feed.window(window);
+            let (lines, end) = feed.window(window, true);
             end.unwrap();
             if lines.is_empty() {
                 return sizes;
@@ -125,14 +152,14 @@ mod tests {
     fn a_window_ends_at_its_rows_or_its_bytes() {
         for paced in [false, true] {
             let short = || (0..5).map(|_| line("ab")).collect();
-            assert_eq!(sizes(short(), paced, Window { rows: 2, bytes: 100 }), [2, 2, 1]);
-            assert_eq!(sizes(short(), paced, Window { rows: 9, bytes: 5 }), [3, 2]);
+            assert_eq!(sizes(short(), paced, of(2, 100)), [2, 2, 1]);
+            assert_eq!(sizes(short(), paced, of(9, 5)), [3, 2]);
         }
     }
 
     #[test]
     fn one_text_larger_than_the_window_is_a_window() {
-        let window = Window { rows: 9, bytes: 1 };
+        let window = of(9, 1);
         assert_eq!(sizes(vec![line("long"), line("long")], false, window), [1, 1]);
     }
 
@@ -141,7 +168,7 @@ mod tests {
         for paced in [false, true] {
             let lines = vec![line("a"), Err(anyhow::anyhow!("disk"))];
             let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
-            let (lines, end) = feed.window(Window { rows: 9, bytes: 9 });
+            let (lines, end) = feed.window(of(9, 9), true);
             assert_eq!(lines.len(), 1);
             assert!(end.is_err());
         }
@@ -152,9 +179,11 @@ mod tests {
         let (sender, receiver) = sync_channel(4);
         sender.send(line("a")).unwrap();
         let mut feed = Feed::Paced(receiver);
-        let (lines, _) = feed.window(Window { rows: 9, bytes: 9 });
+        let (lines, _) = feed.window(of(9, 9), true);
         assert_eq!(lines.len(), 1);
+        let (lines, end) = feed.window(of(9, 9), false);
+        assert!(lines.is_empty() && end.is_ok(), "nothing has come, and nothing was waited for");
         drop(sender);
-        assert!(feed.window(Window { rows: 9, bytes: 9 }).0.is_empty());
+        assert!(feed.window(of(9, 9), true).0.is_empty());
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::batching;
 use crate::options::{Purpose, Setup};
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
@@ -31,9 +32,6 @@ const STRIDE: usize = 128;
 /// Tokens of the question that are kept where all of them would leave too little room for the
 /// context: the pipeline's `max_question_len`.
 const QUESTION_TOKENS: usize = 64;
-
-/// Bytes of contexts that are cut into tokens at a time: many questions may share a long one.
-const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// How answers are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +87,7 @@ pub struct Answerer {
     model: AlbertForQuestionAnswering,
     tokenizer: Tokenizer,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 /// A question with its context, ready to be read.
@@ -112,12 +110,13 @@ impl Answerer {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForQuestionAnswering::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         let max_length = match options.max_length {
             Some(_) => max_length,
             None => max_length.min(WINDOW_TOKENS),
         };
         tokenizer.room(max_length, true)?;
-        Ok(Self { model, tokenizer, max_length, batch_tokens: options.batch_tokens })
+        Ok(Self { model, tokenizer, max_length, runner })
     }
 
     /// The tokens of a window, special ones included.
@@ -141,12 +140,9 @@ impl Answerer {
         questions: &[(Q, C)],
         options: &AnswerOptions,
     ) -> Result<Vec<Answer>> {
-        let portions = batching::portions(questions, BYTES_AT_ONCE, |(_, context)| context.as_ref().len());
-        let answers: Vec<Vec<Answer>> = portions
-            .into_iter()
-            .map(|portion| self.answer_portion(portion, options))
-            .collect::<Result<_>>()?;
-        Ok(answers.concat())
+        let size = |(_, context): &(Q, C)| context.as_ref().len();
+        self.runner
+            .in_portions(questions, TEXT_AT_ONCE, size, |questions| self.answer_portion(questions, options))
     }
 
     fn answer_portion<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
@@ -162,7 +158,7 @@ impl Answerer {
             .iter()
             .flat_map(|pair| pair.windows.iter().map(|window| pair.sequence.tokens(window)))
             .collect();
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             let output = self.model.forward(&batching::model_input(rows, device)?)?;
             Tensor::stack(&[output.start_logits, output.end_logits], 2) // (B, T, 2)
         })?;

@@ -11,12 +11,10 @@ use serde::Serialize;
 use crate::batching::{self, to_f32};
 use crate::options::{Purpose, Setup};
 use crate::pooling::{LoadedStage, Pass, Pool, add_to, normalize};
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
 use prepared::{Prepared, Windows};
-
-/// Bytes of texts that are cut into tokens at a time: windows keep a long text's tokens.
-const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// One text's embedding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,7 +65,7 @@ pub struct Embedder {
     full_dim: usize,
     has_pooler: bool,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
     /// Tokens that windows have in common, where texts are read in windows.
     stride: Option<usize>,
     /// What the caller asked for, as opposed to the model's files.
@@ -85,6 +83,7 @@ impl Embedder {
         let full_dim = pooling.check_width(checkpoint.config().hidden_size)?;
         let stages = pooling.load_stages(files)?;
         let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         Ok(Self {
             has_pooler: checkpoint.has_pooler(),
             model,
@@ -93,7 +92,7 @@ impl Embedder {
             stages,
             full_dim,
             max_length,
-            batch_tokens: options.batch_tokens,
+            runner,
             stride: None,
             asked_to_normalize: None,
         })
@@ -276,27 +275,28 @@ impl Embedder {
 
     /// Tokenizes, computes in batches, and adds every pass to what `start` made of its text; when the last
     /// one is in, `finish` has the text's result. Results in input order.
-    fn run<A, T>(
+    fn run<A, T: Send>(
         &self,
         inputs: &[(&str, Option<&str>)],
-        start: impl Fn(&Prepared) -> Result<A>,
-        add: impl Fn(&mut A, &Pass<'_>),
-        finish: impl Fn(&Prepared, A) -> Result<T>,
+        start: impl Fn(&Prepared) -> Result<A> + Sync,
+        add: impl Fn(&mut A, &Pass<'_>) + Sync,
+        finish: impl Fn(&Prepared, A) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let windows = self.windows()?;
-        let mut results = Vec::with_capacity(inputs.len());
-        for portion in batching::portions(inputs, BYTES_AT_ONCE, |(text, _)| text.len()) {
-            let prepare = |input: &(&str, Option<&str>)| {
-                Prepared::new(&self.tokenizer, *input, self.max_length, windows.as_ref())
-            };
-            let texts: Vec<Prepared> = portion.par_iter().map(prepare).collect::<Result<_>>()?;
-            let mut sums: Vec<A> = texts.iter().map(&start).collect::<Result<_>>()?;
-            self.compute(&texts, |text, pass| add(&mut sums[text], pass))?;
-            for (text, sum) in texts.iter().zip(sums) {
-                results.push(finish(text, sum)?);
-            }
-        }
-        Ok(results)
+        self.runner.in_portions(
+            inputs,
+            TEXT_AT_ONCE,
+            |(text, _)| text.len(),
+            |inputs| {
+                let prepare = |input: &(&str, Option<&str>)| {
+                    Prepared::new(&self.tokenizer, *input, self.max_length, windows.as_ref())
+                };
+                let texts: Vec<Prepared> = inputs.par_iter().map(prepare).collect::<Result<_>>()?;
+                let mut sums: Vec<A> = texts.iter().map(&start).collect::<Result<_>>()?;
+                self.compute(&texts, |text, pass| add(&mut sums[text], pass))?;
+                texts.iter().zip(sums).map(|(text, sum)| finish(text, sum)).collect()
+            },
+        )
     }
 
     /// Takes every pass of every text through the network; those of one text come in their order.
@@ -308,18 +308,19 @@ impl Embedder {
             .collect();
         let lengths: Vec<usize> = passes.iter().map(|&(text, pass)| texts[text].pass_len(pass)).collect();
         let hidden_size = self.config().hidden_size;
-        // The longest first, and those of one length in order: a text's windows are of one length but the last.
-        for batch in batching::plan(&lengths, self.batch_tokens) {
+        let forward = |batch: &[usize]| {
             let tokens: Vec<Cow<'_, TokenIds>> =
                 batch.iter().map(|&row| texts[passes[row].0].pass(passes[row].1)).collect();
             let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
             let output = self.model.forward(&batching::model_input(&rows, self.model.device())?)?;
-            let longest = output.last_hidden_state.dim(1)?;
-            let states = to_f32(&output.last_hidden_state)?;
             let pooler = match &output.pooler_output {
                 Some(pooler) if self.pooling.modes.contains(&PoolingMode::Pooler) => to_f32(pooler)?,
                 _ => vec![],
             };
+            Ok((to_f32(&output.last_hidden_state)?, output.last_hidden_state.dim(1)?, pooler))
+        };
+        // The longest first, and those of one length in order: a text's windows are of one length but the last.
+        self.runner.run(&lengths, forward, |batch, (states, longest, pooler)| {
             for (row, &index) in batch.iter().enumerate() {
                 let hidden_states = &states[row * longest * hidden_size..][..lengths[index] * hidden_size];
                 if !hidden_states.iter().all(|value| value.is_finite()) {
@@ -330,8 +331,8 @@ impl Embedder {
                 let (occurrences, share) = texts[text].occurrences(pass);
                 add(text, &Pass { hidden_states, pooler, occurrences: &occurrences, share });
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// What follows the pooling; then normalizes and cuts, in the order that

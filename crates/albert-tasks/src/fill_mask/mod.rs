@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::options::{Purpose, Setup};
+use crate::runner::Runner;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 use filling::{Partial, Work};
 use ranking::Query;
@@ -140,7 +141,7 @@ pub struct MaskFiller {
     tokenizer: Tokenizer,
     mask_id: u32,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 impl MaskFiller {
@@ -159,7 +160,8 @@ impl MaskFiller {
             return Err(Error::MaskNotAdded(tokenizer.mask_token().to_string()));
         }
         let (model, _) = AlbertForMaskedLM::load(&checkpoint, &options.load)?;
-        Ok(Self { model, tokenizer, mask_id, max_length, batch_tokens: options.batch_tokens })
+        let runner = Runner::new(checkpoint.config(), options)?;
+        Ok(Self { model, tokenizer, mask_id, max_length, runner })
     }
 
     /// The token that marks a place to fill, such as `[MASK]`.

@@ -1,10 +1,10 @@
 //! The candidates of masks by probability, over the vocabulary or over targets.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::MaskFiller;
-use crate::batching;
+use crate::batching::{self, to_f32};
 use crate::probability::softmax;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result};
@@ -36,7 +36,7 @@ impl MaskFiller {
     pub(super) fn rank(&self, queries: &[Query<'_>], top_k: usize) -> Vec<Result<Ranked>> {
         let lengths: Vec<usize> = queries.iter().map(|query| query.tokens.ids.len()).collect();
         let mut results: Vec<(usize, Result<Ranked>)> = Vec::with_capacity(queries.len());
-        for batch in batching::plan(&lengths, self.batch_tokens) {
+        for batch in self.runner.plan(&lengths) {
             let rows: Vec<&Query<'_>> = batch.iter().map(|&index| &queries[index]).collect();
             match self.rank_batch(&rows, top_k) {
                 Ok(ranked) => results.extend(batch.into_iter().zip(ranked.into_iter().map(Ok))),
@@ -113,25 +113,17 @@ impl MaskFiller {
         for step in 0..longest {
             let mut open: Vec<&mut Attempt> =
                 attempts.iter_mut().filter(|attempt| attempt.ids.len() > step).collect();
-            let lengths: Vec<usize> = open.iter().map(|attempt| attempt.tokens.ids.len()).collect();
-            for batch in batching::plan(&lengths, self.batch_tokens) {
-                let positions: Vec<[usize; 1]> =
-                    batch.iter().map(|&index| [open[index].position + step]).collect();
-                let rows: Vec<(&TokenIds, &[usize])> = batch
-                    .iter()
-                    .zip(&positions)
-                    .map(|(&index, at)| (&open[index].tokens, at.as_slice()))
-                    .collect();
-                let wanted: Vec<usize> = batch.iter().map(|&index| open[index].ids[step] as usize).collect();
-                let scores = self.at_each_position(&rows, |row, logits| {
-                    softmax(logits);
-                    logits[wanted[row]]
-                })?;
-                for (index, score) in batch.into_iter().zip(scores) {
-                    let attempt = &mut *open[index];
-                    attempt.score *= score;
-                    attempt.tokens.replace(attempt.position + step, &[attempt.ids[step]]);
-                }
+            let positions: Vec<[usize; 1]> = open.iter().map(|attempt| [attempt.position + step]).collect();
+            let rows: Vec<(&TokenIds, &[usize])> =
+                open.iter().zip(&positions).map(|(attempt, at)| (&attempt.tokens, at.as_slice())).collect();
+            let wanted: Vec<usize> = open.iter().map(|attempt| attempt.ids[step] as usize).collect();
+            let scores = self.at_each_position(&rows, |row, logits| {
+                softmax(logits);
+                logits[wanted[row]]
+            })?;
+            for (attempt, score) in open.iter_mut().zip(scores) {
+                attempt.score *= score;
+                attempt.tokens.replace(attempt.position + step, &[attempt.ids[step]]);
             }
         }
         for attempt in attempts {
@@ -140,7 +132,7 @@ impl MaskFiller {
         Ok(())
     }
 
-    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row. The
+    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row. Its
     /// first argument counts the positions.
     ///
     /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
@@ -150,34 +142,50 @@ impl MaskFiller {
         rows: &[(&TokenIds, &[usize])],
         read: impl Fn(usize, &mut [f32]) -> T + Sync,
     ) -> Result<Vec<T>> {
-        let device = self.model.device();
-        let tokens: Vec<&TokenIds> = rows.iter().map(|(tokens, _)| *tokens).collect();
-        let hidden_states =
-            self.model.albert().forward(&batching::model_input(&tokens, device)?)?.last_hidden_state;
-        let (batch, longest, width) = hidden_states.dims3()?;
-        let hidden_states = hidden_states.reshape((batch * longest, width))?;
-        let positions: Vec<u32> = rows
+        let firsts: Vec<usize> = rows
             .iter()
-            .enumerate()
-            // A batch has far fewer than 2³² tokens.
-            .flat_map(|(row, (_, positions))| positions.iter().map(move |at| (row * longest + at) as u32))
+            .scan(0, |next, (_, positions)| Some(std::mem::replace(next, *next + positions.len())))
             .collect();
+        let lengths: Vec<usize> = rows.iter().map(|(tokens, _)| tokens.ids.len()).collect();
+        let forward = |batch: &[usize]| {
+            let device = self.runner.device();
+            let tokens: Vec<&TokenIds> = batch.iter().map(|&row| rows[row].0).collect();
+            let hidden_states =
+                self.model.albert().forward(&batching::model_input(&tokens, device)?)?.last_hidden_state;
+            let (_, longest, width) = hidden_states.dims3()?;
+            let positions = batch.iter().enumerate().flat_map(|(at, &row)| {
+                // A batch has far fewer than 2³² tokens.
+                rows[row].1.iter().map(move |position| (at * longest + position) as u32)
+            });
+            let positions = Tensor::from_iter(positions, device)?;
+            Ok(hidden_states.reshape(((), width))?.index_select(&positions, 0)?) // (P, H)
+        };
+        let mut chosen: Vec<(Vec<usize>, Tensor)> = Vec::new();
+        self.runner.run(&lengths, forward, |batch, hidden_states| {
+            let positions = batch.iter().flat_map(|&row| firsts[row]..firsts[row] + rows[row].1.len());
+            chosen.push((positions.collect(), hidden_states));
+            Ok(())
+        })?;
 
         let vocab_size = self.config().vocab_size;
         let at_once = (LOGITS_AT_ONCE / vocab_size).max(1);
-        let mut results = Vec::with_capacity(positions.len());
-        for chunk in positions.chunks(at_once) {
-            let chosen = hidden_states.index_select(&Tensor::new(chunk, device)?, 0)?; // (P, H)
-            let logits = self.model.decode(&chosen)?.to_dtype(DType::F32)?; // (P, V)
-            let mut logits = logits.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()?;
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(Error::NotFinite);
+        let mut results = Vec::new();
+        for (positions, hidden_states) in chosen {
+            for (chunk, positions) in positions.chunks(at_once).enumerate() {
+                let decode = || {
+                    let of_chunk = hidden_states.narrow(0, chunk * at_once, positions.len())?;
+                    to_f32(&self.model.decode(&of_chunk)?) // (P, V)
+                };
+                let mut logits = self.runner.on_device(decode)?;
+                if !logits.iter().all(|logit| logit.is_finite()) {
+                    return Err(Error::NotFinite);
+                }
+                let logits = positions.par_iter().zip(logits.par_chunks_exact_mut(vocab_size));
+                results.par_extend(logits.map(|(&position, logits)| (position, read(position, logits))));
             }
-            let first = results.len();
-            let read = |(index, logits): (usize, &mut [f32])| read(first + index, logits);
-            results.par_extend(logits.par_chunks_exact_mut(vocab_size).enumerate().map(read));
         }
-        Ok(results)
+        results.sort_unstable_by_key(|(position, _)| *position);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
     /// The pieces of each target, the same ones only once.

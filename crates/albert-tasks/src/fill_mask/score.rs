@@ -4,7 +4,6 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::MaskFiller;
-use crate::batching;
 use crate::probability::log_softmax;
 use crate::tokenizer::TokenIds;
 use crate::{Result, Tokenizer};
@@ -76,26 +75,23 @@ impl MaskFiller {
                     tokens
                 })
                 .collect();
-            let lengths: Vec<usize> = masked.iter().map(|tokens| tokens.ids.len()).collect();
-            for batch in batching::plan(&lengths, self.batch_tokens) {
-                let rows: Vec<(&TokenIds, &[usize])> = batch
-                    .iter()
-                    .map(|&index| (&masked[index], std::slice::from_ref(&masks[index].1)))
-                    .collect();
-                let id = |index: usize| encoded[masks[index].0].0.ids[masks[index].1] as usize;
-                let found =
-                    self.at_each_position(&rows, |row, logits| log_softmax(logits, id(batch[row])))?;
-                for (index, log_probability) in batch.into_iter().zip(found) {
-                    scores[masks[index].0].log_likelihood += log_probability;
-                }
+            let rows: Vec<(&TokenIds, &[usize])> = masked
+                .iter()
+                .zip(masks)
+                .map(|(tokens, mask)| (tokens, std::slice::from_ref(&mask.1)))
+                .collect();
+            let id = |index: usize| encoded[masks[index].0].0.ids[masks[index].1] as usize;
+            let found = self.at_each_position(&rows, |row, logits| log_softmax(logits, id(row)))?;
+            for (mask, log_probability) in masks.iter().zip(found) {
+                scores[mask.0].log_likelihood += log_probability;
             }
         }
         Ok(scores)
     }
 
     fn masks_at_once(&self, encoded: &[(TokenIds, Vec<usize>)]) -> usize {
-        let longest = encoded.iter().map(|(tokens, _)| tokens.ids.len()).max().unwrap_or(1).max(1);
-        (self.batch_tokens / longest).max(1) * BATCHES_AT_ONCE
+        let longest = encoded.iter().map(|(tokens, _)| tokens.ids.len()).max().unwrap_or(1);
+        self.runner.rows(longest).saturating_mul(BATCHES_AT_ONCE)
     }
 }
 

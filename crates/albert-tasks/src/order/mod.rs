@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::batching;
 use crate::options::{Purpose, Setup};
 use crate::probability::softmax;
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 pub use sentences::split_sentences;
 
@@ -61,7 +62,7 @@ pub struct Orderer {
     model: AlbertForPreTraining,
     tokenizer: Tokenizer,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 impl Orderer {
@@ -73,8 +74,9 @@ impl Orderer {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForPreTraining::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         tokenizer.room(max_length, true)?;
-        Ok(Self { model, tokenizer, max_length, batch_tokens: options.batch_tokens })
+        Ok(Self { model, tokenizer, max_length, runner })
     }
 
     /// The longest pair in tokens, special ones included.
@@ -94,8 +96,13 @@ impl Orderer {
     pub fn order<S: AsRef<str>, P: AsRef<str>>(&self, pairs: &[(S, P)]) -> Result<Vec<InOrder>> {
         let inputs: Vec<(&str, Option<&str>)> =
             pairs.iter().map(|(first, second)| (first.as_ref(), Some(second.as_ref()))).collect();
-        let rows = batching::encode(&self.tokenizer, &inputs, self.max_length)?;
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let size = |(first, second): &(&str, Option<&str>)| first.len() + second.map_or(0, str::len);
+        self.runner.in_portions(&inputs, TEXT_AT_ONCE, size, |inputs| self.order_portion(inputs))
+    }
+
+    fn order_portion(&self, inputs: &[(&str, Option<&str>)]) -> Result<Vec<InOrder>> {
+        let rows = batching::encode(&self.tokenizer, inputs, self.max_length)?;
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             self.model.sentence_order(&batching::model_input(rows, device)?) // (B, 2)
         })?;
         let finish = |(row, mut logits): (&crate::tokenizer::TokenIds, Vec<f32>)| {

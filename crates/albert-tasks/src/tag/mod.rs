@@ -13,6 +13,7 @@ use crate::batching;
 use crate::json::JsonObject;
 use crate::options::{Purpose, Setup};
 use crate::probability::softmax;
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
@@ -80,7 +81,7 @@ pub struct Tagger {
     labels: Vec<String>,
     unknown_id: Option<u32>,
     max_length: usize,
-    batch_tokens: usize,
+    runner: Runner,
 }
 
 /// A text ready to be tagged.
@@ -100,6 +101,7 @@ impl Tagger {
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForTokenClassification::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
         let config = checkpoint.config();
         Ok(Self {
             labels: (0..config.num_labels()).map(|index| config.label(index)).collect(),
@@ -107,7 +109,7 @@ impl Tagger {
             model,
             tokenizer,
             max_length,
-            batch_tokens: options.batch_tokens,
+            runner,
         })
     }
 
@@ -145,13 +147,18 @@ impl Tagger {
     /// computation fails.
     pub fn tag<S: AsRef<str> + Sync>(&self, texts: &[S], options: &TagOptions) -> Result<Vec<Tagged>> {
         self.check(options)?;
+        let size = |text: &S| text.as_ref().len();
+        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.tag_portion(texts, options))
+    }
+
+    fn tag_portion<S: AsRef<str> + Sync>(&self, texts: &[S], options: &TagOptions) -> Result<Vec<Tagged>> {
         let prepared: Vec<Prepared> =
             texts.par_iter().map(|text| self.prepare(text.as_ref(), options)).collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
             .flat_map(|text| text.windows.iter().map(|window| text.sequence.tokens(window)))
             .collect();
-        let logits = batching::logits(&rows, self.batch_tokens, self.model.device(), |rows, device| {
+        let logits = batching::logits(&rows, &self.runner, |rows, device| {
             Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
         let mut logits = logits.into_iter();
