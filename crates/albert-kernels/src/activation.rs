@@ -1,6 +1,6 @@
 //! Bias and activation, the end of a dense layer.
 
-use crate::functions::{erf, exp, sigmoid, softplus, tanh};
+use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
 use crate::simd::Simd;
 
 /// A function of each element by itself.
@@ -64,18 +64,32 @@ impl Activation {
         Self::Tanh,
     ];
 
-    /// `x = f(x + bias)`, element by element.
+    /// `x = f(x + bias)`, element by element, of so many rows as wide as the bias.
+    ///
+    /// # Safety
+    /// `xs` has the rows, `stride` numbers apart, and nothing else reads or writes them.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(self, s: S, xs: &mut [f32], bias: &[f32]) {
+    pub(crate) unsafe fn apply<S: Simd>(self, s: S, xs: *mut f32, stride: usize, rows: usize, bias: &[f32]) {
+        let whole = bias.len() / S::LANES * S::LANES;
         // One loop for each function: the choice is made once.
         macro_rules! each {
             ($($name:ident($x:ident) $f:expr;)*) => {
                 match self {$(
                     Self::$name => {
-                        for (xs, bias) in xs.chunks_mut(S::LANES).zip(bias.chunks(S::LANES)) {
-                            let $x = s.add(s.load(xs), s.load(bias));
-                            let y = $f;
-                            s.store(xs, y);
+                        for row in 0..rows {
+                            // SAFETY: the caller's promise.
+                            let xs = unsafe { std::slice::from_raw_parts_mut(xs.add(row * stride), bias.len()) };
+                            for start in (0..whole).step_by(S::LANES) {
+                                let (xs, bias) = (&mut xs[start..start + S::LANES], &bias[start..start + S::LANES]);
+                                let $x = s.add(s.load(xs), s.load(bias));
+                                let y = $f;
+                                s.store(xs, y);
+                            }
+                            if whole < bias.len() {
+                                let $x = s.add(s.load(&xs[whole..]), s.load(&bias[whole..]));
+                                let y = $f;
+                                s.store(&mut xs[whole..], y);
+                            }
                         }
                     }
                 )*}
@@ -87,11 +101,11 @@ impl Activation {
             Gelu(x) gelu(s, x);
             Gelu10(x) s.max(s.splat(-10.0), s.min(s.splat(10.0), gelu(s, x)));
             GeluTanh(x) {
-                // 2 √(2/π) (x + 0.044715 x³)
-                let cubic = s.mul_add(s.mul(x, x), s.splat(0.071_354_814), s.splat(1.595_769_2));
+                // -2 √(2/π) (x + 0.044715 x³)
+                let cubic = s.mul_add(s.mul(x, x), s.splat(-0.071_354_814), s.splat(-1.595_769_2));
                 weighted(s, x, s.mul(x, cubic))
             };
-            QuickGelu(x) weighted(s, x, s.mul(x, s.splat(1.702)));
+            QuickGelu(x) weighted(s, x, s.mul(x, s.splat(-1.702)));
             Hardswish(x) {
                 let ramp = s.min(six, s.max(zero, s.add(x, s.splat(3.0))));
                 s.mul(x, s.mul(ramp, s.splat(1.0 / 6.0)))
@@ -111,7 +125,7 @@ impl Activation {
             Relu2(x) { let y = s.max(zero, x); s.mul(y, y) };
             Relu6(x) s.min(six, s.max(zero, x));
             Sigmoid(x) sigmoid(s, x);
-            Silu(x) weighted(s, x, x);
+            Silu(x) weighted(s, x, s.sub(zero, x));
             SqrtSoftplus(x) s.sqrt(softplus(s, x));
             Tanh(x) tanh(s, x);
         }
@@ -130,10 +144,10 @@ fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
     s.mul_add(half, erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
 }
 
-/// `x σ(z) = x / (1 + e⁻ᶻ)`
+/// `x σ(-z) = x / (1 + eᶻ)`
 #[inline(always)]
 fn weighted<S: Simd>(s: S, x: S::V, z: S::V) -> S::V {
-    s.div(x, s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), z))))
+    s.div(x, s.add(s.splat(1.0), exp_between(s, z)))
 }
 
 #[cfg(test)]
@@ -154,9 +168,9 @@ mod tests {
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            for row in self.xs.chunks_exact_mut(self.bias.len()) {
-                self.activation.apply(s, row, self.bias);
-            }
+            let rows = self.xs.len() / self.bias.len();
+            // SAFETY: the slice has these rows.
+            unsafe { self.activation.apply(s, self.xs.as_mut_ptr(), self.bias.len(), rows, self.bias) }
         }
     }
 

@@ -6,11 +6,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::functions::exp;
+use crate::functions::exp_between;
 use crate::grid::Threads;
 use crate::level::Level;
 use crate::rows::even;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, each_vector};
 use crate::tile::{Ahead, CheckedTile, Products, Target};
 
 /// The heads of an attention layer.
@@ -78,6 +78,13 @@ struct Share {
 // same queries of the same head.
 unsafe impl Send for Share {}
 
+/// The width of panels for so many columns: as few panels as can be, of whole vectors, as even as can be.
+#[inline(always)]
+fn panel_width<S: Simd>(columns: usize) -> usize {
+    let panels = columns.div_ceil(S::PANEL_VECTORS * S::LANES);
+    columns.div_ceil(panels).next_multiple_of(S::LANES)
+}
+
 /// Memory that a thread keeps from call to call.
 #[derive(Default)]
 struct Scratch {
@@ -140,16 +147,36 @@ impl Share {
     /// As [`row`](Self::row).
     #[inline(always)]
     unsafe fn pack_keys<S: Simd>(&self, head: usize, keys: &mut Aligned) {
-        let (width, depth) = (S::PANEL_VECTORS * S::LANES, self.heads.size);
+        let (width, depth) = (panel_width::<S>(self.tokens), self.heads.size);
         keys.resize(self.tokens.div_ceil(width) * width * depth);
         for (index, panel) in keys.chunks_exact_mut(width * depth).enumerate() {
             let tokens = index * width..((index + 1) * width).min(self.tokens);
             if tokens.len() < width {
                 panel.fill(0.0);
             }
-            for (column, token) in tokens.enumerate() {
+            // Four tokens at a time, and of them four numbers: the compiler turns such a square with shuffles.
+            const SQUARE: usize = 4;
+            let whole = tokens.len() / SQUARE * SQUARE;
+            for column in (0..whole).step_by(SQUARE) {
+                // SAFETY: the tokens are of the sequence.
+                let keys =
+                    [0, 1, 2, 3].map(|i| unsafe { self.row(1, head, tokens.start + column + i) }.as_chunks());
+                for d in 0..depth / SQUARE {
+                    let square: [[f32; SQUARE]; SQUARE] = keys.map(|(chunks, _)| chunks[d]);
+                    for i in 0..SQUARE {
+                        let turned = &mut panel[(SQUARE * d + i) * width + column..][..SQUARE];
+                        turned.copy_from_slice(&square.map(|row| row[i]));
+                    }
+                }
+                for (i, (_, rest)) in keys.into_iter().enumerate() {
+                    for (d, x) in (depth / SQUARE * SQUARE..depth).zip(rest) {
+                        panel[d * width + column + i] = *x;
+                    }
+                }
+            }
+            for column in whole..tokens.len() {
                 // SAFETY: the token is one of the sequence.
-                let key = unsafe { self.row(1, head, token) };
+                let key = unsafe { self.row(1, head, tokens.start + column) };
                 for (packed, x) in panel[column..].iter_mut().step_by(width).zip(key) {
                     *packed = *x;
                 }
@@ -161,7 +188,7 @@ impl Share {
     /// As [`row`](Self::row).
     #[inline(always)]
     unsafe fn pack_values<S: Simd>(&self, head: usize, values: &mut Aligned) {
-        let width = S::PANEL_VECTORS * S::LANES;
+        let width = panel_width::<S>(self.heads.size);
         values.resize(self.heads.size.div_ceil(width) * width * self.tokens);
         for (index, panel) in values.chunks_exact_mut(width * self.tokens).enumerate() {
             let columns = index * width..((index + 1) * width).min(self.heads.size);
@@ -178,12 +205,13 @@ impl Share {
     /// As [`row`](Self::row) for all `queries`, whose context nothing else reads or writes.
     #[inline(always)]
     unsafe fn attend<S: Simd>(&self, s: S, head: usize, queries: Range<usize>, scratch: &mut Scratch) {
-        let (width, depth, tokens) = (S::PANEL_VECTORS * S::LANES, self.heads.size, self.tokens);
+        let (depth, tokens) = (self.heads.size, self.tokens);
         let stride = tokens.next_multiple_of(S::LANES);
         scratch.scores.resize(BLOCK_QUERIES * stride);
         let scores = &mut scratch.scores;
         let strips = queries.len().div_ceil(S::TILE_ROWS);
 
+        let width = panel_width::<S>(tokens);
         for (index, panel) in scratch.keys.chunks_exact(width * depth).enumerate() {
             for strip in even(0..queries.len(), strips) {
                 // SAFETY: the queries are there, and scores have a row for each.
@@ -193,6 +221,7 @@ impl Share {
                         a: self.row(0, head, queries.start + strip.start).as_ptr(),
                         a_stride: 3 * self.width(),
                         panel: panel.as_ptr(),
+                        panel_width: width,
                         accumulate: false,
                         ahead: Ahead::NONE,
                     };
@@ -215,6 +244,7 @@ impl Share {
 
         // SAFETY: the context of this head begins within its first row.
         let context = unsafe { self.context.add(queries.start * self.width() + head * depth) };
+        let width = panel_width::<S>(depth);
         for (index, panel) in scratch.values.chunks_exact(width * tokens).enumerate() {
             for strip in even(0..queries.len(), strips) {
                 // SAFETY: scores have a row for each query, and so has the context.
@@ -224,6 +254,7 @@ impl Share {
                         a: scores.as_ptr().add(strip.start * stride),
                         a_stride: stride,
                         panel: panel.as_ptr(),
+                        panel_width: width,
                         accumulate: false,
                         ahead: Ahead::NONE,
                     };
@@ -252,18 +283,21 @@ impl Share {
 /// `x = e^(scale (x - max x))`; returns their sum.
 #[inline(always)]
 fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
-    let mut largest = s.splat(f32::NEG_INFINITY);
-    for xs in row.chunks(S::LANES) {
-        largest = s.max(largest, s.load_or(xs, f32::NEG_INFINITY));
-    }
-    let (largest, scale) = (s.splat(s.largest(largest)), s.splat(scale));
-    let mut sum = s.splat(0.0);
-    for xs in row.chunks_mut(S::LANES) {
-        let y = exp(s, s.mul(s.sub(s.load_or(xs, f32::NEG_INFINITY), largest), scale));
-        sum = s.add(sum, y);
-        s.store(xs, y);
-    }
-    s.sum(sum)
+    let mut largest = [s.splat(f32::NEG_INFINITY); 4];
+    each_vector!(S, row.len(), |at, one| {
+        // Passes over a NaN, which the sum will have.
+        largest[one] = s.max(s.load_or(&row[at], f32::NEG_INFINITY), largest[one]);
+    });
+    let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
+    let (largest, scale) = (s.splat(s.largest_number(largest)), s.splat(scale));
+    let mut sums = [s.splat(0.0); 4];
+    each_vector!(S, row.len(), |at, one| {
+        let x = s.load_or(&row[at.clone()], f32::NEG_INFINITY);
+        let y = exp_between(s, s.mul(s.sub(x, largest), scale));
+        sums[one] = s.add(sums[one], y);
+        s.store(&mut row[at], y);
+    });
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 
 #[cfg(test)]

@@ -18,20 +18,32 @@ const EXP_MIN: f32 = -86.9;
 /// ```
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    // ln 2 in two parts, the first short enough that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let clamped = s.min(s.splat(EXP_MAX), s.max(s.splat(EXP_MIN), x));
-    let n = s.round(s.mul(clamped, s.splat(std::f32::consts::LOG2_E)));
-    let r = s.mul_add(n, s.splat(-LN_2_HIGH), clamped);
-    let r = s.mul_add(n, s.splat(-LN_2_LOW), r);
-    let tail = polynomial(s, r, [0.5, 0.166_665_21, 0.041_668_39, 0.008_368_716, 0.001_381_46]);
-    let e_to_r = s.add(s.mul_add(s.mul(r, r), tail, r), s.splat(1.0));
+    let (n, e_to_r) = reduced_exp(s, s.min(s.splat(EXP_MAX), s.max(s.splat(EXP_MIN), x)));
     // 2ⁿ in two factors: n = 128 has no f32 of its own.
     let power = s.power_of_two(s.sub(n, s.splat(1.0)));
     let y = s.mul(s.mul(e_to_r, s.splat(2.0)), power);
     let y = s.where_less(x, s.splat(EXP_MIN), s.splat(0.0), y);
     s.where_less(s.splat(EXP_MAX), x, s.splat(f32::INFINITY), y)
+}
+
+/// `eˣ` for x from -87.3 to 88.3, to 2 ULP, and at the nearer of these for any other. NaN stays.
+#[inline(always)]
+pub(crate) fn exp_between<S: Simd>(s: S, x: S::V) -> S::V {
+    let (n, e_to_r) = reduced_exp(s, s.min(s.splat(88.3), s.max(s.splat(-87.3), x)));
+    s.mul(e_to_r, s.power_of_two(n))
+}
+
+/// `n` and `eʳ`, of x that is not NaN between the bounds of [`exp`].
+#[inline(always)]
+fn reduced_exp<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+    // ln 2 in two parts, the first short enough that n times it is exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    let r = s.mul_add(n, s.splat(-LN_2_HIGH), x);
+    let r = s.mul_add(n, s.splat(-LN_2_LOW), r);
+    let tail = polynomial(s, r, [0.5, 0.166_665_21, 0.041_668_39, 0.008_368_716, 0.001_381_46]);
+    (n, s.add(s.mul_add(s.mul(r, r), tail, r), s.splat(1.0)))
 }
 
 /// `σ(x) = 1 / (1 + e⁻ˣ)`, to 3 ULP where it is a normal number.

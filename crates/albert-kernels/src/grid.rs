@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::level::Level;
-use crate::rows::{RowsMut, even, fit};
+use crate::rows::{RowsMut, Strips, even, fit};
 use crate::simd::{Kernel, Simd};
 use crate::tile::{Ahead, Target};
 
@@ -31,7 +31,7 @@ pub enum Threads {
     All,
 }
 
-/// Rows of A in a block at most: 768 KiB of the second cache in f32, where K is 768.
+/// Rows of A in a block, and as many as make a strip whole: 768 KiB of the second cache in f32, where K is 768.
 const BLOCK_ROWS: usize = 256;
 
 /// A and B: how they are summed up over K.
@@ -57,7 +57,7 @@ pub(crate) trait Factors: Copy {
     /// Sums up some rows of A times one panel over some of K.
     ///
     /// # Safety
-    /// A has the rows from `part.row` on that `target` asks for, B the panel and the depths of `part`, and `target`
+    /// A has the rows of `part` that `target` asks for, B the panel and the depths of `part`, and `target`
     /// is as [`CheckedTile`](crate::tile::CheckedTile) asks for.
     unsafe fn sum_up<S: Simd>(&self, s: S, part: Part, target: Target);
 }
@@ -65,6 +65,8 @@ pub(crate) trait Factors: Copy {
 /// What of A and B goes into one tile.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
+    /// Which strip of A's rows.
+    pub(crate) strip: usize,
     /// The first row of A.
     pub(crate) row: usize,
     pub(crate) depths: Range<usize>,
@@ -98,12 +100,14 @@ pub(crate) unsafe fn multiply<F: Factors + Send + Sync>(
     if let Then::Activate(bias, _) = then {
         assert!(bias.len() == columns, "a bias of {columns} numbers, found {}", bias.len());
     }
+    let strips = Strips::new(rows, level.tile_rows());
     let whole = Blocks {
         factors,
         c: c.numbers.as_mut_ptr(),
         c_stride: c.stride,
         then,
-        rows: 0..rows,
+        strips,
+        part: 0..strips.count,
         panels: 0..factors.panel_count(),
     };
     match threads {
@@ -122,7 +126,10 @@ struct Blocks<'a, F> {
     c: *mut f32,
     c_stride: usize,
     then: Then<'a>,
-    rows: Range<usize>,
+    /// Of all rows.
+    strips: Strips,
+    /// Which of them.
+    part: Range<usize>,
     panels: Range<usize>,
 }
 
@@ -133,13 +140,13 @@ impl<F: Factors> Blocks<'_, F> {
     /// Splits over columns first, so that each thread reads its own part of B, then over rows.
     fn split(&self, threads: usize) -> Vec<Self> {
         const PANELS: usize = 2;
-        const ROWS: usize = 32;
+        const STRIPS: usize = 4;
         let across = threads.min(self.panels.len().div_ceil(PANELS)).max(1);
-        let down = (threads / across).min(self.rows.len().div_ceil(ROWS)).max(1);
+        let down = (threads / across).min(self.part.len().div_ceil(STRIPS)).max(1);
         let mut parts = Vec::with_capacity(across * down);
-        for rows in even(self.rows.clone(), down) {
+        for part in even(self.part.clone(), down) {
             for panels in even(self.panels.clone(), across) {
-                parts.push(Self { rows: rows.clone(), panels, ..self.clone() });
+                parts.push(Self { part: part.clone(), panels, ..self.clone() });
             }
         }
         parts
@@ -151,9 +158,9 @@ impl<F: Factors> Kernel for Blocks<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let row_blocks = self.rows.len().div_ceil(BLOCK_ROWS);
+        let row_blocks = self.part.len().div_ceil(BLOCK_ROWS.div_ceil(S::TILE_ROWS));
         let (depth, depth_blocks) = (self.factors.depth(), self.factors.depth_blocks());
-        for block in even(self.rows.clone(), row_blocks) {
+        for block in even(self.part.clone(), row_blocks) {
             for depths in even(0..depth, depth_blocks) {
                 for panel in self.panels.clone() {
                     // SAFETY: `multiply` has checked the shapes, and no other thread has this part.
@@ -170,37 +177,34 @@ impl<F: Factors> Blocks<'_, F> {
     /// # Safety
     /// All rows of A and C are there, and no other thread has this part of C.
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, s: S, rows: Range<usize>, depths: Range<usize>, panel: usize) {
+    unsafe fn panel<S: Simd>(&self, s: S, strips: Range<usize>, depths: Range<usize>, panel: usize) {
         let width = S::PANEL_VECTORS * S::LANES;
         let columns = panel * width..((panel + 1) * width).min(self.factors.columns());
-        let strips = rows.len().div_ceil(S::TILE_ROWS);
         // While this panel is used, the next one comes from a farther cache, a part by each strip.
         let ahead = self.after(panel, &depths);
         let bytes = self.factors.address(panel, depths.end) as usize
             - self.factors.address(panel, depths.start) as usize;
-        let part = bytes.div_ceil(strips);
-        for (strip, rows) in even(rows, strips).enumerate() {
+        let part = bytes.div_ceil(strips.len());
+        for (index, strip) in strips.enumerate() {
+            let rows = self.strips.rows(strip);
             // SAFETY: these rows of C are there.
             let c = unsafe { self.c.add(rows.start * self.c_stride + columns.start) };
             let target = Target { rows: rows.len(), c, c_stride: self.c_stride, columns: columns.len() };
             let part = Part {
+                strip,
                 row: rows.start,
                 depths: depths.clone(),
                 panel,
                 accumulate: depths.start > 0 || matches!(self.then, Then::Accumulate),
-                ahead: Ahead { address: ahead.wrapping_add(strip * part), count: part },
+                ahead: Ahead { address: ahead.wrapping_add(index * part), count: part },
             };
             // SAFETY: the caller's promise.
             unsafe { self.factors.sum_up(s, part, target) };
             if let Then::Activate(bias, activation) = self.then
                 && depths.end == self.factors.depth()
             {
-                for row in 0..rows.len() {
-                    // SAFETY: as above.
-                    let numbers =
-                        unsafe { std::slice::from_raw_parts_mut(c.add(row * self.c_stride), columns.len()) };
-                    activation.apply(s, numbers, &bias[columns.clone()]);
-                }
+                // SAFETY: as above.
+                unsafe { activation.apply(s, c, self.c_stride, rows.len(), &bias[columns.clone()]) }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Layer norm of rows, with what comes before it: bias and residual.
 
 use crate::level::Level;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, each_vector};
 
 /// `LN(x) = γ (x - mean x) / √(var x + ε) + β`
 #[derive(Debug, Clone, Copy)]
@@ -62,48 +62,48 @@ impl Kernel for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let width = self.norm.gamma.len();
         for (index, row) in self.xs.chunks_exact_mut(width).enumerate() {
+            let mut sums = [s.splat(0.0); 4];
             if let Some((ys, bias)) = self.added {
                 let ys = &ys[index * width..][..width];
-                for ((x, y), bias) in
-                    row.chunks_mut(S::LANES).zip(ys.chunks(S::LANES)).zip(bias.chunks(S::LANES))
-                {
-                    let sum = s.add(s.load(x), s.add(s.load(y), s.load(bias)));
-                    s.store(x, sum);
-                }
+                each_vector!(S, width, |at, sum| {
+                    let x = s.add(
+                        s.load(&row[at.clone()]),
+                        s.add(s.load(&ys[at.clone()]), s.load(&bias[at.clone()])),
+                    );
+                    s.store(&mut row[at], x);
+                    sums[sum] = s.add(sums[sum], x);
+                });
+            } else {
+                each_vector!(S, width, |at, sum| sums[sum] = s.add(sums[sum], s.load(&row[at])));
             }
-            normalize(s, row, &self.norm);
+            normalize(s, row, total(s, sums), &self.norm);
         }
     }
 }
 
 #[inline(always)]
-fn normalize<S: Simd>(s: S, row: &mut [f32], norm: &LayerNorm<'_>) {
-    let width = row.len() as f32;
-    let rough = sum_of_powers::<S, 1>(s, row, 0.0) / width;
+fn normalize<S: Simd>(s: S, row: &mut [f32], sum: f32, norm: &LayerNorm<'_>) {
+    let (rough, width) = (sum / row.len() as f32, row.len());
     // What the first sum rounded away: a constant row must come out as β, not as noise over √ε.
-    let mean = rough + sum_of_powers::<S, 1>(s, row, rough) / width;
-    let variance = sum_of_powers::<S, 2>(s, row, mean) / width;
-    let (mean, scale) = (s.splat(mean), s.splat((variance + norm.eps).sqrt().recip()));
-    let parameters = norm.gamma.chunks(S::LANES).zip(norm.beta.chunks(S::LANES));
-    for (x, (gamma, beta)) in row.chunks_mut(S::LANES).zip(parameters) {
-        let normed = s.mul(s.sub(s.load(x), mean), scale);
-        let y = s.mul_add(normed, s.load(gamma), s.load(beta));
-        s.store(x, y);
-    }
+    let at_rough = s.splat(rough);
+    let (mut sums, mut squares) = ([s.splat(0.0); 4], [s.splat(0.0); 4]);
+    each_vector!(S, width, |at, sum| {
+        // What a short vector lacks is at the centre and adds nothing.
+        let x = s.sub(s.load_or(&row[at], rough), at_rough);
+        (sums[sum], squares[sum]) = (s.add(sums[sum], x), s.mul_add(x, x, squares[sum]));
+    });
+    let rest = total(s, sums) / width as f32;
+    let variance = (total(s, squares) / width as f32 - rest * rest).max(0.0);
+    let (mean, scale) = (s.splat(rough + rest), s.splat((variance + norm.eps).sqrt().recip()));
+    each_vector!(S, width, |at, _sum| {
+        let normed = s.mul(s.sub(s.load(&row[at.clone()]), mean), scale);
+        let y = s.mul_add(normed, s.load(&norm.gamma[at.clone()]), s.load(&norm.beta[at.clone()]));
+        s.store(&mut row[at], y);
+    });
 }
 
-/// `Σ (x - centre)ᴾ`, P one or two, in four vectors side by side.
 #[inline(always)]
-fn sum_of_powers<S: Simd, const P: u32>(s: S, row: &[f32], centre: f32) -> f32 {
-    let at = s.splat(centre);
-    let mut sums = [s.splat(0.0); 4];
-    for group in row.chunks(4 * S::LANES) {
-        for (sum, xs) in sums.iter_mut().zip(group.chunks(S::LANES)) {
-            // What a short row lacks is at the centre and adds nothing.
-            let x = s.sub(s.load_or(xs, centre), at);
-            *sum = if P == 2 { s.mul_add(x, x, *sum) } else { s.add(*sum, x) };
-        }
-    }
+fn total<S: Simd>(s: S, sums: [S::V; 4]) -> f32 {
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 

@@ -138,16 +138,24 @@ impl Level {
 
     /// Columns of a panel of packed weights.
     pub(crate) fn panel_width(self) -> usize {
-        struct Width;
-        impl Kernel for Width {
-            type Output = usize;
+        self.run(TileSize).1
+    }
 
-            #[inline(always)]
-            fn run<S: Simd>(self, _: S) -> usize {
-                S::PANEL_VECTORS * S::LANES
-            }
-        }
-        self.run(Width)
+    /// Rows of a tile at most.
+    pub(crate) fn tile_rows(self) -> usize {
+        self.run(TileSize).0
+    }
+}
+
+/// Rows and columns of a tile.
+struct TileSize;
+
+impl Kernel for TileSize {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Self::Output {
+        (S::TILE_ROWS, S::PANEL_VECTORS * S::LANES)
     }
 }
 

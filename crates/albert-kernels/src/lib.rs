@@ -54,6 +54,6 @@ pub use peak::{peak_byte_operations, peak_flops};
 pub use product::product;
 pub use quantized::{
     QuantizedMatrix, QuantizedPart, QuantizedRows, QuantizedView, quantize_weights, quantized_product,
-    restore_weights,
+    restore_weights, rotate_weights, rotate_weights_back,
 };
 pub use rows::{Rows, RowsMut};

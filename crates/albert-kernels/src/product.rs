@@ -79,6 +79,7 @@ impl Factors for Floats<'_> {
                 a: self.a.add(part.row * self.a_stride + part.depths.start),
                 a_stride: self.a_stride,
                 panel: self.b.short_rows(part.panel, part.depths.start).as_ptr(),
+                panel_width: S::PANEL_VECTORS * S::LANES,
                 accumulate: part.accumulate,
                 ahead: part.ahead,
             };

@@ -55,6 +55,26 @@ pub(crate) fn even(range: Range<usize>, parts: usize) -> impl Iterator<Item = Ra
     (0..parts).map(move |part| start + len * part / parts..start + len * (part + 1) / parts)
 }
 
+/// Rows in strips that a tile takes at once, as even as can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Strips {
+    rows: usize,
+    pub(crate) count: usize,
+}
+
+impl Strips {
+    /// Strips of `tile_rows` rows at most.
+    pub(crate) fn new(rows: usize, tile_rows: usize) -> Self {
+        Self { rows, count: rows.div_ceil(tile_rows) }
+    }
+
+    /// The rows of one strip.
+    #[inline(always)]
+    pub(crate) fn rows(self, strip: usize) -> Range<usize> {
+        self.rows * strip / self.count..self.rows * (strip + 1) / self.count
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

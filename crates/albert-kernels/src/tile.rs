@@ -5,6 +5,12 @@ use crate::simd::{Kernel, MAX_LANES, Simd};
 /// The most vectors that a panel is wide.
 const MAX_VECTORS: usize = 3;
 
+/// The most rows of a tile.
+const MAX_ROWS: usize = 8;
+
+/// The most numbers of a tile.
+pub(crate) const MAX_TILE: usize = MAX_ROWS * MAX_VECTORS * MAX_LANES;
+
 /// Steps over k between two prefetches.
 const PREFETCH_STEPS: usize = 8;
 
@@ -139,8 +145,10 @@ pub(crate) struct Products {
     pub(crate) a: *const f32,
     /// From a row of A to the next.
     pub(crate) a_stride: usize,
-    /// `depth` short rows as wide as a panel.
+    /// `depth` short rows.
     pub(crate) panel: *const f32,
+    /// From a short row to the next.
+    pub(crate) panel_width: usize,
     /// Whether to add to what is in C.
     pub(crate) accumulate: bool,
     pub(crate) ahead: Ahead,
@@ -154,7 +162,6 @@ impl Sums for Products {
         c: *mut f32,
         c_stride: usize,
     ) {
-        let width = S::PANEL_VECTORS * S::LANES;
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         // SAFETY: all offsets are within the rows that the caller promises.
         unsafe {
@@ -182,7 +189,7 @@ impl Sums for Products {
                         }
                     }
                     a = a.add(1);
-                    panel = panel.add(width);
+                    panel = panel.add(self.panel_width);
                 },
             );
             for (row, sums) in sums.iter().enumerate() {

@@ -158,7 +158,7 @@ pub(crate) struct PackedLinear {
 #[derive(Debug)]
 enum Matrix {
     Floats(PackedMatrix),
-    Bytes(QuantizedMatrix),
+    Bytes(Box<QuantizedMatrix>),
 }
 
 /// The input of a product: as it is, or rounded for 8-bit weights.
@@ -198,9 +198,12 @@ impl PackedLinear {
 
     /// Layers of the same input from their weights.
     pub(crate) fn from_quantized(weights: &[QuantizedWeight], bias: Vec<f32>) -> Result<Self> {
-        let QuantizedWeight { input, channels, .. } = &weights[0];
-        if weights.iter().any(|weight| weight.channels != *channels || weight.input != *input) {
-            bail!("8-bit weights of the same input: expected the same outliers")
+        let QuantizedWeight { input, channels, is_rotated, .. } = &weights[0];
+        let agrees = |weight: &QuantizedWeight| {
+            weight.channels == *channels && weight.input == *input && weight.is_rotated == *is_rotated
+        };
+        if !weights.iter().all(agrees) {
+            bail!("8-bit weights of the same input: expected the same outliers and rotation")
         }
         let parts = weights.iter().map(|weight| QuantizedPart {
             rounded: &weight.rounded,
@@ -208,7 +211,8 @@ impl PackedLinear {
             outliers: &weight.outliers,
         });
         let parts: Vec<_> = parts.collect();
-        let matrix = Matrix::Bytes(QuantizedMatrix::from_transposed(level()?, *input, &parts, channels));
+        let matrix = QuantizedMatrix::from_transposed(level()?, *input, &parts, channels, *is_rotated);
+        let matrix = Matrix::Bytes(Box::new(matrix));
         Ok(Self { matrix, bias, unpacked: OnceLock::new() })
     }
 
@@ -341,6 +345,7 @@ pub(crate) struct QuantizedWeight {
     rounded: Vec<i8>,
     /// `(out, ⌈in / GROUP⌉)`
     scales: Vec<f32>,
+    is_rotated: bool,
     /// `(O)`
     channels: Vec<usize>,
     /// `(out, O)`
@@ -348,7 +353,8 @@ pub(crate) struct QuantizedWeight {
 }
 
 impl QuantizedWeight {
-    /// Takes `weight` as bytes, `weight_scale`, `weight_outlier_channels` and `weight_outliers` from `vb`.
+    /// Takes `weight` as bytes, `weight_scale`, `weight_rotation`, `weight_outlier_channels` and `weight_outliers`
+    /// from `vb`.
     fn new(input: usize, out: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let rounded = vb.get_with_hints_dtype((out, input), "weight", Init::Const(0.0), DType::U8)?;
         let shape = (out, input.div_ceil(GROUP));
@@ -366,21 +372,24 @@ impl QuantizedWeight {
                 outliers.dims()
             )
         }
+        let rotation = vb.get_unchecked_dtype("weight_rotation", DType::U32)?;
         Ok(Self {
+            is_rotated: rotation.elem_count() > 0,
             channels: channels.iter().map(|&channel| channel as usize).collect(),
             outliers: outliers.flatten_all()?.to_vec1()?,
-            ..Self::without_outliers(&rounded, &scales)?
+            ..Self::of_rows(&rounded, &scales)?
         })
     }
 
-    /// From bytes, `(out, in)`, which are 128 above the integers, and scales.
-    pub(crate) fn without_outliers(rounded: &Tensor, scales: &Tensor) -> Result<Self> {
+    /// From bytes, `(out, in)`, which are 128 above the integers, and scales; not rotated.
+    pub(crate) fn of_rows(rounded: &Tensor, scales: &Tensor) -> Result<Self> {
         let (_, input) = rounded.dims2()?;
         let bytes = rounded.flatten_all()?.to_vec1::<u8>()?;
         Ok(Self {
             input,
             rounded: bytes.iter().map(|byte| (byte ^ 0x80) as i8).collect(),
             scales: scales.flatten_all()?.to_vec1()?,
+            is_rotated: false,
             channels: Vec::new(),
             outliers: Vec::new(),
         })

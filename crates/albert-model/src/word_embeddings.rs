@@ -31,8 +31,10 @@ impl WordEmbeddings {
         if !vb.contains_tensor("weight_scale") {
             return Ok(Self::Floats(vb.get_with_hints((v, e), "weight", init)?));
         }
-        if vb.get_unchecked_dtype("weight_outlier_channels", DType::U32)?.elem_count() > 0 {
-            bail!("word embeddings in 8 bits: expected no outliers beside them")
+        for none in ["weight_rotation", "weight_outlier_channels"] {
+            if vb.get_unchecked_dtype(none, DType::U32)?.elem_count() > 0 {
+                bail!("word embeddings in 8 bits: expected no rotation and no outliers beside them")
+            }
         }
         Ok(Self::Bytes {
             rounded: vb.get_with_hints_dtype((v, e), "weight", init, DType::U8)?,
@@ -65,7 +67,7 @@ impl WordEmbeddings {
         match self {
             Self::Floats(table) => Linear::of(table.clone(), bias),
             Self::Bytes { rounded, scales } => {
-                let weight = QuantizedWeight::without_outliers(rounded, scales)?;
+                let weight = QuantizedWeight::of_rows(rounded, scales)?;
                 let packed = PackedLinear::from_quantized(&[weight], bias.to_vec1()?)?;
                 Ok(Linear::Packed(Arc::new(packed)))
             }

@@ -49,14 +49,14 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a model in 8 bits keeps of every token's direction, the worst of all. Seen: 0.99925.
+/// What a model in 8 bits keeps of every token's direction, the worst of all. Seen: 0.99619.
 const LEAST_COSINE: f32 = 0.995;
 
-/// The same in the mean of all tokens, for weights that rounding changes. Seen: 0.99938.
+/// The same in the mean of all tokens. Seen: 0.99948.
 const LEAST_MEAN_COSINE: f32 = 0.999;
 
-/// These weights lie on a 7-bit grid already: noise of up to half its step makes their rounding count. In some
-/// of these models one token hangs in the balance, and its cosine goes as low as 0.98 with any rounding tried.
+/// These weights lie on a 7-bit grid: noise of up to half its step makes more models of them. In some of these one
+/// token hangs in the balance: of twelve, one has a token at 0.9934, and other roundings put others there.
 const SEEDS: u64 = 4;
 
 #[test]
@@ -90,7 +90,7 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
             let (worst, mean) = (cosines.min_all()?, cosines.mean_all()?);
             let (worst, mean) = (worst.to_scalar::<f32>()?, mean.to_scalar::<f32>()?);
             writeln!(std::io::stdout(), "seed {seed}, {ids}: worst cosine {worst:.5}, mean {mean:.5}")?;
-            assert!(seed > 0 || worst >= LEAST_COSINE, "{ids}: {worst}");
+            assert!(worst >= LEAST_COSINE, "seed {seed}, {ids}: {worst}");
             assert!(mean >= LEAST_MEAN_COSINE, "seed {seed}, {ids}: {mean}");
         }
     }

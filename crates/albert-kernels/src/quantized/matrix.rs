@@ -6,13 +6,13 @@ use std::ops::Range;
 use crate::aligned::Aligned;
 use crate::level::Level;
 use crate::packed::PackedMatrix;
-use crate::quantized::GROUP;
+use crate::quantized::{GROUP, STEP, rotate_weights_back};
 
 /// Weights of one dense layer, `w ≈ scale · rounded`, as [`quantize_weights`](crate::quantize_weights)
-/// makes them, and those of its outliers.
+/// makes them, of rotated weights or others, and those of its outliers.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantizedPart<'a> {
-    /// `(N, K)`; whatever stands at outliers is not used.
+    /// `(N, K)`, of weights that are 0 at outliers.
     pub rounded: &'a [i8],
     /// `(N, ⌈K / GROUP⌉)`
     pub scales: &'a [f32],
@@ -26,7 +26,7 @@ pub struct QuantizedPart<'a> {
 /// column side by side, as instructions for dot products of bytes take them.
 ///
 /// ```text
-/// B (K, N)  →  ⌈N / W⌉ panels (⌈K / 4⌉, W, 4)
+/// B (K, N)  →  ⌈N / W⌉ panels (K / 4, W, 4), K filled up to whole steps
 /// ```
 #[derive(Clone)]
 pub struct QuantizedMatrix {
@@ -37,14 +37,17 @@ pub struct QuantizedMatrix {
     panels: Aligned<i8>,
     /// For each group of rows, a number for each column of all panels.
     scales: Aligned<f32>,
+    /// Laid out alike: what 128 more than each integer of a row of A adds to the sum, with the other sign.
+    offsets: Aligned<i32>,
+    is_rotated: bool,
     /// In ascending order.
     channels: Vec<usize>,
     /// How many of them stand before each group of rows, and before the end.
     channels_before: Vec<usize>,
-    /// 0 for a row that is an outlier, else 1; `(K)`
-    kept: Vec<f32>,
-    /// For each group of rows, its outliers' weights, and what its integers stand for, summed up over k.
-    floats: PackedMatrix,
+    /// 0 for a row that is an outlier, else 1; `(K)`, filled up to whole groups.
+    kept: Aligned<f32>,
+    /// The outliers' weights, `(O, N)`.
+    outliers: Option<PackedMatrix>,
 }
 
 impl QuantizedMatrix {
@@ -53,6 +56,8 @@ impl QuantizedMatrix {
     /// # Shapes
     /// - `parts`: each `(Nᵢ, K)`, K is `depth`
     /// - `channels`: the O outliers, of `0..K` in ascending order
+    /// - `is_rotated`: whether [`rotate_weights`](crate::rotate_weights) has made the weights before they were
+    ///   rounded, as it must be done to A then
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
@@ -62,6 +67,7 @@ impl QuantizedMatrix {
         depth: usize,
         parts: &[QuantizedPart<'_>],
         channels: &[usize],
+        is_rotated: bool,
     ) -> Self {
         let groups = depth.div_ceil(GROUP);
         let fits = |part: &QuantizedPart<'_>| {
@@ -79,36 +85,28 @@ impl QuantizedMatrix {
         let before = |group: usize| channels.partition_point(|&channel| channel < group * GROUP);
         let rows: Vec<&[i8]> = parts.iter().flat_map(|part| part.rounded.chunks_exact(depth)).collect();
         let (columns, width) = (rows.len(), level.panel_width());
-        let mut kept = vec![1.0; depth];
+        let mut kept = Aligned::zeros(groups * GROUP);
+        kept[..depth].fill(1.0);
         channels.iter().for_each(|&channel| kept[channel] = 0.0);
 
         let padded = columns.next_multiple_of(width);
-        let panel_len = depth.div_ceil(4) * 4 * width;
+        let panel_len = depth.next_multiple_of(STEP) * width;
         let mut panels = Aligned::zeros(columns.div_ceil(width) * panel_len);
-        let mut sums = vec![0f32; columns * groups];
+        let (mut scales, mut offsets) = (Aligned::zeros(groups * padded), Aligned::zeros(groups * padded));
         for (column, row) in rows.iter().enumerate() {
             let panel = &mut panels[column / width * panel_len..][..panel_len];
-            for (k, &weight) in row.iter().enumerate().filter(|&(k, _)| kept[k] != 0.0) {
+            for (k, &weight) in row.iter().enumerate() {
                 panel[(k / 4 * width + column % width) * 4 + k % 4] = weight;
-                sums[column * groups + k / GROUP] += f32::from(weight);
+                offsets[k / GROUP * padded + column] -= 128 * i32::from(weight);
             }
         }
-        let channels_before: Vec<usize> = (0..=groups).map(before).collect();
-        let (mut scales, mut floats) = (Aligned::zeros(groups * padded), Vec::new());
-        let rows = parts.iter().flat_map(|part| {
-            let row = |row| (row, &part.outliers[row * channels.len()..][..channels.len()]);
-            let rows = (0..part.rounded.len() / depth).map(row);
-            rows.map(|(row, outliers)| (&part.scales[row * groups..][..groups], outliers))
-        });
-        for (column, (row, outliers)) in rows.enumerate() {
-            for (group, scale) in row.iter().enumerate() {
-                scales[group * padded + column] = *scale;
-                floats.extend(&outliers[channels_before[group]..channels_before[group + 1]]);
-                floats.push(scale * sums[column * groups + group]);
-            }
+        let of_parts = parts.iter().flat_map(|part| part.scales.chunks_exact(groups));
+        for (column, row) in of_parts.enumerate() {
+            row.iter().enumerate().for_each(|(group, scale)| scales[group * padded + column] = *scale);
         }
-        let floats = PackedMatrix::from_transposed(level, channels.len() + groups, &[&floats]);
-        let channels = channels.to_vec();
+        let outliers: Vec<&[f32]> = parts.iter().map(|part| part.outliers).collect();
+        let outliers =
+            (!channels.is_empty()).then(|| PackedMatrix::from_transposed(level, channels.len(), &outliers));
         Self {
             level,
             depth,
@@ -116,14 +114,16 @@ impl QuantizedMatrix {
             panel_width: width,
             panels,
             scales,
-            channels,
-            channels_before,
+            offsets,
+            is_rotated,
+            channels: channels.to_vec(),
+            channels_before: (0..=groups).map(before).collect(),
             kept,
-            floats,
+            outliers,
         }
     }
 
-    /// The transposed matrix in f32, `(N, K)`, row by row.
+    /// The transposed matrix in f32, `(N, K)`, row by row, as it was before it was rotated.
     pub fn to_transposed(&self) -> Vec<f32> {
         let (width, panel_len) = (self.panel_width, self.panel_len());
         let mut rows = vec![0.0; self.columns * self.depth];
@@ -134,12 +134,14 @@ impl QuantizedMatrix {
                 *x = f32::from(panel[(k / 4 * width + column % width) * 4 + k % 4]) * scale;
             }
         }
-        let width = self.channels.len() + self.channels_before.len() - 1;
-        let floats = self.floats.to_transposed();
-        for (row, floats) in rows.chunks_exact_mut(self.depth).zip(floats.chunks_exact(width)) {
-            for (index, &channel) in self.channels.iter().enumerate() {
-                // Behind the sum of each group before its own.
-                row[channel] = floats[index + channel / GROUP];
+        if self.is_rotated {
+            rotate_weights_back(&mut rows, self.depth);
+        }
+        if let Some(outliers) = &self.outliers {
+            let outliers = outliers.to_transposed();
+            let outliers = outliers.chunks_exact(self.channels.len());
+            for (row, outliers) in rows.chunks_exact_mut(self.depth).zip(outliers) {
+                self.channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel] = *x);
             }
         }
         rows
@@ -175,7 +177,7 @@ impl QuantizedMatrix {
     }
 
     fn panel_len(&self) -> usize {
-        self.depth.div_ceil(4) * 4 * self.panel_width
+        self.depth.next_multiple_of(STEP) * self.panel_width
     }
 }
 
@@ -253,47 +255,63 @@ impl<'a> QuantizedView<'a> {
         channels.iter().map(move |channel| channel - start)
     }
 
-    /// 0 for a row that is an outlier, else 1.
+    /// 0 for a row that is an outlier, else 1; whole groups.
+    #[inline(always)]
     pub(crate) fn kept(&self) -> &'a [f32] {
-        &self.matrix.kept[self.depth.clone()]
+        &self.matrix.kept[self.depth.start..self.depth.end.next_multiple_of(GROUP)]
     }
 
-    /// One panel from the row `depth` on, a multiple of four or the end, four short rows at a time.
+    /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a time.
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
         let panel = &self.matrix.panels[(self.columns.start / width + panel) * len..][..len];
-        let end = self.depth.end.div_ceil(4) * 4;
-        &panel[((self.depth.start + depth).div_ceil(4) * 4 * width).min(end * width)..end * width]
+        let end = self.depth.end.next_multiple_of(STEP);
+        &panel[(self.depth.start + depth).next_multiple_of(STEP) * width..end * width]
     }
 
     /// The scales of one panel, from the first group of rows on.
     #[inline(always)]
     pub(crate) fn scales(&self, panel: usize) -> &'a [f32] {
-        let matrix = self.matrix;
-        let start = self.depth.start / GROUP * self.scales_stride();
-        &matrix.scales[start + self.columns.start + panel * matrix.panel_width..]
+        &self.matrix.scales[self.group_start(panel)..]
+    }
+
+    /// Laid out as scales: what is added to a sum of integers of B times ones of A that are 128 too large.
+    #[inline(always)]
+    pub(crate) fn offsets(&self, panel: usize) -> &'a [i32] {
+        &self.matrix.offsets[self.group_start(panel)..]
+    }
+
+    #[inline(always)]
+    fn group_start(&self, panel: usize) -> usize {
+        self.depth.start / GROUP * self.groups_stride() + self.columns.start + panel * self.matrix.panel_width
     }
 
     /// From the scales of a group of rows to those of the next.
     #[inline(always)]
-    pub(crate) fn scales_stride(&self) -> usize {
+    pub(crate) fn groups_stride(&self) -> usize {
         self.matrix.padded_columns()
     }
 
-    /// Of one panel, for each group of rows, the outliers' weights and the sum of the others: short rows.
+    /// Whether A must be rotated.
+    pub(crate) fn is_rotated(&self) -> bool {
+        self.matrix.is_rotated
+    }
+
+    /// Of one panel, the outliers' weights: short rows.
     #[inline(always)]
-    pub(crate) fn floats(&self, panel: usize) -> &'a [f32] {
+    pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;
-        let before = self.channels_before()[0] + self.depth.start / GROUP;
-        &self.matrix.floats.panel(self.columns.start / width + panel)[before * width..]
+        let panel = self.columns.start / width + panel;
+        let outliers = self.matrix.outliers.as_ref().map_or(&[][..], |outliers| outliers.panel(panel));
+        &outliers[self.channels_before()[0] * width..]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantized::{quantize_weights, restore_weights};
+    use crate::quantized::{quantize_weights, restore_weights, rotate_weights};
     use crate::random::numbers;
 
     #[test]
@@ -302,28 +320,38 @@ mod tests {
             for (depth, counts, channels) in
                 [(1, [1, 2], vec![]), (7, [3, 5], vec![6]), (300, [33, 40], vec![0, 256, 299])]
             {
-                let weights = numbers(depth * (counts[0] + counts[1]), 1);
-                let (rounded, scales) = quantize_weights(&weights, depth);
-                let outlying = |row: &[f32]| channels.iter().map(|&c| row[c]).collect::<Vec<_>>();
-                let outliers: Vec<f32> = weights.chunks(depth).flat_map(outlying).collect();
-                let (r, s, o) = (
-                    rounded.split_at(depth * counts[0]),
-                    scales.split_at(counts[0] * depth.div_ceil(GROUP)),
-                    outliers.split_at(counts[0] * channels.len()),
-                );
-                let parts = [
-                    QuantizedPart { rounded: r.0, scales: s.0, outliers: o.0 },
-                    QuantizedPart { rounded: r.1, scales: s.1, outliers: o.1 },
-                ];
-                let matrix = QuantizedMatrix::from_transposed(level, depth, &parts, &channels);
-                let (restored, in_steps) =
-                    (matrix.to_transposed(), restore_weights(&rounded, &scales, depth));
-                for (i, (weight, restored)) in weights.iter().zip(restored).enumerate() {
-                    let expected = match channels.contains(&(i % depth)) {
-                        true => *weight,
-                        false => in_steps[i],
-                    };
-                    assert_eq!(restored, expected, "{level} {depth} {counts:?}");
+                let mut weights = numbers(depth * (counts[0] + counts[1]), 1);
+                let mut outliers = Vec::new();
+                for row in weights.chunks_mut(depth) {
+                    outliers
+                        .extend(channels.iter().map(|&channel: &usize| std::mem::take(&mut row[channel])));
+                }
+                for is_rotated in [false, true] {
+                    let mut weights = weights.clone();
+                    if is_rotated {
+                        rotate_weights(&mut weights, depth);
+                    }
+                    let (rounded, scales) = quantize_weights(&weights, depth);
+                    let (r, s, o) = (
+                        rounded.split_at(depth * counts[0]),
+                        scales.split_at(counts[0] * depth.div_ceil(GROUP)),
+                        outliers.split_at(counts[0] * channels.len()),
+                    );
+                    let parts = [
+                        QuantizedPart { rounded: r.0, scales: s.0, outliers: o.0 },
+                        QuantizedPart { rounded: r.1, scales: s.1, outliers: o.1 },
+                    ];
+                    let matrix =
+                        QuantizedMatrix::from_transposed(level, depth, &parts, &channels, is_rotated);
+                    let mut expected = restore_weights(&rounded, &scales, depth);
+                    if is_rotated {
+                        rotate_weights_back(&mut expected, depth);
+                    }
+                    let rows = expected.chunks_mut(depth).zip(outliers.chunks(channels.len().max(1)));
+                    for (row, outliers) in rows {
+                        channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel] = *x);
+                    }
+                    assert_eq!(matrix.to_transposed(), expected, "{level} {depth} {counts:?}");
                 }
             }
         }

@@ -1,11 +1,14 @@
 //! Products of 8-bit activations with 8-bit weights.
 
+use std::mem::MaybeUninit;
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use crate::grid::{Factors, Part, Then, Threads, multiply};
 use crate::level::Level;
-use crate::quantized::{GROUP, QuantizedRows, QuantizedView};
+use crate::quantized::{GROUP, QuantizedRows, QuantizedView, STEP};
 use crate::rows::RowsMut;
 use crate::simd::{Kernel, Simd};
-use crate::tile::{Ahead, CheckedTile, Products, Sums, Target};
+use crate::tile::{Ahead, CheckedTile, MAX_TILE, Sums, Target};
 
 /// `C = A B`, then what [`Then`] says, as [the module](crate::quantized) defines it.
 ///
@@ -24,10 +27,6 @@ pub fn quantized_product(
     let (rows, depth) = (a.rows(), b.depth());
     assert!(c.count == rows && a.depth() == depth, "{rows} rows of {depth} factors");
     assert!(b.channels().eq(a.channels().iter().copied()), "rows that were rounded for other outliers");
-    let has_all = a.bytes().len() == rows * a.stride()
-        && a.scales().len() == rows * a.groups()
-        && a.floats().len() == rows * a.floats_stride();
-    assert!(has_all, "bytes, scales and outliers of {rows} rows");
     // SAFETY: A has as many rows.
     unsafe { multiply(b.level(), Bytes { a, b }, c, then, threads) }
 }
@@ -69,52 +68,102 @@ impl Factors for Bytes<'_> {
 
     #[inline(always)]
     unsafe fn sum_up<S: Simd>(&self, s: S, part: Part, target: Target) {
-        let floats = self.a.floats_stride();
-        let products = Products {
-            depth: floats,
-            a: self.a.floats()[part.row * floats..].as_ptr(),
-            a_stride: floats,
-            panel: self.b.floats(part.panel).as_ptr(),
-            accumulate: part.accumulate,
-            ahead: Ahead::NONE,
-        };
-        let sums = GroupSums {
+        let mut totals = MaybeUninit::<Totals>::uninit();
+        let sums = QuantizedSums {
             depth: part.depths.len(),
-            a: self.a.bytes()[part.row * self.a.stride()..].as_ptr(),
-            a_stride: self.a.stride(),
-            row_scales: self.a.scales()[part.row * self.a.groups()..].as_ptr(),
+            a: self.a.bytes(part.strip).as_ptr(),
+            row_scales: self.a.scales(part.strip).as_ptr(),
+            outliers: self.a.outliers(part.strip).as_ptr(),
+            outlier_count: self.a.channels().len(),
             panel: self.b.quads(part.panel, 0).as_ptr(),
             column_scales: self.b.scales(part.panel).as_ptr(),
-            column_scales_stride: self.b.scales_stride(),
+            column_offsets: self.b.offsets(part.panel).as_ptr(),
+            groups_stride: self.b.groups_stride(),
+            outlier_panel: self.b.outliers(part.panel).as_ptr(),
+            accumulate: part.accumulate,
+            totals: totals.as_mut_ptr().cast(),
             ahead: part.ahead,
         };
-        // SAFETY: A has these rows and B this panel; C is the caller's promise.
-        unsafe {
-            s.call(CheckedTile::new(target, products));
-            s.call(CheckedTile::new(target, sums));
-        }
+        // SAFETY: A has these rows and B this panel; C is the caller's promise; there is a total for every element
+        // of a tile.
+        unsafe { s.call(CheckedTile::new(target, sums)) }
     }
 }
 
-/// `C + Σ_g s_mg s_gn Σ_k q r`, group by group.
+/// Sums of one tile while they are added up.
+#[repr(C, align(64))]
+struct Totals([f32; MAX_TILE]);
+
+/// `Σ_o x_o w_o`, then `Σ_g s_mg s_gn Σ_k q r` group by group.
+///
+/// A's numbers are those of a strip, as [`QuantizedRows`] has them.
 #[derive(Debug, Clone, Copy)]
-struct GroupSums {
+struct QuantizedSums {
     depth: usize,
     a: *const u8,
-    /// From a row of A to the next.
-    a_stride: usize,
-    /// A scale and a zero for each group of each row of A.
-    row_scales: *const [f32; 2],
+    row_scales: *const f32,
+    outliers: *const f32,
+    /// Of a row.
+    outlier_count: usize,
     /// Four short rows, as wide as a panel, at a time.
     panel: *const i8,
     /// For each group, a scale for each column.
     column_scales: *const f32,
+    /// What a sum begins with.
+    column_offsets: *const i32,
     /// From the scales of a group to those of the next.
-    column_scales_stride: usize,
+    groups_stride: usize,
+    /// Short rows, as many as a row of A has outliers.
+    outlier_panel: *const f32,
+    /// Whether to add to what is in C.
+    accumulate: bool,
+    totals: *mut f32,
     ahead: Ahead,
 }
 
-impl Sums for GroupSums {
+impl QuantizedSums {
+    /// The outliers' sums, with what is in C where they are added to it.
+    ///
+    /// # Safety
+    /// As [`Sums::write`].
+    #[inline(always)]
+    unsafe fn outlying<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        s: S,
+        c: *const f32,
+        c_stride: usize,
+    ) -> [[S::V; VECTORS]; ROWS] {
+        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        // SAFETY: all offsets are within the strip and the panel that the caller promises.
+        unsafe {
+            if self.accumulate {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = s.load_from(c.add(row * c_stride + v * S::LANES));
+                    }
+                }
+            }
+            let (mut a, mut panel) = (self.outliers, self.outlier_panel);
+            for _ in 0..self.outlier_count {
+                let mut b = [s.splat(0.0); VECTORS];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = s.load_from(panel.add(v * S::LANES));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = s.splat(*a.add(row));
+                    for (sum, b) in sums.iter_mut().zip(&b) {
+                        *sum = s.mul_add(a, *b, *sum);
+                    }
+                }
+                a = a.add(S::TILE_ROWS);
+                panel = panel.add(S::PANEL_VECTORS * S::LANES);
+            }
+        }
+        sums
+    }
+}
+
+impl Sums for QuantizedSums {
     #[inline(always)]
     unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -122,42 +171,61 @@ impl Sums for GroupSums {
         c: *mut f32,
         c_stride: usize,
     ) {
-        let width = 4 * S::PANEL_VECTORS * S::LANES;
+        let width = S::PANEL_VECTORS * S::LANES;
         let groups = self.depth.div_ceil(GROUP);
         let part = self.ahead.count.div_ceil(groups);
-        let (mut a, mut panel) = (self.a, self.panel);
-        for group in 0..groups {
-            let depth = GROUP.min(self.depth - group * GROUP);
-            let ahead = Ahead { address: self.ahead.address.wrapping_add(group * part), count: part };
-            let mut sums = [[s.splat_quad([0; 4]); VECTORS]; ROWS];
-            // SAFETY: all offsets are within the rows and panels that the caller promises. Rows are filled up
-            // to whole quads, and so is the panel.
-            unsafe {
-                ahead.while_stepping(s, depth.div_ceil(4), || {
-                    let mut b = [s.splat_quad([0; 4]); VECTORS];
-                    for (v, b) in b.iter_mut().enumerate() {
-                        *b = s.load_quads_from(panel.add(v * 4 * S::LANES));
-                    }
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let a = s.splat_quad(a.add(row * self.a_stride).cast::<[u8; 4]>().read());
-                        for (sum, b) in sums.iter_mut().zip(&b) {
-                            *sum = s.dot(*sum, a, *b);
+        let total = |row: usize, v: usize| self.totals.wrapping_add((row * VECTORS + v) * S::LANES);
+        // SAFETY: all offsets are within the strip and the panels that the caller promises.
+        unsafe {
+            let sums = self.outlying::<S, ROWS, VECTORS>(s, c, c_stride);
+            for (row, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    s.store_to(total(row, v), *sum);
+                }
+            }
+            let (mut a, mut panel) = (self.a, self.panel);
+            let (mut row_scales, mut column_scales) = (self.row_scales, self.column_scales);
+            let mut column_offsets = self.column_offsets;
+            for group in 0..groups {
+                let depth = GROUP.min(self.depth - group * GROUP);
+                let ahead = Ahead { address: self.ahead.address.wrapping_add(group * part), count: part };
+                let mut offsets = [s.splat_quad([0; 4]); VECTORS];
+                for (v, offset) in offsets.iter_mut().enumerate() {
+                    *offset = s.load_quads_from(column_offsets.add(v * S::LANES).cast());
+                }
+                let mut sums = [offsets; ROWS];
+                ahead.while_stepping(s, depth.div_ceil(STEP), || {
+                    for quad in 0..STEP / 4 {
+                        let mut b = [s.splat_quad([0; 4]); VECTORS];
+                        for (v, b) in b.iter_mut().enumerate() {
+                            *b = s.load_quads_from(panel.add(4 * (quad * width + v * S::LANES)));
+                        }
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = s.splat_quad(a.add(row * STEP + 4 * quad).cast::<[u8; 4]>().read());
+                            for (sum, b) in sums.iter_mut().zip(&b) {
+                                *sum = s.dot(*sum, a, *b);
+                            }
                         }
                     }
-                    a = a.add(4);
-                    panel = panel.add(width);
+                    a = a.add(STEP * S::TILE_ROWS);
+                    panel = panel.add(STEP * width);
                 });
+                // Totals stay in memory: registers are full of the integers' sums.
+                compiler_fence(Ordering::SeqCst);
+                let is_last = group + 1 == groups;
+                let (to, to_stride) = if is_last { (c, c_stride) } else { (self.totals, VECTORS * S::LANES) };
                 for v in 0..VECTORS {
-                    let column = group * self.column_scales_stride + v * S::LANES;
-                    let column_scale = s.load_from(self.column_scales.add(column));
+                    let column_scale = s.load_from(column_scales.add(v * S::LANES));
                     for (row, sums) in sums.iter().enumerate() {
-                        let [row_scale, _] = *self.row_scales.add(row * groups + group);
-                        let scale = s.mul(column_scale, s.splat(row_scale));
-                        let c = c.add(row * c_stride + v * S::LANES);
+                        let scale = s.mul(column_scale, s.splat(*row_scales.add(row)));
                         // An integer below 2²⁴: exact.
-                        s.store_to(c, s.mul_add(s.to_f32(sums[v]), scale, s.load_from(c)));
+                        let sum = s.mul_add(s.to_f32(sums[v]), scale, s.load_from(total(row, v)));
+                        s.store_to(to.add(row * to_stride + v * S::LANES), sum);
                     }
                 }
+                row_scales = row_scales.add(S::TILE_ROWS);
+                column_scales = column_scales.add(self.groups_stride);
+                column_offsets = column_offsets.add(self.groups_stride);
             }
         }
     }
@@ -167,7 +235,7 @@ impl Sums for GroupSums {
 mod tests {
     use super::*;
     use crate::activation::Activation;
-    use crate::quantized::{QuantizedMatrix, QuantizedPart, quantize_weights};
+    use crate::quantized::{QuantizedMatrix, QuantizedPart, quantize_weights, rotate_weights};
     use crate::random::numbers;
     use crate::rows::Rows;
 
@@ -176,11 +244,14 @@ mod tests {
     const ROUNDING: f64 = 1e-6;
 
     fn pack(level: Level, depth: usize, weights: &[f32], channels: &[usize]) -> QuantizedMatrix {
-        let (rounded, scales) = quantize_weights(weights, depth);
         let outliers: Vec<f32> =
             weights.chunks(depth).flat_map(|row| channels.iter().map(|&c| row[c])).collect();
+        let mut weights = weights.to_vec();
+        weights.chunks_mut(depth).for_each(|row| channels.iter().for_each(|&channel| row[channel] = 0.0));
+        rotate_weights(&mut weights, depth);
+        let (rounded, scales) = quantize_weights(&weights, depth);
         let part = QuantizedPart { rounded: &rounded, scales: &scales, outliers: &outliers };
-        QuantizedMatrix::from_transposed(level, depth, &[part], channels)
+        QuantizedMatrix::from_transposed(level, depth, &[part], channels, true)
     }
 
     fn run(a: &[f32], matrix: &QuantizedMatrix, rows: usize, then: Then<'_>, threads: Threads) -> Vec<f32> {
@@ -200,16 +271,16 @@ mod tests {
         quantized.quantize(Rows::new(a, a.len() / depth, depth), &matrix.view(), Threads::One);
         let mut products = Vec::new();
         for row in 0..a.len() / depth {
-            let xs: Vec<f64> = (0..depth)
+            let mut xs: Vec<f32> = (0..depth)
                 .map(|k| {
-                    let [scale, zero] = quantized.scales()[row * quantized.groups() + k / GROUP];
-                    let byte = quantized.bytes()[row * quantized.stride() + k];
-                    match matrix.view().channels().any(|channel| channel == k) {
-                        true => f64::from(a[row * depth + k]),
-                        false => f64::from(scale) * f64::from(f32::from(byte) - zero),
-                    }
+                    let (scale, q) = quantized.get(row, k);
+                    scale * q as f32
                 })
                 .collect();
+            // Weights are as they were before they were rotated, and so must these be.
+            rotate_weights(&mut xs, depth);
+            let mut xs: Vec<f64> = xs.into_iter().map(f64::from).collect();
+            matrix.view().channels().for_each(|k| xs[k] = f64::from(a[row * depth + k]));
             let dot = |weights: &[f32]| xs.iter().zip(weights).map(|(x, w)| x * f64::from(*w)).sum::<f64>();
             products.extend(weights.chunks(depth).map(dot));
         }

@@ -4,39 +4,80 @@ use rayon::prelude::*;
 
 use crate::aligned::Aligned;
 use crate::grid::Threads;
-use crate::quantized::{GROUP, QuantizedView};
-use crate::rows::{Rows, fit};
-use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::quantized::rotation::rotate;
+use crate::quantized::{GROUP, QuantizedView, STEP};
+use crate::rows::{Rows, Strips, fit};
+use crate::simd::{Kernel, Simd, each_vector};
 
 /// The largest of the integers that activations become.
-const LARGEST: f32 = 255.0;
+const LARGEST: f32 = 127.0;
+
+/// What is added to them: the instructions for products of bytes take those of A without a sign.
+const OFFSET: f32 = 128.0;
 
 /// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix), in memory that is used again from call to call.
 ///
 /// ```text
-/// s = (max x - min x) / 255,   z = round(-min x / s),   q = round(x / s + z)
+/// s = max |x| / 127,   q = round(x / s)
 /// ```
 ///
-/// for each row and each [`GROUP`] of its columns; min and max are at most and at least 0, which so becomes
-/// 0 again. Outliers do not count.
+/// for each row and each [`GROUP`] of its columns, rotated where the matrix is. Outliers are 0 there and stand
+/// aside in f32.
+///
+/// What a tile of the product reads together lies together: the rows are in strips, and within a strip the
+/// rows' numbers side by side.
 #[derive(Default)]
 pub struct QuantizedRows {
-    rows: usize,
-    depth: usize,
-    /// `(M, K)`, the rows filled up to whole vectors.
+    layout: Layout,
+    /// [`STEP`] columns of each row of a strip, then the next.
     bytes: Aligned<u8>,
-    /// A scale and a zero for each row and group.
-    scales: Vec<[f32; 2]>,
-    /// For each row and group, its outliers, and its zero times the negative of its scale.
-    floats: Aligned<f32>,
-    /// How many a row has.
-    floats_stride: usize,
+    /// For each group, a scale of each row of a strip.
+    scales: Aligned<f32>,
+    /// For each outlier, a number of each row of a strip.
+    outliers: Aligned<f32>,
     /// The columns that are outliers.
     channels: Vec<usize>,
 }
 
-/// Rows that a thread takes at a time.
-const ROWS_AT_ONCE: usize = 32;
+/// Where numbers of a strip lie.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    strips: Strips,
+    rows: usize,
+    depth: usize,
+    /// Rows that a strip has room for.
+    tile_rows: usize,
+    /// Of a row.
+    outliers: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { strips: Strips::new(0, 1), rows: 0, depth: 0, tile_rows: 1, outliers: 0 }
+    }
+}
+
+impl Layout {
+    fn groups(&self) -> usize {
+        self.depth.div_ceil(GROUP)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.groups() * GROUP * self.tile_rows
+    }
+
+    fn scales_len(&self) -> usize {
+        self.groups() * self.tile_rows
+    }
+
+    /// Not nothing where there are none: it is a step.
+    fn outliers_len(&self) -> usize {
+        self.outliers.max(1) * self.tile_rows
+    }
+}
+
+/// Strips that a thread takes at a time.
+const STRIPS_AT_ONCE: usize = 4;
 
 impl QuantizedRows {
     /// Rounds rows for products with `matrix`.
@@ -49,101 +90,121 @@ impl QuantizedRows {
     /// # Panics
     /// If the shapes do not fit.
     pub fn quantize(&mut self, xs: Rows<'_>, matrix: &QuantizedView<'_>, threads: Threads) {
-        let depth = matrix.depth();
+        let (depth, level) = (matrix.depth(), matrix.level());
         assert!(xs.count == 0 || fit(xs.numbers, xs.count, xs.stride, depth), "{} rows of {depth}", xs.count);
         // Nothing is claimed before there is memory for it.
-        self.rows = 0;
-        self.depth = depth;
+        self.layout = Layout::default();
         self.channels.clear();
         self.channels.extend(matrix.channels());
-        let (stride, groups) = (self.stride(), self.groups());
-        let of_rows = |width: usize| xs.count.checked_mul(width).expect("rows that fit into memory");
-        self.bytes.resize(of_rows(stride));
-        self.floats_stride = matrix.channels().len() + groups;
-        self.floats.resize(of_rows(self.floats_stride));
-        self.scales.resize(of_rows(groups), [0.0; 2]);
-        self.rows = xs.count;
-
-        let (level, kept) = (matrix.level(), matrix.kept());
-        let portion = |(index, (bytes, scales)): (usize, (&mut [u8], &mut [[f32; 2]]))| {
-            let rows = Rows { numbers: &xs.numbers[index * ROWS_AT_ONCE * xs.stride..], ..xs };
-            level.run(Round { rows, kept, bytes, stride, scales, groups });
+        let layout = Layout {
+            strips: Strips::new(xs.count, level.tile_rows()),
+            rows: xs.count,
+            depth,
+            tile_rows: level.tile_rows(),
+            outliers: self.channels.len(),
         };
-        let (bytes, scales) = (ROWS_AT_ONCE * stride, ROWS_AT_ONCE * groups);
+        let of_strips = |len: usize| layout.strips.count.checked_mul(len).expect("rows that fit into memory");
+        self.bytes.resize(of_strips(layout.bytes_len()));
+        self.scales.resize(of_strips(layout.scales_len()));
+        self.outliers.resize(of_strips(layout.outliers_len()));
+        self.layout = layout;
+
+        let portion = |(index, memory): (usize, Memory<'_>)| {
+            level.run(Round { xs, matrix, layout, strip: index * STRIPS_AT_ONCE, memory });
+        };
+        let lens = [layout.bytes_len(), layout.scales_len(), layout.outliers_len()];
+        let [bytes, scales, outliers] = lens.map(|len| STRIPS_AT_ONCE * len);
         match threads {
             Threads::One => {
                 let portions = self.bytes.chunks_mut(bytes).zip(self.scales.chunks_mut(scales));
+                let portions = portions.zip(self.outliers.chunks_mut(outliers)).map(Memory::new);
                 portions.enumerate().for_each(portion);
             }
             Threads::All => {
                 let portions = self.bytes.par_chunks_mut(bytes).zip(self.scales.par_chunks_mut(scales));
+                let portions = portions.zip(self.outliers.par_chunks_mut(outliers)).map(Memory::new);
                 portions.enumerate().for_each(portion);
-            }
-        }
-        let floats = self.floats.chunks_exact_mut(self.floats_stride).zip(self.scales.chunks_exact(groups));
-        for (row, (floats, scales)) in floats.enumerate() {
-            let xs = &xs.numbers[row * xs.stride..][..depth];
-            let (mut floats, mut channels) = (floats.iter_mut(), matrix.channels().peekable());
-            for (group, [scale, zero]) in scales.iter().enumerate() {
-                while let Some(channel) = channels.next_if(|channel| channel / GROUP == group) {
-                    *floats.next().expect("one for each outlier") = xs[channel];
-                }
-                *floats.next().expect("one for each group") = -scale * zero;
             }
         }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.rows
+        self.layout.rows
     }
 
     pub(crate) fn depth(&self) -> usize {
-        self.depth
+        self.layout.depth
     }
 
-    /// Bytes from a row to the next.
-    pub(crate) fn stride(&self) -> usize {
-        self.depth.next_multiple_of(MAX_LANES)
+    /// [`STEP`] columns of each row of a strip, then the next.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, strip: usize) -> &[u8] {
+        &self.bytes[strip * self.layout.bytes_len()..][..self.layout.bytes_len()]
     }
 
-    /// Groups of a row.
-    pub(crate) fn groups(&self) -> usize {
-        self.depth.div_ceil(GROUP)
+    /// For each group, a scale of each row of a strip.
+    #[inline(always)]
+    pub(crate) fn scales(&self, strip: usize) -> &[f32] {
+        &self.scales[strip * self.layout.scales_len()..][..self.layout.scales_len()]
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// A scale and a zero for each row and group.
-    pub(crate) fn scales(&self) -> &[[f32; 2]] {
-        &self.scales
-    }
-
-    /// For each row and group, its outliers, and its zero times the negative of its scale.
-    pub(crate) fn floats(&self) -> &[f32] {
-        &self.floats
+    /// For each outlier, a number of each row of a strip.
+    #[inline(always)]
+    pub(crate) fn outliers(&self, strip: usize) -> &[f32] {
+        &self.outliers[strip * self.layout.outliers_len()..][..self.layout.outliers_len()]
     }
 
     /// The columns that are outliers.
     pub(crate) fn channels(&self) -> &[usize] {
         &self.channels
     }
+}
 
-    /// From a row of these to the next.
-    pub(crate) fn floats_stride(&self) -> usize {
-        self.floats_stride
+#[cfg(test)]
+impl QuantizedRows {
+    /// The scale of a number's group, and what the number became.
+    pub(crate) fn get(&self, row: usize, column: usize) -> (f32, i32) {
+        let (strip, within) = self.place(row);
+        let tile_rows = self.layout.tile_rows;
+        let byte = self.bytes(strip)[(column / STEP * tile_rows + within) * STEP + column % STEP];
+        (self.scales(strip)[column / GROUP * tile_rows + within], i32::from(byte) - 128)
+    }
+
+    fn outliers_of(&self, row: usize) -> Vec<f32> {
+        let (strip, within) = self.place(row);
+        let outliers = self.outliers(strip)[within..].iter().step_by(self.layout.tile_rows);
+        outliers.take(self.layout.outliers).copied().collect()
+    }
+
+    /// A row's strip, and its place in it.
+    fn place(&self, row: usize) -> (usize, usize) {
+        let strips = self.layout.strips;
+        let strip = (0..strips.count).find(|&strip| strips.rows(strip).contains(&row)).expect("a row");
+        (strip, row - strips.rows(strip).start)
     }
 }
 
-/// As many rows as there are bytes and scales for.
-struct Round<'a> {
-    rows: Rows<'a>,
-    kept: &'a [f32],
+/// Where some strips go.
+struct Memory<'a> {
     bytes: &'a mut [u8],
-    stride: usize,
-    scales: &'a mut [[f32; 2]],
-    groups: usize,
+    scales: &'a mut [f32],
+    outliers: &'a mut [f32],
+}
+
+impl<'a> Memory<'a> {
+    fn new(((bytes, scales), outliers): ((&'a mut [u8], &'a mut [f32]), &'a mut [f32])) -> Self {
+        Self { bytes, scales, outliers }
+    }
+}
+
+/// As many strips as there is memory for.
+struct Round<'a> {
+    xs: Rows<'a>,
+    matrix: &'a QuantizedView<'a>,
+    layout: Layout,
+    /// The first of them.
+    strip: usize,
+    memory: Memory<'a>,
 }
 
 impl Kernel for Round<'_> {
@@ -151,44 +212,68 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let portions =
-            self.bytes.chunks_exact_mut(self.stride).zip(self.scales.chunks_exact_mut(self.groups));
-        for (row, (bytes, scales)) in portions.enumerate() {
-            let xs = &self.rows.numbers[row * self.rows.stride..][..self.kept.len()];
-            let groups = xs.chunks(GROUP).zip(self.kept.chunks(GROUP)).zip(bytes.chunks_mut(GROUP));
-            for (((xs, kept), bytes), scale) in groups.zip(scales) {
-                *scale = round(s, xs, kept, bytes);
+        let Layout { strips, depth, .. } = self.layout;
+        let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
+        let bytes = self.memory.bytes.chunks_exact_mut(self.layout.bytes_len());
+        let scales = self.memory.scales.chunks_exact_mut(self.layout.scales_len());
+        let outliers = self.memory.outliers.chunks_exact_mut(self.layout.outliers_len());
+        let mut aside = Group([0.0; GROUP]);
+        for (index, ((bytes, scales), outliers)) in bytes.zip(scales).zip(outliers).enumerate() {
+            for (within, row) in strips.rows(self.strip + index).enumerate() {
+                let xs = &self.xs.numbers[row * self.xs.stride..][..depth];
+                for (channel, outlier) in
+                    self.matrix.channels().zip(outliers[within..].iter_mut().step_by(S::TILE_ROWS))
+                {
+                    *outlier = xs[channel];
+                }
+                let groups = bytes.chunks_exact_mut(GROUP * S::TILE_ROWS).zip(kept.chunks_exact(GROUP));
+                for (group, (xs, (bytes, kept))) in xs.chunks(GROUP).zip(groups).enumerate() {
+                    let aside = &mut aside.0;
+                    each_vector!(S, xs.len(), |at, _sum| {
+                        let x = s.mul(s.load(&xs[at.clone()]), s.load(&kept[at.clone()]));
+                        s.store(&mut aside[at], x);
+                    });
+                    aside[xs.len()..].fill(0.0);
+                    if is_rotated {
+                        rotate(s, &mut aside[..xs.len()]);
+                    }
+                    scales[group * S::TILE_ROWS + within] = round(s, aside, &mut bytes[STEP * within..]);
+                }
             }
         }
     }
 }
 
-/// Rounds one group of one row; returns scale and zero.
+/// Numbers of a group.
+#[repr(align(64))]
+struct Group([f32; GROUP]);
+
+/// Rounds one group of one row, the bytes of each step a strip apart; returns the scale.
 #[inline(always)]
-fn round<S: Simd>(s: S, xs: &[f32], kept: &[f32], bytes: &mut [u8]) -> [f32; 2] {
+fn round<S: Simd>(s: S, xs: &[f32; GROUP], bytes: &mut [u8]) -> f32 {
+    let bytes = &mut bytes[..(GROUP - STEP) * S::TILE_ROWS + STEP];
     let zero = s.splat(0.0);
-    let (mut least, mut most, mut poison) = (zero, zero, zero);
-    for (xs, kept) in xs.chunks(S::LANES).zip(kept.chunks(S::LANES)) {
-        let x = s.mul(s.load(xs), s.load(kept));
-        (least, most) = (s.min(x, least), s.max(x, most));
-        // What is not finite is NaN from here on; min and max pass over a NaN.
-        poison = s.mul_add(x, zero, poison);
-    }
-    let (least, most) = (-s.largest_number(s.sub(zero, least)), s.largest_number(most));
-    let scale = (most - least) / LARGEST;
-    // A row of zeros, or of numbers so small that their scale is none, is all zeros.
-    let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-    let offset = (-least * inverse).round_ties_even();
-    let (factor, shift, largest) = (s.splat(inverse), s.splat(offset), s.splat(LARGEST));
-    for (vector, xs) in xs.chunks(S::LANES).enumerate() {
-        // Outliers end up at either end; their weights here are 0.
-        let q = s.mul_add(s.load(xs), factor, shift);
-        let q = s.min(s.max(q, zero), largest);
-        let to = &mut bytes[vector * S::LANES..][..S::LANES];
+    let (mut largest, mut poison) = ([zero; 4], [zero; 4]);
+    each_vector!(S, GROUP, |at, one| {
+        let x = s.load(&xs[at]);
+        largest[one] = s.max(s.abs(x), largest[one]);
+        // What is not finite is NaN from here on; the largest passes over a NaN.
+        poison[one] = s.mul_add(x, zero, poison[one]);
+    });
+    let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
+    let largest = s.largest_number(largest);
+    let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
+    let scale = largest * (1.0 / LARGEST);
+    // Zeros, or numbers so small that their scale is none, are all zeros.
+    let inverse = if scale >= f32::MIN_POSITIVE { LARGEST / largest } else { 0.0 };
+    let (factor, offset) = (s.splat(inverse), s.splat(OFFSET));
+    for at in (0..GROUP).step_by(S::LANES) {
+        let q = s.mul_add(s.load(&xs[at..][..S::LANES]), factor, offset);
+        let to = &mut bytes[at / STEP * STEP * S::TILE_ROWS + at % STEP..][..S::LANES];
         // SAFETY: the slice has as many bytes.
         unsafe { s.store_bytes_to(to.as_mut_ptr(), q) };
     }
-    [scale + s.sum(poison), offset]
+    scale + poison
 }
 
 #[cfg(test)]
@@ -199,28 +284,28 @@ mod tests {
     use crate::random::numbers;
 
     /// Without weights: what rows are rounded for.
-    fn empty(level: Level, depth: usize, channels: &[usize]) -> QuantizedMatrix {
+    fn empty(level: Level, depth: usize, channels: &[usize], is_rotated: bool) -> QuantizedMatrix {
         let part = QuantizedPart { rounded: &[], scales: &[], outliers: &[] };
-        QuantizedMatrix::from_transposed(level, depth, &[part], channels)
+        QuantizedMatrix::from_transposed(level, depth, &[part], channels, is_rotated)
     }
 
     #[test]
-    fn numbers_are_within_a_step_and_zero_is_zero() {
+    fn numbers_are_within_half_a_step_and_zero_is_zero() {
         for level in Level::available() {
             for depth in [1, 5, 16, 100, 256, 300, 768] {
                 let mut xs = numbers(3 * depth, 1);
                 xs[0] = 0.0;
                 let mut rows = QuantizedRows::default();
-                rows.quantize(Rows::new(&xs, 3, depth), &empty(level, depth, &[]).view(), Threads::One);
+                rows.quantize(
+                    Rows::new(&xs, 3, depth),
+                    &empty(level, depth, &[], false).view(),
+                    Threads::One,
+                );
                 for (i, x) in xs.iter().enumerate() {
-                    let (row, column) = (i / depth, i % depth);
-                    let [scale, zero] = rows.scales()[row * rows.groups() + column / GROUP];
-                    let restored = scale * (f32::from(rows.bytes()[row * rows.stride() + column]) - zero);
-                    // Half a step each for the number and for the zero, where it clips.
-                    assert!((x - restored).abs() <= 1.01 * scale, "{x} became {restored} on {level}");
-                    if *x == 0.0 {
-                        assert_eq!(restored, 0.0, "{level}");
-                    }
+                    let (scale, q) = rows.get(i / depth, i % depth);
+                    let restored = scale * q as f32;
+                    assert!((x - restored).abs() <= 0.500_1 * scale, "{x} became {restored} on {level}");
+                    assert!(*x != 0.0 || q == 0, "{level}");
                 }
             }
         }
@@ -231,15 +316,15 @@ mod tests {
         let (depth, xs) = (300, numbers(70 * 300, 3));
         let round = |level, threads| {
             let mut rows = QuantizedRows::default();
-            rows.quantize(Rows::new(&xs, 70, depth), &empty(level, depth, &[7]).view(), threads);
-            let bytes = rows.bytes().chunks(rows.stride()).flat_map(|row| row[..depth].to_vec());
-            (bytes.collect::<Vec<_>>(), rows.scales().to_vec(), rows.floats().to_vec())
+            rows.quantize(Rows::new(&xs, 70, depth), &empty(level, depth, &[7], true).view(), threads);
+            let all = (0..70 * depth).map(|i| rows.get(i / depth, i % depth));
+            (all.collect::<Vec<_>>(), (0..70).flat_map(|row| rows.outliers_of(row)).collect::<Vec<_>>())
         };
         let levels = Level::available();
         let first = round(levels[0], Threads::One);
         for level in levels {
             let alone = round(level, Threads::One);
-            // Without fused multiply-adds `x / s + z` is rounded twice.
+            // Without fused multiply-adds `x / s + 128` is rounded twice.
             assert!(alone == first || level.to_string() == "portable", "{level}");
             assert!(round(level, Threads::All) == alone, "{level}");
         }
@@ -250,9 +335,10 @@ mod tests {
         for level in Level::available() {
             let mut rows = QuantizedRows::default();
             let xs = [1.0, 500.0, -0.5, 0.25];
-            rows.quantize(Rows::new(&xs, 1, 4), &empty(level, 4, &[1]).view(), Threads::One);
-            let [scale, zero] = rows.scales()[0];
-            assert_eq!((rows.floats(), scale), (&[500.0, -scale * zero][..], 1.5 / 255.0), "{level}");
+            rows.quantize(Rows::new(&xs, 1, 4), &empty(level, 4, &[1], false).view(), Threads::One);
+            assert_eq!(rows.outliers_of(0), [500.0], "{level}");
+            let found = [0, 1, 2, 3].map(|column| rows.get(0, column));
+            assert_eq!(found, [127, 0, -64, 32].map(|q| (1.0 / LARGEST, q)), "{level}");
         }
     }
 
@@ -261,12 +347,19 @@ mod tests {
         for level in Level::available() {
             let mut rows = QuantizedRows::default();
             // Too small for a scale: zeros, and not what their inverse would be.
-            rows.quantize(Rows::new(&[1e-38, -1e-39], 1, 2), &empty(level, 2, &[]).view(), Threads::One);
-            assert!(rows.floats()[0].is_finite(), "{level}");
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            rows.quantize(
+                Rows::new(&[1e-38, -1e-39], 1, 2),
+                &empty(level, 2, &[], false).view(),
+                Threads::One,
+            );
+            assert_eq!([0, 1].map(|column| rows.get(0, column).1), [0, 0], "{level}");
+            for (bad, is_rotated) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
+                .into_iter()
+                .flat_map(|bad| [(bad, false), (bad, true)])
+            {
                 let (mut rows, xs) = (QuantizedRows::default(), [1.0, bad, 3.0]);
-                rows.quantize(Rows::new(&xs, 1, 3), &empty(level, 3, &[]).view(), Threads::One);
-                assert!(rows.scales()[0][0].is_nan(), "{bad} on {level}");
+                rows.quantize(Rows::new(&xs, 1, 3), &empty(level, 3, &[], is_rotated).view(), Threads::One);
+                assert!(rows.get(0, 0).0.is_nan(), "{bad} on {level}");
             }
         }
     }

@@ -81,6 +81,18 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn exchange(self, v: __m256, apart: usize) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            match apart {
+                1 => _mm256_permute_ps::<0b10_11_00_01>(v),
+                2 => _mm256_permute_ps::<0b01_00_11_10>(v),
+                _ => _mm256_permute2f128_ps::<1>(v, v),
+            }
+        }
+    }
+
+    #[inline(always)]
     fn splat_quad(self, bytes: [u8; 4]) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm256_set1_epi32(i32::from_ne_bytes(bytes)) }

@@ -25,6 +25,26 @@ pub(crate) use portable::Portable;
 /// The most lanes that any instruction set has.
 pub(crate) const MAX_LANES: usize = 16;
 
+/// Runs the body for each vector of so many numbers, the last of which may be short: where it stands, and which of
+/// four sums it goes into.
+macro_rules! each_vector {
+    ($simd:ty, $width:expr, |$at:ident, $sum:ident| $body:expr) => {
+        let (width, lanes) = ($width, <$simd>::LANES);
+        for group in 0..width / (4 * lanes) {
+            for $sum in 0..4 {
+                let start = (4 * group + $sum) * lanes;
+                let $at = start..start + lanes;
+                $body
+            }
+        }
+        for ($sum, start) in (width / (4 * lanes) * 4 * lanes..width).step_by(lanes).enumerate() {
+            let $at = start..width.min(start + lanes);
+            $body
+        }
+    };
+}
+pub(crate) use each_vector;
+
 /// A proof that the CPU has an instruction set, and the vectors that come with it.
 ///
 /// Values of the implementing types are made in [`Level::run`](crate::Level) alone, behind the check
@@ -70,6 +90,18 @@ pub(crate) trait Simd: Copy {
     fn power_of_two(self, n: Self::V) -> Self::V;
     /// `yes` where `a < b`, else `no`.
     fn where_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+
+    /// Lanes so far apart in each other's places: a power of two below [`LANES`](Self::LANES).
+    #[inline(always)]
+    fn exchange(self, v: Self::V, apart: usize) -> Self::V {
+        let lanes = self.to_array(v);
+        let mut exchanged = [0.0; MAX_LANES];
+        for lane in 0..Self::LANES {
+            exchanged[lane] = lanes[lane ^ apart];
+        }
+        // SAFETY: the array has as many numbers as any vector.
+        unsafe { self.load_from(exchanged.as_ptr()) }
+    }
 
     /// The same four bytes in every lane.
     fn splat_quad(self, bytes: [u8; 4]) -> Self::I;
@@ -166,19 +198,6 @@ pub(crate) trait Simd: Copy {
             half /= 2;
         }
         lanes[0]
-    }
-
-    /// The largest of all lanes; NaN where there is one.
-    #[inline(always)]
-    fn largest(self, v: Self::V) -> f32 {
-        let lanes = self.to_array(v);
-        let mut largest = lanes[0];
-        for &lane in &lanes[1..Self::LANES] {
-            if lane > largest || lane.is_nan() {
-                largest = lane;
-            }
-        }
-        largest
     }
 }
 

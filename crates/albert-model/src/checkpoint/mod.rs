@@ -417,7 +417,7 @@ impl Checkpoint {
     /// so on, whatever the file's own is.
     ///
     /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the integers, and
-    /// `….weight_scale`, `….weight_outlier_channels` and `….weight_outliers`: the modules of this crate take
+    /// `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and `….weight_outliers`: the modules of this crate take
     /// them where they find them.
     ///
     /// # Errors

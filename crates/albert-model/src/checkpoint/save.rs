@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::checkpoint::choice::{self, Choice};
 use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
 use crate::checkpoint::quantized::{
-    OUTLIER_CHANNELS, OUTLIERS, RoundedWeight, RoundedWeights, SCALE, is_quantized, weight_of_bias,
+    OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized, weight_of_bias,
 };
 use crate::checkpoint::{Checkpoint, LoadReport, WeightType};
 use crate::config::AlbertConfig;
@@ -52,7 +52,7 @@ impl Checkpoint {
         for name in self.read_by_heads(&report) {
             if in_bytes && is_quantized(&name) {
                 let quantized = rounded.get(self, &name)?;
-                for end in [SCALE, OUTLIER_CHANNELS, OUTLIERS] {
+                for end in [SCALE, ROTATION, OUTLIER_CHANNELS, OUTLIERS] {
                     let part = quantized.part(end)?.filter(|part| part.elem_count() > 0);
                     tensors.extend(part.map(|part| (format!("{name}{end}"), Saved::Tensor(part))));
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use albert_kernels::quantized::GROUP;
 
-use super::{OUTLIER_CHANNELS, OUTLIERS, SCALE};
+use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 
@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(in crate::checkpoint) struct Companions {
     pub(super) scales: StoredTensor,
+    /// With its name.
+    pub(super) rotation: Option<(String, StoredTensor)>,
     /// Channels and weights.
     pub(super) outliers: Option<(StoredTensor, StoredTensor)>,
     /// Their names in the file.
@@ -29,8 +31,8 @@ impl Companions {
             .filter(|(name, tensor)| tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}")));
         let names: Vec<String> = with_scales.map(|(name, _)| name.clone()).collect();
         for name in names {
-            let [scale, channels, outliers] =
-                [SCALE, OUTLIER_CHANNELS, OUTLIERS].map(|end| format!("{name}{end}"));
+            let [scale, rotation, channels, outliers] =
+                [SCALE, ROTATION, OUTLIER_CHANNELS, OUTLIERS].map(|end| format!("{name}{end}"));
             let scales = tensors[&scale].clone();
             let mut names = vec![scale];
             let (mut pair, mut missing) = (None, None);
@@ -43,7 +45,9 @@ impl Companions {
                 (None, Some(_)) => missing = Some(channels),
                 (None, None) => {}
             }
-            let companions = Arc::new(Self { scales, outliers: pair, names, missing });
+            let rotation = tensors.get(&rotation).map(|tensor| (rotation, tensor.clone()));
+            names.extend(rotation.iter().map(|(name, _)| name.clone()));
+            let companions = Arc::new(Self { scales, rotation, outliers: pair, names, missing });
             if let Some(tensor) = tensors.get_mut(&name) {
                 tensor.companions = Some(companions);
             }
@@ -54,6 +58,7 @@ impl Companions {
     pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
         let outliers = self.outliers.iter().flat_map(|(channels, outliers)| [channels, outliers]);
         std::iter::once(&self.scales)
+            .chain(self.rotation.iter().map(|(_, rotation)| rotation))
             .chain(outliers)
             .try_fold(0usize, |len, tensor| len.checked_add(tensor.loaded_len()?))
     }
@@ -66,6 +71,9 @@ impl Companions {
         // The check of the integers' own shape refuses anything else.
         let &[out, input] = shape else { return Ok(()) };
         self.scales.expect(&self.names[0], &[out, input.div_ceil(GROUP)])?;
+        if let Some((name, rotation)) = &self.rotation {
+            rotation.expect_indices(name, &[1])?;
+        }
         if let Some((channels, outliers)) = &self.outliers {
             let count = channels.shape.first().copied().unwrap_or(0);
             channels.expect_indices(&self.names[1], &[count])?;
@@ -94,10 +102,11 @@ mod tests {
         let mut tensors = BTreeMap::from([
             ("x".to_string(), stored(Dtype::I8, &[2, 4], 8)),
             ("x_scale".to_string(), stored(Dtype::F32, &[2, 1], 8)),
+            ("x_rotation".to_string(), stored(Dtype::U32, &[1], 4)),
             ("x_outlier_channels".to_string(), stored(Dtype::U32, &[1], 4)),
             ("x_outliers".to_string(), stored(Dtype::F32, &[2, 1], 8)),
         ]);
         Companions::attach(&mut tensors);
-        assert_eq!(tensors["x"].loaded_len(), Some(2 * 4 * 4 + 8 + 4 + 8));
+        assert_eq!(tensors["x"].loaded_len(), Some(2 * 4 * 4 + 8 + 4 + 4 + 8));
     }
 }

@@ -1,20 +1,23 @@
 //! Weights in 8 bits: as a file has them, or rounded on the way to the model.
 //!
-//! A file has four tensors for such a weight `(out, in)`, after its name:
+//! A file has five tensors for such a weight `(out, in)`, after its name:
 //!
 //! | | | |
 //! |---|---|---|
 //! | `….weight` | I8, `(out, in)` | integers from -127 to 127; -128 is read too |
-//! | `….weight_scale` | `(out, ⌈in / 128⌉)` | what 128 integers of a row are multiplied by |
+//! | `….weight_scale` | `(out, ⌈in / 256⌉)` | what 256 integers of a row are multiplied by |
+//! | `….weight_rotation` | U32, `(1)` | 256: the weights are [rotated](albert_kernels::rotate_weights) in blocks of so many inputs |
 //! | `….weight_outlier_channels` | U32, `(O)` | the input channels that stay as they are |
 //! | `….weight_outliers` | `(out, O)` | their weights |
 //!
-//! The first two are those of compressed-tensors with groups of 128 and symmetric; the others are absent where
-//! there are no outliers.
+//! The first two are those of compressed-tensors with groups of 256 and symmetric. The third is absent where
+//! weights are not rotated, as word embeddings are not, of which rows are looked up; the others where there are no
+//! outliers.
 //!
-//! *Outliers* are the input channels with the largest numbers: layer norms and gelu put them into the same
-//! channels for every token. One scale for them and the rest would leave the rest few steps, and what is lost
-//! there is lost again in each repetition of a shared layer.
+//! Layer norms and gelu make the same few channels large for every token. One scale for them and the rest would leave
+//! the rest few steps, and what is lost there is lost again in each repetition of a shared layer. The rotation
+//! divides what is large among the channels of its block; *outliers*, the input channels with the largest numbers of
+//! all, stay aside in f32.
 //!
 //! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all tokens, which the
 //! mean of `x_k` tells, is taken out of the bias (Nagel et al. 2019, §4.2).
@@ -38,6 +41,7 @@ pub(super) use companions::Companions;
 pub(super) use rounded::RoundedWeight;
 
 pub(super) const SCALE: &str = "_scale";
+pub(super) const ROTATION: &str = "_rotation";
 pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
 pub(super) const OUTLIERS: &str = "_outliers";
 
@@ -61,7 +65,7 @@ pub(super) fn is_quantized(name: &str) -> bool {
 
 /// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
-    let ends = [SCALE, OUTLIER_CHANNELS, OUTLIERS];
+    let ends = [SCALE, ROTATION, OUTLIER_CHANNELS, OUTLIERS];
     ends.into_iter()
         .find_map(|end| name.strip_suffix(end).filter(|name| is_quantized(name)).map(|name| (name, end)))
 }

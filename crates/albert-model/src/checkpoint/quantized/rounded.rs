@@ -1,17 +1,18 @@
 //! A weight in 8 bits in memory: read from a file or rounded, and what becomes of it.
 
 use albert_kernels::quantized::GROUP;
-use albert_kernels::{quantize_weights, restore_weights};
+use albert_kernels::{quantize_weights, restore_weights, rotate_weights, rotate_weights_back};
 use candle_core::{DType, Device, Tensor};
 
 use super::calibration::ChannelStatistics;
 use super::companions::Companions;
-use super::{OUTLIER_CHANNELS, OUTLIERS, SCALE};
+use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
+use crate::checkpoint::names::WORD_EMBEDDINGS;
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 
-/// One input channel in so many stays in f32: 16 of 768.
-const CHANNELS_FOR_AN_OUTLIER: usize = 48;
+/// One input channel in so many stays in f32: 4 of 768.
+const CHANNELS_FOR_AN_OUTLIER: usize = 192;
 
 /// A weight in 8 bits, as a file has it or rounded now.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(in crate::checkpoint) struct RoundedWeight {
     rounded: Vec<i8>,
     /// `(out, ⌈in / GROUP⌉)`
     scales: Vec<f32>,
+    /// Whether the integers are those of rotated weights.
+    is_rotated: bool,
     /// `(O)`
     channels: Vec<u32>,
     /// `(out, O)`
@@ -42,21 +45,31 @@ impl RoundedWeight {
             // They take no part in the scale.
             outliers.extend(channels.iter().map(|&channel| std::mem::take(&mut row[channel as usize])));
         }
+        let is_rotated = name != WORD_EMBEDDINGS;
+        let before = inputs.map(|_| weights.clone());
+        if is_rotated {
+            rotate_weights(&mut weights, input);
+        }
         let (rounded, scales) = quantize_weights(&weights, input);
         if !scales.iter().chain(&outliers).all(|x| x.is_finite()) {
             return Err(Error::NotFinite { tensor: name.into() });
         }
-        let correction = inputs.map(|inputs| {
-            let means = inputs.means();
-            let restored = restore_weights(&rounded, &scales, input);
-            let rows = weights.chunks_exact(input).zip(restored.chunks_exact(input));
+        let correction = inputs.zip(before).map(|(inputs, before)| {
+            let mut means = inputs.means();
+            // Outliers do not pass through the integers.
+            channels.iter().for_each(|&channel| means[channel as usize] = 0.0);
+            let mut restored = restore_weights(&rounded, &scales, input);
+            if is_rotated {
+                rotate_weights_back(&mut restored, input);
+            }
+            let rows = before.chunks_exact(input).zip(restored.chunks_exact(input));
             rows.map(|(row, restored)| {
                 let lost = row.iter().zip(restored).map(|(w, restored)| f64::from(w - restored));
                 lost.zip(&means).map(|(lost, mean)| lost * mean).sum::<f64>() as f32
             })
             .collect()
         });
-        Ok(Self { shape: [out, input], rounded, scales, channels, outliers, correction })
+        Ok(Self { shape: [out, input], rounded, scales, is_rotated, channels, outliers, correction })
     }
 
     /// Copies a weight out of its file.
@@ -73,6 +86,13 @@ impl RoundedWeight {
         let numbers =
             |tensor: &StoredTensor| tensor.load()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         let scales = numbers(&companions.scales)?;
+        let is_rotated = match &companions.rotation {
+            None => false,
+            Some((name, rotation)) => match rotation.load()?.to_dtype(DType::I64)?.to_vec1::<i64>()?[..] {
+                [size] if size == GROUP as i64 => true,
+                ref found => candle_core::bail!("`{name}`: expected {GROUP}, found {found:?}"),
+            },
+        };
         let (mut channels, mut outliers) = (Vec::new(), Vec::new());
         if let Some((of_channels, of_outliers)) = &companions.outliers {
             for channel in of_channels.load()?.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()? {
@@ -91,13 +111,16 @@ impl RoundedWeight {
             }
             outliers = numbers(of_outliers)?;
         }
-        Ok(Self { shape: [out, input], rounded, scales, channels, outliers, correction: None })
+        Ok(Self { shape: [out, input], rounded, scales, is_rotated, channels, outliers, correction: None })
     }
 
     /// The weight in f32, `(out, in)`.
     pub(in crate::checkpoint) fn restore(&self) -> candle_core::Result<Tensor> {
         let [out, input] = self.shape;
         let mut weights = restore_weights(&self.rounded, &self.scales, input);
+        if self.is_rotated {
+            rotate_weights_back(&mut weights, input);
+        }
         if !self.channels.is_empty() {
             let rows = weights.chunks_exact_mut(input);
             for (row, outliers) in rows.zip(self.outliers.chunks_exact(self.channels.len())) {
@@ -108,7 +131,7 @@ impl RoundedWeight {
     }
 
     /// What a [`VarBuilder`](candle_nn::VarBuilder) gives under a name's end: the integers 128 above what they
-    /// are, for Candle has no signed bytes; scales; channels; outliers.
+    /// are, for Candle has no signed bytes; scales; rotation; channels; outliers.
     pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
         let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
         Ok(Some(match end {
@@ -117,6 +140,11 @@ impl RoundedWeight {
                 Tensor::from_vec(bytes, (out, input), cpu)?
             }
             SCALE => Tensor::from_slice(&self.scales, (out, input.div_ceil(GROUP)), cpu)?,
+            ROTATION => Tensor::from_slice(
+                &[GROUP as u32][..usize::from(self.is_rotated)],
+                usize::from(self.is_rotated),
+                cpu,
+            )?,
             OUTLIER_CHANNELS => Tensor::from_slice(&self.channels, outliers, cpu)?,
             OUTLIERS => Tensor::from_slice(&self.outliers, (out, outliers), cpu)?,
             _ => return Ok(None),
