@@ -142,8 +142,8 @@ mod tests {
     use crate::level::Level;
     use crate::random::numbers;
 
-    /// f32 sums of 256 terms below 1 in eight steps; of results up to 30. Seen: 4.8e-6.
-    const ROUNDING: f32 = 1e-5;
+    /// f32 sums of 256 terms below 1, in eight steps and one after another; of results up to 30. Seen: 9.5e-6.
+    const ROUNDING: f32 = 2e-5;
 
     #[test]
     fn every_number_is_the_sum_that_the_matrix_says_with_any_instructions() {
