@@ -1,5 +1,6 @@
 //! `y = x Wᵀ + b`, with the weight laid out for the product that uses it.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -147,7 +148,6 @@ impl Parameters {
 }
 
 /// Weights packed for the CPU's own kernels, with their biases.
-#[derive(Debug)]
 pub(crate) struct PackedLinear {
     matrix: Matrix,
     pub(crate) bias: Vec<f32>,
@@ -155,10 +155,19 @@ pub(crate) struct PackedLinear {
     unpacked: OnceLock<Tensor>,
 }
 
-#[derive(Debug)]
 enum Matrix {
     Floats(PackedMatrix),
     Bytes(Box<QuantizedMatrix>),
+}
+
+/// The matrix by its sizes: a model's numbers would fill screens.
+impl fmt::Debug for PackedLinear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.matrix {
+            Matrix::Floats(matrix) => matrix.fmt(f),
+            Matrix::Bytes(matrix) => matrix.fmt(f),
+        }
+    }
 }
 
 /// The input of a product: as it is, or rounded for 8-bit weights.

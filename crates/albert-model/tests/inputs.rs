@@ -117,3 +117,18 @@ fn dropout_acts_only_while_training() -> Result<()> {
     assert_ne!(run(true)?, run(true)?);
     Ok(())
 }
+
+/// A model without its numbers, and one whose file is in memory without its bytes.
+#[test]
+fn what_is_shown_for_debugging_fits_a_screen_or_two() {
+    let folder = support::path("grouped-model");
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let checkpoint = Checkpoint::from_bytes(&config, weights, "weights").unwrap();
+    let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let shown = format!("{model:?}");
+    assert!(shown.len() < 10_000 && shown.contains("PackedMatrix(16 × 21"), "{} bytes: {shown}", shown.len());
+    // Each of its tensors tells where it lies.
+    let shown = format!("{checkpoint:?}");
+    assert!(shown.len() < 50_000 && shown.contains("Bytes("), "{} bytes", shown.len());
+}

@@ -4,6 +4,7 @@
 //! albert-model; the small files (tokenizer, pooling) are read by name.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -19,13 +20,20 @@ pub const BUILTIN: &str = "albert-mini-en";
 const LFS_MAGIC: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// The files of one model. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ModelFiles {
     name: Arc<str>,
     source: Source,
 }
 
-#[derive(Debug, Clone)]
+/// The name, and no bytes of the files.
+impl fmt::Debug for ModelFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ModelFiles").field(&self.name).finish()
+    }
+}
+
+#[derive(Clone)]
 enum Source {
     #[cfg_attr(not(feature = "builtin"), allow(dead_code))]
     Builtin(&'static [(&'static str, &'static [u8])]),

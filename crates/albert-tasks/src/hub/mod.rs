@@ -22,6 +22,7 @@ mod remote;
 mod selection;
 mod settings;
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +98,13 @@ pub struct Hub {
     settings: HubSettings,
     revision: String,
     observer: Observer,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, revision, .. } = self;
+        f.debug_struct("Hub").field("settings", settings).field("revision", revision).finish_non_exhaustive()
+    }
 }
 
 impl Hub {

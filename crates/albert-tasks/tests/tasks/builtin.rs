@@ -56,3 +56,12 @@ fn every_tensor_has_its_use() {
     assert!(inspection.tensors.missing.is_empty(), "{:?}", inspection.tensors.missing);
     assert!(inspection.tensors.unused.is_empty(), "{:?}", inspection.tensors.unused);
 }
+
+#[test]
+fn what_is_shown_for_debugging_holds_no_weights() {
+    let files = ModelFiles::builtin().unwrap();
+    assert_eq!(format!("{files:?}"), format!("ModelFiles({BUILTIN:?})"));
+    let embedder = Embedder::load(&files, &RunOptions::default()).unwrap();
+    let shown = format!("{embedder:?}");
+    assert!(shown.len() < 20_000, "{} bytes", shown.len());
+}
