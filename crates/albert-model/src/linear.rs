@@ -114,12 +114,17 @@ impl Linear {
 /// `(…, in) × (in, out)` → `(…, out)`, as one product of all rows: Candle would run a batch of small ones.
 fn row_product(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (input, out) = weight.dims2()?;
-    let mut shape = xs.dims().to_vec();
     let rows = xs.elem_count() / input;
-    if let Some(last) = shape.last_mut() {
-        *last = out;
-    }
+    let shape = output_shape(xs.dims(), input, out)?;
     xs.reshape((rows, input))?.matmul(weight)?.reshape(shape)
+}
+
+/// `(…, in)` → `(…, out)`
+fn output_shape(shape: &[usize], input: usize, out: usize) -> Result<Vec<usize>> {
+    match shape.split_last() {
+        Some((&last, rows)) if last == input => Ok([rows, &[out]].concat()),
+        _ => bail!("dense layer: expected a last dimension of {input}, found the shape {shape:?}"),
+    }
 }
 
 struct Parameters {
@@ -333,11 +338,7 @@ impl CustomOp1 for PackedLinear {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let xs = numbers(storage, layout)?;
         let (input, out) = (self.input(), self.out());
-        let mut shape = layout.dims().to_vec();
-        let Some(last) = shape.last_mut().filter(|last| **last == input) else {
-            bail!("dense layer: expected a last dimension of {input}, found the shape {:?}", layout.dims())
-        };
-        *last = out;
+        let shape = output_shape(layout.dims(), input, out)?;
         let rows = xs.len() / input;
         let mut ys = vec![0f32; rows * out];
         let (xs, ys_rows) = (Rows::new(xs, rows, input), RowsMut::new(&mut ys, rows, out));

@@ -54,8 +54,10 @@ impl AlbertModel {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let pooler = AlbertPooler::new(config, vb.pp("pooler"))?;
-        Ok(Self { pooler: Some(pooler), ..Self::without_pooler(config, vb)? })
+        let of_pooler = vb.pp("pooler");
+        // First: where nothing is found under `vb`, the embeddings are named, and not the pooler that many lack.
+        let model = Self::without_pooler(config, vb)?;
+        Ok(Self { pooler: Some(AlbertPooler::new(config, of_pooler)?), ..model })
     }
 
     /// A model without a pooler, as masked-LM, token classification and question answering

@@ -4,7 +4,9 @@ mod support;
 
 use albert_model::candle_core::{DType, Device, Result, Tensor};
 use albert_model::candle_nn::{VarBuilder, VarMap};
-use albert_model::{AlbertForMultipleChoice, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained};
+use albert_model::{
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained,
+};
 
 fn checkpoint() -> Checkpoint {
     Checkpoint::from_dir(support::path("grouped-model")).unwrap()
@@ -115,6 +117,45 @@ fn dropout_acts_only_while_training() -> Result<()> {
     };
     assert_eq!(run(false)?, run(false)?);
     assert_ne!(run(true)?, run(true)?);
+    Ok(())
+}
+
+/// A weight that is a variable and one that is packed are multiplied in different ways.
+#[test]
+fn embeddings_of_another_width_are_refused_by_it() -> Result<()> {
+    let variables = VarMap::new();
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let trainable = AlbertModel::new(checkpoint().config(), vb)?;
+    // As many numbers as four embeddings of the right width, and as many as none.
+    for shape in [(1, 8, 8), (1, 3, 5)] {
+        let embeddings = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+        for model in [&model(), &trainable] {
+            let error = model.encoder().forward_t(&embeddings, None, false).unwrap_err().to_string();
+            assert!(
+                error.contains("dense layer: expected a last dimension of 16, found the shape"),
+                "{error}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn positions_to_decode_lie_in_the_batch() -> Result<()> {
+    let checkpoint = Checkpoint::from_dir(support::path("grouped-masked-lm")).unwrap();
+    let (model, _) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let input = ModelInput::new(ids(&[[2, 5, 6, 3]]));
+    let vocab_size = model.config().vocab_size;
+    assert_eq!(model.forward_at(&input, &Tensor::new(&[3u32, 0], &Device::Cpu)?)?.dims(), [2, vocab_size]);
+    // For the largest number Candle would give a row of zeros.
+    for outside in [4, u32::MAX] {
+        let error =
+            model.forward_at(&input, &Tensor::new(&[0, outside], &Device::Cpu)?).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("position {outside} is outside the batch: expected 0 to 3")),
+            "{error}"
+        );
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::outputs::Outputs;
 use crate::parameters::Head;
-use crate::word_embeddings::WordEmbeddings;
+use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// From hidden states to logits over the vocabulary.
 ///
@@ -107,7 +107,7 @@ impl AlbertForMaskedLM {
     /// - returns `(P, V)`
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`], and if a position is outside the batch.
+    /// As [`AlbertModel::forward`], and if a position is outside the batch, which on a GPU is not checked.
     pub fn forward_at(&self, input: &ModelInput, positions: &Tensor) -> Result<Tensor> {
         self.forward_at_t(input, positions, false)
     }
@@ -123,7 +123,8 @@ impl AlbertForMaskedLM {
         }
         let hidden_states = self.albert.forward_t(input, train)?.last_hidden_state;
         let (batch, tokens, h) = hidden_states.dims3()?;
-        let chosen = hidden_states.reshape((batch * tokens, h))?.index_select(positions, 0)?; // (P, H)
+        let rows = hidden_states.reshape((batch * tokens, h))?;
+        let chosen = look_up(&rows, positions, "position", "the batch")?; // (P, H)
         self.predictions.forward_t(&chosen, train)
     }
 
