@@ -8,10 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use albert_model::candle_core::{DType, Device, Tensor, safetensors};
-use albert_model::candle_nn::VarBuilder;
+use albert_model::candle_nn::loss::cross_entropy;
+use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use albert_model::{
-    AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification, AlbertForTokenClassification,
-    AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Pretrained,
+    AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification,
+    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Pretrained,
+    WeightType,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -339,4 +341,53 @@ fn a_shard_index_cannot_lead_out_of_the_folder_or_lie() {
         let text = message::<AlbertModel>(dir.path());
         assert!(text.contains(expected), "{map}: {text}");
     }
+}
+
+/// From an encoder to a classifier that transformers can read, and back.
+#[test]
+fn a_fine_tuned_model_is_saved_and_loads_again() {
+    let source = Checkpoint::from_dir(support::path("grouped-model")).unwrap();
+    let variables = source.var_map(&LoadOptions::default()).unwrap();
+    let config = AlbertConfig {
+        id2label: [(0, "even".to_string()), (1, "odd".to_string())].into(),
+        architectures: vec![Head::SequenceClassification.to_string()],
+        classifier_dropout_prob: None,
+        ..source.config().clone()
+    };
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let model = AlbertForSequenceClassification::new(&config, vb).unwrap();
+    let ids = [[2u32, 5, 6, 3], [2, 7, 8, 3], [2, 5, 9, 3], [2, 7, 4, 3]];
+    let input = ModelInput::new(Tensor::new(&ids, &Device::Cpu).unwrap());
+    let labels = Tensor::new(&[0u32, 1, 0, 1], &Device::Cpu).unwrap();
+    let settings = ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() };
+    let mut optimizer = AdamW::new(variables.all_vars(), settings).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..10 {
+        let loss = cross_entropy(&model.forward_t(&input, true).unwrap().logits, &labels).unwrap();
+        optimizer.backward_step(&loss).unwrap();
+        losses.push(loss.to_scalar::<f32>().unwrap());
+    }
+    assert!(losses[9] < losses[0], "{losses:?}");
+
+    let dir = TempDir::new().unwrap();
+    Checkpoint::from_var_map(&config, &variables).unwrap().save(dir.path(), WeightType::F32).unwrap();
+    // transformers 4.46 refuses a file that does not say so.
+    let file = fs::read(dir.path().join("model.safetensors")).unwrap();
+    let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&file).unwrap();
+    assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
+
+    let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
+    assert_eq!(checkpoint.config().label(1), "odd");
+    let (loaded, report) =
+        AlbertForSequenceClassification::load(&checkpoint, &LoadOptions::default()).unwrap();
+    assert!(report.unused.is_empty() && report.missing.is_empty(), "{report:?}");
+    let (expected, found) = (model.forward(&input).unwrap().logits, loaded.forward(&input).unwrap().logits);
+    assert!(support::relative_difference(&expected, &found).unwrap() <= LAYOUT_TOLERANCE);
+}
+
+#[test]
+fn variables_of_a_config_that_is_not_valid_are_no_checkpoint() {
+    let config = AlbertConfig { num_attention_heads: 5, ..AlbertConfig::base_v2() };
+    let error = Checkpoint::from_var_map(&config, &VarMap::new()).unwrap_err().to_string();
+    assert!(error.contains("`num_attention_heads`"), "{error}");
 }

@@ -5,7 +5,7 @@
 //! bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one spelling of its name
 //! ([`names`]), checks names, shapes and types against what a head needs before anything is
 //! allocated, and tells what became of each tensor ([`LoadReport`]). It knows no models: they ask
-//! the [`VarBuilder`] it makes. [`save`] writes any of them as Hugging Face has it today. [`Tensors`] is a
+//! the `VarBuilder` it makes ([`source`]). [`save`] writes any of them as Hugging Face has it today. [`Tensors`] is a
 //! file beside a model, which is no ALBERT.
 //!
 //! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes, and
@@ -16,27 +16,27 @@ mod configuration;
 mod crc32c;
 mod files;
 mod names;
+mod options;
 mod pytorch;
 mod quantized;
 mod report;
 mod safetensors;
 mod save;
+mod source;
 mod stored;
 mod tensorflow;
 mod tensors;
 
+pub use options::{LoadOptions, WeightType};
 pub use report::LoadReport;
 pub use tensors::Tensors;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Shape, Tensor, Var};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder, VarMap};
+use candle_core::DType;
 
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
@@ -46,7 +46,6 @@ use configuration::Configuration;
 use files::WeightFiles;
 use names::Names;
 pub(crate) use quantized::{Calibration, ChannelStatistics};
-use quantized::{RoundedWeight, RoundedWeights};
 use stored::{StoredTensor, WeightFile};
 
 /// How many missing tensors an error names.
@@ -58,63 +57,6 @@ const MOST_SHARED: usize = 4;
 
 /// More than any classifier has.
 const MOST_LABELS: usize = 1 << 16;
-
-/// What a model's weights are kept as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum WeightType {
-    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU where the file has weights in 8 bits. On a GPU, which
-    /// does not multiply in 8 bits, f32 of what the integers stand for.
-    #[default]
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats. On the CPU a storage type: weights are rounded to it, arithmetic stays in f32.
-    F16,
-    /// 16-bit floats with the range of f32; on the CPU a storage type too.
-    BF16,
-    /// 8-bit integers with a scale for each output and 128 inputs, on the CPU: the layers' products and the word
-    /// embeddings in 8 bits, everything else in f32.
-    Int8,
-}
-
-impl WeightType {
-    /// The floating-point type of what is not in 8 bits.
-    fn float_type(self) -> DType {
-        match self {
-            Self::F16 => DType::F16,
-            Self::BF16 => DType::BF16,
-            Self::Auto | Self::F32 | Self::Int8 => DType::F32,
-        }
-    }
-}
-
-impl fmt::Display for WeightType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::Int8 => "int8",
-        })
-    }
-}
-
-/// Where a model's weights go, and as what.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// The device that will compute.
-    pub device: Device,
-    /// What the weights become, whatever the file stores.
-    pub dtype: WeightType,
-}
-
-impl Default for LoadOptions {
-    /// As the file has them, on the CPU.
-    fn default() -> Self {
-        Self { device: Device::Cpu, dtype: WeightType::Auto }
-    }
-}
 
 /// A configuration and the weights it describes, not yet loaded.
 #[derive(Debug, Clone)]
@@ -393,52 +335,6 @@ impl Checkpoint {
         })
     }
 
-    /// Every tensor as a trainable variable under its one name: the start of fine-tuning.
-    ///
-    /// A model made with [`VarBuilder::from_varmap`] then takes what is here, and initialises what
-    /// is not, such as the classifier of a new task.
-    ///
-    /// # Errors
-    /// If a file is broken, or memory runs out.
-    pub fn var_map(&self, options: &LoadOptions) -> Result<VarMap> {
-        let vb = self.var_builder(options)?;
-        let variables = VarMap::new();
-        for name in self.names.keys().chain(self.implied.keys()) {
-            let is_weight = |tensor: &StoredTensor| tensor.float_type().is_some() && !tensor.is_expanded();
-            if self.stored(name).is_some_and(|(_, tensor)| is_weight(tensor)) {
-                let variable = Var::from_tensor(&vb.get_unchecked(name)?)?;
-                variables.data().lock().expect("no other thread has the map").insert(name.clone(), variable);
-            }
-        }
-        Ok(variables)
-    }
-
-    /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
-    /// so on, whatever the file's own is.
-    ///
-    /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the integers, and
-    /// `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and `….weight_outliers`: the modules of this crate take
-    /// them where they find them.
-    ///
-    /// # Errors
-    /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has them nor went
-    /// through [`quantize`](Self::quantize).
-    pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
-        let is_cpu = matches!(options.device, Device::Cpu);
-        let is_quantized = self.weight_type(options.dtype, &options.device) == WeightType::Int8;
-        if is_quantized && !is_cpu {
-            return Err(Error::QuantizedDevice);
-        }
-        if is_quantized && !self.is_quantized() && self.calibration.is_none() {
-            return Err(Error::NotCalibrated { file: self.files.name() });
-        }
-        let stored_as = options.dtype.float_type();
-        let dtype = if is_cpu { DType::F32 } else { stored_as };
-        let source =
-            Source { checkpoint: self.clone(), stored_as, is_quantized, rounded: RoundedWeights::default() };
-        Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
-    }
-
     /// A tensor by its one name, with the file's.
     fn stored(&self, name: &str) -> Option<(&str, &StoredTensor)> {
         if let Some((name, tensor)) = self.implied.get_key_value(name) {
@@ -446,78 +342,6 @@ impl Checkpoint {
         }
         let stored = self.names.get(name)?;
         self.files.get(stored).map(|tensor| (stored.as_str(), tensor))
-    }
-}
-
-/// Gives a [`VarBuilder`] the checkpoint's tensors.
-struct Source {
-    checkpoint: Checkpoint,
-    /// What values are rounded to before they become the builder's type.
-    stored_as: DType,
-    /// Whether there are weights in 8 bits.
-    is_quantized: bool,
-    rounded: RoundedWeights,
-}
-
-impl Source {
-    fn quantized(&self, weight: &str) -> candle_core::Result<Arc<RoundedWeight>> {
-        self.rounded.get(&self.checkpoint, weight).map_err(candle_core::Error::wrap)
-    }
-
-    /// A part of a weight in 8 bits, where the name and the type mean one.
-    fn part(&self, name: &str, dtype: DType) -> candle_core::Result<Option<Tensor>> {
-        let (weight, end) = match quantized::split(name) {
-            Some(parts) => parts,
-            None if dtype == DType::U8 && quantized::is_quantized(name) => (name, ""),
-            None => return Ok(None),
-        };
-        if !self.is_quantized {
-            return Ok(None);
-        }
-        self.quantized(weight)?.part(end)
-    }
-}
-
-impl SimpleBackend for Source {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        if let Some((stored, tensor)) = self.checkpoint.stored(name) {
-            tensor.expect(stored, shape.dims()).map_err(candle_core::Error::wrap)?;
-        }
-        self.get_unchecked(name, dtype, device)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        if let Some(part) = self.part(name, dtype)? {
-            return part.to_device(device);
-        }
-        if self.is_quantized && quantized::is_quantized(name) {
-            // What the integers stand for: the bias is corrected for them.
-            return self.quantized(name)?.restore()?.to_dtype(dtype)?.to_device(device);
-        }
-        let Some((_, tensor)) = self.checkpoint.stored(name) else {
-            return Err(candle_core::Error::CannotFindTensor { path: name.into() }.bt());
-        };
-        let mut tensor = tensor.load()?.to_dtype(self.stored_as)?.to_dtype(dtype)?;
-        if self.is_quantized
-            && let Some(weight) = quantized::weight_of_bias(name)
-        {
-            tensor = self.quantized(&weight)?.correct(tensor)?;
-        }
-        tensor.to_device(device)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        match quantized::split(name) {
-            Some((weight, _)) => self.is_quantized && self.checkpoint.stored(weight).is_some(),
-            None => self.checkpoint.stored(name).is_some(),
-        }
     }
 }
 
