@@ -11,7 +11,7 @@ use candle_core::DType;
 use crate::Head;
 
 /// A `Result` whose error is [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A model's files are missing, broken, or not what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ pub enum Error {
     },
 
     /// A small text file that points at the real one stands in its place.
-    #[error("`{}` is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder", path.display())]
+    #[error("`{}` is a Git LFS pointer: expected the file itself", path.display())]
     LfsPointer {
         /// The file.
         path: PathBuf,
@@ -323,6 +323,7 @@ impl Error {
                 "leave the one that is meant in the folder, or name it pytorch_model.bin"
             }
             Self::HoldsModel { .. } => "choose another folder",
+            Self::LfsPointer { .. } => "run `git lfs pull` in the model's folder",
             Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
             Self::Overflow { .. } => "bf16 holds numbers as large as f32 does",
             _ => return None,
