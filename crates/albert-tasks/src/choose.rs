@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::batching;
 use crate::options::{Purpose, Setup};
 use crate::probability::{argmax, softmax};
-use crate::runner::Runner;
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 
@@ -78,10 +78,22 @@ impl Chooser {
     ///
     /// # Errors
     /// If a text has no choices, the tokenizer refuses a text or the computation fails.
-    pub fn choose<S: AsRef<str>, C: AsRef<str>>(&self, texts: &[(S, &[C])]) -> Result<Vec<Choice>> {
+    pub fn choose<S: AsRef<str> + Sync, C: AsRef<str> + Sync>(
+        &self,
+        texts: &[(S, &[C])],
+    ) -> Result<Vec<Choice>> {
         if texts.iter().any(|(_, choices)| choices.is_empty()) {
             return Err(Error::NoChoices);
         }
+        // Each choice is read with the text.
+        let size = |(text, choices): &(S, &[C])| {
+            let of_choices = choices.iter().map(|choice| choice.as_ref().len()).sum::<usize>();
+            text.as_ref().len().saturating_mul(choices.len()).saturating_add(of_choices)
+        };
+        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.choose_portion(texts))
+    }
+
+    fn choose_portion<S: AsRef<str>, C: AsRef<str>>(&self, texts: &[(S, &[C])]) -> Result<Vec<Choice>> {
         let inputs: Vec<(&str, Option<&str>)> = texts
             .iter()
             .flat_map(|(text, choices)| choices.iter().map(|choice| (text.as_ref(), Some(choice.as_ref()))))

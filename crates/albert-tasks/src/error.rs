@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Result of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The error inside [`Error::Tokenizer`] and [`Error::Tokenize`], as the tokenizers crate gives it.
 pub type TokenizerSource = Box<dyn std::error::Error + Send + Sync>;

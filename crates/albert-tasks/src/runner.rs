@@ -58,17 +58,17 @@ impl Runner {
     /// What `answer` makes of the inputs, a portion of about `limit` at a time; results in input order.
     ///
     /// On a GPU one portion is made ready while another is computed.
-    pub(crate) fn in_portions<I: Sync, T: Send>(
+    pub(crate) fn in_portions<I: Sync, T: Send, E: Send>(
         &self,
         inputs: &[I],
         limit: usize,
         size: impl Fn(&I) -> usize,
-        answer: impl Fn(&[I]) -> Result<Vec<T>> + Sync,
-    ) -> Result<Vec<T>> {
+        answer: impl Fn(&[I]) -> Result<Vec<T>, E> + Sync,
+    ) -> Result<Vec<T>, E> {
         let mut answers = Vec::with_capacity(inputs.len());
         let mut portions = portions(inputs, limit, size).into_iter();
         let at_once = self.portions_at_once.min(portions.len());
-        let take = |answered: Result<Vec<T>>| -> Result<()> {
+        let take = |answered: Result<Vec<T>, E>| -> Result<(), E> {
             answers.extend(answered?);
             Ok(())
         };
@@ -351,7 +351,7 @@ mod tests {
                 };
                 let compute = |batch: &[usize]| Ok(batch.iter().map(|&row| portion[row] + 1).collect());
                 runner.run(&vec![9; portion.len()], compute, take)?;
-                Ok(answers)
+                Ok::<_, Error>(answers)
             };
             let answers = runner.in_portions(&inputs, 8, |_| 1, answer).unwrap();
             assert_eq!(answers, (1..51).collect::<Vec<_>>());

@@ -18,7 +18,8 @@ use crate::tokenizer::TokenIds;
 /// A text with the fillings that are being considered.
 pub(super) struct Work<'a> {
     pub(super) masked: MaskedText<'a>,
-    pub(super) targets: Option<Vec<Vec<u32>>>,
+    /// The pieces of each target; `None` is the whole vocabulary.
+    pub(super) targets: Option<&'a [Vec<u32>]>,
     /// The most probable first; only one, unless masks are filled together.
     pub(super) partials: Vec<Partial>,
 }
@@ -46,7 +47,7 @@ struct Step {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(masked: MaskedText<'a>, targets: Option<Vec<Vec<u32>>>) -> Self {
+    pub(super) fn new(masked: MaskedText<'a>, targets: Option<&'a [Vec<u32>]>) -> Self {
         let masks = masked.positions.len();
         let partial = Partial {
             tokens: masked.tokens.clone(),
@@ -64,7 +65,7 @@ impl<'a> Work<'a> {
         open.map(|partial| Query {
             tokens: &partial.tokens,
             positions: partial.open.iter().map(|(_, position)| *position).collect(),
-            targets: self.targets.as_deref(),
+            targets: self.targets,
         })
     }
 

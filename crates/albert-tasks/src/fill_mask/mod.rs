@@ -9,12 +9,14 @@ mod ranking;
 mod score;
 mod text;
 
+use std::convert::Infallible;
+
 use albert_model::{AlbertConfig, AlbertForMaskedLM, Pretrained as _};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::options::{Purpose, Setup};
-use crate::runner::Runner;
+use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 use filling::{Partial, Work};
 use ranking::Query;
@@ -199,8 +201,28 @@ impl MaskFiller {
     /// beyond the model's length, a target outside the vocabulary.
     pub fn fill<S: AsRef<str>>(&self, texts: &[S], options: &FillOptions) -> Vec<Result<FilledText>> {
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        let resolve = || options.targets.as_deref().map(|targets| self.resolve_targets(targets)).transpose();
+        let Ok(targets) = resolve() else {
+            // Every text has the error for its own.
+            return texts.iter().map(|_| resolve().and_then(|_| Err(Error::NoTargets))).collect();
+        };
+        let Ok(filled) = self.runner.in_portions(
+            &texts,
+            TEXT_AT_ONCE,
+            |text| text.len(),
+            |texts| Ok::<_, Infallible>(self.fill_portion(texts, targets.as_deref(), options)),
+        );
+        filled
+    }
+
+    fn fill_portion(
+        &self,
+        texts: &[&str],
+        targets: Option<&[Vec<u32>]>,
+        options: &FillOptions,
+    ) -> Vec<Result<FilledText>> {
         let mut work: Vec<Result<Work<'_>>> =
-            texts.par_iter().map(|text| self.prepare(text, options)).collect();
+            texts.par_iter().map(|text| self.prepare(text, targets)).collect();
         // Without `joint` every mask is settled in the first round.
         let beam = options.beam.max(1);
         let top_k = if options.joint { options.top_k.max(beam) } else { options.top_k.max(1) };
@@ -229,8 +251,7 @@ impl MaskFiller {
         work.into_iter().map(|work| work.and_then(|work| self.render(work, options))).collect()
     }
 
-    fn prepare<'a>(&self, text: &'a str, options: &FillOptions) -> Result<Work<'a>> {
-        let targets = options.targets.as_deref().map(|targets| self.resolve_targets(targets)).transpose()?;
+    fn prepare<'a>(&self, text: &'a str, targets: Option<&'a [Vec<u32>]>) -> Result<Work<'a>> {
         let masked = MaskedText::new(text, &self.tokenizer, self.mask_id, self.max_length)?;
         Ok(Work::new(masked, targets))
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::MaskFiller;
 use crate::probability::log_softmax;
+use crate::runner::TEXT_AT_ONCE;
 use crate::tokenizer::TokenIds;
 use crate::{Result, Tokenizer};
 
@@ -50,6 +51,11 @@ impl MaskFiller {
     /// # Errors
     /// If the tokenizer refuses a text or the computation fails.
     pub fn score<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
+        let size = |text: &S| text.as_ref().len();
+        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.score_portion(texts))
+    }
+
+    fn score_portion<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
         let max_length = self.max_length;
         let encode = |text: &S| encode(&self.tokenizer, text.as_ref(), max_length);
         let encoded: Vec<(TokenIds, Vec<usize>)> = texts.par_iter().map(encode).collect::<Result<_>>()?;
