@@ -5,26 +5,13 @@ use std::path::Path;
 use albert_model::{Checkpoint, LoadReport, WeightType};
 use serde_json::Value;
 
-use crate::files::stays_inside;
+use crate::files::{COMPANIONS, stays_inside};
 use crate::json::read_value;
 use crate::{Error, ModelFiles, Result};
 
-/// Files beside configuration and weights that say how text enters a model and answers leave it.
-const COMPANIONS: [&str; 13] = [
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "30k-clean.model",
-    "vocab_chinese.txt",
-    "modules.json",
-    "sentence_bert_config.json",
-    "sentence_albert_config.json",
-    "config_sentence_transformers.json",
-    "generation_config.json",
-];
+/// Companions that nothing here reads: the tokenizers of Google's archives under Google's names, and what
+/// transformers keeps beside the configuration.
+const UNREAD: [&str; 3] = ["30k-clean.model", "vocab_chinese.txt", "generation_config.json"];
 
 /// What a module of sentence-transformers keeps in its folder.
 const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
@@ -69,7 +56,7 @@ pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> 
 }
 
 fn companions(files: &ModelFiles) -> Result<Vec<(String, std::borrow::Cow<'static, [u8]>)>> {
-    let mut names: Vec<String> = COMPANIONS.map(String::from).to_vec();
+    let mut names: Vec<String> = COMPANIONS.into_iter().chain(UNREAD).map(String::from).collect();
     if let Some(Value::Array(modules)) = read_value(files, "modules.json")? {
         let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
         for path in paths.filter(|path| !path.is_empty()) {

@@ -16,6 +16,20 @@ use crate::{Error, Result};
 /// Name of the built-in model.
 pub const BUILTIN: &str = "albert-mini-en";
 
+/// Files beside configuration and weights that say how text enters a model and answers leave it.
+pub(crate) const COMPANIONS: [&str; 10] = [
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentence_albert_config.json",
+    "config_sentence_transformers.json",
+];
+
 /// The first bytes of the text file that Git LFS puts in place of a file.
 const LFS_MAGIC: &[u8] = b"version https://git-lfs.github.com/spec/";
 

@@ -10,6 +10,7 @@ use albert_model::{
 };
 use candle_core::{DType, Device, Tensor};
 
+use crate::names;
 use crate::options::{Purpose, max_length};
 use crate::{Error, ModelFiles, Result, RunOptions};
 
@@ -41,7 +42,7 @@ impl ForwardOutput {
 
 impl fmt::Display for ForwardOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(ForwardOutput::ALL.iter().find(|(output, _)| output == self).map_or("", |(_, name)| name))
+        names::display(&Self::ALL, self, f)
     }
 }
 
@@ -49,14 +50,7 @@ impl FromStr for ForwardOutput {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match ForwardOutput::ALL.iter().find(|(_, known)| *known == name) {
-            Some((output, _)) => Ok(*output),
-            None => Err(Error::UnknownName {
-                what: "output",
-                name: name.to_string(),
-                expected: ForwardOutput::ALL.map(|(_, name)| name).join(", "),
-            }),
-        }
+        names::parse("output", &Self::ALL, name)
     }
 }
 

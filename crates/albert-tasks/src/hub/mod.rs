@@ -34,7 +34,7 @@ use crate::files::{looks_like_hub_id, stays_inside};
 use cache::{Presence, Repository};
 use http::Client;
 use remote::Remote;
-use selection::{Completeness, Files, SMALL, Weights};
+use selection::{Completeness, Files, Weights};
 
 pub use cached::{CachedModel, CachedRevision, Removable};
 pub use error::HubError;
@@ -235,7 +235,7 @@ impl Hub {
             return Err(HubError::NoWeights { id: id.to_string(), found });
         }
 
-        for file in SMALL {
+        for file in selection::small() {
             match remote.has(file) {
                 true => get(file)?,
                 false => absent(file)?,

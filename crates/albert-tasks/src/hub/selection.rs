@@ -7,24 +7,13 @@
 use serde_json::Value;
 
 use super::cache::Presence;
-use crate::files::stays_inside;
+use crate::files::{COMPANIONS, stays_inside};
 
 /// The small files that a model may have. What one of them changes, nobody can know who has not
 /// looked for it.
-pub(super) const SMALL: [&str; 12] = [
-    "config.json",
-    "albert_config.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "modules.json",
-    "sentence_bert_config.json",
-    "sentence_albert_config.json",
-    "config_sentence_transformers.json",
-];
+pub(super) fn small() -> impl Iterator<Item = &'static str> {
+    ["config.json", "albert_config.json"].into_iter().chain(COMPANIONS)
+}
 
 /// Each is a whole set of weights, or the list of one's parts; the first that is there is taken.
 const WEIGHTS: [&str; 4] = [
@@ -176,7 +165,7 @@ pub(super) fn completeness(files: &impl Files, read: impl Fn(&str) -> Option<Val
     }
     let unknown = |file: &str| files.presence(file) == Presence::Unknown;
     // Without config.json, Google's name for it decides; beside it, it is not read.
-    let small = SMALL.into_iter().filter(|&file| file != "albert_config.json" || !files.has("config.json"));
+    let small = small().filter(|&file| file != "albert_config.json" || !files.has("config.json"));
     let mut missing: Vec<String> = small.filter(|file| unknown(file)).map(String::from).collect();
     let tokenizers = ["spiece.model", "tokenizer.json", "vocab.txt"];
     if !tokenizers.iter().any(|file| files.has(file)) && tokenizers.iter().any(|file| unknown(file)) {
