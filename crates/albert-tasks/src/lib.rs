@@ -34,6 +34,9 @@
 //! # }
 //! ```
 
+// docs.rs tells what is there with the feature `hub` alone.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod answer;
 mod batching;
 mod bench;

@@ -231,8 +231,22 @@ impl Tokenizer {
         self.engine.known_ids(text)
     }
 
-    /// The text of some ids, as the tokenizer's decoder writes it.
-    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
+    /// The text of some ids, as the tokenizer's decoder writes it, special tokens included.
+    ///
+    /// ```
+    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// let tokenizer = Tokenizer::load(&ModelFiles::builtin()?, &TokenizerOptions::default())?;
+    /// let ids = tokenizer.encode("a quick test", None, None)?.ids;
+    /// assert_eq!(tokenizer.decode(&ids[1..ids.len() - 1])?, "a quick test");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the decoder fails, which that of a broken `tokenizer.json` may.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.engine.decode(ids)
     }
 
