@@ -15,6 +15,7 @@ use anyhow::Context;
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (folder, out) = arguments.next().zip(arguments.next()).context("expected two folders")?;
+    Checkpoint::check_vacant(&out)?; // before the work, and not after it
     let checkpoint = Checkpoint::from_dir(folder)?;
     let variables = checkpoint.var_map(&LoadOptions::default())?;
     let config = AlbertConfig {
