@@ -31,9 +31,20 @@ TEACHER_SENTENCES = {
 #: Share of each source's documents that enters the tokenizer's sample.
 TOKENIZER_SHARE = {"books": 0.10, "perseus": 0.15, "tech": 0.5, "dialogue": 0.5}
 
-#: Share of each document that is packed for the language-model heads; above 1, the source is repeated.
-#: A short run sees each of these once, hence little of the old prose and the encyclopaedic lines thrice.
-PACKED_SHARE = {"books": 0.10, "perseus": 0.10, "tech": 0.6, "dialogue": 0.5, "wiki": 3, "openstax": 2}
+#: Share of each document that is packed into windows of running text; above 1, the source is repeated.
+#: Little of the old prose, explanatory modern text more than once. Sources of lone lines give none:
+#: train.py masks those as sentences.
+PACKED_SHARE = {
+    "books": 0.10,
+    "perseus": 0.08,
+    "govblog": 1,
+    "reviews": 1,
+    "nltkgov": 1,
+    "openstax": 3,
+    "web": 3,
+    "tech": 0.4,
+    "dialogue": 0.25,
+}
 
 
 def lines(data: Path, source: str):

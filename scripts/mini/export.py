@@ -1,6 +1,6 @@
 """A checkpoint as a folder that transformers, sentence-transformers and this project read.
 
-    export.py --work DIR --from best.pt --output ../../models/albert-mini-en/data
+    export.py --work DIR --from refined.pt --output ../../models/albert-mini-en/data
 
 Weights are rounded to f16. The decoder's matrix and bias are left out: they are the piece embeddings and
 `predictions.bias`.
@@ -88,7 +88,7 @@ def json_files(config):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoint and tokenizer.json")
-    parser.add_argument("--from", dest="checkpoint", default="best.pt", help="file in --work (default best.pt)")
+    parser.add_argument("--from", dest="checkpoint", default="refined.pt", help="file in --work (default refined.pt)")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     print(f"torch {torch.__version__}, safetensors {safetensors.__version__}")

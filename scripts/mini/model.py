@@ -57,9 +57,12 @@ class Attention(nn.Module):
         def split(projected):
             return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, T, D)
 
-        context = F.scaled_dot_product_attention(
-            split(self.query(hidden)), split(self.key(hidden)), split(self.value(hidden)), attn_mask=mask
-        )
+        # Written out: on a CPU, the backward pass of PyTorch's fused attention is slower than these two products.
+        query, key, value = split(self.query(hidden)), split(self.key(hidden)), split(self.value(hidden))
+        scores = query @ key.mT * query.shape[-1] ** -0.5  # (B, N, T, T)
+        if mask is not None:
+            scores = scores + mask.to(scores.dtype)
+        context = scores.softmax(-1) @ value
         return self.LayerNorm(hidden + self.dense(context.transpose(1, 2).flatten(2)))
 
 
@@ -153,7 +156,7 @@ class AlbertForPreTraining(nn.Module):
         if type_ids is None:
             type_ids = torch.zeros_like(ids)
         kept = ids != 0
-        mask = None if bool(kept.all()) else kept[:, None, None, :]
+        mask = None if bool(kept.all()) else torch.zeros(ids.shape, device=ids.device).masked_fill(~kept, -torch.inf)[:, None, None]
         return self.albert.encoder(self.albert.embeddings(ids, type_ids), mask, positions)
 
     def masked_logits(self, hidden):

@@ -3,7 +3,7 @@
     pack.py --data DIR --work DIR
 
 Writes windows.u16.npy (N, 128), each `[CLS] A [SEP] B [SEP]` in the text's order; windows.split.u8.npy
-(N,), the length of A, or 0 where the lines do not follow each other; sentences.u16.npy (M, 48).
+(N,), the length of A, or 0 where the pair would tell its order by its lengths; sentences.u16.npy (M, 48).
 Swapping and masking happen anew at every visit, in train.py.
 """
 
@@ -23,8 +23,8 @@ WINDOW_TOKENS = 128
 SENTENCE_TOKENS = 48
 CLS, SEP = 2, 3
 
-#: Lines of these sources stand alone: no order to learn.
-UNORDERED = {"commonvoice", "wordnet", "queries", "wiki"}
+#: Tokens of a pair of segments.
+ROOM = WINDOW_TOKENS - 3
 
 
 def cut(sentences):
@@ -32,18 +32,35 @@ def cut(sentences):
 
     Whole sentences only: a B cut off in mid-sentence would tell a swapped pair from one in order.
     """
-    room = WINDOW_TOKENS - 3
     held, length = [], 0
     for sentence in itertools.chain(sentences, [None]):
-        if held and (sentence is None or length + len(sentence) > room):
+        if held and (sentence is None or length + len(sentence) > ROOM):
             if len(held) > 1:
                 ends = list(itertools.accumulate(map(len, held)))[:-1]
                 middle = min(range(len(ends)), key=lambda i: abs(ends[i] - length // 2)) + 1
                 yield [t for s in held[:middle] for t in s], [t for s in held[middle:] for t in s]
             held, length = [], 0
-        if sentence and len(sentence) <= room:
+        if sentence and len(sentence) <= ROOM:
             held.append(sentence)
             length += len(sentence)
+
+
+def pairs(sentences):
+    """Cuts one document into `(A, B, ordered)`: segments, and whether their order may be asked for.
+
+    Filling a window until a sentence no longer fits leaves short sentences at its ends and long ones after them, so
+    that the lengths alone tell a swapped pair. Here A and B are as many sentences as each other, a number that the whole
+    document sets, and a pair too long is given up as a pair: nothing about A differs from B but what they say.
+    """
+    mean = max(1, sum(map(len, sentences)) / len(sentences))
+    size = max(1, min(round(0.4 * ROOM / mean), len(sentences) // 2))
+    for start in range(0, len(sentences), 2 * size):
+        part = sentences[start : start + 2 * size]
+        if len(part) == 2 * size and sum(map(len, part)) <= ROOM:
+            first, second = ([t for s in half for t in s] for half in (part[:size], part[size:]))
+            yield first, second, True
+        else:
+            yield from ((first, second, False) for first, second in cut(part))
 
 
 def windows(data: Path, tokenizer: Tokenizer, source: str, share: float, seed: int):
@@ -62,10 +79,10 @@ def windows(data: Path, tokenizer: Tokenizer, source: str, share: float, seed: i
         encodings = tokenizer.encode_batch([s for part in parts for s in part], add_special_tokens=False)
         ids = iter(e.ids for e in encodings)
         for part in parts:
-            for first, second in cut([next(ids) for _ in part]):
+            for first, second, ordered in pairs([next(ids) for _ in part]):
                 row = [CLS, *first, SEP, *second, SEP]
                 rows.append(row + [0] * (WINDOW_TOKENS - len(row)))
-                splits.append(0 if source in UNORDERED else len(first))
+                splits.append(len(first) if ordered else 0)
     copies = max(1, round(share))
     return rows * copies, splits * copies
 
@@ -74,7 +91,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with corpus/")
     parser.add_argument("--work", type=Path, required=True, help="folder for intermediate files")
-    parser.add_argument("--prose-share", type=float, help="share of the old prose (default: corpus.py's)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     print(f"tokenizers {tokenizers.__version__}, numpy {np.__version__}")
@@ -82,12 +98,10 @@ def main():
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
 
     rows, splits = [], []
-    for source in corpus.TEACHER_SENTENCES:
-        share = corpus.PACKED_SHARE.get(source, 1.0)
-        if args.prose_share and source in ("books", "perseus"):
-            share = args.prose_share
+    for source, share in corpus.PACKED_SHARE.items():
         new_rows, new_splits = windows(args.data, tokenizer, source, share, args.seed)
-        print(f"{source}: {len(new_rows)} windows", flush=True)
+        print(f"{source}: {len(new_rows)} windows, {sum(map(bool, new_splits))} ordered, "
+              f"{np.count_nonzero(new_rows)} tokens", flush=True)
         rows.append(np.array(new_rows, np.uint16))
         splits.append(np.array(new_splits, np.uint8))
     rows, splits = np.concatenate(rows), np.concatenate(splits)

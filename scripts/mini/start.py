@@ -199,6 +199,20 @@ def bag(model, ids):
     return model.albert.encoder.embedding_hidden_mapping_in(total / (ids != 0).sum(1, keepdim=True))
 
 
+@torch.no_grad()
+def fitted_projection(vectors, teacher):
+    """The training-only map from sentence vectors `(N, H)` to the teacher's `(N, 384)`, by least squares."""
+    projection = torch.nn.Linear(vectors.shape[1], teacher.shape[1])
+    vectors = (vectors - vectors.mean(0)).double()
+    # Ridge: without it, directions that words do not use get the largest weights, and training blows them up.
+    gram = vectors.T @ vectors + 1e-3 * len(vectors) * torch.eye(vectors.shape[1])
+    solution = torch.linalg.solve(gram, vectors.T @ teacher.double())
+    # Only its direction counts in a cosine: of this size, Adam's steps are small beside it.
+    projection.weight.copy_(0.1 * (solution / solution.square().mean().sqrt()).T)
+    projection.bias.zero_()
+    return projection
+
+
 def refine(model, projection, ids, teacher, epochs):
     """Step 5: the table and the training-only projection H → 384; everything else stays.
 
@@ -265,16 +279,8 @@ def main():
         # The decoder's bias starts as the unigram model: the first thing that a masked model learns.
         model.predictions.bias.copy_(torch.from_numpy(np.log((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))))
 
-    projection = torch.nn.Linear(config.hidden_size, 384)
     with torch.no_grad():
-        vectors = bag(model, ids[:20000])
-        vectors = (vectors - vectors.mean(0)).double()
-        # Ridge: without it, directions that words do not use get the largest weights, and training blows them up.
-        gram = vectors.T @ vectors + 1e-3 * len(vectors) * torch.eye(config.hidden_size)
-        solution = torch.linalg.solve(gram, vectors.T @ teacher[:20000].double())
-        # Only its direction counts in a cosine: of this size, Adam's steps are small beside it.
-        projection.weight.copy_(0.1 * (solution / solution.square().mean().sqrt()).T)
-        projection.bias.zero_()
+        projection = fitted_projection(bag(model, ids[:20000]), teacher[:20000])
     refine(model, projection, ids, teacher, args.epochs)
     torch.save({"config": vars(config), "model": model.state_dict(), "projection": projection.state_dict()}, args.work / "start.pt")
     print(f"start.pt: STS-B dev Spearman {sts_spearman(model, args.data, args.work):.4f}")

@@ -1,20 +1,20 @@
 """Joint training of the three heads from start.pt: masked pieces, sentence order, sentence vectors.
 
-    train.py --data DIR --work DIR --seconds 5400 [--device cuda]
+    train.py --data DIR --work DIR --steps 6000 [--device cuda]
 
 Each step takes windows (masked pieces and order) and whole sentences (vectors after the teacher); every
 fourth step masks short sentences instead of windows, so that the model knows a lone sentence.
-The learning rate warms up, then falls linearly to 0 at the end of `--seconds`, counted in training time: a run
-that is killed continues from checkpoint.pt where it was. Files in --work:
+The learning rate warms up, stays, and falls linearly to 0 over the last `--decay-steps`. A run that is killed
+continues from checkpoint.pt where it was, and may then be given another `--steps`. Files in --work:
 
-    checkpoint.pt   everything needed to go on, written every three minutes
-    best.pt         the evaluation with the lowest held-out masked loss among those at or above --sts-floor
+    checkpoint.pt   everything needed to go on, written every `--save-steps` and at the end
     train.jsonl     one row for each evaluation
 """
 
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -24,14 +24,13 @@ import torch.nn.functional as F
 
 import quality
 from model import AlbertForPreTraining, Config
-from muon import Muon
 from pack import CLS, SEP
 from start import similarity_loss
 
 MASK, FIRST_PIECE = 4, 5
-#: A quarter rather than ALBERT's 15 %: more predictions from each token of a short run.
-MASK_PROBABILITY = 0.25
-#: Sentences are drawn in pools and batched by length, for little padding.
+#: Rather than ALBERT's 15 %: more predictions from each token of a short run.
+MASK_PROBABILITY = 0.2
+#: Rows are drawn in pools and batched by length, for little padding.
 POOL = 1024
 #: Sentences in one nearest-neighbour search, and the size of a group that it finds (the sentence itself included).
 NEIGHBOUR_BLOCK, NEIGHBOURS = 50_000, 8
@@ -81,20 +80,24 @@ def swap_segments(row, split):
     return np.pad(swapped, (0, len(row) - end))
 
 
-def mask_tokens(ids, vocab_size, generator):
-    """Chosen positions: 80 % become `[MASK]`, 10 % a random piece, 10 % stay. Also returns the choice."""
-    draw = torch.rand(ids.shape, generator=generator)
-    chosen = (draw < MASK_PROBABILITY) & (ids >= FIRST_PIECE)
-    kind = torch.rand(ids.shape, generator=generator)
-    random_ids = torch.randint(FIRST_PIECE, vocab_size, ids.shape, generator=generator)
-    masked = torch.where(chosen & (kind < 0.8), MASK, ids)
-    return torch.where(chosen & (kind >= 0.9), random_ids, masked), chosen
+def mask_tokens(ids, generator):
+    """Chosen positions become `[MASK]`, all of them: the sentences keep the model used to unmasked text."""
+    chosen = (torch.rand(ids.shape, generator=generator) < MASK_PROBABILITY) & (ids >= FIRST_PIECE)
+    return torch.where(chosen, MASK, ids), chosen
 
 
 def depth_schedule(text):
-    """`0:2,0.5:4` as [(0.0, 2), (0.5, 4)]: from that share of the time on, that many layers."""
-    pairs = [part.split(":") for part in text.split(",")]
-    return [(float(start), int(depth)) for start, depth in pairs]
+    """`0:2,1800:4` as [(0, 2), (1800, 4)]: from that step on, that many layers."""
+    return [tuple(map(int, part.split(":"))) for part in text.split(",")]
+
+
+def group_losses(vectors, teacher, group):
+    """Squared error of the cosines within the groups `(B,)` of near neighbours, and of all others."""
+    unit = F.normalize(vectors, dim=1)
+    error = (unit @ unit.T - teacher @ teacher.T).square()
+    itself = torch.eye(len(group), dtype=torch.bool, device=group.device)
+    together = group[:, None] == group[None]
+    return error[together & ~itself].mean(), error[~together].mean()
 
 
 class Run:
@@ -105,13 +108,14 @@ class Run:
         self.sentences = np.load(args.work / "sentences.u16.npy")[2000:]  # the first 2,000 are held out
         self.teacher = np.load(args.work / "sentences.f16.npy")[2000:].astype(np.float32)
         self.lengths = (self.sentences != 0).sum(1)
+        window_lengths = (self.windows != 0).sum(1)
         self.streams = {
-            "windows": Stream(len(self.windows), args.seed),
+            "windows": Stream(len(self.windows), args.seed, POOL, window_lengths),
             "vectors": Stream(len(self.sentences), args.seed + 1, POOL, self.lengths),
             "short": Stream(len(self.sentences), args.seed + 2, POOL, self.lengths),
         }
         self.generator = torch.Generator().manual_seed(args.seed)
-        self.step, self.elapsed, self.tokens, self.best_loss = 0, 0.0, 0, float("inf")
+        self.step, self.elapsed, self.tokens = 0, 0.0, 0
 
         saved = args.work / "checkpoint.pt"
         state = torch.load(saved if saved.exists() else args.work / "start.pt", weights_only=False)
@@ -127,8 +131,7 @@ class Run:
             for name, held in state["streams"].items():
                 self.streams[name].state = held
             self.generator.set_state(state["generator"])
-            self.step, self.elapsed, self.tokens, self.best_loss = (
-                state[name] for name in ("step", "elapsed", "tokens", "best_loss"))
+            self.step, self.elapsed, self.tokens = (state[name] for name in ("step", "elapsed", "tokens"))
             print(f"continues at step {self.step}, {self.elapsed:.0f} s")
 
     def make_optimizers(self):
@@ -144,7 +147,7 @@ class Run:
         vectors += [*self.projection.parameters(), embeddings.token_type_embeddings.weight]
         args = self.args
         self.optimizers = [
-            Muon(matrices, lr=args.matrix_lr),
+            torch.optim.Muon(matrices, lr=args.matrix_lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(
                 # The table holds what step 0 knows about similarity: it moves slowest.
                 [{"params": [embeddings.word_embeddings.weight], "lr": args.table_lr}, {"params": vectors, "lr": args.lr}],
@@ -154,8 +157,7 @@ class Run:
         self.peak_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def set_learning_rates(self):
-        progress = self.elapsed / self.args.seconds
-        factor = min(self.step / self.args.warmup_steps, 1.0, max(0.0, 1.0 - progress))
+        factor = min(self.step / self.args.warmup_steps, 1.0, (self.args.steps - self.step) / self.args.decay_steps)
         for optimizer, rates in zip(self.optimizers, self.peak_rates):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * factor
@@ -163,9 +165,12 @@ class Run:
 
     def set_depth(self):
         """The shared layer used fewer times at first: the same weights, nearly twice the steps."""
-        progress = self.elapsed / self.args.seconds
-        depth = max(depth for start, depth in self.args.depths if progress >= start)
+        depth = max(depth for start, depth in self.args.depths if self.step >= start)
         self.model.albert.encoder.num_hidden_layers = min(depth, self.config.num_hidden_layers)
+
+    def autocast(self):
+        """Products in bf16; weights, losses and the optimizers' state stay f32."""
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def window_batch(self):
         """Ids `(B, T)` with half of the ordered rows swapped, and order labels `(B,)`."""
@@ -177,7 +182,8 @@ class Run:
                 labels[i] = int(flips[i])
                 if flips[i]:
                     rows[i] = swap_segments(rows[i], int(split))
-        return torch.from_numpy(rows), torch.from_numpy(labels)
+        rows = torch.from_numpy(rows)
+        return rows[:, : int((rows != 0).sum(1).max())], torch.from_numpy(labels)
 
     def sentence_batch(self, stream, size):
         index = self.streams[stream].take(size)
@@ -185,7 +191,7 @@ class Run:
         return index, ids[:, : int((ids != 0).sum(1).max())]
 
     def neighbour_batch(self, size):
-        """A few sentences, each with its nearest by the teacher in a random block of the others.
+        """A few sentences, each with its nearest by the teacher in a random block of the others, and their groups.
 
         In a random batch nearly every pair is unrelated; these teach the order among related ones.
         """
@@ -194,10 +200,11 @@ class Run:
         block = self.teacher[start : start + block_size]
         seeds = torch.randint(block_size, (size // NEIGHBOURS,), generator=self.generator).numpy()
         nearest = np.argpartition(-(block[seeds] @ block.T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-        index = start + np.unique(nearest)
-        index = index[self.lengths[index] <= NEIGHBOUR_TOKENS]
+        index, group = start + nearest.ravel(), np.arange(nearest.size) // NEIGHBOURS
+        short = self.lengths[index] <= NEIGHBOUR_TOKENS
+        index = index[short]
         ids = torch.from_numpy(self.sentences[index].astype(np.int64))
-        return index, ids[:, : int((ids != 0).sum(1).max())]
+        return index, ids[:, : int((ids != 0).sum(1).max())], torch.from_numpy(group[short])
 
     def head_losses(self):
         """Masked loss and order loss on windows or on short sentences."""
@@ -206,20 +213,22 @@ class Run:
             labels = torch.full((len(ids),), NO_LABEL)
         else:
             ids, labels = self.window_batch()
-        masked, chosen = mask_tokens(ids, self.config.vocab_size, self.generator)
+        masked, chosen = mask_tokens(ids, self.generator)
         rows, columns = chosen.nonzero(as_tuple=True)
         truth = ids[rows, columns].to(self.device)
         self.tokens += int((ids != 0).sum())
         # States are needed at the chosen positions and, for the order, at each row's [CLS].
         positions = torch.cat([rows, torch.arange(len(ids))]), torch.cat([columns, torch.zeros(len(ids), dtype=torch.int64)])
         positions = tuple(index.to(self.device) for index in positions)
-        hidden = self.model.hidden(masked.to(self.device), type_ids_of(ids).to(self.device), positions)
-        logits = self.model.masked_logits(hidden[: len(rows)]).float()
+        with self.autocast():
+            hidden = self.model.hidden(masked.to(self.device), type_ids_of(ids).to(self.device), positions)
+            logits = self.model.masked_logits(hidden[: len(rows)])
+            order = self.model.order_logits(hidden[len(rows) :]).float()
+        logits = logits.float()
         losses = {"masked": F.cross_entropy(logits, truth)}
         with torch.no_grad():
             losses["top1"] = (logits.argmax(1) == truth).float().mean()
         if (labels != NO_LABEL).any():
-            order = self.model.order_logits(hidden[len(rows) :]).float()
             labels = labels.to(self.device)
             losses["order"] = F.cross_entropy(order, labels, ignore_index=NO_LABEL)
             with torch.no_grad():
@@ -229,12 +238,20 @@ class Run:
 
     def vector_losses(self):
         size = self.args.sentences
-        index, ids = self.neighbour_batch(size) if self.step % 2 else self.sentence_batch("vectors", size)
+        if self.step % 2:
+            index, ids, group = self.neighbour_batch(size)
+        else:
+            index, ids = self.sentence_batch("vectors", size)
         teacher = torch.from_numpy(self.teacher[index]).to(self.device)
         self.tokens += int((ids != 0).sum())
-        vectors = self.model.sentence_vectors(ids.to(self.device)).float()
-        cosine = F.cosine_similarity(self.projection(vectors), teacher).mean()
-        return {"cosine": cosine, "similarity": similarity_loss(vectors, teacher)}
+        with self.autocast():
+            vectors = self.model.sentence_vectors(ids.to(self.device))
+        vectors = vectors.float()
+        losses = {"cosine": F.cosine_similarity(self.projection(vectors), teacher).mean()}
+        if self.step % 2:
+            near, far = group_losses(vectors, teacher, group.to(self.device))
+            return losses | {"near": near, "similarity": near + far}
+        return losses | {"similarity": similarity_loss(vectors, teacher)}
 
     def train_step(self):
         args = self.args
@@ -242,11 +259,9 @@ class Run:
         self.set_depth()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            losses = self.head_losses()
-            losses |= self.vector_losses()
-            total = losses["masked"] + args.order_weight * losses.get("order", 0.0)
-            total = total + args.vector_weight * (1 - losses["cosine"] + 10 * losses["similarity"])
+        losses = self.head_losses() | self.vector_losses()
+        total = losses["masked"] + args.order_weight * losses.get("order", 0.0)
+        total = total + args.vector_weight * (1 - losses["cosine"] + 10 * losses["similarity"])
         total.backward()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -259,7 +274,7 @@ class Run:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "streams": {name: stream.state for name, stream in self.streams.items()},
             "generator": self.generator.get_state(),
-            "step": self.step, "elapsed": self.elapsed, "tokens": self.tokens, "best_loss": self.best_loss,
+            "step": self.step, "elapsed": self.elapsed, "tokens": self.tokens,
         }
 
     def save(self, name):
@@ -281,38 +296,30 @@ class Run:
         with open(work / "train.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         print(json.dumps(row, ensure_ascii=False), flush=True)
-        if row["sts"] >= self.args.sts_floor and row["loss"] < self.best_loss:
-            self.best_loss = row["loss"]
-            self.save("best.pt")
 
     def train(self):
         args = self.args
-        means, count, since = {}, 0, time.time()
-        last_save = last_evaluation = self.elapsed
+        means, since, tokens = {}, time.time(), self.tokens
         if self.step == 0:
             self.evaluate()
-        clock, tokens = time.time(), self.tokens
-        while self.elapsed < args.seconds:
+        while self.step < args.steps:
+            started = time.time()
             factor, values = self.train_step()
+            self.elapsed += time.time() - started
             for name, value in values.items():
                 total, number = means.get(name, (0.0, 0))
                 means[name] = (total + value, number + 1)
-            count += 1
-            now = time.time()
-            self.elapsed, clock = self.elapsed + now - clock, now
-            if count % args.log_steps == 0:
+            if self.step % args.log_steps == 0:
                 text = "  ".join(f"{name} {total / number:.4f}" for name, (total, number) in means.items())
-                speed = (self.tokens - tokens) / (now - since)
+                speed = (self.tokens - tokens) / (time.time() - since)
                 print(f"{self.step} {self.elapsed:.0f}s lr×{factor:.3f}  {text}  {speed:.0f} tokens/s", flush=True)
-                means, since, tokens = {}, now, self.tokens
-            done = self.elapsed >= args.seconds
-            if done or self.elapsed - last_evaluation > args.evaluate_seconds:
-                self.evaluate()
-                last_evaluation = self.elapsed
-                since = clock = time.time()  # evaluation is not training time
-            if done or self.elapsed - last_save > args.save_seconds:
+                means, since, tokens = {}, time.time(), self.tokens
+            done = self.step == args.steps
+            if done or self.step % args.save_steps == 0:
                 self.save("checkpoint.pt")
-                last_save = self.elapsed
+            if done or self.step % args.evaluate_steps == 0:
+                self.evaluate()
+                since = time.time()
 
 
 def main():
@@ -321,22 +328,22 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="folder of start.pt and the packed files")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (bf16 autocast)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--seconds", type=float, required=True, help="training time in all, over every resumption")
-    parser.add_argument("--windows", type=int, default=24, help="windows of 128 tokens a step")
+    parser.add_argument("--steps", type=int, required=True, help="steps in all, over every resumption")
+    parser.add_argument("--decay-steps", type=int, default=2000, help="last steps, over which the learning rate falls to 0")
+    parser.add_argument("--windows", type=int, default=32, help="windows of at most 128 tokens a step")
     parser.add_argument("--short", type=int, default=128, help="sentences of a step that masks sentences")
     parser.add_argument("--sentences", type=int, default=64, help="sentences a step for the teacher's vectors")
-    parser.add_argument("--matrix-lr", type=float, default=2.5e-3, help="peak, weight matrices (Muon)")
-    parser.add_argument("--table-lr", type=float, default=5e-4, help="peak, piece embeddings (Adam)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak, all else (Adam)")
+    parser.add_argument("--matrix-lr", type=float, default=1e-3, help="peak, weight matrices (Muon)")
+    parser.add_argument("--table-lr", type=float, default=1.5e-4, help="peak, piece embeddings (Adam)")
+    parser.add_argument("--lr", type=float, default=5e-4, help="peak, all else (Adam)")
     parser.add_argument("--warmup-steps", type=int, default=100)
-    parser.add_argument("--depths", type=depth_schedule, default="0:2,0.45:3,0.65:4",
-                        help="share of the time:layers, rising (default 0:2,0.45:3,0.65:4)")
-    parser.add_argument("--order-weight", type=float, default=0.5)
-    parser.add_argument("--vector-weight", type=float, default=3.0)
-    parser.add_argument("--sts-floor", type=float, default=0.81, help="best.pt must reach this")
+    parser.add_argument("--depths", type=depth_schedule, default=[(0, sys.maxsize)],
+                        help="step:layers, rising, for a model from start.py (default: all layers at every step)")
+    parser.add_argument("--order-weight", type=float, default=1.0)
+    parser.add_argument("--vector-weight", type=float, default=6.0)
     parser.add_argument("--log-steps", type=int, default=50)
-    parser.add_argument("--save-seconds", type=float, default=180)
-    parser.add_argument("--evaluate-seconds", type=float, default=600)
+    parser.add_argument("--save-steps", type=int, default=250)
+    parser.add_argument("--evaluate-steps", type=int, default=1000)
     parser.add_argument("--evaluate-windows", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
