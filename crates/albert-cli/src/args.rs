@@ -80,7 +80,7 @@ pub(crate) enum Command {
     /// Tell which of two texts comes first, or sort sentences
     ///
     /// Needs a model with the sentence order head of ALBERT's pretraining. The built-in model has one,
-    /// but has hardly learned to use it: its answers are little better than chance.
+    /// but has not learned to use it: its answers are at chance.
     Order(order::OrderArgs),
     /// Compare two texts by meaning
     Similarity(similarity::SimilarityArgs),
