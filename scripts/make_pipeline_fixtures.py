@@ -49,6 +49,8 @@ QUESTIONS = [
     ["Who?", "Someone"],
     ["When does the train leave the station?", "The train leaves the station at nine in the morning. " * 30 + "Nobody knew."],
     ["Who wrote the letter to the king?", "  The doctor   wrote a letter\nto the king.  " * 60],
+    # A question of more than half a short window, which the context still fits into.
+    ["Who walked to the market and bought bread? " * 4, "We walked to the market and bought bread."],
 ]
 CHOICES = [
     ["She opened the door and", ["walked in.", "closed the river.", "the guitar is empty."]],

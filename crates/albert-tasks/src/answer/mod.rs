@@ -174,10 +174,10 @@ impl Answerer {
         let sequence = Sequence::new(&self.tokenizer, question, Some(context))?;
         let available = self.max_length.saturating_sub(sequence.special());
         let wanted = (self.max_length / 2).min(STRIDE);
-        let asked = sequence.count(Owner::First);
+        let (asked, given) = (sequence.count(Owner::First), sequence.count(Owner::Second));
         let mut kept = asked;
         // transformers fails here; its documentation has the question cut.
-        if available.saturating_sub(kept) <= wanted {
+        if asked + given.max(1) > available && available.saturating_sub(kept) <= wanted {
             kept = kept.min(QUESTION_TOKENS).min(available / 2);
         }
         let room = available - kept;
@@ -186,7 +186,7 @@ impl Answerer {
             return Err(Error::NoRoom { what: "question", tokens, max_length: self.max_length });
         }
         let stride = wanted.min(room - 1);
-        let windows = windows(sequence.count(Owner::Second), room, stride);
+        let windows = windows(given, room, stride);
         let windows = windows.into_iter().map(|range| sequence.window(0..kept, range)).collect();
         Ok(Prepared { sequence, windows, truncated: kept < asked })
     }
