@@ -57,12 +57,14 @@ impl<'a> StateDict<'a> {
         let mut dict = outer;
         let (mut wrappers, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..DEEPEST {
-            if dict.iter().any(|(_, value)| is_tensor(pickle, *value)) {
-                break;
-            }
+            let has_tensors = |dict: &[(Id, Id)]| dict.iter().any(|(_, value)| is_tensor(pickle, *value));
+            // A loss may lie beside the wrapper, and a model's part be named like one.
+            let opens = |inner: &[(Id, Id)]| has_tensors(inner) || !has_tensors(dict);
             let inner = WRAPPERS.iter().find_map(|wrapper| {
                 dict.iter().find_map(|(key, value)| match pickle.value(*value) {
-                    Value::Dict(inner) if pickle.text(*key) == Some(wrapper) => Some((*wrapper, inner)),
+                    Value::Dict(inner) if pickle.text(*key) == Some(wrapper) && opens(inner) => {
+                        Some((*wrapper, inner))
+                    }
                     _ => None,
                 })
             });
@@ -234,6 +236,9 @@ mod tests {
         assert_eq!(found(&[b"}", &x, b"s"]), expected);
         assert_eq!(found(&[b"}", &text("net"), b"}", &x, b"ss"]), expected);
         assert_eq!(found(&[b"}", &text("model"), b"}", &text("state_dict"), b"}", &x, b"sss"]), expected);
+        // PyTorch's tutorial saves the loss, a tensor, beside the model's.
+        let loss = [text("loss"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
+        assert_eq!(found(&[b"}(", &text("model_state_dict"), b"}", &x, b"s", &loss, b"u"]), expected);
         // `model` is a name here, beside a tensor.
         assert_eq!(found(&[b"}(", &x, &text("model"), b"}u"]), expected);
         let none = found(&[b"}", &text("weights"), b"}", &x, b"ss"]);
