@@ -2,6 +2,9 @@
 //!
 //! Many Chinese ALBERT models have this file alone. It is one piece a line; a piece's line is its id.
 //! The settings are those of `tokenizer_config.json`, with transformers' defaults.
+//!
+//! The tokenizers crate's tables of marks and punctuation are of an older Unicode than Python's: marks such as
+//! U+1AC1 are kept, and punctuation such as U+2E43 divides no word, as in `BertTokenizerFast`.
 
 use serde_json::{Map, Value, json};
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Which of equal cuts wins follows from how SentencePiece computes: sums are formed in f64 and kept in
-//! f32, and a cut must be greater, not equal, to replace one found earlier. Both are done here as there.
+//! f32, and a cut must be greater, not equal, to replace one found earlier. Both are done here as there. (0.2.3
+//! breaks such ties otherwise, in runs like `eeeeeeeee`.)
 //!
 //! Source: google/sentencepiece 0.2.1, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
 //! "Subword Regularization".
