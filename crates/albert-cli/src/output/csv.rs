@@ -1,7 +1,8 @@
 //! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
 //!
-//! The header follows from the first row: a `pair` column if that row is a pair's, an `explain` column
-//! if it has one, an `error` column if bad lines are passed over.
+//! The header follows from the first good row: a `pair` column if that row is a pair's, an `explain` column
+//! if it has one, an `error` column if bad lines are passed over. Bad rows wait for it, but not for ever:
+//! then all columns are there.
 
 use std::fmt;
 
@@ -13,18 +14,23 @@ use serde_json::value::RawValue;
 use super::{BadRow, Row, RowWriter, Sink};
 use crate::failure::Hint;
 
+/// How many bad rows wait for the first good one.
+const HELD: usize = 1000;
+
 /// Comma-separated values.
 pub(super) struct Csv {
     sink: Sink,
     skip_bad: bool,
     /// The names of the columns, once the header is written.
     header: Option<Vec<&'static str>>,
+    /// The bad rows before it.
+    held: Vec<BadRow>,
 }
 
 impl Csv {
     /// Begins a file, or goes on with one that has this header.
     pub(super) fn new(sink: Sink, skip_bad: bool, header: Option<Vec<&'static str>>) -> Self {
-        Self { sink, skip_bad, header }
+        Self { sink, skip_bad, header, held: Vec::new() }
     }
 
     fn header<R: Row>(&mut self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<&'static str>> {
@@ -38,6 +44,9 @@ impl Csv {
         }
         self.record(&header)?;
         self.header = Some(header.clone());
+        for bad in std::mem::take(&mut self.held) {
+            self.cells(&header, &serde_json::to_string(&bad)?)?;
+        }
         Ok(header)
     }
 
@@ -107,7 +116,11 @@ impl<R: Row> RowWriter<R> for Csv {
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
-        let header = self.header::<R>(|_| false)?;
+        if self.header.is_none() && self.held.len() < HELD {
+            self.held.push(bad.clone());
+            return Ok(());
+        }
+        let header = self.header::<R>(|_| true)?;
         self.cells(&header, &serde_json::to_string(bad)?)
     }
 
