@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, TokenizerOptions};
 use anyhow::Context;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
@@ -318,6 +319,14 @@ pub(crate) struct OutputArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// A parser of a folder to write, which standard output is not.
+pub(crate) fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.as_os_str() == "-" {
+        true => Err("expected a folder, which standard output is not"),
+        false => Ok(path),
+    })
+}
+
 /// A parser of whole numbers within a range, whose error names the range.
 pub(crate) fn number(
     range: RangeInclusive<usize>,
@@ -344,6 +353,9 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The width of a terminal that nobody has made wider.
+    const TERMINAL_COLUMNS: usize = 80;
+
     #[test]
     fn every_command_ends_its_help_with_two_examples() {
         for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
@@ -353,6 +365,8 @@ mod tests {
             let examples = help.lines().filter(|line| line.contains("albert-cli ")).count();
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             assert_eq!(examples, 2, "{name}: {help}");
+            // A longer line is broken, and in a shell a broken command is two.
+            assert!(help.lines().all(|line| line.chars().count() <= TERMINAL_COLUMNS), "{name}: {help}");
         }
     }
 

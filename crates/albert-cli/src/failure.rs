@@ -6,8 +6,15 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::process::ExitCode;
 
 use albert_model::candle_core;
+use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+
+use crate::progress::Talk;
+
+/// The exit code of wrong usage.
+const USAGE: u8 = 2;
 
 /// A mistake in the command line: exit code 2.
 #[derive(Debug)]
@@ -64,6 +71,20 @@ pub(crate) fn without_tables(format: &str) -> anyhow::Error {
         .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
 }
 
+/// Shows what clap has to say, and gives the exit code: help and version as it writes them, a mistake in the
+/// words of our own errors, whose advice is a `hint:` and no `tip:`.
+pub(crate) fn misread(error: clap::Error) -> ExitCode {
+    if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
+        error.exit();
+    }
+    Talk::new(false).say(hinted(&error.render().to_string()).trim_end());
+    ExitCode::from(USAGE)
+}
+
+fn hinted(text: &str) -> String {
+    text.replace("\n\n  tip: ", "\nhint: ").replace("\n  tip: ", "\nhint: ")
+}
+
 /// Attaches a hint to an error.
 pub(crate) trait Hint {
     /// The same thing, and where it is an error, with a line on what to do.
@@ -111,7 +132,7 @@ impl Report {
                 hint = hint.or_else(|| error.hint());
             }
             if cause.is::<Usage>() {
-                code = 2;
+                code = USAGE;
             }
             let text = plain(cause);
             // Some libraries repeat their source in their own text: say it once.
@@ -221,6 +242,14 @@ mod tests {
     fn the_outermost_hint_wins() {
         let error = anyhow::anyhow!("inner").hint("second").context("outer").hint("first");
         assert_eq!(report(error).hint.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn claps_advice_is_a_hint_below_the_error() {
+        let long = "error: invalid value 'a'\n  [possible values: ab, b]\n\n  tip: a similar value exists: 'ab'\n\nMore";
+        let error = "error: invalid value 'a'\n  [possible values: ab, b]\n";
+        assert_eq!(hinted(long), format!("{error}hint: a similar value exists: 'ab'\n\nMore"));
+        assert_eq!(hinted("error: b\n\nUsage: c\n"), "error: b\n\nUsage: c\n");
     }
 
     #[test]

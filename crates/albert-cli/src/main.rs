@@ -31,7 +31,10 @@ use failure::Report;
 use progress::Talk;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::misread(error),
+    };
     match panics::contain(|| run(cli.command, Talk::new(cli.quiet))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match Report::new(&error) {

@@ -6,7 +6,7 @@ use albert_model::WeightType;
 use albert_tasks::convert;
 use clap::{Args, ValueEnum};
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, folder};
 use crate::device::DtypeChoice;
 use crate::progress::Talk;
 
@@ -18,13 +18,13 @@ const NAMED: usize = 4;
 #[command(after_help = "\
 Examples:
   albert-cli convert --output albert-mini-f32
-  albert-cli convert --model albert-mini-en --output albert-mini-int8 --dtype int8")]
+  albert-cli convert --output albert-mini-int8 --dtype int8")]
 pub(crate) struct ConvertArgs {
     #[command(flatten)]
     model: ModelArgs,
 
     /// The folder to write, which must hold no model yet
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder())]
     output: PathBuf,
 
     /// The type to store numbers in: f32, f16, bf16 or int8, which stays int8 when it is loaded

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, CommandFactory};
 
-use crate::args::Cli;
+use crate::args::{Cli, folder};
 use crate::progress::Talk;
 
 /// The options of `man`.
@@ -17,7 +17,7 @@ Examples:
   albert-cli man --out share/man/man1")]
 pub(crate) struct ManArgs {
     /// The folder to write to; it is made if it does not exist
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder())]
     out: PathBuf,
 }
 

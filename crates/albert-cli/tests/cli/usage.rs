@@ -48,6 +48,8 @@ fn wrong_usage_exits_with_2() {
         &["embed", "a", "--input", "b.txt"],
         &["embed", "a", "--normalize", "perhaps"],
         &["embed", "a", "--format", "safetensors"],
+        &["convert", "--output", "-"],
+        &["man", "--out", "-"],
         &["tokenize", "a", "--format", "npy"],
         &["tokenize", "a", "--format", "safetensors"],
         &["tokenize", "a", "--field", "b"],
@@ -132,6 +134,21 @@ fn a_hint_is_a_line_right_below_the_error() {
     let lines: Vec<_> = run.stderr.lines().collect();
     assert!(lines[0].starts_with("error: ") && lines[1].starts_with("hint: "), "{}", run.stderr);
     assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_mistyped_option_is_answered_with_a_hint_too() {
+    for (args, hint) in [
+        (&["embd", "a"][..], "'embed'"),
+        (&["embed", "a", "--paling", "mean"], "'--pooling'"),
+        (&["embed", "a", "--pooling", "men"], "'mean'"),
+        (&["embed", "a", "-x"], "-- -x"),
+    ] {
+        let run = cli(args).fails(2, &[]);
+        let found = run.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+        assert!(found.is_some_and(|found| found.contains(hint)), "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("tip:"), "{}", run.stderr);
+    }
 }
 
 #[test]
