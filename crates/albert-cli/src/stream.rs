@@ -43,6 +43,7 @@ impl Job {
         let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
         let options = args.compute.run_options(&args.model, talk)?;
         let files = args.model.files(talk)?;
+        output.spare(&files)?;
         Ok(Self { files, options, input, output, shows_rows: args.output.is_terminal(), talk })
     }
 

@@ -138,6 +138,14 @@ impl ModelFiles {
         &self.name
     }
 
+    /// The folder that the files are in; `None` for the built-in model.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Builtin(_) => None,
+            Source::Folder(dir) => Some(dir),
+        }
+    }
+
     /// The bytes of `file`, a path inside the model with `/` between folders; `None` where it is absent.
     ///
     /// # Errors

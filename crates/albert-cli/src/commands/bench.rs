@@ -30,7 +30,9 @@ pub(crate) struct BenchArgs {
 pub(crate) fn run(args: BenchArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(REPORT, &[])?;
     let options = args.compute.run_options(&args.model, talk)?;
-    let benchmark = bench(&args.model.files(talk)?, &options, args.rounds)?;
+    let files = args.model.files(talk)?;
+    output.spare(&files)?;
+    let benchmark = bench(&files, &options, args.rounds)?;
     output.report(&benchmark, table)
 }
 

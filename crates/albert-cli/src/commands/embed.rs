@@ -22,7 +22,7 @@ use crate::stream::{self, Item};
 #[command(after_help = "\
 Examples:
   albert-cli embed 'The cat sat on the mat.' 'Stocks fell sharply.'
-  echo 'one text a line' | albert-cli embed --normalize false --output vectors.npy")]
+  echo 'one text a line' | albert-cli embed --pooling cls --output vectors.npy")]
 pub(crate) struct EmbedArgs {
     #[command(flatten)]
     input: InputArgs,
@@ -229,7 +229,9 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     }
     let mut options = args.compute.run_options(&args.model, talk)?;
     options.tokenizer.special_tokens_as_text = args.special.no_special_parse;
-    let embedder = load(&args.model.files(talk)?, &options, &args.task, talk)?;
+    let files = args.model.files(talk)?;
+    output.spare(&files)?;
+    let embedder = load(&files, &options, &args.task, talk)?;
     let window = Window::of(&options);
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     if by_token {

@@ -17,7 +17,7 @@ use crate::progress::Talk;
 #[command(after_help = "\
 Examples:
   albert-cli forward 'The cat sat.' --output tensors.safetensors
-  albert-cli forward --ids 2,13,3 --outputs hidden_states,logits --output tensors.safetensors")]
+  albert-cli forward --ids 2,13,3 --outputs logits --output tensors.safetensors")]
 pub(crate) struct ForwardArgs {
     #[command(flatten)]
     input: InputArgs,
@@ -142,6 +142,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     let line = line.map(only_line).transpose()?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
+    output.spare(&files)?;
     let outputs: Vec<_> = args.task.outputs.iter().map(|choice| choice.output()).collect();
     let forwarder = Forwarder::load(&files, &options, &outputs)?;
     let tokens = match (tokens, line) {

@@ -28,7 +28,9 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(REPORT, &[])?;
     let options = args.compute.run_options(&args.model, talk)?;
-    let inspection = inspect(&args.model.files(talk)?, &options)?;
+    let files = args.model.files(talk)?;
+    output.spare(&files)?;
+    let inspection = inspect(&files, &options)?;
     let value = serde_json::to_value(&inspection).context("cannot show the model")?;
     output.report(&value, |value| {
         let mut lines = String::new();

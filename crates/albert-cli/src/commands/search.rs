@@ -22,8 +22,8 @@ use crate::stream::{self, Item};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  printf 'A cat sleeps.\\nStocks fell.\\n' | albert-cli search 'a resting animal' --top-k 1
-  printf 'A cat.\\nA car.\\n' | albert-cli embed --output v.npy && albert-cli search 'pets' --embeddings v.npy")]
+  printf 'A cat sleeps.\\nStocks fell.\\n' | albert-cli search 'pets' --top-k 1
+  albert-cli embed 'A cat.' --output v.npy && albert-cli search cat --embeddings v.npy")]
 pub(crate) struct SearchArgs {
     /// What to look for
     #[arg(value_name = "QUERY")]
@@ -134,7 +134,9 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let vectors = corpus.embeddings.as_deref().map(Vectors::open).transpose()?;
     let output = args.output.open(RECORDS, &inputs)?;
     let options = args.compute.run_options(&args.model, talk)?;
-    let searcher = Searcher::load(&args.model.files(talk)?, &options)?;
+    let files = args.model.files(talk)?;
+    output.spare(&files)?;
+    let searcher = Searcher::load(&files, &options)?;
     let pooling = searcher.embedder().pooling();
     if !pooling.from_modules {
         talk.say(format_args!("pooling: {}", pooling.why));

@@ -123,7 +123,9 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
     let options =
         TokenizerOptions { special_tokens_as_text: args.special.no_special_parse, ..args.model.tokenizer() };
-    let tokenizer = Tokenizer::load(&args.model.files(talk)?, &options)?;
+    let files = args.model.files(talk)?;
+    output.spare(&files)?;
+    let tokenizer = Tokenizer::load(&files, &options)?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     let window = Window::of_batches(BATCH_TOKENS);
     stream::run(input, output, None, window, &progress, |items| {

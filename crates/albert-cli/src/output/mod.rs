@@ -13,6 +13,7 @@ mod format;
 mod json;
 mod jsonl;
 mod matrix;
+mod model_folder;
 mod npy;
 mod safetensors;
 mod saved;
@@ -24,6 +25,7 @@ mod table;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use albert_tasks::ModelFiles;
 use anyhow::bail;
 use same_file::Handle;
 use serde::Serialize;
@@ -161,6 +163,27 @@ impl OutputArgs {
 }
 
 impl Output {
+    /// Refuses to write over a file that may be a part of the model: it would be lost, and while it is read,
+    /// the run with it.
+    ///
+    /// # Errors
+    /// If the output is one.
+    pub(crate) fn spare(&self, model: &ModelFiles) -> anyhow::Result<()> {
+        let (Some(path), Some(folder)) = (&self.path, model.folder()) else { return Ok(()) };
+        if self.sink.is_new() {
+            return Ok(());
+        }
+        match model_folder::find(folder, path) {
+            Some(file) => Err(usage(format!(
+                "{} would write over `{}` in the model's folder",
+                self.name(),
+                file.display()
+            ))
+            .hint("write to another file; remove this one first if the model does not need it")),
+            None => Ok(()),
+        }
+    }
+
     /// Goes on with the file where an interrupted run has left it, if the writer is asked to.
     ///
     /// # Errors

@@ -83,6 +83,11 @@ impl Sink {
         &self.name
     }
 
+    /// Whether it is a file that was not there before.
+    pub(super) fn is_new(&self) -> bool {
+        self.untouched.is_some()
+    }
+
     /// Writes bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.clear()?;

@@ -252,3 +252,52 @@ fn the_output_may_not_be_the_input_under_any_name() {
     assert_eq!(appended.output().unwrap().status.code(), Some(2));
     assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo\n");
 }
+
+#[test]
+fn a_file_of_the_model_is_not_written_over() {
+    let folder = Folder::with_model_files(&[
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]);
+    let [weights, config] = ["model.safetensors", "config.json"].map(|name| folder.read(name));
+    let [to_weights, to_config] = ["model.safetensors", "config.json"].map(|name| folder.path(name));
+    let model = ["--model", folder.as_str()];
+    let threads = ["--against", "threads=1"];
+    for (command, output) in [
+        (&["embed", "a"][..], &to_weights),
+        (&["forward", "a"], &to_weights),
+        (&["score", "a"], &to_config),
+        (&["tokenize", "a"], &to_config),
+        (&["search", "a", "--input", "/dev/null"], &to_config),
+        (&["inspect"], &to_config),
+        (&["bench"], &to_config),
+        (&[&["verify", "a"][..], &threads].concat(), &to_config),
+    ] {
+        let run = cli(&[command, &model, &["--output", output]].concat());
+        run.fails(2, &["in the model's folder", "\nhint: "]);
+    }
+    let against = format!("model={}", folder.as_str());
+    cli(&["verify", "a", "--against", &against, "--output", &to_config]).fails(2, &["in the model's folder"]);
+    assert!(folder.read("model.safetensors") == weights && folder.read("config.json") == config);
+    // An output beside them is new the first time, and its own the second.
+    for _ in 0..2 {
+        cli(&[&["embed", "a", "--output", &folder.path("a.npy")][..], &model].concat()).ok();
+    }
+}
+
+#[test]
+fn the_first_good_row_decides_the_columns_of_csv() {
+    for (command, row) in
+        [(&["embed"][..], "1,b,c,"), (&["tokenize", "--explain"], "1,b,c,"), (&["tokenize"], "1,b,c,")]
+    {
+        let run = cli_with(&[command, &["--skip-bad", "--format", "csv"]].concat(), b"\xff\nb\tc\n").ok();
+        assert!(run.stdout.starts_with("index,text,pair,"), "{}", run.stdout);
+        assert!(run.stdout.contains(&format!("\n{row}")), "{}", run.stdout);
+    }
+    // Memory has an end, and the input may have none.
+    let many = [b"\xff\n".repeat(1001), b"b\tc\n".to_vec()].concat();
+    let run = cli_with(&["embed", "--skip-bad", "--format", "csv"], many).ok();
+    assert_eq!(run.stdout.lines().count(), 1003);
+}
