@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use albert_tasks::{Embedder, RunOptions, SAMPLE_TEXTS, TokenEmbeddings, Verification};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::args::{ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number};
 use crate::device::{DeviceChoice, DtypeChoice};
+use crate::failure::Hint;
 use crate::input::{Input, Pairs, Window};
 use crate::output::{REPORT, columns};
 use crate::progress::{Extent, Progress, Talk, Tally};
@@ -142,7 +143,8 @@ impl Ways {
 /// Runs the command.
 pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
-    let nothing_given = args.input.texts.is_empty() && path.is_none() && io::stdin().is_terminal();
+    let is_named = !args.input.texts.is_empty() || path.is_some();
+    let nothing_given = !is_named && io::stdin().is_terminal();
     let input = match nothing_given {
         true => None,
         false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
@@ -154,6 +156,9 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     let files = args.model.files(talk)?;
     let other_files =
         args.against.model.as_deref().map(|model| args.model.files_of(model, talk)).transpose()?;
+    for files in std::iter::once(&files).chain(&other_files) {
+        output.spare(files)?;
+    }
     let ways = Ways {
         one: Embedder::load(&files, &own)?,
         other: Embedder::load(other_files.as_ref().unwrap_or(&files), &others)?,
@@ -178,7 +183,13 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         };
         stream::consume(input, Ways::window(&own, &others), &progress, &mut tally, work, add)?;
     }
-    if found.texts == 0 {
+    if tally.rows == tally.bad {
+        // Standard input that nobody named is empty where there is none, as in a job of a server.
+        if is_named || tally.bad > 0 {
+            let found = if tally.bad > 0 { format!("{} bad", tally.bad) } else { "none".to_string() };
+            return Err(anyhow!("no text to compare: expected at least one in the input, found {found}")
+                .hint("leave the input out to compare on a few built-in texts"));
+        }
         talk.say(format_args!("no texts given: compared on {} built-in ones", SAMPLE_TEXTS.len()));
         let [one, other] = ways.compute(&SAMPLE_TEXTS)?;
         found.add(&one, &other)?;

@@ -54,6 +54,19 @@ fn without_texts_the_built_in_ones_are_compared() {
 }
 
 #[test]
+fn an_input_without_texts_is_no_agreement() {
+    let against = ["verify", "--against", "dtype=bf16"];
+    let folder = Folder::new();
+    let empty = folder.write("empty.txt", "");
+    for args in [&["--input", empty.as_str()][..], &["-"], &["--input", "-"]] {
+        let run = cli(&[&against[..], args].concat()).fails(1, &["no text to compare", "\nhint: "]);
+        assert_eq!(run.stdout, "");
+    }
+    let run = cli_with(&[&against[..], &["--skip-bad"]].concat(), b"\xff\n\xff\n");
+    assert_eq!(run.fails(1, &["found 2 bad"]).stdout, "");
+}
+
+#[test]
 fn bad_lines_are_named_or_counted() {
     let against = ["verify", "--against", "dtype=bf16"];
     cli_with(&against, b"a\n\xff\nb\n").fails(1, &["standard input, line 2", "UTF-8"]);
