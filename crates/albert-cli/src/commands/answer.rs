@@ -15,8 +15,8 @@ use crate::stream::Job;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli answer --model ./question 'Who wrote it?' --context 'The king wrote it himself.'
-  printf 'Who?\\tThe king.\\n' | albert-cli answer --model ./question --allow-no-answer")]
+  albert-cli answer --model ./question 'Who wrote it?' --context 'The king.'
+  printf 'Who?\\tThe king.\\n' | albert-cli answer --model ./question")]
 pub(crate) struct AnswerArgs {
     #[command(flatten)]
     task: ContextArgs,

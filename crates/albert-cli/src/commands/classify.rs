@@ -15,7 +15,7 @@ use crate::stream::Job;
 #[command(after_help = "\
 Examples:
   albert-cli classify --model ./sentiment 'What a fine day.'
-  albert-cli classify --model ./sentiment 'Is it raining?' --pair 'Yes, it is.' --top-k 1")]
+  albert-cli classify --model ./sentiment 'Rain?' --pair 'Yes, it is.' --top-k 1")]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     pair: PairArgs,

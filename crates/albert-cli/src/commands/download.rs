@@ -13,7 +13,7 @@ use crate::progress::Talk;
 #[command(after_help = "\
 Examples:
   albert-cli download albert/albert-base-v2
-  albert-cli download sentence-transformers/paraphrase-albert-small-v2 --revision main")]
+  albert-cli download sentence-transformers/paraphrase-albert-small-v2")]
 pub(crate) struct DownloadArgs {
     /// The model as owner/name
     #[arg(value_name = "ID")]

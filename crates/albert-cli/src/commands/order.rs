@@ -16,7 +16,7 @@ use crate::stream::{Item, Job};
 #[command(after_help = "\
 Examples:
   albert-cli order 'It began to rain.' 'So we went home.'
-  albert-cli order --sort 'So we went home. It began to rain. We were in the garden.'")]
+  albert-cli order --sort 'So we went home. It began to rain. We were wet.'")]
 pub(crate) struct OrderArgs {
     #[command(flatten)]
     task: SortArgs,

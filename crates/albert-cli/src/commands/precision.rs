@@ -95,24 +95,27 @@ impl PrecisionArgs {
         window: Window,
         talk: Talk,
     ) -> anyhow::Result<Option<Quantizer>> {
-        let calibration = || self.calibrate(embedder, pairs, window, talk);
+        let calibrated = |quantizer: fn(Calibration) -> albert_tasks::Result<Quantizer>| {
+            let (calibration, path) = self.calibrate(embedder, pairs, window, talk)?;
+            quantizer(calibration).with_context(|| format!("`{}`", path.display()))
+        };
         Ok(match self.precision {
             Precision::F32 => None,
-            Precision::Int8 => Some(Quantizer::int8(calibration()?)?),
-            Precision::Uint8 => Some(Quantizer::uint8(calibration()?)?),
+            Precision::Int8 => Some(calibrated(Quantizer::int8)?),
+            Precision::Uint8 => Some(calibrated(Quantizer::uint8)?),
             Precision::Binary => Some(Quantizer::binary()),
             Precision::Ubinary => Some(Quantizer::ubinary()),
         })
     }
 
-    /// The ranges over the embeddings of a file.
+    /// The ranges over the embeddings of a file, and the file.
     fn calibrate(
         &self,
         embedder: &Embedder,
         pairs: Pairs,
         window: Window,
         talk: Talk,
-    ) -> anyhow::Result<Calibration> {
+    ) -> anyhow::Result<(Calibration, &Path)> {
         let path = self.calibration.as_deref().context("`--calibration` is missing")?;
         let mut calibration = Calibration::new(embedder.dim());
         let count = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
@@ -120,7 +123,7 @@ impl PrecisionArgs {
             false => add_texts(&mut calibration, path, embedder, pairs, window, talk)?,
         };
         talk.say(format_args!("calibration: {count} embeddings of `{}`", path.display()));
-        Ok(calibration)
+        Ok((calibration, path))
     }
 }
 

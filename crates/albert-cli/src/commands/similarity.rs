@@ -15,8 +15,8 @@ use crate::stream::Job;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli similarity 'A man is playing a guitar.' 'Someone plays an instrument.'
-  printf 'A cat sleeps.\\tThe kitten naps.\\n' | albert-cli similarity --format csv")]
+  albert-cli similarity 'A man plays a guitar.' 'Someone makes music.'
+  printf 'A cat sleeps.\\tA kitten naps.\\n' | albert-cli similarity --format csv")]
 pub(crate) struct SimilarityArgs {
     #[command(flatten)]
     texts: TextArgs,

@@ -16,7 +16,7 @@ use crate::stream::Job;
 #[command(after_help = "\
 Examples:
   albert-cli tag --model ./entities 'Alice moved from Paris to Oslo.'
-  echo 'one text a line' | albert-cli tag --model ./entities --aggregation first --stride 16")]
+  echo 'A text a line' | albert-cli tag --model ./entities --aggregation first")]
 pub(crate) struct TagArgs {
     #[command(flatten)]
     task: EntityArgs,

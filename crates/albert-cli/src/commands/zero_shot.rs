@@ -14,8 +14,8 @@ use crate::stream::Job;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli zero-shot --model ./nli 'It rained all day.' --labels weather,music,sport
-  echo 'Answer at once!' | albert-cli zero-shot --model ./nli --labels urgent,rude --multi-label")]
+  albert-cli zero-shot --model ./nli 'It rained.' --labels weather,music,sport
+  echo 'Now!' | albert-cli zero-shot --model ./nli --labels urgent --multi-label")]
 pub(crate) struct ZeroShotArgs {
     #[command(flatten)]
     task: HypothesisArgs,

@@ -367,7 +367,7 @@ fn precisions_that_lack_something_are_wrong_usage() {
 fn a_calibration_that_does_not_fit_is_an_error() {
     let folder = Folder::new();
     let calibrated = |file: &str| cli(&["embed", "a", "--precision", "int8", "--calibration", file]);
-    calibrated(&folder.write("none.txt", "")).fails(1, &["the calibration has no embeddings"]);
+    calibrated(&folder.write("none.txt", "")).fails(1, &["none.txt`: the calibration has no embeddings"]);
     calibrated(&folder.write("bad.txt", b"good\nb\xffd\n")).fails(1, &["bad.txt`, line 2"]);
     calibrated(&folder.path("absent.txt")).fails(1, &["absent.txt"]);
     let npy = folder.path("cut.npy");

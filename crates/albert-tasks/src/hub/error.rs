@@ -199,7 +199,9 @@ impl HubError {
                 "unset SSL_CERT_FILE and REQUESTS_CA_BUNDLE for the system's certificates"
             }
             Self::Revision(_) | Self::NoRevision { .. } => "leave --revision out for the branch main",
-            Self::Offline { .. } => "run `albert-cli download` once with a network, or unset HF_HUB_OFFLINE",
+            Self::Offline { .. } => {
+                "run `albert-cli download` once with a network, without --offline and HF_HUB_OFFLINE"
+            }
             Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
                 "behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate"
             }
