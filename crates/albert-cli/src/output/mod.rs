@@ -174,12 +174,11 @@ impl Output {
             return Ok(());
         }
         match model_folder::find(folder, path) {
-            Some(file) => Err(usage(format!(
-                "{} would write over `{}` in the model's folder",
-                self.name(),
-                file.display()
-            ))
-            .hint("write to another file; remove this one first if the model does not need it")),
+            Some(file) => {
+                let file = file.display();
+                Err(usage(format!("`--output` would write over `{file}` in the model's folder"))
+                    .hint("write to another file; remove this one first if the model does not need it"))
+            }
             None => Ok(()),
         }
     }
