@@ -24,13 +24,15 @@ unsafe trait Number: Copy {}
 unsafe impl Number for f32 {}
 // SAFETY: as above.
 unsafe impl Number for i32 {}
+// SAFETY: any two bytes are a number.
+unsafe impl Number for i16 {}
 // SAFETY: any byte is a number.
 unsafe impl Number for i8 {}
 // SAFETY: any byte is a number.
 unsafe impl Number for u8 {}
 
 /// A slice that starts at a multiple of 64 bytes, so that no vector of a packed panel lies across two
-/// cache lines. Of f32, i32, i8 or u8.
+/// cache lines. Of f32, i32, i16, i8 or u8.
 #[derive(Clone)]
 pub struct Aligned<T = f32> {
     lines: Vec<Line>,

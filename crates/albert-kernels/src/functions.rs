@@ -30,7 +30,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn exp_between<S: Simd>(s: S, x: S::V) -> S::V {
     let (n, e_to_r) = reduced_exp(s, s.min(s.splat(88.3), s.max(s.splat(-87.3), x)));
-    s.mul(e_to_r, s.power_of_two(n))
+    s.times_power_of_two(e_to_r, n)
 }
 
 /// `n` and `eʳ`, of x that is not NaN between the bounds of [`exp`].

@@ -45,7 +45,7 @@ mod tile;
 
 pub use activation::Activation;
 pub use aligned::Aligned;
-pub use attention::{Heads, attention};
+pub use attention::{Heads, attention, attention_in_words};
 pub use grid::{Then, Threads};
 pub use layer_norm::LayerNorm;
 pub use level::{LEVEL_VARIABLE, Level, LevelError};

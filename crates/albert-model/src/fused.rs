@@ -10,7 +10,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use albert_kernels::{Aligned, Heads, QuantizedRows, Rows, RowsMut, Then, Threads, attention};
+use albert_kernels::{
+    Aligned, Heads, QuantizedRows, Rows, RowsMut, Then, Threads, attention, attention_in_words,
+};
 use candle_core::{Device, Result, Tensor};
 
 use crate::config::AlbertConfig;
@@ -182,13 +184,15 @@ impl FusedEncoder {
         see(Product::Projections, states, h);
         let qkv = RowsMut::new(wide, rows, 3 * h);
         layer.attention.projections.apply(Rows::new(states, rows, h), rounded, qkv, threads);
+        let is_quantized = layer.attention.projections.is_quantized();
+        let attend = if is_quantized { attention_in_words } else { attention };
         let (mut queries, mut contexts) = (&wide[..], &mut context[..]);
         for sequence in group {
             let tokens = sequence.tokens.len();
             let (qkv, context);
             (qkv, queries) = queries.split_at(tokens * 3 * h);
             (context, contexts) = contexts.split_at_mut(tokens * h);
-            attention(level, self.heads, qkv, context, threads);
+            attend(level, self.heads, qkv, context, threads);
         }
         let linear = &layer.attention.output;
         see(Product::AttentionOutput, context, h);

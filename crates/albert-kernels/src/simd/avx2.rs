@@ -117,6 +117,17 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn dot_words(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            if VNNI {
+                return _mm256_dpwssd_avx_epi32(sum, a, b);
+            }
+            _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+        }
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: __m256i) -> __m256 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm256_cvtepi32_ps(a) }
@@ -136,6 +147,16 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let halves =
                 _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words_to(self, to: *mut i16, v: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let lanes = _mm256_cvtps_epi32(v);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+            _mm_storeu_si128(to.cast(), words);
         }
     }
 

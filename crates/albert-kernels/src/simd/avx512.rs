@@ -52,6 +52,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
         };
+        times_power_of_two(a, n) _mm512_scalef_ps(a, n);
         where_less(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
     }
 
@@ -120,6 +121,17 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
+    fn dot_words(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            if VNNI {
+                return _mm512_dpwssd_epi32(sum, a, b);
+            }
+            _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
+        }
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: __m512i) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_cvtepi32_ps(a) }
@@ -135,6 +147,12 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     unsafe fn store_bytes_to(self, to: *mut u8, v: __m512) {
         // SAFETY: the caller's promise.
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words_to(self, to: *mut i16, v: __m512) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v))) }
     }
 
     #[inline(always)]

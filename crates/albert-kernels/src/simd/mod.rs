@@ -53,7 +53,7 @@ pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
     type V: Copy;
 
-    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes in the place of each.
+    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two words in the place of each.
     type I: Copy;
 
     /// Numbers in a vector; divides [`MAX_LANES`].
@@ -88,6 +88,11 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::V) -> Self::V;
     /// 2ⁿ of integers `n` from -127, which gives 0, to 127.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// `a 2ⁿ` of integers `n` from -126 to 127.
+    #[inline(always)]
+    fn times_power_of_two(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul(a, self.power_of_two(n))
+    }
     /// `yes` where `a < b`, else `no`.
     fn where_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
@@ -107,6 +112,8 @@ pub(crate) trait Simd: Copy {
     fn splat_quad(self, bytes: [u8; 4]) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b` signed: exact.
     fn dot(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// `sum + Σ aⱼ bⱼ` over the two words of each lane, with signs: exact where it fits.
+    fn dot_words(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Integers as numbers.
     fn to_f32(self, a: Self::I) -> Self::V;
 
@@ -118,6 +125,13 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// [`LANES`](Self::LANES) bytes can be written at `to`.
     unsafe fn store_bytes_to(self, to: *mut u8, v: Self::V);
+
+    /// Writes numbers that 16 bits with a sign can hold, rounded to the nearest integer, halves to even. NaN
+    /// becomes some number.
+    ///
+    /// # Safety
+    /// [`LANES`](Self::LANES) words can be written at `to`.
+    unsafe fn store_words_to(self, to: *mut i16, v: Self::V);
 
     /// # Safety
     /// [`LANES`](Self::LANES) numbers can be read at `from`.

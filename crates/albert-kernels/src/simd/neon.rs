@@ -106,6 +106,17 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn dot_words(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            let high = vmull_s16(vget_high_s16(a), vget_high_s16(b));
+            vaddq_s32(sum, vpaddq_s32(low, high))
+        }
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: int32x4_t) -> float32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { vcvtq_f32_s32(a) }
@@ -125,6 +136,12 @@ impl Simd for Neon {
             vst1q_f32(lanes.as_mut_ptr(), self.round(v));
             to.cast::<[u8; 4]>().write(lanes.map(|x| x as u8));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words_to(self, to: *mut i16, v: float32x4_t) {
+        // SAFETY: the caller's promise.
+        unsafe { vst1_s16(to, vqmovn_s32(vcvtnq_s32_f32(v))) }
     }
 
     #[inline(always)]

@@ -76,6 +76,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn dot_words(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| {
+            let words = [a[lane] as i16, b[lane] as i16, (a[lane] >> 16) as i16, (b[lane] >> 16) as i16];
+            let [a, b, c, d] = words.map(i32::from);
+            sum[lane] + a * b + c * d
+        })
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: [i32; 4]) -> [f32; 4] {
         a.map(|a| a as f32)
     }
@@ -90,6 +99,12 @@ impl Simd for Portable {
     unsafe fn store_bytes_to(self, to: *mut u8, v: [f32; 4]) {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<[u8; 4]>().write(self.round(v).map(|x| x as u8)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words_to(self, to: *mut i16, v: [f32; 4]) {
+        // SAFETY: the caller's promise; an array of words has their alignment.
+        unsafe { to.cast::<[i16; 4]>().write(self.round(v).map(|x| x as i16)) }
     }
 
     #[inline(always)]

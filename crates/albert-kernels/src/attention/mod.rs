@@ -1,0 +1,476 @@
+//! Self-attention of one sequence.
+
+mod floats;
+mod softmax;
+mod words;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::thread::LocalKey;
+
+use rayon::prelude::*;
+
+use crate::aligned::Aligned;
+use crate::attention::floats::Floats;
+use crate::attention::softmax::exponentials;
+use crate::attention::words::Words;
+use crate::grid::Threads;
+use crate::level::Level;
+use crate::rows::even;
+use crate::simd::{Kernel, Simd};
+use crate::tile::{CheckedTile, Sums, Target};
+
+/// The heads of an attention layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// N
+    pub count: usize,
+    /// D
+    pub size: usize,
+}
+
+/// `softmax(Q Kᵀ / √D) V` for every head of one sequence.
+///
+/// Scores exist for a few queries of one head at a time. They are kept without their divisor,
+/// which is the last thing that the result is divided by. Work is split over heads and queries.
+///
+/// # Shapes
+/// - `qkv`: `(T, 3H)`, in each row the queries of all heads, their keys, their values; H = N D
+/// - `context`: `(T, H)`
+///
+/// # Panics
+/// If the shapes do not fit.
+///
+/// Source: Vaswani et al. 2017, eq. 1.
+pub fn attention(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
+    attend::<Floats>(level, heads, qkv, context, threads);
+}
+
+/// The same with products of 16-bit integers, beside products of 8-bit weights: queries, keys and values of a head
+/// are rounded with one scale each, queries and keys to as many bits as D products of two of them leave in 32, values
+/// to 12 bits, exponentials to 15.
+///
+/// Instructions for dot products (VNNI) take two products of 16 bits in the time of one in f32.
+///
+/// # Panics
+/// As [`attention`], and if the sequence is of 2²⁰ tokens or more.
+pub fn attention_in_words(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
+    attend::<Words>(level, heads, qkv, context, threads);
+}
+
+/// What the two products of attention are computed in; a value holds one head's part of them.
+trait Arithmetic: Default + 'static {
+    /// The longest sequence.
+    const MOST_TOKENS: usize;
+
+    /// Memory that a thread keeps from call to call.
+    fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>>;
+
+    /// Runs a kernel that multiplies such numbers.
+    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output;
+
+    /// Rearranges what belongs to one head.
+    ///
+    /// # Safety
+    /// As [`Qkv::row`].
+    unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize);
+
+    /// Writes `Q Kᵀ` for some queries of the head that was packed; returns what to multiply it with.
+    ///
+    /// # Safety
+    /// As [`Qkv::row`] for all queries; `scores` has rows for them.
+    unsafe fn scores<S: Simd>(
+        &self,
+        s: S,
+        qkv: Qkv,
+        head: usize,
+        queries: Range<usize>,
+        scores: RowsOf,
+    ) -> f32;
+
+    /// Takes one query's exponentials, of this sum, as factors of the values; returns what to multiply the products with.
+    fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32;
+
+    /// Writes the products with the values for as many queries.
+    ///
+    /// # Safety
+    /// `scores` has the exponentials of as many queries, which [`weights`](Self::weights) has taken; `context` has
+    /// rows for them.
+    unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, scores: RowsOf, context: RowsOf);
+}
+
+#[derive(Default)]
+struct Scratch<A> {
+    packed: A,
+    /// `(BLOCK_QUERIES, T)`, rows a multiple of a vector apart.
+    scores: Aligned,
+}
+
+/// Rows of numbers somewhere.
+#[derive(Debug, Clone, Copy)]
+struct RowsOf {
+    first: *mut f32,
+    stride: usize,
+}
+
+/// Queries, keys and values of one sequence.
+#[derive(Debug, Clone, Copy)]
+struct Qkv {
+    heads: Heads,
+    tokens: usize,
+    first: *const f32,
+}
+
+impl Qkv {
+    /// From a token to the next.
+    fn stride(self) -> usize {
+        3 * self.heads.count * self.heads.size
+    }
+
+    /// The numbers of one head in one token: `part` 0 is Q, 1 is K, 2 is V.
+    ///
+    /// # Safety
+    /// There are `tokens` rows, of which `token` is one, for as long as the result is used.
+    #[inline(always)]
+    unsafe fn row<'a>(self, part: usize, head: usize, token: usize) -> &'a [f32] {
+        let offset = token * self.stride() + (part * self.heads.count + head) * self.heads.size;
+        // SAFETY: within the row, as the caller promises.
+        unsafe { std::slice::from_raw_parts(self.first.add(offset), self.heads.size) }
+    }
+}
+
+/// Queries whose scores are computed together.
+const BLOCK_QUERIES: usize = 32;
+
+fn attend<A: Arithmetic>(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
+    let width = heads.count.checked_mul(heads.size).expect("heads that fit into memory");
+    assert!(width > 0 && context.len().is_multiple_of(width), "rows of {width} numbers");
+    assert!(qkv.len() == 3 * context.len(), "three times {} numbers, found {}", context.len(), qkv.len());
+    let tokens = context.len() / width;
+    assert!(tokens <= A::MOST_TOKENS, "{} tokens at most, found {tokens}", A::MOST_TOKENS);
+    let blocks = tokens.div_ceil(BLOCK_QUERIES);
+    let qkv = Qkv { heads, tokens, first: qkv.as_ptr() };
+    let context = context.as_mut_ptr();
+    let share = |work| Share { qkv, blocks, context, work, arithmetic: PhantomData::<A> };
+    let work = 0..heads.count * blocks;
+    match threads {
+        Threads::One => A::run(level, share(work)),
+        Threads::All => {
+            let threads = rayon::current_num_threads().min(work.len());
+            let shares: Vec<_> = even(work, threads).map(share).collect();
+            shares.into_par_iter().for_each(|share| A::run(level, share));
+        }
+    }
+}
+
+/// What one thread does: the work is numbered block of queries by block of queries, head by head.
+struct Share<A> {
+    qkv: Qkv,
+    /// Blocks of queries.
+    blocks: usize,
+    context: *mut f32,
+    work: Range<usize>,
+    arithmetic: PhantomData<A>,
+}
+
+// SAFETY: `attend` borrows both slices for as long as its threads run, and no two shares write the
+// same queries of the same head.
+unsafe impl<A> Send for Share<A> {}
+
+impl<A: Arithmetic> Kernel for Share<A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // Taken out and put back: within a closure nothing would be compiled for the instructions.
+        let mut scratch = A::scratch().take();
+        let mut packed = None;
+        for work in self.work.clone() {
+            let (head, block) = (work / self.blocks, work % self.blocks);
+            let tokens = self.qkv.tokens;
+            let queries = tokens * block / self.blocks..tokens * (block + 1) / self.blocks;
+            // SAFETY: `attend` has checked the shapes; the context of these queries is this share's own.
+            unsafe {
+                if packed != Some(head) {
+                    scratch.packed.pack(s, self.qkv, head);
+                    packed = Some(head);
+                }
+                self.attend(s, head, queries, &mut scratch);
+            }
+        }
+        A::scratch().set(scratch);
+    }
+}
+
+impl<A: Arithmetic> Share<A> {
+    /// # Safety
+    /// As [`Qkv::row`] for all `queries`, whose context nothing else reads or writes.
+    #[inline(always)]
+    unsafe fn attend<S: Simd>(&self, s: S, head: usize, queries: Range<usize>, scratch: &mut Scratch<A>) {
+        let (qkv, Heads { count, size }) = (self.qkv, self.qkv.heads);
+        let Scratch { packed, scores } = scratch;
+        let stride = qkv.tokens.next_multiple_of(S::LANES);
+        scores.resize(BLOCK_QUERIES * stride);
+        let rows = RowsOf { first: scores.as_mut_ptr(), stride };
+        // SAFETY: the caller's promise.
+        let unit = unsafe { packed.scores(s, qkv, head, queries.clone(), rows) };
+
+        let scale = unit / (size as f32).sqrt();
+        let mut factors = [0.0; BLOCK_QUERIES];
+        let each = scores.chunks_exact_mut(stride).zip(&mut factors[..queries.len()]);
+        for (query, (row, factor)) in each.enumerate() {
+            let row = &mut row[..qkv.tokens];
+            let sum = exponentials(s, row, scale);
+            *factor = packed.weights(s, query, row, sum);
+        }
+
+        // SAFETY: the context of this head begins within its first row.
+        let first = unsafe { self.context.add((queries.start * count + head) * size) };
+        let context = RowsOf { first, stride: count * size };
+        // SAFETY: scores have been turned into exponentials; the context is there.
+        unsafe { packed.contexts(s, qkv, queries.len(), rows, context) };
+        for (row, factor) in factors[..queries.len()].iter().enumerate() {
+            // SAFETY: one query's context, which is there.
+            let context = unsafe { std::slice::from_raw_parts_mut(first.add(row * context.stride), size) };
+            let factor = s.splat(*factor);
+            for xs in context.chunks_mut(S::LANES) {
+                let y = s.mul(s.load(xs), factor);
+                s.store(xs, y);
+            }
+        }
+    }
+}
+
+/// The width of panels for so many columns: as few panels as can be, of whole vectors, as even as can be.
+#[inline(always)]
+fn panel_width<S: Simd>(columns: usize) -> usize {
+    let panels = columns.div_ceil(S::PANEL_VECTORS * S::LANES);
+    columns.div_ceil(panels).next_multiple_of(S::LANES)
+}
+
+/// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each.
+#[inline(always)]
+fn turn<'a, T: Copy + 'a>(
+    zero: T,
+    [tokens, depth, width]: [usize; 3],
+    row: impl Fn(usize) -> &'a [T],
+    panels: &mut [T],
+) {
+    for (index, panel) in panels.chunks_exact_mut(width * depth).enumerate() {
+        let tokens = index * width..((index + 1) * width).min(tokens);
+        if tokens.len() < width {
+            panel.fill(zero);
+        }
+        // Four tokens at a time, and of them four numbers: the compiler turns such a square with shuffles.
+        const SQUARE: usize = 4;
+        let whole = tokens.len() / SQUARE * SQUARE;
+        for column in (0..whole).step_by(SQUARE) {
+            let rows = [0, 1, 2, 3].map(|i| row(tokens.start + column + i).as_chunks());
+            for d in 0..depth / SQUARE {
+                let square: [[T; SQUARE]; SQUARE] = rows.map(|(chunks, _)| chunks[d]);
+                for i in 0..SQUARE {
+                    let turned = &mut panel[(SQUARE * d + i) * width + column..][..SQUARE];
+                    turned.copy_from_slice(&square.map(|row| row[i]));
+                }
+            }
+            for (i, (_, rest)) in rows.into_iter().enumerate() {
+                for (d, x) in (depth / SQUARE * SQUARE..depth).zip(rest) {
+                    panel[d * width + column + i] = *x;
+                }
+            }
+        }
+        for column in whole..tokens.len() {
+            for (packed, x) in panel[column..].iter_mut().step_by(width).zip(row(tokens.start + column)) {
+                *packed = *x;
+            }
+        }
+    }
+}
+
+/// Products of some rows with all panels, tile by tile; `sums` has them for the rows from one on in a panel.
+///
+/// # Safety
+/// As [`CheckedTile::new`] for each tile.
+#[inline(always)]
+unsafe fn tiles<S: Simd, T: Sums>(
+    s: S,
+    rows: usize,
+    [columns, width]: [usize; 2],
+    c: RowsOf,
+    sums: impl Fn(usize, usize) -> T,
+) {
+    let strips = rows.div_ceil(S::TILE_ROWS);
+    for panel in 0..columns.div_ceil(width) {
+        for strip in even(0..rows, strips) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let target = Target {
+                    rows: strip.len(),
+                    c: c.first.add(strip.start * c.stride + panel * width),
+                    c_stride: c.stride,
+                    columns: width.min(columns - panel * width),
+                };
+                s.call(CheckedTile::new(target, sums(strip.start, panel)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::numbers;
+
+    /// f32 sums of up to 700 terms, softmax between them. Seen: 1.3e-6.
+    const TOLERANCE: f64 = 2e-6;
+
+    /// Of values up to 2, half a step of 12 bits, and what half a step of 9 bits (D 1024) to 15 (D 4) in Q and K makes
+    /// of a weight. Seen: 0.
+    const WORDS_TOLERANCE: f64 = 2e-3;
+
+    fn exact(heads: Heads, qkv: &[f32]) -> Vec<f64> {
+        let h = heads.count * heads.size;
+        let tokens = qkv.len() / (3 * h);
+        let mut context = vec![0.0; tokens * h];
+        for head in 0..heads.count {
+            let row = |part: usize, token: usize| {
+                qkv[token * 3 * h + part * h + head * heads.size..][..heads.size]
+                    .iter()
+                    .map(|x| f64::from(*x))
+            };
+            for query in 0..tokens {
+                let scores =
+                    (0..tokens).map(|key| row(0, query).zip(row(1, key)).map(|(q, k)| q * k).sum::<f64>());
+                let weights: Vec<f64> =
+                    scores.map(|score| (score / (heads.size as f64).sqrt()).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for (key, weight) in weights.iter().enumerate() {
+                    let context = &mut context[query * h + head * heads.size..];
+                    context.iter_mut().zip(row(2, key)).for_each(|(c, v)| *c += weight / total * v);
+                }
+            }
+        }
+        context
+    }
+
+    type Attention = fn(Level, Heads, &[f32], &mut [f32], Threads);
+
+    /// Both kinds, with what they may be wrong by.
+    const KINDS: [(Attention, f64); 2] = [(attention, TOLERANCE), (attention_in_words, WORDS_TOLERANCE)];
+
+    #[test]
+    fn every_head_attends_as_the_formula_says() {
+        for ((attention, tolerance), level) in
+            KINDS.into_iter().flat_map(|kind| Level::available().into_iter().map(move |level| (kind, level)))
+        {
+            for (count, size, tokens) in [
+                (1, 1, 1),
+                (12, 64, 7),
+                (2, 13, 33),
+                (3, 16, 100),
+                (1, 128, 49),
+                (4, 5, 2),
+                (2, 64, 700),
+                (1, 150, 20),
+            ] {
+                let heads = Heads { count, size };
+                let qkv: Vec<f32> = numbers(tokens * 3 * count * size, 7).iter().map(|x| 2.0 * x).collect();
+                let mut context = vec![f32::NAN; tokens * count * size];
+                attention(level, heads, &qkv, &mut context, Threads::One);
+                for (exact, found) in exact(heads, &qkv).iter().zip(&context) {
+                    let error = (exact - f64::from(*found)).abs();
+                    assert!(error <= tolerance, "{error:.1e} for {heads:?}, {tokens} tokens on {level}");
+                }
+                for threads in [2, 5] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut split = vec![f32::NAN; context.len()];
+                    pool.install(|| attention(level, heads, &qkv, &mut split, Threads::All));
+                    assert_eq!(split, context, "{threads} threads on {level}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_could_overflow_do_not() {
+        // All scores as large as they can be, all weights alike, all values the largest.
+        for level in Level::available() {
+            for (size, tokens) in [(64, 600), (1024, 3), (1, 40)] {
+                let qkv = vec![-5.0; tokens * 3 * size];
+                let mut context = vec![f32::NAN; tokens * size];
+                attention_in_words(level, Heads { count: 1, size }, &qkv, &mut context, Threads::One);
+                let error = context.iter().map(|x| (x + 5.0).abs()).fold(0.0, f32::max);
+                assert!(f64::from(error) <= WORDS_TOLERANCE, "{error:.1e} on {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_small_weights_beside_a_large_one_are_not_lost() {
+        // One score is 9 above 511 others, whose weights sum up to a sixteenth of its own.
+        for level in Level::available() {
+            let heads = Heads { count: 1, size: 2 };
+            let row = |token: usize| {
+                if token == 0 {
+                    [3.0, 0.0, 3.0 * 2f32.sqrt(), 0.0, 0.0, 0.0]
+                } else {
+                    [3.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+                }
+            };
+            let qkv: Vec<f32> = (0..512).flat_map(row).collect();
+            let mut context = vec![f32::NAN; 512 * 2];
+            attention_in_words(level, heads, &qkv, &mut context, Threads::One);
+            let exact = exact(heads, &qkv);
+            assert!(exact[0] > 0.05, "{}", exact[0]);
+            for (exact, found) in exact.iter().zip(&context) {
+                let error = (exact - f64::from(*found)).abs();
+                assert!(error <= WORDS_TOLERANCE, "{error:.1e} on {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_far_apart_do_not_overflow() {
+        for (attention, tolerance) in KINDS {
+            for level in Level::available() {
+                let qkv = [300.0, 300.0, 1.0, 300.0, -300.0, 2.0];
+                let mut context = [0.0; 2];
+                attention(level, Heads { count: 1, size: 1 }, &qkv, &mut context, Threads::One);
+                assert!(
+                    context.iter().all(|x| (f64::from(*x) - 1.0).abs() <= tolerance),
+                    "{context:?} {level}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_hidden() {
+        for (attention, _) in KINDS {
+            for level in Level::available() {
+                for (bad, at) in [(f32::NAN, 0), (f32::INFINITY, 2), (f32::NEG_INFINITY, 5), (f32::NAN, 4)] {
+                    let mut qkv = numbers(4 * 6, 1);
+                    qkv[at] = bad;
+                    let mut context = vec![0.0; 4 * 2];
+                    attention(level, Heads { count: 1, size: 2 }, &qkv, &mut context, Threads::One);
+                    assert!(context.iter().any(|x| !x.is_finite()), "{bad} at {at} on {level}: {context:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "heads that fit into memory")]
+    fn heads_beyond_all_memory_are_refused() {
+        let heads = Heads { count: usize::MAX / 2 + 2, size: 2 };
+        attention(Level::available()[0], heads, &[0.0; 6], &mut [0.0; 2], Threads::One);
+    }
+
+    #[test]
+    fn no_token_is_no_work() {
+        for (attention, _) in KINDS {
+            attention(Level::available()[0], Heads { count: 2, size: 3 }, &[], &mut [], Threads::All);
+        }
+    }
+}

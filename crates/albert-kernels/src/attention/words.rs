@@ -1,0 +1,254 @@
+//! Attention in 16 bits.
+//!
+//! ```text
+//! q ≈ u_q i,  k ≈ u_k j,  v ≈ u_v l       a unit for all queries of a head, one for its keys, one for its values
+//! e ≈ w / f                               f for each query, as large as the sum of its exponentials allows
+//!
+//! q · k ≈ u_q u_k Σ_d i j,   Σ_t e v / Σ_t e ≈ u_v Σ_t w l / Σ_t w
+//! ```
+//!
+//! The sums are exact: no sum of products is as large as 2³¹.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::thread::LocalKey;
+
+use crate::aligned::Aligned;
+use crate::attention::{Arithmetic, BLOCK_QUERIES, Qkv, RowsOf, Scratch, panel_width, tiles, turn};
+use crate::level::Level;
+use crate::simd::{Kernel, Simd, each_vector};
+use crate::tile::Sums;
+
+/// The largest word.
+const LARGEST: f32 = i16::MAX as f32;
+
+/// The largest integer that a number of V becomes.
+const LARGEST_VALUE: f32 = 2047.0;
+
+/// What the words of a query's exponentials may sum up to: times [`LARGEST_VALUE`], it is below 2³¹.
+const LARGEST_SUM: usize = 1 << 20;
+
+/// The largest integer that a number of Q or K becomes: D products of two such are below 2³¹.
+fn largest_factor(depth: usize) -> f32 {
+    (f64::from(i32::MAX) / depth as f64).sqrt().floor().min(f64::from(LARGEST)) as f32
+}
+
+/// One head in 16 bits. Words that are multiplied one after another lie side by side in pairs.
+#[derive(Default)]
+pub(super) struct Words {
+    /// `(T, D)`, rows whole vectors long.
+    queries: Aligned<i16>,
+    /// Kᵀ in panels `(D / 2, W, 2)` of W tokens.
+    keys: Aligned<i16>,
+    /// V in panels `(T / 2, W, 2)` of W of its D columns.
+    values: Aligned<i16>,
+    /// The exponentials, `(BLOCK_QUERIES, T)`, rows whole vectors long.
+    weights: Aligned<i16>,
+    /// Keys or values before they are rearranged.
+    rounded: Aligned<i16>,
+    /// `u_q u_k`
+    score_unit: f32,
+    /// `u_v`
+    value_unit: f32,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch<Words>> = RefCell::default();
+}
+
+impl Arithmetic for Words {
+    const MOST_TOKENS: usize = LARGEST_SUM - 1;
+
+    fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>> {
+        &SCRATCH
+    }
+
+    #[inline(always)]
+    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
+        level.run_on_bytes(kernel)
+    }
+
+    #[inline(always)]
+    unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize) {
+        let (tokens, depth) = (qkv.tokens, qkv.heads.size);
+        let (largest, stride) = (largest_factor(depth), depth.next_multiple_of(S::LANES));
+        // SAFETY: the caller's promise, here and below.
+        let query_unit = unsafe { round(s, qkv, 0, head, largest, &mut self.queries) };
+        let key_unit = unsafe { round(s, qkv, 1, head, largest, &mut self.rounded) };
+        self.score_unit = query_unit * key_unit;
+        let (width, pairs) = (panel_width::<S>(tokens), depth.div_ceil(2));
+        self.keys.resize(tokens.div_ceil(width) * width * pairs * 2);
+        let rounded = &self.rounded;
+        let key = |token: usize| &rounded[token * stride..][..2 * pairs].as_chunks().0[..];
+        turn([0i16; 2], [tokens, pairs, width], key, self.keys.as_chunks_mut().0);
+
+        // SAFETY: as above.
+        self.value_unit = unsafe { round(s, qkv, 2, head, LARGEST_VALUE, &mut self.rounded) };
+        let (width, pairs) = (panel_width::<S>(depth), tokens.div_ceil(2));
+        self.values.resize(depth.div_ceil(width) * width * pairs * 2);
+        for (index, panel) in self.values.chunks_exact_mut(width * pairs * 2).enumerate() {
+            let columns = index * width..((index + 1) * width).min(depth);
+            for (pair, packed) in panel.as_chunks_mut::<2>().0.chunks_exact_mut(width).enumerate() {
+                let value = |token: usize| &self.rounded[token * stride..][columns.clone()];
+                let first = value(2 * pair);
+                if 2 * pair + 1 < tokens {
+                    let second = value(2 * pair + 1);
+                    packed.iter_mut().zip(first.iter().zip(second)).for_each(|(to, (a, b))| *to = [*a, *b]);
+                } else {
+                    packed.iter_mut().zip(first).for_each(|(to, a)| *to = [*a, 0]);
+                }
+                packed[columns.len()..].fill([0; 2]);
+            }
+        }
+        self.weights.resize(BLOCK_QUERIES * tokens.next_multiple_of(S::LANES));
+    }
+
+    #[inline(always)]
+    unsafe fn scores<S: Simd>(&self, s: S, qkv: Qkv, _: usize, queries: Range<usize>, scores: RowsOf) -> f32 {
+        let (tokens, depth) = (qkv.tokens, qkv.heads.size);
+        let (width, pairs, stride) =
+            (panel_width::<S>(tokens), depth.div_ceil(2), depth.next_multiple_of(S::LANES));
+        let products = |row: usize, panel: usize| WordProducts {
+            pairs,
+            a: self.queries[(queries.start + row) * stride..].as_ptr(),
+            a_stride: stride,
+            panel: self.keys[panel * width * pairs * 2..].as_ptr(),
+            panel_width: width,
+        };
+        // SAFETY: the queries are there, and scores have a row for each.
+        unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
+        self.score_unit
+    }
+
+    #[inline(always)]
+    fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32 {
+        let tokens = exponentials.len();
+        // Rounding adds half to a word at most. An exponential is 1 at most.
+        let factor = LARGEST.min((LARGEST_SUM - tokens) as f32 / sum);
+        let row = &mut self.weights[query * tokens.next_multiple_of(S::LANES)..];
+        self.value_unit / round_row(s, exponentials, factor, row)
+    }
+
+    #[inline(always)]
+    unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, _: RowsOf, context: RowsOf) {
+        let (tokens, depth) = (qkv.tokens, qkv.heads.size);
+        let (width, pairs, stride) =
+            (panel_width::<S>(depth), tokens.div_ceil(2), tokens.next_multiple_of(S::LANES));
+        let products = |row: usize, panel: usize| WordProducts {
+            pairs,
+            a: self.weights[row * stride..].as_ptr(),
+            a_stride: stride,
+            panel: self.values[panel * width * pairs * 2..].as_ptr(),
+            panel_width: width,
+        };
+        // SAFETY: the caller's promise; there are words for as many queries.
+        unsafe { tiles(s, queries, [depth, width], context, products) };
+    }
+}
+
+/// Rounds one part of a head to integers up to `largest`, `(T, D)`, rows whole vectors long; returns their unit.
+///
+/// It is NaN where a number is not finite.
+///
+/// # Safety
+/// As [`Qkv::row`].
+#[inline(always)]
+unsafe fn round<S: Simd>(
+    s: S,
+    qkv: Qkv,
+    part: usize,
+    head: usize,
+    largest: f32,
+    words: &mut Aligned<i16>,
+) -> f32 {
+    let (tokens, stride) = (qkv.tokens, qkv.heads.size.next_multiple_of(S::LANES));
+    let zero = s.splat(0.0);
+    let (mut found, mut poison) = ([zero; 4], [zero; 4]);
+    for token in 0..tokens {
+        // SAFETY: the caller's promise.
+        let row = unsafe { qkv.row(part, head, token) };
+        each_vector!(S, row.len(), |at, one| {
+            let x = s.load(&row[at]);
+            found[one] = s.max(s.abs(x), found[one]);
+            // What is not finite is NaN from here on; the largest passes over a NaN.
+            poison[one] = s.mul_add(x, zero, poison[one]);
+        });
+    }
+    let found = s.max(s.max(found[0], found[1]), s.max(found[2], found[3]));
+    let found = s.largest_number(found);
+    let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
+    let unit = found / largest;
+    // Zeros, or numbers so small that their unit is none, are all zeros.
+    let factor = if unit >= f32::MIN_POSITIVE { largest / found } else { 0.0 };
+    words.resize(tokens * stride);
+    for (token, words) in words.chunks_exact_mut(stride).enumerate() {
+        // SAFETY: the caller's promise.
+        round_row(s, unsafe { qkv.row(part, head, token) }, factor, words);
+    }
+    unit + poison
+}
+
+/// Writes `factor` times numbers as words, then zeros until a vector is whole; returns their sum, which is exact
+/// below 2²⁴.
+#[inline(always)]
+fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, words: &mut [i16]) -> f32 {
+    let factor = s.splat(factor);
+    let mut sums = [s.splat(0.0); 4];
+    each_vector!(S, xs.len(), |at, one| {
+        let x = s.round(s.mul(s.load(&xs[at.clone()]), factor));
+        sums[one] = s.add(sums[one], x);
+        let words = &mut words[at.start..][..S::LANES];
+        // SAFETY: the slice has as many words.
+        unsafe { s.store_words_to(words.as_mut_ptr(), x) };
+    });
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+/// `A B` of words, as f32.
+#[derive(Debug, Clone, Copy)]
+struct WordProducts {
+    /// K / 2
+    pairs: usize,
+    a: *const i16,
+    /// From a row of A to the next.
+    a_stride: usize,
+    /// Two short rows, the two words of a column side by side, at a time.
+    panel: *const i16,
+    /// From such a pair of rows to the next, in pairs.
+    panel_width: usize,
+}
+
+impl Sums for WordProducts {
+    #[inline(always)]
+    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        s: S,
+        c: *mut f32,
+        c_stride: usize,
+    ) {
+        let mut sums = [[s.splat_quad([0; 4]); VECTORS]; ROWS];
+        let (mut a, mut panel) = (self.a, self.panel);
+        // SAFETY: all offsets are within the rows that the caller promises.
+        unsafe {
+            for _ in 0..self.pairs {
+                let mut b = [s.splat_quad([0; 4]); VECTORS];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = s.load_quads_from(panel.add(2 * v * S::LANES).cast());
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = s.splat_quad(a.add(row * self.a_stride).cast::<[u8; 4]>().read());
+                    for (sum, b) in sums.iter_mut().zip(&b) {
+                        *sum = s.dot_words(*sum, a, *b);
+                    }
+                }
+                a = a.add(2);
+                panel = panel.add(2 * self.panel_width);
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    s.store_to(c.add(row * c_stride + v * S::LANES), s.to_f32(*sum));
+                }
+            }
+        }
+    }
+}
