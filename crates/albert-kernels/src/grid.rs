@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::level::Level;
+use crate::rectangle::Rectangle;
 use crate::rows::{RowsMut, Strips, even, fit};
 use crate::simd::{Kernel, Simd};
 use crate::tile::{Ahead, Target};
@@ -36,14 +37,8 @@ const BLOCK_ROWS: usize = 256;
 
 /// A and B: how they are summed up over K.
 pub(crate) trait Factors: Copy {
-    /// K
-    fn depth(&self) -> usize;
-
-    /// N
-    fn columns(&self) -> usize;
-
-    /// Panels of B.
-    fn panel_count(&self) -> usize;
+    /// What B is of its packed matrix, `(K, N)`.
+    fn part(&self) -> &Rectangle;
 
     /// Blocks of K that are summed up for all columns before the next.
     fn depth_blocks(&self) -> usize;
@@ -91,7 +86,7 @@ pub(crate) unsafe fn multiply<F: Factors + Send + Sync>(
     then: Then<'_>,
     threads: Threads,
 ) {
-    let (rows, columns) = (c.count, factors.columns());
+    let (rows, columns) = (c.count, factors.part().width());
     assert!(c.stride >= columns, "rows of {columns} columns, found {}", c.stride);
     if rows == 0 || columns == 0 {
         return;
@@ -108,7 +103,7 @@ pub(crate) unsafe fn multiply<F: Factors + Send + Sync>(
         then,
         strips,
         part: 0..strips.count,
-        panels: 0..factors.panel_count(),
+        panels: 0..factors.part().panel_count(),
     };
     match threads {
         Threads::One => F::run(level, whole),
@@ -159,7 +154,7 @@ impl<F: Factors> Kernel for Blocks<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let row_blocks = self.part.len().div_ceil(BLOCK_ROWS.div_ceil(S::TILE_ROWS));
-        let (depth, depth_blocks) = (self.factors.depth(), self.factors.depth_blocks());
+        let (depth, depth_blocks) = (self.factors.part().depth(), self.factors.depth_blocks());
         for block in even(self.part.clone(), row_blocks) {
             for depths in even(0..depth, depth_blocks) {
                 for panel in self.panels.clone() {
@@ -179,7 +174,7 @@ impl<F: Factors> Blocks<'_, F> {
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, s: S, strips: Range<usize>, depths: Range<usize>, panel: usize) {
         let width = S::PANEL_VECTORS * S::LANES;
-        let columns = panel * width..((panel + 1) * width).min(self.factors.columns());
+        let columns = panel * width..((panel + 1) * width).min(self.factors.part().width());
         // While this panel is used, the next one comes from a farther cache, a part by each strip.
         let ahead = self.after(panel, &depths);
         let bytes = self.factors.address(panel, depths.end) as usize
@@ -201,7 +196,7 @@ impl<F: Factors> Blocks<'_, F> {
             // SAFETY: the caller's promise.
             unsafe { self.factors.sum_up(s, part, target) };
             if let Then::Activate(bias, activation) = self.then
-                && depths.end == self.factors.depth()
+                && depths.end == self.factors.part().depth()
             {
                 // SAFETY: as above.
                 unsafe { activation.apply(s, c, self.c_stride, rows.len(), &bias[columns.clone()]) }

@@ -39,6 +39,7 @@ mod product;
 pub mod quantized;
 #[cfg(test)]
 mod random;
+mod rectangle;
 mod rows;
 mod simd;
 mod tile;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::aligned::Aligned;
 use crate::level::Level;
+use crate::rectangle::Rectangle;
 
 /// A K×N matrix in column panels.
 ///
@@ -85,7 +86,8 @@ impl PackedMatrix {
 
     /// The whole matrix.
     pub fn view(&self) -> PackedView<'_> {
-        PackedView { matrix: self, depth: 0..self.depth, columns: 0..self.columns }
+        let part = Rectangle::whole([self.depth, self.columns], self.panel_width);
+        PackedView { matrix: self, part }
     }
 
     /// One panel, short row by short row.
@@ -105,8 +107,7 @@ impl fmt::Debug for PackedMatrix {
 #[derive(Debug, Clone)]
 pub struct PackedView<'a> {
     matrix: &'a PackedMatrix,
-    depth: Range<usize>,
-    columns: Range<usize>,
+    part: Rectangle,
 }
 
 impl<'a> PackedView<'a> {
@@ -115,8 +116,7 @@ impl<'a> PackedView<'a> {
     /// # Panics
     /// If there are not as many.
     pub fn rows(self, rows: Range<usize>) -> Self {
-        assert!(rows.start <= rows.end && rows.end <= self.depth.len(), "{rows:?} of {:?}", self.depth);
-        Self { depth: self.depth.start + rows.start..self.depth.start + rows.end, ..self }
+        Self { part: self.part.rows(rows), ..self }
     }
 
     /// Some of its columns, from the start of a panel on.
@@ -124,38 +124,23 @@ impl<'a> PackedView<'a> {
     /// # Panics
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
-        assert!(
-            columns.start <= columns.end && columns.end <= self.columns.len(),
-            "{columns:?} of {:?}",
-            self.columns
-        );
-        let start = self.columns.start + columns.start;
-        assert!(start.is_multiple_of(self.matrix.panel_width()), "column {start} is within a panel");
-        Self { columns: start..self.columns.start + columns.end, ..self }
+        Self { part: self.part.columns(columns), ..self }
     }
 
     pub(crate) fn level(&self) -> Level {
         self.matrix.level
     }
 
-    pub(crate) fn depth(&self) -> usize {
-        self.depth.len()
-    }
-
-    pub(crate) fn width(&self) -> usize {
-        self.columns.len()
-    }
-
-    pub(crate) fn panel_count(&self) -> usize {
-        self.columns.len().div_ceil(self.matrix.panel_width())
+    pub(crate) fn part(&self) -> &Rectangle {
+        &self.part
     }
 
     /// One panel from the row `depth` on, short row by short row.
     #[inline(always)]
     pub(crate) fn short_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();
-        let panel = self.matrix.panel(self.columns.start / width + panel);
-        &panel[(self.depth.start + depth) * width..self.depth.end * width]
+        let (rows, panel) = (&self.part.rows, self.matrix.panel(self.part.first_panel() + panel));
+        &panel[(rows.start + depth) * width..rows.end * width]
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::grid::{Factors, Part, Then, Threads, multiply};
 use crate::level::Level;
 use crate::packed::PackedView;
+use crate::rectangle::Rectangle;
 use crate::rows::{Rows, RowsMut, fit};
 use crate::simd::{Kernel, Simd};
 use crate::tile::{CheckedTile, Products, Target};
@@ -22,7 +23,7 @@ const BLOCK_DEPTH: usize = 768;
 /// # Panics
 /// If the shapes do not fit.
 pub fn product(a: Rows<'_>, b: &PackedView<'_>, c: RowsMut<'_>, then: Then<'_>, threads: Threads) {
-    let (rows, depth) = (a.count, b.depth());
+    let (rows, depth) = (a.count, b.part().depth());
     assert!(c.count == rows, "{rows} rows, found {}", c.count);
     assert!(rows == 0 || fit(a.numbers, rows, a.stride, depth), "{rows} rows of {depth} factors");
     let factors = Floats { a: a.numbers.as_ptr(), a_stride: a.stride, b };
@@ -44,20 +45,12 @@ unsafe impl Send for Floats<'_> {}
 unsafe impl Sync for Floats<'_> {}
 
 impl Factors for Floats<'_> {
-    fn depth(&self) -> usize {
-        self.b.depth()
-    }
-
-    fn columns(&self) -> usize {
-        self.b.width()
-    }
-
-    fn panel_count(&self) -> usize {
-        self.b.panel_count()
+    fn part(&self) -> &Rectangle {
+        self.b.part()
     }
 
     fn depth_blocks(&self) -> usize {
-        self.b.depth().div_ceil(BLOCK_DEPTH).max(1)
+        self.b.part().depth().div_ceil(BLOCK_DEPTH).max(1)
     }
 
     #[inline(always)]
@@ -100,8 +93,14 @@ mod tests {
     const TOLERANCE: f64 = 2e-6;
 
     fn run(a: &[f32], b: &PackedView<'_>, rows: usize, then: Then<'_>, threads: Threads) -> Vec<f32> {
-        let mut c = vec![f32::NAN; rows * b.width()];
-        product(Rows::new(a, rows, b.depth()), b, RowsMut::new(&mut c, rows, b.width()), then, threads);
+        let mut c = vec![f32::NAN; rows * b.part().width()];
+        product(
+            Rows::new(a, rows, b.part().depth()),
+            b,
+            RowsMut::new(&mut c, rows, b.part().width()),
+            then,
+            threads,
+        );
         c
     }
 

@@ -7,6 +7,7 @@ use crate::aligned::Aligned;
 use crate::level::Level;
 use crate::packed::PackedMatrix;
 use crate::quantized::{GROUP, STEP, rotate_weights_back};
+use crate::rectangle::Rectangle;
 
 /// Weights of one dense layer, `w ≈ scale · rounded`, as [`quantize_weights`](crate::quantize_weights)
 /// makes them, of rotated weights or others, and those of its outliers.
@@ -169,7 +170,8 @@ impl QuantizedMatrix {
 
     /// The whole matrix.
     pub fn view(&self) -> QuantizedView<'_> {
-        QuantizedView { matrix: self, depth: 0..self.depth, columns: 0..self.columns }
+        let part = Rectangle::whole([self.depth, self.columns], self.panel_width);
+        QuantizedView { matrix: self, part }
     }
 
     fn padded_columns(&self) -> usize {
@@ -192,8 +194,7 @@ impl fmt::Debug for QuantizedMatrix {
 #[derive(Debug, Clone)]
 pub struct QuantizedView<'a> {
     matrix: &'a QuantizedMatrix,
-    depth: Range<usize>,
-    columns: Range<usize>,
+    part: Rectangle,
 }
 
 impl<'a> QuantizedView<'a> {
@@ -202,12 +203,12 @@ impl<'a> QuantizedView<'a> {
     /// # Panics
     /// If there is none or are not as many, or they begin or end within a group and not at the matrix's end.
     pub fn rows(self, rows: Range<usize>) -> Self {
-        assert!(rows.start < rows.end && rows.end <= self.depth.len(), "{rows:?} of {:?}", self.depth);
-        let start = self.depth.start + rows.start;
-        let end = self.depth.start + rows.end;
+        assert!(rows.start < rows.end, "{rows:?} of {:?}", self.part.rows);
+        let part = self.part.rows(rows);
+        let Range { start, end } = part.rows;
         let is_between = |row: usize| row.is_multiple_of(GROUP) || row == self.matrix.depth;
         assert!(is_between(start) && is_between(end), "rows {start} to {end} divide a group");
-        Self { depth: start..end, ..self }
+        Self { part, ..self }
     }
 
     /// Some of its columns, from the start of a panel on.
@@ -215,59 +216,46 @@ impl<'a> QuantizedView<'a> {
     /// # Panics
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
-        assert!(
-            columns.start <= columns.end && columns.end <= self.columns.len(),
-            "{columns:?} of {:?}",
-            self.columns
-        );
-        let start = self.columns.start + columns.start;
-        assert!(start.is_multiple_of(self.matrix.panel_width), "column {start} is within a panel");
-        Self { columns: start..self.columns.start + columns.end, ..self }
+        Self { part: self.part.columns(columns), ..self }
     }
 
     pub(crate) fn level(&self) -> Level {
         self.matrix.level
     }
 
-    pub(crate) fn depth(&self) -> usize {
-        self.depth.len()
-    }
-
-    pub(crate) fn width(&self) -> usize {
-        self.columns.len()
-    }
-
-    pub(crate) fn panel_count(&self) -> usize {
-        self.columns.len().div_ceil(self.matrix.panel_width)
+    pub(crate) fn part(&self) -> &Rectangle {
+        &self.part
     }
 
     /// Outliers before the first row, before each group of the view, and before its end.
     #[inline(always)]
     pub(crate) fn channels_before(&self) -> &'a [usize] {
-        &self.matrix.channels_before[self.depth.start / GROUP..=self.depth.end.div_ceil(GROUP)]
+        let rows = &self.part.rows;
+        &self.matrix.channels_before[rows.start / GROUP..=rows.end.div_ceil(GROUP)]
     }
 
     /// The rows that are outliers, counted from the view's first.
     pub(crate) fn channels(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
         let before = self.channels_before();
         let channels = &self.matrix.channels[before[0]..before[before.len() - 1]];
-        let start = self.depth.start;
+        let start = self.part.rows.start;
         channels.iter().map(move |channel| channel - start)
     }
 
     /// 0 for a row that is an outlier, else 1; whole groups.
     #[inline(always)]
     pub(crate) fn kept(&self) -> &'a [f32] {
-        &self.matrix.kept[self.depth.start..self.depth.end.next_multiple_of(GROUP)]
+        &self.matrix.kept[self.part.rows.start..self.part.rows.end.next_multiple_of(GROUP)]
     }
 
     /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a time.
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
-        let panel = &self.matrix.panels[(self.columns.start / width + panel) * len..][..len];
-        let end = self.depth.end.next_multiple_of(STEP);
-        &panel[(self.depth.start + depth).next_multiple_of(STEP) * width..end * width]
+        let panel = &self.matrix.panels[(self.part.first_panel() + panel) * len..][..len];
+        let rows = &self.part.rows;
+        let end = rows.end.next_multiple_of(STEP);
+        &panel[(rows.start + depth).next_multiple_of(STEP) * width..end * width]
     }
 
     /// The scales of one panel, from the first group of rows on.
@@ -284,7 +272,8 @@ impl<'a> QuantizedView<'a> {
 
     #[inline(always)]
     fn group_start(&self, panel: usize) -> usize {
-        self.depth.start / GROUP * self.groups_stride() + self.columns.start + panel * self.matrix.panel_width
+        let column = (self.part.first_panel() + panel) * self.matrix.panel_width;
+        self.part.rows.start / GROUP * self.groups_stride() + column
     }
 
     /// From the scales of a group of rows to those of the next.
@@ -302,7 +291,7 @@ impl<'a> QuantizedView<'a> {
     #[inline(always)]
     pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;
-        let panel = self.columns.start / width + panel;
+        let panel = self.part.first_panel() + panel;
         let outliers = self.matrix.outliers.as_ref().map_or(&[][..], |outliers| outliers.panel(panel));
         &outliers[self.channels_before()[0] * width..]
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use crate::grid::{Factors, Part, Then, Threads, multiply};
 use crate::level::Level;
 use crate::quantized::{GROUP, QuantizedRows, QuantizedView, STEP};
+use crate::rectangle::Rectangle;
 use crate::rows::RowsMut;
 use crate::simd::{Kernel, Simd};
 use crate::tile::{Ahead, CheckedTile, MAX_TILE, Sums, Target};
@@ -24,7 +25,7 @@ pub fn quantized_product(
     then: Then<'_>,
     threads: Threads,
 ) {
-    let (rows, depth) = (a.rows(), b.depth());
+    let (rows, depth) = (a.rows(), b.part().depth());
     assert!(c.count == rows && a.depth() == depth, "{rows} rows of {depth} factors");
     assert!(b.channels().eq(a.channels().iter().copied()), "rows that were rounded for other outliers");
     // SAFETY: A has as many rows.
@@ -39,16 +40,8 @@ struct Bytes<'a> {
 }
 
 impl Factors for Bytes<'_> {
-    fn depth(&self) -> usize {
-        self.b.depth()
-    }
-
-    fn columns(&self) -> usize {
-        self.b.width()
-    }
-
-    fn panel_count(&self) -> usize {
-        self.b.panel_count()
+    fn part(&self) -> &Rectangle {
+        self.b.part()
     }
 
     /// Groups follow each other while C is near.

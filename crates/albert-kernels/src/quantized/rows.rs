@@ -90,7 +90,7 @@ impl QuantizedRows {
     /// # Panics
     /// If the shapes do not fit.
     pub fn quantize(&mut self, xs: Rows<'_>, matrix: &QuantizedView<'_>, threads: Threads) {
-        let (depth, level) = (matrix.depth(), matrix.level());
+        let (depth, level) = (matrix.part().depth(), matrix.level());
         assert!(xs.count == 0 || fit(xs.numbers, xs.count, xs.stride, depth), "{} rows of {depth}", xs.count);
         // Nothing is claimed before there is memory for it.
         self.layout = Layout::default();
