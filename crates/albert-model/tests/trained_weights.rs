@@ -49,15 +49,17 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a model in 8 bits keeps of every token's direction, the worst of all. Seen: 0.99619 with
-/// AVX-512; 0.99458, which is too little, on NEON.
+/// What a model in 8 bits keeps of every token's direction, the worst of all. Seen: 0.99597 with AVX-512.
 const LEAST_COSINE: f32 = 0.995;
 
-/// The same in the mean of all tokens. Seen: 0.99948.
+/// The same in the mean of a text's tokens. Seen: 0.99948.
 const LEAST_MEAN_COSINE: f32 = 0.999;
 
+/// How many times what bf16 weights lose a token in 8 bits loses, in the median. Seen: 2.9.
+const MOST_OF_BF16: f32 = 4.0;
+
 /// These weights lie on a 7-bit grid: noise of up to half its step makes more models of them. In some of these one
-/// token hangs in the balance: of twelve, one has a token at 0.9934, and other roundings put others there.
+/// token hangs in the balance, and the last digit of a sum decides what becomes of it.
 const SEEDS: u64 = 4;
 
 #[test]
@@ -68,6 +70,7 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
     };
     let reference = safetensors::load(data.join("reference.safetensors"), &Device::Cpu)?;
     let config = std::fs::read_to_string(data.join("config.json"))?;
+    let (mut of_bf16, mut of_int8) = (Vec::new(), Vec::new());
     for seed in 0..=SEEDS {
         let mut tensors = safetensors::load(data.join("model.safetensors"), &Device::Cpu)?;
         for (name, tensor) in &mut tensors {
@@ -80,22 +83,43 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
         let model = |dtype| {
             AlbertModel::load(&checkpoint, &LoadOptions { dtype, ..LoadOptions::default() }).map(|it| it.0)
         };
-        let (exact, rounded) = (model(WeightType::F32)?, model(WeightType::Int8)?);
+        let [exact, bf16, int8] =
+            [model(WeightType::F32)?, model(WeightType::BF16)?, model(WeightType::Int8)?];
         for ids in ["ids_0", "ids_2"] {
             let input = ModelInput::new(reference[ids].unsqueeze(0)?);
             let exact = exact.forward(&input)?.last_hidden_state;
-            let rounded = rounded.forward(&input)?.last_hidden_state;
-            let dot = |a: &Tensor, b: &Tensor| (a * b)?.sum(2);
-            let norms = (dot(&exact, &exact)? * dot(&rounded, &rounded)?)?.sqrt()?;
-            let cosines = (dot(&exact, &rounded)? / norms)?;
-            let (worst, mean) = (cosines.min_all()?, cosines.mean_all()?);
-            let (worst, mean) = (worst.to_scalar::<f32>()?, mean.to_scalar::<f32>()?);
+            of_bf16.extend(cosines(&exact, &bf16.forward(&input)?.last_hidden_state)?);
+            let cosines = cosines(&exact, &int8.forward(&input)?.last_hidden_state)?;
+            let worst = cosines.iter().copied().fold(f32::INFINITY, f32::min);
+            let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
             writeln!(std::io::stdout(), "seed {seed}, {ids}: worst cosine {worst:.5}, mean {mean:.5}")?;
             assert!(worst >= LEAST_COSINE, "seed {seed}, {ids}: {worst}");
             assert!(mean >= LEAST_MEAN_COSINE, "seed {seed}, {ids}: {mean}");
+            of_int8.extend(cosines);
         }
     }
+    let [bf16, int8] = [("bf16", of_bf16), ("int8", of_int8)].map(|(name, mut cosines)| {
+        cosines.sort_by(f32::total_cmp);
+        (name, 1.0 - cosines[cosines.len() / 2], cosines)
+    });
+    for (name, median, cosines) in [&bf16, &int8] {
+        let below = cosines.iter().filter(|cosine| **cosine < 0.998).count();
+        writeln!(
+            std::io::stdout(),
+            "{name}: 1 - cosine {median:.1e} in the median; below 0.998 {below} of {} tokens; the worst {:.5}",
+            cosines.len(),
+            cosines[0]
+        )?;
+    }
+    assert!(int8.1 <= MOST_OF_BF16 * bf16.1, "{:e} and {:e}", int8.1, bf16.1);
     Ok(())
+}
+
+/// Token by token, of states `(1, T, H)`.
+fn cosines(a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<f32>> {
+    let dot = |a: &Tensor, b: &Tensor| (a * b)?.sum(2);
+    let norms = (dot(a, a)? * dot(b, b)?)?.sqrt()?;
+    (dot(a, b)? / norms)?.flatten_all()?.to_vec1()
 }
 
 /// A matrix with uniform noise of half a step of each row's grid.
