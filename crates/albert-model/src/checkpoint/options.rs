@@ -18,7 +18,8 @@ pub enum WeightType {
     /// 16-bit floats with the range of f32; on the CPU a storage type too.
     BF16,
     /// 8-bit integers with a scale for each output and 256 inputs, on the CPU: the layers' products and the word
-    /// embeddings in 8 bits, everything else in f32.
+    /// embeddings in 8 bits, attention in 16, everything else in f32; all of it in f32 where hidden states or attentions are
+    /// asked for, but for the products.
     Int8,
 }
 
