@@ -16,4 +16,4 @@ crates=()
 for crate in "${@:-albert-kernels}"; do
     crates+=(--package "$crate")
 done
-cargo test --release --locked "${crates[@]}" --lib --tests --target "$target" --target-dir target/neon
+cargo test --release --locked --no-fail-fast "${crates[@]}" --lib --tests --target "$target" --target-dir target/neon

@@ -4,13 +4,13 @@ mod prepared;
 
 use std::borrow::Cow;
 
-use albert_model::{AlbertConfig, AlbertModel, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertModel, AlbertOutput, Pretrained as _};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::batching::{self, to_f32};
 use crate::options::{Purpose, Setup};
-use crate::pooling::{LoadedStage, Pass, Pool, add_to, normalize};
+use crate::pooling::{LoadedStage, Pass, Pool, Reduction, add_to, finite, normalize};
 use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
@@ -231,14 +231,18 @@ impl Embedder {
         let inputs: Vec<(&str, Option<&str>)> = prompted.iter().map(|text| (text.as_ref(), None)).collect();
         let hidden_size = self.config().hidden_size;
         let start = |text: &Prepared| Ok(vec![vec![0f32; hidden_size]; text.ids().len()]);
-        let add = |vectors: &mut Vec<Vec<f32>>, pass: &Pass<'_>| {
-            for (occurrence, vector) in
-                pass.occurrences.iter().zip(pass.hidden_states.chunks_exact(hidden_size))
-            {
+        let reduce = |output: &AlbertOutput, passes: &[Pass]| {
+            let states = to_f32(&output.last_hidden_state)?;
+            let of_rows = states.chunks_exact(states.len() / passes.len().max(1)).zip(passes);
+            let own = of_rows.map(|(states, pass)| &states[..pass.occurrences.len() * hidden_size]);
+            own.map(|states| finite(states).map(|()| states.to_vec())).collect()
+        };
+        let add = |vectors: &mut Vec<Vec<f32>>, pass: &Pass, states: Vec<f32>| {
+            for (occurrence, vector) in pass.occurrences.iter().zip(states.chunks_exact(hidden_size)) {
                 add_to(&mut vectors[occurrence.position], occurrence.weight, vector);
             }
         };
-        self.run(&inputs, start, add, |text, mut vectors| {
+        self.run(&inputs, start, reduce, add, |text, mut vectors| {
             for vector in &mut vectors {
                 self.cut(vector);
                 if self.asked_to_normalize == Some(true) {
@@ -265,21 +269,29 @@ impl Embedder {
             }
             Ok(self.pooling.modes.iter().map(|&mode| Pool::new(mode, hidden_size, tokens, skipped)).collect())
         };
-        let add = |pools: &mut Vec<Pool>, pass: &Pass<'_>| pools.iter_mut().for_each(|pool| pool.add(pass));
-        self.run(inputs, start, add, |text, pools| {
+        let reduction = Reduction { modes: &self.pooling.modes, skipped };
+        let reduce = |output: &AlbertOutput, passes: &[Pass]| reduction.of_batch(output, passes);
+        let add = |pools: &mut Vec<Pool>, _: &Pass, vectors: Vec<f32>| {
+            pools
+                .iter_mut()
+                .zip(vectors.chunks_exact(hidden_size))
+                .for_each(|(pool, vector)| pool.add(vector));
+        };
+        self.run(inputs, start, reduce, add, |text, pools| {
             let pooled = pools.into_iter().flat_map(Pool::finish).collect();
             let vector = self.finish(pooled)?;
             Ok(Embedding { tokens: text.entered(), truncated: text.truncated(), vector })
         })
     }
 
-    /// Tokenizes, computes in batches, and adds every pass to what `start` made of its text; when the last
-    /// one is in, `finish` has the text's result. Results in input order.
-    fn run<A, T: Send>(
+    /// Tokenizes, computes in batches, and adds what `reduce` keeps of every pass to what `start` made of its text;
+    /// when the last one is in, `finish` has the text's result. Results in input order.
+    fn run<A, P: Send, T: Send>(
         &self,
         inputs: &[(&str, Option<&str>)],
         start: impl Fn(&Prepared) -> Result<A> + Sync,
-        add: impl Fn(&mut A, &Pass<'_>) + Sync,
+        reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
+        add: impl Fn(&mut A, &Pass, P) + Sync,
         finish: impl Fn(&Prepared, A) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let windows = self.windows()?;
@@ -293,44 +305,38 @@ impl Embedder {
                 };
                 let texts: Vec<Prepared> = inputs.par_iter().map(prepare).collect::<Result<_>>()?;
                 let mut sums: Vec<A> = texts.iter().map(&start).collect::<Result<_>>()?;
-                self.compute(&texts, |text, pass| add(&mut sums[text], pass))?;
+                self.compute(&texts, &reduce, |text, pass, kept| add(&mut sums[text], pass, kept))?;
                 texts.iter().zip(sums).map(|(text, sum)| finish(text, sum)).collect()
             },
         )
     }
 
     /// Takes every pass of every text through the network; those of one text come in their order.
-    fn compute(&self, texts: &[Prepared], mut add: impl FnMut(usize, &Pass<'_>)) -> Result<()> {
+    fn compute<P: Send>(
+        &self,
+        texts: &[Prepared],
+        reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
+        mut add: impl FnMut(usize, &Pass, P),
+    ) -> Result<()> {
         let passes: Vec<(usize, usize)> = texts
             .iter()
             .enumerate()
             .flat_map(|(index, text)| (0..text.passes()).map(move |pass| (index, pass)))
             .collect();
         let lengths: Vec<usize> = passes.iter().map(|&(text, pass)| texts[text].pass_len(pass)).collect();
-        let hidden_size = self.config().hidden_size;
         let forward = |batch: &[usize]| {
-            let tokens: Vec<Cow<'_, TokenIds>> =
-                batch.iter().map(|&row| texts[passes[row].0].pass(passes[row].1)).collect();
+            let of_batch = || batch.iter().map(|&row| (&texts[passes[row].0], passes[row].1));
+            let tokens: Vec<Cow<'_, TokenIds>> = of_batch().map(|(text, pass)| text.pass(pass)).collect();
             let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
             let output = self.model.forward(&batching::model_input(&rows, self.model.device())?)?;
-            let pooler = match &output.pooler_output {
-                Some(pooler) if self.pooling.modes.contains(&PoolingMode::Pooler) => to_f32(pooler)?,
-                _ => vec![],
-            };
-            Ok((to_f32(&output.last_hidden_state)?, output.last_hidden_state.dim(1)?, pooler))
+            let places: Vec<Pass> = of_batch().map(|(text, pass)| text.places(pass)).collect();
+            let kept = reduce(&output, &places)?;
+            Ok((places, kept))
         };
         // The longest first, and those of one length in order: a text's windows are of one length but the last.
-        self.runner.run(&lengths, forward, |batch, (states, longest, pooler)| {
-            for (row, &index) in batch.iter().enumerate() {
-                let hidden_states = &states[row * longest * hidden_size..][..lengths[index] * hidden_size];
-                if !hidden_states.iter().all(|value| value.is_finite()) {
-                    return Err(Error::NotFinite);
-                }
-                let pooler = pooler.get(row * hidden_size..(row + 1) * hidden_size).unwrap_or_default();
-                let (text, pass) = passes[index];
-                let (occurrences, share) = texts[text].occurrences(pass);
-                add(text, &Pass { hidden_states, pooler, occurrences: &occurrences, share });
-            }
+        self.runner.run(&lengths, forward, |batch, (places, kept)| {
+            let rows = batch.iter().zip(places.iter().zip(kept));
+            rows.for_each(|(&index, (pass, kept))| add(passes[index].0, pass, kept));
             Ok(())
         })
     }

@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::pooling::Occurrence;
+use crate::pooling::{Occurrence, Pass};
 use crate::sequence::{Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result, Tokenizer};
@@ -110,14 +110,15 @@ impl Prepared {
     }
 
     /// The places and weights of a pass's tokens, and its share.
-    pub(super) fn occurrences(&self, pass: usize) -> (Vec<Occurrence>, f32) {
-        match self {
+    pub(super) fn places(&self, pass: usize) -> Pass {
+        let (occurrences, share) = match self {
             Self::Whole(tokens) => {
                 let positions = 0..tokens.ids.len();
                 (positions.map(|position| Occurrence { position, weight: 1.0 }).collect(), 1.0)
             }
             Self::Windowed(windowed) => windowed.occurrences(pass),
-        }
+        };
+        Pass { occurrences, share, tokens: self.ids().len() }
     }
 
     /// The ids of the text, as far as it is read.
@@ -200,7 +201,7 @@ mod tests {
             let mut counted = vec![0f32; text.ids().len()];
             let mut shares = 0.0;
             for pass in 0..text.passes() {
-                let (occurrences, share) = text.occurrences(pass);
+                let Pass { occurrences, share, .. } = text.places(pass);
                 assert_eq!(
                     (occurrences.len(), text.pass(pass).ids.len()),
                     (text.pass_len(pass), occurrences.len())

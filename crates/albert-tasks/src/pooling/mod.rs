@@ -1,19 +1,20 @@
 //! From the vectors of a text's tokens to one vector of the text.
 //!
-//! The modes and their arithmetic are those of sentence-transformers' `Pooling` module (`pool`), what may
-//! follow are its other modules (`stage`); `modules` reads both from a model's folder. A text is pooled by
-//! itself, over its own tokens only, so neither padding nor the rest of a batch can enter.
+//! The modes and their arithmetic are those of sentence-transformers' `Pooling` module (`reduction`, then `pool`),
+//! what may follow are its other modules (`stage`); `modules` reads both from a model's folder.
 
 mod mode;
 mod modules;
 mod pool;
+mod reduction;
 mod stage;
 
 use serde::Serialize;
 
 use crate::{Error, ModelFiles, Result};
 pub use mode::PoolingMode;
-pub(crate) use pool::{Occurrence, Pass, Pool, add_to};
+pub(crate) use pool::{Occurrence, Pass, Pool};
+pub(crate) use reduction::{Reduction, add_to, finite};
 pub(crate) use stage::LoadedStage;
 pub use stage::Stage;
 

@@ -2,20 +2,20 @@
 //!
 //! A text that is too long for the model comes in several passes, which may have tokens in common. Each
 //! occurrence of a token has a weight, and the weights of one token add up to 1, so that every token of
-//! the text counts once, however many passes it is in. Memory does not grow with the text.
+//! the text counts once, however many passes it is in. Each pass is [reduced](super::Reduction) by itself first: a sum of
+//! thousands of small sums keeps its digits, and memory does not grow with the text.
 
 use super::PoolingMode;
 
-/// What the network makes of a text, or of a window of it.
-pub(crate) struct Pass<'a> {
-    /// The tokens' vectors, `(T, H)`, row after row, without padding.
-    pub(crate) hidden_states: &'a [f32],
-    /// The pooler's vector, `(H)`; empty where it is not needed.
-    pub(crate) pooler: &'a [f32],
-    /// Of each token where it stands in the whole text, and how much this occurrence counts.
-    pub(crate) occurrences: &'a [Occurrence],
+/// A text, or a window of it, on its way through the network.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pass {
+    /// Of each of its tokens where it stands in the whole text, and how much this occurrence counts.
+    pub(crate) occurrences: Vec<Occurrence>,
     /// How much the pass as a whole counts, for the pooler; the shares of all passes add up to 1.
     pub(crate) share: f32,
+    /// T, the tokens of the whole text.
+    pub(crate) tokens: usize,
 }
 
 /// A token of a text within one pass.
@@ -54,33 +54,13 @@ impl Pool {
         Self { mode, tokens, skipped, sum: vec![start; hidden_size] }
     }
 
-    /// Takes a pass in.
-    pub(crate) fn add(&mut self, pass: &Pass<'_>) {
-        let (skipped, last) = (self.skipped, self.tokens - 1);
+    /// Takes in what a pass was reduced to, `(H)`.
+    pub(crate) fn add(&mut self, of_pass: &[f32]) {
+        let sums = self.sum.iter_mut().zip(of_pass);
         match self.mode {
-            PoolingMode::Max => {
-                for (_, vector) in pooled(pass, self.sum.len(), skipped) {
-                    self.sum.iter_mut().zip(vector).for_each(|(max, value)| *max = max.max(*value));
-                }
-            }
-            PoolingMode::Pooler => add_to(&mut self.sum, pass.share, pass.pooler),
-            PoolingMode::Cls => self.add_weighted(pass, |it| it.weight * f32::from(it.position == skipped)),
-            PoolingMode::Last => self.add_weighted(pass, |it| it.weight * f32::from(it.position == last)),
-            PoolingMode::Mean | PoolingMode::MeanSqrtLen => self.add_weighted(pass, |it| it.weight),
-            PoolingMode::WeightedMean => self.add_weighted(pass, |it| it.weight * (it.position + 1) as f32),
+            PoolingMode::Max => sums.for_each(|(max, value)| *max = max.max(*value)),
+            _ => sums.for_each(|(sum, value)| *sum += value),
         }
-    }
-
-    /// Each pass is added up by itself first: a sum of thousands of small sums keeps its digits.
-    fn add_weighted(&mut self, pass: &Pass<'_>, weight: impl Fn(&Occurrence) -> f32) {
-        let mut of_pass = vec![0f32; self.sum.len()];
-        for (occurrence, vector) in pooled(pass, of_pass.len(), self.skipped) {
-            match weight(occurrence) {
-                0.0 => {}
-                weight => add_to(&mut of_pass, weight, vector),
-            }
-        }
-        add_to(&mut self.sum, 1.0, &of_pass);
     }
 
     /// The text's vector, `(H)`.
@@ -98,23 +78,12 @@ impl Pool {
     }
 }
 
-/// The occurrences in a pass that are pooled, with their vectors.
-fn pooled<'a>(
-    pass: &Pass<'a>,
-    hidden_size: usize,
-    skipped: usize,
-) -> impl Iterator<Item = (&'a Occurrence, &'a [f32])> {
-    let vectors = pass.hidden_states.chunks_exact(hidden_size);
-    pass.occurrences.iter().zip(vectors).filter(move |(occurrence, _)| occurrence.position >= skipped)
-}
-
-/// `sum += weight · vector`
-pub(crate) fn add_to(sum: &mut [f32], weight: f32, vector: &[f32]) {
-    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += weight * value);
-}
-
 #[cfg(test)]
 mod tests {
+    use albert_model::AlbertOutput;
+    use candle_core::{Device, Tensor};
+
+    use super::super::Reduction;
     use super::*;
 
     /// Three tokens, two dimensions.
@@ -122,9 +91,17 @@ mod tests {
 
     fn pool(mode: PoolingMode, skipped: usize, passes: &[(&[f32], f32, &[Occurrence])]) -> Vec<f32> {
         let mut pool = Pool::new(mode, 2, 3, skipped);
-        for (hidden_states, share, occurrences) in passes {
-            let pooler = &hidden_states[..2];
-            pool.add(&Pass { hidden_states, pooler, occurrences, share: *share });
+        for (states, share, occurrences) in passes {
+            let shape = (1, occurrences.len(), 2);
+            let output = AlbertOutput {
+                last_hidden_state: Tensor::from_slice(states, shape, &Device::Cpu).unwrap(),
+                pooler_output: Some(Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap()),
+                hidden_states: None,
+                attentions: None,
+            };
+            let pass = Pass { occurrences: occurrences.to_vec(), share: *share, tokens: 3 };
+            let reduction = Reduction { modes: &[mode], skipped };
+            pool.add(&reduction.of_batch(&output, &[pass]).unwrap()[0]);
         }
         pool.finish()
     }
