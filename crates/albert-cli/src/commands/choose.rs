@@ -16,8 +16,8 @@ use crate::stream::Job;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli choose --model ./choice 'It rained, so' --choice 'we stayed.' --choice 'no.'
-  printf 'One a line\\nAnother\\n' | albert-cli choose --model ./choice --choice a --choice b")]
+  albert-cli choose --model ./choice 'It rained.' --choice 'We stayed.' --choice 'No.'
+  printf 'One\\nAnother\\n' | albert-cli choose --model ./choice --choice a --choice b")]
 pub(crate) struct ChooseArgs {
     #[command(flatten)]
     task: ChoiceArgs,

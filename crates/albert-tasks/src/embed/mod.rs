@@ -270,7 +270,9 @@ impl Embedder {
             Ok(self.pooling.modes.iter().map(|&mode| Pool::new(mode, hidden_size, tokens, skipped)).collect())
         };
         let reduction = Reduction { modes: &self.pooling.modes, skipped };
-        let reduce = |output: &AlbertOutput, passes: &[Pass]| reduction.of_batch(output, passes);
+        let reduce = |output: &AlbertOutput, passes: &[Pass]| {
+            reduction.of_batch(&output.last_hidden_state, output.pooler_output.as_ref(), passes)
+        };
         let add = |pools: &mut Vec<Pool>, _: &Pass, vectors: Vec<f32>| {
             pools
                 .iter_mut()

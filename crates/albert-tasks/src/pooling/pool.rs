@@ -80,7 +80,6 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use albert_model::AlbertOutput;
     use candle_core::{Device, Tensor};
 
     use super::super::Reduction;
@@ -92,16 +91,11 @@ mod tests {
     fn pool(mode: PoolingMode, skipped: usize, passes: &[(&[f32], f32, &[Occurrence])]) -> Vec<f32> {
         let mut pool = Pool::new(mode, 2, 3, skipped);
         for (states, share, occurrences) in passes {
-            let shape = (1, occurrences.len(), 2);
-            let output = AlbertOutput {
-                last_hidden_state: Tensor::from_slice(states, shape, &Device::Cpu).unwrap(),
-                pooler_output: Some(Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap()),
-                hidden_states: None,
-                attentions: None,
-            };
             let pass = Pass { occurrences: occurrences.to_vec(), share: *share, tokens: 3 };
+            let pooler = Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap();
+            let states = Tensor::from_slice(states, (1, occurrences.len(), 2), &Device::Cpu).unwrap();
             let reduction = Reduction { modes: &[mode], skipped };
-            pool.add(&reduction.of_batch(&output, &[pass]).unwrap()[0]);
+            pool.add(&reduction.of_batch(&states, Some(&pooler), &[pass]).unwrap()[0]);
         }
         pool.finish()
     }

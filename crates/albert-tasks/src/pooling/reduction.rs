@@ -3,7 +3,6 @@
 //! On the CPU a pass is added up token by token, over its own tokens only, so neither padding nor the rest of a batch
 //! can enter. On a GPU all passes are reduced in one product, and only the result leaves it.
 
-use albert_model::AlbertOutput;
 use candle_core::{DType, Device, Tensor};
 
 use super::{Occurrence, Pass, PoolingMode};
@@ -27,16 +26,25 @@ pub(crate) struct Reduction<'a> {
 impl Reduction<'_> {
     /// For each pass of a batch its vectors, mode after mode, `(M H)`.
     ///
+    /// # Shapes
+    /// - `states`: `(B, T, H)`
+    /// - `pooler`: `(B, H)`, where a mode asks for it
+    ///
     /// # Errors
     /// If the computation fails, or a token's vector is not finite.
-    pub(crate) fn of_batch(&self, output: &AlbertOutput, passes: &[Pass]) -> Result<Vec<Vec<f32>>> {
-        let pooler = match &output.pooler_output {
+    pub(crate) fn of_batch(
+        &self,
+        states: &Tensor,
+        pooler: Option<&Tensor>,
+        passes: &[Pass],
+    ) -> Result<Vec<Vec<f32>>> {
+        let pooler = match pooler {
             Some(pooler) if self.modes.contains(&PoolingMode::Pooler) => to_f32(pooler)?,
             _ => vec![],
         };
-        match output.last_hidden_state.device() {
-            Device::Cpu => self.token_by_token(&output.last_hidden_state, &pooler, passes),
-            _ => self.as_product(&output.last_hidden_state, &pooler, passes),
+        match states.device() {
+            Device::Cpu => self.token_by_token(states, &pooler, passes),
+            _ => self.as_product(states, &pooler, passes),
         }
     }
 
