@@ -16,8 +16,8 @@ use crate::stream::Job;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli choose --model ./choice 'It rained.' --choice 'We stayed.' --choice 'No.'
-  printf 'One\\nAnother\\n' | albert-cli choose --model ./choice --choice a --choice b")]
+  albert-cli choose --model ./choice 'It rained.' --choice Sad. --choice Wet.
+  printf 'One\\nTwo\\n' | albert-cli choose --model ./choice --choice a --choice b")]
 pub(crate) struct ChooseArgs {
     #[command(flatten)]
     task: ChoiceArgs,
