@@ -72,14 +72,15 @@ impl Arithmetic for Words {
     unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize) {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let (largest, stride) = (largest_factor(depth), depth.next_multiple_of(S::LANES));
-        // SAFETY: the caller's promise, here and below.
-        let query_unit = unsafe { round(s, qkv, 0, head, largest, &mut self.queries) };
-        let key_unit = unsafe { round(s, qkv, 1, head, largest, &mut self.rounded) };
-        self.score_unit = query_unit * key_unit;
+        // SAFETY: the caller's promise.
+        self.score_unit = unsafe {
+            round(s, qkv, 0, head, largest, &mut self.queries)
+                * round(s, qkv, 1, head, largest, &mut self.rounded)
+        };
         let (width, pairs) = (panel_width::<S>(tokens), depth.div_ceil(2));
         self.keys.resize(tokens.div_ceil(width) * width * pairs * 2);
         let rounded = &self.rounded;
-        let key = |token: usize| &rounded[token * stride..][..2 * pairs].as_chunks().0[..];
+        let key = |token: usize| rounded[token * stride..][..2 * pairs].as_chunks().0;
         turn([0i16; 2], [tokens, pairs, width], key, self.keys.as_chunks_mut().0);
 
         // SAFETY: as above.
