@@ -23,7 +23,7 @@ use crate::stream::{self, Item};
 #[command(after_help = "\
 Examples:
   printf 'A cat sleeps.\\nStocks fell.\\n' | albert-cli search 'pets' --top-k 1
-  albert-cli embed 'A cat.' --output v.npy && albert-cli search cat --embeddings v.npy")]
+  albert-cli search 'a resting animal' --embeddings vectors.npy --top-k 3")]
 pub(crate) struct SearchArgs {
     /// What to look for
     #[arg(value_name = "QUERY")]
