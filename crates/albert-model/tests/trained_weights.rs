@@ -52,22 +52,25 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
 /// What a model in 8 bits keeps of a text's tokens' directions, in the mean. Seen: 0.99938.
 const LEAST_MEAN_COSINE: f32 = 0.999;
 
-/// How many times what bf16 weights lose of a token's direction a model in 8 bits loses, in the median. Seen: 3.0.
+/// How many times what bf16 weights lose of a token's direction a model in 8 bits loses, in the median. Seen: 3.1.
 const MOST_OF_BF16: f32 = 4.0;
 
-/// Here and there one token hangs in the balance, with bf16 weights too: the last digit of a sum decides what becomes
-/// of it, and each instruction set has others. So one token in so many may be below [`FEW_COSINE`]. Seen: two of 2312.
-const FEW: usize = 300;
-const FEW_COSINE: f32 = 0.995;
+/// What a model in 8 bits keeps of every token's direction, the worst of all, of the first [`STRICT`] models. Seen: 0.99807.
+const LEAST_COSINE: f32 = 0.995;
+const STRICT: u64 = 5;
 
-/// No token may be below this. Seen: 0.98940.
-const LEAST_COSINE: f32 = 0.95;
+/// Here and there one token hangs in the balance, with bf16 weights too: the last digit of a sum decides what becomes
+/// of it, and each instruction set has others. So of all models one token in so many may be below [`LEAST_COSINE`]. Seen: four of 2312.
+const FEW: usize = 300;
+
+/// No token of any model may be below this. Seen: 0.98267.
+const LOWEST_COSINE: f32 = 0.95;
 
 /// These weights lie on a 7-bit grid: noise of up to half its step makes more models of them.
 const SEEDS: u64 = 16;
 
 #[test]
-fn pl_bert_in_8_bits_keeps_the_direction_of_its_tokens() -> anyhow::Result<()> {
+fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> {
     let Some(data) = data() else {
         writeln!(std::io::stderr(), "SKIPPED: ALBERT_DATA is not set; no trained weights were rounded")?;
         return Ok(());
@@ -97,6 +100,7 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_its_tokens() -> anyhow::Result<()> {
             let worst = cosines.iter().copied().fold(f32::INFINITY, f32::min);
             let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
             writeln!(std::io::stdout(), "seed {seed}, {ids}: worst cosine {worst:.5}, mean {mean:.5}")?;
+            assert!(seed >= STRICT || worst >= LEAST_COSINE, "seed {seed}, {ids}: {worst}");
             assert!(mean >= LEAST_MEAN_COSINE, "seed {seed}, {ids}: {mean}");
             of_int8.extend(cosines);
         }
@@ -106,16 +110,16 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_its_tokens() -> anyhow::Result<()> {
         cosines
     });
     let median = |cosines: &[f32]| 1.0 - cosines[cosines.len() / 2];
-    let few = |cosines: &[f32]| cosines.iter().filter(|cosine| **cosine < FEW_COSINE).count();
+    let few = |cosines: &[f32]| cosines.iter().filter(|cosine| **cosine < LEAST_COSINE).count();
     for (name, cosines) in [("bf16", &bf16), ("int8", &int8)] {
         let (median, few, all, worst) = (median(cosines), few(cosines), cosines.len(), cosines[0]);
         writeln!(
             std::io::stdout(),
-            "{name}: 1 - cosine is {median:.1e} in the median; {few} of {all} tokens below {FEW_COSINE}; the worst {worst:.5}",
+            "{name}: 1 - cosine is {median:.1e} in the median; {few} of {all} tokens below {LEAST_COSINE}; the worst {worst:.5}",
         )?;
     }
     assert!(median(&int8) <= MOST_OF_BF16 * median(&bf16));
-    assert!(few(&int8) * FEW <= int8.len() && int8[0] >= LEAST_COSINE);
+    assert!(few(&int8) * FEW <= int8.len() && int8[0] >= LOWEST_COSINE);
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use crate::checkpoint::names::WORD_EMBEDDINGS;
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 
-/// One input channel in so many stays in f32: 4 of 768.
-const CHANNELS_FOR_AN_OUTLIER: usize = 192;
+/// One input channel in so many stays in f32: 8 of 768.
+const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 /// A weight in 8 bits, as a file has it or rounded now.
 #[derive(Debug)]
