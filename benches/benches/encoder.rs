@@ -8,32 +8,57 @@ use std::time::Duration;
 use albert_benches::{Ceiling, Speed, set_threads};
 use albert_model::candle_core::{DType, Device, Tensor};
 use albert_model::candle_nn::{VarBuilder, VarMap};
-use albert_model::{AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightType};
+use albert_model::{
+    AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightType,
+};
 use anyhow::Result;
 
 fn main() -> Result<()> {
     let threads = set_threads();
     let config = AlbertConfig::base_v2();
     let variables = VarMap::new();
-    AlbertModel::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu).pp("albert"))?;
+    AlbertModel::new(
+        &config,
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu).pp("albert"),
+    )?;
     let tensors: HashMap<String, Tensor> = {
         let mut variables = variables.data().lock().expect("no other thread");
-        variables.drain().map(|(name, variable)| (name, variable.as_tensor().detach())).collect()
+        variables
+            .drain()
+            .map(|(name, variable)| (name, variable.as_tensor().detach()))
+            .collect()
     };
     let weights = safetensors::serialize(&tensors, None)?;
     drop(tensors);
     let checkpoint = Checkpoint::from_bytes(&config.to_json(), weights, "random")?;
 
-    let wanted = std::env::args().nth(1).filter(|wanted| !wanted.starts_with('-'));
+    let wanted = std::env::args()
+        .nth(1)
+        .filter(|wanted| !wanted.starts_with('-'));
     println!(
         "{threads} threads; best sample, GOP/s, of the measured ceiling (FMA or dot products of bytes), the same by processor time"
     );
-    for (dtype, ceiling) in [(WeightType::F32, Ceiling::Floats), (WeightType::Int8, Ceiling::Bytes)] {
-        let options = LoadOptions { dtype, ..LoadOptions::default() };
+    for (dtype, ceiling) in [
+        (WeightType::F32, Ceiling::Floats),
+        (WeightType::Int8, Ceiling::Bytes),
+    ] {
+        let options = LoadOptions {
+            dtype,
+            ..LoadOptions::default()
+        };
         let (model, _) = AlbertModel::load(&checkpoint, &options)?;
         for (name, batches) in cases() {
-            if wanted.as_deref().is_none_or(|wanted| wanted == name || wanted == dtype.to_string()) {
-                measure(&model, &config, ceiling, &format!("{dtype:<4} {name:<7}"), &batches)?;
+            if wanted
+                .as_deref()
+                .is_none_or(|wanted| wanted == name || wanted == dtype.to_string())
+            {
+                measure(
+                    &model,
+                    &config,
+                    ceiling,
+                    &format!("{dtype:<4} {name:<7}"),
+                    &batches,
+                )?;
             }
         }
     }
@@ -58,9 +83,16 @@ fn measure(
     name: &str,
     batches: &[Vec<usize>],
 ) -> Result<()> {
-    let inputs = batches.iter().map(|lengths| input(lengths)).collect::<Result<Vec<_>>>()?;
+    let inputs = batches
+        .iter()
+        .map(|lengths| input(lengths))
+        .collect::<Result<Vec<_>>>()?;
     let tokens: usize = batches.iter().flatten().sum();
-    let operations: f64 = batches.iter().flatten().map(|&length| operations(config, length)).sum();
+    let operations: f64 = batches
+        .iter()
+        .flatten()
+        .map(|&length| operations(config, length))
+        .sum();
     let speed = Speed::of(ceiling, operations, Duration::from_secs(6), || {
         for input in &inputs {
             model.forward(input).expect("the input fits");
@@ -96,15 +128,23 @@ fn ragged() -> Vec<Vec<usize>> {
 fn input(lengths: &[usize]) -> Result<ModelInput> {
     let longest = lengths.iter().copied().max().unwrap_or(1);
     let shape = (lengths.len(), longest);
-    let ids: Vec<u32> = (0..lengths.len() * longest).map(|i| (i * 7919 % 30000) as u32).collect();
-    let mask = lengths.iter().flat_map(|&length| (0..longest).map(move |at| u32::from(at < length)));
+    let ids: Vec<u32> = (0..lengths.len() * longest)
+        .map(|i| (i * 7919 % 30000) as u32)
+        .collect();
+    let mask = lengths
+        .iter()
+        .flat_map(|&length| (0..longest).map(move |at| u32::from(at < length)));
     let mask = Tensor::from_vec(mask.collect::<Vec<_>>(), shape, &Device::Cpu)?;
     Ok(ModelInput::new(Tensor::from_vec(ids, shape, &Device::Cpu)?).with_attention_mask(mask))
 }
 
 /// Two for each multiplication with its addition, in products and attention.
 fn operations(config: &AlbertConfig, tokens: usize) -> f64 {
-    let (e, h, i) = (config.embedding_size, config.hidden_size, config.intermediate_size);
+    let (e, h, i) = (
+        config.embedding_size,
+        config.hidden_size,
+        config.intermediate_size,
+    );
     let layer = 4 * h * h + 2 * h * i + 2 * tokens * h;
     2.0 * (tokens * (e * h + config.num_hidden_layers * layer)) as f64
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use albert_benches::{Ceiling, Speed, set_threads};
 use albert_kernels::{
-    Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then, Threads,
-    product, quantize_weights, quantized_product,
+    Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then,
+    Threads, product, quantize_weights, quantized_product,
 };
 
 /// One column of A in so many stays in f32 in 8-bit products, as in the model.
@@ -16,18 +16,30 @@ const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 fn main() {
     let threads = set_threads();
     let level = Level::current().expect("an instruction set of this machine");
-    let who = if threads == 1 { Threads::One } else { Threads::All };
+    let who = if threads == 1 {
+        Threads::One
+    } else {
+        Threads::All
+    };
     println!(
         "{level}, {threads} threads; GOP/s of the best sample, of the measured ceiling, the same by processor time"
     );
     for (k, n) in [(768, 2304), (768, 768), (768, 3072), (3072, 768)] {
-        let weight: Vec<f32> = (0..k * n).map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5).collect();
+        let weight: Vec<f32> = (0..k * n)
+            .map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5)
+            .collect();
         let packed = PackedMatrix::from_transposed(level, k, &[&weight]);
         let (rounded, scales) = quantize_weights(&weight, k);
         let channels: Vec<usize> = (0..k).step_by(CHANNELS_FOR_AN_OUTLIER).collect();
-        let outliers: Vec<f32> =
-            weight.chunks(k).flat_map(|row| channels.iter().map(|&channel| row[channel])).collect();
-        let part = QuantizedPart { rounded: &rounded, scales: &scales, outliers: &outliers };
+        let outliers: Vec<f32> = weight
+            .chunks(k)
+            .flat_map(|row| channels.iter().map(|&channel| row[channel]))
+            .collect();
+        let part = QuantizedPart {
+            rounded: &rounded,
+            scales: &scales,
+            outliers: &outliers,
+        };
         let quantized = QuantizedMatrix::from_transposed(level, k, &[part], &channels, true);
         for m in [16, 128, 1024] {
             let (a, mut c) = (vec![0.5; m * k], vec![0.0; m * n]);

@@ -1,7 +1,8 @@
 //! Measuring on machines that are not quiet.
 //!
-//! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds, or dot products of
-//! bytes, in registers, on as many threads. The best sample of each is reported, and what the processor time says.
+//! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds, or dot
+//! products of bytes, in registers, on as many threads. The best sample of each is reported, and
+//! what the processor time says.
 
 use std::time::{Duration, Instant};
 
@@ -47,23 +48,35 @@ impl Speed {
         work();
         while start.elapsed() < time || samples < 5 {
             // About half a millisecond.
-            let ceiling: f64 = rayon::broadcast(|_| measure(level, rounds)).into_iter().sum();
+            let ceiling: f64 = rayon::broadcast(|_| measure(level, rounds))
+                .into_iter()
+                .sum();
             let (before, cpu) = (Instant::now(), processor_seconds());
             work();
             busy += processor_seconds() - cpu;
-            (seconds, peak) = (seconds.min(before.elapsed().as_secs_f64()), peak.max(ceiling));
+            (seconds, peak) = (
+                seconds.min(before.elapsed().as_secs_f64()),
+                peak.max(ceiling),
+            );
             samples += 1;
         }
         let of_one_thread = peak / rayon::current_num_threads() as f64;
         let busy_of_peak = operations * f64::from(samples) / busy / of_one_thread;
-        Self { seconds, peak, busy_of_peak, samples: samples as usize }
+        Self {
+            seconds,
+            peak,
+            busy_of_peak,
+            samples: samples as usize,
+        }
     }
 }
 
-/// Seconds that this process has had a processor, all its threads together; NaN where the system does
-/// not say.
+/// Seconds that this process has had a processor, all its threads together; NaN where the system
+/// does not say.
 fn processor_seconds() -> f64 {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return f64::NAN;
+    };
     let nanoseconds = |thread: std::fs::DirEntry| -> Option<f64> {
         let times = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
         times.split_whitespace().next()?.parse().ok()
@@ -76,7 +89,11 @@ fn processor_seconds() -> f64 {
 /// # Panics
 /// If `THREADS` is no number, or rayon runs already.
 pub fn set_threads() -> usize {
-    let threads = std::env::var("THREADS").map_or(2, |threads| threads.parse().expect("a number of threads"));
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("rayon starts here");
+    let threads =
+        std::env::var("THREADS").map_or(2, |threads| threads.parse().expect("a number of threads"));
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .expect("rayon starts here");
     threads
 }

@@ -9,8 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(config) = AlbertConfig::from_json(text)
     {
-        // Not compared: without its feature `float_roundtrip` serde_json reads the last bit of a long number as it
-        // comes, see `long-number.json` among the seeds.
+        // Not compared: without its feature `float_roundtrip` serde_json reads the last bit of a
+        // long number as it comes, see `long-number.json` among the seeds.
         let _ = AlbertConfig::from_json(&config.to_json());
     }
 });

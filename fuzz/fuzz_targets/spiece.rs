@@ -1,4 +1,5 @@
-//! A `spiece.model` from anybody, and a text cut with it: a model or an error, and ids of the vocabulary.
+//! A `spiece.model` from anybody, and a text cut with it: a model or an error, and ids of the
+//! vocabulary.
 //!
 //! The input is the file, then a byte 0xff, which no UTF-8 has, and a text.
 

@@ -1,15 +1,17 @@
-//! albert-model in the comparison of `benches/peers`: a process that loads the model, then times what
-//! it is asked to.
+//! albert-model in the comparison of `benches/peers`: a process that loads the model, then times
+//! what it is asked to.
 //!
 //! ```text
 //! engine FOLDER f32|f16|bf16|int8 [cpu|cuda|metal]
 //! engine FOLDER convert
 //! ```
 //!
-//! `convert` writes the model in 8 bits beside the other, and ends. Else it reads
-//! `{"case": NAME, "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a line, as `benches/peers/engine.py` does. With an output file, the first batch's last hidden state
-//! is written to it as .npy in f32, with zeros at padding. `{"product": N}` times the device's own
-//! product of two N×N matrices instead. Tokens are on the device before the clock starts, the mask stays on the CPU.
+//! `convert` writes the model in 8 bits beside the other, and ends. Else it reads `{"case": NAME,
+//! "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a line, as
+//! `benches/peers/engine.py` does. With an output file, the first batch's last hidden state is
+//! written to it as .npy in f32, with zeros at padding. `{"product": N}` times the device's own
+//! product of two N×N matrices instead. Tokens are on the device before the clock starts, the mask
+//! stays on the CPU.
 
 #![allow(clippy::print_stdout, reason = "the answers are what it is for")]
 
@@ -32,8 +34,13 @@ struct Case {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Asked {
-    Case { case: String, output: Option<PathBuf> },
-    Product { product: usize },
+    Case {
+        case: String,
+        output: Option<PathBuf>,
+    },
+    Product {
+        product: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,14 +67,23 @@ fn main() -> anyhow::Result<()> {
         }
         other => bail!("expected f32, f16, bf16, int8 or convert, found `{other}`"),
     };
-    let cases: BTreeMap<String, Case> = serde_json::from_slice(&std::fs::read(folder.join("cases.json"))?)?;
+    let cases: BTreeMap<String, Case> =
+        serde_json::from_slice(&std::fs::read(folder.join("cases.json"))?)?;
     let checkpoint = Checkpoint::from_dir(folder.join(model))?;
-    let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions { device: device.clone(), dtype })?;
+    let (model, _) = AlbertModel::load(
+        &checkpoint,
+        &LoadOptions {
+            device: device.clone(),
+            dtype,
+        },
+    )?;
     for line in stdin().lock().lines() {
         let seconds = match serde_json::from_str(&line?)? {
             Asked::Product { product } => time_product(product, product_type, &device)?,
             Asked::Case { case, output } => {
-                let case = cases.get(&case).with_context(|| format!("no case `{case}`"))?;
+                let case = cases
+                    .get(&case)
+                    .with_context(|| format!("no case `{case}`"))?;
                 let inputs = case.batches.iter().map(|rows| padded(rows, &device));
                 time_case(&model, &inputs.collect::<CandleResult<Vec<_>>>()?, output)?
             }
@@ -79,7 +95,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn time_case(model: &AlbertModel, inputs: &[ModelInput], output: Option<PathBuf>) -> anyhow::Result<f64> {
+fn time_case(
+    model: &AlbertModel,
+    inputs: &[ModelInput],
+    output: Option<PathBuf>,
+) -> anyhow::Result<f64> {
     model.device().synchronize()?;
     let started = Instant::now();
     for input in inputs {
@@ -89,7 +109,10 @@ fn time_case(model: &AlbertModel, inputs: &[ModelInput], output: Option<PathBuf>
     let seconds = started.elapsed().as_secs_f64();
     if let (Some(path), Some(input)) = (output, inputs.first()) {
         let states = model.forward(input)?.last_hidden_state;
-        states.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.write_npy(path)?;
+        states
+            .to_device(&Device::Cpu)?
+            .to_dtype(DType::F32)?
+            .write_npy(path)?;
     }
     Ok(seconds)
 }
@@ -109,7 +132,10 @@ fn padded(rows: &[Vec<u32>], device: &Device) -> CandleResult<ModelInput> {
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     let at = |row: &[u32], token: usize| row.get(token).copied();
     let shape = (rows.len(), longest);
-    let all = || rows.iter().flat_map(|row| (0..longest).map(move |token| at(row, token)));
+    let all = || {
+        rows.iter()
+            .flat_map(|row| (0..longest).map(move |token| at(row, token)))
+    };
     let ids: Vec<u32> = all().map(Option::unwrap_or_default).collect();
     let mask: Vec<u32> = all().map(|id| id.is_some().into()).collect();
     let input = ModelInput::new(Tensor::from_vec(ids, shape, device)?);
@@ -123,6 +149,12 @@ fn padded(rows: &[Vec<u32>], device: &Device) -> CandleResult<ModelInput> {
 fn peak_mb() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    let kilobytes = line.and_then(|line| {
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<f64>()
+            .ok()
+    });
     Ok(kilobytes.context("no VmHWM in /proc/self/status")? / 1024.0)
 }

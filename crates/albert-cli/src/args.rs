@@ -12,8 +12,8 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man, order,
-    score, search, similarity, tag, tokenize, verify, zero_shot,
+    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
+    order, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
@@ -53,8 +53,9 @@ pub(crate) enum Command {
     FillMask(fill_mask::FillMaskArgs),
     /// Measure how well texts fit the model
     ///
-    /// One token after another is masked; the natural logarithms of the probabilities that the model
-    /// gives to what stood there are added up. The special tokens around a text are not masked.
+    /// One token after another is masked; the natural logarithms of the probabilities that the
+    /// model gives to what stood there are added up. The special tokens around a text are not
+    /// masked.
     Score(score::ScoreArgs),
     /// Label texts with the labels a model was fine-tuned for
     ///
@@ -62,8 +63,8 @@ pub(crate) enum Command {
     Classify(classify::ClassifyArgs),
     /// Label texts with labels of your own
     ///
-    /// Needs a model of natural language inference, named with --model: it is asked whether the text
-    /// entails a sentence that names the label.
+    /// Needs a model of natural language inference, named with --model: it is asked whether the
+    /// text entails a sentence that names the label.
     ZeroShot(zero_shot::ZeroShotArgs),
     /// Find names, places and other labelled stretches
     ///
@@ -71,8 +72,8 @@ pub(crate) enum Command {
     Tag(tag::TagArgs),
     /// Answer questions from a context
     ///
-    /// A long context is read in windows that overlap. Needs a model fine-tuned as SQuAD asks for it,
-    /// named with --model.
+    /// A long context is read in windows that overlap. Needs a model fine-tuned as SQuAD asks for
+    /// it, named with --model.
     Answer(answer::AnswerArgs),
     /// Pick the choice that goes best with a text
     ///
@@ -80,8 +81,8 @@ pub(crate) enum Command {
     Choose(choose::ChooseArgs),
     /// Tell which of two texts comes first, or sort sentences
     ///
-    /// Needs a model with the sentence order head of ALBERT's pretraining. The built-in model has one,
-    /// but has not learned to use it: its answers are at chance.
+    /// Needs a model with the sentence order head of ALBERT's pretraining. The built-in model has
+    /// one, but has not learned to use it: its answers are at chance.
     Order(order::OrderArgs),
     /// Compare two texts by meaning
     Similarity(similarity::SimilarityArgs),
@@ -95,10 +96,10 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Fetch a model of the Hugging Face Hub into the cache
     ///
-    /// Prints the folder of its files. Only what is needed is fetched: the configuration, one set of
-    /// weights, the tokenizer. A download that broke off goes on where it was. Whatever loads a model
-    /// by its name does the same, but asks the Hub only for what the cache lacks; this command also
-    /// asks whether the branch has moved.
+    /// Prints the folder of its files. Only what is needed is fetched: the configuration, one set
+    /// of weights, the tokenizer. A download that broke off goes on where it was. Whatever loads a
+    /// model by its name does the same, but asks the Hub only for what the cache lacks; this
+    /// command also asks whether the branch has moved.
     ///
     /// The cache is that of Python's huggingface_hub, and so are the variables: HF_TOKEN, HF_HOME,
     /// HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE.
@@ -111,29 +112,32 @@ pub(crate) enum Command {
     Models(models::ModelsArgs),
     /// Write a model in any layout as a folder with model.safetensors
     ///
-    /// The folder is one that --model accepts: the configuration and the tokenizer's files are copied.
+    /// The folder is one that --model accepts: the configuration and the tokenizer's files are
+    /// copied.
     Convert(convert::ConvertArgs),
     /// Compare two ways of computing a model
     ///
-    /// The texts are computed with the command's own settings and with those of --against, and the last
-    /// hidden states are compared token by token: `max_abs` is the largest difference between two
-    /// numbers, `min_cosine` the smallest cosine between the two vectors of a token, `worst_index` the
-    /// text with the largest difference. Without any texts a few built-in ones are compared.
+    /// The texts are computed with the command's own settings and with those of --against, and the
+    /// last hidden states are compared token by token: `max_abs` is the largest difference between
+    /// two numbers, `min_cosine` the smallest cosine between the two vectors of a token,
+    /// `worst_index` the text with the largest difference. Without any texts a few built-in ones
+    /// are compared.
     Verify(verify::VerifyArgs),
     /// Measure how fast a model runs on this machine
     ///
-    /// Times the encoder on one short text, one long one, eight long ones and 32 of ragged lengths: the
-    /// median of several rounds, after one to warm up. Tokenizing is not part of it.
+    /// Times the encoder on one short text, one long one, eight long ones and 32 of ragged lengths:
+    /// the median of several rounds, after one to warm up. Tokenizing is not part of it.
     Bench(bench::BenchArgs),
     /// Print the completions of a shell
     ///
-    /// For bash, the script belongs into ~/.local/share/bash-completion/completions/albert-cli; for zsh, as
-    /// _albert-cli into a folder of $fpath; for fish, into ~/.config/fish/completions/albert-cli.fish.
+    /// For bash, the script belongs into ~/.local/share/bash-completion/completions/albert-cli; for
+    /// zsh, as _albert-cli into a folder of $fpath; for fish, into
+    /// ~/.config/fish/completions/albert-cli.fish.
     Completions(completions::CompletionsArgs),
     /// Write the manual pages of all commands to a folder
     ///
-    /// `man -l man1/albert-cli-embed.1` shows one where it is; in ~/.local/share/man/man1 they are found by
-    /// their names.
+    /// `man -l man1/albert-cli-embed.1` shows one where it is; in ~/.local/share/man/man1 they are
+    /// found by their names.
     Man(man::ManArgs),
 }
 
@@ -162,8 +166,10 @@ impl ModelArgs {
     /// Finds the model's files, downloading what is missing.
     pub(crate) fn files(&self, talk: Talk) -> anyhow::Result<ModelFiles> {
         if self.model.is_empty() {
-            return Err(usage("the model is empty: expected a name of the Hub, a folder or a built-in name")
-                .context("`--model` or ALBERT_MODEL"));
+            return Err(usage(
+                "the model is empty: expected a name of the Hub, a folder or a built-in name",
+            )
+            .context("`--model` or ALBERT_MODEL"));
         }
         self.files_of(&self.model, talk)
     }
@@ -193,7 +199,8 @@ impl ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct SpecialArgs {
-    /// Read special tokens that stand in a text, such as `[MASK]`, as the characters they are written with
+    /// Read special tokens that stand in a text, such as `[MASK]`, as the characters they are
+    /// written with
     #[arg(long)]
     pub(crate) no_special_parse: bool,
 }
@@ -209,7 +216,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceChoice,
 
-    /// The numbers' type; on the CPU f16 and bf16 round the weights and compute in f32, int8 multiplies in 8 bits
+    /// The numbers' type; on the CPU f16 and bf16 round the weights and compute in f32, int8
+    /// multiplies in 8 bits
     #[arg(long, value_name = "TYPE", value_enum, default_value = "auto")]
     dtype: DtypeChoice,
 
@@ -244,7 +252,8 @@ impl ComputeArgs {
         if let Some(threads) = self.threads {
             // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global().with_context(|| format!("cannot start {threads} threads"))?;
+            pool.build_global()
+                .with_context(|| format!("cannot start {threads} threads"))?;
         }
         let mut options = RunOptions {
             tokenizer: model.tokenizer(),
@@ -360,35 +369,75 @@ mod tests {
     fn every_command_ends_its_help_with_two_examples() {
         for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
             let name = command.get_name();
-            let help = command.get_after_help().unwrap_or_else(|| panic!("{name}: no examples"));
+            let help = command
+                .get_after_help()
+                .unwrap_or_else(|| panic!("{name}: no examples"));
             let help = help.to_string();
-            let examples = help.lines().filter(|line| line.contains("albert-cli ")).count();
+            let examples = help
+                .lines()
+                .filter(|line| line.contains("albert-cli "))
+                .count();
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             assert_eq!(examples, 2, "{name}: {help}");
             // A longer line is broken, and in a shell a broken command is two.
-            assert!(help.lines().all(|line| line.chars().count() <= TERMINAL_COLUMNS), "{name}: {help}");
+            assert!(
+                help.lines()
+                    .all(|line| line.chars().count() <= TERMINAL_COLUMNS),
+                "{name}: {help}"
+            );
         }
     }
 
     #[test]
     fn every_help_text_begins_short_and_without_a_period() {
         for command in Cli::command().get_subcommands() {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            assert!(about.len() < 70 && !about.ends_with('.'), "{}: {about}", command.get_name());
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                about.len() < 70 && !about.ends_with('.'),
+                "{}: {about}",
+                command.get_name()
+            );
             for argument in command.get_arguments() {
-                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 let first = help.lines().next().unwrap_or_default();
-                assert!(!first.is_empty() && !first.ends_with('.'), "{}", argument.get_id());
+                assert!(
+                    !first.is_empty() && !first.ends_with('.'),
+                    "{}",
+                    argument.get_id()
+                );
             }
         }
     }
 
     #[test]
     fn what_is_said_of_the_computation_reaches_it() {
-        let arguments = ["albert-cli", "score", "a", "--max-length", "9", "--batch-tokens", "7"];
-        let Command::Score(args) = Cli::parse_from(arguments).command else { panic!("expected `score`") };
-        let options = args.texts.compute.run_options(&args.texts.model, Talk::new(true)).unwrap();
-        assert_eq!((options.max_length, options.batch_tokens), (Some(9), Some(7)));
+        let arguments = [
+            "albert-cli",
+            "score",
+            "a",
+            "--max-length",
+            "9",
+            "--batch-tokens",
+            "7",
+        ];
+        let Command::Score(args) = Cli::parse_from(arguments).command else {
+            panic!("expected `score`")
+        };
+        let options = args
+            .texts
+            .compute
+            .run_options(&args.texts.model, Talk::new(true))
+            .unwrap();
+        assert_eq!(
+            (options.max_length, options.batch_tokens),
+            (Some(9), Some(7))
+        );
     }
 
     #[test]
@@ -396,7 +445,10 @@ mod tests {
         let parse = number(1..=8);
         assert_eq!(parse("8"), Ok(8));
         for bad in ["0", "9", "-1", "x", "", "99999999999999999999999"] {
-            assert_eq!(parse(bad), Err("expected a whole number from 1 to 8".to_string()));
+            assert_eq!(
+                parse(bad),
+                Err("expected a whole number from 1 to 8".to_string())
+            );
         }
     }
 }

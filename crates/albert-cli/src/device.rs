@@ -67,8 +67,8 @@ fn cuda(number: usize) -> anyhow::Result<Device> {
     })
 }
 
-/// What a machine lacks, and what to do about it, by the status that CUDA's libraries or the stand-ins for
-/// them answer with.
+/// What a machine lacks, and what to do about it, by the status that CUDA's libraries or the
+/// stand-ins for them answer with.
 fn cuda_cause(status: &str) -> Option<(&'static str, &'static str)> {
     const CAUSES: [(&str, &str, &str); 5] = [
         (
@@ -97,7 +97,10 @@ fn cuda_cause(status: &str) -> Option<(&'static str, &'static str)> {
             "set LD_LIBRARY_PATH to the folder of CUDA 13's libraries",
         ),
     ];
-    CAUSES.iter().find(|(name, ..)| status.contains(name)).map(|&(_, cause, hint)| (cause, hint))
+    CAUSES
+        .iter()
+        .find(|(name, ..)| status.contains(name))
+        .map(|&(_, cause, hint)| (cause, hint))
 }
 
 fn metal() -> anyhow::Result<Device> {
@@ -108,8 +111,9 @@ fn metal() -> anyhow::Result<Device> {
 }
 
 fn absent_feature(feature: &str) -> anyhow::Error {
-    anyhow::anyhow!("device `{feature}`: this build lacks the `{feature}` feature")
-        .hint(format!("build with `cargo build --release --features {feature}`, or use `--device cpu`"))
+    anyhow::anyhow!("device `{feature}`: this build lacks the `{feature}` feature").hint(format!(
+        "build with `cargo build --release --features {feature}`, or use `--device cpu`"
+    ))
 }
 
 /// The number type that was asked for.
@@ -147,7 +151,15 @@ mod tests {
     fn devices_are_parsed_and_nonsense_is_refused() {
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
         assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
-        for bad in ["tpu", "", "cuda:", "cuda:-1", "cuda:x", "CPU", "cuda:99999999999999999999"] {
+        for bad in [
+            "tpu",
+            "",
+            "cuda:",
+            "cuda:-1",
+            "cuda:x",
+            "CPU",
+            "cuda:99999999999999999999",
+        ] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
         }
     }
@@ -160,16 +172,29 @@ mod tests {
     #[test]
     fn what_a_machine_lacks_is_told_from_the_status_of_the_driver() {
         let cause = |status| cuda_cause(status).map(|(cause, _)| cause);
-        assert!(cause("DriverError(CUDA_ERROR_STUB_LIBRARY)").unwrap().contains("`libcuda.so.1`"));
-        assert!(cause("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)").unwrap().contains("libcublas.so.13"));
+        assert!(
+            cause("DriverError(CUDA_ERROR_STUB_LIBRARY)")
+                .unwrap()
+                .contains("`libcuda.so.1`")
+        );
+        assert!(
+            cause("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)")
+                .unwrap()
+                .contains("libcublas.so.13")
+        );
         assert_eq!(cause("DriverError(CUDA_ERROR_OUT_OF_MEMORY)"), None);
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_build_without_cuda_names_the_feature() {
-        let report = crate::failure::Report::new(&DeviceChoice::Cuda(0).open().unwrap_err()).unwrap();
-        assert!(report.message.contains("`cuda` feature"), "{}", report.message);
+        let report =
+            crate::failure::Report::new(&DeviceChoice::Cuda(0).open().unwrap_err()).unwrap();
+        assert!(
+            report.message.contains("`cuda` feature"),
+            "{}",
+            report.message
+        );
         assert!(report.hint.unwrap().contains("--features cuda"));
         assert_eq!(report.code, 1);
     }

@@ -9,7 +9,9 @@ use std::io;
 use std::process::ExitCode;
 
 use albert_model::candle_core;
-use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+use clap::error::ErrorKind::{
+    DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+};
 
 use crate::progress::Talk;
 
@@ -71,10 +73,13 @@ pub(crate) fn without_tables(format: &str) -> anyhow::Error {
         .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
 }
 
-/// Shows what clap has to say, and gives the exit code: help and version as it writes them, a mistake in the
-/// words of our own errors, whose advice is a `hint:` and no `tip:`.
+/// Shows what clap has to say, and gives the exit code: help and version as it writes them, a
+/// mistake in the words of our own errors, whose advice is a `hint:` and no `tip:`.
 pub(crate) fn misread(error: clap::Error) -> ExitCode {
-    if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
+    if matches!(
+        error.kind(),
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
         error.exit();
     }
     Talk::new(false).say(hinted(&error.render().to_string()).trim_end());
@@ -82,7 +87,8 @@ pub(crate) fn misread(error: clap::Error) -> ExitCode {
 }
 
 fn hinted(text: &str) -> String {
-    text.replace("\n\n  tip: ", "\nhint: ").replace("\n  tip: ", "\nhint: ")
+    text.replace("\n\n  tip: ", "\nhint: ")
+        .replace("\n  tip: ", "\nhint: ")
 }
 
 /// Attaches a hint to an error.
@@ -93,7 +99,11 @@ pub(crate) trait Hint {
 
 impl Hint for anyhow::Error {
     fn hint(self, hint: impl Into<String>) -> Self {
-        Hinted { hint: hint.into(), error: self }.into()
+        Hinted {
+            hint: hint.into(),
+            error: self,
+        }
+        .into()
     }
 }
 
@@ -140,7 +150,11 @@ impl Report {
                 parts.push(text);
             }
         }
-        Some(Self { message: printable(&parts.join(": ")), hint: hint.as_deref().map(printable), code })
+        Some(Self {
+            message: printable(&parts.join(": ")),
+            hint: hint.as_deref().map(printable),
+            code,
+        })
     }
 
     /// The error as the text of a row that `--skip-bad` writes.
@@ -204,7 +218,9 @@ fn computation(error: &candle_core::Error) -> String {
         candle_core::Error::WithPath { inner, path } => {
             format!("`{}`: {}", path.display(), computation(inner))
         }
-        candle_core::Error::Context { inner, context } => format!("{context}: {}", computation(inner)),
+        candle_core::Error::Context { inner, context } => {
+            format!("{context}: {}", computation(inner))
+        }
         other => other.to_string(),
     }
 }
@@ -240,7 +256,10 @@ mod tests {
 
     #[test]
     fn the_outermost_hint_wins() {
-        let error = anyhow::anyhow!("inner").hint("second").context("outer").hint("first");
+        let error = anyhow::anyhow!("inner")
+            .hint("second")
+            .context("outer")
+            .hint("first");
         assert_eq!(report(error).hint.as_deref(), Some("first"));
     }
 
@@ -248,13 +267,18 @@ mod tests {
     fn claps_advice_is_a_hint_below_the_error() {
         let long = "error: invalid value 'a'\n  [possible values: ab, b]\n\n  tip: a similar value exists: 'ab'\n\nMore";
         let error = "error: invalid value 'a'\n  [possible values: ab, b]\n";
-        assert_eq!(hinted(long), format!("{error}hint: a similar value exists: 'ab'\n\nMore"));
+        assert_eq!(
+            hinted(long),
+            format!("{error}hint: a similar value exists: 'ab'\n\nMore")
+        );
         assert_eq!(hinted("error: b\n\nUsage: c\n"), "error: b\n\nUsage: c\n");
     }
 
     #[test]
     fn a_closed_pipe_is_no_failure_however_deep() {
-        let error = anyhow::Error::from(ClosedPipe).context("row 3").hint("nothing");
+        let error = anyhow::Error::from(ClosedPipe)
+            .context("row 3")
+            .hint("nothing");
         assert_eq!(Report::new(&error), None);
     }
 
@@ -269,11 +293,17 @@ mod tests {
     fn candles_errors_stay_on_one_line() {
         let error = candle_core::Error::Msg("no such id".to_string());
         let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
-        let error = candle_core::Error::WithBacktrace { inner: Box::new(error), backtrace };
+        let error = candle_core::Error::WithBacktrace {
+            inner: Box::new(error),
+            backtrace,
+        };
         let bare = report(error.context("layer 3").into());
         assert_eq!(bare.message, "layer 3: no such id");
         let error = candle_core::Error::Msg("no such id".to_string()).bt();
-        assert_eq!(report(albert_tasks::Error::Compute(error).into()).message, "no such id");
+        assert_eq!(
+            report(albert_tasks::Error::Compute(error).into()).message,
+            "no such id"
+        );
     }
 
     #[test]

@@ -35,22 +35,32 @@ impl HubArgs {
         if self.offline {
             hub = hub.offline();
         }
-        let arrivals = Mutex::new(Arrivals { talk, current: None });
+        let arrivals = Mutex::new(Arrivals {
+            talk,
+            current: None,
+        });
         // A thread that panicked while holding it has left nothing half done.
-        Ok(hub.with_observer(move |event| arrivals.lock().unwrap_or_else(|it| it.into_inner()).tell(event)))
+        Ok(hub.with_observer(move |event| {
+            arrivals
+                .lock()
+                .unwrap_or_else(|it| it.into_inner())
+                .tell(event)
+        }))
     }
 
     /// The files of the model that the user names.
     pub(crate) fn files(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
         match ModelFiles::local(model)? {
-            Some(_) if self.revision.is_some() => {
-                Err(usage(format!("`--revision`: `{model}` is here and has no revisions"))
-                    .hint("revisions are for models of the Hub, named owner/model"))
-            }
+            Some(_) if self.revision.is_some() => Err(usage(format!(
+                "`--revision`: `{model}` is here and has no revisions"
+            ))
+            .hint("revisions are for models of the Hub, named owner/model")),
             Some(files) => Ok(files),
             None => {
                 let found = ModelFiles::from_hub(model, &self.open(talk)?);
-                found.map_err(|error| named(error, &format!("model `{model}`, which is no folder here")))
+                found.map_err(|error| {
+                    named(error, &format!("model `{model}`, which is no folder here"))
+                })
             }
         }
     }
@@ -59,7 +69,9 @@ impl HubArgs {
 /// An error of the network knows the host only: it is told what was wanted there.
 pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
     match &error {
-        Error::Hub(hub) if hub.is_of_the_network() => anyhow::Error::new(error).context(wanted.to_string()),
+        Error::Hub(hub) if hub.is_of_the_network() => {
+            anyhow::Error::new(error).context(wanted.to_string())
+        }
         _ => error.into(),
     }
 }
@@ -74,16 +86,24 @@ impl Arrivals {
     fn tell(&mut self, event: &HubEvent<'_>) {
         match event {
             HubEvent::Progress { file, done, total } => self.progress(file, *done, *total),
-            HubEvent::Waiting { file } => self.say(format!("`{file}`: another process fetches it, waiting")),
+            HubEvent::Waiting { file } => {
+                self.say(format!("`{file}`: another process fetches it, waiting"))
+            }
             HubEvent::Retry { what, error, pause } => {
-                self.say(format!("`{what}`: {error}; again in {:.1} s", pause.as_secs_f64()));
+                self.say(format!(
+                    "`{what}`: {error}; again in {:.1} s",
+                    pause.as_secs_f64()
+                ));
             }
             HubEvent::Unchecked { files, error: None } => {
-                self.say(format!("from the cache; not known whether the Hub has {}", files.join(", ")));
+                self.say(format!(
+                    "from the cache; not known whether the Hub has {}",
+                    files.join(", ")
+                ));
             }
-            HubEvent::Unchecked { error: Some(error), .. } => {
-                self.say(format!("{error}: taken from the cache"))
-            }
+            HubEvent::Unchecked {
+                error: Some(error), ..
+            } => self.say(format!("{error}: taken from the cache")),
             _ => {}
         }
     }
@@ -92,11 +112,22 @@ impl Arrivals {
         if total.is_some_and(|total| total < WORTH_A_WORD_BYTES) {
             return;
         }
-        if self.current.as_ref().is_none_or(|(current, _)| current != file) {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(current, _)| current != file)
+        {
             self.current = None;
-            let whole = total.map(|total| format!(", {}", size(total))).unwrap_or_default();
-            let from = if done > 0 { format!(", from {} on", size(done)) } else { String::new() };
-            self.talk.say(format_args!("fetching `{file}`{whole}{from}"));
+            let whole = total
+                .map(|total| format!(", {}", size(total)))
+                .unwrap_or_default();
+            let from = if done > 0 {
+                format!(", from {} on", size(done))
+            } else {
+                String::new()
+            };
+            self.talk
+                .say(format_args!("fetching `{file}`{whole}{from}"));
             self.current = Some((file.to_string(), Transfer::new(self.talk, total)));
         }
         if let Some((_, transfer)) = &self.current {

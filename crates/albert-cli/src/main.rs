@@ -22,8 +22,8 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use commands::{
-    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man, order,
-    score, search, similarity, tag, tokenize, verify, zero_shot,
+    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
+    order, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use commands::{download, models};

@@ -1,7 +1,7 @@
 //! A panic is a bug, and is told like one: on one line, with exit code 1.
 //!
-//! Panics that a library contains by itself, such as those of the tokenizers crate at a broken file,
-//! become errors there. Nothing of them is printed here.
+//! Panics that a library contains by itself, such as those of the tokenizers crate at a broken
+//! file, become errors there. Nothing of them is printed here.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,19 @@ pub(crate) fn contain(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resu
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         // One line: the message, which may have several, and where it was raised.
-        let text = panic.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = panic
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(before);
     result.unwrap_or_else(|_| {
         let text = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(anyhow::anyhow!("internal error: {text}").hint("this is a bug in albert-cli: please report it"))
+        Err(anyhow::anyhow!("internal error: {text}")
+            .hint("this is a bug in albert-cli: please report it"))
     })
 }
 
@@ -35,8 +40,16 @@ mod tests {
     fn a_panic_is_an_error_of_one_line_that_asks_for_a_report() {
         let error = contain(|| panic!("first\nsecond")).unwrap_err();
         let report = Report::new(&error).unwrap();
-        assert!(report.message.starts_with("internal error: panicked at "), "{}", report.message);
-        assert!(report.message.ends_with("first second"), "{}", report.message);
+        assert!(
+            report.message.starts_with("internal error: panicked at "),
+            "{}",
+            report.message
+        );
+        assert!(
+            report.message.ends_with("first second"),
+            "{}",
+            report.message
+        );
         assert_eq!(report.code, 1);
         assert!(report.hint.unwrap().contains("report"));
     }
@@ -44,6 +57,9 @@ mod tests {
     #[test]
     fn what_does_not_panic_is_left_as_it_is() {
         assert!(contain(|| Ok(())).is_ok());
-        assert_eq!(contain(|| anyhow::bail!("no")).unwrap_err().to_string(), "no");
+        assert_eq!(
+            contain(|| anyhow::bail!("no")).unwrap_err().to_string(),
+            "no"
+        );
     }
 }

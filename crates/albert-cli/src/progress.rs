@@ -1,6 +1,7 @@
 //! Talk on standard error: notes, warnings, the progress bar, and the summary at the end.
 //!
-//! `--quiet` silences all of it. Writing here never fails a run: a closed standard error is ignored.
+//! `--quiet` silences all of it. Writing here never fails a run: a closed standard error is
+//! ignored.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -36,8 +37,7 @@ impl Talk {
 
 const BAR: &str = "[{bar:30}] {percent:>3}%  {msg}  {elapsed} so far, {eta} left";
 #[cfg(any(feature = "hub", test))]
-const TRANSFER: &str =
-    "[{bar:30}] {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}, {eta} left";
+const TRANSFER: &str = "[{bar:30}] {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}, {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed} so far";
 
 /// How far the input reaches.
@@ -184,7 +184,11 @@ impl Display for Tally {
             Some(tokens) => (tokens, "tokens"),
             None => (self.rows, "rows"),
         };
-        write!(f, ", {seconds:.2} s, {:.0} {unit}/s", count as f64 / seconds)
+        write!(
+            f,
+            ", {seconds:.2} s, {:.0} {unit}/s",
+            count as f64 / seconds
+        )
     }
 }
 
@@ -201,7 +205,10 @@ mod tests {
             truncated: Some(2),
             elapsed: Duration::from_millis(500),
         };
-        assert_eq!(tally.to_string(), "3 rows (1 bad), 20 tokens, 2 truncated, 0.50 s, 40 tokens/s");
+        assert_eq!(
+            tally.to_string(),
+            "3 rows (1 bad), 20 tokens, 2 truncated, 0.50 s, 40 tokens/s"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The loop of every command that answers text by text: read a window, work on it, write it.
 //!
-//! One row for each input, in input order. Memory holds one window, or with a GPU as many as keep it busy, however
-//! long the stream.
+//! One row for each input, in input order. Memory holds one window, or with a GPU as many as keep
+//! it busy, however long the stream.
 
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ pub(crate) struct Item {
     pub(crate) text: Text,
 }
 
-/// A command that takes texts to a model and writes a record for each: all that is opened before the model
-/// is loaded.
+/// A command that takes texts to a model and writes a record for each: all that is opened before
+/// the model is loaded.
 pub(crate) struct Job {
     /// The model's files.
     pub(crate) files: ModelFiles,
@@ -35,16 +35,28 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Opens input and output, then the device, then finds the model: what the user mistyped is told
-    /// before anything is downloaded or computed.
-    pub(crate) fn open(args: TextArgs, pair: PairArgs, pairs: Pairs, talk: Talk) -> anyhow::Result<Self> {
+    /// Opens input and output, then the device, then finds the model: what the user mistyped is
+    /// told before anything is downloaded or computed.
+    pub(crate) fn open(
+        args: TextArgs,
+        pair: PairArgs,
+        pairs: Pairs,
+        talk: Talk,
+    ) -> anyhow::Result<Self> {
         let path = args.input.input.clone();
         let input = Input::open(args.input, pair, pairs)?;
         let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
         let options = args.compute.run_options(&args.model, talk)?;
         let files = args.model.files(talk)?;
         output.spare(&files)?;
-        Ok(Self { files, options, input, output, shows_rows: args.output.is_terminal(), talk })
+        Ok(Self {
+            files,
+            options,
+            input,
+            output,
+            shows_rows: args.output.is_terminal(),
+            talk,
+        })
     }
 
     /// Takes every text through `work`, as [`run`] does, a batch's tokens at a time.
@@ -58,13 +70,14 @@ impl Job {
     }
 }
 
-/// Takes every text of the input through `work`, which gives one result for each, in order, writes the rows,
-/// and sums up at the end. `vectors` is the type of each row's vector, where rows have one.
+/// Takes every text of the input through `work`, which gives one result for each, in order, writes
+/// the rows, and sums up at the end. `vectors` is the type of each row's vector, where rows have
+/// one.
 ///
 /// # Errors
-/// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before
-/// it are written by then, and the output is completed: an array is closed, a header tells their number.
-/// Before that, if the output is to be continued and does not belong to the input.
+/// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before it
+/// are written by then, and the output is completed: an array is closed, a header tells their
+/// number. Before that, if the output is to be continued and does not belong to the input.
 pub(crate) fn run<R: Row + Send + 'static>(
     mut input: Input,
     mut output: Output,
@@ -81,12 +94,17 @@ pub(crate) fn run<R: Row + Send + 'static>(
         output.go_on_after(saved);
         match input.is_at_end()? {
             true => {
-                complete =
-                    Some(format!("{name} is complete: it has {}, as many as there are texts", rows(count)));
+                complete = Some(format!(
+                    "{name} is complete: it has {}, as many as there are texts",
+                    rows(count)
+                ));
             }
             // A new file, or one of which not even a row was written.
             false if count == 0 => {}
-            false => progress.say(format_args!("{name} has {}: going on with the next text", rows(count))),
+            false => progress.say(format_args!(
+                "{name} has {}: going on with the next text",
+                rows(count)
+            )),
         }
     }
     let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
@@ -105,8 +123,8 @@ pub(crate) fn run<R: Row + Send + 'static>(
     Ok(())
 }
 
-/// Passes over the texts whose rows are saved, and works on the first and the last of them again to see that
-/// the rows are theirs.
+/// Passes over the texts whose rows are saved, and works on the first and the last of them again to
+/// see that the rows are theirs.
 fn check<R: Row>(
     saved: &Saved,
     name: &str,
@@ -126,7 +144,11 @@ fn check<R: Row>(
     }
     for (index, line) in ends {
         let row = match line.text {
-            Ok(text) => work(vec![Item { index, text }])?.pop().transpose().ok().flatten(),
+            Ok(text) => work(vec![Item { index, text }])?
+                .pop()
+                .transpose()
+                .ok()
+                .flatten(),
             Err(_) => None,
         };
         saved.check(index, row.as_ref()).with_context(cannot)?;
@@ -156,7 +178,10 @@ fn answer<R: Row + Send>(
                     if !skip_bad {
                         return Err(error);
                     }
-                    let bad = BadRow { index: before + tally.rows, error: Report::message(&error) };
+                    let bad = BadRow {
+                        index: before + tally.rows,
+                        error: Report::message(&error),
+                    };
                     progress.say(format_args!("skipped: {}", bad.error));
                     writer.bad(&bad)?;
                     tally.bad += 1;
@@ -170,8 +195,8 @@ fn answer<R: Row + Send>(
     })
 }
 
-/// Takes every text of the input through `work`, as [`run`] does, and hands what comes of it to `add`, in order;
-/// `None` is a bad line.
+/// Takes every text of the input through `work`, as [`run`] does, and hands what comes of it to
+/// `add`, in order; `None` is a bad line.
 ///
 /// # Errors
 /// If reading, working or adding fails, or at a bad line without `--skip-bad`.
@@ -223,7 +248,8 @@ struct Answered<T> {
     bytes_read: u64,
 }
 
-/// Reads windows, works on them, as many at a time as they say, and hands over what comes of them in order.
+/// Reads windows, works on them, as many at a time as they say, and hands over what comes of them
+/// in order.
 fn windows<T: Send>(
     input: Input,
     window: Window,
@@ -247,11 +273,17 @@ fn windows<T: Send>(
         has_ended = lines.end.is_err();
         Some(lines)
     };
-    overlap(window.at_once, next, |lines: Lines| lines.answered(&work), |answered| take(answered?))
+    overlap(
+        window.at_once,
+        next,
+        |lines: Lines| lines.answered(&work),
+        |answered| take(answered?),
+    )
 }
 
 impl Lines {
-    /// Lines up to the first bad one, unless bad ones are passed over; the first has the number `index`.
+    /// Lines up to the first bad one, unless bad ones are passed over; the first has the number
+    /// `index`.
     fn new(
         lines: Vec<Line>,
         mut end: anyhow::Result<()>,
@@ -263,7 +295,10 @@ impl Lines {
         for (offset, line) in lines.into_iter().enumerate() {
             match line.text {
                 Ok(text) => {
-                    items.push(Item { index: index + offset, text });
+                    items.push(Item {
+                        index: index + offset,
+                        text,
+                    });
                     places.push((line.place, None));
                 }
                 Err(error) if skip_bad => places.push((line.place, Some(error))),
@@ -273,22 +308,38 @@ impl Lines {
                 }
             }
         }
-        Self { items, places, end, bytes_read }
+        Self {
+            items,
+            places,
+            end,
+            bytes_read,
+        }
     }
 
     fn answered<T>(
         self,
         work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>>,
     ) -> anyhow::Result<Answered<T>> {
-        let mut answers = if self.items.is_empty() { Vec::new() } else { work(self.items)? }.into_iter();
+        let mut answers = if self.items.is_empty() {
+            Vec::new()
+        } else {
+            work(self.items)?
+        }
+        .into_iter();
         let lines = self.places.into_iter().map(|(place, error)| {
             let answer = match error {
                 Some(error) => Err(error),
-                None => answers.next().unwrap_or_else(|| Err(anyhow::anyhow!("no answer"))),
+                None => answers
+                    .next()
+                    .unwrap_or_else(|| Err(anyhow::anyhow!("no answer"))),
             };
             (place, answer)
         });
-        Ok(Answered { lines: lines.collect(), end: self.end, bytes_read: self.bytes_read })
+        Ok(Answered {
+            lines: lines.collect(),
+            end: self.end,
+            bytes_read: self.bytes_read,
+        })
     }
 }
 
@@ -361,26 +412,46 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for line in 0..50 {
             let text = "x".repeat(line % 7);
-            let end: &[u8] = if bad_line == Some(line) { b"\xff\n" } else { b"\n" };
+            let end: &[u8] = if bad_line == Some(line) {
+                b"\xff\n"
+            } else {
+                b"\n"
+            };
             file.write_all(&[text.as_bytes(), end].concat()).unwrap();
         }
-        let args = InputArgs { input: Some(file.path().to_path_buf()), skip_bad, ..InputArgs::default() };
+        let args = InputArgs {
+            input: Some(file.path().to_path_buf()),
+            skip_bad,
+            ..InputArgs::default()
+        };
         let input = Input::open(args, PairArgs::default(), Pairs::Refused).unwrap();
         (file, input)
     }
 
     fn window(at_once: usize) -> Window {
-        Window { rows: 4, bytes: usize::MAX, at_once }
+        Window {
+            rows: 4,
+            bytes: usize::MAX,
+            at_once,
+        }
     }
 
     /// A row for each text; a window that holds the text number `fails_at` fails.
-    fn lengths(items: Vec<Item>, fails_at: usize) -> anyhow::Result<Vec<anyhow::Result<LengthRow>>> {
+    fn lengths(
+        items: Vec<Item>,
+        fails_at: usize,
+    ) -> anyhow::Result<Vec<anyhow::Result<LengthRow>>> {
         let first = items.first().map_or(0, |item| item.index);
         thread::sleep(Duration::from_millis(first as u64 * 5 % 7));
         if items.iter().any(|item| item.index == fails_at) {
             anyhow::bail!("cannot work on {fails_at}");
         }
-        let row = |item: Item| Ok(LengthRow { index: item.index, length: item.text.len() });
+        let row = |item: Item| {
+            Ok(LengthRow {
+                index: item.index,
+                length: item.text.len(),
+            })
+        };
         Ok(items.into_iter().map(row).collect())
     }
 
@@ -395,10 +466,27 @@ mod tests {
         let progress = Progress::new(Talk::new(true), Extent::Short, false);
         let (mut written, mut tally) = (Written::default(), Tally::default());
         let work = |items| lengths(items, fails_at);
-        let end = answer(input, window(at_once), &progress, &mut written, &mut tally, work);
+        let end = answer(
+            input,
+            window(at_once),
+            &progress,
+            &mut written,
+            &mut tally,
+            work,
+        );
         let name = file.path().display().to_string();
-        let error = end.err().map(|error| format!("{error:#}").replace(&name, "FILE"));
-        (written.0.iter().map(|row| row.replace(&name, "FILE")).collect(), error, tally)
+        let error = end
+            .err()
+            .map(|error| format!("{error:#}").replace(&name, "FILE"));
+        (
+            written
+                .0
+                .iter()
+                .map(|row| row.replace(&name, "FILE"))
+                .collect(),
+            error,
+            tally,
+        )
     }
 
     const NEVER: usize = usize::MAX;
@@ -425,12 +513,22 @@ mod tests {
         assert_eq!((rows.len(), tally.rows, tally.bad), (21, 21, 0));
         assert!(error.unwrap().contains("`FILE`, line 22"));
         let (rows, error, tally) = run_with(3, Some(21), true, NEVER);
-        assert_eq!((rows.len(), error, tally.rows, tally.bad), (50, None, 50, 1));
-        assert!(rows[21].starts_with(r#"{"index":21,"error":"#), "{}", rows[21]);
+        assert_eq!(
+            (rows.len(), error, tally.rows, tally.bad),
+            (50, None, 50, 1)
+        );
+        assert!(
+            rows[21].starts_with(r#"{"index":21,"error":"#),
+            "{}",
+            rows[21]
+        );
         assert_eq!(rows[22], r#"{"index":22,"length":1}"#);
         // The window of the text that fails has no rows.
         let (rows, error, _) = run_with(3, None, false, 30);
-        assert_eq!((rows.len(), error.as_deref()), (28, Some("cannot work on 30")));
+        assert_eq!(
+            (rows.len(), error.as_deref()),
+            (28, Some("cannot work on 30"))
+        );
     }
 
     #[test]
@@ -445,8 +543,9 @@ mod tests {
             };
             let work = |items| lengths(items, NEVER);
             consume(input, window(at_once), &progress, &mut tally, work, add).unwrap();
-            let expected: Vec<Option<usize>> =
-                (0..50).map(|index| Some(index).filter(|_| index != 21)).collect();
+            let expected: Vec<Option<usize>> = (0..50)
+                .map(|index| Some(index).filter(|_| index != 21))
+                .collect();
             assert_eq!((seen, tally.rows, tally.bad), (expected, 50, 1));
         }
     }

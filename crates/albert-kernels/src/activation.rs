@@ -69,7 +69,14 @@ impl Activation {
     /// # Safety
     /// `xs` has the rows, `stride` numbers apart, and nothing else reads or writes them.
     #[inline(always)]
-    pub(crate) unsafe fn apply<S: Simd>(self, s: S, xs: *mut f32, stride: usize, rows: usize, bias: &[f32]) {
+    pub(crate) unsafe fn apply<S: Simd>(
+        self,
+        s: S,
+        xs: *mut f32,
+        stride: usize,
+        rows: usize,
+        bias: &[f32],
+    ) {
         let whole = bias.len() / S::LANES * S::LANES;
         // One loop for each function: the choice is made once.
         macro_rules! each {
@@ -141,7 +148,11 @@ const LAPLACE_SCALE: f32 = (1.0 / (0.282095 * std::f64::consts::SQRT_2)) as f32;
 #[inline(always)]
 fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
     let half = s.mul(x, s.splat(0.5));
-    s.mul_add(half, erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
+    s.mul_add(
+        half,
+        erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))),
+        half,
+    )
 }
 
 /// `x σ(-z) = x / (1 + eᶻ)`
@@ -170,12 +181,19 @@ mod tests {
         fn run<S: Simd>(self, s: S) {
             let rows = self.xs.len() / self.bias.len();
             // SAFETY: the slice has these rows.
-            unsafe { self.activation.apply(s, self.xs.as_mut_ptr(), self.bias.len(), rows, self.bias) }
+            unsafe {
+                self.activation
+                    .apply(s, self.xs.as_mut_ptr(), self.bias.len(), rows, self.bias)
+            }
         }
     }
 
     fn activate(level: Level, xs: &mut [f32], bias: &[f32], activation: Activation) {
-        level.run(Activate { xs, bias, activation });
+        level.run(Activate {
+            xs,
+            bias,
+            activation,
+        });
     }
 
     fn exact(activation: Activation, x: f64) -> f64 {
@@ -187,12 +205,17 @@ mod tests {
             Activation::Gelu => gelu(x),
             Activation::Gelu10 => gelu(x).clamp(-10.0, 10.0),
             Activation::GeluTanh => {
-                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+                0.5 * x
+                    * (1.0
+                        + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
             }
             Activation::QuickGelu => x * sigmoid(1.702 * x),
             Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
             Activation::Laplace => {
-                0.5 * (1.0 + exact_erf((x - f64::from(LAPLACE_MEAN)) / (0.282095 * std::f64::consts::SQRT_2)))
+                0.5 * (1.0
+                    + exact_erf(
+                        (x - f64::from(LAPLACE_MEAN)) / (0.282095 * std::f64::consts::SQRT_2),
+                    ))
             }
             Activation::LeakyRelu => x.max(0.01 * x),
             Activation::Mish => x * softplus(x).tanh(),
@@ -206,7 +229,8 @@ mod tests {
         }
     }
 
-    /// What the documentation of each function states; of those without a number, f32's own rounding.
+    /// What the documentation of each function states; of those without a number, f32's own
+    /// rounding.
     fn stated(activation: Activation) -> f64 {
         match activation {
             Activation::Sigmoid | Activation::SqrtSoftplus | Activation::Tanh => 1.2e-7,
@@ -233,7 +257,10 @@ mod tests {
                     assert!(!error.is_nan(), "{activation:?}({x}) = {y} on {level}");
                     worst = worst.max(error);
                 }
-                assert!(worst <= stated(activation), "{activation:?} is off by {worst:.2e} on {level}");
+                assert!(
+                    worst <= stated(activation),
+                    "{activation:?} is off by {worst:.2e} on {level}"
+                );
             }
         }
     }
@@ -251,7 +278,10 @@ mod tests {
                         "{activation:?} on {level}"
                     );
                 }
-                assert!(xs[2].is_nan() && xs[5].is_nan(), "{activation:?} on {level}: {xs:?}");
+                assert!(
+                    xs[2].is_nan() && xs[5].is_nan(),
+                    "{activation:?} on {level}: {xs:?}"
+                );
             }
         }
     }

@@ -31,8 +31,8 @@ unsafe impl Number for i8 {}
 // SAFETY: any byte is a number.
 unsafe impl Number for u8 {}
 
-/// A slice that starts at a multiple of 64 bytes, so that no vector of a packed panel lies across two
-/// cache lines. Of f32, i32, i16, i8 or u8.
+/// A slice that starts at a multiple of 64 bytes, so that no vector of a packed panel lies across
+/// two cache lines. Of f32, i32, i16, i8 or u8.
 #[derive(Clone)]
 pub struct Aligned<T = f32> {
     lines: Vec<Line>,
@@ -43,7 +43,11 @@ pub struct Aligned<T = f32> {
 impl<T: Number> Default for Aligned<T> {
     /// Without numbers.
     fn default() -> Self {
-        Self { lines: Vec::new(), len: 0, of: PhantomData }
+        Self {
+            lines: Vec::new(),
+            len: 0,
+            of: PhantomData,
+        }
     }
 }
 
@@ -53,7 +57,11 @@ impl<T: Number> Aligned<T> {
 
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![ZEROS; len.div_ceil(Self::IN_A_LINE)], len, of: PhantomData }
+        Self {
+            lines: vec![ZEROS; len.div_ceil(Self::IN_A_LINE)],
+            len,
+            of: PhantomData,
+        }
     }
 
     /// Makes room for `len` numbers, whose values are whatever was there. Memory is only taken
@@ -102,6 +110,12 @@ mod tests {
         assert_eq!((numbers.len(), numbers.as_ptr()), (112, before));
         numbers.resize(113);
         assert_eq!((numbers.len(), numbers.as_ptr() as usize % 64), (113, 0));
-        assert_eq!(Aligned::<i8>::zeros(65).iter().map(|x| i32::from(*x)).sum::<i32>(), 0);
+        assert_eq!(
+            Aligned::<i8>::zeros(65)
+                .iter()
+                .map(|x| i32::from(*x))
+                .sum::<i32>(),
+            0
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Elementary functions of vectors, in f32.
 //!
 //! Each is a polynomial over a short interval and an exact reduction to it. The coefficients were
-//! fitted by least squares, reweighted towards the smallest maximum of the error that is stated; the
-//! tests hold each function to its statement in a dense sweep against f64.
+//! fitted by least squares, reweighted towards the smallest maximum of the error that is stated;
+//! the tests hold each function to its statement in a dense sweep against f64.
 
 use crate::simd::Simd;
 
@@ -42,7 +42,11 @@ fn reduced_exp<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     let r = s.mul_add(n, s.splat(-LN_2_HIGH), x);
     let r = s.mul_add(n, s.splat(-LN_2_LOW), r);
-    let tail = polynomial(s, r, [0.5, 0.166_665_21, 0.041_668_39, 0.008_368_716, 0.001_381_46]);
+    let tail = polynomial(
+        s,
+        r,
+        [0.5, 0.166_665_21, 0.041_668_39, 0.008_368_716, 0.001_381_46],
+    );
     (n, s.add(s.mul_add(s.mul(r, r), tail, r), s.splat(1.0)))
 }
 
@@ -64,7 +68,14 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let tail = polynomial(
         s,
         square,
-        [-0.333_333_28, 0.133_331_58, -0.053_940_564, 0.021_666_344, -0.008_091_965, 0.002_064_662],
+        [
+            -0.333_333_28,
+            0.133_331_58,
+            -0.053_940_564,
+            0.021_666_344,
+            -0.008_091_965,
+            0.002_064_662,
+        ],
     );
     let near = s.mul_add(s.mul(x, square), tail, x);
     let e = exp(s, s.add(magnitude, magnitude));
@@ -129,7 +140,14 @@ pub(crate) fn softplus<S: Simd>(s: S, x: S::V) -> S::V {
     let tail = polynomial(
         s,
         square,
-        [0.333_333_34, 0.200_000_27, 0.142_841_98, 0.111_507_505, 0.085_739_25, 0.108_961_984],
+        [
+            0.333_333_34,
+            0.200_000_27,
+            0.142_841_98,
+            0.111_507_505,
+            0.085_739_25,
+            0.108_961_984,
+        ],
     );
     let half = s.mul_add(s.mul(u, square), tail, u);
     s.add(s.max(s.splat(0.0), x), s.add(half, half))
@@ -194,10 +212,15 @@ pub(crate) mod tests {
     pub(crate) fn sweep(low: f32, high: f32) -> Vec<f32> {
         const STEPS: usize = 1_000_003;
         let step = (f64::from(high) - f64::from(low)) / STEPS as f64;
-        let mut xs: Vec<f32> = (0..=STEPS).map(|i| (f64::from(low) + step * i as f64) as f32).collect();
+        let mut xs: Vec<f32> = (0..=STEPS)
+            .map(|i| (f64::from(low) + step * i as f64) as f32)
+            .collect();
         for exponent in -120..0 {
             for mantissa in [1.0f32, 1.1, 1.37, 1.93] {
-                xs.extend([mantissa * 2f32.powi(exponent), -mantissa * 2f32.powi(exponent)]);
+                xs.extend([
+                    mantissa * 2f32.powi(exponent),
+                    -mantissa * 2f32.powi(exponent),
+                ]);
             }
         }
         xs.extend([0.0, -0.0]);
@@ -246,19 +269,40 @@ pub(crate) mod tests {
     }
 
     fn assert_within(what: &str, seen: f64, stated: f64) {
-        assert!(seen <= stated, "{what} is off by {seen}, stated is {stated}");
+        assert!(
+            seen <= stated,
+            "{what} is off by {seen}, stated is {stated}"
+        );
     }
 
     #[test]
     fn every_function_is_as_exact_as_stated() {
         let one = |_: f64| 1.0;
         assert_within("exp", worst(Exp, &sweep(-86.9, 88.7), f64::exp, ulp), 2.0);
-        assert_within("sigmoid", worst(Sigmoid, &sweep(-80.0, 80.0), |x| 1.0 / (1.0 + (-x).exp()), ulp), 3.0);
-        assert_within("tanh", worst(Tanh, &sweep(-12.0, 12.0), f64::tanh, ulp), 3.0);
+        assert_within(
+            "sigmoid",
+            worst(
+                Sigmoid,
+                &sweep(-80.0, 80.0),
+                |x| 1.0 / (1.0 + (-x).exp()),
+                ulp,
+            ),
+            3.0,
+        );
+        assert_within(
+            "tanh",
+            worst(Tanh, &sweep(-12.0, 12.0), f64::tanh, ulp),
+            3.0,
+        );
         assert_within("erf", worst(Erf, &sweep(-8.0, 8.0), exact_erf, one), 1.8e-7);
         assert_within(
             "softplus",
-            worst(Softplus, &sweep(-86.0, 100.0), |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), ulp),
+            worst(
+                Softplus,
+                &sweep(-86.0, 100.0),
+                |x| x.max(0.0) + (-x.abs()).exp().ln_1p(),
+                ulp,
+            ),
             4.0,
         );
     }
@@ -268,7 +312,11 @@ pub(crate) mod tests {
         for level in Level::available() {
             let mut ys = [f32::NEG_INFINITY, -1e30, 0.0, 89.0, f32::INFINITY, f32::NAN];
             level.run(Each(&mut ys, Exp));
-            assert_eq!(ys[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY], "{level}");
+            assert_eq!(
+                ys[..5],
+                [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY],
+                "{level}"
+            );
             assert!(ys[5].is_nan());
             let mut xs = [f32::NAN; 4];
             level.run(Each(&mut xs[..1], Tanh));

@@ -1,5 +1,5 @@
-//! A product in blocks that fit the caches, on one thread or several: what is the same for all kinds of
-//! factors.
+//! A product in blocks that fit the caches, on one thread or several: what is the same for all
+//! kinds of factors.
 
 use std::ops::Range;
 
@@ -32,7 +32,8 @@ pub enum Threads {
     All,
 }
 
-/// Rows of A in a block, and as many as make a strip whole: 768 KiB of the second cache in f32, where K is 768.
+/// Rows of A in a block, and as many as make a strip whole: 768 KiB of the second cache in f32,
+/// where K is 768.
 const BLOCK_ROWS: usize = 256;
 
 /// A and B: how they are summed up over K.
@@ -52,8 +53,8 @@ pub(crate) trait Factors: Copy {
     /// Sums up some rows of A times one panel over some of K.
     ///
     /// # Safety
-    /// A has the rows of `part` that `target` asks for, B the panel and the depths of `part`, and `target`
-    /// is as [`CheckedTile`](crate::tile::CheckedTile) asks for.
+    /// A has the rows of `part` that `target` asks for, B the panel and the depths of `part`, and
+    /// `target` is as [`CheckedTile`](crate::tile::CheckedTile) asks for.
     unsafe fn sum_up<S: Simd>(&self, s: S, part: Part, target: Target);
 }
 
@@ -87,13 +88,24 @@ pub(crate) unsafe fn multiply<F: Factors + Send + Sync>(
     threads: Threads,
 ) {
     let (rows, columns) = (c.count, factors.part().width());
-    assert!(c.stride >= columns, "rows of {columns} columns, found {}", c.stride);
+    assert!(
+        c.stride >= columns,
+        "rows of {columns} columns, found {}",
+        c.stride
+    );
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(fit(c.numbers, rows, c.stride, columns), "{rows} rows of {columns} sums");
+    assert!(
+        fit(c.numbers, rows, c.stride, columns),
+        "{rows} rows of {columns} sums"
+    );
     if let Then::Activate(bias, _) = then {
-        assert!(bias.len() == columns, "a bias of {columns} numbers, found {}", bias.len());
+        assert!(
+            bias.len() == columns,
+            "a bias of {columns} numbers, found {}",
+            bias.len()
+        );
     }
     let strips = Strips::new(rows, level.tile_rows());
     let whole = Blocks {
@@ -128,7 +140,8 @@ struct Blocks<'a, F> {
     panels: Range<usize>,
 }
 
-// SAFETY: `multiply` borrows C for as long as its threads run, and gives each a rectangle of its own.
+// SAFETY: `multiply` borrows C for as long as its threads run, and gives each a rectangle of its
+// own.
 unsafe impl<F: Send> Send for Blocks<'_, F> {}
 
 impl<F: Factors> Blocks<'_, F> {
@@ -137,11 +150,17 @@ impl<F: Factors> Blocks<'_, F> {
         const PANELS: usize = 2;
         const STRIPS: usize = 4;
         let across = threads.min(self.panels.len().div_ceil(PANELS)).max(1);
-        let down = (threads / across).min(self.part.len().div_ceil(STRIPS)).max(1);
+        let down = (threads / across)
+            .min(self.part.len().div_ceil(STRIPS))
+            .max(1);
         let mut parts = Vec::with_capacity(across * down);
         for part in even(self.part.clone(), down) {
             for panels in even(self.panels.clone(), across) {
-                parts.push(Self { part: part.clone(), panels, ..self.clone() });
+                parts.push(Self {
+                    part: part.clone(),
+                    panels,
+                    ..self.clone()
+                });
             }
         }
         parts
@@ -172,7 +191,13 @@ impl<F: Factors> Blocks<'_, F> {
     /// # Safety
     /// All rows of A and C are there, and no other thread has this part of C.
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, s: S, strips: Range<usize>, depths: Range<usize>, panel: usize) {
+    unsafe fn panel<S: Simd>(
+        &self,
+        s: S,
+        strips: Range<usize>,
+        depths: Range<usize>,
+        panel: usize,
+    ) {
         let width = S::PANEL_VECTORS * S::LANES;
         let columns = panel * width..((panel + 1) * width).min(self.factors.part().width());
         // While this panel is used, the next one comes from a farther cache, a part by each strip.
@@ -184,14 +209,22 @@ impl<F: Factors> Blocks<'_, F> {
             let rows = self.strips.rows(strip);
             // SAFETY: these rows of C are there.
             let c = unsafe { self.c.add(rows.start * self.c_stride + columns.start) };
-            let target = Target { rows: rows.len(), c, c_stride: self.c_stride, columns: columns.len() };
+            let target = Target {
+                rows: rows.len(),
+                c,
+                c_stride: self.c_stride,
+                columns: columns.len(),
+            };
             let part = Part {
                 strip,
                 row: rows.start,
                 depths: depths.clone(),
                 panel,
                 accumulate: depths.start > 0 || matches!(self.then, Then::Accumulate),
-                ahead: Ahead { address: ahead.wrapping_add(index * part), count: part },
+                ahead: Ahead {
+                    address: ahead.wrapping_add(index * part),
+                    count: part,
+                },
             };
             // SAFETY: the caller's promise.
             unsafe { self.factors.sum_up(s, part, target) };

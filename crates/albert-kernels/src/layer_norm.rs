@@ -24,7 +24,11 @@ impl LayerNorm<'_> {
     /// If the shapes do not fit.
     pub fn apply(&self, level: Level, xs: &mut [f32]) {
         self.check(xs);
-        level.run(Rows { xs, added: None, norm: *self });
+        level.run(Rows {
+            xs,
+            added: None,
+            norm: *self,
+        });
     }
 
     /// `x = LN(x + (y + b))` for each row: what ends attention and feed-forward network.
@@ -36,8 +40,15 @@ impl LayerNorm<'_> {
     /// If the shapes do not fit.
     pub fn apply_to_sum(&self, level: Level, xs: &mut [f32], ys: &[f32], bias: &[f32]) {
         self.check(xs);
-        assert!(ys.len() == xs.len() && bias.len() == self.gamma.len(), "rows and bias as wide as γ");
-        level.run(Rows { xs, added: Some((ys, bias)), norm: *self });
+        assert!(
+            ys.len() == xs.len() && bias.len() == self.gamma.len(),
+            "rows and bias as wide as γ"
+        );
+        level.run(Rows {
+            xs,
+            added: Some((ys, bias)),
+            norm: *self,
+        });
     }
 
     fn check(&self, xs: &[f32]) {
@@ -74,7 +85,8 @@ impl Kernel for Rows<'_> {
                     sums[sum] = s.add(sums[sum], x);
                 });
             } else {
-                each_vector!(S, width, |at, sum| sums[sum] = s.add(sums[sum], s.load(&row[at])));
+                each_vector!(S, width, |at, sum| sums[sum] =
+                    s.add(sums[sum], s.load(&row[at])));
             }
             normalize(s, row, total(s, sums), &self.norm);
         }
@@ -94,10 +106,17 @@ fn normalize<S: Simd>(s: S, row: &mut [f32], sum: f32, norm: &LayerNorm<'_>) {
     });
     let rest = total(s, sums) / width as f32;
     let variance = (total(s, squares) / width as f32 - rest * rest).max(0.0);
-    let (mean, scale) = (s.splat(rough + rest), s.splat((variance + norm.eps).sqrt().recip()));
+    let (mean, scale) = (
+        s.splat(rough + rest),
+        s.splat((variance + norm.eps).sqrt().recip()),
+    );
     each_vector!(S, width, |at, _sum| {
         let normed = s.mul(s.sub(s.load(&row[at.clone()]), mean), scale);
-        let y = s.mul_add(normed, s.load(&norm.gamma[at.clone()]), s.load(&norm.beta[at.clone()]));
+        let y = s.mul_add(
+            normed,
+            s.load(&norm.gamma[at.clone()]),
+            s.load(&norm.beta[at.clone()]),
+        );
         s.store(&mut row[at], y);
     });
 }
@@ -132,7 +151,11 @@ mod tests {
         for level in Level::available() {
             for width in [1, 2, 13, 16, 64, 100, 768, 1000] {
                 let (gamma, beta, bias) = (numbers(width, 1), numbers(width, 2), numbers(width, 3));
-                let norm = LayerNorm { gamma: &gamma, beta: &beta, eps: 1e-12 };
+                let norm = LayerNorm {
+                    gamma: &gamma,
+                    beta: &beta,
+                    eps: 1e-12,
+                };
                 let (xs, ys) = (numbers(3 * width, 4), numbers(3 * width, 5));
                 let mut found = xs.clone();
                 norm.apply_to_sum(level, &mut found, &ys, &bias);
@@ -142,7 +165,10 @@ mod tests {
                         .collect();
                     for (exact, found) in exact(&sum, &norm).iter().zip(found) {
                         let error = (exact - f64::from(*found)).abs();
-                        assert!(error <= TOLERANCE, "{error:.1e} at width {width} on {level}");
+                        assert!(
+                            error <= TOLERANCE,
+                            "{error:.1e} at width {width} on {level}"
+                        );
                     }
                 }
             }
@@ -155,7 +181,12 @@ mod tests {
             for (width, value) in [(768, 1234.567), (300, 0.1), (5, -3e7)] {
                 let (gamma, beta) = (vec![1.0; width], numbers(width, 1));
                 let mut row = vec![value; width];
-                LayerNorm { gamma: &gamma, beta: &beta, eps: 1e-12 }.apply(level, &mut row);
+                LayerNorm {
+                    gamma: &gamma,
+                    beta: &beta,
+                    eps: 1e-12,
+                }
+                .apply(level, &mut row);
                 assert_eq!(row, beta, "{width} times {value} on {level}");
             }
         }
@@ -164,10 +195,21 @@ mod tests {
     #[test]
     fn a_large_mean_does_not_hide_a_small_deviation() {
         for level in Level::available() {
-            let row: Vec<f32> = (0..768).map(|i| if i % 2 == 0 { 1000.0 } else { 1000.5 }).collect();
+            let row: Vec<f32> = (0..768)
+                .map(|i| if i % 2 == 0 { 1000.0 } else { 1000.5 })
+                .collect();
             let mut found = row.clone();
-            LayerNorm { gamma: &[1.0; 768], beta: &[0.0; 768], eps: 1e-12 }.apply(level, &mut found);
-            assert!(found.iter().all(|x| (x.abs() - 1.0).abs() < 1e-5), "{level}: {:?}", &found[..2]);
+            LayerNorm {
+                gamma: &[1.0; 768],
+                beta: &[0.0; 768],
+                eps: 1e-12,
+            }
+            .apply(level, &mut found);
+            assert!(
+                found.iter().all(|x| (x.abs() - 1.0).abs() < 1e-5),
+                "{level}: {:?}",
+                &found[..2]
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ enum Instructions {
 
 /// No such instruction set here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("kernels `{name}`: expected one of this machine's, {}, found `{name}`", available_names())]
+#[error(
+    "kernels `{name}`: expected one of this machine's, {}, found `{name}`",
+    available_names()
+)]
 pub struct LevelError {
     name: String,
 }
@@ -80,13 +83,15 @@ impl Level {
         levels
     }
 
-    /// `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`. VNNI multiplies bytes; in f32 the
-    /// names with it and without are the same.
+    /// `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`. VNNI multiplies bytes; in
+    /// f32 the names with it and without are the same.
     ///
     /// # Errors
     /// If it is another word, or the CPU has no such instructions.
     pub fn named(name: &str) -> Result<Self, LevelError> {
-        let named = Self::available().into_iter().find(|level| level.to_string() == name);
+        let named = Self::available()
+            .into_iter()
+            .find(|level| level.to_string() == name);
         named.ok_or_else(|| LevelError { name: name.into() })
     }
 
@@ -111,10 +116,14 @@ impl Level {
         match self.0 {
             // SAFETY: a level is made only where the CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Vnni | Instructions::Avx512 => unsafe { Avx512::<false>::new() }.call(kernel),
+            Instructions::Avx512Vnni | Instructions::Avx512 => {
+                unsafe { Avx512::<false>::new() }.call(kernel)
+            }
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Instructions::AvxVnni | Instructions::Avx2 => unsafe { Avx2::<false>::new() }.call(kernel),
+            Instructions::AvxVnni | Instructions::Avx2 => {
+                unsafe { Avx2::<false>::new() }.call(kernel)
+            }
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Instructions::Neon => unsafe { Neon::new() }.call(kernel),
@@ -178,7 +187,10 @@ impl fmt::Display for Level {
 }
 
 fn available_names() -> String {
-    let names: Vec<_> = Level::available().iter().map(|level| format!("`{level}`")).collect();
+    let names: Vec<_> = Level::available()
+        .iter()
+        .map(|level| format!("`{level}`"))
+        .collect();
     names.join(", ")
 }
 
@@ -196,6 +208,9 @@ mod tests {
     #[test]
     fn an_unknown_level_is_an_error_that_names_the_known() {
         let error = Level::named("mmx").unwrap_err().to_string();
-        assert!(error.starts_with("kernels `mmx`") && error.contains("`portable`"), "{error}");
+        assert!(
+            error.starts_with("kernels `mmx`") && error.contains("`portable`"),
+            "{error}"
+        );
     }
 }

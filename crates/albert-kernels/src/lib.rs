@@ -1,5 +1,5 @@
-//! The arithmetic of ALBERT on the CPU, on plain slices: products with packed weights, in f32 and in
-//! [8 bits](quantized), attention, layer norm and activations. It knows no tensors and no model.
+//! The arithmetic of ALBERT on the CPU, on plain slices: products with packed weights, in f32 and
+//! in [8 bits](quantized), attention, layer norm and activations. It knows no tensors and no model.
 //!
 //! Every kernel is written once and compiled for each instruction set; [`Level`] says which of them
 //! the CPU has, and the environment variable `ALBERT_KERNELS` chooses one. Weights are packed for
@@ -24,7 +24,8 @@
 //! ```
 //!
 //! A row's result has the same bits in any batch and on any number of threads: sums run in one
-//! order, whatever the blocks, and work is split over rows, columns and heads alone. In 8 bits sums are exact.
+//! order, whatever the blocks, and work is split over rows, columns and heads alone. In 8 bits sums
+//! are exact.
 
 mod activation;
 mod aligned;
@@ -54,7 +55,7 @@ pub use packed::{PackedMatrix, PackedView};
 pub use peak::{peak_byte_operations, peak_flops};
 pub use product::product;
 pub use quantized::{
-    QuantizedMatrix, QuantizedPart, QuantizedRows, QuantizedView, quantize_weights, quantized_product,
-    restore_weights, rotate_weights, rotate_weights_back,
+    QuantizedMatrix, QuantizedPart, QuantizedRows, QuantizedView, quantize_weights,
+    quantized_product, restore_weights, rotate_weights, rotate_weights_back,
 };
 pub use rows::{Rows, RowsMut};

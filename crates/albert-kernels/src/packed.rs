@@ -35,11 +35,20 @@ impl PackedMatrix {
     /// If a part's length is no multiple of `depth`, or `depth` is 0.
     pub fn from_transposed(level: Level, depth: usize, parts: &[&[f32]]) -> Self {
         let fits = |part: &&[f32]| part.len().is_multiple_of(depth);
-        assert!(depth > 0 && parts.iter().all(fits), "rows of {depth} numbers");
-        let rows: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks_exact(depth)).collect();
+        assert!(
+            depth > 0 && parts.iter().all(fits),
+            "rows of {depth} numbers"
+        );
+        let rows: Vec<&[f32]> = parts
+            .iter()
+            .flat_map(|part| part.chunks_exact(depth))
+            .collect();
         let width = level.panel_width();
         let mut panels = Aligned::zeros(rows.len().div_ceil(width) * width * depth);
-        for (rows, panel) in rows.chunks(width).zip(panels.chunks_exact_mut(width * depth)) {
+        for (rows, panel) in rows
+            .chunks(width)
+            .zip(panels.chunks_exact_mut(width * depth))
+        {
             // Squares that fit the first cache: each side is written or read a line at a time.
             for start in (0..depth).step_by(width) {
                 for (column, row) in rows.iter().enumerate() {
@@ -50,7 +59,13 @@ impl PackedMatrix {
                 }
             }
         }
-        Self { level, depth, columns: rows.len(), panel_width: width, panels }
+        Self {
+            level,
+            depth,
+            columns: rows.len(),
+            panel_width: width,
+            panels,
+        }
     }
 
     /// The transposed matrix, `(N, K)`, row by row.
@@ -58,8 +73,12 @@ impl PackedMatrix {
         let mut rows = vec![0.0; self.columns * self.depth];
         for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
             let panel = self.panel(column / self.panel_width());
-            let numbers = panel[column % self.panel_width()..].iter().step_by(self.panel_width());
-            row.iter_mut().zip(numbers).for_each(|(x, packed)| *x = *packed);
+            let numbers = panel[column % self.panel_width()..]
+                .iter()
+                .step_by(self.panel_width());
+            row.iter_mut()
+                .zip(numbers)
+                .for_each(|(x, packed)| *x = *packed);
         }
         rows
     }
@@ -99,7 +118,11 @@ impl PackedMatrix {
 
 impl fmt::Debug for PackedMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PackedMatrix({} × {}, {})", self.depth, self.columns, self.level)
+        write!(
+            f,
+            "PackedMatrix({} × {}, {})",
+            self.depth, self.columns, self.level
+        )
     }
 }
 
@@ -116,7 +139,10 @@ impl<'a> PackedView<'a> {
     /// # Panics
     /// If there are not as many.
     pub fn rows(self, rows: Range<usize>) -> Self {
-        Self { part: self.part.rows(rows), ..self }
+        Self {
+            part: self.part.rows(rows),
+            ..self
+        }
     }
 
     /// Some of its columns, from the start of a panel on.
@@ -124,7 +150,10 @@ impl<'a> PackedView<'a> {
     /// # Panics
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
-        Self { part: self.part.columns(columns), ..self }
+        Self {
+            part: self.part.columns(columns),
+            ..self
+        }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -139,7 +168,10 @@ impl<'a> PackedView<'a> {
     #[inline(always)]
     pub(crate) fn short_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();
-        let (rows, panel) = (&self.part.rows, self.matrix.panel(self.part.first_panel() + panel));
+        let (rows, panel) = (
+            &self.part.rows,
+            self.matrix.panel(self.part.first_panel() + panel),
+        );
         &panel[(rows.start + depth) * width..rows.end * width]
     }
 }
@@ -152,11 +184,17 @@ mod tests {
     fn unpacking_gives_the_parts_back() {
         for level in Level::available() {
             for (depth, counts) in [(1, [1, 0]), (3, [2, 5]), (40, [33, 32]), (100, [7, 90])] {
-                let numbers: Vec<f32> = (0..depth * (counts[0] + counts[1])).map(|i| i as f32).collect();
+                let numbers: Vec<f32> = (0..depth * (counts[0] + counts[1]))
+                    .map(|i| i as f32)
+                    .collect();
                 let (first, second) = numbers.split_at(depth * counts[0]);
                 let packed = PackedMatrix::from_transposed(level, depth, &[first, second]);
                 assert_eq!(packed.columns(), counts[0] + counts[1]);
-                assert_eq!(packed.to_transposed(), numbers, "{level} {depth} {counts:?}");
+                assert_eq!(
+                    packed.to_transposed(),
+                    numbers,
+                    "{level} {depth} {counts:?}"
+                );
             }
         }
     }

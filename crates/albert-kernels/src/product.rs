@@ -25,8 +25,15 @@ const BLOCK_DEPTH: usize = 768;
 pub fn product(a: Rows<'_>, b: &PackedView<'_>, c: RowsMut<'_>, then: Then<'_>, threads: Threads) {
     let (rows, depth) = (a.count, b.part().depth());
     assert!(c.count == rows, "{rows} rows, found {}", c.count);
-    assert!(rows == 0 || fit(a.numbers, rows, a.stride, depth), "{rows} rows of {depth} factors");
-    let factors = Floats { a: a.numbers.as_ptr(), a_stride: a.stride, b };
+    assert!(
+        rows == 0 || fit(a.numbers, rows, a.stride, depth),
+        "{rows} rows of {depth} factors"
+    );
+    let factors = Floats {
+        a: a.numbers.as_ptr(),
+        a_stride: a.stride,
+        b,
+    };
     // SAFETY: A was checked.
     unsafe { multiply(b.level(), factors, c, then, threads) }
 }
@@ -92,7 +99,13 @@ mod tests {
     /// Relative to √K, the size of a sum of K products of numbers from -1 to 1. Seen: 6.8e-7.
     const TOLERANCE: f64 = 2e-6;
 
-    fn run(a: &[f32], b: &PackedView<'_>, rows: usize, then: Then<'_>, threads: Threads) -> Vec<f32> {
+    fn run(
+        a: &[f32],
+        b: &PackedView<'_>,
+        rows: usize,
+        then: Then<'_>,
+        threads: Threads,
+    ) -> Vec<f32> {
         let mut c = vec![f32::NAN; rows * b.part().width()];
         product(
             Rows::new(a, rows, b.part().depth()),
@@ -107,17 +120,29 @@ mod tests {
     #[test]
     fn every_element_is_the_sum_of_its_products() {
         for level in Level::available() {
-            for (m, k, n) in
-                [(1, 1, 1), (3, 7, 50), (17, 300, 33), (40, 64, 96), (300, 20, 13), (9, 1000, 47)]
-            {
+            for (m, k, n) in [
+                (1, 1, 1),
+                (3, 7, 50),
+                (17, 300, 33),
+                (40, 64, 96),
+                (300, 20, 13),
+                (9, 1000, 47),
+            ] {
                 let (a, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
                 let b = PackedMatrix::from_transposed(level, k, &[&weight]);
-                let c = run(&a, &b.view(), m, Then::Activate(&bias, Activation::Relu), Threads::One);
+                let c = run(
+                    &a,
+                    &b.view(),
+                    m,
+                    Then::Activate(&bias, Activation::Relu),
+                    Threads::One,
+                );
                 for (row, c) in c.chunks(n).enumerate() {
                     for (column, c) in c.iter().enumerate() {
                         let products = a[row * k..][..k].iter().zip(&weight[column * k..][..k]);
                         let sum: f64 = products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                        let error = ((sum + f64::from(bias[column])).max(0.0) - f64::from(*c)).abs();
+                        let error =
+                            ((sum + f64::from(bias[column])).max(0.0) - f64::from(*c)).abs();
                         assert!(
                             error <= TOLERANCE * (k as f64).sqrt(),
                             "{error:.1e} in {m}×{k}×{n} on {level}"
@@ -137,11 +162,24 @@ mod tests {
             let then = Then::Activate(&bias, Activation::GeluTanh);
             let whole = run(&a, &b.view(), m, then, Threads::One);
             for rows in [0..1, 5..6, 7..20, 269..270, 100..257] {
-                let alone = run(&a[rows.start * k..], &b.view(), rows.len(), then, Threads::One);
-                assert_eq!(alone, whole[rows.start * n..rows.end * n], "{rows:?} on {level}");
+                let alone = run(
+                    &a[rows.start * k..],
+                    &b.view(),
+                    rows.len(),
+                    then,
+                    Threads::One,
+                );
+                assert_eq!(
+                    alone,
+                    whole[rows.start * n..rows.end * n],
+                    "{rows:?} on {level}"
+                );
             }
             for threads in [1, 2, 3, 16] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
                 let split = pool.install(|| run(&a, &b.view(), m, then, Threads::All));
                 assert!(split == whole, "{threads} threads on {level}");
             }
@@ -156,16 +194,30 @@ mod tests {
             let b = PackedMatrix::from_transposed(level, k, &[&weight]);
             let whole = run(&a, &b.view(), m, Then::Nothing, Threads::One);
             let mut summed = vec![f32::NAN; m * n];
-            for (rows, then) in
-                [(0..70, Then::Nothing), (70..71, Then::Accumulate), (71..k, Then::Accumulate)]
-            {
+            for (rows, then) in [
+                (0..70, Then::Nothing),
+                (70..71, Then::Accumulate),
+                (71..k, Then::Accumulate),
+            ] {
                 let a = Rows::new(&a[rows.start..], m, k);
-                product(a, &b.view().rows(rows), RowsMut::new(&mut summed, m, n), then, Threads::One);
+                product(
+                    a,
+                    &b.view().rows(rows),
+                    RowsMut::new(&mut summed, m, n),
+                    then,
+                    Threads::One,
+                );
             }
             assert_eq!(summed, whole, "{level}");
             let cut = 2 * b.panel_width();
             for columns in [0..cut, cut..n] {
-                let part = run(&a, &b.view().columns(columns.clone()), m, Then::Nothing, Threads::One);
+                let part = run(
+                    &a,
+                    &b.view().columns(columns.clone()),
+                    m,
+                    Then::Nothing,
+                    Threads::One,
+                );
                 for (part, whole) in part.chunks(columns.len()).zip(whole.chunks(n)) {
                     assert_eq!(part, &whole[columns.clone()], "{level}");
                 }

@@ -13,7 +13,11 @@ pub(crate) struct Rectangle {
 impl Rectangle {
     /// A whole matrix.
     pub(crate) fn whole([rows, columns]: [usize; 2], panel_width: usize) -> Self {
-        Self { rows: 0..rows, columns: 0..columns, panel_width }
+        Self {
+            rows: 0..rows,
+            columns: 0..columns,
+            panel_width,
+        }
     }
 
     /// Some of its rows.
@@ -21,7 +25,10 @@ impl Rectangle {
     /// # Panics
     /// If there are not as many.
     pub(crate) fn rows(self, rows: Range<usize>) -> Self {
-        Self { rows: within(&self.rows, rows), ..self }
+        Self {
+            rows: within(&self.rows, rows),
+            ..self
+        }
     }
 
     /// Some of its columns, from the start of a panel on.
@@ -30,7 +37,11 @@ impl Rectangle {
     /// If there are not as many, or the first is within a panel.
     pub(crate) fn columns(self, columns: Range<usize>) -> Self {
         let columns = within(&self.columns, columns);
-        assert!(columns.start.is_multiple_of(self.panel_width), "column {} is within a panel", columns.start);
+        assert!(
+            columns.start.is_multiple_of(self.panel_width),
+            "column {} is within a panel",
+            columns.start
+        );
         Self { columns, ..self }
     }
 
@@ -58,6 +69,9 @@ impl Rectangle {
 
 /// A range within another, counted from the other's start.
 fn within(whole: &Range<usize>, part: Range<usize>) -> Range<usize> {
-    assert!(part.start <= part.end && part.end <= whole.len(), "{part:?} of {whole:?}");
+    assert!(
+        part.start <= part.end && part.end <= whole.len(),
+        "{part:?} of {whole:?}"
+    );
     whole.start + part.start..whole.start + part.end
 }

@@ -25,7 +25,11 @@ impl<'a> Rows<'a> {
     /// If there are fewer numbers; the last row may be as short as it likes.
     pub fn new(numbers: &'a [f32], count: usize, stride: usize) -> Self {
         assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
-        Self { numbers, count, stride }
+        Self {
+            numbers,
+            count,
+            stride,
+        }
     }
 }
 
@@ -36,15 +40,23 @@ impl<'a> RowsMut<'a> {
     /// If there are fewer numbers; the last row may be as short as it likes.
     pub fn new(numbers: &'a mut [f32], count: usize, stride: usize) -> Self {
         assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
-        Self { numbers, count, stride }
+        Self {
+            numbers,
+            count,
+            stride,
+        }
     }
 }
 
-/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may wrap: the
-/// kernels trust the answer.
+/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may
+/// wrap: the kernels trust the answer.
 pub(crate) fn fit(numbers: &[f32], count: usize, stride: usize, width: usize) -> bool {
-    let Some(before_last) = count.checked_sub(1) else { return true };
-    let end = before_last.checked_mul(stride).and_then(|start| start.checked_add(width));
+    let Some(before_last) = count.checked_sub(1) else {
+        return true;
+    };
+    let end = before_last
+        .checked_mul(stride)
+        .and_then(|start| start.checked_add(width));
     end.is_some_and(|end| end <= numbers.len())
 }
 
@@ -65,7 +77,10 @@ pub(crate) struct Strips {
 impl Strips {
     /// Strips of `tile_rows` rows at most.
     pub(crate) fn new(rows: usize, tile_rows: usize) -> Self {
-        Self { rows, count: rows.div_ceil(tile_rows) }
+        Self {
+            rows,
+            count: rows.div_ceil(tile_rows),
+        }
     }
 
     /// The rows of one strip.

@@ -28,7 +28,10 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// Nothing.
-    pub(crate) const NONE: Self = Self { address: std::ptr::null(), count: 0 };
+    pub(crate) const NONE: Self = Self {
+        address: std::ptr::null(),
+        count: 0,
+    };
 
     /// Calls `step` `steps` times, and asks for the bytes on the way.
     #[inline(always)]
@@ -70,8 +73,8 @@ pub(crate) trait Sums: Copy {
     /// Computes `ROWS` rows of `VECTORS` vectors at `c`.
     ///
     /// # Safety
-    /// All that is summed up can be read; `c` has `ROWS` rows of `VECTORS` vectors that nothing else reads or
-    /// writes.
+    /// All that is summed up can be read; `c` has `ROWS` rows of `VECTORS` vectors that nothing
+    /// else reads or writes.
     unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         s: S,
@@ -85,8 +88,8 @@ pub(crate) struct CheckedTile<T>(Target, T);
 
 impl<T: Sums> CheckedTile<T> {
     /// # Safety
-    /// Until it is computed, all that is summed up can be read, and `c` has `rows` rows of `columns` numbers
-    /// that nothing else reads or writes.
+    /// Until it is computed, all that is summed up can be read, and `c` has `rows` rows of
+    /// `columns` numbers that nothing else reads or writes.
     #[inline(always)]
     pub(crate) unsafe fn new(target: Target, sums: T) -> Self {
         Self(target, sums)
@@ -130,10 +133,32 @@ impl<T: Sums> CheckedTile<T> {
         let aside: *mut f32 = aside.as_mut_ptr().cast();
         // SAFETY: C has `ROWS` rows of `columns` numbers, and a row aside is as wide as any panel.
         unsafe {
-            copy(target.c, target.c_stride, aside, ASIDE, ROWS, target.columns);
+            copy(
+                target.c,
+                target.c_stride,
+                aside,
+                ASIDE,
+                ROWS,
+                target.columns,
+            );
             let columns = VECTORS * S::LANES;
-            s.call(CheckedTile(Target { c: aside, c_stride: ASIDE, columns, ..target }, sums));
-            copy(aside, ASIDE, target.c, target.c_stride, ROWS, target.columns);
+            s.call(CheckedTile(
+                Target {
+                    c: aside,
+                    c_stride: ASIDE,
+                    columns,
+                    ..target
+                },
+                sums,
+            ));
+            copy(
+                aside,
+                ASIDE,
+                target.c,
+                target.c_stride,
+                ROWS,
+                target.columns,
+            );
         }
     }
 }
@@ -216,7 +241,11 @@ unsafe fn copy(
     for row in 0..rows {
         // SAFETY: the caller's promise.
         unsafe {
-            std::ptr::copy_nonoverlapping(from.add(row * from_stride), to.add(row * to_stride), columns)
+            std::ptr::copy_nonoverlapping(
+                from.add(row * from_stride),
+                to.add(row * to_stride),
+                columns,
+            )
         }
     }
 }

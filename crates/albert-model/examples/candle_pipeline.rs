@@ -11,7 +11,10 @@ use albert_model::{AlbertConfig, AlbertModel, ModelInput};
 
 fn main() -> anyhow::Result<()> {
     let device = Device::Cpu;
-    let config = AlbertConfig { num_hidden_layers: 4, ..AlbertConfig::base_v2() };
+    let config = AlbertConfig {
+        num_hidden_layers: 4,
+        ..AlbertConfig::base_v2()
+    };
     let variables = VarMap::new();
     let vb = VarBuilder::from_varmap(&variables, DType::F32, &device);
 
@@ -19,8 +22,14 @@ fn main() -> anyhow::Result<()> {
     let topics = linear(config.hidden_size, 3, vb.pp("topics"))?;
 
     // Two texts as token ids, the second padded on the right.
-    let ids = Tensor::new(&[[2u32, 48, 25, 21, 1289, 3], [2, 1162, 25, 3, 0, 0]], &device)?;
-    let mask = Tensor::new(&[[1f32, 1., 1., 1., 1., 1.], [1., 1., 1., 1., 0., 0.]], &device)?;
+    let ids = Tensor::new(
+        &[[2u32, 48, 25, 21, 1289, 3], [2, 1162, 25, 3, 0, 0]],
+        &device,
+    )?;
+    let mask = Tensor::new(
+        &[[1f32, 1., 1., 1., 1., 1.], [1., 1., 1., 1., 0., 0.]],
+        &device,
+    )?;
     let output = albert.forward(&ModelInput::new(ids).with_attention_mask(mask.clone()))?;
 
     let mask = mask.unsqueeze(2)?; // (B, T, 1)

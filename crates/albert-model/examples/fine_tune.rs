@@ -8,13 +8,17 @@ use albert_model::candle_core::{DType, Device, Tensor};
 use albert_model::candle_nn::loss::cross_entropy;
 use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder};
 use albert_model::{
-    AlbertConfig, AlbertForSequenceClassification, Checkpoint, Head, LoadOptions, ModelInput, WeightType,
+    AlbertConfig, AlbertForSequenceClassification, Checkpoint, Head, LoadOptions, ModelInput,
+    WeightType,
 };
 use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (folder, out) = arguments.next().zip(arguments.next()).context("expected two folders")?;
+    let (folder, out) = arguments
+        .next()
+        .zip(arguments.next())
+        .context("expected two folders")?;
     Checkpoint::check_vacant(&out)?; // before the work, and not after it
     let checkpoint = Checkpoint::from_dir(folder)?;
     let variables = checkpoint.var_map(&LoadOptions::default())?;
@@ -27,9 +31,15 @@ fn main() -> anyhow::Result<()> {
     let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let model = AlbertForSequenceClassification::new(&config, vb)?;
 
-    let ids = Tensor::new(&[[2u32, 5, 6, 3], [2, 7, 8, 3], [2, 5, 9, 3], [2, 7, 4, 3]], &Device::Cpu)?;
+    let ids = Tensor::new(
+        &[[2u32, 5, 6, 3], [2, 7, 8, 3], [2, 5, 9, 3], [2, 7, 4, 3]],
+        &Device::Cpu,
+    )?;
     let labels = Tensor::new(&[0u32, 1, 0, 1], &Device::Cpu)?;
-    let settings = ParamsAdamW { lr: 1e-4, ..ParamsAdamW::default() };
+    let settings = ParamsAdamW {
+        lr: 1e-4,
+        ..ParamsAdamW::default()
+    };
     let mut optimizer = AdamW::new(variables.all_vars(), settings)?;
     for step in 1..=20 {
         let logits = model.forward_t(&ModelInput::new(ids.clone()), true)?.logits; // (B, labels)

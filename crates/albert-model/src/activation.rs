@@ -118,7 +118,10 @@ impl FromStr for HiddenAct {
 
 impl fmt::Display for HiddenAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = NAMES.iter().find(|(_, act)| act == self).expect("every variant is named");
+        let (name, _) = NAMES
+            .iter()
+            .find(|(_, act)| act == self)
+            .expect("every variant is named");
         f.write_str(name)
     }
 }
@@ -202,7 +205,8 @@ impl HiddenAct {
 fn softplus(xs: &Tensor) -> Result<Tensor> {
     let exp = xs.abs()?.neg()?.exp()?;
     let log = (&exp + 1.0)?.log()?;
-    // Where e^-|x| is small, 1 + e^-|x| has lost its digits; ln(1 + e) = e - e²/2 + e³/3 - e⁴/4 has them.
+    // Where e^-|x| is small, 1 + e^-|x| has lost its digits; ln(1 + e) = e - e²/2 + e³/3 - e⁴/4 has
+    // them.
     let series = (((&exp * (-1.0 / 4.0))? + 1.0 / 3.0)? * &exp)?;
     let series = ((((series - 1.0 / 2.0)? * &exp)? + 1.0)? * &exp)?;
     xs.relu()? + exp.lt(1e-2)?.where_cond(&series, &log)?
@@ -223,6 +227,9 @@ mod tests {
     #[test]
     fn parametric_activations_are_refused_with_the_reason() {
         let error = "prelu".parse::<HiddenAct>().unwrap_err().to_string();
-        assert_eq!(error, "expected a function without trained parameters of its own, found `prelu`");
+        assert_eq!(
+            error,
+            "expected a function without trained parameters of its own, found `prelu`"
+        );
     }
 }

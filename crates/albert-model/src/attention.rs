@@ -56,9 +56,11 @@ impl AlbertAttention {
         let parts = ["query", "key", "value"].map(|name| vb.pp(name));
         let projections = match Linear::side_by_side(h, h, config.initializer_range, &parts)? {
             Some(fused) => Projections::Fused(fused),
-            None => {
-                Projections::Apart { query: linear("query")?, key: linear("key")?, value: linear("value")? }
-            }
+            None => Projections::Apart {
+                query: linear("query")?,
+                key: linear("key")?,
+                value: linear("value")?,
+            },
         };
         let (heads, head_size) = (config.num_attention_heads, config.head_size());
         Ok(Self {
@@ -75,10 +77,22 @@ impl AlbertAttention {
 
     /// Its weights for the fused path, where all of them are packed.
     pub(crate) fn packed(&self) -> Result<Option<PackedAttention>> {
-        let Projections::Fused(projections) = &self.projections else { return Ok(None) };
-        let parts = (projections.packed(), self.output.packed(), self.norm.constants()?);
-        let (Some(projections), Some(output), Some(norm)) = parts else { return Ok(None) };
-        Ok(Some(PackedAttention { projections, output, norm }))
+        let Projections::Fused(projections) = &self.projections else {
+            return Ok(None);
+        };
+        let parts = (
+            projections.packed(),
+            self.output.packed(),
+            self.norm.constants()?,
+        );
+        let (Some(projections), Some(output), Some(norm)) = parts else {
+            return Ok(None);
+        };
+        Ok(Some(PackedAttention {
+            projections,
+            output,
+            norm,
+        }))
     }
 
     /// Whether [`forward_packed`](Self::forward_packed) serves.
@@ -96,14 +110,17 @@ impl AlbertAttention {
         hidden_states: &Tensor,
         sequences: &Sequences,
     ) -> Result<Option<Tensor>> {
-        let (Some(kernel), Projections::Fused(projections)) = (self.kernel, &self.projections) else {
+        let (Some(kernel), Projections::Fused(projections)) = (self.kernel, &self.projections)
+        else {
             return Ok(None);
         };
         if hidden_states.track_op() {
             return Ok(None);
         }
         let context = kernel.apply(&projections.forward(hidden_states)?, sequences)?;
-        self.norm.forward_sum_t(hidden_states, &self.output.forward(&context)?, false).map(Some)
+        self.norm
+            .forward_sum_t(hidden_states, &self.output.forward(&context)?, false)
+            .map(Some)
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -126,7 +143,11 @@ impl AlbertAttention {
             Projections::Apart { query, key, value } => {
                 let project = |linear: &Linear| {
                     let split = (batch, tokens, self.heads, self.head_size);
-                    linear.forward(hidden_states)?.reshape(split)?.transpose(1, 2)?.contiguous()
+                    linear
+                        .forward(hidden_states)?
+                        .reshape(split)?
+                        .transpose(1, 2)?
+                        .contiguous()
                 };
                 [project(query)?, project(key)?, project(value)?]
             }
@@ -140,12 +161,23 @@ impl AlbertAttention {
         }; // (B, N, T, D)
         let query = (query / (self.head_size as f64).sqrt())?;
         let scores = query.matmul(&key.transpose(2, 3)?)?; // (B, N, T, T)
-        let probs = dropout(&softmax(&scores, mask, train)?, self.probs_dropout_prob, train)?;
+        let probs = dropout(
+            &softmax(&scores, mask, train)?,
+            self.probs_dropout_prob,
+            train,
+        )?;
 
         let context = probs.matmul(&value)?; // (B, N, T, D)
         let context = context.transpose(1, 2)?.reshape((batch, tokens, h))?;
-        let output = dropout(&self.output.forward(&context)?, self.output_dropout_prob, train)?;
-        Ok((self.norm.forward_sum_t(hidden_states, &output, train)?, probs))
+        let output = dropout(
+            &self.output.forward(&context)?,
+            self.output_dropout_prob,
+            train,
+        )?;
+        Ok((
+            self.norm.forward_sum_t(hidden_states, &output, train)?,
+            probs,
+        ))
     }
 }
 
@@ -158,8 +190,8 @@ pub(crate) struct PackedAttention {
     pub(crate) norm: NormConstants,
 }
 
-/// `softmax(scores + mask)` over the last dimension, in f32 at least. Candle's fused form has no backward
-/// pass.
+/// `softmax(scores + mask)` over the last dimension, in f32 at least. Candle's fused form has no
+/// backward pass.
 fn softmax(scores: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
     if !train && gpu_kernels::serve(scores) {
         let rows_of_mask = mask.map_or(0, |mask| scores.elem_count() / mask.elem_count());

@@ -7,5 +7,9 @@ use candle_core::{Result, Tensor};
 /// ALBERT's probabilities are mostly 0, where Candle's own would still draw a random number for
 /// every element.
 pub(crate) fn dropout(xs: &Tensor, probability: f64, train: bool) -> Result<Tensor> {
-    if train && probability > 0.0 { candle_nn::ops::dropout(xs, probability as f32) } else { Ok(xs.clone()) }
+    if train && probability > 0.0 {
+        candle_nn::ops::dropout(xs, probability as f32)
+    } else {
+        Ok(xs.clone())
+    }
 }

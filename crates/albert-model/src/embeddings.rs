@@ -32,21 +32,29 @@ impl AlbertEmbeddings {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let init = Init::Randn { mean: 0.0, stdev: config.initializer_range };
+        let init = Init::Randn {
+            mean: 0.0,
+            stdev: config.initializer_range,
+        };
         let table = |name: &str, rows: usize| {
-            vb.pp(name).get_with_hints((rows, config.embedding_size), "weight", init)
+            vb.pp(name)
+                .get_with_hints((rows, config.embedding_size), "weight", init)
         };
         Ok(Self {
             word: WordEmbeddings::new(config, vb.pp("word_embeddings"))?,
             position: table("position_embeddings", config.max_position_embeddings)?,
             token_type: table("token_type_embeddings", config.type_vocab_size)?,
-            norm: LayerNorm::new(config.embedding_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            norm: LayerNorm::new(
+                config.embedding_size,
+                config.layer_norm_eps,
+                vb.pp("LayerNorm"),
+            )?,
             dropout_prob: config.hidden_dropout_prob,
         })
     }
 
-    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too; a copy in f32
-    /// where it is kept in 8 bits.
+    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too; a
+    /// copy in f32 where it is kept in 8 bits.
     ///
     /// # Errors
     /// If memory for the copy runs out.
@@ -79,14 +87,25 @@ impl AlbertEmbeddings {
         let mut sum = self.word.look_up(&input.ids)?; // (B, T, E)
 
         sum = match &input.token_type_ids {
-            Some(types) => (sum + look_up(&self.token_type, types, "token type id", "`type_vocab_size`")?)?,
+            Some(types) => {
+                (sum + look_up(
+                    &self.token_type,
+                    types,
+                    "token type id",
+                    "`type_vocab_size`",
+                )?)?
+            }
             None => sum.broadcast_add(&self.token_type.get(0)?)?,
         };
 
         sum = match &input.position_ids {
             Some(positions) => {
-                let embedded =
-                    look_up(&self.position, positions, "position id", "`max_position_embeddings`")?;
+                let embedded = look_up(
+                    &self.position,
+                    positions,
+                    "position id",
+                    "`max_position_embeddings`",
+                )?;
                 sum.broadcast_add(&embedded)?
             }
             None => sum.broadcast_add(&self.position.narrow(0, 0, tokens)?)?,
@@ -105,7 +124,9 @@ impl AlbertEmbeddings {
             Some(positions) if positions.dims() == [tokens] => Ok(()),
             Some(positions) => same_shape(positions, &input.ids, "position ids"),
             None if tokens > max_tokens => {
-                bail!("a sequence of {tokens} tokens is longer than the model's {max_tokens} positions")
+                bail!(
+                    "a sequence of {tokens} tokens is longer than the model's {max_tokens} positions"
+                )
             }
             None => Ok(()),
         }
@@ -114,7 +135,11 @@ impl AlbertEmbeddings {
 
 fn same_shape(tensor: &Tensor, ids: &Tensor, what: &str) -> Result<()> {
     if tensor.dims() != ids.dims() {
-        bail!("{what}: expected the shape of the token ids, {:?}, found {:?}", ids.dims(), tensor.dims())
+        bail!(
+            "{what}: expected the shape of the token ids, {:?}, found {:?}",
+            ids.dims(),
+            tensor.dims()
+        )
     }
     Ok(())
 }

@@ -36,16 +36,26 @@ impl AlbertEncoder {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let (e, h, std) = (config.embedding_size, config.hidden_size, config.initializer_range);
+        let (e, h, std) = (
+            config.embedding_size,
+            config.hidden_size,
+            config.initializer_range,
+        );
         let group_vb = vb.pp("albert_layer_groups");
-        let groups =
-            (0..config.num_hidden_groups).map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
+        let groups = (0..config.num_hidden_groups)
+            .map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
         let projection = Linear::new(e, h, std, vb.pp("embedding_hidden_mapping_in"))?;
         let groups = groups.collect::<Result<Vec<_>>>()?;
-        let schedule: Vec<_> =
-            (0..config.num_hidden_layers).map(|layer| config.group_for_layer(layer)).collect();
+        let schedule: Vec<_> = (0..config.num_hidden_layers)
+            .map(|layer| config.group_for_layer(layer))
+            .collect();
         let fused = FusedEncoder::new(config, &projection, &groups, &schedule)?.map(Arc::new);
-        Ok(Self { projection, groups, schedule, fused })
+        Ok(Self {
+            projection,
+            groups,
+            schedule,
+            fused,
+        })
     }
 
     /// The G groups of weights.
@@ -62,7 +72,12 @@ impl AlbertEncoder {
     ///
     /// # Errors
     /// If the last dimension of `embeddings` is not `embedding_size`, or the shapes differ.
-    pub fn forward_t(&self, embeddings: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
+    pub fn forward_t(
+        &self,
+        embeddings: &Tensor,
+        mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
         self.forward_traced(embeddings, mask, &mut Trace::default(), train)
     }
 
@@ -73,11 +88,14 @@ impl AlbertEncoder {
 
     /// Whether [`forward_packed`](Self::forward_packed) serves.
     pub(crate) fn takes_packed(&self) -> bool {
-        self.groups.iter().flat_map(|group| group.layers()).all(|layer| layer.takes_packed())
+        self.groups
+            .iter()
+            .flat_map(|group| group.layers())
+            .all(|layer| layer.takes_packed())
     }
 
-    /// [`forward_t`](Self::forward_t) for inference by the kernels for GPUs, over sequences without padding; `None`
-    /// where something before an attention is trained.
+    /// [`forward_t`](Self::forward_t) for inference by the kernels for GPUs, over sequences without
+    /// padding; `None` where something before an attention is trained.
     ///
     /// # Shapes
     /// - `embeddings`: `(ΣT, E)`
@@ -90,7 +108,9 @@ impl AlbertEncoder {
         let mut hidden_states = self.projection.forward(embeddings)?; // (ΣT, H)
         for &group in &self.schedule {
             for layer in self.groups[group].layers() {
-                let Some(next) = layer.forward_packed(&hidden_states, sequences)? else { return Ok(None) };
+                let Some(next) = layer.forward_packed(&hidden_states, sequences)? else {
+                    return Ok(None);
+                };
                 hidden_states = next;
             }
         }
@@ -102,7 +122,11 @@ impl AlbertEncoder {
     /// # Shapes
     /// - `embeddings`: `(1, T, E)`
     /// - returns `(T, H)`
-    pub(crate) fn observe(&self, embeddings: &Tensor, observer: &mut impl Observer) -> Result<Vec<f32>> {
+    pub(crate) fn observe(
+        &self,
+        embeddings: &Tensor,
+        observer: &mut impl Observer,
+    ) -> Result<Vec<f32>> {
         match &self.fused {
             Some(fused) => fused.observe(embeddings, observer),
             None => bail!("an encoder is observed on the CPU, in f32 and without variables"),
@@ -120,7 +144,8 @@ impl AlbertEncoder {
         let mut hidden_states = self.projection.forward(embeddings)?; // (B, T, H)
         trace.hidden_state(&hidden_states);
         for &group in &self.schedule {
-            hidden_states = self.groups[group].forward_traced(&hidden_states, mask, trace, train)?;
+            hidden_states =
+                self.groups[group].forward_traced(&hidden_states, mask, trace, train)?;
         }
         Ok(hidden_states)
     }

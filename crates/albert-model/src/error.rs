@@ -174,7 +174,10 @@ pub enum Error {
     },
 
     /// Tensors that every ALBERT has are not in the file.
-    #[error("`{file}` is not an ALBERT checkpoint for its config.json: no tensor {}", list(names))]
+    #[error(
+        "`{file}` is not an ALBERT checkpoint for its config.json: no tensor {}",
+        list(names)
+    )]
     MissingTensors {
         /// The weight file.
         file: String,
@@ -202,7 +205,11 @@ pub enum Error {
     /// The checkpoint was not trained for this head.
     ///
     /// Weights are never made up: a model without trained ones is an error.
-    #[error("`{file}` has no weights for {head}: no tensor {}; it can serve {}", list(missing), list(served))]
+    #[error(
+        "`{file}` has no weights for {head}: no tensor {}; it can serve {}",
+        list(missing),
+        list(served)
+    )]
     MissingHead {
         /// The weight file.
         file: String,
@@ -215,7 +222,9 @@ pub enum Error {
     },
 
     /// `classifier.*` belongs to another head than the one asked for.
-    #[error("`classifier` in `{file}` belongs to {found} (`architectures` in `config.json`), not to {head}")]
+    #[error(
+        "`classifier` in `{file}` belongs to {found} (`architectures` in `config.json`), not to {head}"
+    )]
     OtherClassifier {
         /// The weight file.
         file: String,
@@ -279,7 +288,9 @@ pub enum Error {
     },
 
     /// Weights in 8 bits are for the CPU.
-    #[error("weights in 8 bits run on the CPU: expected the CPU, or another type than int8, found a GPU")]
+    #[error(
+        "weights in 8 bits run on the CPU: expected the CPU, or another type than int8, found a GPU"
+    )]
     QuantizedDevice,
 
     /// Nothing is known of what the weights multiply.
@@ -307,15 +318,22 @@ impl Error {
     /// What a person can do about it, where that is known: one line without a final period.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoWeights { found: Some("tf_model.h5"), .. } => {
+            Self::NoWeights {
+                found: Some("tf_model.h5"),
+                ..
+            } => {
                 "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_tf=True).save_pretrained(DIR)"
             }
-            Self::NoWeights { found: Some("flax_model.msgpack"), .. } => {
+            Self::NoWeights {
+                found: Some("flax_model.msgpack"),
+                ..
+            } => {
                 "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_flax=True).save_pretrained(DIR)"
             }
-            Self::NoWeights { found: Some("rust_model.ot"), .. } => {
-                "rust-bert made it from pytorch_model.bin: take that file of the same model"
-            }
+            Self::NoWeights {
+                found: Some("rust_model.ot"),
+                ..
+            } => "rust-bert made it from pytorch_model.bin: take that file of the same model",
             Self::NoWeights { found: Some(_), .. } => {
                 "it was made from PyTorch's or TensorFlow's weights: take those of the same model"
             }
@@ -345,7 +363,11 @@ pub(crate) fn refuse_lfs_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
 /// A name from a file, fit for a message: short, and without what a terminal would act on.
 pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 80;
-    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_default).collect();
+    let mut text: String = name
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_default)
+        .collect();
     if name.chars().nth(LONGEST).is_some() {
         text.push('…');
     }

@@ -35,7 +35,11 @@ impl FeedForward {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let (h, i, std) = (config.hidden_size, config.intermediate_size, config.initializer_range);
+        let (h, i, std) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.initializer_range,
+        );
         Ok(Self {
             inner: Linear::new(h, i, std, vb.pp("ffn"))?,
             activation: config.hidden_act,
@@ -56,7 +60,11 @@ impl FeedForward {
     /// Its weights for the fused path, where all of them are packed.
     pub(crate) fn packed(&self) -> Option<PackedFeedForward> {
         let (inner, output) = (self.inner.packed()?, self.output.packed()?);
-        Some(PackedFeedForward { inner, activation: self.activation.kernel(), output })
+        Some(PackedFeedForward {
+            inner,
+            activation: self.activation.kernel(),
+            output,
+        })
     }
 }
 
@@ -68,6 +76,10 @@ impl Module for FeedForward {
     /// # Errors
     /// If the last dimension is not `hidden_size`.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
-        self.output.forward(&self.inner.forward_activated(hidden_states, self.activation)?)
+        self.output.forward(
+            &self
+                .inner
+                .forward_activated(hidden_states, self.activation)?,
+        )
     }
 }

@@ -41,20 +41,30 @@ impl ModelInput {
     ///
     /// A padded batch without it gives other numbers than its rows alone.
     ///
-    /// Where the ids are on a GPU the mask may stay on the CPU. That is the better place: the model sees there which
-    /// tokens to leave out, and would have to wait for the GPU to read it from there.
+    /// Where the ids are on a GPU the mask may stay on the CPU. That is the better place: the model
+    /// sees there which tokens to leave out, and would have to wait for the GPU to read it from
+    /// there.
     pub fn with_attention_mask(self, attention_mask: Tensor) -> Self {
-        Self { attention_mask: Some(attention_mask), ..self }
+        Self {
+            attention_mask: Some(attention_mask),
+            ..self
+        }
     }
 
     /// 0 for tokens of the first segment and 1 for the second's, in the shape of the ids.
     pub fn with_token_type_ids(self, token_type_ids: Tensor) -> Self {
-        Self { token_type_ids: Some(token_type_ids), ..self }
+        Self {
+            token_type_ids: Some(token_type_ids),
+            ..self
+        }
     }
 
     /// Positions, in the shape of the ids or, the same for every row, `(T)`.
     pub fn with_position_ids(self, position_ids: Tensor) -> Self {
-        Self { position_ids: Some(position_ids), ..self }
+        Self {
+            position_ids: Some(position_ids),
+            ..self
+        }
     }
 
     /// Asks for intermediate results.

@@ -39,16 +39,30 @@ impl AlbertLayer {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
             attention: AlbertAttention::new(config, vb.pp("attention"))?,
-            norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("full_layer_layer_norm"))?,
+            norm: LayerNorm::new(
+                config.hidden_size,
+                config.layer_norm_eps,
+                vb.pp("full_layer_layer_norm"),
+            )?,
             feed_forward: FeedForward::new(config, vb)?,
         })
     }
 
     /// Its weights for the fused path, where all of them are packed.
     pub(crate) fn packed(&self) -> Result<Option<PackedLayer>> {
-        let parts = (self.attention.packed()?, self.feed_forward.packed(), self.norm.constants()?);
-        let (Some(attention), Some(feed_forward), Some(norm)) = parts else { return Ok(None) };
-        Ok(Some(PackedLayer { attention, feed_forward, norm }))
+        let parts = (
+            self.attention.packed()?,
+            self.feed_forward.packed(),
+            self.norm.constants()?,
+        );
+        let (Some(attention), Some(feed_forward), Some(norm)) = parts else {
+            return Ok(None);
+        };
+        Ok(Some(PackedLayer {
+            attention,
+            feed_forward,
+            norm,
+        }))
     }
 
     /// Whether [`forward_packed`](Self::forward_packed) serves.
@@ -56,15 +70,17 @@ impl AlbertLayer {
         self.attention.takes_packed()
     }
 
-    /// For inference, over sequences without padding: `(ΣT, H)` → `(ΣT, H)`; `None` where something before it is
-    /// trained.
+    /// For inference, over sequences without padding: `(ΣT, H)` → `(ΣT, H)`; `None` where something
+    /// before it is trained.
     pub(crate) fn forward_packed(
         &self,
         hidden_states: &Tensor,
         sequences: &Sequences,
     ) -> Result<Option<Tensor>> {
         let attended = self.attention.forward_packed(hidden_states, sequences)?;
-        attended.map(|attended| self.forward_attended(&attended, false)).transpose()
+        attended
+            .map(|attended| self.forward_attended(&attended, false))
+            .transpose()
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -88,6 +104,7 @@ impl AlbertLayer {
 
     /// What follows attention.
     fn forward_attended(&self, attended: &Tensor, train: bool) -> Result<Tensor> {
-        self.norm.forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)
+        self.norm
+            .forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)
     }
 }

@@ -22,8 +22,11 @@ impl AlbertLayerGroup {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let vb = vb.pp("albert_layers");
-        let layers = (0..config.inner_group_num).map(|inner| AlbertLayer::new(config, vb.pp(inner)));
-        Ok(Self { layers: layers.collect::<Result<_>>()? })
+        let layers =
+            (0..config.inner_group_num).map(|inner| AlbertLayer::new(config, vb.pp(inner)));
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+        })
     }
 
     /// Its layers, in the order they are applied.

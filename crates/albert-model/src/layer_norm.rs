@@ -1,10 +1,10 @@
 //! Layer norm, differentiable where it must be, its variance taken about the mean, in f32 at least.
 //!
 //! Candle's fused `layer_norm` serves neither end. It has no backward pass: everything before it
-//! would stay untrained, silently. And on the CPU, as on CUDA, it takes the variance as `mean x² - (mean x)²` in
-//! f32, which loses its digits where the mean is large beside the deviation, and can come out
-//! negative: with ALBERT's ε of 1e-12, a NaN. ε is 0 in f16 besides, so half-precision input is
-//! normalised in f32.
+//! would stay untrained, silently. And on the CPU, as on CUDA, it takes the variance as `mean x² -
+//! (mean x)²` in f32, which loses its digits where the mean is large beside the deviation, and can
+//! come out negative: with ALBERT's ε of 1e-12, a NaN. ε is 0 in f16 besides, so half-precision
+//! input is normalised in f32.
 
 use std::fmt;
 
@@ -31,28 +31,47 @@ impl LayerNorm {
     pub(crate) fn new(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let gamma = vb.get_with_hints(width, "weight", Init::Const(1.0))?;
         let beta = vb.get_with_hints(width, "bias", Init::Const(0.0))?;
-        let stacked = gpu_kernels::serve(&gamma).then(|| Tensor::stack(&[&gamma, &beta], 0)).transpose()?;
-        Ok(Self { gamma, beta, eps, stacked })
+        let stacked = gpu_kernels::serve(&gamma)
+            .then(|| Tensor::stack(&[&gamma, &beta], 0))
+            .transpose()?;
+        Ok(Self {
+            gamma,
+            beta,
+            eps,
+            stacked,
+        })
     }
 
     /// Its numbers, where the CPU's own kernels can use them and they will not change.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
         let is_constant = |tensor: &Tensor| {
-            tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu) && !tensor.track_op()
+            tensor.dtype() == DType::F32
+                && matches!(tensor.device(), Device::Cpu)
+                && !tensor.track_op()
         };
         if !is_constant(&self.gamma) || !is_constant(&self.beta) {
             return Ok(None);
         }
         let (gamma, beta) = (self.gamma.to_vec1()?, self.beta.to_vec1()?);
-        Ok(Some(NormConstants { gamma, beta, eps: self.eps as f32 }))
+        Ok(Some(NormConstants {
+            gamma,
+            beta,
+            eps: self.eps as f32,
+        }))
     }
 
     /// `LayerNorm(x + r)`: `(…, width)` → `(…, width)`
-    pub(crate) fn forward_sum_t(&self, xs: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
+    pub(crate) fn forward_sum_t(
+        &self,
+        xs: &Tensor,
+        residual: &Tensor,
+        train: bool,
+    ) -> Result<Tensor> {
         match &self.stacked {
-            Some(stacked) if !train && gpu_kernels::serve(xs) => {
-                RowKernel::AddNorm { eps: self.eps as f32 }.apply(xs, residual, stacked)
+            Some(stacked) if !train && gpu_kernels::serve(xs) => RowKernel::AddNorm {
+                eps: self.eps as f32,
             }
+            .apply(xs, residual, stacked),
             _ => self.forward_t(&(xs + residual)?, train),
         }
     }
@@ -64,16 +83,24 @@ impl LayerNorm {
             return xs.contiguous()?.apply_op3_no_bwd(
                 &self.gamma,
                 &self.beta,
-                &RowNorm { eps: self.eps as f32 },
+                &RowNorm {
+                    eps: self.eps as f32,
+                },
             );
         }
-        let internal = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let internal = if dtype == DType::F64 {
+            DType::F64
+        } else {
+            DType::F32
+        };
         let xs = xs.to_dtype(internal)?;
         let centred = xs.broadcast_sub(&xs.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
         let scaled = normed.broadcast_mul(&self.gamma.to_dtype(internal)?)?;
-        scaled.broadcast_add(&self.beta.to_dtype(internal)?)?.to_dtype(dtype)
+        scaled
+            .broadcast_add(&self.beta.to_dtype(internal)?)?
+            .to_dtype(dtype)
     }
 }
 
@@ -94,7 +121,11 @@ impl fmt::Debug for NormConstants {
 impl NormConstants {
     /// The kernel with these numbers.
     pub(crate) fn kernel(&self) -> albert_kernels::LayerNorm<'_> {
-        albert_kernels::LayerNorm { gamma: &self.gamma, beta: &self.beta, eps: self.eps }
+        albert_kernels::LayerNorm {
+            gamma: &self.gamma,
+            beta: &self.beta,
+            eps: self.eps,
+        }
     }
 }
 
@@ -120,16 +151,27 @@ impl CustomOp3 for RowNorm {
         beta: &CpuStorage,
         beta_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (xs, gamma, beta) =
-            (numbers(xs, xs_layout)?, numbers(gamma, gamma_layout)?, numbers(beta, beta_layout)?);
+        let (xs, gamma, beta) = (
+            numbers(xs, xs_layout)?,
+            numbers(gamma, gamma_layout)?,
+            numbers(beta, beta_layout)?,
+        );
         let width = gamma.len();
         if beta.len() != width || xs_layout.dims().last() != Some(&width) {
-            bail!("layer norm: expected a last dimension of {width}, found the shape {:?}", xs_layout.dims())
+            bail!(
+                "layer norm: expected a last dimension of {width}, found the shape {:?}",
+                xs_layout.dims()
+            )
         }
         let level = Level::current().map_err(candle_core::Error::wrap)?;
-        let norm = albert_kernels::LayerNorm { gamma, beta, eps: self.eps };
+        let norm = albert_kernels::LayerNorm {
+            gamma,
+            beta,
+            eps: self.eps,
+        };
         let mut ys = xs.to_vec();
-        ys.par_chunks_mut(width * ROWS_AT_ONCE).for_each(|rows| norm.apply(level, rows));
+        ys.par_chunks_mut(width * ROWS_AT_ONCE)
+            .for_each(|rows| norm.apply(level, rows));
         Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
     }
 }
@@ -147,21 +189,34 @@ mod tests {
     const HALF_ROUNDING: f32 = 0.02;
 
     fn norm(dtype: DType, eps: f64) -> Result<LayerNorm> {
-        let gamma = Tensor::new(&[1f32, 2., 0.5, -1., 1., 1., 3., 1.], &Device::Cpu)?.to_dtype(dtype)?;
-        let beta = Tensor::new(&[0f32, 1., 0., 0., -1., 0., 0., 2.], &Device::Cpu)?.to_dtype(dtype)?;
-        Ok(LayerNorm { gamma, beta, eps, stacked: None })
+        let gamma =
+            Tensor::new(&[1f32, 2., 0.5, -1., 1., 1., 3., 1.], &Device::Cpu)?.to_dtype(dtype)?;
+        let beta =
+            Tensor::new(&[0f32, 1., 0., 0., -1., 0., 0., 2.], &Device::Cpu)?.to_dtype(dtype)?;
+        Ok(LayerNorm {
+            gamma,
+            beta,
+            eps,
+            stacked: None,
+        })
     }
 
     #[test]
     fn training_and_inference_agree_also_far_from_zero() -> Result<()> {
-        let xs = Tensor::new(&[[0.25f32, -1.5, 0.75, 2.0, -0.5, 0.0, 1.5, -2.25]], &Device::Cpu)?;
+        let xs = Tensor::new(
+            &[[0.25f32, -1.5, 0.75, 2.0, -0.5, 0.0, 1.5, -2.25]],
+            &Device::Cpu,
+        )?;
         let norm = norm(DType::F32, 1e-12)?;
         let reference = norm.forward_t(&xs, true)?;
         // Multiples of 1/4 are exact after these shifts too: the answer stays the same.
         for shift in [0.0, 100.0, 4096.0] {
             for train in [true, false] {
                 let shifted = norm.forward_t(&(&xs + shift)?, train)?;
-                let delta = (shifted - &reference)?.abs()?.max_all()?.to_scalar::<f32>()?;
+                let delta = (shifted - &reference)?
+                    .abs()?
+                    .max_all()?
+                    .to_scalar::<f32>()?;
                 assert!(delta <= ROUNDING, "shift {shift}, train {train}: {delta:e}");
             }
         }
@@ -173,7 +228,11 @@ mod tests {
         let norm = norm(DType::F32, 1e-12)?;
         for value in [0.1f32, 0.3, 1.1, 2.7] {
             let row = norm.forward_t(&Tensor::full(value, (1, 8), &Device::Cpu)?, false)?;
-            assert_eq!(row.flatten_all()?.to_vec1::<f32>()?, norm.beta.to_vec1::<f32>()?, "{value}");
+            assert_eq!(
+                row.flatten_all()?.to_vec1::<f32>()?,
+                norm.beta.to_vec1::<f32>()?,
+                "{value}"
+            );
         }
         Ok(())
     }
@@ -181,9 +240,13 @@ mod tests {
     #[test]
     fn a_tiny_variance_survives_half_precision() -> Result<()> {
         // The squares of these differences are below the smallest f16.
-        let xs = Tensor::new(&[[1e-4f32, 2e-4, 1e-4, 3e-4, 1e-4, 2e-4, 1e-4, 0.]], &Device::Cpu)?;
-        let half =
-            norm(DType::F16, 1e-12)?.forward_t(&xs.to_dtype(DType::F16)?, false)?.to_dtype(DType::F32)?;
+        let xs = Tensor::new(
+            &[[1e-4f32, 2e-4, 1e-4, 3e-4, 1e-4, 2e-4, 1e-4, 0.]],
+            &Device::Cpu,
+        )?;
+        let half = norm(DType::F16, 1e-12)?
+            .forward_t(&xs.to_dtype(DType::F16)?, false)?
+            .to_dtype(DType::F32)?;
         let full = norm(DType::F32, 1e-12)?.forward_t(&xs, false)?;
         let delta = (half - full)?.abs()?.max_all()?.to_scalar::<f32>()?;
         assert!(delta <= HALF_ROUNDING, "{delta}");

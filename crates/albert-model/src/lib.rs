@@ -34,8 +34,9 @@
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
-//! Or as any of Candle's models, by a [`VarBuilder`](candle_nn::VarBuilder) over a file whose tensors have Hugging
-//! Face's names of today; [`Checkpoint`] knows the others, and checks them first:
+//! Or as any of Candle's models, by a [`VarBuilder`](candle_nn::VarBuilder) over a file whose
+//! tensors have Hugging Face's names of today; [`Checkpoint`] knows the others, and checks them
+//! first:
 //!
 //! ```
 //! use albert_model::candle_core::{DType, Device};

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use albert_kernels::quantized::GROUP;
 use albert_kernels::{
-    Activation, Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then,
-    Threads, product, quantized_product,
+    Activation, Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut,
+    Then, Threads, product, quantized_product,
 };
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
+};
 use candle_nn::{Init, VarBuilder};
 
 use crate::activation::HiddenAct;
@@ -20,8 +22,8 @@ use crate::gpu_kernels::{self, RowKernel};
 pub(crate) enum Linear {
     /// The weight is `(out, in)`, as checkpoints, optimizers and tied tables have it.
     Trainable { weight: Tensor, bias: Tensor },
-    /// The weight is `(in, out)`, row by row: gemm's kernels are slow on the transposed view, most of
-    /// all for the few rows of a short text.
+    /// The weight is `(in, out)`, row by row: gemm's kernels are slow on the transposed view, most
+    /// of all for the few rows of a short text.
     RowMajor { weight: Tensor, bias: Tensor },
     /// f32 or 8 bits on the CPU.
     Packed(Arc<PackedLinear>),
@@ -37,21 +39,31 @@ impl Linear {
         }
         let parameters = Parameters::new(input, out, init_std, vb)?;
         if parameters.are_variables() {
-            return Ok(Self::Trainable { weight: parameters.weight, bias: parameters.bias });
+            return Ok(Self::Trainable {
+                weight: parameters.weight,
+                bias: parameters.bias,
+            });
         }
         if parameters.can_be_packed() {
             return Ok(Self::Packed(Arc::new(PackedLinear::new(&[parameters])?)));
         }
-        Ok(Self::RowMajor { weight: parameters.weight.t()?.contiguous()?, bias: parameters.bias })
+        Ok(Self::RowMajor {
+            weight: parameters.weight.t()?.contiguous()?,
+            bias: parameters.bias,
+        })
     }
 
-    /// Of a weight, `(out, in)`, that has another use too, and a bias, `(out)`. Where it is not packed it is no copy.
+    /// Of a weight, `(out, in)`, that has another use too, and a bias, `(out)`. Where it is not
+    /// packed it is no copy.
     pub(crate) fn of(weight: Tensor, bias: Tensor) -> Result<Self> {
         let parameters = Parameters { weight, bias };
         if parameters.can_be_packed() {
             return Ok(Self::Packed(Arc::new(PackedLinear::new(&[parameters])?)));
         }
-        Ok(Self::Trainable { weight: parameters.weight, bias: parameters.bias })
+        Ok(Self::Trainable {
+            weight: parameters.weight,
+            bias: parameters.bias,
+        })
     }
 
     /// Several layers of the same input as one, their outputs side by side; `None` where their
@@ -65,7 +77,9 @@ impl Linear {
         if let Some(packed) = PackedLinear::quantized(input, out, vbs)? {
             return Ok(Some(Self::Packed(Arc::new(packed))));
         }
-        let parts = vbs.iter().map(|vb| Parameters::new(input, out, init_std, vb.clone()));
+        let parts = vbs
+            .iter()
+            .map(|vb| Parameters::new(input, out, init_std, vb.clone()));
         let parts = parts.collect::<Result<Vec<_>>>()?;
         if parts.iter().any(Parameters::are_variables) {
             return Ok(None);
@@ -76,7 +90,10 @@ impl Linear {
         let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
         let biases: Vec<_> = parts.iter().map(|part| &part.bias).collect();
         let weight = Tensor::cat(&weights, 0)?.t()?.contiguous()?;
-        Ok(Some(Self::RowMajor { weight, bias: Tensor::cat(&biases, 0)? }))
+        Ok(Some(Self::RowMajor {
+            weight,
+            bias: Tensor::cat(&biases, 0)?,
+        }))
     }
 
     /// The packed weights, where there are such.
@@ -111,7 +128,8 @@ impl Linear {
     }
 }
 
-/// `(…, in) × (in, out)` → `(…, out)`, as one product of all rows: Candle would run a batch of small ones.
+/// `(…, in) × (in, out)` → `(…, out)`, as one product of all rows: Candle would run a batch of
+/// small ones.
 fn row_product(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (input, out) = weight.dims2()?;
     let rows = xs.elem_count() / input;
@@ -134,14 +152,18 @@ struct Parameters {
 
 impl Parameters {
     fn new(input: usize, out: usize, init_std: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        let init = Init::Randn { mean: 0.0, stdev: init_std };
+        let init = Init::Randn {
+            mean: 0.0,
+            stdev: init_std,
+        };
         Ok(Self {
             weight: vb.get_with_hints((out, input), "weight", init)?,
             bias: vb.get_with_hints(out, "bias", Init::Const(0.0))?,
         })
     }
 
-    /// Whether they are variables or made of such: their values may change, and gradients pass through.
+    /// Whether they are variables or made of such: their values may change, and gradients pass
+    /// through.
     fn are_variables(&self) -> bool {
         self.weight.track_op() || self.bias.track_op()
     }
@@ -185,18 +207,29 @@ pub(crate) enum Factors<'a> {
 impl PackedLinear {
     fn new(parts: &[Parameters]) -> Result<Self> {
         let (_, input) = parts[0].weight.dims2()?;
-        let weights: Vec<_> = parts.iter().map(|part| part.weight.storage_and_layout()).collect();
+        let weights: Vec<_> = parts
+            .iter()
+            .map(|part| part.weight.storage_and_layout())
+            .collect();
         let weights = weights.iter().map(|(storage, layout)| match &**storage {
             candle_core::Storage::Cpu(storage) => numbers(storage, layout),
             _ => bail!("packed weights: expected weights on the CPU"),
         });
         let weights = weights.collect::<Result<Vec<_>>>()?;
-        let biases = parts.iter().map(|part| part.bias.to_vec1::<f32>()).collect::<Result<Vec<_>>>()?;
+        let biases = parts
+            .iter()
+            .map(|part| part.bias.to_vec1::<f32>())
+            .collect::<Result<Vec<_>>>()?;
         let matrix = Matrix::Floats(PackedMatrix::from_transposed(level()?, input, &weights));
-        Ok(Self { matrix, bias: biases.concat(), unpacked: OnceLock::new() })
+        Ok(Self {
+            matrix,
+            bias: biases.concat(),
+            unpacked: OnceLock::new(),
+        })
     }
 
-    /// Layers of the same input, their outputs side by side; `None` where their weights are not in 8 bits.
+    /// Layers of the same input, their outputs side by side; `None` where their weights are not in
+    /// 8 bits.
     fn quantized(input: usize, out: usize, vbs: &[VarBuilder<'_>]) -> Result<Option<Self>> {
         if !vbs.iter().all(|vb| vb.contains_tensor("weight_scale")) {
             return Ok(None);
@@ -212,9 +245,16 @@ impl PackedLinear {
 
     /// Layers of the same input from their weights.
     pub(crate) fn from_quantized(weights: &[QuantizedWeight], bias: Vec<f32>) -> Result<Self> {
-        let QuantizedWeight { input, channels, is_rotated, .. } = &weights[0];
+        let QuantizedWeight {
+            input,
+            channels,
+            is_rotated,
+            ..
+        } = &weights[0];
         let agrees = |weight: &QuantizedWeight| {
-            weight.channels == *channels && weight.input == *input && weight.is_rotated == *is_rotated
+            weight.channels == *channels
+                && weight.input == *input
+                && weight.is_rotated == *is_rotated
         };
         if !weights.iter().all(agrees) {
             bail!("8-bit weights of the same input: expected the same outliers and rotation")
@@ -225,9 +265,14 @@ impl PackedLinear {
             outliers: &weight.outliers,
         });
         let parts: Vec<_> = parts.collect();
-        let matrix = QuantizedMatrix::from_transposed(level()?, *input, &parts, channels, *is_rotated);
+        let matrix =
+            QuantizedMatrix::from_transposed(level()?, *input, &parts, channels, *is_rotated);
         let matrix = Matrix::Bytes(Box::new(matrix));
-        Ok(Self { matrix, bias, unpacked: OnceLock::new() })
+        Ok(Self {
+            matrix,
+            bias,
+            unpacked: OnceLock::new(),
+        })
     }
 
     /// What the weights were packed for.
@@ -267,8 +312,8 @@ impl PackedLinear {
         matches!(self.matrix, Matrix::Bytes(_))
     }
 
-    /// Makes rows ready for products, as they are or some of the inputs; `rounded` holds them where weights are in
-    /// 8 bits.
+    /// Makes rows ready for products, as they are or some of the inputs; `rounded` holds them where
+    /// weights are in 8 bits.
     pub(crate) fn factors<'a>(
         &self,
         xs: Rows<'a>,
@@ -285,7 +330,8 @@ impl PackedLinear {
         }
     }
 
-    /// `y = x W`, then what `then` says, for some of the inputs, which `xs` holds, and some of the outputs.
+    /// `y = x W`, then what `then` says, for some of the inputs, which `xs` holds, and some of the
+    /// outputs.
     pub(crate) fn product(
         &self,
         xs: Factors<'_>,
@@ -295,18 +341,32 @@ impl PackedLinear {
         threads: Threads,
     ) {
         match (&self.matrix, xs) {
-            (Matrix::Floats(matrix), Factors::Floats(xs)) => {
-                product(xs, &matrix.view().rows(inputs).columns(outputs), ys, then, threads)
-            }
-            (Matrix::Bytes(matrix), Factors::Bytes(xs)) => {
-                quantized_product(xs, &matrix.view().rows(inputs).columns(outputs), ys, then, threads)
-            }
+            (Matrix::Floats(matrix), Factors::Floats(xs)) => product(
+                xs,
+                &matrix.view().rows(inputs).columns(outputs),
+                ys,
+                then,
+                threads,
+            ),
+            (Matrix::Bytes(matrix), Factors::Bytes(xs)) => quantized_product(
+                xs,
+                &matrix.view().rows(inputs).columns(outputs),
+                ys,
+                then,
+                threads,
+            ),
             _ => unreachable!("factors of another kind than the weights they were made for"),
         }
     }
 
     /// `y = x W + b`
-    pub(crate) fn apply(&self, xs: Rows<'_>, rounded: &mut QuantizedRows, ys: RowsMut<'_>, threads: Threads) {
+    pub(crate) fn apply(
+        &self,
+        xs: Rows<'_>,
+        rounded: &mut QuantizedRows,
+        ys: RowsMut<'_>,
+        threads: Threads,
+    ) {
         let xs = self.factors(xs, 0..self.input(), rounded, threads);
         let then = Then::Activate(&self.bias, Activation::Linear);
         self.product(xs, [0..self.input(), 0..self.out()], ys, then, threads);
@@ -363,16 +423,22 @@ pub(crate) struct QuantizedWeight {
 }
 
 impl QuantizedWeight {
-    /// Takes `weight` as bytes, `weight_scale`, `weight_rotation`, `weight_outlier_channels` and `weight_outliers`
-    /// from `vb`.
+    /// Takes `weight` as bytes, `weight_scale`, `weight_rotation`, `weight_outlier_channels` and
+    /// `weight_outliers` from `vb`.
     fn new(input: usize, out: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let rounded = vb.get_with_hints_dtype((out, input), "weight", Init::Const(0.0), DType::U8)?;
+        let rounded =
+            vb.get_with_hints_dtype((out, input), "weight", Init::Const(0.0), DType::U8)?;
         let shape = (out, input.div_ceil(GROUP));
-        let scales = vb.get_with_hints_dtype(shape, "weight_scale", Init::Const(0.0), DType::F32)?;
-        let channels = vb.get_unchecked_dtype("weight_outlier_channels", DType::U32)?.to_vec1::<u32>()?;
+        let scales =
+            vb.get_with_hints_dtype(shape, "weight_scale", Init::Const(0.0), DType::F32)?;
+        let channels = vb
+            .get_unchecked_dtype("weight_outlier_channels", DType::U32)?
+            .to_vec1::<u32>()?;
         let ascend = channels.windows(2).all(|pair| pair[0] < pair[1]);
         if !ascend || channels.last().is_some_and(|&last| last as usize >= input) {
-            bail!("8-bit weights: expected outliers in ascending order below {input}, found {channels:?}")
+            bail!(
+                "8-bit weights: expected outliers in ascending order below {input}, found {channels:?}"
+            )
         }
         let outliers = vb.get_unchecked_dtype("weight_outliers", DType::F32)?;
         if outliers.dims() != [out, channels.len()] {

@@ -29,7 +29,10 @@ pub fn additive_mask(attention_mask: &Tensor, dtype: DType) -> Result<Tensor> {
     let is_token = attention_mask.ne(&attention_mask.zeros_like()?)?;
     let zero = Tensor::zeros((batch, tokens), DType::F32, device)?;
     let floor = Tensor::full(floor as f32, (batch, tokens), device)?;
-    is_token.where_cond(&zero, &floor)?.to_dtype(dtype)?.reshape((batch, 1, 1, tokens))
+    is_token
+        .where_cond(&zero, &floor)?
+        .to_dtype(dtype)?
+        .reshape((batch, 1, 1, tokens))
 }
 
 #[cfg(test)]
@@ -43,10 +46,16 @@ mod tests {
         for from in [DType::U8, DType::U32, DType::I64, DType::F32, DType::F16] {
             let mask = Tensor::new(&[[1u8, 1, 0]], &Device::Cpu)?.to_dtype(from)?;
             for to in [DType::F32, DType::F16, DType::BF16, DType::F64] {
-                let added =
-                    additive_mask(&mask, to)?.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                let added = additive_mask(&mask, to)?
+                    .flatten_all()?
+                    .to_dtype(DType::F64)?
+                    .to_vec1::<f64>()?;
                 assert_eq!(added[..2], [0.0, 0.0]);
-                assert!(added[2].is_finite() && added[2] <= -32_000.0, "{to:?}: {}", added[2]);
+                assert!(
+                    added[2].is_finite() && added[2] <= -32_000.0,
+                    "{to:?}: {}",
+                    added[2]
+                );
             }
         }
         Ok(())

@@ -55,9 +55,13 @@ impl AlbertModel {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let of_pooler = vb.pp("pooler");
-        // First: where nothing is found under `vb`, the embeddings are named, and not the pooler that many lack.
+        // First: where nothing is found under `vb`, the embeddings are named, and not the pooler
+        // that many lack.
         let model = Self::without_pooler(config, vb)?;
-        Ok(Self { pooler: Some(AlbertPooler::new(config, of_pooler)?), ..model })
+        Ok(Self {
+            pooler: Some(AlbertPooler::new(config, of_pooler)?),
+            ..model
+        })
     }
 
     /// A model without a pooler, as masked-LM, token classification and question answering
@@ -118,10 +122,16 @@ impl AlbertModel {
     /// As [`forward`](Self::forward).
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
         let Ok((batch, tokens)) = input.ids.dims2() else {
-            bail!("token ids: expected the shape (batch, tokens), found {:?}", input.ids.dims())
+            bail!(
+                "token ids: expected the shape (batch, tokens), found {:?}",
+                input.ids.dims()
+            )
         };
         if tokens == 0 {
-            bail!("token ids: expected at least one token in a sequence, found {:?}", input.ids.dims())
+            bail!(
+                "token ids: expected at least one token in a sequence, found {:?}",
+                input.ids.dims()
+            )
         }
         self.embeddings.check(input)?;
         let mask = input.attention_mask.as_ref();
@@ -144,10 +154,12 @@ impl AlbertModel {
             Some(hidden_states) => hidden_states,
             None => {
                 let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
-                let additive =
-                    |mask: &Tensor| additive_mask(&mask.to_device(embeddings.device())?, embeddings.dtype());
+                let additive = |mask: &Tensor| {
+                    additive_mask(&mask.to_device(embeddings.device())?, embeddings.dtype())
+                };
                 let mask = mask.map(additive).transpose()?;
-                self.encoder.forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?
+                self.encoder
+                    .forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?
             }
         }; // (B, T, H)
         let pooler_output = match &self.pooler {
@@ -162,16 +174,31 @@ impl AlbertModel {
         })
     }
 
-    /// The hidden states by a path that computes no padding, `(B, T, H)` and 0 there; `None` where none serves.
-    fn forward_without_padding(&self, input: &ModelInput, packing: &Packing) -> Result<Option<Tensor>> {
+    /// The hidden states by a path that computes no padding, `(B, T, H)` and 0 there; `None` where
+    /// none serves.
+    fn forward_without_padding(
+        &self,
+        input: &ModelInput,
+        packing: &Packing,
+    ) -> Result<Option<Tensor>> {
         if self.encoder.takes_packed() {
             let packed = packing.on(self.device())?;
-            let embeddings = self.embeddings.forward_t(&packed.input(input)?, false)?.squeeze(0)?; // (ΣT, E)
-            let hidden_states = self.encoder.forward_packed(&embeddings, &packed.sequences)?;
-            return hidden_states.map(|hidden_states| packed.unpack(&hidden_states)).transpose();
+            let embeddings = self
+                .embeddings
+                .forward_t(&packed.input(input)?, false)?
+                .squeeze(0)?; // (ΣT, E)
+            let hidden_states = self
+                .encoder
+                .forward_packed(&embeddings, &packed.sequences)?;
+            return hidden_states
+                .map(|hidden_states| packed.unpack(&hidden_states))
+                .transpose();
         }
         let embeddings = || self.embeddings.forward_t(input, false);
-        self.encoder.fused().map(|fused| fused.forward(&embeddings()?, packing)).transpose()
+        self.encoder
+            .fused()
+            .map(|fused| fused.forward(&embeddings()?, packing))
+            .transpose()
     }
 
     /// The pooled output of a model made with [`new`](Self::new).
@@ -194,10 +221,15 @@ impl Pretrained for AlbertModel {
     /// the pooled output is `None`.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<(Self, LoadReport)> {
         let report = checkpoint.check(Head::Encoder)?;
-        let vb = prepared(checkpoint, options)?.var_builder(options)?.pp("albert");
+        let vb = prepared(checkpoint, options)?
+            .var_builder(options)?
+            .pp("albert");
         let config = checkpoint.config();
-        let model =
-            if checkpoint.has_pooler() { Self::new(config, vb)? } else { Self::without_pooler(config, vb)? };
+        let model = if checkpoint.has_pooler() {
+            Self::new(config, vb)?
+        } else {
+            Self::without_pooler(config, vb)?
+        };
         Ok((model, report))
     }
 }

@@ -11,8 +11,8 @@ bitflags! {
         const HIDDEN_STATES = 1;
         /// The attention probabilities of every layer call.
         const ATTENTIONS = 1 << 1;
-        /// What the network makes of padding, as transformers returns it. Inference may leave it out, as on the
-        /// CPU, and give zeros there: no token attends to it.
+        /// What the network makes of padding, as transformers returns it. Inference may leave it
+        /// out, as on the CPU, and give zeros there: no token attends to it.
         const PADDING = 1 << 2;
     }
 }

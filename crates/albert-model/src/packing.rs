@@ -19,7 +19,8 @@ impl Packing {
     /// From a mask of tokens `(B, T)`, 0 for padding, wherever it stands. `None` where
     ///
     /// - the mask is on a GPU: reading it would wait for all that the GPU has to do;
-    /// - a sequence is nothing but padding, or `is_pooled` and its first token, which the pooler reads, is padding.
+    /// - a sequence is nothing but padding, or `is_pooled` and its first token, which the pooler
+    ///   reads, is padding.
     pub(crate) fn new(
         mask: Option<&Tensor>,
         (batch, tokens): (usize, usize),
@@ -30,7 +31,8 @@ impl Packing {
             Some(mask) => mask.ne(&mask.zeros_like()?)?.to_vec2::<u8>()?,
             None => vec![vec![1; tokens]; batch],
         };
-        let cannot_serve = |is_token: &Vec<u8>| !is_token.contains(&1) || is_pooled && is_token[0] == 0;
+        let cannot_serve =
+            |is_token: &Vec<u8>| !is_token.contains(&1) || is_pooled && is_token[0] == 0;
         if is_token.iter().any(cannot_serve) {
             return Ok(None);
         }
@@ -39,12 +41,19 @@ impl Packing {
             columns.extend((0..tokens as u32).filter(|&column| is_token[column as usize] != 0));
             starts.push(columns.len() as u32);
         }
-        Ok(Some(Self { batch, tokens, columns, starts }))
+        Ok(Some(Self {
+            batch,
+            tokens,
+            columns,
+            starts,
+        }))
     }
 
     /// For each sequence, which of its T places hold tokens.
     pub(crate) fn sequences(&self) -> impl Iterator<Item = &[u32]> {
-        self.starts.windows(2).map(|ends| &self.columns[ends[0] as usize..ends[1] as usize])
+        self.starts
+            .windows(2)
+            .map(|ends| &self.columns[ends[0] as usize..ends[1] as usize])
     }
 
     /// The same on a device, by one copy.
@@ -54,8 +63,9 @@ impl Packing {
         if total < size {
             let first_of_row = (0..self.batch).map(|row| (row * self.tokens) as u32);
             let rows = self.sequences().zip(first_of_row);
-            let indices: Vec<u32> =
-                rows.flat_map(|(columns, first)| columns.iter().map(move |column| first + column)).collect();
+            let indices: Vec<u32> = rows
+                .flat_map(|(columns, first)| columns.iter().map(move |column| first + column))
+                .collect();
             let mut places = vec![PADDING; size];
             for (packed, &index) in indices.iter().enumerate() {
                 places[index as usize] = packed as u32;
@@ -167,23 +177,41 @@ mod tests {
         let ids = Tensor::arange(1u32, 13, &Device::Cpu)?.reshape((3, 4))?;
         let input = packed.input(&ModelInput::new(ids))?;
         assert_eq!(input.ids.to_vec2::<u32>()?, [[1, 2, 5, 8, 9, 10, 11, 12]]);
-        assert_eq!(input.position_ids.unwrap().to_vec2::<u32>()?, [[0, 1, 0, 3, 0, 1, 2, 3]]);
+        assert_eq!(
+            input.position_ids.unwrap().to_vec2::<u32>()?,
+            [[0, 1, 0, 3, 0, 1, 2, 3]]
+        );
 
-        let states = input.ids.reshape((8, 1))?.to_dtype(candle_core::DType::F32)?;
+        let states = input
+            .ids
+            .reshape((8, 1))?
+            .to_dtype(candle_core::DType::F32)?;
         let states = packed.unpack(&states)?.squeeze(2)?.to_vec2::<f32>()?;
-        assert_eq!(states, [[1., 2., 0., 0.], [5., 0., 0., 8.], [9., 10., 11., 12.]]);
+        assert_eq!(
+            states,
+            [[1., 2., 0., 0.], [5., 0., 0., 8.], [9., 10., 11., 12.]]
+        );
         Ok(())
     }
 
     #[test]
     fn positions_of_ones_own_are_packed_too() -> Result<()> {
-        let packed =
-            Packing::new(Some(&mask()?), (3, 4), true)?.expect("every row has tokens").on(&Device::Cpu)?;
+        let packed = Packing::new(Some(&mask()?), (3, 4), true)?
+            .expect("every row has tokens")
+            .on(&Device::Cpu)?;
         let positions = Tensor::new(&[7u32, 6, 5, 4], &Device::Cpu)?;
-        let input = ModelInput::new(mask()?).with_position_ids(positions).with_token_type_ids(mask()?);
+        let input = ModelInput::new(mask()?)
+            .with_position_ids(positions)
+            .with_token_type_ids(mask()?);
         let input = packed.input(&input)?;
-        assert_eq!(input.position_ids.unwrap().to_vec2::<u32>()?, [[7, 6, 7, 4, 7, 6, 5, 4]]);
-        assert_eq!(input.token_type_ids.unwrap().to_vec2::<u32>()?, [[1, 1, 1, 7, 1, 1, 1, 1]]);
+        assert_eq!(
+            input.position_ids.unwrap().to_vec2::<u32>()?,
+            [[7, 6, 7, 4, 7, 6, 5, 4]]
+        );
+        assert_eq!(
+            input.token_type_ids.unwrap().to_vec2::<u32>()?,
+            [[1, 1, 1, 7, 1, 1, 1, 1]]
+        );
         Ok(())
     }
 

@@ -23,7 +23,8 @@ pub enum Head {
     /// A label, or several, for a text:
     /// [`AlbertForSequenceClassification`](crate::AlbertForSequenceClassification).
     SequenceClassification,
-    /// A label for each token: [`AlbertForTokenClassification`](crate::AlbertForTokenClassification).
+    /// A label for each token:
+    /// [`AlbertForTokenClassification`](crate::AlbertForTokenClassification).
     TokenClassification,
     /// The span that answers: [`AlbertForQuestionAnswering`](crate::AlbertForQuestionAnswering).
     QuestionAnswering,
@@ -58,12 +59,18 @@ impl Head {
 
     /// Whether its tensors are called `classifier.*`, which says nothing of the head.
     pub(crate) fn is_classifier(self) -> bool {
-        matches!(self, Self::SequenceClassification | Self::TokenClassification | Self::MultipleChoice)
+        matches!(
+            self,
+            Self::SequenceClassification | Self::TokenClassification | Self::MultipleChoice
+        )
     }
 
     /// Whether the head reads the pooled output.
     pub(crate) fn uses_pooler(self) -> bool {
-        !matches!(self, Self::MaskedLm | Self::TokenClassification | Self::QuestionAnswering)
+        !matches!(
+            self,
+            Self::MaskedLm | Self::TokenClassification | Self::QuestionAnswering
+        )
     }
 }
 
@@ -83,18 +90,27 @@ impl AlbertConfig {
     /// A count beyond `usize` is given as `usize::MAX`.
     pub fn parameter_count(&self, head: Head) -> usize {
         let layers = self.num_hidden_groups.saturating_mul(self.inner_group_num);
-        count(layer(self, 0, 0)).saturating_mul(layers).saturating_add(count(around_layers(self, head)))
+        count(layer(self, 0, 0))
+            .saturating_mul(layers)
+            .saturating_add(count(around_layers(self, head)))
     }
 }
 
 fn count(parameters: impl Iterator<Item = Parameter>) -> usize {
-    let sizes = parameters.map(|(_, shape)| shape.iter().fold(1usize, |size, &dim| size.saturating_mul(dim)));
+    let sizes = parameters.map(|(_, shape)| {
+        shape
+            .iter()
+            .fold(1usize, |size, &dim| size.saturating_mul(dim))
+    });
     sizes.fold(0, usize::saturating_add)
 }
 
 /// Every tensor of a model with this head. The list is made as it is read: a configuration with
 /// absurd sizes costs nothing until then.
-pub(crate) fn parameters(config: &AlbertConfig, head: Head) -> impl Iterator<Item = Parameter> + '_ {
+pub(crate) fn parameters(
+    config: &AlbertConfig,
+    head: Head,
+) -> impl Iterator<Item = Parameter> + '_ {
     let layers = (0..config.num_hidden_groups)
         .flat_map(|group| (0..config.inner_group_num).map(move |inner| (group, inner)))
         .flat_map(|(group, inner)| layer(config, group, inner));
@@ -104,7 +120,11 @@ pub(crate) fn parameters(config: &AlbertConfig, head: Head) -> impl Iterator<Ite
 fn around_layers(config: &AlbertConfig, head: Head) -> impl Iterator<Item = Parameter> + use<> {
     let mut parameters = embeddings(config);
     if head.uses_pooler() {
-        parameters.extend(linear("albert.pooler", config.hidden_size, config.hidden_size));
+        parameters.extend(linear(
+            "albert.pooler",
+            config.hidden_size,
+            config.hidden_size,
+        ));
     }
     parameters.extend(head_parameters(config, head));
     parameters.into_iter()
@@ -112,18 +132,31 @@ fn around_layers(config: &AlbertConfig, head: Head) -> impl Iterator<Item = Para
 
 fn embeddings(config: &AlbertConfig) -> Vec<Parameter> {
     let width = config.embedding_size;
-    let table = |name: &str, rows| (format!("albert.embeddings.{name}_embeddings.weight"), vec![rows, width]);
+    let table = |name: &str, rows| {
+        (
+            format!("albert.embeddings.{name}_embeddings.weight"),
+            vec![rows, width],
+        )
+    };
     let mut parameters = vec![
         table("word", config.vocab_size),
         table("position", config.max_position_embeddings),
         table("token_type", config.type_vocab_size),
     ];
     parameters.extend(norm("albert.embeddings.LayerNorm", width));
-    parameters.extend(linear("albert.encoder.embedding_hidden_mapping_in", config.hidden_size, width));
+    parameters.extend(linear(
+        "albert.encoder.embedding_hidden_mapping_in",
+        config.hidden_size,
+        width,
+    ));
     parameters
 }
 
-fn layer(config: &AlbertConfig, group: usize, inner: usize) -> impl Iterator<Item = Parameter> + use<> {
+fn layer(
+    config: &AlbertConfig,
+    group: usize,
+    inner: usize,
+) -> impl Iterator<Item = Parameter> + use<> {
     let (h, i) = (config.hidden_size, config.intermediate_size);
     let prefix = format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}");
     let products = [
@@ -139,7 +172,10 @@ fn layer(config: &AlbertConfig, group: usize, inner: usize) -> impl Iterator<Ite
         .iter()
         .flat_map(|(name, out, input)| linear(&format!("{prefix}.{name}"), *out, *input))
         .collect();
-    let norms: Vec<_> = norms.iter().flat_map(|name| norm(&format!("{prefix}.{name}"), h)).collect();
+    let norms: Vec<_> = norms
+        .iter()
+        .flat_map(|name| norm(&format!("{prefix}.{name}"), h))
+        .collect();
     products.into_iter().chain(norms)
 }
 
@@ -174,11 +210,17 @@ fn masked_lm(config: &AlbertConfig) -> Vec<Parameter> {
 }
 
 fn linear(name: &str, out: usize, input: usize) -> [Parameter; 2] {
-    [(format!("{name}.weight"), vec![out, input]), (format!("{name}.bias"), vec![out])]
+    [
+        (format!("{name}.weight"), vec![out, input]),
+        (format!("{name}.bias"), vec![out]),
+    ]
 }
 
 fn norm(name: &str, width: usize) -> [Parameter; 2] {
-    [(format!("{name}.weight"), vec![width]), (format!("{name}.bias"), vec![width])]
+    [
+        (format!("{name}.weight"), vec![width]),
+        (format!("{name}.bias"), vec![width]),
+    ]
 }
 
 #[cfg(test)]
@@ -191,8 +233,18 @@ mod tests {
         let sizes = [
             (AlbertConfig::base_v2(), 11_683_584, 11_221_680, 11_813_810),
             (AlbertConfig::large_v2(), 17_683_968, 16_795_824, 17_847_474),
-            (AlbertConfig::xlarge_v2(), 58_724_864, 54_821_040, 59_021_490),
-            (AlbertConfig::xxlarge_v2(), 222_595_584, 206_368_944, 223_158_450),
+            (
+                AlbertConfig::xlarge_v2(),
+                58_724_864,
+                54_821_040,
+                59_021_490,
+            ),
+            (
+                AlbertConfig::xxlarge_v2(),
+                222_595_584,
+                206_368_944,
+                223_158_450,
+            ),
         ];
         for (config, encoder, masked_lm, pretraining) in sizes {
             assert_eq!(config.parameter_count(Head::Encoder), encoder);
@@ -210,7 +262,11 @@ mod tests {
             ..AlbertConfig::base_v2()
         };
         for head in Head::ALL {
-            assert_eq!(count(parameters(&config, head)), config.parameter_count(head), "{head}");
+            assert_eq!(
+                count(parameters(&config, head)),
+                config.parameter_count(head),
+                "{head}"
+            );
         }
     }
 

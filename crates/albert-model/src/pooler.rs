@@ -23,7 +23,9 @@ impl AlbertPooler {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let h = config.hidden_size;
-        Ok(Self { dense: Linear::new(h, h, config.initializer_range, vb)? })
+        Ok(Self {
+            dense: Linear::new(h, h, config.initializer_range, vb)?,
+        })
     }
 }
 

@@ -29,15 +29,23 @@ pub trait Pretrained: Sized {
     /// the configuration does not expect. Nothing is ever initialised at random.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(Self, LoadReport)> {
         let report = checkpoint.check(Self::HEAD)?;
-        let model = Self::new(checkpoint.config(), prepared(checkpoint, options)?.var_builder(options)?)?;
+        let model = Self::new(
+            checkpoint.config(),
+            prepared(checkpoint, options)?.var_builder(options)?,
+        )?;
         Ok((model, report))
     }
 }
 
 /// The checkpoint, ready for the weights that are asked for.
-pub(crate) fn prepared<'a>(checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Cow<'a, Checkpoint>> {
+pub(crate) fn prepared<'a>(
+    checkpoint: &'a Checkpoint,
+    options: &LoadOptions,
+) -> Result<Cow<'a, Checkpoint>> {
     Ok(match options.dtype {
-        WeightType::Int8 if matches!(options.device, Device::Cpu) => Cow::Owned(checkpoint.quantize()?),
+        WeightType::Int8 if matches!(options.device, Device::Cpu) => {
+            Cow::Owned(checkpoint.quantize()?)
+        }
         _ => Cow::Borrowed(checkpoint),
     })
 }

@@ -55,16 +55,19 @@ impl Observer for Blind {
 
 impl Observer for BTreeMap<((usize, usize), Product), ChannelStatistics> {
     fn see(&mut self, layer: (usize, usize), product: Product, rows: &[f32], channels: usize) {
-        self.entry((layer, product)).or_default().see(rows, channels);
+        self.entry((layer, product))
+            .or_default()
+            .see(rows, channels);
     }
 }
 
 impl Checkpoint {
     /// The same checkpoint, ready to be loaded or saved as [`Int8`](WeightType::Int8).
     ///
-    /// The model is loaded in f32 and run once, on 128 tokens drawn at random, or as many as it has positions:
-    /// layer norms make the same channels large whatever the text. A file with weights in 8 bits is ready as
-    /// it is. [`Pretrained::load`] does this itself where it is asked for 8 bits.
+    /// The model is loaded in f32 and run once, on 128 tokens drawn at random, or as many as it has
+    /// positions: layer norms make the same channels large whatever the text. A file with weights
+    /// in 8 bits is ready as it is. [`Pretrained::load`] does this itself where it is asked for 8
+    /// bits.
     ///
     /// # Errors
     /// If the encoder cannot be loaded, or its numbers are not finite.
@@ -72,14 +75,19 @@ impl Checkpoint {
         if self.is_quantized() {
             return Ok(self.clone());
         }
-        let options = LoadOptions { device: Device::Cpu, dtype: WeightType::F32 };
+        let options = LoadOptions {
+            device: Device::Cpu,
+            dtype: WeightType::F32,
+        };
         let (model, _) = AlbertModel::load(self, &options)?;
         let ids = random_ids(self.config())?;
         let embeddings = model.embeddings().forward_t(&ModelInput::new(ids), false)?;
         let mut seen = BTreeMap::new();
         let states = model.encoder().observe(&embeddings, &mut seen)?;
         if !states.iter().all(|x| x.is_finite()) {
-            return Err(Error::NotFinite { tensor: "last_hidden_state".into() });
+            return Err(Error::NotFinite {
+                tensor: "last_hidden_state".into(),
+            });
         }
 
         let mut calibration = Calibration::new();
@@ -95,7 +103,10 @@ impl Checkpoint {
         let mut last = ChannelStatistics::default();
         last.see(&states, self.config().hidden_size);
         // The pooler reads the first token alone, which has a mean of its own.
-        calibration.insert("albert.pooler.weight".into(), Arc::new(last.without_means()));
+        calibration.insert(
+            "albert.pooler.weight".into(),
+            Arc::new(last.without_means()),
+        );
         calibration.insert("predictions.dense.weight".into(), Arc::new(last));
         Ok(self.with_calibration(calibration))
     }
@@ -106,8 +117,14 @@ fn random_ids(config: &AlbertConfig) -> Result<Tensor> {
     let mut state = 1u64;
     let ids = (0..tokens).map(|_| {
         // Knuth's linear congruential generator.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) % config.vocab_size as u64) as u32
     });
-    Ok(Tensor::from_vec(ids.collect::<Vec<_>>(), (1, tokens), &Device::Cpu)?)
+    Ok(Tensor::from_vec(
+        ids.collect::<Vec<_>>(),
+        (1, tokens),
+        &Device::Cpu,
+    )?)
 }

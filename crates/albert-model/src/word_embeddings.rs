@@ -27,7 +27,10 @@ impl WordEmbeddings {
     /// Takes `weight` from `vb`, or `weight` as bytes and `weight_scale`.
     pub(crate) fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let (v, e) = (config.vocab_size, config.embedding_size);
-        let init = Init::Randn { mean: 0.0, stdev: config.initializer_range };
+        let init = Init::Randn {
+            mean: 0.0,
+            stdev: config.initializer_range,
+        };
         if !vb.contains_tensor("weight_scale") {
             return Ok(Self::Floats(vb.get_with_hints((v, e), "weight", init)?));
         }
@@ -38,7 +41,12 @@ impl WordEmbeddings {
         }
         Ok(Self::Bytes {
             rounded: vb.get_with_hints_dtype((v, e), "weight", init, DType::U8)?,
-            scales: vb.get_with_hints_dtype((v, e.div_ceil(GROUP)), "weight_scale", init, DType::F32)?,
+            scales: vb.get_with_hints_dtype(
+                (v, e.div_ceil(GROUP)),
+                "weight_scale",
+                init,
+                DType::F32,
+            )?,
         })
     }
 
@@ -78,11 +86,14 @@ impl WordEmbeddings {
 /// `(…, E)` bytes and `(…, ⌈E / GROUP⌉)` scales → `(…, E)`
 fn restore(rounded: &Tensor, scales: &Tensor) -> Result<Tensor> {
     let integers = (rounded.to_dtype(DType::F32)? - 128.0)?;
-    let groups = (0..integers.dim(D::Minus1)?).step_by(GROUP).enumerate().map(|(group, start)| {
-        let width = GROUP.min(integers.dim(D::Minus1)? - start);
-        let integers = integers.narrow(D::Minus1, start, width)?;
-        integers.broadcast_mul(&scales.narrow(D::Minus1, group, 1)?)
-    });
+    let groups = (0..integers.dim(D::Minus1)?)
+        .step_by(GROUP)
+        .enumerate()
+        .map(|(group, start)| {
+            let width = GROUP.min(integers.dim(D::Minus1)? - start);
+            let integers = integers.narrow(D::Minus1, start, width)?;
+            integers.broadcast_mul(&scales.narrow(D::Minus1, group, 1)?)
+        });
     Tensor::cat(&groups.collect::<Result<Vec<_>>>()?, D::Minus1)
 }
 
@@ -100,7 +111,10 @@ pub(crate) fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Res
     if matches!(ids.device(), Device::Cpu) {
         let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
         if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {
-            bail!("{what} {outside} is outside {of}: expected 0 to {}", rows - 1)
+            bail!(
+                "{what} {outside} is outside {of}: expected 0 to {}",
+                rows - 1
+            )
         }
     }
     let mut shape = ids.dims().to_vec();

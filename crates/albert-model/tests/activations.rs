@@ -25,7 +25,10 @@ fn named<'a>(
     kind: &'static str,
 ) -> impl Iterator<Item = (&'a str, Vec<f32>)> {
     reference.iter().filter_map(move |(name, tensor)| {
-        Some((name.strip_prefix(kind)?, tensor.to_vec1().expect("the reference is a list of f32")))
+        Some((
+            name.strip_prefix(kind)?,
+            tensor.to_vec1().expect("the reference is a list of f32"),
+        ))
     })
 }
 
@@ -41,13 +44,28 @@ fn kinks(name: &str) -> &'static [f32] {
     }
 }
 
-fn assert_close(name: &str, x: &[f32], expected: &[f32], found: &[f32], tolerance: f32, skip: &[f32]) {
+fn assert_close(
+    name: &str,
+    x: &[f32],
+    expected: &[f32],
+    found: &[f32],
+    tolerance: f32,
+    skip: &[f32],
+) {
     assert_eq!(expected.len(), found.len());
-    for ((x, expected), found) in x.iter().zip(expected).zip(found).filter(|((x, _), _)| !skip.contains(x)) {
+    for ((x, expected), found) in x
+        .iter()
+        .zip(expected)
+        .zip(found)
+        .filter(|((x, _), _)| !skip.contains(x))
+    {
         let difference = (expected - found).abs();
         // Not `>`: a NaN must fail.
         let close = difference <= tolerance * expected.abs().max(1.0);
-        assert!(close, "{name}({x:e}): expected {expected:e}, found {found:e}");
+        assert!(
+            close,
+            "{name}({x:e}): expected {expected:e}, found {found:e}"
+        );
     }
 }
 
@@ -57,7 +75,14 @@ fn values_are_those_of_transformers() -> anyhow::Result<()> {
     let x = &reference["x"];
     for (name, expected) in named(&reference, "act.") {
         let found = HiddenAct::from_str(name)?.forward(x)?.to_vec1::<f32>()?;
-        assert_close(name, &x.to_vec1::<f32>()?, &expected, &found, VALUE_TOLERANCE, &[]);
+        assert_close(
+            name,
+            &x.to_vec1::<f32>()?,
+            &expected,
+            &found,
+            VALUE_TOLERANCE,
+            &[],
+        );
     }
     Ok(())
 }
@@ -67,9 +92,22 @@ fn derivatives_are_those_of_transformers() -> anyhow::Result<()> {
     let reference = reference()?;
     let x = Var::from_tensor(&reference["x"])?;
     for (name, expected) in named(&reference, "grad.") {
-        let gradients = HiddenAct::from_str(name)?.forward(&x)?.sum_all()?.backward()?;
-        let found = gradients.get(&x).expect("every activation is differentiable").to_vec1::<f32>()?;
-        assert_close(name, &x.to_vec1::<f32>()?, &expected, &found, DERIVATIVE_TOLERANCE, kinks(name));
+        let gradients = HiddenAct::from_str(name)?
+            .forward(&x)?
+            .sum_all()?
+            .backward()?;
+        let found = gradients
+            .get(&x)
+            .expect("every activation is differentiable")
+            .to_vec1::<f32>()?;
+        assert_close(
+            name,
+            &x.to_vec1::<f32>()?,
+            &expected,
+            &found,
+            DERIVATIVE_TOLERANCE,
+            kinks(name),
+        );
     }
     Ok(())
 }
@@ -81,7 +119,10 @@ fn half_precision_is_the_f32_value_rounded() -> anyhow::Result<()> {
         let x = reference["x"].to_dtype(dtype)?;
         for (name, _) in named(&reference, "act.") {
             let act = HiddenAct::from_str(name)?;
-            let rounded = act.forward(&x.to_dtype(DType::F32)?)?.to_dtype(dtype)?.to_dtype(DType::F32)?;
+            let rounded = act
+                .forward(&x.to_dtype(DType::F32)?)?
+                .to_dtype(dtype)?
+                .to_dtype(DType::F32)?;
             let found = act.forward(&x)?;
             assert_eq!(found.dtype(), dtype, "{name}");
             assert_eq!(

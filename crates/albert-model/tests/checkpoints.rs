@@ -12,13 +12,14 @@ use albert_model::candle_nn::loss::cross_entropy;
 use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification,
-    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Pretrained,
-    WeightType,
+    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput,
+    Pretrained, WeightType,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Relative to the largest logit: 11 and 8 bits of weight through 10 layers, as in the parity tests.
+/// Relative to the largest logit: 11 and 8 bits of weight through 10 layers, as in the parity
+/// tests.
 const F16_TOLERANCE: f32 = 1e-2;
 const BF16_TOLERANCE: f32 = 5e-2;
 
@@ -33,7 +34,8 @@ const QUERY: &str = "albert.encoder.albert_layer_groups.1.albert_layers.0.attent
 /// A copy of the pretraining fixture, changed.
 fn changed(change: impl FnOnce(&mut Value, &mut Tensors)) -> TempDir {
     let source = support::path("grouped-pretraining");
-    let mut config = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    let mut config =
+        serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
     let mut tensors = safetensors::load(source.join("model.safetensors"), &Device::Cpu).unwrap();
     change(&mut config, &mut tensors);
     let dir = TempDir::new().unwrap();
@@ -52,7 +54,8 @@ fn load<M: Pretrained>(dir: &Path) -> albert_model::Result<M> {
 }
 
 fn message<M: Pretrained>(dir: &Path) -> String {
-    let error: Box<dyn std::error::Error> = Box::new(load::<M>(dir).err().expect("loading succeeded"));
+    let error: Box<dyn std::error::Error> =
+        Box::new(load::<M>(dir).err().expect("loading succeeded"));
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -63,31 +66,61 @@ fn logits(dir: &Path) -> Vec<f32> {
     let model: AlbertForPreTraining = load(dir).unwrap();
     let ids = Tensor::new(&[[2u32, 48, 25, 21, 3]], &Device::Cpu).unwrap();
     let output = model.forward(&ModelInput::new(ids)).unwrap();
-    output.prediction_logits.flatten_all().unwrap().to_vec1().unwrap()
+    output
+        .prediction_logits
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 #[test]
 fn old_norm_names_and_decoder_copies_load_to_the_same_model() {
     let plain = changed(|_, _| ());
     let old = changed(|_, tensors| {
-        rename(tensors, "predictions.LayerNorm.weight", "predictions.LayerNorm.gamma");
-        rename(tensors, "predictions.LayerNorm.bias", "predictions.LayerNorm.beta");
+        rename(
+            tensors,
+            "predictions.LayerNorm.weight",
+            "predictions.LayerNorm.gamma",
+        );
+        rename(
+            tensors,
+            "predictions.LayerNorm.bias",
+            "predictions.LayerNorm.beta",
+        );
         rename(tensors, "predictions.bias", "predictions.decoder.bias");
         tensors.insert("predictions.decoder.weight".into(), tensors[WORDS].clone());
-        let positions = Tensor::arange(0i64, 24, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let positions = Tensor::arange(0i64, 24, &Device::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap();
         tensors.insert("albert.embeddings.position_ids".into(), positions);
     });
     assert_eq!(logits(plain.path()), logits(old.path()));
 
     let report = Checkpoint::from_dir(old.path()).unwrap().report().unwrap();
-    let renamed: Vec<_> = report.renamed.iter().map(|(from, _)| from.as_str()).collect();
+    let renamed: Vec<_> = report
+        .renamed
+        .iter()
+        .map(|(from, _)| from.as_str())
+        .collect();
     assert_eq!(
         renamed,
-        ["predictions.LayerNorm.beta", "predictions.LayerNorm.gamma", "predictions.decoder.bias"]
+        [
+            "predictions.LayerNorm.beta",
+            "predictions.LayerNorm.gamma",
+            "predictions.decoder.bias"
+        ]
     );
-    assert_eq!(report.tied, [("predictions.decoder.weight".to_string(), WORDS.to_string())]);
+    assert_eq!(
+        report.tied,
+        [("predictions.decoder.weight".to_string(), WORDS.to_string())]
+    );
     assert_eq!(report.unused, ["albert.embeddings.position_ids"]);
-    assert!(report.missing.is_empty() && report.notes.is_empty(), "{report:?}");
+    assert!(
+        report.missing.is_empty() && report.notes.is_empty(),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -105,7 +138,10 @@ fn a_bare_models_names_load_without_the_prefix() {
     assert_eq!(checkpoint.heads(), [Head::Encoder]);
     let (_, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
     assert!(report.used.contains(&"pooler.weight".to_string()));
-    assert!(report.missing.is_empty() && report.unused.is_empty() && report.renamed.is_empty(), "{report:?}");
+    assert!(
+        report.missing.is_empty() && report.unused.is_empty() && report.renamed.is_empty(),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -116,12 +152,22 @@ fn a_model_without_a_pooler_gives_no_pooled_output() {
     });
     let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
     let (model, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
-    assert_eq!(report.missing, ["albert.pooler.weight", "albert.pooler.bias"]);
+    assert_eq!(
+        report.missing,
+        ["albert.pooler.weight", "albert.pooler.bias"]
+    );
     let ids = Tensor::new(&[[2u32, 3]], &Device::Cpu).unwrap();
-    assert!(model.forward(&ModelInput::new(ids)).unwrap().pooler_output.is_none());
+    assert!(
+        model
+            .forward(&ModelInput::new(ids))
+            .unwrap()
+            .pooler_output
+            .is_none()
+    );
     let message = message::<AlbertForPreTraining>(dir.path());
     assert!(
-        message.contains("has no weights for AlbertForPreTraining: no tensor `albert.pooler.weight`"),
+        message
+            .contains("has no weights for AlbertForPreTraining: no tensor `albert.pooler.weight`"),
         "{message}"
     );
 }
@@ -133,7 +179,10 @@ fn a_decoder_that_differs_from_the_table_it_is_tied_to_is_noted() {
         tensors.insert("predictions.decoder.weight".into(), other);
     });
     let report = Checkpoint::from_dir(dir.path()).unwrap().report().unwrap();
-    assert!(report.notes[0].starts_with("`predictions.decoder.weight` differs from"), "{report:?}");
+    assert!(
+        report.notes[0].starts_with("`predictions.decoder.weight` differs from"),
+        "{report:?}"
+    );
     assert_eq!(report.unused, ["predictions.decoder.weight"]);
 }
 
@@ -153,12 +202,25 @@ fn an_untied_decoder_is_used() {
 fn half_and_double_precision_files_load() {
     let plain = logits(changed(|_, _| ()).path());
     let largest = plain.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-    for (dtype, tolerance) in [(DType::F16, F16_TOLERANCE), (DType::BF16, BF16_TOLERANCE), (DType::F64, 0.0)]
-    {
-        let dir = changed(|_, tensors| tensors.values_mut().for_each(|t| *t = t.to_dtype(dtype).unwrap()));
-        assert_eq!(Checkpoint::from_dir(dir.path()).unwrap().stored_dtypes(), [dtype]);
+    for (dtype, tolerance) in [
+        (DType::F16, F16_TOLERANCE),
+        (DType::BF16, BF16_TOLERANCE),
+        (DType::F64, 0.0),
+    ] {
+        let dir = changed(|_, tensors| {
+            tensors
+                .values_mut()
+                .for_each(|t| *t = t.to_dtype(dtype).unwrap())
+        });
+        assert_eq!(
+            Checkpoint::from_dir(dir.path()).unwrap().stored_dtypes(),
+            [dtype]
+        );
         for (expected, found) in plain.iter().zip(logits(dir.path())) {
-            assert!((expected - found).abs() <= tolerance * largest, "{dtype:?}: {expected}, {found}");
+            assert!(
+                (expected - found).abs() <= tolerance * largest,
+                "{dtype:?}: {expected}, {found}"
+            );
         }
     }
 }
@@ -167,9 +229,13 @@ fn half_and_double_precision_files_load() {
 fn a_head_that_was_not_trained_is_an_error_that_names_those_that_were() {
     let dir = changed(|_, _| ());
     let message = message::<AlbertForSequenceClassification>(dir.path());
-    assert!(message.contains("no tensor `classifier.weight`, `classifier.bias`"), "{message}");
     assert!(
-        message.ends_with("it can serve `AlbertModel`, `AlbertForPreTraining`, `AlbertForMaskedLM`"),
+        message.contains("no tensor `classifier.weight`, `classifier.bias`"),
+        "{message}"
+    );
+    assert!(
+        message
+            .ends_with("it can serve `AlbertModel`, `AlbertForPreTraining`, `AlbertForMaskedLM`"),
         "{message}"
     );
 }
@@ -178,34 +244,53 @@ fn a_head_that_was_not_trained_is_an_error_that_names_those_that_were() {
 fn architectures_tell_whose_classifier_it_is() {
     let dir = changed(|config, tensors| {
         config["architectures"] = json!(["AlbertForTokenClassification"]);
-        tensors.insert("classifier.weight".into(), Tensor::zeros((2, 21), DType::F32, &Device::Cpu).unwrap());
-        tensors.insert("classifier.bias".into(), Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap());
+        tensors.insert(
+            "classifier.weight".into(),
+            Tensor::zeros((2, 21), DType::F32, &Device::Cpu).unwrap(),
+        );
+        tensors.insert(
+            "classifier.bias".into(),
+            Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(),
+        );
     });
     load::<AlbertForTokenClassification>(dir.path()).unwrap();
     let message = message::<AlbertForSequenceClassification>(dir.path());
-    assert!(message.contains("belongs to AlbertForTokenClassification"), "{message}");
+    assert!(
+        message.contains("belongs to AlbertForTokenClassification"),
+        "{message}"
+    );
 }
 
 #[test]
 fn wrong_shapes_types_and_names_are_refused_with_what_was_expected() {
     let shape = changed(|config, _| config["intermediate_size"] = json!(38));
-    assert!(message::<AlbertModel>(shape.path()).contains("expected shape [38, 21], found [37, 21]"));
+    assert!(
+        message::<AlbertModel>(shape.path()).contains("expected shape [38, 21], found [37, 21]")
+    );
 
     let integers = changed(|_, tensors| {
         let query = tensors[QUERY].to_dtype(DType::I64).unwrap();
         tensors.insert(QUERY.into(), query);
     });
-    assert!(message::<AlbertModel>(integers.path()).contains("expected f16, bf16, f32 or f64, found I64"));
+    assert!(
+        message::<AlbertModel>(integers.path())
+            .contains("expected f16, bf16, f32 or f64, found I64")
+    );
 
     let missing = changed(|_, tensors| drop(tensors.remove(QUERY)));
     let text = message::<AlbertForMaskedLM>(missing.path());
-    assert!(text.contains("is not an ALBERT checkpoint") && text.contains(QUERY), "{text}");
+    assert!(
+        text.contains("is not an ALBERT checkpoint") && text.contains(QUERY),
+        "{text}"
+    );
 
     let twice = changed(|_, tensors| {
         let norm = tensors["predictions.LayerNorm.weight"].clone();
         tensors.insert("predictions.LayerNorm.gamma".into(), norm);
     });
-    assert!(message::<AlbertModel>(twice.path()).contains("are both `predictions.LayerNorm.weight`"));
+    assert!(
+        message::<AlbertModel>(twice.path()).contains("are both `predictions.LayerNorm.weight`")
+    );
 }
 
 #[test]
@@ -213,7 +298,10 @@ fn a_config_that_speaks_of_fewer_layers_than_the_file_holds_is_refused() {
     for field in ["num_hidden_groups", "inner_group_num"] {
         let dir = changed(|config, _| drop(config.as_object_mut().unwrap().remove(field)));
         let text = message::<AlbertModel>(dir.path());
-        assert!(text.contains("albert_layers") && text.contains(&format!("`{field}` 1")), "{field}: {text}");
+        assert!(
+            text.contains("albert_layers") && text.contains(&format!("`{field}` 1")),
+            "{field}: {text}"
+        );
     }
 }
 
@@ -222,20 +310,38 @@ fn a_head_of_another_width_does_not_keep_the_rest_from_loading() {
     let zeros = |rows: usize| Tensor::zeros((rows, 21), DType::F32, &Device::Cpu).unwrap();
     let dir = changed(|_, tensors| {
         tensors.insert("sop_classifier.classifier.weight".into(), zeros(3));
-        tensors.insert("sop_classifier.classifier.bias".into(), zeros(3).get_on_dim(1, 0).unwrap());
+        tensors.insert(
+            "sop_classifier.classifier.bias".into(),
+            zeros(3).get_on_dim(1, 0).unwrap(),
+        );
     });
     let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
     assert_eq!(checkpoint.heads(), [Head::Encoder, Head::MaskedLm]);
-    assert!(checkpoint.report().unwrap().unused.contains(&"sop_classifier.classifier.bias".to_string()));
-    assert!(message::<AlbertForPreTraining>(dir.path()).contains("expected shape [2, 21], found [3, 21]"));
+    assert!(
+        checkpoint
+            .report()
+            .unwrap()
+            .unused
+            .contains(&"sop_classifier.classifier.bias".to_string())
+    );
+    assert!(
+        message::<AlbertForPreTraining>(dir.path())
+            .contains("expected shape [2, 21], found [3, 21]")
+    );
 }
 
 #[test]
 fn a_classifier_of_one_row_without_architectures_is_a_choice() {
     let dir = changed(|config, tensors| {
         config.as_object_mut().unwrap().remove("architectures");
-        tensors.insert("classifier.weight".into(), Tensor::zeros((1, 21), DType::F32, &Device::Cpu).unwrap());
-        tensors.insert("classifier.bias".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        tensors.insert(
+            "classifier.weight".into(),
+            Tensor::zeros((1, 21), DType::F32, &Device::Cpu).unwrap(),
+        );
+        tensors.insert(
+            "classifier.bias".into(),
+            Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(),
+        );
     });
     let heads = Checkpoint::from_dir(dir.path()).unwrap().heads();
     assert!(heads.contains(&Head::MultipleChoice), "{heads:?}");
@@ -248,13 +354,26 @@ fn two_decoder_biases_that_differ_are_noted_and_equal_ones_of_another_type_are_n
         let other = (&tensors["predictions.bias"] + 1.0).unwrap();
         tensors.insert("predictions.decoder.bias".into(), other);
     });
-    let report = Checkpoint::from_dir(differing.path()).unwrap().report().unwrap();
-    assert!(report.notes[0].contains("as transformers 5 does"), "{report:?}");
+    let report = Checkpoint::from_dir(differing.path())
+        .unwrap()
+        .report()
+        .unwrap();
+    assert!(
+        report.notes[0].contains("as transformers 5 does"),
+        "{report:?}"
+    );
     let same = changed(|_, tensors| {
         let copy = tensors["predictions.bias"].to_dtype(DType::F64).unwrap();
         tensors.insert("predictions.decoder.bias".into(), copy);
     });
-    assert!(Checkpoint::from_dir(same.path()).unwrap().report().unwrap().notes.is_empty());
+    assert!(
+        Checkpoint::from_dir(same.path())
+            .unwrap()
+            .report()
+            .unwrap()
+            .notes
+            .is_empty()
+    );
 }
 
 #[test]
@@ -265,15 +384,27 @@ fn trained_weights_become_variables_that_a_new_head_can_be_trained_on() {
     let before = variables.all_vars().len();
     let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let model = AlbertForSequenceClassification::new(checkpoint.config(), vb).unwrap();
-    assert_eq!(variables.all_vars().len(), before + 2, "the classifier is new, the rest is not");
+    assert_eq!(
+        variables.all_vars().len(),
+        before + 2,
+        "the classifier is new, the rest is not"
+    );
 
     let pretrained: AlbertModel = load(dir.path()).unwrap();
     let input = ModelInput::new(Tensor::new(&[[2u32, 48, 25, 21, 3]], &Device::Cpu).unwrap());
     let states = |model: &AlbertModel| model.forward(&input).unwrap().last_hidden_state;
-    let difference = support::relative_difference(&states(&pretrained), &states(model.albert())).unwrap();
+    let difference =
+        support::relative_difference(&states(&pretrained), &states(model.albert())).unwrap();
     assert!(difference <= LAYOUT_TOLERANCE, "{difference:e}");
 
-    let loss = model.forward_t(&input, true).unwrap().logits.sqr().unwrap().sum_all().unwrap();
+    let loss = model
+        .forward_t(&input, true)
+        .unwrap()
+        .logits
+        .sqr()
+        .unwrap()
+        .sum_all()
+        .unwrap();
     let gradients = loss.backward().unwrap();
     let words = variables.data().lock().unwrap()[WORDS].clone();
     assert!(gradients.get(&words).is_some());
@@ -292,7 +423,10 @@ fn absurd_sizes_are_refused_before_anything_is_allocated() {
         let dir = changed(|config, _| config[field] = size);
         let text = message::<AlbertModel>(dir.path());
         let expected = ["expected shape", "no tensor", "expected at most"];
-        assert!(expected.iter().any(|part| text.contains(part)), "{field}: {text}");
+        assert!(
+            expected.iter().any(|part| text.contains(part)),
+            "{field}: {text}"
+        );
     }
 }
 
@@ -305,9 +439,16 @@ fn broken_folders_are_refused_by_file() {
     for length in [0, 7, 8, 100, whole.len() - 1] {
         fs::write(&weights, &whole[..length]).unwrap();
         let text = message::<AlbertModel>(dir.path());
-        assert!(text.contains("model.safetensors` is not a whole safetensors file"), "{length}: {text}");
+        assert!(
+            text.contains("model.safetensors` is not a whole safetensors file"),
+            "{length}: {text}"
+        );
     }
-    fs::write(&weights, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n").unwrap();
+    fs::write(
+        &weights,
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    )
+    .unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("is a Git LFS pointer"));
 
     fs::remove_file(&weights).unwrap();
@@ -315,7 +456,11 @@ fn broken_folders_are_refused_by_file() {
     fs::write(dir.path().join("tf_model.h5"), "").unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("found `tf_model.h5`, a format"));
 
-    fs::write(dir.path().join("config.json"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    fs::write(
+        dir.path().join("config.json"),
+        "version https://git-lfs.github.com/spec/v1\n",
+    )
+    .unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("config.json` is a Git LFS pointer"));
     fs::write(dir.path().join("config.json"), "{\"hidden_size\": 21,").unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("config.json` is not valid JSON"));
@@ -327,15 +472,37 @@ fn broken_folders_are_refused_by_file() {
 #[test]
 fn a_shard_index_cannot_lead_out_of_the_folder_or_lie() {
     let dir = changed(|_, _| ());
-    fs::rename(dir.path().join("model.safetensors"), dir.path().join("shard.safetensors")).unwrap();
+    fs::rename(
+        dir.path().join("model.safetensors"),
+        dir.path().join("shard.safetensors"),
+    )
+    .unwrap();
     let index = dir.path().join("model.safetensors.index.json");
     for (map, expected) in [
-        (json!({"weight_map": {WORDS: "../shard.safetensors"}}), "files inside the model's folder"),
-        (json!({"weight_map": {WORDS: "/etc/passwd"}}), "files inside the model's folder"),
-        (json!({"weight_map": {WORDS: 1}}), "a file name for every tensor"),
-        (json!({"weight_map": 3}), "an object from tensor names to file names"),
-        (json!({"weight_map": {"absent": "shard.safetensors"}}), "no tensor `absent`"),
-        (json!({"weight_map": {WORDS: "gone.safetensors"}}), "cannot read"),
+        (
+            json!({"weight_map": {WORDS: "../shard.safetensors"}}),
+            "files inside the model's folder",
+        ),
+        (
+            json!({"weight_map": {WORDS: "/etc/passwd"}}),
+            "files inside the model's folder",
+        ),
+        (
+            json!({"weight_map": {WORDS: 1}}),
+            "a file name for every tensor",
+        ),
+        (
+            json!({"weight_map": 3}),
+            "an object from tensor names to file names",
+        ),
+        (
+            json!({"weight_map": {"absent": "shard.safetensors"}}),
+            "no tensor `absent`",
+        ),
+        (
+            json!({"weight_map": {WORDS: "gone.safetensors"}}),
+            "cannot read",
+        ),
     ] {
         fs::write(&index, map.to_string()).unwrap();
         let text = message::<AlbertModel>(dir.path());
@@ -359,7 +526,10 @@ fn a_fine_tuned_model_is_saved_and_loads_again() {
     let ids = [[2u32, 5, 6, 3], [2, 7, 8, 3], [2, 5, 9, 3], [2, 7, 4, 3]];
     let input = ModelInput::new(Tensor::new(&ids, &Device::Cpu).unwrap());
     let labels = Tensor::new(&[0u32, 1, 0, 1], &Device::Cpu).unwrap();
-    let settings = ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() };
+    let settings = ParamsAdamW {
+        lr: 1e-3,
+        ..ParamsAdamW::default()
+    };
     let mut optimizer = AdamW::new(variables.all_vars(), settings).unwrap();
     let mut losses = Vec::new();
     for _ in 0..10 {
@@ -370,7 +540,10 @@ fn a_fine_tuned_model_is_saved_and_loads_again() {
     assert!(losses[9] < losses[0], "{losses:?}");
 
     let dir = TempDir::new().unwrap();
-    Checkpoint::from_var_map(&config, &variables).unwrap().save(dir.path(), WeightType::F32).unwrap();
+    Checkpoint::from_var_map(&config, &variables)
+        .unwrap()
+        .save(dir.path(), WeightType::F32)
+        .unwrap();
     // transformers 4.46 refuses a file that does not say so.
     let file = fs::read(dir.path().join("model.safetensors")).unwrap();
     let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&file).unwrap();
@@ -380,14 +553,25 @@ fn a_fine_tuned_model_is_saved_and_loads_again() {
     assert_eq!(checkpoint.config().label(1), "odd");
     let (loaded, report) =
         AlbertForSequenceClassification::load(&checkpoint, &LoadOptions::default()).unwrap();
-    assert!(report.unused.is_empty() && report.missing.is_empty(), "{report:?}");
-    let (expected, found) = (model.forward(&input).unwrap().logits, loaded.forward(&input).unwrap().logits);
+    assert!(
+        report.unused.is_empty() && report.missing.is_empty(),
+        "{report:?}"
+    );
+    let (expected, found) = (
+        model.forward(&input).unwrap().logits,
+        loaded.forward(&input).unwrap().logits,
+    );
     assert!(support::relative_difference(&expected, &found).unwrap() <= LAYOUT_TOLERANCE);
 }
 
 #[test]
 fn variables_of_a_config_that_is_not_valid_are_no_checkpoint() {
-    let config = AlbertConfig { num_attention_heads: 5, ..AlbertConfig::base_v2() };
-    let error = Checkpoint::from_var_map(&config, &VarMap::new()).unwrap_err().to_string();
+    let config = AlbertConfig {
+        num_attention_heads: 5,
+        ..AlbertConfig::base_v2()
+    };
+    let error = Checkpoint::from_var_map(&config, &VarMap::new())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("`num_attention_heads`"), "{error}");
 }

@@ -1,8 +1,9 @@
-//! The network on the device that `ALBERT_TEST_DEVICE` names (`cpu` without it, `cuda`, `cuda:N` or `metal`),
-//! in each type that a GPU computes in: every output of every head is that of transformers.
+//! The network on the device that `ALBERT_TEST_DEVICE` names (`cpu` without it, `cuda`, `cuda:N` or
+//! `metal`), in each type that a GPU computes in: every output of every head is that of
+//! transformers.
 //!
-//! The models are those of parity.rs. On the CPU half precision goes through Candle's operations here, as it
-//! does on a GPU, and not through weights that are stored in it.
+//! The models are those of parity.rs. On the CPU half precision goes through Candle's operations
+//! here, as it does on a GPU, and not through weights that are stored in it.
 
 mod support;
 
@@ -10,8 +11,8 @@ use albert_model::candle_core::{self, D, DType, Device, Tensor};
 use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
-    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
-    Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification,
+    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
 };
 use support::{Expected, Model, Named, device, numbers, path, relative_difference};
 use tempfile::TempDir;
@@ -22,17 +23,25 @@ const F32_TOLERANCE: f64 = 1e-4;
 /// Cosine between an output and transformers' in f32, all numbers of a tensor as one vector.
 const HALF_COSINE: f64 = 0.999;
 
-/// The same for weights in 8 bits, whose rounding these narrow random layers hardly average out. Seen: 0.99993.
+/// The same for weights in 8 bits, whose rounding these narrow random layers hardly average out.
+/// Seen: 0.99993.
 const INT8_COSINE: f64 = 0.999;
 
 type Opener = fn(&str, DType) -> anyhow::Result<Box<dyn Model>>;
 
-/// A fixture's model from its tensors in some type: with the arithmetic in that type on the CPU too.
-fn open<M: Pretrained + Model + 'static>(folder: &str, dtype: DType) -> anyhow::Result<Box<dyn Model>> {
+/// A fixture's model from its tensors in some type: with the arithmetic in that type on the CPU
+/// too.
+fn open<M: Pretrained + Model + 'static>(
+    folder: &str,
+    dtype: DType,
+) -> anyhow::Result<Box<dyn Model>> {
     let config = AlbertConfig::from_file(path(folder).join("config.json"))?;
     let device = device()?;
     let tensors = candle_core::safetensors::load(path(folder).join("model.safetensors"), &device)?;
-    Ok(Box::new(M::new(&config, VarBuilder::from_tensors(tensors, dtype, &device))?))
+    Ok(Box::new(M::new(
+        &config,
+        VarBuilder::from_tensors(tensors, dtype, &device),
+    )?))
 }
 
 const MODELS: [(&str, Opener); 12] = [
@@ -53,14 +62,21 @@ const MODELS: [(&str, Opener); 12] = [
 /// For each output that was computed: its name, transformers' and ours with zeros at padding, where
 /// nobody looks.
 fn compared(expected: &Expected, found: &Named) -> anyhow::Result<Vec<(String, Tensor, Tensor)>> {
-    let mask = expected.given("attention_mask")?.expect("every fixture has a mask");
+    let mask = expected
+        .given("attention_mask")?
+        .expect("every fixture has a mask");
     let at_tokens = |tensor: &Tensor| -> candle_core::Result<Tensor> {
         if !tensor.dims().starts_with(mask.dims()) {
             return Ok(tensor.clone());
         }
         let mut shape = mask.dims().to_vec();
         shape.resize(tensor.rank(), 1);
-        tensor.broadcast_mul(&mask.reshape(shape)?.to_dtype(tensor.dtype())?.to_device(tensor.device())?)
+        tensor.broadcast_mul(
+            &mask
+                .reshape(shape)?
+                .to_dtype(tensor.dtype())?
+                .to_device(tensor.device())?,
+        )
     };
     let outputs = found.iter().map(|(name, found)| {
         let expected = &expected.tensors[&format!("output.{name}")];
@@ -81,8 +97,8 @@ fn check_all(
 ) -> anyhow::Result<()> {
     for (folder, open) in MODELS {
         let (expected, model) = (Expected::of(folder)?, open(folder, dtype)?);
-        // Inference may take other paths where intermediate results are not asked for, and where the mask can be read
-        // without waiting.
+        // Inference may take other paths where intermediate results are not asked for, and where
+        // the mask can be read without waiting.
         let inputs = [
             (expected.input_on_device()?, Outputs::all()),
             (expected.input_on_device()?, Outputs::empty()),
@@ -92,10 +108,22 @@ fn check_all(
         for (input, outputs) in inputs {
             let input = input.with_outputs(outputs);
             let found = model.run(&input, false)?;
-            let asked = expected.tensors.keys().filter(|name| name.starts_with("output.")).count();
-            assert!(!outputs.is_all() || found.len() == asked, "{folder}: {:?}", found.keys());
+            let asked = expected
+                .tensors
+                .keys()
+                .filter(|name| name.starts_with("output."))
+                .count();
+            assert!(
+                !outputs.is_all() || found.len() == asked,
+                "{folder}: {:?}",
+                found.keys()
+            );
             for (name, expected, found) in compared(&expected, &found)? {
-                check(&format!("`{name}` of {folder} in {dtype:?}, {outputs:?}"), &expected, &found)?;
+                check(
+                    &format!("`{name}` of {folder} in {dtype:?}, {outputs:?}"),
+                    &expected,
+                    &found,
+                )?;
             }
         }
     }
@@ -106,9 +134,16 @@ fn check_all(
 fn outputs_in_f32_are_those_of_transformers() -> anyhow::Result<()> {
     check_all(DType::F32, |name, expected, found| {
         let difference = relative_difference(expected, found)?;
-        assert!(difference <= F32_TOLERANCE, "{name}: off by {difference:.1e}");
+        assert!(
+            difference <= F32_TOLERANCE,
+            "{name}: off by {difference:.1e}"
+        );
         if name.contains("logits") {
-            assert_eq!(numbers(&expected.argmax(D::Minus1)?)?, numbers(&found.argmax(D::Minus1)?)?, "{name}");
+            assert_eq!(
+                numbers(&expected.argmax(D::Minus1)?)?,
+                numbers(&found.argmax(D::Minus1)?)?,
+                "{name}"
+            );
         }
         Ok(())
     })
@@ -130,13 +165,21 @@ fn outputs_in_half_precision_point_the_same_way() -> anyhow::Result<()> {
 #[test]
 fn a_checkpoint_is_loaded_onto_the_device() -> anyhow::Result<()> {
     let (folder, device) = ("grouped-model", device()?);
-    let options = LoadOptions { device: device.clone(), ..LoadOptions::default() };
+    let options = LoadOptions {
+        device: device.clone(),
+        ..LoadOptions::default()
+    };
     let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path(folder))?, &options)?;
     assert!(model.device().same_device(&device));
     let expected = Expected::of(folder)?;
-    for (name, expected, found) in compared(&expected, &model.run(&expected.input_on_device()?, false)?)? {
+    for (name, expected, found) in
+        compared(&expected, &model.run(&expected.input_on_device()?, false)?)?
+    {
         assert!(found.device().same_device(&device), "{name}");
-        assert!(relative_difference(&expected, &found)? <= F32_TOLERANCE, "{name}");
+        assert!(
+            relative_difference(&expected, &found)? <= F32_TOLERANCE,
+            "{name}"
+        );
     }
     Ok(())
 }
@@ -145,33 +188,63 @@ fn a_checkpoint_is_loaded_onto_the_device() -> anyhow::Result<()> {
 #[test]
 fn a_folder_in_8_bits_is_loaded_onto_any_device() -> anyhow::Result<()> {
     let (folder, device, dir) = ("grouped-model", device()?, TempDir::new()?);
-    Checkpoint::from_dir(path(folder))?.quantize()?.save(dir.path(), WeightType::Int8)?;
+    Checkpoint::from_dir(path(folder))?
+        .quantize()?
+        .save(dir.path(), WeightType::Int8)?;
     let checkpoint = Checkpoint::from_dir(dir.path())?;
-    let found = if device.is_cpu() { WeightType::Int8 } else { WeightType::F32 };
+    let found = if device.is_cpu() {
+        WeightType::Int8
+    } else {
+        WeightType::F32
+    };
     assert_eq!(checkpoint.weight_type(WeightType::Auto, &device), found);
-    let options = LoadOptions { device: device.clone(), ..LoadOptions::default() };
+    let options = LoadOptions {
+        device: device.clone(),
+        ..LoadOptions::default()
+    };
     let (model, _) = AlbertModel::load(&checkpoint, &options)?;
     let expected = Expected::of(folder)?;
-    for (name, expected, found) in compared(&expected, &model.run(&expected.input_on_device()?, false)?)? {
+    for (name, expected, found) in
+        compared(&expected, &model.run(&expected.input_on_device()?, false)?)?
+    {
         let cosine = cosine(&expected, &found)?;
         assert!(cosine >= INT8_COSINE, "{name}: cosine {cosine:.6}");
     }
-    let asked = LoadOptions { dtype: WeightType::Int8, ..options };
-    assert_eq!(AlbertModel::load(&checkpoint, &asked).is_ok(), device.is_cpu());
+    let asked = LoadOptions {
+        dtype: WeightType::Int8,
+        ..options
+    };
+    assert_eq!(
+        AlbertModel::load(&checkpoint, &asked).is_ok(),
+        device.is_cpu()
+    );
     Ok(())
 }
 
-/// Also where a row is nothing but padding, where floors of masks add up or softmax has nothing to choose.
+/// Also where a row is nothing but padding, where floors of masks add up or softmax has nothing to
+/// choose.
 #[test]
 fn no_type_gives_nan_where_all_or_nothing_is_masked() -> anyhow::Result<()> {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
-        for (folder, open) in MODELS.iter().filter(|(folder, _)| *folder != "grouped-choice") {
+        for (folder, open) in MODELS
+            .iter()
+            .filter(|(folder, _)| *folder != "grouped-choice")
+        {
             let expected = Expected::of(folder)?;
-            let ids = expected.given("ids")?.expect("every fixture has ids").to_device(&device()?)?;
+            let ids = expected
+                .given("ids")?
+                .expect("every fixture has ids")
+                .to_device(&device()?)?;
             let (rows, tokens) = ids.dims2()?;
-            let one_row = Tensor::arange(0u32, rows as u32, ids.device())?.ne(0u32)?.unsqueeze(1)?;
+            let one_row = Tensor::arange(0u32, rows as u32, ids.device())?
+                .ne(0u32)?
+                .unsqueeze(1)?;
             let one_row = one_row.broadcast_as((rows, tokens))?.contiguous()?;
-            let masks = [ids.zeros_like()?, ids.ones_like()?, one_row.to_dtype(DType::U32)?];
+            let masks = [
+                ids.zeros_like()?,
+                ids.ones_like()?,
+                one_row.to_dtype(DType::U32)?,
+            ];
             let on_cpu = masks.iter().map(|mask| mask.to_device(&Device::Cpu));
             for mask in on_cpu.chain(masks.iter().cloned().map(Ok)) {
                 let input = ModelInput::new(ids.clone()).with_attention_mask(mask?);
@@ -194,18 +267,25 @@ fn random_model(head_size: usize, dtype: DType) -> candle_core::Result<AlbertMod
         num_attention_heads: 2,
         intermediate_size: 32,
         num_hidden_layers: 1,
-        // Ten times the usual one: so small a network would hardly attend to anything in particular.
+        // Ten times the usual one: so small a network would hardly attend to anything in
+        // particular.
         initializer_range: 0.2,
         ..AlbertConfig::base_v2()
     };
     let variables = VarMap::new();
-    AlbertModel::without_pooler(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    AlbertModel::without_pooler(
+        &config,
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu),
+    )?;
     let variables = variables.data().lock().expect("nobody else has it").clone();
     let tensors = variables
         .into_iter()
         .map(|(name, variable)| Ok((name, variable.as_detached_tensor().to_device(&device()?)?)));
     let tensors = tensors.collect::<candle_core::Result<_>>()?;
-    AlbertModel::without_pooler(&config, VarBuilder::from_tensors(tensors, dtype, &device()?))
+    AlbertModel::without_pooler(
+        &config,
+        VarBuilder::from_tensors(tensors, dtype, &device()?),
+    )
 }
 
 /// Around the 16 queries of a warp and the 64 queries and keys of a block, of the kernel for CUDA.
@@ -224,7 +304,10 @@ fn padding_is_left_out_and_changes_nothing() -> anyhow::Result<()> {
     });
     let mask = Tensor::from_iter(rows, &Device::Cpu)?.reshape((LENGTHS.len(), longest))?;
     let ids = Tensor::arange(0u32, mask.elem_count() as u32, &device)?.reshape(mask.dims())?;
-    let ids = (ids.to_dtype(DType::F32)? * 0.37)?.sin()?.affine(24.0, 25.0)?.to_dtype(DType::U32)?;
+    let ids = (ids.to_dtype(DType::F32)? * 0.37)?
+        .sin()?
+        .affine(24.0, 25.0)?
+        .to_dtype(DType::U32)?;
     let asked = std::env::var("ALBERT_GPU_KERNELS").unwrap_or_default();
     for (dtype, head_size) in [DType::F32, DType::F16, DType::BF16]
         .into_iter()
@@ -232,23 +315,46 @@ fn padding_is_left_out_and_changes_nothing() -> anyhow::Result<()> {
     {
         let model = random_model(head_size, dtype)?;
         let run = |outputs| -> anyhow::Result<Tensor> {
-            let input = ModelInput::new(ids.clone()).with_attention_mask(mask.clone()).with_outputs(outputs);
-            Ok(model.forward(&input)?.last_hidden_state.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+            let input = ModelInput::new(ids.clone())
+                .with_attention_mask(mask.clone())
+                .with_outputs(outputs);
+            Ok(model
+                .forward(&input)?
+                .last_hidden_state
+                .to_device(&Device::Cpu)?
+                .to_dtype(DType::F32)?)
         };
         let is_token = mask.to_dtype(DType::F32)?.unsqueeze(2)?;
         let (padded, found) = (run(Outputs::PADDING)?, run(Outputs::empty())?);
-        let at_padding = found.broadcast_mul(&(1.0 - &is_token)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        let at_padding = found
+            .broadcast_mul(&(1.0 - &is_token)?)?
+            .abs()?
+            .max_all()?
+            .to_scalar::<f32>()?;
         let is_left_out = match (&device, asked.as_str()) {
             (Device::Cpu, "everywhere") | (Device::Cuda(_), "1" | "everywhere") => true,
             (device, _) => matches!(device, Device::Cpu) && dtype == DType::F32,
         };
-        assert_eq!(at_padding == 0.0, is_left_out, "{dtype:?}, head size {head_size}");
-        let (padded, found) = (padded.broadcast_mul(&is_token)?, found.broadcast_mul(&is_token)?);
+        assert_eq!(
+            at_padding == 0.0,
+            is_left_out,
+            "{dtype:?}, head size {head_size}"
+        );
+        let (padded, found) = (
+            padded.broadcast_mul(&is_token)?,
+            found.broadcast_mul(&is_token)?,
+        );
         match dtype {
             DType::F32 => {
-                assert!(relative_difference(&padded, &found)? <= F32_TOLERANCE, "head size {head_size}")
+                assert!(
+                    relative_difference(&padded, &found)? <= F32_TOLERANCE,
+                    "head size {head_size}"
+                )
             }
-            _ => assert!(cosine(&padded, &found)? >= HALF_COSINE, "{dtype:?}, head size {head_size}"),
+            _ => assert!(
+                cosine(&padded, &found)? >= HALF_COSINE,
+                "{dtype:?}, head size {head_size}"
+            ),
         }
     }
     Ok(())

@@ -9,7 +9,8 @@ use std::process::Command;
 use albert_model::candle_core::{DType, Device, Error, IndexOp, Result, Tensor, Var};
 use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
-    AlbertConfig, AlbertForMaskedLM, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained,
+    AlbertConfig, AlbertForMaskedLM, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs,
+    Pretrained,
 };
 use support::relative_difference;
 
@@ -39,43 +40,61 @@ fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {
 /// A model whose weights are no variables, the same in every run.
 ///
 /// Weights are wide enough that attention is far from even, and narrow enough that the layers do
-/// not turn rounding into differences: 1.5 / √(inputs). With 2.3 either path is up to 1e-5 from f64.
+/// not turn rounding into differences: 1.5 / √(inputs). With 2.3 either path is up to 1e-5 from
+/// f64.
 fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
     let variables = VarMap::new();
-    M::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    M::new(
+        config,
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu),
+    )?;
     let variables = variables.data().lock().unwrap();
     // In an order of their own, for a map has none.
     let names: BTreeSet<_> = variables.keys().cloned().collect();
     let mut state = 1u64;
     let tensors = names.into_iter().map(|name| {
         let shape = variables[&name].shape().clone();
-        let (centre, width) =
-            match (name.contains("LayerNorm.weight") || name.contains("norm.weight"), shape.rank()) {
-                (true, _) => (1.0, 0.4),
-                (_, 2) => (0.0, 1.5 / (shape.dims()[1] as f32).sqrt()),
-                _ => (0.0, 0.2),
-            };
+        let (centre, width) = match (
+            name.contains("LayerNorm.weight") || name.contains("norm.weight"),
+            shape.rank(),
+        ) {
+            (true, _) => (1.0, 0.4),
+            (_, 2) => (0.0, 1.5 / (shape.dims()[1] as f32).sqrt()),
+            _ => (0.0, 0.2),
+        };
         let numbers = (0..shape.elem_count()).map(|_| {
             // Knuth's linear congruential generator.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let uniform = (state >> 40) as f32 / (1 << 24) as f32;
             centre + width * 3f32.sqrt() * (2.0 * uniform - 1.0)
         });
-        Ok((name, Tensor::from_vec(numbers.collect(), shape, &Device::Cpu)?))
+        Ok((
+            name,
+            Tensor::from_vec(numbers.collect(), shape, &Device::Cpu)?,
+        ))
     });
     let tensors = tensors.collect::<Result<_>>()?;
-    M::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))
+    M::new(
+        config,
+        VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu),
+    )
 }
 
 fn ids(row: usize, tokens: usize) -> Vec<u32> {
-    (0..tokens).map(|at| (row * 31 + at * 7) as u32 % 50).collect()
+    (0..tokens)
+        .map(|at| (row * 31 + at * 7) as u32 % 50)
+        .collect()
 }
 
 /// Rows of these lengths, padded.
 fn batch(lengths: &[usize]) -> Result<ModelInput> {
     let longest = lengths.iter().copied().max().unwrap_or(1);
     let ids = (0..lengths.len()).flat_map(|row| ids(row, longest));
-    let mask = lengths.iter().flat_map(|&length| (0..longest).map(move |at| u32::from(at < length)));
+    let mask = lengths
+        .iter()
+        .flat_map(|&length| (0..longest).map(move |at| u32::from(at < length)));
     let shape = (lengths.len(), longest);
     let ids = Tensor::from_vec(ids.collect(), shape, &Device::Cpu)?;
     Ok(ModelInput::new(ids).with_attention_mask(Tensor::from_vec(
@@ -89,10 +108,13 @@ fn batch(lengths: &[usize]) -> Result<ModelInput> {
 fn both(model: &AlbertModel, lengths: &[usize]) -> Result<(Tensor, Tensor)> {
     let input = batch(lengths)?;
     let fused = model.forward(&input)?.last_hidden_state;
-    let eager = model.forward(&input.with_outputs(Outputs::HIDDEN_STATES))?.last_hidden_state;
+    let eager = model
+        .forward(&input.with_outputs(Outputs::HIDDEN_STATES))?
+        .last_hidden_state;
     let longest = eager.dim(1)?;
-    let mask =
-        lengths.iter().flat_map(|&length| (0..longest).map(move |at| f32::from(u8::from(at < length))));
+    let mask = lengths
+        .iter()
+        .flat_map(|&length| (0..longest).map(move |at| f32::from(u8::from(at < length))));
     let mask = Tensor::from_vec(mask.collect(), (lengths.len(), longest, 1), &Device::Cpu)?;
     Ok((fused, eager.broadcast_mul(&mask)?))
 }
@@ -101,10 +123,20 @@ fn both(model: &AlbertModel, lengths: &[usize]) -> Result<(Tensor, Tensor)> {
 fn both_paths_give_the_same_for_every_shape() -> Result<()> {
     for (heads, head_size) in [(1, 13), (3, 16), (2, 64), (1, 128), (5, 7)] {
         let model = frozen::<AlbertModel>(&config(heads, head_size, "gelu_new"))?;
-        for lengths in [&[1][..], &[1, 5, 2, 33, 8], &[300], &[512, 40], &[64; 5], &[3; 100]] {
+        for lengths in [
+            &[1][..],
+            &[1, 5, 2, 33, 8],
+            &[300],
+            &[512, 40],
+            &[64; 5],
+            &[3; 100],
+        ] {
             let (fused, eager) = both(&model, lengths)?;
             let difference = relative_difference(&eager, &fused)?;
-            assert!(difference <= TOLERANCE, "{heads} × {head_size}, {lengths:?}: {difference:.1e}");
+            assert!(
+                difference <= TOLERANCE,
+                "{heads} × {head_size}, {lengths:?}: {difference:.1e}"
+            );
         }
     }
     Ok(())
@@ -149,7 +181,11 @@ fn every_instruction_set_passes_these_tests() {
             .env(LEVEL_VARIABLE, level.to_string())
             .output()
             .unwrap();
-        assert!(tests.status.success(), "{level}: {}", String::from_utf8_lossy(&tests.stdout));
+        assert!(
+            tests.status.success(),
+            "{level}: {}",
+            String::from_utf8_lossy(&tests.stdout)
+        );
     }
 }
 
@@ -157,7 +193,9 @@ fn every_instruction_set_passes_these_tests() {
 fn an_unknown_instruction_set_is_an_error() {
     const CHILD: &str = "ALBERT_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
-        let error = frozen::<AlbertModel>(&config(1, 4, "relu")).unwrap_err().to_string();
+        let error = frozen::<AlbertModel>(&config(1, 4, "relu"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("kernels `fpga`: expected one of"), "{error}");
         return;
     }
@@ -166,7 +204,11 @@ fn an_unknown_instruction_set_is_an_error() {
         .envs([(LEVEL_VARIABLE, "fpga"), (CHILD, "1")])
         .output()
         .unwrap();
-    assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+    assert!(
+        test.status.success(),
+        "{}",
+        String::from_utf8_lossy(&test.stdout)
+    );
 }
 
 #[test]
@@ -179,7 +221,11 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch() -> Result<()> {
     let lengths = [5, 300, 1, 64, 17, 64, 90, 2, 33, 130];
     let together = run(&batch(&lengths)?)?;
     for (row, &length) in lengths.iter().enumerate() {
-        let alone = run(&ModelInput::new(Tensor::from_vec(ids(row, length), (1, length), &Device::Cpu)?))?;
+        let alone = run(&ModelInput::new(Tensor::from_vec(
+            ids(row, length),
+            (1, length),
+            &Device::Cpu,
+        )?))?;
         for (together, alone) in together.iter().zip(&alone) {
             let difference = relative_difference(&together.i((row..=row, ..length))?, alone)?;
             assert_eq!(difference, 0.0, "row {row}");
@@ -191,14 +237,28 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch() -> Result<()> {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
     let model = frozen::<AlbertModel>(&config(3, 20, "gelu"))?;
-    for lengths in [&[7][..], &[300, 10], &[64; 9], &[5, 6, 200, 7, 100, 100, 1, 1]] {
+    for lengths in [
+        &[7][..],
+        &[300, 10],
+        &[64; 9],
+        &[5, 6, 200, 7, 100, 100, 1, 1],
+    ] {
         let run = |threads| -> Result<Tensor> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            Ok(pool.install(|| model.forward(&batch(lengths)?))?.last_hidden_state)
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            Ok(pool
+                .install(|| model.forward(&batch(lengths)?))?
+                .last_hidden_state)
         };
         let one = run(1)?;
         for threads in [2, 3, 8] {
-            assert_eq!(relative_difference(&one, &run(threads)?)?, 0.0, "{lengths:?} on {threads} threads");
+            assert_eq!(
+                relative_difference(&one, &run(threads)?)?,
+                0.0,
+                "{lengths:?} on {threads} threads"
+            );
         }
     }
     Ok(())
@@ -208,23 +268,30 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
 fn padding_may_stand_anywhere_and_becomes_zeros() -> Result<()> {
     let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::new(&[[9u32, 2, 5, 6, 3, 9], [2, 5, 9, 6, 9, 3]], &Device::Cpu)?;
-    let mask = Tensor::new(&[[1f32, 0., 1., 1., 1., 0.], [1., 1., 0., 1., 0., 1.]], &Device::Cpu)?;
+    let mask = Tensor::new(
+        &[[1f32, 0., 1., 1., 1., 0.], [1., 1., 0., 1., 0., 1.]],
+        &Device::Cpu,
+    )?;
     let input = ModelInput::new(ids).with_attention_mask(mask.clone());
     let fused = model.forward(&input)?.last_hidden_state;
-    let eager = model.forward(&input.with_outputs(Outputs::HIDDEN_STATES))?.last_hidden_state;
+    let eager = model
+        .forward(&input.with_outputs(Outputs::HIDDEN_STATES))?
+        .last_hidden_state;
     let eager = eager.broadcast_mul(&mask.unsqueeze(2)?)?;
     assert!(relative_difference(&eager, &fused)? <= TOLERANCE);
     Ok(())
 }
 
-/// As in transformers, though no token attends to it: the pooler reads what the network makes of it.
+/// As in transformers, though no token attends to it: the pooler reads what the network makes of
+/// it.
 #[test]
 fn a_first_token_that_is_padding_is_pooled_all_the_same() -> Result<()> {
     let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::new(&[[9u32, 2, 5, 6], [2, 5, 9, 6]], &Device::Cpu)?;
     let mask = Tensor::new(&[[0u32, 1, 1, 1], [1, 1, 1, 0]], &Device::Cpu)?;
     let input = ModelInput::new(ids).with_attention_mask(mask);
-    let pooled = |input: &ModelInput| Ok::<_, Error>(model.forward(input)?.pooler_output.expect("a pooler"));
+    let pooled =
+        |input: &ModelInput| Ok::<_, Error>(model.forward(input)?.pooler_output.expect("a pooler"));
     let expected = pooled(&input.clone().with_outputs(Outputs::PADDING))?;
     assert!(relative_difference(&expected, &pooled(&input)?)? <= TOLERANCE);
     Ok(())
@@ -234,7 +301,13 @@ fn a_first_token_that_is_padding_is_pooled_all_the_same() -> Result<()> {
 fn an_empty_batch_is_an_empty_result() -> Result<()> {
     let model = frozen::<AlbertModel>(&config(2, 16, "gelu"))?;
     let ids = Tensor::zeros((0, 4), DType::U32, &Device::Cpu)?;
-    assert_eq!(model.forward(&ModelInput::new(ids))?.last_hidden_state.dims(), [0, 4, 32]);
+    assert_eq!(
+        model
+            .forward(&ModelInput::new(ids))?
+            .last_hidden_state
+            .dims(),
+        [0, 4, 32]
+    );
     Ok(())
 }
 
@@ -259,15 +332,34 @@ fn variables_that_change_change_the_result() -> Result<()> {
 fn gradients_pass_through_frozen_layers() -> Result<()> {
     let config = config(2, 16, "gelu");
     let all = VarMap::new();
-    AlbertModel::new(&config, VarBuilder::from_varmap(&all, DType::F32, &Device::Cpu))?;
+    AlbertModel::new(
+        &config,
+        VarBuilder::from_varmap(&all, DType::F32, &Device::Cpu),
+    )?;
     let (frozen, trained) = (VarMap::new(), VarMap::new());
     for (name, variable) in all.data().lock().unwrap().iter() {
-        trained.data().lock().unwrap().insert(name.clone(), variable.clone());
-        frozen.data().lock().unwrap().insert(name.clone(), Var::from_tensor(variable.as_tensor())?);
+        trained
+            .data()
+            .lock()
+            .unwrap()
+            .insert(name.clone(), variable.clone());
+        frozen
+            .data()
+            .lock()
+            .unwrap()
+            .insert(name.clone(), Var::from_tensor(variable.as_tensor())?);
     }
-    let loss =
-        |model: &AlbertModel| model.forward_t(&batch(&[5, 3])?, true)?.last_hidden_state.sqr()?.sum_all();
-    let whole = AlbertModel::new(&config, VarBuilder::from_varmap(&trained, DType::F32, &Device::Cpu))?;
+    let loss = |model: &AlbertModel| {
+        model
+            .forward_t(&batch(&[5, 3])?, true)?
+            .last_hidden_state
+            .sqr()?
+            .sum_all()
+    };
+    let whole = AlbertModel::new(
+        &config,
+        VarBuilder::from_varmap(&trained, DType::F32, &Device::Cpu),
+    )?;
     let word = trained.data().lock().unwrap()["embeddings.word_embeddings.weight"].clone();
     let expected = loss(&whole)?.backward()?.get(&word).unwrap().clone();
 
@@ -278,11 +370,25 @@ fn gradients_pass_through_frozen_layers() -> Result<()> {
         .iter()
         .map(|(name, variable)| {
             let is_trained = name == "embeddings.word_embeddings.weight";
-            (name.clone(), if is_trained { word.as_tensor().clone() } else { variable.as_tensor().detach() })
+            (
+                name.clone(),
+                if is_trained {
+                    word.as_tensor().clone()
+                } else {
+                    variable.as_tensor().detach()
+                },
+            )
         })
         .collect();
-    let part = AlbertModel::new(&config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-    let found = loss(&part)?.backward()?.get(&word).expect("the gradient passed").clone();
+    let part = AlbertModel::new(
+        &config,
+        VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu),
+    )?;
+    let found = loss(&part)?
+        .backward()?
+        .get(&word)
+        .expect("the gradient passed")
+        .clone();
     assert!(relative_difference(&expected, &found)? <= TOLERANCE);
     Ok(())
 }
@@ -292,15 +398,32 @@ fn gradients_pass_through_frozen_layers() -> Result<()> {
 fn gradients_reach_what_weights_are_made_of() -> Result<()> {
     let config = config(2, 16, "gelu");
     let all = VarMap::new();
-    AlbertModel::new(&config, VarBuilder::from_varmap(&all, DType::F32, &Device::Cpu))?;
+    AlbertModel::new(
+        &config,
+        VarBuilder::from_varmap(&all, DType::F32, &Device::Cpu),
+    )?;
     let variables = all.data().lock().unwrap();
-    let made = variables.iter().map(|(name, variable)| Ok((name.clone(), (variable.as_tensor() * 0.5)?)));
+    let made = variables
+        .iter()
+        .map(|(name, variable)| Ok((name.clone(), (variable.as_tensor() * 0.5)?)));
     let made = made.collect::<Result<_>>()?;
-    let model = AlbertModel::new(&config, VarBuilder::from_tensors(made, DType::F32, &Device::Cpu))?;
-    let loss = model.forward_t(&batch(&[5, 3])?, true)?.last_hidden_state.sum_all()?;
+    let model = AlbertModel::new(
+        &config,
+        VarBuilder::from_tensors(made, DType::F32, &Device::Cpu),
+    )?;
+    let loss = model
+        .forward_t(&batch(&[5, 3])?, true)?
+        .last_hidden_state
+        .sum_all()?;
     let gradients = loss.backward()?;
-    for (name, variable) in variables.iter().filter(|(name, _)| !name.starts_with("pooler.")) {
-        assert!(gradients.get(variable).is_some(), "`{name}` has no gradient");
+    for (name, variable) in variables
+        .iter()
+        .filter(|(name, _)| !name.starts_with("pooler."))
+    {
+        assert!(
+            gradients.get(variable).is_some(),
+            "`{name}` has no gradient"
+        );
     }
     Ok(())
 }
@@ -311,7 +434,10 @@ fn a_fixture_takes_the_fused_path() -> anyhow::Result<()> {
     let checkpoint = Checkpoint::from_dir(support::path("grouped-model"))?;
     let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
     let states = model.forward(&batch(&[4, 2])?)?.last_hidden_state;
-    assert_eq!(states.i((1, 2..))?.abs()?.max_all()?.to_scalar::<f32>()?, 0.0);
+    assert_eq!(
+        states.i((1, 2..))?.abs()?.max_all()?.to_scalar::<f32>()?,
+        0.0
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Training reaches every variable, with transformers' gradients and dropout where it is configured.
+//! Training reaches every variable, with transformers' gradients and dropout where it is
+//! configured.
 //!
 //! Candle's fused layer norm and softmax have no backward pass: with them everything upstream stays
 //! as it was, silently. So every head is asked here for the gradient of each of its variables.
@@ -11,20 +12,20 @@ use albert_model::candle_core::{self, DType, Tensor, Var};
 use albert_model::candle_nn::{Optimizer, SGD, VarBuilder, VarMap, loss};
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
-    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
-    Pretrained,
+    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification,
+    AlbertModel, Pretrained,
 };
 use support::{Expected, Model, device, path, relative_difference};
 
-/// f32 on both sides, and gradients of queries and keys are small sums of large terms. Seen: 4.8e-6;
-/// versions 4 and 5 of transformers differ by up to 5.5e-6.
+/// f32 on both sides, and gradients of queries and keys are small sums of large terms. Seen:
+/// 4.8e-6; versions 4 and 5 of transformers differ by up to 5.5e-6.
 const GRADIENT_TOLERANCE: f64 = 2e-5;
 
 /// The same where a GPU computes, in orders of summing of its own.
 const DEVICE_TOLERANCE: f64 = 1e-4;
 
-/// Gradients below this part of the largest one are rounding. Seen: 1e-3 of it at least where there is
-/// a gradient, 5e-9 where there is none.
+/// Gradients below this part of the largest one are rounding. Seen: 1e-3 of it at least where there
+/// is a gradient, 5e-9 where there is none.
 const ROUNDING: f32 = 1e-6;
 
 /// Softmax does not see a number added to all scores of a query, and that is all a key's bias adds:
@@ -34,7 +35,11 @@ fn has_no_gradient(name: &str) -> bool {
 }
 
 fn tolerance() -> candle_core::Result<f64> {
-    Ok(if device()?.is_cpu() { GRADIENT_TOLERANCE } else { DEVICE_TOLERANCE })
+    Ok(if device()?.is_cpu() {
+        GRADIENT_TOLERANCE
+    } else {
+        DEVICE_TOLERANCE
+    })
 }
 
 /// A model of variables, with the weights of a fixture.
@@ -46,17 +51,34 @@ fn trainable_with<M: Pretrained>(
     folder: &str,
     change: impl FnOnce(&mut AlbertConfig),
 ) -> anyhow::Result<(M, VarMap)> {
-    let stored = candle_core::safetensors::load(path(folder).join("model.safetensors"), &device()?)?;
+    let stored =
+        candle_core::safetensors::load(path(folder).join("model.safetensors"), &device()?)?;
     let names: HashSet<_> = stored.keys().cloned().collect();
     let variables = VarMap::new();
     for (name, tensor) in stored {
-        variables.data().lock().expect("no other thread").insert(name, Var::from_tensor(&tensor)?);
+        variables
+            .data()
+            .lock()
+            .expect("no other thread")
+            .insert(name, Var::from_tensor(&tensor)?);
     }
     let mut config = AlbertConfig::from_file(path(folder).join("config.json"))?;
     change(&mut config);
-    let model = M::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &device()?))?;
-    let after: HashSet<_> = variables.data().lock().expect("no other thread").keys().cloned().collect();
-    assert_eq!(names, after, "{folder}: the model's variables and the file's tensors");
+    let model = M::new(
+        &config,
+        VarBuilder::from_varmap(&variables, DType::F32, &device()?),
+    )?;
+    let after: HashSet<_> = variables
+        .data()
+        .lock()
+        .expect("no other thread")
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(
+        names, after,
+        "{folder}: the model's variables and the file's tensors"
+    );
     Ok((model, variables))
 }
 
@@ -64,7 +86,9 @@ fn gradients(loss: &Tensor, variables: &VarMap) -> anyhow::Result<HashMap<String
     let gradients = loss.backward()?;
     let variables = variables.data().lock().expect("no other thread");
     let named = variables.iter().map(|(name, variable)| {
-        let gradient = gradients.get(variable).ok_or_else(|| anyhow::anyhow!("`{name}` has no gradient"))?;
+        let gradient = gradients
+            .get(variable)
+            .ok_or_else(|| anyhow::anyhow!("`{name}` has no gradient"))?;
         Ok((name.clone(), gradient.clone()))
     });
     named.collect()
@@ -78,13 +102,21 @@ const PRETRAINING: &str = "grouped-pretraining";
 
 /// Transformers' loss and gradients of one batch.
 fn reference() -> anyhow::Result<HashMap<String, Tensor>> {
-    Ok(candle_core::safetensors::load(path(PRETRAINING).join("training.safetensors"), &device()?)?)
+    Ok(candle_core::safetensors::load(
+        path(PRETRAINING).join("training.safetensors"),
+        &device()?,
+    )?)
 }
 
 /// The loss of masked tokens and of the order of sentences, on that batch.
-fn loss_of(model: &AlbertForPreTraining, reference: &HashMap<String, Tensor>) -> anyhow::Result<Tensor> {
+fn loss_of(
+    model: &AlbertForPreTraining,
+    reference: &HashMap<String, Tensor>,
+) -> anyhow::Result<Tensor> {
     let output = model.forward_t(&Expected::of(PRETRAINING)?.input_on_device()?, true)?;
-    let labels = reference["labels.masked_lm"].flatten_all()?.to_vec1::<i64>()?;
+    let labels = reference["labels.masked_lm"]
+        .flatten_all()?
+        .to_vec1::<i64>()?;
     let (positions, tokens): (Vec<_>, Vec<_>) = labels
         .iter()
         .enumerate()
@@ -92,7 +124,10 @@ fn loss_of(model: &AlbertForPreTraining, reference: &HashMap<String, Tensor>) ->
         .map(|(i, label)| (i as u32, *label as u32))
         .unzip();
     let positions = Tensor::new(positions, &device()?)?;
-    let predictions = output.prediction_logits.flatten_to(1)?.index_select(&positions, 0)?;
+    let predictions = output
+        .prediction_logits
+        .flatten_to(1)?
+        .index_select(&positions, 0)?;
     let masked_lm = loss::cross_entropy(&predictions, &Tensor::new(tokens, &device()?)?)?;
     let order = reference["labels.sentence_order"].to_dtype(DType::U32)?;
     Ok((masked_lm + loss::cross_entropy(&output.sop_logits, &order)?)?)
@@ -111,13 +146,22 @@ fn loss_and_gradients_of_pretraining_are_those_of_transformers() -> anyhow::Resu
         if has_no_gradient(name) {
             // Rounding on both sides, of the sums that give the query's bias its gradient.
             let scale = largest(&found[&name.replace("attention.key", "attention.query")])?;
-            assert!(largest(gradient)? <= tolerance()? as f32 * scale, "`{name}`: {gradient}");
+            assert!(
+                largest(gradient)? <= tolerance()? as f32 * scale,
+                "`{name}`: {gradient}"
+            );
             continue;
         }
         let difference = relative_difference(expected, gradient)?;
-        assert!(difference <= tolerance()?, "the gradient of `{name}` is off by {difference:.1e}");
+        assert!(
+            difference <= tolerance()?,
+            "the gradient of `{name}` is off by {difference:.1e}"
+        );
     }
-    let expected = reference.keys().filter(|name| name.starts_with("grad.")).count();
+    let expected = reference
+        .keys()
+        .filter(|name| name.starts_with("grad."))
+        .count();
     assert_eq!(found.len(), expected);
     Ok(())
 }
@@ -130,7 +174,9 @@ fn a_training_step_lowers_the_loss_along_the_gradients_of_transformers() -> anyh
     let reference = reference()?;
     let before: Vec<_> = {
         let variables = variables.data().lock().expect("no other thread");
-        let copied = variables.iter().map(|(name, variable)| Ok((name.clone(), variable.copy()?)));
+        let copied = variables
+            .iter()
+            .map(|(name, variable)| Ok((name.clone(), variable.copy()?)));
         copied.collect::<candle_core::Result<_>>()?
     };
     let loss = loss_of(&model, &reference)?;
@@ -144,9 +190,15 @@ fn a_training_step_lowers_the_loss_along_the_gradients_of_transformers() -> anyh
         let expected = &reference[&format!("grad.{name}")];
         let allowed = tolerance()? + rounding / f64::from(largest(expected)?);
         let difference = relative_difference(expected, &step)?;
-        assert!(difference <= allowed, "the step of `{name}` is off by {difference:.1e}");
+        assert!(
+            difference <= allowed,
+            "the step of `{name}` is off by {difference:.1e}"
+        );
     }
-    let (before, after) = (loss.to_scalar::<f32>()?, loss_of(&model, &reference)?.to_scalar::<f32>()?);
+    let (before, after) = (
+        loss.to_scalar::<f32>()?,
+        loss_of(&model, &reference)?.to_scalar::<f32>()?,
+    );
     assert!(after < before, "the loss went from {before} to {after}");
     Ok(())
 }
@@ -155,7 +207,10 @@ fn a_training_step_lowers_the_loss_along_the_gradients_of_transformers() -> anyh
 fn assert_every_variable_learns<M: Pretrained + Model>(folder: &str) -> anyhow::Result<()> {
     let (model, variables) = trainable::<M>(folder)?;
     let mut total = Tensor::new(0f32, &device()?)?;
-    for output in model.run(&Expected::of(folder)?.input_on_device()?, true)?.values() {
+    for output in model
+        .run(&Expected::of(folder)?.input_on_device()?, true)?
+        .values()
+    {
         let count = output.elem_count() as u32;
         let pattern = (Tensor::arange(0, count, &device()?)?.to_dtype(DType::F32)? * 0.7)?.sin()?;
         total = (total + loss::mse(output, &pattern.reshape(output.shape())?)?)?;
@@ -164,7 +219,9 @@ fn assert_every_variable_learns<M: Pretrained + Model>(folder: &str) -> anyhow::
     let scale = gradients
         .values()
         .map(largest)
-        .try_fold(0f32, |most, size| Ok::<_, candle_core::Error>(most.max(size?)))?;
+        .try_fold(0f32, |most, size| {
+            Ok::<_, candle_core::Error>(most.max(size?))
+        })?;
     for (name, gradient) in &gradients {
         let size = largest(gradient)?;
         let sum = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
@@ -229,15 +286,23 @@ fn assert_drops_out<M: Pretrained + Model>(
     // The sentence-order logits of pretraining come last: its classifier is the one with dropout.
     let name = inference.keys().last().expect("every head has an output");
     let reference = &expected.tensors[&format!("output.{name}")];
-    assert!(relative_difference(reference, &inference[name])? <= tolerance()?, "{folder}");
-    assert!(relative_difference(reference, &training[name])? > 0.01, "{folder}: nothing was dropped");
+    assert!(
+        relative_difference(reference, &inference[name])? <= tolerance()?,
+        "{folder}"
+    );
+    assert!(
+        relative_difference(reference, &training[name])? > 0.01,
+        "{folder}: nothing was dropped"
+    );
     Ok(())
 }
 
 #[test]
 fn every_dropout_acts_in_training_alone() -> anyhow::Result<()> {
     assert_drops_out::<AlbertModel>("grouped-model", |config| config.hidden_dropout_prob = 0.5)?;
-    assert_drops_out::<AlbertModel>("grouped-model", |config| config.attention_probs_dropout_prob = 0.5)?;
+    assert_drops_out::<AlbertModel>("grouped-model", |config| {
+        config.attention_probs_dropout_prob = 0.5
+    })?;
     let classifier = |config: &mut AlbertConfig| config.classifier_dropout_prob = Some(0.5);
     assert_drops_out::<AlbertForPreTraining>("grouped-pretraining", classifier)?;
     assert_drops_out::<AlbertForSequenceClassification>("grouped-sequence", classifier)?;

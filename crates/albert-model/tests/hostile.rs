@@ -14,15 +14,15 @@ use counting::{Counting, peak};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Bytes that opening may take at once for each byte of the file: what `checkpoint` promises. A pickle
-/// that makes a list with every byte takes 65.
+/// Bytes that opening may take at once for each byte of the file: what `checkpoint` promises. A
+/// pickle that makes a list with every byte takes 65.
 const FACTOR: usize = 128;
 
 /// For messages, the list of what was chosen, and the program itself.
 const ALLOWANCE: usize = 64 * 1024;
 
-/// Bytes that loading may take for each byte of the file: four tensors may share bytes, each widened from
-/// f16 to f32 and copied once on the way.
+/// Bytes that loading may take for each byte of the file: four tensors may share bytes, each
+/// widened from f16 to f32 and copied once on the way.
 const LOADING_FACTOR: usize = 4 * 2 * 2 * 2;
 
 #[global_allocator]
@@ -31,7 +31,10 @@ static ALLOCATOR: Counting = Counting;
 /// Fails if `work` on `len` bytes takes more than it may.
 fn bounded<T>(len: usize, factor: usize, work: impl FnOnce() -> T) -> T {
     let (result, peak) = peak(work);
-    assert!(peak <= len * factor + ALLOWANCE, "{peak} bytes for a file of {len}");
+    assert!(
+        peak <= len * factor + ALLOWANCE,
+        "{peak} bytes for a file of {len}"
+    );
     result
 }
 
@@ -42,10 +45,14 @@ fn fixture(name: &str) -> Vec<u8> {
 /// Opens weights beside a configuration, and loads what could be opened.
 fn open(config: &str, weights: Vec<u8>) {
     let len = config.len() + weights.len();
-    let opened = bounded(len, FACTOR, || Checkpoint::from_bytes(config, weights, "weights"));
+    let opened = bounded(len, FACTOR, || {
+        Checkpoint::from_bytes(config, weights, "weights")
+    });
     if let Ok(checkpoint) = opened {
         // An error is an answer; what counts is the way there.
-        drop(bounded(len, LOADING_FACTOR, || checkpoint.var_map(&LoadOptions::default()).map(drop)));
+        drop(bounded(len, LOADING_FACTOR, || {
+            checkpoint.var_map(&LoadOptions::default()).map(drop)
+        }));
         drop(bounded(len, FACTOR, || checkpoint.report().map(drop)));
     }
 }
@@ -57,11 +64,26 @@ fn config() -> String {
 /// One way to damage a file.
 #[derive(Debug, Clone)]
 enum Damage {
-    Set { at: prop::sample::Index, byte: u8 },
-    Add { at: prop::sample::Index, bytes: Vec<u8> },
-    Remove { at: prop::sample::Index, len: usize },
-    Copy { from: prop::sample::Index, at: prop::sample::Index, len: usize },
-    Cut { at: prop::sample::Index },
+    Set {
+        at: prop::sample::Index,
+        byte: u8,
+    },
+    Add {
+        at: prop::sample::Index,
+        bytes: Vec<u8>,
+    },
+    Remove {
+        at: prop::sample::Index,
+        len: usize,
+    },
+    Copy {
+        from: prop::sample::Index,
+        at: prop::sample::Index,
+        len: usize,
+    },
+    Cut {
+        at: prop::sample::Index,
+    },
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -91,7 +113,11 @@ fn damaged(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
                 let at = at.index(len);
                 bytes.drain(at..len.min(at + count));
             }
-            Damage::Copy { from, at, len: count } => {
+            Damage::Copy {
+                from,
+                at,
+                len: count,
+            } => {
                 let from = from.index(len);
                 let piece = bytes[from..len.min(from + count)].to_vec();
                 let at = at.index(len);
@@ -112,14 +138,21 @@ fn damaged_within(mut bytes: Vec<u8>, part: std::ops::Range<usize>, damages: &[D
 
 /// The bytes of an archive's pickle, which its central directory leaves unchecked.
 fn pickle_of(archive: &[u8]) -> std::ops::Range<usize> {
-    let start = archive.windows(2).position(|window| window == b"\x80\x02").unwrap();
-    let end = archive.windows(2).position(|window| window == b"u." || window == b"b.").unwrap();
+    let start = archive
+        .windows(2)
+        .position(|window| window == b"\x80\x02")
+        .unwrap();
+    let end = archive
+        .windows(2)
+        .position(|window| window == b"u." || window == b"b.")
+        .unwrap();
     start..end + 2
 }
 
 /// The first block of an index, where its entries are.
 fn entries_of(index: &[u8]) -> Vec<u8> {
-    // The place of the index block stands second in the footer, that of the first block in its only entry.
+    // The place of the index block stands second in the footer, that of the first block in its only
+    // entry.
     let mut footer = &index[index.len() - FOOTER..];
     let places: Vec<usize> = (0..4).map(|_| varint(&mut footer)).collect();
     let mut entry = &index[places[2]..];
@@ -136,14 +169,29 @@ fn index_of(entries: &[u8]) -> Vec<u8> {
         let place = [number(index.len()), number(block.len())].concat();
         let contents = [block, &[0]].concat();
         index.extend(&contents);
-        index.extend(crc(&contents).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes());
+        index.extend(
+            crc(&contents)
+                .rotate_right(15)
+                .wrapping_add(0xa282_ead8)
+                .to_le_bytes(),
+        );
         place
     };
     let place = append(entries);
-    let block = [&[0, 1, place.len() as u8, b'z'][..], &place, &[0, 0, 0, 0, 1, 0, 0, 0]].concat();
+    let block = [
+        &[0, 1, place.len() as u8, b'z'][..],
+        &place,
+        &[0, 0, 0, 0, 1, 0, 0, 0],
+    ]
+    .concat();
     let mut footer = [&[0, 0][..], &append(&block)].concat();
     footer.resize(FOOTER - 8, 0);
-    [index, footer, 0xdb47_7524_8b80_fb57_u64.to_le_bytes().to_vec()].concat()
+    [
+        index,
+        footer,
+        0xdb47_7524_8b80_fb57_u64.to_le_bytes().to_vec(),
+    ]
+    .concat()
 }
 
 const FOOTER: usize = 48;
@@ -152,7 +200,10 @@ fn varint(bytes: &mut &[u8]) -> usize {
     let len = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
     let (taken, rest) = bytes.split_at(len);
     *bytes = rest;
-    taken.iter().rev().fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f))
+    taken
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f))
 }
 
 fn number(mut number: usize) -> Vec<u8> {
@@ -168,7 +219,9 @@ fn number(mut number: usize) -> Vec<u8> {
 /// CRC-32C, bit by bit.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }
+        })
     })
 }
 
@@ -247,7 +300,11 @@ fn every_hostile_fixture_stays_within_bounds() {
     fn walk(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+            if path.is_dir() {
+                walk(&path, files)
+            } else {
+                files.push(path)
+            }
         }
     }
     let mut files = Vec::new();
@@ -271,9 +328,20 @@ fn an_index_put_together_again_is_read() {
 #[test]
 fn the_worst_that_a_byte_can_ask_for_stays_within_bounds() {
     const COUNT: usize = 200_000;
-    for piece in
-        [&b"]"[..], b")", b"}", b"(", b"N", b"K\x00", b"]\x94", b"N\x94", b"]\x85", b"(]t", b"]]a", b"}NNs"]
-    {
+    for piece in [
+        &b"]"[..],
+        b")",
+        b"}",
+        b"(",
+        b"N",
+        b"K\x00",
+        b"]\x94",
+        b"N\x94",
+        b"]\x85",
+        b"(]t",
+        b"]]a",
+        b"}NNs",
+    ] {
         open(&config(), [LEGACY, &piece.repeat(COUNT)].concat());
     }
     open(&config(), archive_of_empty_entries(20_000));
@@ -283,32 +351,70 @@ fn the_worst_that_a_byte_can_ask_for_stays_within_bounds() {
         let [high, low] = [b' ' + (name >> 7) as u8 % 0x60, (name & 0x7f) as u8];
         [248, 1, 2, 0, high, low]
     });
-    drop(read_index(index_of(&[first, names.collect(), vec![0; 4]].concat())));
+    drop(read_index(index_of(
+        &[first, names.collect(), vec![0; 4]].concat(),
+    )));
     let arrays = format!("{{\"x\": [{}0]}}", "[],".repeat(COUNT));
     open(&arrays, Vec::new());
     let labels: Vec<_> = (0..COUNT / 10).map(|id| format!("\"{id}\":\"\"")).collect();
-    open(&format!("{{\"id2label\": {{{}}}}}", labels.join(",")), Vec::new());
+    open(
+        &format!("{{\"id2label\": {{{}}}}}", labels.join(",")),
+        Vec::new(),
+    );
 }
 
 /// A zip archive with `count` entries of no bytes, all at the same place.
 fn archive_of_empty_entries(count: u16) -> Vec<u8> {
-    let mut archive = [&b"PK\x03\x04"[..], &[20, 0], &[0; 20], &[5, 0, 0, 0], b"a/b/c"].concat();
+    let mut archive = [
+        &b"PK\x03\x04"[..],
+        &[20, 0],
+        &[0; 20],
+        &[5, 0, 0, 0],
+        b"a/b/c",
+    ]
+    .concat();
     let start = archive.len() as u32;
     for entry in 0..count {
         let name = format!("{entry:05}");
         archive.extend(
-            [&b"PK\x01\x02"[..], &[20, 0, 20, 0], &[0; 20], &[5, 0], &[0; 16], name.as_bytes()].concat(),
+            [
+                &b"PK\x01\x02"[..],
+                &[20, 0, 20, 0],
+                &[0; 20],
+                &[5, 0],
+                &[0; 16],
+                name.as_bytes(),
+            ]
+            .concat(),
         );
     }
     let len = archive.len() as u32 - start;
     let (count, len, start) = (count.to_le_bytes(), len.to_le_bytes(), start.to_le_bytes());
-    archive.extend([&b"PK\x05\x06"[..], &[0; 4], &count, &count, &len, &start, &[0; 2]].concat());
+    archive.extend(
+        [
+            &b"PK\x05\x06"[..],
+            &[0; 4],
+            &count,
+            &count,
+            &len,
+            &start,
+            &[0; 2],
+        ]
+        .concat(),
+    );
     archive
 }
 
 /// A legacy file in which `count` tensors are the same `elements` numbers.
 fn shared(count: usize, elements: u32) -> Vec<u8> {
-    let text = |text: &str| [&[b'X'][..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let text = |text: &str| {
+        [
+            &[b'X'][..],
+            &(text.len() as u32).to_le_bytes(),
+            text.as_bytes(),
+        ]
+        .concat()
+    };
     let size = [&[b'J'][..], &elements.to_le_bytes()].concat();
     // ("storage", FloatStorage, "0", "cpu", elements, None), kept as value 0 of the memo.
     let storage = [
@@ -324,9 +430,25 @@ fn shared(count: usize, elements: u32) -> Vec<u8> {
     for tensor in 0..count {
         let arguments = [&b"(h\x00K\x00"[..], &size, b"\x85K\x01\x85\x89Nt"].concat();
         let name = text(&format!("albert.embeddings.{tensor}.weight"));
-        file.extend([&name[..], b"ctorch._utils\n_rebuild_tensor_v2\n", &arguments, b"R"].concat());
+        file.extend(
+            [
+                &name[..],
+                b"ctorch._utils\n_rebuild_tensor_v2\n",
+                &arguments,
+                b"R",
+            ]
+            .concat(),
+        );
     }
-    file.extend([&b"u.\x80\x02]"[..], &text("0"), b"a.", &u64::from(elements).to_le_bytes()].concat());
+    file.extend(
+        [
+            &b"u.\x80\x02]"[..],
+            &text("0"),
+            b"a.",
+            &u64::from(elements).to_le_bytes(),
+        ]
+        .concat(),
+    );
     file.resize(file.len() + 4 * elements as usize, 0);
     file
 }
@@ -334,7 +456,18 @@ fn shared(count: usize, elements: u32) -> Vec<u8> {
 #[test]
 fn a_few_bytes_cannot_stand_for_many_tensors() {
     let few = Checkpoint::from_bytes(&config(), shared(3, 50_000), "weights").unwrap();
-    assert_eq!(few.var_map(&LoadOptions::default()).unwrap().all_vars().len(), 3);
-    let error = Checkpoint::from_bytes(&config(), shared(5, 50_000), "weights").unwrap_err().to_string();
-    assert!(error.contains("expected at most 4 times as many"), "{error}");
+    assert_eq!(
+        few.var_map(&LoadOptions::default())
+            .unwrap()
+            .all_vars()
+            .len(),
+        3
+    );
+    let error = Checkpoint::from_bytes(&config(), shared(5, 50_000), "weights")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("expected at most 4 times as many"),
+        "{error}"
+    );
 }

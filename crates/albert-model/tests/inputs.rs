@@ -5,7 +5,8 @@ mod support;
 use albert_model::candle_core::{DType, Device, Result, Tensor};
 use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
-    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained,
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertModel, Checkpoint, LoadOptions, ModelInput,
+    Pretrained,
 };
 
 fn checkpoint() -> Checkpoint {
@@ -13,7 +14,9 @@ fn checkpoint() -> Checkpoint {
 }
 
 fn model() -> AlbertModel {
-    AlbertModel::load(&checkpoint(), &LoadOptions::default()).unwrap().0
+    AlbertModel::load(&checkpoint(), &LoadOptions::default())
+        .unwrap()
+        .0
 }
 
 fn ids<const ROWS: usize>(rows: &[[u32; 4]; ROWS]) -> Tensor {
@@ -26,7 +29,10 @@ fn in_type(dtype: DType) -> Result<AlbertModel> {
         support::path("grouped-model").join("model.safetensors"),
         &Device::Cpu,
     )?;
-    AlbertModel::new(checkpoint().config(), VarBuilder::from_tensors(tensors, dtype, &Device::Cpu))
+    AlbertModel::new(
+        checkpoint().config(),
+        VarBuilder::from_tensors(tensors, dtype, &Device::Cpu),
+    )
 }
 
 #[test]
@@ -36,8 +42,15 @@ fn padding_and_fully_masked_rows_are_finite_in_every_type() -> Result<()> {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         for train in [false, true] {
             let output = in_type(dtype)?.forward_t(&input, train)?;
-            let states = output.last_hidden_state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-            assert!(states.iter().all(|x| x.is_finite()), "{dtype:?}, train {train}");
+            let states = output
+                .last_hidden_state
+                .to_dtype(DType::F32)?
+                .flatten_all()?
+                .to_vec1::<f32>()?;
+            assert!(
+                states.iter().all(|x| x.is_finite()),
+                "{dtype:?}, train {train}"
+            );
         }
     }
     Ok(())
@@ -48,7 +61,12 @@ fn what_is_padded_does_not_matter() -> Result<()> {
     let mask = Tensor::new(&[[1u8, 1, 1, 0]], &Device::Cpu)?;
     let run = |last| -> Result<Vec<f32>> {
         let input = ModelInput::new(ids(&[[2, 5, 3, last]])).with_attention_mask(mask.clone());
-        model().forward(&input)?.last_hidden_state.narrow(1, 0, 3)?.flatten_all()?.to_vec1()
+        model()
+            .forward(&input)?
+            .last_hidden_state
+            .narrow(1, 0, 3)?
+            .flatten_all()?
+            .to_vec1()
     };
     assert_eq!(run(0)?, run(41)?);
     Ok(())
@@ -58,12 +76,25 @@ fn what_is_padded_does_not_matter() -> Result<()> {
 fn ids_may_be_bytes_and_absent_types_are_zeros() -> Result<()> {
     let model = model();
     let states = |input: ModelInput| -> Result<Vec<f32>> {
-        model.forward(&input)?.last_hidden_state.flatten_all()?.to_vec1()
+        model
+            .forward(&input)?
+            .last_hidden_state
+            .flatten_all()?
+            .to_vec1()
     };
     let plain = states(ModelInput::new(ids(&[[2, 5, 6, 3]])))?;
-    assert_eq!(plain, states(ModelInput::new(Tensor::new(&[[2u8, 5, 6, 3]], &Device::Cpu)?))?);
+    assert_eq!(
+        plain,
+        states(ModelInput::new(Tensor::new(
+            &[[2u8, 5, 6, 3]],
+            &Device::Cpu
+        )?))?
+    );
     let zeros = Tensor::zeros((1, 4), DType::U32, &Device::Cpu)?;
-    assert_eq!(plain, states(ModelInput::new(ids(&[[2, 5, 6, 3]])).with_token_type_ids(zeros))?);
+    assert_eq!(
+        plain,
+        states(ModelInput::new(ids(&[[2, 5, 6, 3]])).with_token_type_ids(zeros))?
+    );
     Ok(())
 }
 
@@ -74,25 +105,61 @@ fn impossible_inputs_are_refused_by_name() -> Result<()> {
     let good = || ModelInput::new(ids(&[[2, 5, 6, 3]]));
     let short = || Tensor::zeros((1, 3), DType::U32, &Device::Cpu);
     for (input, expected) in [
-        (ModelInput::new(ids(&[[2, 97, 6, 3]])), "token id 97 is outside the vocabulary: expected 0 to 96"),
-        (ModelInput::new(long), "a sequence of 25 tokens is longer than the model's 24 positions"),
-        (ModelInput::new(Tensor::zeros((1, 0), DType::U32, &Device::Cpu)?), "expected at least one token"),
-        (ModelInput::new(Tensor::zeros(4, DType::U32, &Device::Cpu)?), "expected the shape (batch, tokens)"),
-        (ModelInput::new(Tensor::zeros((1, 4), DType::F32, &Device::Cpu)?), "a token id is a u32, i64 or u8"),
-        (good().with_attention_mask(short()?), "attention mask: expected the shape of the token ids, [1, 4]"),
-        (good().with_token_type_ids(short()?), "token type ids: expected the shape of the token ids"),
-        (good().with_token_type_ids(ids(&[[0, 0, 1, 2]])), "token type id 2 is outside `type_vocab_size`"),
+        (
+            ModelInput::new(ids(&[[2, 97, 6, 3]])),
+            "token id 97 is outside the vocabulary: expected 0 to 96",
+        ),
+        (
+            ModelInput::new(long),
+            "a sequence of 25 tokens is longer than the model's 24 positions",
+        ),
+        (
+            ModelInput::new(Tensor::zeros((1, 0), DType::U32, &Device::Cpu)?),
+            "expected at least one token",
+        ),
+        (
+            ModelInput::new(Tensor::zeros(4, DType::U32, &Device::Cpu)?),
+            "expected the shape (batch, tokens)",
+        ),
+        (
+            ModelInput::new(Tensor::zeros((1, 4), DType::F32, &Device::Cpu)?),
+            "a token id is a u32, i64 or u8",
+        ),
+        (
+            good().with_attention_mask(short()?),
+            "attention mask: expected the shape of the token ids, [1, 4]",
+        ),
+        (
+            good().with_token_type_ids(short()?),
+            "token type ids: expected the shape of the token ids",
+        ),
+        (
+            good().with_token_type_ids(ids(&[[0, 0, 1, 2]])),
+            "token type id 2 is outside `type_vocab_size`",
+        ),
         (
             good().with_position_ids(ids(&[[0, 1, 2, 24]])),
             "position id 24 is outside `max_position_embeddings`",
         ),
-        (good().with_position_ids(short()?), "position ids: expected the shape of the token ids"),
+        (
+            good().with_position_ids(short()?),
+            "position ids: expected the shape of the token ids",
+        ),
     ] {
         let error = model.forward(&input).unwrap_err().to_string();
-        assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
+        assert!(
+            error.contains(expected),
+            "expected {expected:?}, found {error:?}"
+        );
     }
     let negative = Tensor::new(&[[2i64, -1, 3]], &Device::Cpu)?;
-    assert!(model.forward(&ModelInput::new(negative)).unwrap_err().to_string().contains("token id -1"));
+    assert!(
+        model
+            .forward(&ModelInput::new(negative))
+            .unwrap_err()
+            .to_string()
+            .contains("token id -1")
+    );
     Ok(())
 }
 
@@ -100,8 +167,14 @@ fn impossible_inputs_are_refused_by_name() -> Result<()> {
 fn multiple_choice_wants_a_dimension_for_the_choices() -> Result<()> {
     let checkpoint = Checkpoint::from_dir(support::path("grouped-choice")).unwrap();
     let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &LoadOptions::default()).unwrap();
-    let error = model.forward(&ModelInput::new(ids(&[[2, 5, 6, 3]]))).unwrap_err().to_string();
-    assert!(error.contains("expected the shape (batch, choices, tokens), found [1, 4]"), "{error}");
+    let error = model
+        .forward(&ModelInput::new(ids(&[[2, 5, 6, 3]])))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("expected the shape (batch, choices, tokens), found [1, 4]"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -110,7 +183,10 @@ fn dropout_acts_only_while_training() -> Result<()> {
     let mut config = checkpoint().config().clone();
     config.hidden_dropout_prob = 0.5;
     let variables = VarMap::new();
-    let model = AlbertModel::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    let model = AlbertModel::new(
+        &config,
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu),
+    )?;
     let run = |train| -> Result<Vec<f32>> {
         let output = model.forward_t(&ModelInput::new(ids(&[[2, 5, 6, 3]])), train)?;
         output.last_hidden_state.flatten_all()?.to_vec1()
@@ -130,7 +206,11 @@ fn embeddings_of_another_width_are_refused_by_it() -> Result<()> {
     for shape in [(1, 8, 8), (1, 3, 5)] {
         let embeddings = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
         for model in [&model(), &trainable] {
-            let error = model.encoder().forward_t(&embeddings, None, false).unwrap_err().to_string();
+            let error = model
+                .encoder()
+                .forward_t(&embeddings, None, false)
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains("dense layer: expected a last dimension of 16, found the shape"),
                 "{error}"
@@ -146,13 +226,22 @@ fn positions_to_decode_lie_in_the_batch() -> Result<()> {
     let (model, _) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default()).unwrap();
     let input = ModelInput::new(ids(&[[2, 5, 6, 3]]));
     let vocab_size = model.config().vocab_size;
-    assert_eq!(model.forward_at(&input, &Tensor::new(&[3u32, 0], &Device::Cpu)?)?.dims(), [2, vocab_size]);
+    assert_eq!(
+        model
+            .forward_at(&input, &Tensor::new(&[3u32, 0], &Device::Cpu)?)?
+            .dims(),
+        [2, vocab_size]
+    );
     // For the largest number Candle would give a row of zeros.
     for outside in [4, u32::MAX] {
-        let error =
-            model.forward_at(&input, &Tensor::new(&[0, outside], &Device::Cpu)?).unwrap_err().to_string();
+        let error = model
+            .forward_at(&input, &Tensor::new(&[0, outside], &Device::Cpu)?)
+            .unwrap_err()
+            .to_string();
         assert!(
-            error.contains(&format!("position {outside} is outside the batch: expected 0 to 3")),
+            error.contains(&format!(
+                "position {outside} is outside the batch: expected 0 to 3"
+            )),
             "{error}"
         );
     }
@@ -168,8 +257,16 @@ fn what_is_shown_for_debugging_fits_a_screen_or_two() {
     let checkpoint = Checkpoint::from_bytes(&config, weights, "weights").unwrap();
     let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
     let shown = format!("{model:?}");
-    assert!(shown.len() < 10_000 && shown.contains("PackedMatrix(16 × 21"), "{} bytes: {shown}", shown.len());
+    assert!(
+        shown.len() < 10_000 && shown.contains("PackedMatrix(16 × 21"),
+        "{} bytes: {shown}",
+        shown.len()
+    );
     // Each of its tensors tells where it lies.
     let shown = format!("{checkpoint:?}");
-    assert!(shown.len() < 50_000 && shown.contains("Bytes("), "{} bytes", shown.len());
+    assert!(
+        shown.len() < 50_000 && shown.contains("Bytes("),
+        "{} bytes",
+        shown.len()
+    );
 }

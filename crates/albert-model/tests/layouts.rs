@@ -1,8 +1,8 @@
 //! One small model in every layout that checkpoints come in gives the same numbers through every
 //! reader, and what is not a checkpoint is refused with the reason.
 //!
-//! `scripts/make_layout_fixtures.py` wrote the files; their weights have seven bits of mantissa, which
-//! every stored type holds exactly.
+//! `scripts/make_layout_fixtures.py` wrote the files; their weights have seven bits of mantissa,
+//! which every stored type holds exactly.
 
 mod support;
 
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use albert_model::candle_core::{DType, Tensor};
 use albert_model::{
-    AlbertForPreTraining, AlbertForSequenceClassification, AlbertModel, Checkpoint, Head, LoadOptions,
-    LoadReport, Outputs, Pretrained, WeightType,
+    AlbertForPreTraining, AlbertForSequenceClassification, AlbertModel, Checkpoint, Head,
+    LoadOptions, LoadReport, Outputs, Pretrained, WeightType,
 };
 use support::{Expected, Model, Named, relative_difference};
 use tempfile::TempDir;
@@ -47,36 +47,66 @@ fn layout(name: &str) -> PathBuf {
 }
 
 fn load<M: Pretrained>(dir: &Path) -> (M, LoadReport) {
-    let checkpoint = Checkpoint::from_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    M::load(&checkpoint, &LoadOptions::default()).unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+    let checkpoint =
+        Checkpoint::from_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    M::load(&checkpoint, &LoadOptions::default())
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
 }
 
 /// All outputs of the model in a folder for the given inputs.
 fn outputs(dir: &Path, expected: &Expected) -> Named {
     let input = expected.input().unwrap().with_outputs(Outputs::PADDING);
     let mut outputs = load::<AlbertModel>(dir).0.run(&input, false).unwrap();
-    if Checkpoint::from_dir(dir).unwrap().heads().contains(&Head::PreTraining) {
-        outputs.extend(load::<AlbertForPreTraining>(dir).0.run(&input, false).unwrap());
+    if Checkpoint::from_dir(dir)
+        .unwrap()
+        .heads()
+        .contains(&Head::PreTraining)
+    {
+        outputs.extend(
+            load::<AlbertForPreTraining>(dir)
+                .0
+                .run(&input, false)
+                .unwrap(),
+        );
     }
     outputs
 }
 
 fn assert_expected(name: &str, expected: &Expected, found: &Named) {
     for (output, tensor) in &expected.tensors {
-        let Some(output) = output.strip_prefix("output.") else { continue };
+        let Some(output) = output.strip_prefix("output.") else {
+            continue;
+        };
         let difference = relative_difference(tensor, &found[output]).unwrap();
-        assert!(difference <= TOLERANCE, "`{output}` of {name} is off by {difference:.1e}");
+        assert!(
+            difference <= TOLERANCE,
+            "`{output}` of {name} is off by {difference:.1e}"
+        );
     }
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
-    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    tensor
+        .flatten_all()
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap()
+        .into_iter()
+        .map(f32::to_bits)
+        .collect()
 }
 
 fn assert_identical(name: &str, expected: &Named, found: &Named) {
-    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "{name}");
+    assert_eq!(
+        expected.keys().collect::<Vec<_>>(),
+        found.keys().collect::<Vec<_>>(),
+        "{name}"
+    );
     for (output, tensor) in expected {
-        assert!(bits(tensor) == bits(&found[output]), "`{output}` of {name} differs");
+        assert!(
+            bits(tensor) == bits(&found[output]),
+            "`{output}` of {name} differs"
+        );
     }
 }
 
@@ -94,7 +124,9 @@ fn refusal(dir: &Path) -> String {
         Err(error) => return error_of(&error),
     };
     match checkpoint.var_map(&LoadOptions::default()) {
-        Ok(_) => error_of(&AlbertModel::load(&checkpoint, &LoadOptions::default()).expect_err("it loads")),
+        Ok(_) => error_of(
+            &AlbertModel::load(&checkpoint, &LoadOptions::default()).expect_err("it loads"),
+        ),
         Err(error) => error_of(&error),
     }
 }
@@ -132,7 +164,10 @@ fn memory_and_folder_give_the_same_tensors() {
         let config = fs::read_to_string(layout(name).join("config.json")).unwrap();
         let bytes = fs::read(layout(name).join("pytorch_model.bin")).unwrap();
         let memory = Checkpoint::from_bytes(&config, bytes, "memory").unwrap();
-        let (memory, folder) = (memory.report().unwrap(), load::<AlbertModel>(&layout(name)).1);
+        let (memory, folder) = (
+            memory.report().unwrap(),
+            load::<AlbertModel>(&layout(name)).1,
+        );
         assert!(folder.used.iter().all(|name| memory.used.contains(name)));
     }
 }
@@ -140,11 +175,18 @@ fn memory_and_folder_give_the_same_tensors() {
 #[test]
 fn the_report_says_what_was_chosen_and_taken_off() {
     let cases: [(&str, &[&str]); 8] = [
-        ("safetensors-single", &["weights: `model.safetensors`, the only file with weights"]),
+        (
+            "safetensors-single",
+            &["weights: `model.safetensors`, the only file with weights"],
+        ),
         ("bin-legacy", &["form: PyTorch's legacy form"]),
         (
             "bin-sharded",
-            &["weights: `pytorch_model.bin.index.json`", "form: 2 shards", "form: PyTorch's zip form"],
+            &[
+                "weights: `pytorch_model.bin.index.json`",
+                "form: 2 shards",
+                "form: PyTorch's zip form",
+            ],
         ),
         ("bin-module", &["names: `module.albert.` taken off"]),
         (
@@ -163,13 +205,30 @@ fn the_report_says_what_was_chosen_and_taken_off() {
                 "ignored: 5 tensors of the optimizer",
             ],
         ),
-        ("google-tf-no-projection", &["identity for `albert.encoder.embedding_hidden_mapping_in`"]),
-        ("plbert", &["the `model_params` of `config.yml`", "under `net`", "`module.encoder.` taken off"]),
+        (
+            "google-tf-no-projection",
+            &["identity for `albert.encoder.embedding_hidden_mapping_in`"],
+        ),
+        (
+            "plbert",
+            &[
+                "the `model_params` of `config.yml`",
+                "under `net`",
+                "`module.encoder.` taken off",
+            ],
+        ),
     ];
     for (name, expected) in cases {
-        let choices = Checkpoint::from_dir(layout(name)).unwrap().report().unwrap().choices;
+        let choices = Checkpoint::from_dir(layout(name))
+            .unwrap()
+            .report()
+            .unwrap()
+            .choices;
         for part in expected {
-            assert!(choices.iter().any(|choice| choice.contains(part)), "{name}: no {part} in {choices:#?}");
+            assert!(
+                choices.iter().any(|choice| choice.contains(part)),
+                "{name}: no {part} in {choices:#?}"
+            );
         }
     }
 }
@@ -177,8 +236,14 @@ fn the_report_says_what_was_chosen_and_taken_off() {
 #[test]
 fn nothing_is_missing_and_what_is_unused_is_named() {
     let strays = |name: &str| -> Vec<String> {
-        let report = Checkpoint::from_dir(layout(name)).unwrap().report().unwrap();
-        assert!(report.missing.is_empty() && report.notes.is_empty(), "{name}: {report:#?}");
+        let report = Checkpoint::from_dir(layout(name))
+            .unwrap()
+            .report()
+            .unwrap();
+        assert!(
+            report.missing.is_empty() && report.notes.is_empty(),
+            "{name}: {report:#?}"
+        );
         report.unused
     };
     for name in LAYOUTS {
@@ -214,11 +279,18 @@ fn a_hugging_face_config_beside_tensorflow_is_followed_and_googles_goes_before_i
         fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
     }
     let config = fs::read_to_string(layout("bin-zip").join("config.json")).unwrap();
-    fs::write(dir.path().join("config.json"), config.replace("gelu_new", "gelu")).unwrap();
+    fs::write(
+        dir.path().join("config.json"),
+        config.replace("gelu_new", "gelu"),
+    )
+    .unwrap();
     let google = Checkpoint::from_dir(dir.path()).unwrap();
     assert_eq!(google.config().hidden_act.to_string(), "gelu_new");
     assert!(
-        google.choices().iter().any(|choice| choice.contains("before `config.json`")),
+        google
+            .choices()
+            .iter()
+            .any(|choice| choice.contains("before `config.json`")),
         "{:?}",
         google.choices()
     );
@@ -226,11 +298,27 @@ fn a_hugging_face_config_beside_tensorflow_is_followed_and_googles_goes_before_i
     fs::remove_file(dir.path().join("albert_config.json")).unwrap();
     let hugging_face = Checkpoint::from_dir(dir.path()).unwrap();
     assert_eq!(hugging_face.config().hidden_act.to_string(), "gelu");
-    assert!(hugging_face.choices().iter().any(|choice| choice.contains("Google trained with the tanh form")));
+    assert!(
+        hugging_face
+            .choices()
+            .iter()
+            .any(|choice| choice.contains("Google trained with the tanh form"))
+    );
 
     // Google's file under the name that other tools ask for.
-    fs::copy(layout("google-tf").join("albert_config.json"), dir.path().join("config.json")).unwrap();
-    assert_eq!(Checkpoint::from_dir(dir.path()).unwrap().config().hidden_act.to_string(), "gelu_new");
+    fs::copy(
+        layout("google-tf").join("albert_config.json"),
+        dir.path().join("config.json"),
+    )
+    .unwrap();
+    assert_eq!(
+        Checkpoint::from_dir(dir.path())
+            .unwrap()
+            .config()
+            .hidden_act
+            .to_string(),
+        "gelu_new"
+    );
 }
 
 #[test]
@@ -239,27 +327,41 @@ fn names_with_dots_after_googles_graph_load_to_the_same_model() {
     let google = Checkpoint::from_dir(&source).unwrap();
     let variables = google.var_map(&LoadOptions::default()).unwrap();
     let variables = variables.data().lock().unwrap();
-    let renamed = google.report().unwrap().renamed.into_iter().map(|(stored, name)| {
-        let name_with_dots = stored
-            .replace("attention_1", "attention")
-            .replace("ffn_1", "ffn")
-            .replace("group_", "group/")
-            .replace("_embeddings", "_embeddings/weight")
-            .replace("kernel", "weight")
-            .replace("gamma", "weight")
-            .replace("beta", "bias")
-            .replace("predictions/output_bias", "predictions/bias")
-            .replace("output_weights", "weight")
-            .replace("output_bias", "bias")
-            .replace('/', ".");
-        (name_with_dots, variables[&name].as_tensor().clone())
-    });
+    let renamed = google
+        .report()
+        .unwrap()
+        .renamed
+        .into_iter()
+        .map(|(stored, name)| {
+            let name_with_dots = stored
+                .replace("attention_1", "attention")
+                .replace("ffn_1", "ffn")
+                .replace("group_", "group/")
+                .replace("_embeddings", "_embeddings/weight")
+                .replace("kernel", "weight")
+                .replace("gamma", "weight")
+                .replace("beta", "bias")
+                .replace("predictions/output_bias", "predictions/bias")
+                .replace("output_weights", "weight")
+                .replace("output_bias", "bias")
+                .replace('/', ".");
+            (name_with_dots, variables[&name].as_tensor().clone())
+        });
     let dir = TempDir::new().unwrap();
     let tensors = renamed.collect();
-    albert_model::candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
-    fs::copy(layout("bin-zip").join("config.json"), dir.path().join("config.json")).unwrap();
+    albert_model::candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors"))
+        .unwrap();
+    fs::copy(
+        layout("bin-zip").join("config.json"),
+        dir.path().join("config.json"),
+    )
+    .unwrap();
     let expected = Expected::of("layouts").unwrap();
-    assert_identical("dots", &outputs(&source, &expected), &outputs(dir.path(), &expected));
+    assert_identical(
+        "dots",
+        &outputs(&source, &expected),
+        &outputs(dir.path(), &expected),
+    );
 }
 
 #[test]
@@ -268,35 +370,58 @@ fn a_classifier_of_google_has_as_many_labels_as_rows() {
     assert_eq!(checkpoint.config().num_labels(), 3);
     assert!(checkpoint.heads().contains(&Head::SequenceClassification));
     let (_, report) = load::<AlbertForSequenceClassification>(&layout("google-tf-module"));
-    assert!(report.renamed.contains(&("output_weights".to_string(), "classifier.weight".to_string())));
+    assert!(report.renamed.contains(&(
+        "output_weights".to_string(),
+        "classifier.weight".to_string()
+    )));
     assert!(
-        report.choices.iter().any(|choice| choice.starts_with("labels: 3, the rows of `output_weights`"))
+        report
+            .choices
+            .iter()
+            .any(|choice| choice.starts_with("labels: 3, the rows of `output_weights`"))
     );
 }
 
 #[test]
 fn other_networks_are_refused_with_the_reason() {
     let text = refusal(&layout("brightmart"));
-    assert!(text.contains("`bert/embeddings/word_embeddings_2`: brightmart's own network"), "{text}");
+    assert!(
+        text.contains("`bert/embeddings/word_embeddings_2`: brightmart's own network"),
+        "{text}"
+    );
     let text = refusal(&layout("preln"));
-    assert!(text.contains("`ln_type`") && text.contains("found the string \"preln\""), "{text}");
+    assert!(
+        text.contains("`ln_type`") && text.contains("found the string \"preln\""),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_converted_folder_gives_the_same_numbers_from_any_layout() {
     let expected = Expected::of("layouts").unwrap();
     let first = outputs(&layout(LAYOUTS[0]), &expected);
-    for name in ["bin-legacy", "bin-wrapped", "bin-noncontiguous", "bin-double", "google-tf"] {
-        for (dtype, stored) in
-            [(WeightType::F32, DType::F32), (WeightType::F16, DType::F16), (WeightType::BF16, DType::BF16)]
-        {
+    for name in [
+        "bin-legacy",
+        "bin-wrapped",
+        "bin-noncontiguous",
+        "bin-double",
+        "google-tf",
+    ] {
+        for (dtype, stored) in [
+            (WeightType::F32, DType::F32),
+            (WeightType::F16, DType::F16),
+            (WeightType::BF16, DType::BF16),
+        ] {
             let dir = TempDir::new().unwrap();
             let converted = dir.path().join("new/folder");
             let source = Checkpoint::from_dir(layout(name)).unwrap();
             source.save(&converted, dtype).unwrap();
             let checkpoint = Checkpoint::from_dir(&converted).unwrap();
             assert_eq!(checkpoint.stored_dtypes(), [stored]);
-            assert_eq!(checkpoint.heads(), [Head::Encoder, Head::PreTraining, Head::MaskedLm]);
+            assert_eq!(
+                checkpoint.heads(),
+                [Head::Encoder, Head::PreTraining, Head::MaskedLm]
+            );
             assert_eq!(checkpoint.config().architectures, ["AlbertForPreTraining"]);
             let report = checkpoint.report().unwrap();
             assert!(
@@ -304,8 +429,10 @@ fn a_converted_folder_gives_the_same_numbers_from_any_layout() {
                 "{report:?}"
             );
             assert_identical(name, &first, &outputs(&converted, &expected));
-            let mut left: Vec<_> =
-                fs::read_dir(&converted).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let mut left: Vec<_> = fs::read_dir(&converted)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
             left.sort();
             assert_eq!(left, ["config.json", "model.safetensors"]);
         }
@@ -313,8 +440,15 @@ fn a_converted_folder_gives_the_same_numbers_from_any_layout() {
     for name in ["google-tf-no-projection", "kokoro"] {
         let expected = Expected::of(&format!("layouts/{name}")).unwrap();
         let dir = TempDir::new().unwrap();
-        Checkpoint::from_dir(layout(name)).unwrap().save(dir.path(), WeightType::F32).unwrap();
-        assert_identical(name, &outputs(&layout(name), &expected), &outputs(dir.path(), &expected));
+        Checkpoint::from_dir(layout(name))
+            .unwrap()
+            .save(dir.path(), WeightType::F32)
+            .unwrap();
+        assert_identical(
+            name,
+            &outputs(&layout(name), &expected),
+            &outputs(dir.path(), &expected),
+        );
     }
 }
 
@@ -324,8 +458,14 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
     for name in ["config.json", "pytorch_model.bin", "tf_model.h5"] {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join(name), "").unwrap();
-        let text = source.save(dir.path(), WeightType::F32).unwrap_err().to_string();
-        assert!(text.contains("holds a model already") && text.contains(name), "{text}");
+        let text = source
+            .save(dir.path(), WeightType::F32)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("holds a model already") && text.contains(name),
+            "{text}"
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
     let dir = TempDir::new().unwrap();
@@ -336,12 +476,23 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
     .unwrap();
     let large = (tensors["albert.pooler.weight"].ones_like().unwrap() * 1e5).unwrap();
     tensors.insert("albert.pooler.weight".into(), large);
-    albert_model::candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
-    fs::copy(layout("bin-zip").join("config.json"), dir.path().join("config.json")).unwrap();
+    albert_model::candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors"))
+        .unwrap();
+    fs::copy(
+        layout("bin-zip").join("config.json"),
+        dir.path().join("config.json"),
+    )
+    .unwrap();
     let large = Checkpoint::from_dir(dir.path()).unwrap();
     let target = TempDir::new().unwrap();
-    let text = large.save(target.path(), WeightType::F16).unwrap_err().to_string();
-    assert!(text.contains("`albert.pooler.weight` overflows F16"), "{text}");
+    let text = large
+        .save(target.path(), WeightType::F16)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("`albert.pooler.weight` overflows F16"),
+        "{text}"
+    );
     large.save(target.path(), WeightType::BF16).unwrap();
 }
 
@@ -358,7 +509,10 @@ const REFUSALS: [(&str, &str); 52] = [
     ("bundle-negative-offset", "from 18446744073709551608 on"),
     ("bundle-negative-size", "of shape [18446744073709551612]"),
     ("bundle-no-header", "its header under the empty name"),
-    ("bundle-no-such-shard", "cannot read `DIR/model.ckpt-best.data-00007-of-00001`"),
+    (
+        "bundle-no-such-shard",
+        "cannot read `DIR/model.ckpt-best.data-00007-of-00001`",
+    ),
     ("bundle-not-an-entry", "the entry of a tensor for `weight`"),
     ("bundle-offset-beyond-data", "in 16 bytes from 8 on"),
     ("bundle-offset-overflows", "from 9223372036854775800 on"),
@@ -386,7 +540,10 @@ const REFUSALS: [(&str, &str); 52] = [
     ("negative-storage-legacy.bin", "ends beyond the file"),
     ("no-stop.bin", "found the end"),
     ("not-a-dictionary.bin", "a dictionary of tensors"),
-    ("offset-beyond-storage.bin", "lead out of storage `0` with 4 elements"),
+    (
+        "offset-beyond-storage.bin",
+        "lead out of storage `0` with 4 elements",
+    ),
     ("short-storage.bin", "expected 4 × 4 bytes, found 8"),
     ("storage-path.bin", "no storage `../../../` in the file"),
     ("system-legacy.bin", "asks for `posix.system`"),
@@ -408,12 +565,18 @@ fn hostile_files_are_refused_each_for_its_own_reason() {
         serde_json::from_slice(&fs::read(hostile.join("cases.json")).unwrap()).unwrap();
     assert_eq!(cases.len(), REFUSALS.len());
     for case in cases.keys() {
-        let named = REFUSALS.iter().find(|(name, _)| case.split('/').next() == Some(*name));
+        let named = REFUSALS
+            .iter()
+            .find(|(name, _)| case.split('/').next() == Some(*name));
         let (_, expected) = named.unwrap_or_else(|| panic!("{case} is not in the table"));
         let dir = TempDir::new().unwrap();
         let source = hostile.join(case);
         if case.ends_with(".bin") {
-            fs::copy(layout("bin-zip").join("config.json"), dir.path().join("config.json")).unwrap();
+            fs::copy(
+                layout("bin-zip").join("config.json"),
+                dir.path().join("config.json"),
+            )
+            .unwrap();
             fs::copy(&source, dir.path().join("pytorch_model.bin")).unwrap();
         } else {
             for entry in fs::read_dir(source.parent().unwrap()).unwrap() {
@@ -421,8 +584,11 @@ fn hostile_files_are_refused_each_for_its_own_reason() {
                 fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
             }
             if case.ends_with(".index") {
-                fs::copy(layout("google-tf/albert_config.json"), dir.path().join("albert_config.json"))
-                    .unwrap();
+                fs::copy(
+                    layout("google-tf/albert_config.json"),
+                    dir.path().join("albert_config.json"),
+                )
+                .unwrap();
             }
         }
         let text = refusal(dir.path()).replace(dir.path().to_str().unwrap(), "DIR");

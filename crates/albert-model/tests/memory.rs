@@ -1,7 +1,8 @@
-//! What the formula says that inference takes of a GPU's memory bounds what it takes, and not by much.
+//! What the formula says that inference takes of a GPU's memory bounds what it takes, and not by
+//! much.
 //!
-//! Counted on the CPU, where half precision goes through the operations of a GPU and each of them asks the
-//! allocator for its result as it would ask the GPU's.
+//! Counted on the CPU, where half precision goes through the operations of a GPU and each of them
+//! asks the allocator for its result as it would ask the GPU's.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -16,19 +17,30 @@ use counting::{Counting, peak};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The formula has room for activations that take more copies than gelu, and for f32, in which queries, keys and values
-/// take twice as much: 1.1 to 1.9 times were seen.
+/// The formula has room for activations that take more copies than gelu, and for f32, in which
+/// queries, keys and values take twice as much: 1.1 to 1.9 times were seen.
 const LOOSENESS: usize = 2;
 
 #[test]
 fn activations_take_what_the_formula_says() -> Result<()> {
-    let wide = AlbertConfig { hidden_size: 96, num_attention_heads: 2, intermediate_size: 384, ..small() };
-    let many_heads =
-        AlbertConfig { hidden_size: 96, num_attention_heads: 12, intermediate_size: 96, ..small() };
+    let wide = AlbertConfig {
+        hidden_size: 96,
+        num_attention_heads: 2,
+        intermediate_size: 384,
+        ..small()
+    };
+    let many_heads = AlbertConfig {
+        hidden_size: 96,
+        num_attention_heads: 12,
+        intermediate_size: 96,
+        ..small()
+    };
     for (config, rows, tokens) in [(&wide, 16, 16), (&wide, 4, 64), (&many_heads, 2, 128)] {
         for dtype in [DType::F16, DType::BF16] {
-            let model =
-                AlbertModel::new(config, VarBuilder::from_tensors(weights(config)?, dtype, &Device::Cpu))?;
+            let model = AlbertModel::new(
+                config,
+                VarBuilder::from_tensors(weights(config)?, dtype, &Device::Cpu),
+            )?;
             let ids = Tensor::ones((rows, tokens), DType::U32, &Device::Cpu)?;
             let mask = Tensor::ones((rows, tokens), DType::U32, &Device::Cpu)?;
             let input = ModelInput::new(ids).with_attention_mask(mask);
@@ -38,8 +50,14 @@ fn activations_take_what_the_formula_says() -> Result<()> {
             output?;
             let bound = rows * tokens * config.activation_bytes(tokens);
             eprintln!("{dtype:?}, {rows} rows of {tokens} tokens: {most} bytes, at most {bound}");
-            assert!(most <= bound, "{dtype:?}, {rows} rows of {tokens}: {most} bytes, {bound} foreseen");
-            assert!(bound <= LOOSENESS * most, "{dtype:?}, {rows} rows of {tokens}: {most} of {bound} bytes");
+            assert!(
+                most <= bound,
+                "{dtype:?}, {rows} rows of {tokens}: {most} bytes, {bound} foreseen"
+            );
+            assert!(
+                bound <= LOOSENESS * most,
+                "{dtype:?}, {rows} rows of {tokens}: {most} of {bound} bytes"
+            );
         }
     }
     Ok(())
@@ -48,11 +66,25 @@ fn activations_take_what_the_formula_says() -> Result<()> {
 /// Random weights that are no variables: nothing is kept for gradients.
 fn weights(config: &AlbertConfig) -> Result<HashMap<String, Tensor>> {
     let variables = VarMap::new();
-    AlbertModel::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
-    let variables = variables.data().lock().expect("no other thread has the map");
-    Ok(variables.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect())
+    AlbertModel::new(
+        config,
+        VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu),
+    )?;
+    let variables = variables
+        .data()
+        .lock()
+        .expect("no other thread has the map");
+    Ok(variables
+        .iter()
+        .map(|(name, variable)| (name.clone(), variable.as_detached_tensor()))
+        .collect())
 }
 
 fn small() -> AlbertConfig {
-    AlbertConfig { vocab_size: 32, embedding_size: 16, num_hidden_layers: 2, ..AlbertConfig::base_v2() }
+    AlbertConfig {
+        vocab_size: 32,
+        embedding_size: 16,
+        num_hidden_layers: 2,
+        ..AlbertConfig::base_v2()
+    }
 }

@@ -7,18 +7,23 @@ use std::fs;
 use std::path::Path;
 
 use albert_model::candle_core::{self, DType, Device, IndexOp, Tensor, safetensors};
-use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType};
+use albert_model::{
+    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+};
 use support::{Expected, FIXTURES, path, relative_difference};
 use tempfile::TempDir;
 
-const INT8: LoadOptions = LoadOptions { device: Device::Cpu, dtype: WeightType::Int8 };
+const INT8: LoadOptions = LoadOptions {
+    device: Device::Cpu,
+    dtype: WeightType::Int8,
+};
 
 /// Relative to the largest number. Weights and activations are off by 2⁻⁸ each, and random
 /// layers of these small widths average little of it out. Seen: 4.6e-2.
 const NEAR: f64 = 0.1;
 
-/// What a number that one path rounds up and the other down may do: they add up attention in another order.
-/// Seen: 2.9e-7, where none was.
+/// What a number that one path rounds up and the other down may do: they add up attention in
+/// another order. Seen: 2.9e-7, where none was.
 const PATHS: f64 = 2e-2;
 
 #[test]
@@ -46,7 +51,10 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
         assert!(saved.is_quantized() && !source.is_quantized());
         assert_eq!(saved.heads(), source.heads(), "{folder}");
         let report = saved.report()?;
-        assert!(report.unused.is_empty() && report.missing.is_empty(), "{folder}: {report:?}");
+        assert!(
+            report.unused.is_empty() && report.missing.is_empty(),
+            "{folder}: {report:?}"
+        );
         let made = load(&source, &INT8)?.run(&input, false)?;
         // What is in 8 bits stays so unless something else is asked for.
         let read = load(&saved, &LoadOptions::default())?.run(&input, false)?;
@@ -71,8 +79,13 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
 fn f32_from_a_folder_in_8_bits_is_what_the_integers_stand_for() -> anyhow::Result<()> {
     let (folder, load) = FIXTURES[0];
     let dir = TempDir::new()?;
-    Checkpoint::from_dir(path(folder))?.quantize()?.save(dir.path(), WeightType::Int8)?;
-    let options = LoadOptions { dtype: WeightType::F32, ..LoadOptions::default() };
+    Checkpoint::from_dir(path(folder))?
+        .quantize()?
+        .save(dir.path(), WeightType::Int8)?;
+    let options = LoadOptions {
+        dtype: WeightType::F32,
+        ..LoadOptions::default()
+    };
     let input = Expected::of(folder)?.input()?;
     let unpacked = load(&Checkpoint::from_dir(dir.path())?, &options)?.run(&input, false)?;
     let exact = support::open(folder, load, WeightType::F32)?.run(&input, false)?;
@@ -85,13 +98,21 @@ fn f32_from_a_folder_in_8_bits_is_what_the_integers_stand_for() -> anyhow::Resul
     assert!(!back.is_quantized() && !back.config().to_json().contains("quantization_config"));
     let again = load(&back, &options)?.run(&input, false)?;
     // And so is what a builder in 8 bits gives as f32, to variables for one.
-    let variables = Checkpoint::from_dir(path(folder))?.quantize()?.var_map(&INT8)?;
+    let variables = Checkpoint::from_dir(path(folder))?
+        .quantize()?
+        .var_map(&INT8)?;
     let read = back.var_map(&options)?;
-    let (variables, read) = (variables.data().lock().unwrap(), read.data().lock().unwrap());
+    let (variables, read) = (
+        variables.data().lock().unwrap(),
+        read.data().lock().unwrap(),
+    );
     for (name, variable) in variables.iter() {
         assert_eq!(numbers(variable)?, numbers(&read[name])?, "{name}");
     }
-    assert_eq!(numbers(&again["last_hidden_state"])?, numbers(&unpacked["last_hidden_state"])?);
+    assert_eq!(
+        numbers(&again["last_hidden_state"])?,
+        numbers(&unpacked["last_hidden_state"])?
+    );
     Ok(())
 }
 
@@ -105,7 +126,11 @@ fn a_row_has_the_same_bits_alone_and_in_a_batch() -> anyhow::Result<()> {
             2 => tensor.narrow(0, row, 1),
             _ => Ok(tensor.clone()),
         })?)?;
-        assert_eq!(numbers(&alone.last_hidden_state)?, numbers(&whole.i(row..row + 1)?)?, "row {row}");
+        assert_eq!(
+            numbers(&alone.last_hidden_state)?,
+            numbers(&whole.i(row..row + 1)?)?,
+            "row {row}"
+        );
     }
     Ok(())
 }
@@ -114,7 +139,9 @@ fn a_row_has_the_same_bits_alone_and_in_a_batch() -> anyhow::Result<()> {
 fn hidden_states_one_by_one_are_near_the_fused_paths() -> anyhow::Result<()> {
     let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path("deep"))?, &INT8)?;
     let ids = Expected::of("deep")?.given("ids")?.expect("ids");
-    let fused = model.forward(&ModelInput::new(ids.clone()))?.last_hidden_state;
+    let fused = model
+        .forward(&ModelInput::new(ids.clone()))?
+        .last_hidden_state;
     let eager = model.forward(&ModelInput::new(ids).with_outputs(Outputs::HIDDEN_STATES))?;
     let delta = relative_difference(&fused, &eager.last_hidden_state)?;
     assert!(delta <= PATHS, "{delta:e}");
@@ -125,12 +152,20 @@ fn hidden_states_one_by_one_are_near_the_fused_paths() -> anyhow::Result<()> {
 fn gradients_pass_through_8_bits_to_what_is_trained_before_them() -> anyhow::Result<()> {
     let checkpoint = Checkpoint::from_dir(path("grouped-model"))?.quantize()?;
     let config = checkpoint.config();
-    let encoder =
-        albert_model::AlbertEncoder::new(config, checkpoint.var_builder(&INT8)?.pp("albert.encoder"))?;
-    let embeddings = candle_core::Var::rand(-1f32, 1f32, (1, 4, config.embedding_size), &Device::Cpu)?;
+    let encoder = albert_model::AlbertEncoder::new(
+        config,
+        checkpoint.var_builder(&INT8)?.pp("albert.encoder"),
+    )?;
+    let embeddings =
+        candle_core::Var::rand(-1f32, 1f32, (1, 4, config.embedding_size), &Device::Cpu)?;
     let states = encoder.forward_t(embeddings.as_tensor(), None, true)?;
     let gradient = states.sqr()?.sum_all()?.backward()?;
-    let gradient = gradient.get(&embeddings).expect("a gradient").abs()?.max_all()?.to_scalar::<f32>()?;
+    let gradient = gradient
+        .get(&embeddings)
+        .expect("a gradient")
+        .abs()?
+        .max_all()?
+        .to_scalar::<f32>()?;
     assert!(gradient > 0.0);
     Ok(())
 }
@@ -138,13 +173,18 @@ fn gradients_pass_through_8_bits_to_what_is_trained_before_them() -> anyhow::Res
 /// A folder in 8 bits with one of its tensors exchanged.
 fn with(name: &str, tensor: Option<Tensor>) -> anyhow::Result<TempDir> {
     let dir = TempDir::new()?;
-    Checkpoint::from_dir(path("grouped-model"))?.quantize()?.save(dir.path(), WeightType::Int8)?;
+    Checkpoint::from_dir(path("grouped-model"))?
+        .quantize()?
+        .save(dir.path(), WeightType::Int8)?;
     let file = dir.path().join("model.safetensors");
     let bytes = fs::read(&file)?;
     let mut tensors = HashMap::new();
     let stored = ::safetensors::SafeTensors::deserialize(&bytes)?;
     for (name, view) in stored.tensors() {
-        tensors.insert(name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+        tensors.insert(
+            name,
+            (view.dtype(), view.shape().to_vec(), view.data().to_vec()),
+        );
     }
     assert!(tensors.remove(name).is_some(), "{name}");
     if let Some(tensor) = tensor {
@@ -153,11 +193,17 @@ fn with(name: &str, tensor: Option<Tensor>) -> anyhow::Result<TempDir> {
         let bytes = fs::read(&extra)?;
         let stored = ::safetensors::SafeTensors::deserialize(&bytes)?;
         let view = stored.tensor("x")?;
-        tensors.insert(name.into(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+        tensors.insert(
+            name.into(),
+            (view.dtype(), view.shape().to_vec(), view.data().to_vec()),
+        );
         fs::remove_file(extra)?;
     }
     let views = tensors.iter().map(|(name, (dtype, shape, data))| {
-        Ok((name.clone(), ::safetensors::tensor::TensorView::new(*dtype, shape.clone(), data)?))
+        Ok((
+            name.clone(),
+            ::safetensors::tensor::TensorView::new(*dtype, shape.clone(), data)?,
+        ))
     });
     let views = views.collect::<anyhow::Result<HashMap<_, _>>>()?;
     ::safetensors::serialize_to_file(views, None, &file)?;
@@ -165,9 +211,14 @@ fn with(name: &str, tensor: Option<Tensor>) -> anyhow::Result<TempDir> {
 }
 
 fn error_of(dir: &Path) -> String {
-    let loaded = Checkpoint::from_dir(dir).and_then(|it| AlbertModel::load(&it, &LoadOptions::default()));
+    let loaded =
+        Checkpoint::from_dir(dir).and_then(|it| AlbertModel::load(&it, &LoadOptions::default()));
     let error = anyhow::Error::from(loaded.expect_err("it is broken"));
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[test]
@@ -177,7 +228,9 @@ fn broken_companions_are_refused_by_name() -> anyhow::Result<()> {
     let cpu = &Device::Cpu;
     let (out, outliers) = {
         let dir = TempDir::new()?;
-        Checkpoint::from_dir(path("grouped-model"))?.quantize()?.save(dir.path(), WeightType::Int8)?;
+        Checkpoint::from_dir(path("grouped-model"))?
+            .quantize()?
+            .save(dir.path(), WeightType::Int8)?;
         let bytes = fs::read(dir.path().join("model.safetensors"))?;
         let stored = ::safetensors::SafeTensors::deserialize(&bytes)?;
         let shape = |end: &str| stored.tensor(&name(end)).map(|view| view.shape().to_vec());
@@ -187,14 +240,33 @@ fn broken_companions_are_refused_by_name() -> anyhow::Result<()> {
         (name("_scale"), None, "I8"),
         (name("_outliers"), None, "_outliers"),
         (name("_outlier_channels"), None, "_outlier_channels"),
-        (name("_scale"), Some(Tensor::zeros((out + 1, 1), DType::F32, cpu)?), "_scale` in"),
-        (name("_outliers"), Some(Tensor::zeros((out, outliers + 1), DType::F32, cpu)?), "_outliers` in"),
-        (name("_outlier_channels"), Some(Tensor::full(1_000_000u32, outliers, cpu)?), "found 1000000"),
-        (name("_outlier_channels"), Some(Tensor::zeros(outliers, DType::F32, cpu)?), "as F32"),
+        (
+            name("_scale"),
+            Some(Tensor::zeros((out + 1, 1), DType::F32, cpu)?),
+            "_scale` in",
+        ),
+        (
+            name("_outliers"),
+            Some(Tensor::zeros((out, outliers + 1), DType::F32, cpu)?),
+            "_outliers` in",
+        ),
+        (
+            name("_outlier_channels"),
+            Some(Tensor::full(1_000_000u32, outliers, cpu)?),
+            "found 1000000",
+        ),
+        (
+            name("_outlier_channels"),
+            Some(Tensor::zeros(outliers, DType::F32, cpu)?),
+            "as F32",
+        ),
     ];
     for (name, tensor, expected) in cases {
         let text = error_of(with(&name, tensor)?.path());
-        assert!(text.contains(expected) && text.contains(ffn), "{name}: {text}");
+        assert!(
+            text.contains(expected) && text.contains(ffn),
+            "{name}: {text}"
+        );
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Trained weights of base size, an extra that the repository is too small for: PL-BERT (Kokoro-82M), 12
-//! repetitions of a layer 768 wide, with hidden states computed in float64 by numpy.
+//! Trained weights of base size, an extra that the repository is too small for: PL-BERT
+//! (Kokoro-82M), 12 repetitions of a layer 768 wide, with hidden states computed in float64 by
+//! numpy.
 //!
 //! `ALBERT_DATA` names the folder that holds `pl-bert/`.
 
@@ -9,7 +10,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use albert_model::candle_core::{Device, Tensor, safetensors};
-use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType};
+use albert_model::{
+    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+};
 
 /// f32 sums of up to 2048 terms through 12 repetitions, against float64.
 const TOLERANCE: f64 = 1e-5;
@@ -26,12 +29,18 @@ fn data() -> Option<PathBuf> {
 fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     let Some(data) = data() else {
         // Past the capture of tests' output: that nothing was compared must be seen.
-        writeln!(std::io::stderr(), "SKIPPED: ALBERT_DATA is not set; no trained weights were compared")?;
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: ALBERT_DATA is not set; no trained weights were compared"
+        )?;
         return Ok(());
     };
     let checkpoint = Checkpoint::from_dir(&data)?;
     let (model, report) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
-    assert_eq!(report.missing, ["albert.pooler.weight", "albert.pooler.bias"]);
+    assert_eq!(
+        report.missing,
+        ["albert.pooler.weight", "albert.pooler.bias"]
+    );
 
     let reference = safetensors::load(data.join("reference.safetensors"), &Device::Cpu)?;
     let run = |ids: &Tensor| {
@@ -40,7 +49,8 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     let states = run(&reference["ids_0"])?.hidden_states.expect("asked for");
     assert_eq!(states.len(), 13);
     for (index, state) in states.iter().enumerate() {
-        let delta = support::relative_difference(&reference["hidden_0"].get(index)?, &state.squeeze(0)?)?;
+        let delta =
+            support::relative_difference(&reference["hidden_0"].get(index)?, &state.squeeze(0)?)?;
         assert!(delta <= TOLERANCE, "hidden state {index}: {delta:e}");
     }
     let last = run(&reference["ids_2"])?.last_hidden_state;
@@ -52,15 +62,18 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
 /// What a model in 8 bits keeps of a text's tokens' directions, in the mean. Seen: 0.99938.
 const LEAST_MEAN_COSINE: f32 = 0.999;
 
-/// How many times what bf16 weights lose of a token's direction a model in 8 bits loses, in the median. Seen: 3.1.
+/// How many times what bf16 weights lose of a token's direction a model in 8 bits loses, in the
+/// median. Seen: 3.1.
 const MOST_OF_BF16: f32 = 4.0;
 
-/// What a model in 8 bits keeps of every token's direction, the worst of all, of the first [`STRICT`] models. Seen: 0.99807.
+/// What a model in 8 bits keeps of every token's direction, the worst of all, of the first
+/// [`STRICT`] models. Seen: 0.99807.
 const LEAST_COSINE: f32 = 0.995;
 const STRICT: u64 = 5;
 
-/// Here and there one token hangs in the balance, with bf16 weights too: the last digit of a sum decides what becomes
-/// of it, and each instruction set has others. So of all models one token in so many may be below [`LEAST_COSINE`]. Seen: four of 2312.
+/// Here and there one token hangs in the balance, with bf16 weights too: the last digit of a sum
+/// decides what becomes of it, and each instruction set has others. So of all models one token in
+/// so many may be below [`LEAST_COSINE`]. Seen: four of 2312.
 const FEW: usize = 300;
 
 /// No token of any model may be below this. Seen: 0.98267.
@@ -72,7 +85,10 @@ const SEEDS: u64 = 16;
 #[test]
 fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> {
     let Some(data) = data() else {
-        writeln!(std::io::stderr(), "SKIPPED: ALBERT_DATA is not set; no trained weights were rounded")?;
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: ALBERT_DATA is not set; no trained weights were rounded"
+        )?;
         return Ok(());
     };
     let reference = safetensors::load(data.join("reference.safetensors"), &Device::Cpu)?;
@@ -88,10 +104,20 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
         let bytes = ::safetensors::serialize(&tensors, None)?;
         let checkpoint = Checkpoint::from_bytes(&config, bytes, "widened")?;
         let model = |dtype| {
-            AlbertModel::load(&checkpoint, &LoadOptions { dtype, ..LoadOptions::default() }).map(|it| it.0)
+            AlbertModel::load(
+                &checkpoint,
+                &LoadOptions {
+                    dtype,
+                    ..LoadOptions::default()
+                },
+            )
+            .map(|it| it.0)
         };
-        let [exact, bf16, int8] =
-            [model(WeightType::F32)?, model(WeightType::BF16)?, model(WeightType::Int8)?];
+        let [exact, bf16, int8] = [
+            model(WeightType::F32)?,
+            model(WeightType::BF16)?,
+            model(WeightType::Int8)?,
+        ];
         for ids in ["ids_0", "ids_2"] {
             let input = ModelInput::new(reference[ids].unsqueeze(0)?);
             let exact = exact.forward(&input)?.last_hidden_state;
@@ -99,8 +125,14 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
             let cosines = cosines(&exact, &int8.forward(&input)?.last_hidden_state)?;
             let worst = cosines.iter().copied().fold(f32::INFINITY, f32::min);
             let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
-            writeln!(std::io::stdout(), "seed {seed}, {ids}: worst cosine {worst:.5}, mean {mean:.5}")?;
-            assert!(seed >= STRICT || worst >= LEAST_COSINE, "seed {seed}, {ids}: {worst}");
+            writeln!(
+                std::io::stdout(),
+                "seed {seed}, {ids}: worst cosine {worst:.5}, mean {mean:.5}"
+            )?;
+            assert!(
+                seed >= STRICT || worst >= LEAST_COSINE,
+                "seed {seed}, {ids}: {worst}"
+            );
             assert!(mean >= LEAST_MEAN_COSINE, "seed {seed}, {ids}: {mean}");
             of_int8.extend(cosines);
         }
@@ -110,7 +142,12 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
         cosines
     });
     let median = |cosines: &[f32]| 1.0 - cosines[cosines.len() / 2];
-    let few = |cosines: &[f32]| cosines.iter().filter(|cosine| **cosine < LEAST_COSINE).count();
+    let few = |cosines: &[f32]| {
+        cosines
+            .iter()
+            .filter(|cosine| **cosine < LEAST_COSINE)
+            .count()
+    };
     for (name, cosines) in [("bf16", &bf16), ("int8", &int8)] {
         let (median, few, all, worst) = (median(cosines), few(cosines), cosines.len(), cosines[0]);
         writeln!(
@@ -137,7 +174,9 @@ fn widened(weight: &Tensor, seed: u64) -> anyhow::Result<Tensor> {
     let noise: Vec<f32> = (0..weight.elem_count())
         .map(|_| {
             // Knuth's linear congruential generator.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1 << 24) as f32 - 0.5
         })
         .collect();

@@ -1,4 +1,5 @@
-//! Answers from a context: `cargo run --release --example answer -- FOLDER "Who slept?" "The cat slept."`
+//! Answers from a context: `cargo run --release --example answer -- FOLDER "Who slept?" "The cat
+//! slept."`
 //!
 //! FOLDER holds a model fine-tuned as SQuAD asks for it, as Hugging Face lays it out.
 
@@ -10,7 +11,10 @@ use anyhow::Context;
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().context("expected a model's folder")?;
-    let pair = arguments.next().zip(arguments.next()).context("expected a question and a context")?;
+    let pair = arguments
+        .next()
+        .zip(arguments.next())
+        .context("expected a question and a context")?;
     let answerer = Answerer::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
     for answer in answerer.answer(&[pair], &AnswerOptions::default())? {
         println!("{:.3}  {}", answer.score, answer.answer);

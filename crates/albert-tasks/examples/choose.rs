@@ -1,4 +1,5 @@
-//! The best of several choices: `cargo run --release --example choose -- FOLDER "It rained, so" "we left." "we swam."`
+//! The best of several choices: `cargo run --release --example choose -- FOLDER "It rained, so" "we
+//! left." "we swam."`
 //!
 //! FOLDER holds a model fine-tuned for multiple choice (RACE, SWAG), as Hugging Face lays it out.
 
@@ -9,7 +10,10 @@ use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (folder, text) = arguments.next().zip(arguments.next()).context("expected a folder and a text")?;
+    let (folder, text) = arguments
+        .next()
+        .zip(arguments.next())
+        .context("expected a folder and a text")?;
     let choices: Vec<String> = arguments.collect();
     let chooser = Chooser::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
     for answer in chooser.choose(&[(text, choices.as_slice())])? {

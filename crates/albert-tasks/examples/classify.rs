@@ -12,7 +12,10 @@ fn main() -> anyhow::Result<()> {
     let folder = arguments.next().context("expected a model's folder")?;
     let texts: Vec<String> = arguments.collect();
     let classifier = Classifier::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
-    for (text, answer) in texts.iter().zip(classifier.classify(&texts, &ClassifyOptions::default())?) {
+    for (text, answer) in texts
+        .iter()
+        .zip(classifier.classify(&texts, &ClassifyOptions::default())?)
+    {
         println!("{text}");
         for label in answer.labels {
             println!("  {:.3}  {}", label.score, label.label);

@@ -10,7 +10,12 @@ fn main() -> anyhow::Result<()> {
     let embeddings = embedder.embed(&texts)?;
     for (text, embedding) in texts.iter().zip(&embeddings) {
         // Embeddings of the built-in model have length 1: the product is the cosine.
-        let cosine: f32 = embedding.vector.iter().zip(&embeddings[0].vector).map(|(a, b)| a * b).sum();
+        let cosine: f32 = embedding
+            .vector
+            .iter()
+            .zip(&embeddings[0].vector)
+            .map(|(a, b)| a * b)
+            .sum();
         println!("{cosine:.3}  {text}");
     }
     Ok(())

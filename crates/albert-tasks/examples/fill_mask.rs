@@ -1,4 +1,5 @@
-//! Filling masks: `cargo run --release --example fill_mask -- "She opened the [MASK] and walked in."`
+//! Filling masks: `cargo run --release --example fill_mask -- "She opened the [MASK] and walked
+//! in."`
 
 #![allow(clippy::print_stdout)]
 

@@ -1,6 +1,8 @@
-//! Sorting sentences: `cargo run --release --example order -- "So we left. It rained. We were outside."`
+//! Sorting sentences: `cargo run --release --example order -- "So we left. It rained. We were
+//! outside."`
 //!
-//! The built-in model has hardly learned this; a folder given as the second argument is used instead.
+//! The built-in model has hardly learned this; a folder given as the second argument is used
+//! instead.
 
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,5 @@
-//! The lines of standard input most like a query: `cargo run --release --example search -- pets < texts.txt`
+//! The lines of standard input most like a query: `cargo run --release --example search -- pets <
+//! texts.txt`
 
 #![allow(clippy::print_stdout)]
 

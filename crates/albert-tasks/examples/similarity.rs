@@ -1,4 +1,5 @@
-//! How alike two texts are: `cargo run --release --example similarity -- "A cat sleeps." "The kitten naps."`
+//! How alike two texts are: `cargo run --release --example similarity -- "A cat sleeps." "The
+//! kitten naps."`
 
 #![allow(clippy::print_stdout)]
 
@@ -7,7 +8,10 @@ use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
     let mut texts = std::env::args().skip(1);
-    let pair = texts.next().zip(texts.next()).context("expected two texts")?;
+    let pair = texts
+        .next()
+        .zip(texts.next())
+        .context("expected two texts")?;
     let similarity = Similarity::load(&ModelFiles::builtin()?, &RunOptions::default())?;
     for answer in similarity.compare(&[pair])? {
         println!("{:.3}", answer.cosine);

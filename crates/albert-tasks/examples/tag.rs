@@ -12,7 +12,10 @@ fn main() -> anyhow::Result<()> {
     let folder = arguments.next().context("expected a model's folder")?;
     let texts: Vec<String> = arguments.collect();
     let tagger = Tagger::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
-    for (text, tagged) in texts.iter().zip(tagger.tag(&texts, &TagOptions::default())?) {
+    for (text, tagged) in texts
+        .iter()
+        .zip(tagger.tag(&texts, &TagOptions::default())?)
+    {
         println!("{text}");
         for entity in tagged.entities {
             println!("  {:.3}  {:6}  {}", entity.score, entity.label, entity.text);

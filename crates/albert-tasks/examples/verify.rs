@@ -12,7 +12,10 @@ fn main() -> anyhow::Result<()> {
     let rounded = Embedder::load(&files, &options)?;
 
     let found = verify(&SAMPLE_TEXTS, &whole, &rounded)?;
-    println!("largest difference {}, smallest cosine {}", found.max_abs, found.min_cosine);
+    println!(
+        "largest difference {}, smallest cosine {}",
+        found.max_abs, found.min_cosine
+    );
     println!("the worst text: {}", SAMPLE_TEXTS[found.worst_index]);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Labels of your own: `cargo run --release --example zero_shot -- FOLDER "It rained." weather sport`
+//! Labels of your own: `cargo run --release --example zero_shot -- FOLDER "It rained." weather
+//! sport`
 //!
 //! FOLDER holds a model of natural language inference (MNLI), as Hugging Face lays it out.
 
@@ -9,7 +10,10 @@ use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (folder, text) = arguments.next().zip(arguments.next()).context("expected a folder and a text")?;
+    let (folder, text) = arguments
+        .next()
+        .zip(arguments.next())
+        .context("expected a folder and a text")?;
     let labels: Vec<String> = arguments.collect();
     let zero_shot = ZeroShot::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
     for answer in zero_shot.classify(&[text], &labels, &ZeroShotOptions::default())? {

@@ -21,7 +21,8 @@ pub(crate) fn encode<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
     inputs.par_iter().map(encode).collect()
 }
 
-/// The items in portions of neighbours whose sizes add up to about `limit`, each of one item at least.
+/// The items in portions of neighbours whose sizes add up to about `limit`, each of one item at
+/// least.
 ///
 /// Where an item becomes many rows, preparing all items at once would take memory without bound.
 pub(crate) fn portions<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
@@ -54,7 +55,11 @@ pub(crate) fn logits(
     let compute = |batch: &[usize]| {
         let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
         let logits = forward(&of_batch, runner.device())?;
-        let longest = if logits.rank() == 3 { Some(logits.dim(1)?) } else { None };
+        let longest = if logits.rank() == 3 {
+            Some(logits.dim(1)?)
+        } else {
+            None
+        };
         Ok((to_f32(&logits)?, longest))
     };
     runner.run(&lengths, compute, |batch, (logits, longest)| {
@@ -74,13 +79,17 @@ pub(crate) fn logits(
 
 /// The values row after row, in f32, on the CPU.
 pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
+    tensor
+        .to_dtype(DType::F32)?
+        .to_device(&Device::Cpu)?
+        .flatten_all()?
+        .to_vec1()
 }
 
 /// The rows as one padded input `(B, T)`.
 ///
-/// Padding stands on the right, as ALBERT's absolute positions ask. Mask and token types are left out
-/// where they would say nothing, which saves the model their work.
+/// Padding stands on the right, as ALBERT's absolute positions ask. Mask and token types are left
+/// out where they would say nothing, which saves the model their work.
 pub(crate) fn model_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
     padded(rows, |batch, tokens| vec![batch, tokens], device)
 }
@@ -111,7 +120,10 @@ fn padded(
         // On the CPU, where the model can read it without waiting for a GPU.
         input = input.with_attention_mask(padded(&|row| vec![1; row.ids.len()], &Device::Cpu)?);
     }
-    if rows.iter().any(|row| row.type_ids.iter().any(|&id| id != 0)) {
+    if rows
+        .iter()
+        .any(|row| row.type_ids.iter().any(|&id| id != 0))
+    {
         input = input.with_token_type_ids(padded(&|row| row.type_ids.clone(), device)?);
     }
     Ok(input)
@@ -128,14 +140,28 @@ mod tests {
 
     #[test]
     fn a_batch_computed_in_parts_has_the_same_logits() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pipelines/entities");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/pipelines/entities"
+        );
         let files = ModelFiles::from_dir(folder).unwrap();
         let setup = Setup::new(&files, &RunOptions::default(), Purpose::Tokens).unwrap();
         let (model, _) =
             AlbertForTokenClassification::load(&setup.checkpoint, &LoadOptions::default()).unwrap();
-        let texts =
-            ["the river", "", "She went to the town in the hills.", "a", "the town by the river", "b c"];
-        let rows = encode(&setup.tokenizer, &texts.map(|text| (text, None::<&str>)), 40).unwrap();
+        let texts = [
+            "the river",
+            "",
+            "She went to the town in the hills.",
+            "a",
+            "the town by the river",
+            "b c",
+        ];
+        let rows = encode(
+            &setup.tokenizer,
+            &texts.map(|text| (text, None::<&str>)),
+            40,
+        )
+        .unwrap();
         // A device with memory for so many rows.
         let compute = |has_thread, memory: usize| {
             let forward = |rows: &[&TokenIds], device: &Device| match rows.len() <= memory {
@@ -146,7 +172,12 @@ mod tests {
         };
         let expected = compute(false, usize::MAX);
         let width = model.config().num_labels();
-        assert!(expected.iter().zip(&rows).all(|(logits, row)| logits.len() == row.ids.len() * width));
+        assert!(
+            expected
+                .iter()
+                .zip(&rows)
+                .all(|(logits, row)| logits.len() == row.ids.len() * width)
+        );
         for has_thread in [false, true] {
             for memory in [1, 2, 5, usize::MAX] {
                 assert_eq!(compute(has_thread, memory), expected);
@@ -157,11 +188,21 @@ mod tests {
     #[test]
     fn portions_keep_the_order_within_the_limit_and_are_never_empty() {
         let of = |items: &[usize]| -> Vec<Vec<usize>> {
-            portions(items, 5, |size| *size).into_iter().map(<[usize]>::to_vec).collect()
+            portions(items, 5, |size| *size)
+                .into_iter()
+                .map(<[usize]>::to_vec)
+                .collect()
         };
         assert_eq!(
             of(&[2, 3, 1, 9, 1, usize::MAX, 4]),
-            [vec![2, 3], vec![1], vec![9], vec![1], vec![usize::MAX], vec![4]]
+            [
+                vec![2, 3],
+                vec![1],
+                vec![9],
+                vec![1],
+                vec![usize::MAX],
+                vec![4]
+            ]
         );
         assert!(of(&[]).is_empty());
     }

@@ -55,15 +55,15 @@ const SHAPES: [(usize, usize); 3] = [(1, 16), (1, 128), (8, 128)];
 
 /// Lengths as sentences have them: most are short, some are long.
 const RAGGED: [usize; 32] = [
-    7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 32, 35, 38, 41, 45, 50, 56,
-    63, 72, 84, 102, 128,
+    7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 32, 35, 38, 41,
+    45, 50, 56, 63, 72, 84, 102, 128,
 ];
 
 /// Times the encoder on token ids of a few shapes.
 ///
-/// Each shape is computed once to warm up. Then all shapes take turns, `rounds` times, so that whatever
-/// disturbs the machine for a while disturbs all of them; the median of the rounds is reported. Texts
-/// longer than the model takes are shortened. Tokenizing is not part of it.
+/// Each shape is computed once to warm up. Then all shapes take turns, `rounds` times, so that
+/// whatever disturbs the machine for a while disturbs all of them; the median of the rounds is
+/// reported. Texts longer than the model takes are shortened. Tokenizing is not part of it.
 ///
 /// ```
 /// use albert_tasks::{ModelFiles, RunOptions, bench};
@@ -85,12 +85,20 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     let runner = Runner::new(model.config(), options)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let config = model.config();
-    let longest = config.max_position_embeddings.min(options.max_length.unwrap_or(usize::MAX));
+    let longest = config
+        .max_position_embeddings
+        .min(options.max_length.unwrap_or(usize::MAX));
     let of_length = |tokens: usize| -> TokenIds {
         let tokens = tokens.min(longest);
         // Any ids do: the time does not depend on them.
-        let ids = (0..tokens).map(|at| (at * 7919 % config.vocab_size) as u32).collect();
-        TokenIds { ids, type_ids: vec![0; tokens], truncated: false }
+        let ids = (0..tokens)
+            .map(|at| (at * 7919 % config.vocab_size) as u32)
+            .collect();
+        TokenIds {
+            ids,
+            type_ids: vec![0; tokens],
+            truncated: false,
+        }
     };
     let mut shapes: Vec<(String, Vec<TokenIds>)> = Vec::new();
     for (texts, tokens) in SHAPES {
@@ -123,10 +131,22 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     let measured = shapes.into_iter().zip(times).map(|((shape, rows), times)| {
         let tokens = rows.iter().map(|row| row.ids.len()).sum();
         let milliseconds = median(times);
-        ShapeTime { shape, tokens, milliseconds, tokens_per_second: tokens as f64 / milliseconds * 1e3 }
+        ShapeTime {
+            shape,
+            tokens,
+            milliseconds,
+            tokens_per_second: tokens as f64 / milliseconds * 1e3,
+        }
     });
     let (device, kernels) = match model.device() {
-        Device::Cpu => ("cpu", Some(Level::current().map_err(candle_core::Error::wrap)?.to_string())),
+        Device::Cpu => (
+            "cpu",
+            Some(
+                Level::current()
+                    .map_err(candle_core::Error::wrap)?
+                    .to_string(),
+            ),
+        ),
         Device::Cuda(_) => ("cuda", None),
         Device::Metal(_) => ("metal", None),
     };
@@ -134,7 +154,9 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         model: files.name().to_string(),
         parameters: config.parameter_count(albert_model::Head::Encoder),
         device,
-        dtype: checkpoint.weight_type(options.load.dtype, &options.load.device).to_string(),
+        dtype: checkpoint
+            .weight_type(options.load.dtype, &options.load.device)
+            .to_string(),
         kernels,
         threads: rayon::current_num_threads(),
         load_seconds,
@@ -157,7 +179,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Linux tells the largest resident size of a process as `VmHWM`, in KiB.
 fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

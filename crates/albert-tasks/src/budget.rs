@@ -7,8 +7,8 @@ use candle_core::{Device, Result};
 
 use crate::RunOptions;
 
-/// Of the memory that is free once the weights are loaded, batches get this part: the rest is for the
-/// allocator's gaps, cuBLAS, logits over the vocabulary, and whoever shares the card.
+/// Of the memory that is free once the weights are loaded, batches get this part: the rest is for
+/// the allocator's gaps, cuBLAS, logits over the vocabulary, and whoever shares the card.
 const PART_OF_FREE_MEMORY: usize = 2;
 
 /// The tokens of a batch, and of the device's memory what they may take.
@@ -17,7 +17,8 @@ pub(crate) struct Budget {
     config: AlbertConfig,
     /// Padding included.
     tokens: usize,
-    /// For activations; without bound where the device does not tell, or the number of tokens was asked for.
+    /// For activations; without bound where the device does not tell, or the number of tokens was
+    /// asked for.
     bytes: AtomicUsize,
 }
 
@@ -34,7 +35,11 @@ impl Budget {
             None => free_bytes(&options.load.device)?,
         };
         let bytes = free.map_or(usize::MAX, |free| free / PART_OF_FREE_MEMORY);
-        Ok(Self { config: config.clone(), tokens: options.most_batch_tokens(), bytes: bytes.into() })
+        Ok(Self {
+            config: config.clone(),
+            tokens: options.most_batch_tokens(),
+            bytes: bytes.into(),
+        })
     }
 
     /// How many rows fit into a batch whose longest has so many tokens; at least one.
@@ -43,17 +48,21 @@ impl Budget {
     /// rows = min(tokens, bytes / bytes per token) / longest
     /// ```
     ///
-    /// Padding counts although the CPU's own path computes none: the states that come back are as large as with
-    /// it, and one long row among many short ones would ask for memory without bound. Among rows of like length
-    /// there is little of it.
+    /// Padding counts although the CPU's own path computes none: the states that come back are as
+    /// large as with it, and one long row among many short ones would ask for memory without bound.
+    /// Among rows of like length there is little of it.
     pub(crate) fn rows(&self, longest: usize) -> usize {
         let fit = self.bytes.load(Ordering::Relaxed) / self.config.activation_bytes(longest).max(1);
         (self.tokens.min(fit) / longest.max(1)).max(1)
     }
 
-    /// Takes what a batch would have needed for more than there is: from now on half of it is the limit.
+    /// Takes what a batch would have needed for more than there is: from now on half of it is the
+    /// limit.
     pub(crate) fn halve(&self, rows: usize, longest: usize) {
-        let tried = self.config.activation_bytes(longest).saturating_mul(rows.saturating_mul(longest));
+        let tried = self
+            .config
+            .activation_bytes(longest)
+            .saturating_mul(rows.saturating_mul(longest));
         self.bytes.fetch_min(tried / 2, Ordering::Relaxed);
     }
 }
@@ -75,7 +84,11 @@ fn free_bytes(device: &Device) -> Result<Option<usize>> {
 impl Budget {
     /// So many tokens and bytes.
     pub(crate) fn of(tokens: usize, bytes: usize) -> Self {
-        Self { config: AlbertConfig::base_v2(), tokens, bytes: bytes.into() }
+        Self {
+            config: AlbertConfig::base_v2(),
+            tokens,
+            bytes: bytes.into(),
+        }
     }
 }
 
@@ -86,7 +99,10 @@ mod tests {
     #[test]
     fn rows_are_bounded_by_tokens_and_by_memory() {
         let tokens = Budget::of(2048, usize::MAX);
-        assert_eq!([16, 128, 512, 2048, 2049].map(|longest| tokens.rows(longest)), [128, 16, 4, 1, 1]);
+        assert_eq!(
+            [16, 128, 512, 2048, 2049].map(|longest| tokens.rows(longest)),
+            [128, 16, 4, 1, 1]
+        );
         let config = AlbertConfig::base_v2();
         // The memory of eight rows of 512 tokens.
         let memory = Budget::of(usize::MAX, 8 * 512 * config.activation_bytes(512));
@@ -121,8 +137,13 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_the_limit_and_the_cpu_has_a_default() {
         let rows = |batch_tokens| {
-            let options = RunOptions { batch_tokens, ..RunOptions::default() };
-            Budget::new(&AlbertConfig::base_v2(), &options).unwrap().rows(8)
+            let options = RunOptions {
+                batch_tokens,
+                ..RunOptions::default()
+            };
+            Budget::new(&AlbertConfig::base_v2(), &options)
+                .unwrap()
+                .rows(8)
         };
         assert_eq!((rows(Some(64)), rows(None)), (8, 256));
     }

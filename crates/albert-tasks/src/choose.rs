@@ -1,8 +1,8 @@
 //! Which of several texts goes best with another: reading comprehension with given answers (RACE),
 //! endings of stories (SWAG).
 //!
-//! Each choice is read together with the text, `[CLS] text [SEP] choice [SEP]`, and has one logit; a
-//! softmax over the choices makes them probabilities.
+//! Each choice is read together with the text, `[CLS] text [SEP] choice [SEP]`, and has one logit;
+//! a softmax over the choices makes them probabilities.
 
 use albert_model::{AlbertConfig, AlbertForMultipleChoice, Pretrained as _};
 use serde::Serialize;
@@ -54,14 +54,23 @@ impl Chooser {
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model has
-    /// no multiple choice head.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
+    /// has no multiple choice head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
+        let Setup {
+            checkpoint,
+            tokenizer,
+            max_length,
+        } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
         tokenizer.room(max_length, true)?;
-        Ok(Self { model, tokenizer, max_length, runner })
+        Ok(Self {
+            model,
+            tokenizer,
+            max_length,
+            runner,
+        })
     }
 
     /// The longest text with a choice in tokens, special ones included.
@@ -87,20 +96,38 @@ impl Chooser {
         }
         // Each choice is read with the text.
         let size = |(text, choices): &(S, &[C])| {
-            let of_choices = choices.iter().map(|choice| choice.as_ref().len()).sum::<usize>();
-            text.as_ref().len().saturating_mul(choices.len()).saturating_add(of_choices)
+            let of_choices = choices
+                .iter()
+                .map(|choice| choice.as_ref().len())
+                .sum::<usize>();
+            text.as_ref()
+                .len()
+                .saturating_mul(choices.len())
+                .saturating_add(of_choices)
         };
-        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.choose_portion(texts))
+        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| {
+            self.choose_portion(texts)
+        })
     }
 
-    fn choose_portion<S: AsRef<str>, C: AsRef<str>>(&self, texts: &[(S, &[C])]) -> Result<Vec<Choice>> {
+    fn choose_portion<S: AsRef<str>, C: AsRef<str>>(
+        &self,
+        texts: &[(S, &[C])],
+    ) -> Result<Vec<Choice>> {
         let inputs: Vec<(&str, Option<&str>)> = texts
             .iter()
-            .flat_map(|(text, choices)| choices.iter().map(|choice| (text.as_ref(), Some(choice.as_ref()))))
+            .flat_map(|(text, choices)| {
+                choices
+                    .iter()
+                    .map(|choice| (text.as_ref(), Some(choice.as_ref())))
+            })
             .collect();
         let rows = batching::encode(&self.tokenizer, &inputs, self.max_length)?;
         let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self.model.forward(&batching::choice_input(rows, device)?)?.logits) // (B, 1)
+            Ok(self
+                .model
+                .forward(&batching::choice_input(rows, device)?)?
+                .logits) // (B, 1)
         })?;
         let mut answers = rows.iter().zip(logits.iter().flatten());
         let finish = |(_, choices): &(S, &[C])| {

@@ -26,8 +26,11 @@ pub enum ScoreFunction {
 
 impl ScoreFunction {
     /// Every function with its name on the command line.
-    pub const ALL: [(Self, &'static str); 3] =
-        [(Self::Softmax, "softmax"), (Self::Sigmoid, "sigmoid"), (Self::None, "none")];
+    pub const ALL: [(Self, &'static str); 3] = [
+        (Self::Softmax, "softmax"),
+        (Self::Sigmoid, "sigmoid"),
+        (Self::None, "none"),
+    ];
 
     /// The function that a model's `config.json` asks for: for regression none; for a single label,
     /// or where several may hold, the sigmoid; else softmax.
@@ -96,8 +99,8 @@ pub struct Classification {
     pub truncated: bool,
 }
 
-/// Gives texts the labels that a model was fine-tuned for: sentiment, topic, a grade, whether one text
-/// follows from another.
+/// Gives texts the labels that a model was fine-tuned for: sentiment, topic, a grade, whether one
+/// text follows from another.
 ///
 /// ```
 /// use albert_tasks::{Classifier, ClassifyOptions, ModelFiles, RunOptions};
@@ -123,13 +126,22 @@ impl Classifier {
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model has
-    /// no sequence classification head.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
+    /// has no sequence classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
+        let Setup {
+            checkpoint,
+            tokenizer,
+            max_length,
+        } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
-        Ok(Self { model, tokenizer, max_length, runner })
+        Ok(Self {
+            model,
+            tokenizer,
+            max_length,
+            runner,
+        })
     }
 
     /// The longest text in tokens, special ones included.
@@ -151,7 +163,8 @@ impl Classifier {
         texts: &[S],
         options: &ClassifyOptions,
     ) -> Result<Vec<Classification>> {
-        let inputs: Vec<(&str, Option<&str>)> = texts.iter().map(|text| (text.as_ref(), None)).collect();
+        let inputs: Vec<(&str, Option<&str>)> =
+            texts.iter().map(|text| (text.as_ref(), None)).collect();
         self.classify_pairs(&inputs, options)
     }
 
@@ -167,7 +180,10 @@ impl Classifier {
         let size = |(text, pair): &(S, Option<P>)| {
             text.as_ref().len() + pair.as_ref().map_or(0, |pair| pair.as_ref().len())
         };
-        self.runner.in_portions(inputs, TEXT_AT_ONCE, size, |inputs| self.classify_portion(inputs, options))
+        self.runner
+            .in_portions(inputs, TEXT_AT_ONCE, size, |inputs| {
+                self.classify_portion(inputs, options)
+            })
     }
 
     fn classify_portion<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
@@ -177,15 +193,24 @@ impl Classifier {
     ) -> Result<Vec<Classification>> {
         let rows = batching::encode(&self.tokenizer, inputs, self.max_length)?;
         let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
+            Ok(self
+                .model
+                .forward(&batching::model_input(rows, device)?)?
+                .logits)
         })?;
-        let function = options.function.unwrap_or_else(|| ScoreFunction::of_model(self.config()));
+        let function = options
+            .function
+            .unwrap_or_else(|| ScoreFunction::of_model(self.config()));
         let finish = |(row, mut logits): (&crate::tokenizer::TokenIds, Vec<f32>)| {
             function.apply(&mut logits);
             let names = (0..).map(|index| self.config().label(index));
             let mut labels = best_first(names.zip(logits));
             labels.truncate(options.top_k.unwrap_or(labels.len()));
-            Classification { labels, tokens: row.ids.len(), truncated: row.truncated }
+            Classification {
+                labels,
+                tokens: row.ids.len(),
+                truncated: row.truncated,
+            }
         };
         Ok(rows.iter().zip(logits).map(finish).collect())
     }
@@ -193,7 +218,9 @@ impl Classifier {
 
 /// Labels with their scores, the best first; of equals the first.
 pub(crate) fn best_first(scores: impl Iterator<Item = (String, f32)>) -> Vec<LabelScore> {
-    let mut labels: Vec<LabelScore> = scores.map(|(label, score)| LabelScore { label, score }).collect();
+    let mut labels: Vec<LabelScore> = scores
+        .map(|(label, score)| LabelScore { label, score })
+        .collect();
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
     labels
 }
@@ -204,7 +231,11 @@ mod tests {
 
     fn config(problem_type: Option<ProblemType>, labels: usize) -> AlbertConfig {
         let id2label = (0..labels).map(|id| (id, id.to_string())).collect();
-        AlbertConfig { problem_type, id2label, ..AlbertConfig::base_v2() }
+        AlbertConfig {
+            problem_type,
+            id2label,
+            ..AlbertConfig::base_v2()
+        }
     }
 
     #[test]
@@ -212,8 +243,14 @@ mod tests {
         let of = |problem_type, labels| ScoreFunction::of_model(&config(problem_type, labels));
         assert_eq!(of(None, 3), ScoreFunction::Softmax);
         assert_eq!(of(None, 1), ScoreFunction::Sigmoid);
-        assert_eq!(of(Some(ProblemType::SingleLabelClassification), 2), ScoreFunction::Softmax);
-        assert_eq!(of(Some(ProblemType::MultiLabelClassification), 3), ScoreFunction::Sigmoid);
+        assert_eq!(
+            of(Some(ProblemType::SingleLabelClassification), 2),
+            ScoreFunction::Softmax
+        );
+        assert_eq!(
+            of(Some(ProblemType::MultiLabelClassification), 3),
+            ScoreFunction::Sigmoid
+        );
         assert_eq!(of(Some(ProblemType::Regression), 1), ScoreFunction::None);
     }
 
@@ -228,8 +265,12 @@ mod tests {
 
     #[test]
     fn the_best_label_comes_first_and_of_equals_the_first() {
-        let scores = [("a", 0.2), ("b", 0.4), ("c", 0.4)].map(|(label, score)| (label.to_string(), score));
-        let labels: Vec<String> = best_first(scores.into_iter()).into_iter().map(|it| it.label).collect();
+        let scores =
+            [("a", 0.2), ("b", 0.4), ("c", 0.4)].map(|(label, score)| (label.to_string(), score));
+        let labels: Vec<String> = best_first(scores.into_iter())
+            .into_iter()
+            .map(|it| it.label)
+            .collect();
         assert_eq!(labels, ["b", "c", "a"]);
     }
 }

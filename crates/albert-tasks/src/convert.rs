@@ -9,14 +9,19 @@ use crate::files::{COMPANIONS, stays_inside};
 use crate::json::read_value;
 use crate::{Error, ModelFiles, Result};
 
-/// Companions that nothing here reads: the tokenizers of Google's archives under Google's names, and what
-/// transformers keeps beside the configuration.
-const UNREAD: [&str; 3] = ["30k-clean.model", "vocab_chinese.txt", "generation_config.json"];
+/// Companions that nothing here reads: the tokenizers of Google's archives under Google's names,
+/// and what transformers keeps beside the configuration.
+const UNREAD: [&str; 3] = [
+    "30k-clean.model",
+    "vocab_chinese.txt",
+    "generation_config.json",
+];
 
 /// What a module of sentence-transformers keeps in its folder.
 const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
-/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
+/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
+/// `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
 ///
 /// The result tells what became of each tensor; those it calls unused are left out.
 ///
@@ -34,7 +39,8 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 /// ```
 ///
 /// # Errors
-/// If the folder holds a model already, the model's files are not sound, or a file cannot be written.
+/// If the folder holds a model already, the model's files are not sound, or a file cannot be
+/// written.
 pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
     let dir = dir.as_ref();
     // All that can be wrong with the source is found before the first file is written.
@@ -45,23 +51,36 @@ pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> 
     if dtype == WeightType::Int8 {
         checkpoint = checkpoint.quantize()?;
     }
-    // Before the weights: what is left by a run that was broken off is no model, and the next run goes over it.
+    // Before the weights: what is left by a run that was broken off is no model, and the next run
+    // goes over it.
     for (name, bytes) in companions {
         let path = dir.join(&name);
         let parent = path.parent().unwrap_or(dir);
         let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&path, bytes));
-        written.map_err(|source| Error::Write { path: path.clone(), source })?;
+        written.map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })?;
     }
     Ok(checkpoint.save(dir, dtype)?)
 }
 
 fn companions(files: &ModelFiles) -> Result<Vec<(String, std::borrow::Cow<'static, [u8]>)>> {
-    let mut names: Vec<String> = COMPANIONS.into_iter().chain(UNREAD).map(String::from).collect();
+    let mut names: Vec<String> = COMPANIONS
+        .into_iter()
+        .chain(UNREAD)
+        .map(String::from)
+        .collect();
     if let Some(Value::Array(modules)) = read_value(files, "modules.json")? {
-        let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
+        let paths = modules
+            .iter()
+            .filter_map(|module| module.get("path")?.as_str());
         for path in paths.filter(|path| !path.is_empty()) {
             if !stays_inside(path) {
-                return Err(Error::OutsideFolder { file: "modules.json".into(), path: path.into() });
+                return Err(Error::OutsideFolder {
+                    file: "modules.json".into(),
+                    path: path.into(),
+                });
             }
             names.extend(MODULE_FILES.map(|file| format!("{path}/{file}")));
         }

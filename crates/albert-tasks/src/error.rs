@@ -28,7 +28,9 @@ pub enum Error {
     #[error("no model `{0}`: expected a folder, the built-in name `{builtin}` or a model of the Hub as `owner/model`", builtin = crate::BUILTIN)]
     UnknownModel(String),
     /// The program was built without the feature `hub`.
-    #[error("no folder `{0}`, and models of the Hub are not part of this build: expected the feature `hub`")]
+    #[error(
+        "no folder `{0}`, and models of the Hub are not part of this build: expected the feature `hub`"
+    )]
     NoHub(String),
     /// The program was built without the feature `builtin`.
     #[error(
@@ -123,10 +125,14 @@ pub enum Error {
         source: std::str::Utf8Error,
     },
     /// A special token that has no id.
-    #[error("special token `{0}` has no id: expected it in the vocabulary or in `added_tokens.json`")]
+    #[error(
+        "special token `{0}` has no id: expected it in the vocabulary or in `added_tokens.json`"
+    )]
     UnknownSpecialToken(String),
     /// An added token whose id does not follow the vocabulary's.
-    #[error("added token `{token}` has the id {id}: expected ids that go on from the vocabulary's {next}")]
+    #[error(
+        "added token `{token}` has the id {id}: expected ids that go on from the vocabulary's {next}"
+    )]
     AddedTokenId {
         /// The token.
         token: String,
@@ -163,7 +169,9 @@ pub enum Error {
         file: String,
     },
     /// Ids that the embedding table does not have.
-    #[error("`{file}` has ids up to {highest}: expected ids below {rows}, the `vocab_size` of `config.json`")]
+    #[error(
+        "`{file}` has ids up to {highest}: expected ids below {rows}, the `vocab_size` of `config.json`"
+    )]
     VocabularyTooLarge {
         /// The tokenizer's file.
         file: String,
@@ -210,7 +218,9 @@ pub enum Error {
     #[error("no `{0}` in the text: expected at least one")]
     NoMask(String),
     /// A text whose mask lies beyond the model's length.
-    #[error("{lost} of {masks} `{mask_token}` lie beyond the first {max_length} tokens of the text")]
+    #[error(
+        "{lost} of {masks} `{mask_token}` lie beyond the first {max_length} tokens of the text"
+    )]
     MaskTruncated {
         /// The mask token.
         mask_token: String,
@@ -284,7 +294,9 @@ pub enum Error {
         max_length: usize,
     },
     /// Windows whose tokens are to stay as they are, though they overlap.
-    #[error("a stride needs an aggregation: with `none` the tokens of two windows cannot be joined")]
+    #[error(
+        "a stride needs an aggregation: with `none` the tokens of two windows cannot be joined"
+    )]
     StrideWithoutAggregation,
     /// Windows that would not move on.
     #[error("stride {stride}: expected less than the {room} tokens of text in a window")]
@@ -394,7 +406,9 @@ impl Error {
                 "put the model's spiece.model beside config.json; most model pages offer it for download"
             }
             Error::LfsPointer(_) => "run `git lfs pull` in the model's folder",
-            Error::NoMask(mask) => return Some(format!("write {mask} where a token is to be filled in")),
+            Error::NoMask(mask) => {
+                return Some(format!("write {mask} where a token is to be filled in"));
+            }
             Error::MaskTruncated { .. } => "shorten the text before the mask",
             Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
             Error::NoPooler => "choose another pooling, such as mean or cls",
@@ -408,7 +422,11 @@ impl Error {
             }
             Error::VectorWidth { .. } => "use embeddings of this model, made with the same options",
             Error::Model(albert_model::Error::MissingHead { served, .. }) => {
-                let commands: Vec<&str> = served.iter().flat_map(|&head| commands(head)).copied().collect();
+                let commands: Vec<&str> = served
+                    .iter()
+                    .flat_map(|&head| commands(head))
+                    .copied()
+                    .collect();
                 return Some(format!("this model serves {}", commands.join(", ")));
             }
             Error::Model(albert_model::Error::OtherClassifier { found, .. }) => {
@@ -421,11 +439,13 @@ impl Error {
     }
 }
 
-/// Whether a device had no memory for a tensor or for a library's workspace, by the status that CUDA's libraries
-/// answer with and cudarc's errors name.
+/// Whether a device had no memory for a tensor or for a library's workspace, by the status that
+/// CUDA's libraries answer with and cudarc's errors name.
 pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let text = error.to_string();
-    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|status| text.contains(status))
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]
+        .iter()
+        .any(|status| text.contains(status))
 }
 
 /// The tasks that a model with this head does, as the command line names them.

@@ -62,7 +62,10 @@ impl ModelFiles {
     pub fn builtin() -> Result<Self> {
         #[cfg(feature = "builtin")]
         {
-            Ok(Self { name: BUILTIN.into(), source: Source::Builtin(albert_mini_en::FILES) })
+            Ok(Self {
+                name: BUILTIN.into(),
+                source: Source::Builtin(albert_mini_en::FILES),
+            })
         }
         #[cfg(not(feature = "builtin"))]
         {
@@ -87,7 +90,10 @@ impl ModelFiles {
         if !dir.is_dir() {
             return Err(Error::NotAFolder(dir.to_path_buf()));
         }
-        Ok(Self { name: dir.display().to_string().into(), source: Source::Folder(dir.into()) })
+        Ok(Self {
+            name: dir.display().to_string().into(),
+            source: Source::Folder(dir.into()),
+        })
     }
 
     /// The model that a user names: the built-in name, else a folder, else a model of the Hub.
@@ -104,8 +110,8 @@ impl ModelFiles {
         }
     }
 
-    /// The model that a user names, if the network has no part in it: the built-in one, or a folder.
-    /// `None` for a name that may be one of the Hub.
+    /// The model that a user names, if the network has no part in it: the built-in one, or a
+    /// folder. `None` for a name that may be one of the Hub.
     ///
     /// # Errors
     /// If `id` is a file, or can be no name at all.
@@ -130,7 +136,10 @@ impl ModelFiles {
     #[cfg(feature = "hub")]
     pub fn from_hub(id: &str, hub: &crate::Hub) -> Result<Self> {
         let folder = hub.find(id)?;
-        Ok(Self { name: id.into(), source: Source::Folder(folder.into()) })
+        Ok(Self {
+            name: id.into(),
+            source: Source::Folder(folder.into()),
+        })
     }
 
     /// The name of the built-in model or of the Hub, or the folder as it was given.
@@ -146,7 +155,8 @@ impl ModelFiles {
         }
     }
 
-    /// The bytes of `file`, a path inside the model with `/` between folders; `None` where it is absent.
+    /// The bytes of `file`, a path inside the model with `/` between folders; `None` where it is
+    /// absent.
     ///
     /// # Errors
     /// If the path leaves the folder, the file cannot be read, or it is a Git LFS pointer.
@@ -158,7 +168,10 @@ impl ModelFiles {
             },
             Source::Folder(dir) => {
                 if !stays_inside(file) {
-                    return Err(Error::OutsideFolder { file: self.name.to_string(), path: file.to_string() });
+                    return Err(Error::OutsideFolder {
+                        file: self.name.to_string(),
+                        path: file.to_string(),
+                    });
                 }
                 let path = dir.join(file);
                 match std::fs::read(&path) {
@@ -183,12 +196,17 @@ impl ModelFiles {
             Source::Builtin(files) => {
                 let find = |wanted: &'static str| {
                     let found = files.iter().find(|(name, _)| *name == wanted);
-                    found
-                        .map(|(_, bytes)| *bytes)
-                        .ok_or(Error::MissingFile { model: self.name.to_string(), file: wanted })
+                    found.map(|(_, bytes)| *bytes).ok_or(Error::MissingFile {
+                        model: self.name.to_string(),
+                        file: wanted,
+                    })
                 };
                 let config = String::from_utf8_lossy(find("config.json")?);
-                Ok(Checkpoint::from_bytes(&config, find("model.safetensors")?, &self.name)?)
+                Ok(Checkpoint::from_bytes(
+                    &config,
+                    find("model.safetensors")?,
+                    &self.name,
+                )?)
             }
             Source::Folder(dir) => Ok(Checkpoint::from_dir(dir)?),
         }
@@ -203,11 +221,14 @@ impl ModelFiles {
     }
 }
 
-/// Whether a relative path only descends. Symbolic links are followed: download caches consist of them.
+/// Whether a relative path only descends. Symbolic links are followed: download caches consist of
+/// them.
 pub(crate) fn stays_inside(path: &str) -> bool {
     let windows_escape = path.contains('\\') || path.contains(':');
     !windows_escape
-        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// `owner/model`, or an old `model` alone, in the characters that the Hub allows.
@@ -216,7 +237,9 @@ pub(crate) fn looks_like_hub_id(id: &str) -> bool {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
             && !part.ends_with(['.', '-'])
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     let reserved = id.contains("--") || id.contains("..");
     id.len() <= 96 && id.split('/').count() <= 2 && id.split('/').all(is_name) && !reserved
@@ -228,10 +251,20 @@ mod tests {
 
     #[test]
     fn a_path_stays_inside_only_if_it_descends() {
-        for inside in ["tokenizer.json", "1_Pooling/config.json", "./1_Pooling/config.json"] {
+        for inside in [
+            "tokenizer.json",
+            "1_Pooling/config.json",
+            "./1_Pooling/config.json",
+        ] {
             assert!(stays_inside(inside), "{inside}");
         }
-        for outside in ["../config.json", "1_Pooling/../../x", "/etc/passwd", "..\\x", "C:/x"] {
+        for outside in [
+            "../config.json",
+            "1_Pooling/../../x",
+            "/etc/passwd",
+            "..\\x",
+            "C:/x",
+        ] {
             assert!(!stays_inside(outside), "{outside}");
         }
     }
@@ -240,7 +273,10 @@ mod tests {
     fn reading_refuses_a_path_out_of_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let files = ModelFiles::from_dir(dir.path()).unwrap();
-        assert!(matches!(files.read("../x"), Err(Error::OutsideFolder { .. })));
+        assert!(matches!(
+            files.read("../x"),
+            Err(Error::OutsideFolder { .. })
+        ));
     }
 
     #[test]
@@ -263,7 +299,8 @@ mod tests {
             assert!(ModelFiles::local(id).unwrap().is_none(), "{id}");
         }
         for id in [
-            "", "/", "a/", "/a", "a/b/c", ".", "..", "./a", "../a", "a/..", "a--b", "a b", "a\\b", "C:a", "é",
+            "", "/", "a/", "/a", "a/b/c", ".", "..", "./a", "../a", "a/..", "a--b", "a b", "a\\b",
+            "C:a", "é",
         ] {
             assert!(!looks_like_hub_id(id), "{id}");
         }
@@ -275,7 +312,13 @@ mod tests {
         let resolve = |id: &str| ModelFiles::resolve(id).unwrap_err();
         #[cfg(not(feature = "hub"))]
         assert!(matches!(resolve("albert/albert-base-v2"), Error::NoHub(_)));
-        assert!(matches!(resolve("./no-such-folder"), Error::UnknownModel(_)));
-        assert!(matches!(resolve(file.path().to_str().unwrap()), Error::NotAFolder(_)));
+        assert!(matches!(
+            resolve("./no-such-folder"),
+            Error::UnknownModel(_)
+        ));
+        assert!(matches!(
+            resolve(file.path().to_str().unwrap()),
+            Error::NotAFolder(_)
+        ));
     }
 }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
-    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel,
-    Checkpoint, Head, LoadOptions, ModelInput, Outputs, Pretrained as _,
+    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification,
+    AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Outputs, Pretrained as _,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -82,28 +82,49 @@ impl Forwarder {
     ///
     /// # Errors
     /// If a file is missing or wrong, or the model has no pooler or no head and one is asked for.
-    pub fn load(files: &ModelFiles, options: &RunOptions, outputs: &[ForwardOutput]) -> Result<Self> {
+    pub fn load(
+        files: &ModelFiles,
+        options: &RunOptions,
+        outputs: &[ForwardOutput],
+    ) -> Result<Self> {
         let checkpoint = files.checkpoint()?;
         let mut outputs = outputs.to_vec();
         if outputs.is_empty() {
             outputs.push(ForwardOutput::LastHiddenState);
-            outputs.extend(checkpoint.has_pooler().then_some(ForwardOutput::PoolerOutput));
+            outputs.extend(
+                checkpoint
+                    .has_pooler()
+                    .then_some(ForwardOutput::PoolerOutput),
+            );
         }
         if outputs.contains(&ForwardOutput::PoolerOutput) && !checkpoint.has_pooler() {
             let output = ForwardOutput::PoolerOutput.to_string();
-            return Err(Error::MissingOutput { output, why: "the model has no pooler" });
+            return Err(Error::MissingOutput {
+                output,
+                why: "the model has no pooler",
+            });
         }
         let head = match outputs.contains(&ForwardOutput::Logits) {
             true => Some(HeadModel::load(&checkpoint, &options.load)?),
             false => None,
         };
-        let encoder = match outputs.iter().any(|output| *output != ForwardOutput::Logits) {
+        let encoder = match outputs
+            .iter()
+            .any(|output| *output != ForwardOutput::Logits)
+        {
             true => Some(AlbertModel::load(&checkpoint, &options.load)?.0),
             false => None,
         };
         let config = checkpoint.config().clone();
         let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Tokens)?;
-        Ok(Self { encoder, head, outputs, config, device: options.load.device.clone(), max_length })
+        Ok(Self {
+            encoder,
+            head,
+            outputs,
+            config,
+            device: options.load.device.clone(),
+            max_length,
+        })
     }
 
     /// The longest row of ids that a text should be cut to.
@@ -130,7 +151,11 @@ impl Forwarder {
         mask: Option<&[u32]>,
     ) -> Result<Vec<(String, Tensor)>> {
         if ids.is_empty() {
-            return Err(Error::InputLength { what: "ids", expected: "at least 1".to_string(), found: 0 });
+            return Err(Error::InputLength {
+                what: "ids",
+                expected: "at least 1".to_string(),
+                found: 0,
+            });
         }
         for (what, values) in [("type ids", type_ids), ("mask", mask)] {
             if let Some(values) = values.filter(|values| values.len() != ids.len()) {
@@ -143,10 +168,14 @@ impl Forwarder {
         }
         // On the host, for on a GPU the model does not look.
         let config = &self.config;
-        for (what, values, limit) in
-            [("token id", Some(ids), config.vocab_size), ("token type id", type_ids, config.type_vocab_size)]
-        {
-            let outside = values.unwrap_or_default().iter().find(|&&value| value as usize >= limit);
+        for (what, values, limit) in [
+            ("token id", Some(ids), config.vocab_size),
+            ("token type id", type_ids, config.type_vocab_size),
+        ] {
+            let outside = values
+                .unwrap_or_default()
+                .iter()
+                .find(|&&value| value as usize >= limit);
             if let Some(&value) = outside {
                 return Err(Error::InputValue { what, value, limit });
             }
@@ -175,7 +204,13 @@ impl Forwarder {
             head.tensors(&input(shape)?, &mut tensors)?;
         }
         let finish = |(name, tensor): (String, Tensor)| {
-            Ok((name, tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?))
+            Ok((
+                name,
+                tensor
+                    .to_dtype(DType::F32)?
+                    .to_device(&Device::Cpu)?
+                    .contiguous()?,
+            ))
         };
         tensors.into_iter().map(finish).collect()
     }
@@ -192,11 +227,17 @@ impl Forwarder {
         outputs.set(Outputs::ATTENTIONS, asked(ForwardOutput::Attentions));
         let output = encoder.forward(&input.with_outputs(outputs))?;
         if asked(ForwardOutput::LastHiddenState) {
-            tensors.push((ForwardOutput::LastHiddenState.to_string(), output.last_hidden_state));
+            tensors.push((
+                ForwardOutput::LastHiddenState.to_string(),
+                output.last_hidden_state,
+            ));
         }
         if asked(ForwardOutput::PoolerOutput) {
-            tensors
-                .extend(output.pooler_output.map(|tensor| (ForwardOutput::PoolerOutput.to_string(), tensor)));
+            tensors.extend(
+                output
+                    .pooler_output
+                    .map(|tensor| (ForwardOutput::PoolerOutput.to_string(), tensor)),
+            );
         }
         let lists = [
             (ForwardOutput::HiddenStates, output.hidden_states),
@@ -212,9 +253,13 @@ impl Forwarder {
 
 impl HeadModel {
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
-        let Some(head) = choose_head(&checkpoint.heads(), &checkpoint.config().architectures) else {
+        let Some(head) = choose_head(&checkpoint.heads(), &checkpoint.config().architectures)
+        else {
             let output = ForwardOutput::Logits.to_string();
-            return Err(Error::MissingOutput { output, why: "the model has no head" });
+            return Err(Error::MissingOutput {
+                output,
+                why: "the model has no head",
+            });
         };
         Ok(match head {
             Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?.0),
@@ -227,7 +272,9 @@ impl HeadModel {
             Head::QuestionAnswering => {
                 Self::Question(AlbertForQuestionAnswering::load(checkpoint, options)?.0)
             }
-            Head::MultipleChoice => Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?.0),
+            Head::MultipleChoice => {
+                Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?.0)
+            }
             _ => Self::PreTraining(AlbertForPreTraining::load(checkpoint, options)?.0),
         })
     }
@@ -279,17 +326,30 @@ mod tests {
 
     #[test]
     fn architectures_choose_among_the_heads_that_are_there() {
-        let classifiers = [Head::Encoder, Head::SequenceClassification, Head::TokenClassification];
+        let classifiers = [
+            Head::Encoder,
+            Head::SequenceClassification,
+            Head::TokenClassification,
+        ];
         let choose = |served: &[Head], name: &str| choose_head(served, &[name.to_string()]);
-        assert_eq!(choose(&classifiers, "AlbertForTokenClassification"), Some(Head::TokenClassification));
-        assert_eq!(choose(&classifiers, "AlbertModel"), Some(Head::SequenceClassification));
+        assert_eq!(
+            choose(&classifiers, "AlbertForTokenClassification"),
+            Some(Head::TokenClassification)
+        );
+        assert_eq!(
+            choose(&classifiers, "AlbertModel"),
+            Some(Head::SequenceClassification)
+        );
         assert_eq!(choose(&[Head::Encoder], "AlbertForMaskedLM"), None);
     }
 
     #[test]
     fn a_file_with_both_pretraining_heads_gives_both() {
         let served = [Head::Encoder, Head::PreTraining, Head::MaskedLm];
-        assert_eq!(choose_head(&served, &["AlbertForMaskedLM".to_string()]), Some(Head::PreTraining));
+        assert_eq!(
+            choose_head(&served, &["AlbertForMaskedLM".to_string()]),
+            Some(Head::PreTraining)
+        );
     }
 
     #[test]

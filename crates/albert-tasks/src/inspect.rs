@@ -133,8 +133,13 @@ pub struct Activation {
 
 /// The types that weights are stored in, in the words of `--dtype`.
 fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
-    let in_bytes = checkpoint.is_quantized().then(|| WeightType::Int8.to_string());
-    let floats = checkpoint.stored_dtypes().into_iter().map(|dtype| dtype.as_str().to_string());
+    let in_bytes = checkpoint
+        .is_quantized()
+        .then(|| WeightType::Int8.to_string());
+    let floats = checkpoint
+        .stored_dtypes()
+        .into_iter()
+        .map(|dtype| dtype.as_str().to_string());
     in_bytes.into_iter().chain(floats).collect()
 }
 
@@ -151,8 +156,8 @@ fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
 /// ```
 ///
 /// # Errors
-/// If configuration or weights cannot be read. A tokenizer or a pooling that cannot be used is part of
-/// the description.
+/// If configuration or weights cannot be read. A tokenizer or a pooling that cannot be used is part
+/// of the description.
 pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
     let checkpoint = files.checkpoint()?;
     let config = checkpoint.config();
@@ -164,7 +169,11 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
     }
     Ok(Inspection {
         model: files.name().to_string(),
-        architecture: config.architectures.first().cloned().unwrap_or_else(|| head.to_string()),
+        architecture: config
+            .architectures
+            .first()
+            .cloned()
+            .unwrap_or_else(|| head.to_string()),
         parameters,
         heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
         dtypes: dtypes(&checkpoint),
@@ -173,8 +182,16 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
             used: report.used,
             missing: report.missing,
             unused: report.unused,
-            renamed: report.renamed.into_iter().map(|(stored, name)| Renamed { stored, name }).collect(),
-            tied: report.tied.into_iter().map(|(name, source)| Tied { name, source }).collect(),
+            renamed: report
+                .renamed
+                .into_iter()
+                .map(|(stored, name)| Renamed { stored, name })
+                .collect(),
+            tied: report
+                .tied
+                .into_iter()
+                .map(|(name, source)| Tied { name, source })
+                .collect(),
             choices: report.choices,
             notes: report.notes,
         },
@@ -207,17 +224,30 @@ impl Shape {
 /// The head that `architectures` names, else the fullest one in the file.
 fn described_head(checkpoint: &Checkpoint) -> Head {
     let named = |head: &Head| {
-        checkpoint.config().architectures.first().is_some_and(|name| name == head.architecture())
+        checkpoint
+            .config()
+            .architectures
+            .first()
+            .is_some_and(|name| name == head.architecture())
     };
     let heads = checkpoint.heads();
     let fullest = || heads.iter().copied().find(|head| *head != Head::Encoder);
-    Head::ALL.into_iter().find(named).or_else(fullest).unwrap_or(Head::Encoder)
+    Head::ALL
+        .into_iter()
+        .find(named)
+        .or_else(fullest)
+        .unwrap_or(Head::Encoder)
 }
 
-fn tokenizer_info(files: &ModelFiles, options: &RunOptions, config: &AlbertConfig) -> Result<TokenizerInfo> {
+fn tokenizer_info(
+    files: &ModelFiles,
+    options: &RunOptions,
+    config: &AlbertConfig,
+) -> Result<TokenizerInfo> {
     let tokenizer = Tokenizer::load(files, &options.tokenizer)?;
     tokenizer.check_vocabulary(config.vocab_size)?;
-    let (max_length, max_length_why) = max_length(files, config, options.max_length, Purpose::Embedding)?;
+    let (max_length, max_length_why) =
+        max_length(files, config, options.max_length, Purpose::Embedding)?;
     Ok(TokenizerInfo {
         why: tokenizer.source().to_string(),
         model: tokenizer.model_name().to_string(),
@@ -238,11 +268,19 @@ fn activation(checkpoint: &Checkpoint) -> Activation {
         HiddenAct::GeluNew => "; the tanh form, as ALBERT v2 was trained",
         _ => "",
     };
-    Activation { name: act.to_string(), why: format!("{}{form}", checkpoint.activation_source()) }
+    Activation {
+        name: act.to_string(),
+        why: format!("{}{form}", checkpoint.activation_source()),
+    }
 }
 
 fn section<T>(result: Result<T>) -> Section<T> {
-    result.map_or_else(|error| Section::Unusable { error: with_causes(&error) }, Section::Found)
+    result.map_or_else(
+        |error| Section::Unusable {
+            error: with_causes(&error),
+        },
+        Section::Found,
+    )
 }
 
 fn with_causes(error: &Error) -> String {
@@ -263,8 +301,14 @@ mod tests {
     fn an_unusable_section_tells_every_cause() {
         let broken = serde_json::from_str::<u8>("x").unwrap_err();
         let message = broken.to_string();
-        let error = Error::Json { file: "modules.json".to_string(), source: broken };
+        let error = Error::Json {
+            file: "modules.json".to_string(),
+            source: broken,
+        };
         let json = serde_json::to_value(section::<u8>(Err(error))).unwrap();
-        assert_eq!(json["error"], format!("`modules.json` is not valid JSON: {message}"));
+        assert_eq!(
+            json["error"],
+            format!("`modules.json` is not valid JSON: {message}")
+        );
     }
 }

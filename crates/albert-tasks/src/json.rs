@@ -1,4 +1,5 @@
-//! Typed reading of a model's small JSON files, with errors that name file, key, expected and found.
+//! Typed reading of a model's small JSON files, with errors that name file, key, expected and
+//! found.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +16,10 @@ impl JsonObject {
     pub(crate) fn read(files: &ModelFiles, file: &str) -> Result<Option<Self>> {
         match read_value(files, file)? {
             None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(Self { file: file.to_string(), map })),
+            Some(Value::Object(map)) => Ok(Some(Self {
+                file: file.to_string(),
+                map,
+            })),
             Some(other) => Err(wrong_type(file, "(top level)", "an object", &other)),
         }
     }
@@ -23,7 +27,10 @@ impl JsonObject {
     /// `value`, a part of `file`, as an object.
     pub(crate) fn from_value(file: &str, part: &str, value: Value) -> Result<Self> {
         match value {
-            Value::Object(map) => Ok(Self { file: file.to_string(), map }),
+            Value::Object(map) => Ok(Self {
+                file: file.to_string(),
+                map,
+            }),
             other => Err(wrong_type(file, part, "an object", &other)),
         }
     }
@@ -66,7 +73,9 @@ impl JsonObject {
         expected: &str,
         convert: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
         match convert(value) {
             Some(typed) => Ok(Some(typed)),
             None => Err(self.unexpected(key, expected, value)),
@@ -76,10 +85,15 @@ impl JsonObject {
 
 /// The JSON value in `file`, or `None` where the model has no such file.
 pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>> {
-    let Some(bytes) = files.read(file)? else { return Ok(None) };
+    let Some(bytes) = files.read(file)? else {
+        return Ok(None);
+    };
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Some(value)),
-        Err(source) => Err(Error::Json { file: file.to_string(), source }),
+        Err(source) => Err(Error::Json {
+            file: file.to_string(),
+            source,
+        }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Text in, answers out, with [ALBERT](albert_model) models on Candle.
 //!
 //! A model is a folder as Hugging Face lays it out, a name of the Hub (feature `hub`), or
-//! `albert-mini-en`, which the default feature `builtin` compiles in. [`ModelFiles`] finds its files; each task is a struct that is loaded from
-//! them and takes many texts at once:
+//! `albert-mini-en`, which the default feature `builtin` compiles in. [`ModelFiles`] finds its
+//! files; each task is a struct that is loaded from them and takes many texts at once:
 //!
 //! - [`Embedder`]: texts to sentence embeddings; [`Quantizer`]: those in fewer bits
 //! - [`MaskFiller`]: what stands at a `[MASK]`, and how well a text fits the model
@@ -19,8 +19,8 @@
 //! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
 //! - [`overlap()`]: a stream of texts through a task, without a GPU ever waiting for the next ones
 //!
-//! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the file,
-//! what was expected and what was found, and [`Error::hint`] what to do.
+//! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the
+//! file, what was expected and what was found, and [`Error::hint`] what to do.
 //!
 //! ```
 //! use albert_tasks::{Embedder, ModelFiles, RunOptions};
@@ -79,7 +79,9 @@ pub use convert::convert;
 pub use embed::{Embedder, Embedding, TokenEmbeddings};
 pub use error::{Error, Result, TokenizerSource};
 pub use files::{BUILTIN, ModelFiles};
-pub use fill_mask::{Candidate, FillOptions, FilledMask, FilledText, Filling, MaskFiller, TextScore};
+pub use fill_mask::{
+    Candidate, FillOptions, FilledMask, FilledText, Filling, MaskFiller, TextScore,
+};
 pub use forward::{ForwardOutput, Forwarder};
 #[cfg(feature = "hub")]
 pub use hub::{

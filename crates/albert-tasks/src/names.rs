@@ -10,17 +10,29 @@ pub(crate) fn display<T: PartialEq>(
     choice: &T,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    f.pad(all.iter().find(|(known, _)| known == choice).map_or("", |(_, name)| name))
+    f.pad(
+        all.iter()
+            .find(|(known, _)| known == choice)
+            .map_or("", |(_, name)| name),
+    )
 }
 
 /// The choice of this name among `all`.
-pub(crate) fn parse<T: Copy>(what: &'static str, all: &[(T, &'static str)], name: &str) -> Result<T> {
+pub(crate) fn parse<T: Copy>(
+    what: &'static str,
+    all: &[(T, &'static str)],
+    name: &str,
+) -> Result<T> {
     match all.iter().find(|(_, known)| *known == name) {
         Some((choice, _)) => Ok(*choice),
         None => Err(Error::UnknownName {
             what,
             name: name.to_string(),
-            expected: all.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+            expected: all
+                .iter()
+                .map(|(_, name)| *name)
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }

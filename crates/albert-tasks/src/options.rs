@@ -6,14 +6,15 @@ use albert_model::{AlbertConfig, Checkpoint, LoadOptions};
 use crate::json::JsonObject;
 use crate::{ModelFiles, Result, Tokenizer, TokenizerOptions};
 
-/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] says otherwise or CUDA computes.
+/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] says otherwise or CUDA
+/// computes.
 ///
 /// From about 1,024 rows on, the matrix products run at full speed; more only moves the activations
 /// out of the caches (2,048 tokens of ALBERT base are 24 MB in the feed-forward layer).
 pub const DEFAULT_BATCH_TOKENS: usize = 2048;
 
-/// The most tokens in a batch on CUDA, padding included, however much memory there is: more fill no GPU any better,
-/// and their states have to be copied and held on the CPU.
+/// The most tokens in a batch on CUDA, padding included, however much memory there is: more fill no
+/// GPU any better, and their states have to be copied and held on the CPU.
 pub const MOST_BATCH_TOKENS: usize = 32_768;
 
 /// How to load and run a model.
@@ -27,24 +28,30 @@ pub struct RunOptions {
     pub max_length: Option<usize>,
     /// Tokens in a batch, padding included. A single text may be longer.
     ///
-    /// `None` is [`DEFAULT_BATCH_TOKENS`]; on CUDA as many as half of the memory that is free once the weights are
-    /// loaded has room for, by [`activation_bytes`](AlbertConfig::activation_bytes), and at most
-    /// [`MOST_BATCH_TOKENS`].
+    /// `None` is [`DEFAULT_BATCH_TOKENS`]; on CUDA as many as half of the memory that is free once
+    /// the weights are loaded has room for, by
+    /// [`activation_bytes`](AlbertConfig::activation_bytes), and at most [`MOST_BATCH_TOKENS`].
     pub batch_tokens: Option<usize>,
-    /// Called once for each task whose batches are more than a GPU's memory takes, with a batch's rows and the
-    /// tokens of the longest: the batch is computed in halves, and so are those that follow.
+    /// Called once for each task whose batches are more than a GPU's memory takes, with a batch's
+    /// rows and the tokens of the longest: the batch is computed in halves, and so are those that
+    /// follow.
     pub on_smaller_batches: Option<fn(usize, usize)>,
 }
 
 impl RunOptions {
     /// The most tokens that a batch can have, unless a single text has more.
     pub fn most_batch_tokens(&self) -> usize {
-        let of_device = if self.load.device.is_cuda() { MOST_BATCH_TOKENS } else { DEFAULT_BATCH_TOKENS };
+        let of_device = if self.load.device.is_cuda() {
+            MOST_BATCH_TOKENS
+        } else {
+            DEFAULT_BATCH_TOKENS
+        };
         self.batch_tokens.unwrap_or(of_device)
     }
 
-    /// How many portions of a stream to have under way ([`overlap`](crate::overlap())): on a GPU three, one that is
-    /// computed, one that is ready and one that is cut into tokens; on the CPU, whose cores do all of it, one.
+    /// How many portions of a stream to have under way ([`overlap`](crate::overlap())): on a GPU
+    /// three, one that is computed, one that is ready and one that is cut into tokens; on the CPU,
+    /// whose cores do all of it, one.
     pub fn portions_at_once(&self) -> usize {
         if self.load.device.is_cpu() { 1 } else { 3 }
     }
@@ -72,8 +79,11 @@ impl Setup {
         let mut tokenizer_options = options.tokenizer.clone();
         if purpose == Purpose::Embedding && tokenizer_options.lowercase.is_none() {
             let sentence_bert = sentence_bert_config(files)?;
-            let lowercase =
-                sentence_bert.as_ref().map(|config| config.bool("do_lower_case")).transpose()?.flatten();
+            let lowercase = sentence_bert
+                .as_ref()
+                .map(|config| config.bool("do_lower_case"))
+                .transpose()?
+                .flatten();
             // `false` means: as the tokenizer has it.
             tokenizer_options.lowercase = lowercase.filter(|&lowercase| lowercase);
         }
@@ -81,7 +91,11 @@ impl Setup {
         tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
         let (max_length, _) = max_length(files, checkpoint.config(), options.max_length, purpose)?;
         tokenizer.room(max_length, false)?;
-        Ok(Self { checkpoint, tokenizer, max_length })
+        Ok(Self {
+            checkpoint,
+            tokenizer,
+            max_length,
+        })
     }
 }
 
@@ -92,8 +106,10 @@ pub(crate) fn max_length(
     asked: Option<usize>,
     purpose: Purpose,
 ) -> Result<(usize, String)> {
-    let mut least =
-        (config.max_position_embeddings, "`max_position_embeddings` in `config.json`".to_string());
+    let mut least = (
+        config.max_position_embeddings,
+        "`max_position_embeddings` in `config.json`".to_string(),
+    );
     let mut consider = |length: usize, why: String| {
         if length < least.0 {
             least = (length, why);
@@ -103,15 +119,22 @@ pub(crate) fn max_length(
         && let Some(sentence_bert) = sentence_bert_config(files)?
         && let Some(length) = sentence_bert.usize("max_seq_length")?
     {
-        consider(length, format!("`max_seq_length` in `{}`", sentence_bert.file()));
+        consider(
+            length,
+            format!("`max_seq_length` in `{}`", sentence_bert.file()),
+        );
     }
     if let Some(tokenizer) = JsonObject::read(files, "tokenizer_config.json")? {
         // `max_len` is the old name. "No limit" is written as a number near 1e30.
         for key in ["model_max_length", "max_len"] {
-            if let Some(length) =
-                tokenizer.number(key)?.filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
+            if let Some(length) = tokenizer
+                .number(key)?
+                .filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
             {
-                consider(length as usize, format!("`{key}` in `tokenizer_config.json`"));
+                consider(
+                    length as usize,
+                    format!("`{key}` in `tokenizer_config.json`"),
+                );
             }
         }
     }

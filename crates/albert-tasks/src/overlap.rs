@@ -4,17 +4,19 @@ use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::thread;
 
-/// Takes portions through `work`, `at_once` of them at a time, and hands what it makes of them to `take`, in
-/// order.
+/// Takes portions through `work`, `at_once` of them at a time, and hands what it makes of them to
+/// `take`, in order.
 ///
-/// A task on a GPU computes one portion after another, whoever calls it, and cuts texts into tokens on the
-/// CPU: with [`RunOptions::portions_at_once`](crate::RunOptions::portions_at_once) the GPU always finds the next
-/// portion ready, while the one before is written. Memory holds `at_once` portions. With one at a time
-/// everything happens on the calling thread, which on the CPU is as fast, and so it does within a job of rayon's:
-/// a pool whose threads all waited here would have none left to cut texts.
+/// A task on a GPU computes one portion after another, whoever calls it, and cuts texts into tokens
+/// on the CPU: with [`RunOptions::portions_at_once`](crate::RunOptions::portions_at_once) the GPU
+/// always finds the next portion ready, while the one before is written. Memory holds `at_once`
+/// portions. With one at a time everything happens on the calling thread, which on the CPU is as
+/// fast, and so it does within a job of rayon's: a pool whose threads all waited here would have
+/// none left to cut texts.
 ///
-/// `next` gives a portion. Its argument says whether it may wait for one: it may when nothing is under way. `None`
-/// then is the end, and otherwise means that there is none yet; `next` is asked again.
+/// `next` gives a portion. Its argument says whether it may wait for one: it may when nothing is
+/// under way. `None` then is the end, and otherwise means that there is none yet; `next` is asked
+/// again.
 ///
 /// ```
 /// use albert_tasks::{Embedder, ModelFiles, RunOptions, overlap};
@@ -56,12 +58,18 @@ pub fn overlap<P: Send, T: Send, E>(
     thread::scope(|scope| {
         let mut under_way = VecDeque::with_capacity(at_once);
         loop {
-            let portion = if under_way.len() < at_once { next(under_way.is_empty()) } else { None };
+            let portion = if under_way.len() < at_once {
+                next(under_way.is_empty())
+            } else {
+                None
+            };
             if let Some(portion) = portion {
                 under_way.push_back(scope.spawn(move || work(portion)));
                 continue;
             }
-            let Some(oldest) = under_way.pop_front() else { return Ok(()) };
+            let Some(oldest) = under_way.pop_front() else {
+                return Ok(());
+            };
             take(oldest.join().unwrap_or_else(|panic| resume_unwind(panic)))?;
         }
     })
@@ -116,7 +124,11 @@ mod tests {
             if given == 2 || (given > answered.load(Ordering::SeqCst) && !may_wait) {
                 return None;
             }
-            assert_eq!(given, answered.load(Ordering::SeqCst), "waited with an answer at hand");
+            assert_eq!(
+                given,
+                answered.load(Ordering::SeqCst),
+                "waited with an answer at hand"
+            );
             given += 1;
             Some(())
         };
@@ -130,10 +142,14 @@ mod tests {
 
     #[test]
     fn a_pool_whose_threads_all_stream_has_threads_left_for_the_work() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
         let mut portions = 0..3;
         let work = |portion| pool.install(|| portion);
-        pool.install(|| overlap(3, |_| portions.next(), work, |_| Ok::<_, Infallible>(()))).unwrap();
+        pool.install(|| overlap(3, |_| portions.next(), work, |_| Ok::<_, Infallible>(())))
+            .unwrap();
     }
 
     #[test]
@@ -141,7 +157,10 @@ mod tests {
         for at_once in [1, 3] {
             let mut portions = 0..;
             let take = |portion| if portion == 5 { Err(portion) } else { Ok(()) };
-            assert_eq!(overlap(at_once, |_| portions.next(), |portion| portion, take), Err(5));
+            assert_eq!(
+                overlap(at_once, |_| portions.next(), |portion| portion, take),
+                Err(5)
+            );
             assert!(portions.start <= 5 + 1 + at_once);
         }
     }

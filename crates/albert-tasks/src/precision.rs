@@ -1,6 +1,7 @@
 //! Embeddings in fewer bits: a byte or a bit a number in place of four bytes.
 //!
-//! Source: sentence-transformers 6.2, `util/quantization.py`, `quantize_embeddings`; the numbers are its.
+//! Source: sentence-transformers 6.2, `util/quantization.py`, `quantize_embeddings`; the numbers
+//! are its.
 
 use serde::Serialize;
 
@@ -18,11 +19,13 @@ pub struct Calibration {
 impl Calibration {
     /// Of embeddings of `dim` numbers, none of them seen yet.
     pub fn new(dim: usize) -> Self {
-        Self { ranges: vec![(f32::INFINITY, f32::NEG_INFINITY); dim] }
+        Self {
+            ranges: vec![(f32::INFINITY, f32::NEG_INFINITY); dim],
+        }
     }
 
-    /// Takes an embedding in. One that is not a number, as saved embeddings have it for a bad line, is
-    /// passed over.
+    /// Takes an embedding in. One that is not a number, as saved embeddings have it for a bad line,
+    /// is passed over.
     ///
     /// # Errors
     /// If it has another width.
@@ -104,7 +107,8 @@ impl Quantizer {
         Ok(Self(Kind::Uint8(calibration.ranges()?)))
     }
 
-    /// A bit for each number, 1 where it is above 0: eight to a byte, the first the highest, minus 128.
+    /// A bit for each number, 1 where it is above 0: eight to a byte, the first the highest, minus
+    /// 128.
     pub fn binary() -> Self {
         Self(Kind::Binary)
     }
@@ -132,7 +136,12 @@ impl Quantizer {
     /// # Errors
     /// If it has another width than those of the calibration.
     pub fn quantize(&self, vector: &[f32]) -> Result<Quantized> {
-        let signed = |bytes: Vec<u8>| bytes.into_iter().map(|byte| (i16::from(byte) - 128) as i8).collect();
+        let signed = |bytes: Vec<u8>| {
+            bytes
+                .into_iter()
+                .map(|byte| (i16::from(byte) - 128) as i8)
+                .collect()
+        };
         Ok(match &self.0 {
             Kind::Int8(ranges) => Quantized::I8(signed(steps(ranges, vector)?)),
             Kind::Uint8(ranges) => Quantized::U8(steps(ranges, vector)?),
@@ -156,7 +165,10 @@ fn steps(ranges: &[(f32, f32)], vector: &[f32]) -> Result<Vec<u8>> {
 
 fn bits(vector: &[f32]) -> Vec<u8> {
     let bit = |(place, value): (usize, &f32)| u8::from(*value > 0.0) << (7 - place);
-    vector.chunks(8).map(|values| values.iter().enumerate().map(bit).sum()).collect()
+    vector
+        .chunks(8)
+        .map(|values| values.iter().enumerate().map(bit).sum())
+        .collect()
 }
 
 fn check_width(expected: usize, vector: &[f32]) -> Result<()> {
@@ -172,7 +184,9 @@ mod tests {
 
     fn calibrated(dim: usize, vectors: &[&[f32]]) -> Result<Quantizer> {
         let mut calibration = Calibration::new(dim);
-        vectors.iter().try_for_each(|vector| calibration.add(vector))?;
+        vectors
+            .iter()
+            .try_for_each(|vector| calibration.add(vector))?;
         Quantizer::uint8(calibration)
     }
 
@@ -186,14 +200,29 @@ mod tests {
     #[test]
     fn a_bad_row_changes_no_range() {
         let rows: [&[f32]; 3] = [&[0.0, 0.0], &[f32::NAN, 9.0], &[1.0, 1.0]];
-        assert_eq!(calibrated(2, &rows).unwrap(), calibrated(2, &[rows[0], rows[2]]).unwrap());
+        assert_eq!(
+            calibrated(2, &rows).unwrap(),
+            calibrated(2, &[rows[0], rows[2]]).unwrap()
+        );
     }
 
     #[test]
     fn vectors_of_another_width_are_refused() {
-        assert!(matches!(calibrated(1, &[&[1.0, 2.0]]), Err(Error::VectorWidth { expected: 1, found: 2 })));
+        assert!(matches!(
+            calibrated(1, &[&[1.0, 2.0]]),
+            Err(Error::VectorWidth {
+                expected: 1,
+                found: 2
+            })
+        ));
         let quantizer = calibrated(1, &[&[1.0]]).unwrap();
-        assert!(matches!(quantizer.quantize(&[]), Err(Error::VectorWidth { expected: 1, found: 0 })));
+        assert!(matches!(
+            quantizer.quantize(&[]),
+            Err(Error::VectorWidth {
+                expected: 1,
+                found: 0
+            })
+        ));
     }
 
     #[test]
@@ -203,7 +232,10 @@ mod tests {
             Quantizer::ubinary().quantize(&vector).unwrap(),
             Quantized::U8(vec![0b1001_0001, 0b1000_0000])
         );
-        assert_eq!(Quantizer::binary().quantize(&vector).unwrap(), Quantized::I8(vec![17, 0]));
+        assert_eq!(
+            Quantizer::binary().quantize(&vector).unwrap(),
+            Quantized::I8(vec![17, 0])
+        );
         assert_eq!(Quantizer::binary().bytes(vector.len()), 2);
     }
 }

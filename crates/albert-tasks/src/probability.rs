@@ -3,15 +3,22 @@
 /// `exp(x − max) / Σ exp(x − max)`, in place.
 pub(crate) fn softmax(logits: &mut [f32]) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter_mut().for_each(|logit| *logit = (*logit - max).exp());
+    logits
+        .iter_mut()
+        .for_each(|logit| *logit = (*logit - max).exp());
     let sum: f32 = logits.iter().sum();
-    logits.iter_mut().for_each(|probability| *probability /= sum);
+    logits
+        .iter_mut()
+        .for_each(|probability| *probability /= sum);
 }
 
 /// The logarithm of the softmax at `index`: finite where the probability itself would be 0 in f32.
 pub(crate) fn log_softmax(logits: &[f32], index: usize) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - max).exp()).sum();
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| (f64::from(logit) - max).exp())
+        .sum();
     f64::from(logits[index]) - max - sum.ln()
 }
 
@@ -22,7 +29,11 @@ pub(crate) fn sigmoid(logit: f32) -> f32 {
 
 /// The first of the largest values.
 pub(crate) fn argmax(values: &[f32]) -> usize {
-    let best = values.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
+    let best = values
+        .iter()
+        .enumerate()
+        .rev()
+        .max_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map_or(0, |(index, _)| index)
 }
 

@@ -1,5 +1,5 @@
-//! Batches on their way through the network: how large they are, which thread asks the device for them, and
-//! what becomes of one that the device has no memory for.
+//! Batches on their way through the network: how large they are, which thread asks the device for
+//! them, and what becomes of one that the device has no memory for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -15,8 +15,8 @@ use crate::error::is_out_of_memory;
 use crate::overlap::overlap;
 use crate::{Error, Result, RunOptions};
 
-/// Bytes of text that are cut into tokens at a time: many questions may share a long context, and windows keep a
-/// long text's tokens.
+/// Bytes of text that are cut into tokens at a time: many questions may share a long context, and
+/// windows keep a long text's tokens.
 pub(crate) const TEXT_AT_ONCE: usize = 1 << 20;
 
 /// Runs the batches of a task.
@@ -55,7 +55,8 @@ impl Runner {
         &self.device
     }
 
-    /// What `answer` makes of the inputs, a portion of about `limit` at a time; results in input order.
+    /// What `answer` makes of the inputs, a portion of about `limit` at a time; results in input
+    /// order.
     ///
     /// On a GPU one portion is made ready while another is computed.
     pub(crate) fn in_portions<I: Sync, T: Send, E: Send>(
@@ -76,12 +77,13 @@ impl Runner {
         Ok(answers)
     }
 
-    /// Takes rows of these lengths through `compute`, a batch of like length at a time, and what it makes of each
-    /// to `take`, which gets the batch's rows by their indices in `lengths`. On a GPU `take` works on one batch
-    /// while the next is computed.
+    /// Takes rows of these lengths through `compute`, a batch of like length at a time, and what it
+    /// makes of each to `take`, which gets the batch's rows by their indices in `lengths`. On a GPU
+    /// `take` works on one batch while the next is computed.
     ///
-    /// Longest first, so that a batch too large for the memory fails at once: it is computed again in halves, and
-    /// so are those that follow. `take` must not ask for the device, which it would wait for in vain.
+    /// Longest first, so that a batch too large for the memory fails at once: it is computed again
+    /// in halves, and so are those that follow. `take` must not ask for the device, which it would
+    /// wait for in vain.
     ///
     /// # Errors
     /// If `compute` or `take` fails, or the device has no memory for a single row.
@@ -108,10 +110,12 @@ impl Runner {
                     }
                 }
             });
-            receiver.into_iter().try_for_each(|made: Result<(Vec<usize>, T)>| {
-                let (batch, made) = made?;
-                take(&batch, made)
-            })
+            receiver
+                .into_iter()
+                .try_for_each(|made: Result<(Vec<usize>, T)>| {
+                    let (batch, made) = made?;
+                    take(&batch, made)
+                })
         })
     }
 
@@ -130,7 +134,10 @@ impl Runner {
 
     /// The batches that rows of these lengths make.
     pub(crate) fn plan(&self, lengths: &[usize]) -> Vec<Vec<usize>> {
-        self.batches(lengths, &|_| Ok(())).flatten().map(|(batch, ())| batch).collect()
+        self.batches(lengths, &|_| Ok(()))
+            .flatten()
+            .map(|(batch, ())| batch)
+            .collect()
     }
 
     /// The batches with what `compute` makes of them, up to the first that fails.
@@ -150,7 +157,10 @@ impl Runner {
                 match compute(batch) {
                     Err(Error::Compute(source)) if is_out_of_memory(&source) => {
                         if batch.len() == 1 {
-                            return Some(Err(Error::OutOfMemory { tokens: longest, source }));
+                            return Some(Err(Error::OutOfMemory {
+                                tokens: longest,
+                                source,
+                            }));
                         }
                         if let Err(error) = self.go_on_with_less(batch.len(), longest) {
                             return Some(Err(error));
@@ -180,8 +190,8 @@ impl Runner {
 
 /// The thread that a GPU is used from, one for each GPU in the process; `None` for the CPU.
 ///
-/// A CUDA device of Candle's asks for work on the calling thread's own stream, and two streams neither wait for
-/// each other nor can share cuBLAS's workspace.
+/// A CUDA device of Candle's asks for work on the calling thread's own stream, and two streams
+/// neither wait for each other nor can share cuBLAS's workspace.
 fn thread_of(device: &Device) -> Result<Option<Arc<ThreadPool>>> {
     static THREADS: Mutex<Vec<(DeviceLocation, Arc<ThreadPool>)>> = Mutex::new(Vec::new());
     let location = device.location();
@@ -198,13 +208,16 @@ fn thread_of(device: &Device) -> Result<Option<Arc<ThreadPool>>> {
 }
 
 fn new_thread() -> Result<ThreadPool> {
-    let thread = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "device".to_string());
+    let thread = ThreadPoolBuilder::new()
+        .num_threads(1)
+        .thread_name(|_| "device".to_string());
     Ok(thread.build().map_err(candle_core::Error::wrap)?)
 }
 
 #[cfg(test)]
 impl Runner {
-    /// For the CPU, with so many tokens a batch, on the calling thread or, as for a GPU, on one of its own.
+    /// For the CPU, with so many tokens a batch, on the calling thread or, as for a GPU, on one of
+    /// its own.
     pub(crate) fn of(tokens: usize, has_thread: bool) -> Self {
         Self {
             device: Device::Cpu,
@@ -240,7 +253,10 @@ mod tests {
 
     impl SmallDevice {
         fn of(tokens: usize) -> Self {
-            Self { tokens, refused: AtomicUsize::new(0) }
+            Self {
+                tokens,
+                refused: AtomicUsize::new(0),
+            }
         }
 
         /// The square of each row's length.
@@ -259,7 +275,10 @@ mod tests {
         let (mut results, mut sizes) = (vec![0; LENGTHS.len()], Vec::new());
         let take = |batch: &[usize], made: Vec<usize>| {
             sizes.push(batch.len());
-            batch.iter().zip(made).for_each(|(&row, made)| results[row] += made);
+            batch
+                .iter()
+                .zip(made)
+                .for_each(|(&row, made)| results[row] += made);
             Ok(())
         };
         runner.run(&LENGTHS, |batch| device.compute(batch), take)?;
@@ -280,7 +299,10 @@ mod tests {
 
     #[test]
     fn rows_of_like_length_go_together_longest_first() {
-        assert_eq!(Runner::of(18, false).plan(&[3, 9, 3, 9]), [vec![1, 3], vec![0, 2]]);
+        assert_eq!(
+            Runner::of(18, false).plan(&[3, 9, 3, 9]),
+            [vec![1, 3], vec![0, 2]]
+        );
         assert_eq!(Runner::of(0, false).plan(&[2, 2]), [vec![0], vec![1]]);
         assert!(Runner::of(0, false).plan(&[]).is_empty());
     }
@@ -296,7 +318,10 @@ mod tests {
                 assert_eq!(sizes.iter().sum::<usize>(), LENGTHS.len());
                 // 256 tokens are halved at most twice, and what was learnt is kept.
                 let refused = device.refused.swap(0, Ordering::Relaxed);
-                assert!((memory == usize::MAX) == (refused == 0) && refused <= 2, "{memory}: {refused}");
+                assert!(
+                    (memory == usize::MAX) == (refused == 0) && refused <= 2,
+                    "{memory}: {refused}"
+                );
                 squares(&runner, &device).unwrap();
                 assert_eq!(device.refused.into_inner(), 0);
             }
@@ -307,7 +332,10 @@ mod tests {
     fn a_row_without_memory_is_an_error_that_names_its_length() {
         for has_thread in [false, true] {
             let error = squares(&Runner::of(256, has_thread), &SmallDevice::of(63)).unwrap_err();
-            assert!(matches!(error, Error::OutOfMemory { tokens: 64, .. }), "{error:?}");
+            assert!(
+                matches!(error, Error::OutOfMemory { tokens: 64, .. }),
+                "{error:?}"
+            );
             assert!(error.hint().unwrap().contains("--max-length"));
         }
     }
@@ -316,7 +344,8 @@ mod tests {
     fn smaller_batches_are_told_of_once() {
         static TOLD: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
         let mut runner = Runner::of(256, false);
-        runner.on_smaller_batches = Some(|rows, longest| TOLD.lock().unwrap().push((rows, longest)));
+        runner.on_smaller_batches =
+            Some(|rows, longest| TOLD.lock().unwrap().push((rows, longest)));
         squares(&runner, &SmallDevice::of(64)).unwrap();
         assert_eq!(*TOLD.lock().unwrap(), [(4, 64)]);
     }
@@ -333,7 +362,9 @@ mod tests {
             let error = runner.run(&LENGTHS, compute, |_, ()| Ok(())).unwrap_err();
             assert!(matches!(error, Error::NotFinite));
             assert_eq!(computed.into_inner(), 1);
-            let error = runner.run(&LENGTHS, |_| Ok(()), |_, ()| Err(Error::NoLabels)).unwrap_err();
+            let error = runner
+                .run(&LENGTHS, |_| Ok(()), |_, ()| Err(Error::NoLabels))
+                .unwrap_err();
             assert!(matches!(error, Error::NoLabels));
         }
     }
@@ -346,10 +377,14 @@ mod tests {
             let answer = |portion: &[usize]| {
                 let mut answers = vec![0; portion.len()];
                 let take = |batch: &[usize], made: Vec<usize>| {
-                    batch.iter().zip(made).for_each(|(&row, made)| answers[row] = made);
+                    batch
+                        .iter()
+                        .zip(made)
+                        .for_each(|(&row, made)| answers[row] = made);
                     Ok(())
                 };
-                let compute = |batch: &[usize]| Ok(batch.iter().map(|&row| portion[row] + 1).collect());
+                let compute =
+                    |batch: &[usize]| Ok(batch.iter().map(|&row| portion[row] + 1).collect());
                 runner.run(&vec![9; portion.len()], compute, take)?;
                 Ok::<_, Error>(answers)
             };

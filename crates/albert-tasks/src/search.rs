@@ -1,7 +1,7 @@
 //! The texts that are most like a query, out of any number of them.
 //!
-//! A search keeps its best hits and nothing else, so that a corpus of any size takes constant memory.
-//! It compares with every text; there is no index.
+//! A search keeps its best hits and nothing else, so that a corpus of any size takes constant
+//! memory. It compares with every text; there is no index.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -69,7 +69,12 @@ impl Searcher {
     ///
     /// # Errors
     /// As [`Embedder::embed`].
-    pub fn search<S: AsRef<str>>(&self, query: &str, corpus: &[S], top_k: usize) -> Result<Vec<Hit>> {
+    pub fn search<S: AsRef<str>>(
+        &self,
+        query: &str,
+        corpus: &[S],
+        top_k: usize,
+    ) -> Result<Vec<Hit>> {
         let mut search = self.start(query, top_k)?;
         search.add_texts(corpus)?;
         Ok(search.hits())
@@ -80,7 +85,11 @@ impl Searcher {
     /// # Errors
     /// As [`Embedder::embed`].
     pub fn start(&self, query: &str, top_k: usize) -> Result<Search<'_>> {
-        let query = self.embedder.embed(&[query])?.pop().map(|embedding| embedding.vector);
+        let query = self
+            .embedder
+            .embed(&[query])?
+            .pop()
+            .map(|embedding| embedding.vector);
         Ok(Search {
             embedder: &self.embedder,
             query: query.unwrap_or_default(),
@@ -108,8 +117,8 @@ impl Search<'_> {
         self.seen
     }
 
-    /// The next texts of the corpus; gives the number of tokens that entered the model, and how many
-    /// texts were cut to fit.
+    /// The next texts of the corpus; gives the number of tokens that entered the model, and how
+    /// many texts were cut to fit.
     ///
     /// # Errors
     /// As [`Embedder::embed`].
@@ -119,7 +128,13 @@ impl Search<'_> {
             self.add_vector(&embedding.vector, Some(text.as_ref()))?;
         }
         let tokens = embeddings.iter().map(|embedding| embedding.tokens).sum();
-        Ok((tokens, embeddings.iter().filter(|embedding| embedding.truncated).count()))
+        Ok((
+            tokens,
+            embeddings
+                .iter()
+                .filter(|embedding| embedding.truncated)
+                .count(),
+        ))
     }
 
     /// The embedding of the next text, made before by the same model with the same options.
@@ -130,7 +145,10 @@ impl Search<'_> {
     /// If it has another width than the query's.
     pub fn add_vector(&mut self, vector: &[f32], text: Option<&str>) -> Result<()> {
         if vector.len() != self.query.len() {
-            return Err(Error::VectorWidth { expected: self.query.len(), found: vector.len() });
+            return Err(Error::VectorWidth {
+                expected: self.query.len(),
+                found: vector.len(),
+            });
         }
         let index = self.seen;
         self.seen += 1;
@@ -145,7 +163,11 @@ impl Search<'_> {
                 _ => self.best.pop(),
             };
         }
-        self.best.push(Worst(Hit { index, text: text.map(String::from), cosine }));
+        self.best.push(Worst(Hit {
+            index,
+            text: text.map(String::from),
+            cosine,
+        }));
         Ok(())
     }
 
@@ -156,7 +178,11 @@ impl Search<'_> {
 
     /// The best hits, the best of them first; of equals the earlier one.
     pub fn hits(self) -> Vec<Hit> {
-        self.best.into_sorted_vec().into_iter().map(|worst| worst.0).collect()
+        self.best
+            .into_sorted_vec()
+            .into_iter()
+            .map(|worst| worst.0)
+            .collect()
     }
 }
 
@@ -166,7 +192,11 @@ struct Worst(Hit);
 
 impl Ord for Worst {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.0.cosine.total_cmp(&self.0.cosine).then(self.0.index.cmp(&other.0.index))
+        other
+            .0
+            .cosine
+            .total_cmp(&self.0.cosine)
+            .then(self.0.index.cmp(&other.0.index))
     }
 }
 

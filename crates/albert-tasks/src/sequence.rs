@@ -1,5 +1,5 @@
-//! A text's tokens, uncut, from which windows are taken: parts of a text that is too long for the model,
-//! each with the special tokens around it and, of a pair, with the other text beside it.
+//! A text's tokens, uncut, from which windows are taken: parts of a text that is too long for the
+//! model, each with the special tokens around it and, of a pair, with the other text beside it.
 
 use std::ops::Range;
 
@@ -33,8 +33,8 @@ impl Sequence {
         Self::of_pair(tokenizer, text, pair, first)
     }
 
-    /// How many tokens a text has: alone as in a pair, since each text is cut by itself before the two
-    /// are joined. Token types would not tell in every tokenizer.
+    /// How many tokens a text has: alone as in a pair, since each text is cut by itself before the
+    /// two are joined. Token types would not tell in every tokenizer.
     pub(crate) fn tokens_alone(tokenizer: &Tokenizer, text: &str) -> Result<usize> {
         Ok(tokenizer.ids_without_special_tokens(text)?.len())
     }
@@ -56,10 +56,17 @@ impl Sequence {
                 0 => Some(Owner::Second),
                 _ => None,
             };
-            owner.map_or(&mut special, |owner| &mut places[owner as usize]).push(index);
+            owner
+                .map_or(&mut special, |owner| &mut places[owner as usize])
+                .push(index);
             owners.push(owner);
         }
-        Ok(Self { encoding, owners, special, places })
+        Ok(Self {
+            encoding,
+            owners,
+            special,
+            places,
+        })
     }
 
     /// How many tokens a text has.
@@ -72,9 +79,13 @@ impl Sequence {
         self.special.len()
     }
 
-    /// The indices of the special tokens and of those of the texts' tokens that are in `first` and in
-    /// `second`, each counted within its text.
-    pub(crate) fn window(&self, first: impl Iterator<Item = usize>, second: Range<usize>) -> Vec<usize> {
+    /// The indices of the special tokens and of those of the texts' tokens that are in `first` and
+    /// in `second`, each counted within its text.
+    pub(crate) fn window(
+        &self,
+        first: impl Iterator<Item = usize>,
+        second: Range<usize>,
+    ) -> Vec<usize> {
         let mut kept = [&self.special, &self.places[1][second]].concat();
         kept.extend(first.map(|token| self.places[0][token]));
         kept.sort_unstable();
@@ -89,15 +100,21 @@ impl Sequence {
     /// The tokens of a window, as the network takes them.
     pub(crate) fn tokens(&self, window: &[usize]) -> TokenIds {
         TokenIds {
-            ids: window.iter().map(|&index| self.encoding.ids[index]).collect(),
-            type_ids: window.iter().map(|&index| self.encoding.type_ids[index]).collect(),
+            ids: window
+                .iter()
+                .map(|&index| self.encoding.ids[index])
+                .collect(),
+            type_ids: window
+                .iter()
+                .map(|&index| self.encoding.type_ids[index])
+                .collect(),
             truncated: window.len() < self.owners.len(),
         }
     }
 }
 
-/// Ranges of at most `room` that cover `count` tokens, each beginning with the last `stride` of the one
-/// before; one empty range where there are no tokens.
+/// Ranges of at most `room` that cover `count` tokens, each beginning with the last `stride` of the
+/// one before; one empty range where there are no tokens.
 ///
 /// `stride` must be below `room`. Source: tokenizers 0.23, `Encoding::truncate`.
 pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
@@ -122,7 +139,14 @@ pub(crate) struct Characters<'a> {
 
 impl<'a> Characters<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, starts: text.char_indices().map(|(start, _)| start).chain([text.len()]).collect() }
+        Self {
+            text,
+            starts: text
+                .char_indices()
+                .map(|(start, _)| start)
+                .chain([text.len()])
+                .collect(),
+        }
     }
 
     /// The characters from `start` up to `end`; beyond the text there are none.

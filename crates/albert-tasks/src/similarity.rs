@@ -67,8 +67,10 @@ impl Similarity {
     /// # Errors
     /// As [`Embedder::embed`].
     pub fn compare<S: AsRef<str>, P: AsRef<str>>(&self, pairs: &[(S, P)]) -> Result<Vec<Similar>> {
-        let texts: Vec<&str> =
-            pairs.iter().flat_map(|(first, second)| [first.as_ref(), second.as_ref()]).collect();
+        let texts: Vec<&str> = pairs
+            .iter()
+            .flat_map(|(first, second)| [first.as_ref(), second.as_ref()])
+            .collect();
         let embeddings = self.embedder.embed(&texts)?;
         let compare = |pair: &[crate::Embedding]| Similar {
             cosine: cosine(&pair[0].vector, &pair[1].vector),
@@ -81,10 +83,18 @@ impl Similarity {
 
 /// `a · b / (|a| |b|)`, in f64, within [−1, 1]; 0 where a vector has no length.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot =
-        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0) as f32 } else { 0.0 }
+    if lengths > 0.0 {
+        (dot(a, b) / lengths).clamp(-1.0, 1.0) as f32
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]

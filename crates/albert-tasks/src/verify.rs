@@ -1,13 +1,13 @@
-//! How far apart two ways of computing the same texts come out: another device, another dtype, other
-//! batches, a converted copy of the model.
+//! How far apart two ways of computing the same texts come out: another device, another dtype,
+//! other batches, a converted copy of the model.
 
 use serde::Serialize;
 
 use crate::similarity::cosine;
 use crate::{Embedder, Error, Result, TokenEmbeddings};
 
-/// Texts to compare on where there are no better ones: of one token and of many, with digits, accents,
-/// another script, and nothing at all.
+/// Texts to compare on where there are no better ones: of one token and of many, with digits,
+/// accents, another script, and nothing at all.
 pub const SAMPLE_TEXTS: [&str; 8] = [
     "Water",
     "The cat sat on the mat.",
@@ -50,7 +50,13 @@ pub struct Verification {
 impl Default for Verification {
     /// Of no texts: no difference.
     fn default() -> Self {
-        Self { max_abs: 0.0, min_cosine: 1.0, worst_index: 0, texts: 0, tokens: 0 }
+        Self {
+            max_abs: 0.0,
+            min_cosine: 1.0,
+            worst_index: 0,
+            texts: 0,
+            tokens: 0,
+        }
     }
 }
 
@@ -64,14 +70,27 @@ impl Verification {
         for (expected, found) in expected.iter().zip(found) {
             let index = self.texts;
             if let Some((expected, found)) = other_tokens(&expected.pieces, &found.pieces) {
-                return Err(Error::NotTheSameModel { index, expected, found });
+                return Err(Error::NotTheSameModel {
+                    index,
+                    expected,
+                    found,
+                });
             }
             for (a, b) in expected.vectors.iter().zip(&found.vectors) {
                 if a.len() != b.len() {
-                    let [expected, found] = [a, b].map(|vector| format!("{} numbers a token", vector.len()));
-                    return Err(Error::NotTheSameModel { index, expected, found });
+                    let [expected, found] =
+                        [a, b].map(|vector| format!("{} numbers a token", vector.len()));
+                    return Err(Error::NotTheSameModel {
+                        index,
+                        expected,
+                        found,
+                    });
                 }
-                let largest = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let largest = a
+                    .iter()
+                    .zip(b)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max);
                 if largest > self.max_abs {
                     (self.max_abs, self.worst_index) = (largest, index);
                 }
@@ -95,9 +114,15 @@ impl Verification {
 /// How two lists of pieces differ, if they do.
 fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String)> {
     if expected.len() != found.len() {
-        return Some((format!("{} tokens", expected.len()), found.len().to_string()));
+        return Some((
+            format!("{} tokens", expected.len()),
+            found.len().to_string(),
+        ));
     }
-    let (one, other) = expected.iter().zip(found).find(|(one, other)| one != other)?;
+    let (one, other) = expected
+        .iter()
+        .zip(found)
+        .find(|(one, other)| one != other)?;
     Some((format!("the token `{one}`"), format!("`{other}`")))
 }
 
@@ -117,7 +142,11 @@ fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String
 ///
 /// # Errors
 /// As [`Embedder::embed_tokens`] and [`Verification::add`].
-pub fn verify<S: AsRef<str>>(texts: &[S], one: &Embedder, other: &Embedder) -> Result<Verification> {
+pub fn verify<S: AsRef<str>>(
+    texts: &[S],
+    one: &Embedder,
+    other: &Embedder,
+) -> Result<Verification> {
     let mut verification = Verification::default();
     verification.add(&one.embed_tokens(texts)?, &other.embed_tokens(texts)?)?;
     Ok(verification)
@@ -140,12 +169,25 @@ mod tests {
     #[test]
     fn the_worst_text_is_found_over_several_calls() {
         let mut verification = Verification::default();
-        verification.add(&[text(&[[1.0, 0.0]])], &[text(&[[1.0, 0.25]])]).unwrap();
+        verification
+            .add(&[text(&[[1.0, 0.0]])], &[text(&[[1.0, 0.25]])])
+            .unwrap();
         verification.skip();
-        let (expected, found) = (text(&[[3.0, 4.0], [1.0, 0.0]]), text(&[[3.0, 4.0], [0.0, 1.0]]));
+        let (expected, found) = (
+            text(&[[3.0, 4.0], [1.0, 0.0]]),
+            text(&[[3.0, 4.0], [0.0, 1.0]]),
+        );
         verification.add(&[expected], &[found]).unwrap();
-        verification.add(&[text(&[[2.0, 0.0]])], &[text(&[[1.0, 0.0]])]).unwrap();
-        let expected = Verification { max_abs: 1.0, min_cosine: 0.0, worst_index: 2, texts: 4, tokens: 4 };
+        verification
+            .add(&[text(&[[2.0, 0.0]])], &[text(&[[1.0, 0.0]])])
+            .unwrap();
+        let expected = Verification {
+            max_abs: 1.0,
+            min_cosine: 0.0,
+            worst_index: 2,
+            texts: 4,
+            tokens: 4,
+        };
         assert_eq!(verification, expected);
         let json = r#"{"max_abs":1.0,"min_cosine":0.0,"worst_index":2}"#;
         assert_eq!(serde_json::to_string(&verification).unwrap(), json);
@@ -154,23 +196,35 @@ mod tests {
     #[test]
     fn equal_states_have_the_cosine_one_and_no_difference() {
         let mut verification = Verification::default();
-        verification.add(&[text(&[[0.1, 0.7]])], &[text(&[[0.1, 0.7]])]).unwrap();
+        verification
+            .add(&[text(&[[0.1, 0.7]])], &[text(&[[0.1, 0.7]])])
+            .unwrap();
         assert_eq!((verification.max_abs, verification.min_cosine), (0.0, 1.0));
     }
 
     #[test]
     fn other_tokens_are_another_model() {
         let message = |found: TokenEmbeddings| {
-            Verification::default().add(&[text(&[[1.0, 0.0]])], &[found]).unwrap_err().to_string()
+            Verification::default()
+                .add(&[text(&[[1.0, 0.0]])], &[found])
+                .unwrap_err()
+                .to_string()
         };
         let longer = text(&[[1.0, 0.0], [1.0, 0.0]]);
-        assert_eq!(message(longer), "text 0: expected 1 tokens, found 2: not the same model");
+        assert_eq!(
+            message(longer),
+            "text 0: expected 1 tokens, found 2: not the same model"
+        );
         let mut renamed = text(&[[1.0, 0.0]]);
         renamed.pieces[0] = "▁b".to_string();
-        assert_eq!(message(renamed), "text 0: expected the token `▁a`, found `▁b`: not the same model");
+        assert_eq!(
+            message(renamed),
+            "text 0: expected the token `▁a`, found `▁b`: not the same model"
+        );
         let mut wider = text(&[[1.0, 0.0]]);
         wider.vectors[0].push(0.0);
-        let expected = "text 0: expected 2 numbers a token, found 3 numbers a token: not the same model";
+        let expected =
+            "text 0: expected 2 numbers a token, found 3 numbers a token: not the same model";
         assert_eq!(message(wider), expected);
     }
 }

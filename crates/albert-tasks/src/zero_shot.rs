@@ -1,7 +1,7 @@
 //! Labels that a model was never trained on, by asking whether the text entails them.
 //!
-//! A model of natural language inference reads the text and, as a second one, a hypothesis that names
-//! the label. Source: transformers 4.46.3, `pipelines/zero_shot_classification.py`.
+//! A model of natural language inference reads the text and, as a second one, a hypothesis that
+//! names the label. Source: transformers 4.46.3, `pipelines/zero_shot_classification.py`.
 
 use albert_model::{AlbertConfig, AlbertForSequenceClassification, Pretrained as _};
 use rayon::prelude::*;
@@ -33,7 +33,10 @@ pub struct ZeroShotOptions {
 
 impl Default for ZeroShotOptions {
     fn default() -> Self {
-        Self { hypothesis: DEFAULT_HYPOTHESIS.to_string(), multi_label: false }
+        Self {
+            hypothesis: DEFAULT_HYPOTHESIS.to_string(),
+            multi_label: false,
+        }
     }
 }
 
@@ -64,10 +67,14 @@ impl ZeroShot {
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model has
-    /// no sequence classification head with at least two labels.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
+    /// has no sequence classification head with at least two labels.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
+        let Setup {
+            checkpoint,
+            tokenizer,
+            max_length,
+        } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
         let labels = model.config().num_labels();
@@ -75,7 +82,13 @@ impl ZeroShot {
             return Err(Error::NotInference { labels });
         }
         let entailment = named_entailment(model.config()).unwrap_or(labels - 1);
-        Ok(Self { model, tokenizer, entailment, max_length, runner })
+        Ok(Self {
+            model,
+            tokenizer,
+            entailment,
+            max_length,
+            runner,
+        })
     }
 
     /// The network's configuration.
@@ -83,10 +96,13 @@ impl ZeroShot {
         self.model.config()
     }
 
-    /// The label that stands for entailment: the first whose name begins with `entail`, in any case,
-    /// else the last one. The flag tells whether it has the name.
+    /// The label that stands for entailment: the first whose name begins with `entail`, in any
+    /// case, else the last one. The flag tells whether it has the name.
     pub fn entailment(&self) -> (String, bool) {
-        (self.config().label(self.entailment), named_entailment(self.config()).is_some())
+        (
+            self.config().label(self.entailment),
+            named_entailment(self.config()).is_some(),
+        )
     }
 
     /// The labels of each text, the best first; in order.
@@ -94,8 +110,8 @@ impl ZeroShot {
     /// Of a text too long for the model the end is cut off, never the hypothesis.
     ///
     /// # Errors
-    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the model, or the
-    /// computation fails.
+    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the model, or
+    /// the computation fails.
     pub fn classify<S: AsRef<str> + Sync, L: AsRef<str>>(
         &self,
         texts: &[S],
@@ -109,8 +125,10 @@ impl ZeroShot {
             return Err(Error::Hypothesis(options.hypothesis.clone()));
         }
         let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
-        let hypotheses: Vec<String> =
-            labels.iter().map(|label| options.hypothesis.replace("{}", label)).collect();
+        let hypotheses: Vec<String> = labels
+            .iter()
+            .map(|label| options.hypothesis.replace("{}", label))
+            .collect();
         self.runner.in_portions(
             texts,
             ROWS_AT_ONCE,
@@ -132,7 +150,10 @@ impl ZeroShot {
             .collect::<Result<Vec<_>>>()?
             .concat();
         let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
+            Ok(self
+                .model
+                .forward(&batching::model_input(rows, device)?)?
+                .logits)
         })?;
         let of_text = rows.chunks(labels.len()).zip(logits.chunks(labels.len()));
         let finish = |(rows, logits): (&[TokenIds], &[Vec<f32>])| {
@@ -150,7 +171,10 @@ impl ZeroShot {
     /// A row for each hypothesis, with the text in front of it.
     fn rows(&self, text: &str, hypotheses: &[String]) -> Result<Vec<TokenIds>> {
         let tokens = Sequence::tokens_alone(&self.tokenizer, text)?;
-        hypotheses.iter().map(|hypothesis| self.row(text, tokens, hypothesis)).collect()
+        hypotheses
+            .iter()
+            .map(|hypothesis| self.row(text, tokens, hypothesis))
+            .collect()
     }
 
     /// Text and hypothesis as one row, the text, of so many tokens, cut to fit.
@@ -160,7 +184,11 @@ impl ZeroShot {
         let room = self.max_length.saturating_sub(fixed);
         if room == 0 {
             let max_length = self.max_length;
-            return Err(Error::NoRoom { what: "hypothesis", tokens: fixed, max_length });
+            return Err(Error::NoRoom {
+                what: "hypothesis",
+                tokens: fixed,
+                max_length,
+            });
         }
         let kept = sequence.count(Owner::First).min(room);
         Ok(sequence.tokens(&sequence.window(0..kept, 0..sequence.count(Owner::Second))))
@@ -170,7 +198,13 @@ impl ZeroShot {
     fn scores(&self, logits: &[Vec<f32>], multi_label: bool) -> Vec<f32> {
         if multi_label || logits.len() == 1 {
             // Where entailment is the first label, the last one is taken for contradiction.
-            let contradiction = |logits: &[f32]| if self.entailment == 0 { logits.len() - 1 } else { 0 };
+            let contradiction = |logits: &[f32]| {
+                if self.entailment == 0 {
+                    logits.len() - 1
+                } else {
+                    0
+                }
+            };
             let score = |logits: &Vec<f32>| {
                 let mut two = [logits[contradiction(logits)], logits[self.entailment]];
                 softmax(&mut two);
@@ -178,7 +212,10 @@ impl ZeroShot {
             };
             return logits.iter().map(score).collect();
         }
-        let mut scores: Vec<f32> = logits.iter().map(|logits| logits[self.entailment]).collect();
+        let mut scores: Vec<f32> = logits
+            .iter()
+            .map(|logits| logits[self.entailment])
+            .collect();
         softmax(&mut scores);
         scores
     }

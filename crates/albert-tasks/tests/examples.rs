@@ -10,22 +10,76 @@ use std::process::{Command, Stdio};
 /// Lines of an example, its first comment included.
 const MOST_LINES: usize = 30;
 
-/// An example, the fine-tuned model that it needs, the rest of its arguments, and its standard input.
-type Example = (&'static str, Option<&'static str>, &'static [&'static str], &'static str);
+/// An example, the fine-tuned model that it needs, the rest of its arguments, and its standard
+/// input.
+type Example = (
+    &'static str,
+    Option<&'static str>,
+    &'static [&'static str],
+    &'static str,
+);
 
 const EXAMPLES: [Example; 12] = [
-    ("answer", Some("question"), &["What runs through the town?", "The river runs through the town."], ""),
-    ("choose", Some("choice"), &["It was raining, so", "we left.", "we went for a swim."], ""),
+    (
+        "answer",
+        Some("question"),
+        &[
+            "What runs through the town?",
+            "The river runs through the town.",
+        ],
+        "",
+    ),
+    (
+        "choose",
+        Some("choice"),
+        &["It was raining, so", "we left.", "we went for a swim."],
+        "",
+    ),
     ("classify", Some("sentiment"), &["What a fine day."], ""),
-    ("embed", None, &["A man is playing a guitar.", "Someone plays an instrument."], ""),
-    ("fill_mask", None, &["She opened the [MASK] and walked in."], ""),
-    ("order", None, &["So we left. It was raining. We were outside."], ""),
-    ("score", None, &["He read the book.", "He read book the."], ""),
-    ("search", None, &["a resting animal"], "A cat sleeps.\nStocks fell sharply.\n"),
-    ("similarity", None, &["A cat sleeps.", "The kitten naps."], ""),
+    (
+        "embed",
+        None,
+        &["A man is playing a guitar.", "Someone plays an instrument."],
+        "",
+    ),
+    (
+        "fill_mask",
+        None,
+        &["She opened the [MASK] and walked in."],
+        "",
+    ),
+    (
+        "order",
+        None,
+        &["So we left. It was raining. We were outside."],
+        "",
+    ),
+    (
+        "score",
+        None,
+        &["He read the book.", "He read book the."],
+        "",
+    ),
+    (
+        "search",
+        None,
+        &["a resting animal"],
+        "A cat sleeps.\nStocks fell sharply.\n",
+    ),
+    (
+        "similarity",
+        None,
+        &["A cat sleeps.", "The kitten naps."],
+        "",
+    ),
     ("tag", Some("entities"), &["Alice moved to Oslo."], ""),
     ("verify", None, &["A man is playing a guitar."], ""),
-    ("zero_shot", Some("nli"), &["It was raining.", "weather", "sport"], ""),
+    (
+        "zero_shot",
+        Some("nli"),
+        &["It was raining.", "weather", "sport"],
+        "",
+    ),
 ];
 
 fn package(path: &str) -> PathBuf {
@@ -36,15 +90,22 @@ fn package(path: &str) -> PathBuf {
 fn built(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    profile.join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX))
+    profile
+        .join("examples")
+        .join(format!("{example}{}", std::env::consts::EXE_SUFFIX))
 }
 
 #[test]
 fn every_example_is_run_here_and_fits_a_screen() {
-    let mut sources: Vec<PathBuf> =
-        std::fs::read_dir(package("examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut sources: Vec<PathBuf> = std::fs::read_dir(package("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     sources.sort();
-    let names: Vec<&str> = sources.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    let names: Vec<&str> = sources
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap())
+        .collect();
     assert_eq!(names, EXAMPLES.map(|(name, ..)| name));
     for source in &sources {
         let lines = std::fs::read_to_string(source).unwrap().lines().count();
@@ -63,11 +124,25 @@ fn every_example_answers() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}; `cargo test` without `--test` builds it"));
-        example.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            .unwrap_or_else(|error| {
+                panic!("{name}: {error}; `cargo test` without `--test` builds it")
+            });
+        example
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
         let output = example.wait_with_output().unwrap();
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         // The tiny models find nothing in some texts.
-        assert!(model.is_some() || !output.stdout.is_empty(), "{name} says nothing");
+        assert!(
+            model.is_some() || !output.stdout.is_empty(),
+            "{name} says nothing"
+        );
     }
 }

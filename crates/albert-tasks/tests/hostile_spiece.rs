@@ -1,5 +1,5 @@
-//! `spiece.model` and texts from anybody: nothing panics, no file takes memory out of proportion to its
-//! size, and what comes out is always ids of the vocabulary at places of the text.
+//! `spiece.model` and texts from anybody: nothing panics, no file takes memory out of proportion to
+//! its size, and what comes out is always ids of the vocabulary at places of the text.
 
 // An allocator that counts cannot be written without.
 #![allow(unsafe_code)]
@@ -10,9 +10,9 @@ use std::cell::Cell;
 use albert_tasks::{Tokenizer, TokenizerOptions};
 use proptest::prelude::*;
 
-/// Live bytes at most, beside each byte of the file. A piece takes 5 bytes of the file at least, and of
-/// memory its entry in two growing lists, in a sorted list, in the table of ids, and a node of the trie
-/// for each of its bytes.
+/// Live bytes at most, beside each byte of the file. A piece takes 5 bytes of the file at least,
+/// and of memory its entry in two growing lists, in a sorted list, in the table of ids, and a node
+/// of the trie for each of its bytes.
 const MEMORY_FACTOR: usize = 64;
 
 /// What a tokenizer takes whatever the file.
@@ -67,13 +67,20 @@ fn read(bytes: &[u8]) -> Option<Tokenizer> {
     let tokenizer = Tokenizer::from_spiece_model(bytes, &TokenizerOptions::default());
     let peak = PEAK.get() - before;
     let allowed = MEMORY_FACTOR * bytes.len() + MEMORY_BASE;
-    assert!(peak <= allowed, "{} bytes took {peak} bytes of memory: at most {allowed}", bytes.len());
+    assert!(
+        peak <= allowed,
+        "{} bytes took {peak} bytes of memory: at most {allowed}",
+        bytes.len()
+    );
     tokenizer.ok()
 }
 
-/// Cuts a text and checks the answer. A tokenizer may refuse, as one with a broken character map does.
+/// Cuts a text and checks the answer. A tokenizer may refuse, as one with a broken character map
+/// does.
 fn cut(tokenizer: &Tokenizer, text: &str) -> bool {
-    let Ok((encoding, explanations)) = tokenizer.explain(text, Some(text)) else { return false };
+    let Ok((encoding, explanations)) = tokenizer.explain(text, Some(text)) else {
+        return false;
+    };
     let count = text.chars().count();
     let size = tokenizer.vocab_size() as u32;
     assert!(encoding.ids.iter().all(|&id| id < size));
@@ -86,7 +93,10 @@ fn cut(tokenizer: &Tokenizer, text: &str) -> bool {
             continue;
         }
         let last = &mut last[encoding.type_ids[at] as usize];
-        assert!(*last <= start && start < end && end <= count, "{text:?}: {encoding:?}");
+        assert!(
+            *last <= start && start < end && end <= count,
+            "{text:?}: {encoding:?}"
+        );
         *last = start;
     }
     true
@@ -107,7 +117,8 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_smallest_pieces_take_memory_in_proportion() {
-    let piece = |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![3 << 3, kind]].concat());
+    let piece =
+        |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![3 << 3, kind]].concat());
     for kind in [1, 3, 4, 5] {
         let mut bytes = [piece("<unk>", 2), piece("[CLS]", 3), piece("[SEP]", 3)].concat();
         for c in '\u{80}'..'\u{3000}' {
@@ -124,15 +135,29 @@ fn the_smallest_pieces_take_memory_in_proportion() {
 
 #[test]
 fn one_long_piece_takes_memory_in_proportion_or_is_refused() {
-    let piece = |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![3 << 3, kind]].concat());
-    // Just over a power of two, where growing lists are the worst. A control symbol is cut out of no text;
-    // any other piece could make each character of a text be compared with all of it.
-    for (length, kind, is_read) in
-        [(66_000, 1, false), (132_000, 3, true), (66_000, 4, false), (1000, 4, true)]
-    {
+    let piece =
+        |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![3 << 3, kind]].concat());
+    // Just over a power of two, where growing lists are the worst. A control symbol is cut out of
+    // no text; any other piece could make each character of a text be compared with all of it.
+    for (length, kind, is_read) in [
+        (66_000, 1, false),
+        (132_000, 3, true),
+        (66_000, 4, false),
+        (1000, 4, true),
+    ] {
         let long = piece(&"x".repeat(length), kind);
-        let bytes = [piece("<unk>", 2), piece("[CLS]", 3), piece("[SEP]", 3), long].concat();
-        assert_eq!(read(&bytes).is_some_and(|tokenizer| cut(&tokenizer, "xxx")), is_read, "{length}, {kind}");
+        let bytes = [
+            piece("<unk>", 2),
+            piece("[CLS]", 3),
+            piece("[SEP]", 3),
+            long,
+        ]
+        .concat();
+        assert_eq!(
+            read(&bytes).is_some_and(|tokenizer| cut(&tokenizer, "xxx")),
+            is_read,
+            "{length}, {kind}"
+        );
     }
 }
 

@@ -69,7 +69,12 @@ impl Row for AnswerRow {
             -1 => "no answer".to_string(),
             start => format!("{}  ({start}..{})", visible(&self.answer, WIDTH), self.end),
         };
-        format!("{:>5}  {}\n       {:.4}  {answer}\n", self.index, visible(&self.question, WIDTH), self.score)
+        format!(
+            "{:>5}  {}\n       {:.4}  {answer}\n",
+            self.index,
+            visible(&self.question, WIDTH),
+            self.score
+        )
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -83,7 +88,10 @@ impl Row for AnswerRow {
 
 /// Runs the command.
 pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
-    let ask = AnswerOptions { allow_no_answer: args.task.allow_no_answer, ..AnswerOptions::default() };
+    let ask = AnswerOptions {
+        allow_no_answer: args.task.allow_no_answer,
+        ..AnswerOptions::default()
+    };
     let context = args.task.context;
     let pairs = match &context {
         Some(_) => Pairs::Refused,
@@ -98,7 +106,12 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
         let shared = context.as_deref().unwrap_or_default();
         let questions: Vec<(&str, &str)> = items
             .iter()
-            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or(shared)))
+            .map(|item| {
+                (
+                    item.text.text.as_str(),
+                    item.text.pair.as_deref().unwrap_or(shared),
+                )
+            })
             .collect();
         let answers = answerer.answer(&questions, &ask)?;
         let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);

@@ -42,10 +42,16 @@ fn table(measured: &Benchmark) -> String {
         Some(kernels) => format!("{} ({kernels})", measured.device),
         None => measured.device.to_string(),
     };
-    let peak =
-        measured.peak_memory_bytes.map_or_else(String::new, |bytes| format!(", peak memory {}", size(bytes)));
-    let threads =
-        if measured.threads == 1 { "1 thread".to_string() } else { format!("{} threads", measured.threads) };
+    let peak = measured
+        .peak_memory_bytes
+        .map_or_else(String::new, |bytes| {
+            format!(", peak memory {}", size(bytes))
+        });
+    let threads = if measured.threads == 1 {
+        "1 thread".to_string()
+    } else {
+        format!("{} threads", measured.threads)
+    };
     let head = format!(
         "{}: {} parameters, {} on {on}, {threads}\nloaded in {:.0} ms{peak}, median of {}\n",
         visible(&measured.model, WIDTH),
@@ -54,11 +60,20 @@ fn table(measured: &Benchmark) -> String {
         measured.load_seconds * 1e3,
         measured.rounds,
     );
-    let mut cells = vec![["shape", "tokens", "ms", "tokens/s"].map(str::to_string).to_vec()];
+    let mut cells = vec![
+        ["shape", "tokens", "ms", "tokens/s"]
+            .map(str::to_string)
+            .to_vec(),
+    ];
     cells.extend(measured.shapes.iter().map(|shape| {
         let milliseconds = format!("{:.2}", shape.milliseconds);
         let rate = format!("{:.0}", shape.tokens_per_second);
-        vec![shape.shape.clone(), shape.tokens.to_string(), milliseconds, rate]
+        vec![
+            shape.shape.clone(),
+            shape.tokens.to_string(),
+            milliseconds,
+            rate,
+        ]
     }));
     head + &columns(&cells, &[1, 2, 3])
 }
@@ -70,8 +85,12 @@ mod tests {
 
     #[test]
     fn the_table_says_what_was_measured_and_with_what() {
-        let shape =
-            ShapeTime { shape: "1x16".into(), tokens: 16, milliseconds: 2.0, tokens_per_second: 8000.0 };
+        let shape = ShapeTime {
+            shape: "1x16".into(),
+            tokens: 16,
+            milliseconds: 2.0,
+            tokens_per_second: 8000.0,
+        };
         let measured = Benchmark {
             model: "tiny".into(),
             parameters: 42,

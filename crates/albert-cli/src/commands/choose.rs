@@ -66,10 +66,19 @@ impl Row for ChooseRow {
             .enumerate()
             .map(|(number, (choice, score))| {
                 let mark = if number == self.choice { ">" } else { " " };
-                vec![format!("     {mark} {number}"), format!("{score:.4}"), visible(choice, 70)]
+                vec![
+                    format!("     {mark} {number}"),
+                    format!("{score:.4}"),
+                    visible(choice, 70),
+                ]
             })
             .collect();
-        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+        format!(
+            "{:>5}  {}\n{}",
+            self.index,
+            shown(&self.text, None),
+            columns(&cells, &[])
+        )
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -94,18 +103,26 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
     let job = Job::open(args.texts, PairArgs::default(), pairs, talk)?;
     let chooser = Chooser::load(&job.files, &job.options)?;
     job.run(|items| {
-        let choices: Vec<anyhow::Result<Vec<String>>> =
-            items.iter().map(|item| choices_of(&item.text, &common)).collect();
+        let choices: Vec<anyhow::Result<Vec<String>>> = items
+            .iter()
+            .map(|item| choices_of(&item.text, &common))
+            .collect();
         let texts: Vec<(&str, &[String])> = items
             .iter()
             .zip(&choices)
-            .filter_map(|(item, choices)| Some((item.text.text.as_str(), choices.as_ref().ok()?.as_slice())))
+            .filter_map(|(item, choices)| {
+                Some((item.text.text.as_str(), choices.as_ref().ok()?.as_slice()))
+            })
             .collect();
         let mut answers = chooser.choose(&texts)?.into_iter();
         let rows = items.into_iter().zip(choices).map(|(item, choices)| {
             let choices = choices?;
-            let Choice { choice, scores, tokens, truncated } =
-                answers.next().ok_or_else(|| anyhow!("no answer"))?;
+            let Choice {
+                choice,
+                scores,
+                tokens,
+                truncated,
+            } = answers.next().ok_or_else(|| anyhow!("no answer"))?;
             Ok(ChooseRow {
                 index: item.index,
                 text: item.text.text,
@@ -122,9 +139,11 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
 
 /// The choices of a text: its own, where the input has them, else those of all.
 fn choices_of(text: &Text, common: &[String]) -> anyhow::Result<Vec<String>> {
-    let Some(list) = &text.pair else { return Ok(common.to_vec()) };
-    let choices: Vec<String> =
-        serde_json::from_str(list).map_err(|_| anyhow!("choices: expected a JSON array of strings"))?;
+    let Some(list) = &text.pair else {
+        return Ok(common.to_vec());
+    };
+    let choices: Vec<String> = serde_json::from_str(list)
+        .map_err(|_| anyhow!("choices: expected a JSON array of strings"))?;
     match choices.is_empty() {
         true => Err(anyhow!("choices: expected at least one, found none")),
         false => Ok(choices),
@@ -148,12 +167,23 @@ mod tests {
         };
         let json = r#"{"index":0,"text":"a","choice":1,"scores":[0.25,0.75]}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
-        assert_eq!(row.lines(), "    0  a\n       0  0.2500  x\n     > 1  0.7500  y\n");
+        assert_eq!(
+            row.lines(),
+            "    0  a\n       0  0.2500  x\n     > 1  0.7500  y\n"
+        );
     }
 
     #[test]
     fn choices_are_a_list_of_at_least_one_text() {
-        let of = |pair: &str| choices_of(&Text { text: "a".into(), pair: Some(pair.into()) }, &[]);
+        let of = |pair: &str| {
+            choices_of(
+                &Text {
+                    text: "a".into(),
+                    pair: Some(pair.into()),
+                },
+                &[],
+            )
+        };
         assert_eq!(of("[\"x\", \"\"]").unwrap(), ["x", ""]);
         for bad in ["", "x", "[1]", "[]", "{\"a\":\"b\"}"] {
             assert!(of(bad).is_err(), "{bad}");

@@ -52,7 +52,10 @@ pub(crate) struct LabelsRow {
     pub(crate) truncated: bool,
 }
 
-const LABEL: Kind = Kind::Record(&[Column::new("label", Kind::Text), Column::new("score", Kind::Float)]);
+const LABEL: Kind = Kind::Record(&[
+    Column::new("label", Kind::Text),
+    Column::new("score", Kind::Float),
+]);
 
 impl Row for LabelsRow {
     const COLUMNS: &'static [Column] = &[
@@ -86,12 +89,17 @@ impl Row for LabelsRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
-    let classify = ClassifyOptions { top_k: args.task.top_k, function: args.task.function };
+    let classify = ClassifyOptions {
+        top_k: args.task.top_k,
+        function: args.task.function,
+    };
     let job = Job::open(args.texts, args.pair, Pairs::Taken, talk)?;
     let classifier = Classifier::load(&job.files, &job.options)?;
     job.run(|items| {
-        let texts: Vec<(&str, Option<&str>)> =
-            items.iter().map(|item| (item.text.text.as_str(), item.text.pair.as_deref())).collect();
+        let texts: Vec<(&str, Option<&str>)> = items
+            .iter()
+            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref()))
+            .collect();
         let answers = classifier.classify_pairs(&texts, &classify)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
             Ok(LabelsRow {
@@ -117,7 +125,10 @@ mod tests {
             index: 0,
             text: "a".into(),
             pair: None,
-            labels: vec![LabelScore { label: "POSITIVE".into(), score: 0.75 }],
+            labels: vec![LabelScore {
+                label: "POSITIVE".into(),
+                score: 0.75,
+            }],
             tokens: 3,
             truncated: false,
         };
@@ -125,6 +136,9 @@ mod tests {
             serde_json::to_string(&row).unwrap(),
             r#"{"index":0,"text":"a","labels":[{"label":"POSITIVE","score":0.75}]}"#
         );
-        assert_eq!(row.lines(), "    0  a\n       POSITIVE  0.7500  ██████████████████\n");
+        assert_eq!(
+            row.lines(),
+            "    0  a\n       POSITIVE  0.7500  ██████████████████\n"
+        );
     }
 }

@@ -26,10 +26,12 @@ pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut command, &name, &mut script);
     if args.shell == Shell::Bash {
-        // clap_complete 4.6 asks for states by one name and sets them by another where the program's name
-        // has a hyphen, so nothing behind a command was completed (clap-rs/clap#6421).
+        // clap_complete 4.6 asks for states by one name and sets them by another where the
+        // program's name has a hyphen, so nothing behind a command was completed
+        // (clap-rs/clap#6421).
         let script_text = String::from_utf8(script).context("the script is not UTF-8")?;
-        let [asked, set] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
+        let [asked, set] =
+            ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
         script = script_text.replace(&asked, &set).into_bytes();
     }
     let mut sink = Sink::stdout()?;

@@ -48,13 +48,22 @@ pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
     }
     let left_out = report.unused.len();
     if left_out > 0 {
-        let named: Vec<_> = report.unused.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+        let named: Vec<_> = report
+            .unused
+            .iter()
+            .take(NAMED)
+            .map(|name| format!("`{name}`"))
+            .collect();
         let more = if left_out > NAMED { ", …" } else { "" };
         talk.say(format_args!(
             "left out, because no head reads them: {left_out}: {}{more}",
             named.join(", ")
         ));
     }
-    talk.say(format_args!("wrote `{}` in {}", args.output.display(), args.dtype));
+    talk.say(format_args!(
+        "wrote `{}` in {}",
+        args.output.display(),
+        args.dtype
+    ));
     Ok(())
 }

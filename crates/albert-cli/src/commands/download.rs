@@ -26,10 +26,15 @@ pub(crate) struct DownloadArgs {
 pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
     let id = &args.id;
     if id == BUILTIN {
-        return Err(usage(format!("`{id}` is built in: expected a model of the Hub as owner/model")));
+        return Err(usage(format!(
+            "`{id}` is built in: expected a model of the Hub as owner/model"
+        )));
     }
-    let folder =
-        args.hub.open(talk)?.download(id).map_err(|error| named(error.into(), &format!("model `{id}`")))?;
+    let folder = args
+        .hub
+        .open(talk)?
+        .download(id)
+        .map_err(|error| named(error.into(), &format!("model `{id}`")))?;
     let mut sink = Sink::stdout()?;
     sink.write(format!("{}\n", folder.display()).as_bytes())?;
     sink.finish()

@@ -12,7 +12,8 @@ use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, Speci
 use crate::failure::{Hint, usage};
 use crate::input::{Input, Pairs, Window};
 use crate::output::{
-    Column, Format, Kind, Output, RECORDS, Row, VECTORS, Vector, VectorType, columns, shown, visible,
+    Column, Format, Kind, Output, RECORDS, Row, VECTORS, Vector, VectorType, columns, shown,
+    visible,
 };
 use crate::progress::{Progress, Talk};
 use crate::stream::{self, Item};
@@ -66,13 +67,14 @@ struct EmbeddingArgs {
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
 
-    /// Read texts longer than the model in windows that have STRIDE tokens in common [default: cut them]
+    /// Read texts longer than the model in windows that have STRIDE tokens in common [default: cut
+    /// them]
     ///
-    /// The special tokens and a prompt stand in every window. Every token of the text counts once: with 1 / c
-    /// in each of the c windows that it is in; the special tokens and the prompt with the window's share of
-    /// the text. So mean, mean-sqrt-len and weighted-mean are what they are for a short text; cls, last and
-    /// pooler are the mean of the windows' by their shares; max is over all windows. `tokens` counts what
-    /// entered the model, over all windows. Takes no pairs.
+    /// The special tokens and a prompt stand in every window. Every token of the text counts once:
+    /// with 1 / c in each of the c windows that it is in; the special tokens and the prompt with
+    /// the window's share of the text. So mean, mean-sqrt-len and weighted-mean are what they are
+    /// for a short text; cls, last and pooler are the mean of the windows' by their shares; max is
+    /// over all windows. `tokens` counts what entered the model, over all windows. Takes no pairs.
     #[arg(long, value_name = "STRIDE", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     window: Option<usize>,
 }
@@ -139,7 +141,10 @@ impl Row for EmbedRow {
     fn lines(&self) -> String {
         let vector = self.embedding.as_vector().preview();
         let text = shown(&self.text, self.pair.as_deref());
-        format!("{:>5}  {:>6}  {vector:<35}  {text}\n", self.index, self.tokens)
+        format!(
+            "{:>5}  {:>6}  {vector:<35}  {text}\n",
+            self.index, self.tokens
+        )
     }
 
     fn vector(&self) -> Option<Vector<'_>> {
@@ -180,10 +185,18 @@ impl Row for TokensRow {
         let pieces = self.pieces.iter().zip(&self.embeddings);
         let cells: Vec<_> = pieces
             .map(|(piece, vector)| {
-                vec![format!("      {}", visible(piece, 30)), Vector::F32(vector).preview()]
+                vec![
+                    format!("      {}", visible(piece, 30)),
+                    Vector::F32(vector).preview(),
+                ]
             })
             .collect();
-        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+        format!(
+            "{:>5}  {}\n{}",
+            self.index,
+            shown(&self.text, None),
+            columns(&cells, &[])
+        )
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -205,16 +218,24 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
             "`--pooling tokens` and `--precision`: the tokens' vectors are written in f32 only",
         ));
     }
-    let alone = by_token.then_some("--pooling tokens").or(task.window.map(|_| "--window"));
+    let alone = by_token
+        .then_some("--pooling tokens")
+        .or(task.window.map(|_| "--window"));
     if let (Some(option), Some(_)) = (alone, &args.pair.pair) {
         return Err(usage(format!("`{option}` takes no pairs")));
     }
-    let pairs = if alone.is_some() { Pairs::Refused } else { Pairs::Taken };
+    let pairs = if alone.is_some() {
+        Pairs::Refused
+    } else {
+        Pairs::Taken
+    };
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, pairs)?;
     let formats = if by_token { RECORDS } else { VECTORS };
     let texts = path.as_deref().unwrap_or(Path::new("-"));
-    let inputs: Vec<&Path> = std::iter::once(texts).chain(args.precision.calibration()).collect();
+    let inputs: Vec<&Path> = std::iter::once(texts)
+        .chain(args.precision.calibration())
+        .collect();
     let mut output = args.output.open(formats, &inputs)?;
     let alone = matches!(output.format, Format::Npy | Format::Safetensors);
     if args.precision.is_quantized() && input.skip_bad && alone {
@@ -238,7 +259,14 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
         embed_tokens(&embedder, input, output, window, &progress)?;
     } else {
         let quantizer = args.precision.quantizer(&embedder, pairs, window, talk)?;
-        embed(&embedder, quantizer.as_ref(), input, output, window, &progress)?;
+        embed(
+            &embedder,
+            quantizer.as_ref(),
+            input,
+            output,
+            window,
+            &progress,
+        )?;
     }
     say_dropped_marks(embedder.tokenizer(), talk);
     Ok(())
@@ -301,9 +329,15 @@ fn embed(
 /// Embeds the texts of a window together, and its pairs together; the order is the items'.
 pub(super) fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
     let single = |item: &&Item| item.text.pair.is_none();
-    let texts: Vec<&str> = items.iter().filter(single).map(|item| item.text.text.as_str()).collect();
-    let pairs: Vec<(&str, &str)> =
-        items.iter().filter_map(|item| Some((item.text.text.as_str(), item.text.pair.as_deref()?))).collect();
+    let texts: Vec<&str> = items
+        .iter()
+        .filter(single)
+        .map(|item| item.text.text.as_str())
+        .collect();
+    let pairs: Vec<(&str, &str)> = items
+        .iter()
+        .filter_map(|item| Some((item.text.text.as_str(), item.text.pair.as_deref()?)))
+        .collect();
     let mut singles = match texts.is_empty() {
         true => Vec::new(),
         false => embedder.embed(&texts)?,
@@ -314,7 +348,16 @@ pub(super) fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Resul
         false => embedder.embed_pairs(&pairs)?,
     }
     .into_iter();
-    Ok(items.iter().filter_map(|item| if single(&item) { singles.next() } else { paired.next() }).collect())
+    Ok(items
+        .iter()
+        .filter_map(|item| {
+            if single(&item) {
+                singles.next()
+            } else {
+                paired.next()
+            }
+        })
+        .collect())
 }
 
 fn embed_tokens(

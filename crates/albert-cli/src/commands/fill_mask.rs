@@ -1,4 +1,5 @@
-//! `fill-mask`: what could stand where a text has a mask. On a terminal without a text, interactive.
+//! `fill-mask`: what could stand where a text has a mask. On a terminal without a text,
+//! interactive.
 
 use std::io::{self, IsTerminal};
 
@@ -28,7 +29,8 @@ pub(crate) struct FillMaskArgs {
     texts: TextArgs,
 }
 
-/// The most fillings of a text at a time. Each is a row of a batch and keeps --top-k candidates a mask.
+/// The most fillings of a text at a time. Each is a row of a batch and keeps --top-k candidates a
+/// mask.
 pub(crate) const MAX_BEAM: usize = 100;
 
 /// Which candidates to show.
@@ -51,22 +53,35 @@ struct MaskArgs {
 
     /// How many fillings of the text to keep while masks are filled together [default: 1]
     ///
-    /// Each row then also has `fillings`, the best first: the whole text, with the product of the probabilities
-    /// in the order of filling.
+    /// Each row then also has `fillings`, the best first: the whole text, with the product of the
+    /// probabilities in the order of filling.
     #[arg(long, value_name = "N", requires = "joint", value_parser = number(1..=MAX_BEAM), allow_negative_numbers = true)]
     beam: Option<usize>,
 }
 
 impl MaskArgs {
     fn options(&self) -> anyhow::Result<FillOptions> {
-        let targets = self.targets.as_deref().map(targets).transpose().map_err(usage)?;
-        Ok(FillOptions { top_k: self.top_k, targets, joint: self.joint, beam: self.beam.unwrap_or(1) })
+        let targets = self
+            .targets
+            .as_deref()
+            .map(targets)
+            .transpose()
+            .map_err(usage)?;
+        Ok(FillOptions {
+            top_k: self.top_k,
+            targets,
+            joint: self.joint,
+            beam: self.beam.unwrap_or(1),
+        })
     }
 }
 
 /// The words that a list names, without the spaces around them.
 pub(crate) fn targets<S: AsRef<str>>(words: &[S]) -> Result<Vec<String>, String> {
-    let words: Vec<_> = words.iter().map(|word| word.as_ref().trim().to_string()).collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(|word| word.as_ref().trim().to_string())
+        .collect();
     match words.iter().any(String::is_empty) {
         true => Err("targets: expected words separated by commas, found an empty one".to_string()),
         false => Ok(words),
@@ -118,7 +133,11 @@ impl Row for FillMaskRow {
 
     fn lines(&self) -> String {
         const WIDTH: usize = 100;
-        let fillings = if self.fillings.is_empty() { &self.filling } else { &self.fillings };
+        let fillings = if self.fillings.is_empty() {
+            &self.filling
+        } else {
+            &self.fillings
+        };
         let chart = chart(&self.masks, fillings, WIDTH);
         format!("{}\n{chart}\n", visible(&self.text, WIDTH))
     }
@@ -128,8 +147,9 @@ impl Row for FillMaskRow {
     }
 }
 
-/// The candidates of each mask, one mask after the other, each with a bar for its score; below them the
-/// whole text filled, where masks were filled together. What has a bar fits into `width` columns.
+/// The candidates of each mask, one mask after the other, each with a bar for its score; below them
+/// the whole text filled, where masks were filled together. What has a bar fits into `width`
+/// columns.
 pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) -> String {
     /// As much of a filled text as is shown: what is wider than the terminal goes on below.
     const TEXT_WIDTH: usize = 200;
@@ -161,21 +181,35 @@ pub(crate) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
 /// Columns that rank, score and the gaps around them take.
 const RANK_AND_SCORE: usize = 20;
 
-/// One line each: rank, token, score, and a bar beside that of the best one. Where there is little room
-/// the bars go first.
+/// One line each: rank, token, score, and a bar beside that of the best one. Where there is little
+/// room the bars go first.
 fn bars<'a>(scored: impl Iterator<Item = (&'a str, f32)>, width: usize) -> String {
     const TOKEN: usize = 40;
     let room = width.saturating_sub(RANK_AND_SCORE).max(1);
-    let scored: Vec<_> = scored.map(|(token, score)| (visible(token, TOKEN.min(room)), score)).collect();
-    let longest = scored.iter().map(|(token, _)| token.width()).max().unwrap_or(0);
+    let scored: Vec<_> = scored
+        .map(|(token, score)| (visible(token, TOKEN.min(room)), score))
+        .collect();
+    let longest = scored
+        .iter()
+        .map(|(token, _)| token.width())
+        .max()
+        .unwrap_or(0);
     let bar_width = room.saturating_sub(longest).min(BAR_WIDTH);
-    let best = scored.first().map_or(1.0, |(_, score)| *score).max(f32::MIN_POSITIVE);
+    let best = scored
+        .first()
+        .map_or(1.0, |(_, score)| *score)
+        .max(f32::MIN_POSITIVE);
     let cells: Vec<_> = scored
         .into_iter()
         .enumerate()
         .map(|(rank, (token, score))| {
             let bar = bar_of(score / best, bar_width);
-            vec![format!("  {}", rank + 1), token, score_cell(score.into()), bar]
+            vec![
+                format!("  {}", rank + 1),
+                token,
+                score_cell(score.into()),
+                bar,
+            ]
         })
         .collect();
     columns(&cells, &[0])
@@ -235,14 +269,22 @@ mod tests {
 
     #[test]
     fn scores_keep_their_digits_and_their_width() {
-        for (score, cell) in [(0.0722, "0.0722"), (1.0, "1.0000"), (7.2e-9, "7.2e-9"), (0.0, "0.0000")] {
+        for (score, cell) in [
+            (0.0722, "0.0722"),
+            (1.0, "1.0000"),
+            (7.2e-9, "7.2e-9"),
+            (0.0, "0.0000"),
+        ] {
             assert_eq!(score_cell(score), cell);
         }
     }
 
     #[test]
     fn targets_are_trimmed_and_none_may_be_empty() {
-        assert_eq!(targets(&["cat", " dog "]), Ok(vec!["cat".to_string(), "dog".to_string()]));
+        assert_eq!(
+            targets(&["cat", " dog "]),
+            Ok(vec!["cat".to_string(), "dog".to_string()])
+        );
         assert!(targets(&["cat", ""]).is_err());
         assert!(targets(&[""]).is_err());
     }

@@ -105,14 +105,19 @@ impl TensorArgs {
     /// The tokens given as numbers.
     fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
         let Some(List(ids)) = self.ids.clone() else {
-            // Not clap's `requires`, which gives way where `--ids` conflicts with the text that is there.
+            // Not clap's `requires`, which gives way where `--ids` conflicts with the text that is
+            // there.
             return match self.type_ids.is_some() || self.mask.is_some() {
-                true => Err(usage("`--type-ids` and `--mask` go with `--ids`, and there are none")),
+                true => Err(usage(
+                    "`--type-ids` and `--mask` go with `--ids`, and there are none",
+                )),
                 false => Ok(None),
             };
         };
         let beside = |list: &Option<List>, option: &str| -> anyhow::Result<Option<Vec<u32>>> {
-            let Some(List(list)) = list.clone() else { return Ok(None) };
+            let Some(List(list)) = list.clone() else {
+                return Ok(None);
+            };
             if list.len() != ids.len() {
                 let (expected, found) = (ids.len(), list.len());
                 return Err(usage(format!(
@@ -126,7 +131,11 @@ impl TensorArgs {
         if let Some(other) = mask.iter().flatten().find(|&&value| value > 1) {
             return Err(usage(format!("`--mask`: expected 0 or 1, found {other}")));
         }
-        Ok(Some(Tokens { ids, type_ids, mask }))
+        Ok(Some(Tokens {
+            ids,
+            type_ids,
+            mask,
+        }))
     }
 }
 
@@ -138,21 +147,34 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
         Some(_) => None,
         None => Some(Input::open(args.input, args.pair, Pairs::Taken)?),
     };
-    let output = args.output.open(&[Format::Safetensors], path.as_deref().as_slice())?;
+    let output = args
+        .output
+        .open(&[Format::Safetensors], path.as_deref().as_slice())?;
     let line = line.map(only_line).transpose()?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
-    let outputs: Vec<_> = args.task.outputs.iter().map(|choice| choice.output()).collect();
+    let outputs: Vec<_> = args
+        .task
+        .outputs
+        .iter()
+        .map(|choice| choice.output())
+        .collect();
     let forwarder = Forwarder::load(&files, &options, &outputs)?;
     let tokens = match (tokens, line) {
         (Some(tokens), _) => tokens,
         (None, Some(line)) => tokenize(line, &files, &options, forwarder.max_length(), talk)?,
         (None, None) => bail!("no text and no ids"),
     };
-    let tensors = forwarder.run(&tokens.ids, tokens.type_ids.as_deref(), tokens.mask.as_deref())?;
-    let written: Vec<_> =
-        tensors.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.dims())).collect();
+    let tensors = forwarder.run(
+        &tokens.ids,
+        tokens.type_ids.as_deref(),
+        tokens.mask.as_deref(),
+    )?;
+    let written: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| format!("{name} {:?}", tensor.dims()))
+        .collect();
     let mut sink = output.into_sink();
     sink.write(&bytes(tensors)?)?;
     sink.finish()?;
@@ -163,13 +185,22 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
 /// The one text of the input.
 fn only_line(input: Input) -> anyhow::Result<Line> {
     // Two lines are enough to see that there is more than one.
-    let (lines, end) = input.feed().window(Window { rows: 2, bytes: usize::MAX, at_once: 1 }, true);
+    let (lines, end) = input.feed().window(
+        Window {
+            rows: 2,
+            bytes: usize::MAX,
+            at_once: 1,
+        },
+        true,
+    );
     end?;
     let count = lines.len();
     match <[Line; 1]>::try_from(lines) {
         Ok([line]) => Ok(line),
         Err(_) if count == 0 => bail!("expected one text, found none"),
-        Err(_) => Err(usage("expected one text, found several: a forward pass takes one")),
+        Err(_) => Err(usage(
+            "expected one text, found several: a forward pass takes one",
+        )),
     }
 }
 
@@ -184,9 +215,16 @@ fn tokenize(
     let tokenizer = Tokenizer::load(files, &options.tokenizer)?;
     let encoding = tokenizer.encode(&text.text, text.pair.as_deref(), Some(max_length))?;
     if encoding.truncated {
-        talk.say(format_args!("the text was cut to {} tokens", encoding.ids.len()));
+        talk.say(format_args!(
+            "the text was cut to {} tokens",
+            encoding.ids.len()
+        ));
     }
-    Ok(Tokens { ids: encoding.ids, type_ids: Some(encoding.type_ids), mask: None })
+    Ok(Tokens {
+        ids: encoding.ids,
+        type_ids: Some(encoding.type_ids),
+        mask: None,
+    })
 }
 
 /// The tensors as a safetensors file.

@@ -43,7 +43,9 @@ pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
 fn show(object: &Value, depth: usize, lines: &mut String) {
     /// A list longer than this is written a line an element.
     const LINE: usize = 70;
-    let Value::Object(members) = object else { return };
+    let Value::Object(members) = object else {
+        return;
+    };
     let indent = "  ".repeat(depth);
     let width = members.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in members {
@@ -105,9 +107,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, expected) in
-            [("11683584", "11,683,584"), ("30000", "30,000"), ("512", "512"), ("1.25e10", "1.25e10")]
-        {
+        for (number, expected) in [
+            ("11683584", "11,683,584"),
+            ("30000", "30,000"),
+            ("512", "512"),
+            ("1.25e10", "1.25e10"),
+        ] {
             assert_eq!(grouped(number), expected);
         }
     }

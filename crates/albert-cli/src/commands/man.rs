@@ -29,6 +29,9 @@ pub(crate) fn run(args: &ManArgs, talk: Talk) -> anyhow::Result<()> {
         clap_mangen::generate_to(Cli::command(), out)
     };
     write().with_context(|| format!("cannot write manual pages to `{}`", out.display()))?;
-    talk.say(format_args!("wrote `{}` and a page for each command", out.join("albert-cli.1").display()));
+    talk.say(format_args!(
+        "wrote `{}` and a page for each command",
+        out.join("albert-cli.1").display()
+    ));
     Ok(())
 }

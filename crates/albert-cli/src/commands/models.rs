@@ -73,23 +73,47 @@ impl Row for ModelRow {
 
     fn lines(&self) -> String {
         const WIDTH: usize = 200;
-        let mut lines = format!("{}  {}, {}\n", visible(&self.model, WIDTH), self.source, size(self.bytes));
+        let mut lines = format!(
+            "{}  {}, {}\n",
+            visible(&self.model, WIDTH),
+            self.source,
+            size(self.bytes)
+        );
         let revisions = self.revisions.iter().map(|revision| {
             let refs = match revision.refs.is_empty() {
                 true => "no branch or tag".to_string(),
                 false => visible(&revision.refs.join(", "), WIDTH),
             };
-            let state = if revision.complete { "" } else { "not complete" };
-            let commit = revision.commit.get(..SHORT_COMMIT).unwrap_or(&revision.commit);
-            vec![format!("  {commit}"), size(revision.bytes), refs, state.to_string()]
+            let state = if revision.complete {
+                ""
+            } else {
+                "not complete"
+            };
+            let commit = revision
+                .commit
+                .get(..SHORT_COMMIT)
+                .unwrap_or(&revision.commit);
+            vec![
+                format!("  {commit}"),
+                size(revision.bytes),
+                refs,
+                state.to_string(),
+            ]
         });
         lines.push_str(&columns(&revisions.collect::<Vec<_>>(), &[1]));
         if let Some(path) = &self.path {
-            lines.push_str(&format!("  in {}\n", visible(&path.display().to_string(), WIDTH)));
+            lines.push_str(&format!(
+                "  in {}\n",
+                visible(&path.display().to_string(), WIDTH)
+            ));
         }
         for removable in &self.removable {
             let path = visible(&removable.path.display().to_string(), WIDTH);
-            lines.push_str(&format!("  can go: {}, {}: {path}\n", size(removable.bytes), removable.why));
+            lines.push_str(&format!(
+                "  can go: {}, {}: {path}\n",
+                size(removable.bytes),
+                removable.why
+            ));
         }
         lines
     }
@@ -98,12 +122,21 @@ impl Row for ModelRow {
 /// Runs the command.
 pub(crate) fn run(args: ModelsArgs) -> anyhow::Result<()> {
     let output = args.output.open(RECORDS, &[])?;
-    let cached = Hub::from_env().and_then(|hub| hub.cached()).map_err(Error::from)?;
+    let cached = Hub::from_env()
+        .and_then(|hub| hub.cached())
+        .map_err(Error::from)?;
     let mut writer = output.writer::<ModelRow>(None, false)?;
     if let Some(bytes) = ModelFiles::builtin_bytes() {
         let (model, source) = (BUILTIN.to_string(), "built in");
         let (revisions, removable) = (Vec::new(), Vec::new());
-        writer.row(&ModelRow { model, source, bytes, path: None, revisions, removable })?;
+        writer.row(&ModelRow {
+            model,
+            source,
+            bytes,
+            path: None,
+            revisions,
+            removable,
+        })?;
     }
     for model in cached {
         writer.row(&model.into())?;

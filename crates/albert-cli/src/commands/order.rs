@@ -1,4 +1,5 @@
-//! `order`: which of two texts comes first; with `--sort`, the order of a text's shuffled sentences.
+//! `order`: which of two texts comes first; with `--sort`, the order of a text's shuffled
+//! sentences.
 
 use albert_tasks::{InOrder, Orderer};
 use anyhow::anyhow;
@@ -88,8 +89,9 @@ impl Row for SortRow {
 
     fn lines(&self) -> String {
         let stood = self.order.iter().zip(&self.sentences);
-        let cells: Vec<_> =
-            stood.map(|(at, sentence)| vec![format!("       {at}"), visible(sentence, 80)]).collect();
+        let cells: Vec<_> = stood
+            .map(|(at, sentence)| vec![format!("       {at}"), visible(sentence, 80)])
+            .collect();
         format!("{:>5}\n{}", self.index, columns(&cells, &[0]))
     }
 
@@ -115,13 +117,29 @@ pub(crate) fn run(mut args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
 fn order(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<OrderRow>>> {
     let pairs: Vec<(&str, &str)> = items
         .iter()
-        .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
+        .map(|item| {
+            (
+                item.text.text.as_str(),
+                item.text.pair.as_deref().unwrap_or_default(),
+            )
+        })
         .collect();
     let answers = orderer.order(&pairs)?;
     let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-        let InOrder { in_order, tokens, truncated } = answer;
+        let InOrder {
+            in_order,
+            tokens,
+            truncated,
+        } = answer;
         let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
-        Ok(OrderRow { index: item.index, first: item.text.text, second, in_order, tokens, truncated })
+        Ok(OrderRow {
+            index: item.index,
+            first: item.text.text,
+            second,
+            in_order,
+            tokens,
+            truncated,
+        })
     });
     Ok(rows.collect())
 }
@@ -158,8 +176,12 @@ mod tests {
         let json = r#"{"index":0,"first":"a","second":"b","in_order":0.5}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
         assert_eq!(row.lines(), "    0    0.5000  a | b\n");
-        let row =
-            SortRow { index: 0, order: vec![1, 0], sentences: vec!["b.".into(), "a.".into()], tokens: 9 };
+        let row = SortRow {
+            index: 0,
+            order: vec![1, 0],
+            sentences: vec!["b.".into(), "a.".into()],
+            tokens: 9,
+        };
         let json = r#"{"index":0,"order":[1,0],"sentences":["b.","a."]}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
         assert_eq!(row.lines(), "    0\n       1  b.\n       0  a.\n");

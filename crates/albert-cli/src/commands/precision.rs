@@ -25,7 +25,8 @@ pub(super) struct PrecisionArgs {
 
     /// Texts like those to come, or their vectors as npy, whose ranges int8 and uint8 divide
     ///
-    /// Some hundred of them. Texts are embedded with the same options; tables have them in the field `text`.
+    /// Some hundred of them. Texts are embedded with the same options; tables have them in the
+    /// field `text`.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }
@@ -116,13 +117,22 @@ impl PrecisionArgs {
         window: Window,
         talk: Talk,
     ) -> anyhow::Result<(Calibration, &Path)> {
-        let path = self.calibration.as_deref().context("`--calibration` is missing")?;
+        let path = self
+            .calibration
+            .as_deref()
+            .context("`--calibration` is missing")?;
         let mut calibration = Calibration::new(embedder.dim());
-        let count = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+        let count = match path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+        {
             true => add_vectors(&mut calibration, path)?,
             false => add_texts(&mut calibration, path, embedder, pairs, window, talk)?,
         };
-        talk.say(format_args!("calibration: {count} embeddings of `{}`", path.display()));
+        talk.say(format_args!(
+            "calibration: {count} embeddings of `{}`",
+            path.display()
+        ));
         Ok((calibration, path))
     }
 }
@@ -131,7 +141,9 @@ fn add_vectors(calibration: &mut Calibration, path: &Path) -> anyhow::Result<usi
     let mut count = 0;
     for row in Vectors::open(path)? {
         if let Some((vector, _)) = row? {
-            calibration.add(&vector).with_context(|| format!("`{}`, row {}", path.display(), count + 1))?;
+            calibration
+                .add(&vector)
+                .with_context(|| format!("`{}`, row {}", path.display(), count + 1))?;
         }
         count += 1;
     }
@@ -146,11 +158,19 @@ fn add_texts(
     window: Window,
     talk: Talk,
 ) -> anyhow::Result<usize> {
-    let args = InputArgs { input: Some(path.to_path_buf()), ..InputArgs::default() };
+    let args = InputArgs {
+        input: Some(path.to_path_buf()),
+        ..InputArgs::default()
+    };
     let input = Input::open(args, PairArgs::default(), pairs)?;
     let progress = Progress::new(talk, Extent::Short, false);
     let mut tally = Tally::default();
-    let work = |items: Vec<Item>| Ok(embed_window(embedder, &items)?.into_iter().map(Ok).collect());
+    let work = |items: Vec<Item>| {
+        Ok(embed_window(embedder, &items)?
+            .into_iter()
+            .map(Ok)
+            .collect())
+    };
     // A bad line is a failure here.
     let add = |embedding: Option<Embedding>| match embedding {
         Some(embedding) => Ok(calibration.add(&embedding.vector)?),
@@ -163,10 +183,20 @@ fn add_texts(
 /// The type of the vectors of `dim` numbers that `quantizer` makes.
 pub(super) fn vector_type(quantizer: Option<&Quantizer>, dim: usize) -> VectorType {
     match quantizer {
-        None => VectorType { element: Element::F32, dim },
+        None => VectorType {
+            element: Element::F32,
+            dim,
+        },
         Some(quantizer) => {
-            let element = if quantizer.is_signed() { Element::I8 } else { Element::U8 };
-            VectorType { element, dim: quantizer.bytes(dim) }
+            let element = if quantizer.is_signed() {
+                Element::I8
+            } else {
+                Element::U8
+            };
+            VectorType {
+                element,
+                dim: quantizer.bytes(dim),
+            }
         }
     }
 }

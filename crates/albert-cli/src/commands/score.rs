@@ -40,8 +40,16 @@ impl Row for ScoreRow {
     const HEADING: &'static str = "index  tokens  log likelihood  text";
 
     fn lines(&self) -> String {
-        let TextScore { log_likelihood, tokens, .. } = self.score;
-        format!("{:>5}  {tokens:>6}  {log_likelihood:>14.4}  {}\n", self.index, shown(&self.text, None))
+        let TextScore {
+            log_likelihood,
+            tokens,
+            ..
+        } = self.score;
+        format!(
+            "{:>5}  {tokens:>6}  {log_likelihood:>14.4}  {}\n",
+            self.index,
+            shown(&self.text, None)
+        )
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -62,7 +70,13 @@ pub(crate) fn run(args: ScoreArgs, talk: Talk) -> anyhow::Result<()> {
         let scores = filler.score(&texts)?;
         let rows = items.into_iter().zip(scores);
         Ok(rows
-            .map(|(item, score)| Ok(ScoreRow { index: item.index, text: item.text.text, score }))
+            .map(|(item, score)| {
+                Ok(ScoreRow {
+                    index: item.index,
+                    text: item.text.text,
+                    score,
+                })
+            })
             .collect())
     })
 }
@@ -73,8 +87,16 @@ mod tests {
 
     #[test]
     fn a_row_has_its_keys_in_order() {
-        let score = TextScore { log_likelihood: -12.25, tokens: 7, truncated: false };
-        let row = ScoreRow { index: 0, text: "a".into(), score };
+        let score = TextScore {
+            log_likelihood: -12.25,
+            tokens: 7,
+            truncated: false,
+        };
+        let row = ScoreRow {
+            index: 0,
+            text: "a".into(),
+            score,
+        };
         let json = r#"{"index":0,"text":"a","log_likelihood":-12.25,"tokens":7}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
         assert_eq!(row.lines(), "    0       7        -12.2500  a\n");

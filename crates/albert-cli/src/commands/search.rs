@@ -110,7 +110,10 @@ impl Row for SearchRow {
 
     fn lines(&self) -> String {
         let text = visible(self.text.as_deref().unwrap_or_default(), 80);
-        let line = format!("{:>5}  {:>7.4}  {:>6}  {text}", self.rank, self.cosine, self.index);
+        let line = format!(
+            "{:>5}  {:>7.4}  {:>6}  {text}",
+            self.rank, self.cosine, self.index
+        );
         format!("{}\n", line.trim_end())
     }
 }
@@ -120,18 +123,28 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let corpus = &args.corpus;
     let texts = match (&corpus.embeddings, &corpus.input) {
         (Some(_), None) if corpus.field.is_some() || corpus.input_format.is_some() => {
-            return Err(usage("`--field` and `--input-format` go with `--input`, and there is none"));
+            return Err(usage(
+                "`--field` and `--input-format` go with `--input`, and there is none",
+            ));
         }
         (Some(_), None) => None,
         (None, None) if io::stdin().is_terminal() => {
-            return Err(usage("no corpus to search")
-                .hint("give `--input FILE` or `--embeddings FILE`, or pipe lines into the command"));
+            return Err(usage("no corpus to search").hint(
+                "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command",
+            ));
         }
         _ => Some(corpus.texts()?),
     };
-    let inputs: Vec<&Path> =
-        [&corpus.embeddings, &corpus.input].into_iter().flatten().map(PathBuf::as_path).collect();
-    let vectors = corpus.embeddings.as_deref().map(Vectors::open).transpose()?;
+    let inputs: Vec<&Path> = [&corpus.embeddings, &corpus.input]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    let vectors = corpus
+        .embeddings
+        .as_deref()
+        .map(Vectors::open)
+        .transpose()?;
     let output = args.output.open(RECORDS, &inputs)?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
@@ -161,7 +174,12 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             let (mut tokens, mut truncated) = (0, 0);
             let work = |items: Vec<Item>| {
                 let embeddings = embed_window(searcher.embedder(), &items)?;
-                Ok(items.into_iter().map(|item| item.text.text).zip(embeddings).map(Ok).collect())
+                Ok(items
+                    .into_iter()
+                    .map(|item| item.text.text)
+                    .zip(embeddings)
+                    .map(Ok)
+                    .collect())
             };
             let add = |embedded: Option<(String, Embedding)>| {
                 let Some((text, embedding)) = embedded else {
@@ -179,8 +197,22 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         (None, None) => search.hits(),
     };
     let mut writer = output.writer::<SearchRow>(None, false)?;
-    for (rank, Hit { index, text, cosine }) in hits.into_iter().enumerate() {
-        writer.row(&SearchRow { query: args.query.clone(), rank: rank + 1, index, text, cosine })?;
+    for (
+        rank,
+        Hit {
+            index,
+            text,
+            cosine,
+        },
+    ) in hits.into_iter().enumerate()
+    {
+        writer.row(&SearchRow {
+            query: args.query.clone(),
+            rank: rank + 1,
+            index,
+            text,
+            cosine,
+        })?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();
@@ -204,7 +236,8 @@ fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow
 /// Gives hits the texts that stand at their numbers in the corpus, which has one for each vector.
 fn look_up(hits: &mut [Hit], input: Input, window: Window, vectors: usize) -> anyhow::Result<()> {
     let skip_bad = input.skip_bad;
-    let mut places: HashMap<usize, &mut Hit> = hits.iter_mut().map(|hit| (hit.index, hit)).collect();
+    let mut places: HashMap<usize, &mut Hit> =
+        hits.iter_mut().map(|hit| (hit.index, hit)).collect();
     let mut feed = input.feed();
     let mut texts = 0;
     loop {
@@ -237,13 +270,22 @@ mod tests {
 
     #[test]
     fn a_row_has_its_keys_in_order() {
-        let mut row =
-            SearchRow { query: "q".into(), rank: 1, index: 17, text: Some("t".into()), cosine: 0.5 };
+        let mut row = SearchRow {
+            query: "q".into(),
+            rank: 1,
+            index: 17,
+            text: Some("t".into()),
+            cosine: 0.5,
+        };
         let json = r#"{"query":"q","rank":1,"index":17,"text":"t","cosine":0.5}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
         assert_eq!(row.lines(), "    1   0.5000      17  t\n");
         row.text = None;
-        assert!(serde_json::to_string(&row).unwrap().contains(r#""text":null"#));
+        assert!(
+            serde_json::to_string(&row)
+                .unwrap()
+                .contains(r#""text":null"#)
+        );
         assert_eq!(row.lines(), "    1   0.5000      17\n");
     }
 }

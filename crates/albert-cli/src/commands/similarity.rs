@@ -70,13 +70,29 @@ pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
     job.run(|items| {
         let pairs: Vec<(&str, &str)> = items
             .iter()
-            .map(|item| (item.text.text.as_str(), item.text.pair.as_deref().unwrap_or_default()))
+            .map(|item| {
+                (
+                    item.text.text.as_str(),
+                    item.text.pair.as_deref().unwrap_or_default(),
+                )
+            })
             .collect();
         let answers = similarity.compare(&pairs)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-            let Similar { cosine, tokens, truncated } = answer;
+            let Similar {
+                cosine,
+                tokens,
+                truncated,
+            } = answer;
             let second = item.text.pair.ok_or_else(|| anyhow!("no second text"))?;
-            Ok(SimilarityRow { index: item.index, first: item.text.text, second, cosine, tokens, truncated })
+            Ok(SimilarityRow {
+                index: item.index,
+                first: item.text.text,
+                second,
+                cosine,
+                tokens,
+                truncated,
+            })
         });
         Ok(rows.collect())
     })

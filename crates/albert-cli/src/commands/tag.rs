@@ -40,10 +40,15 @@ struct EntityArgs {
 impl EntityArgs {
     fn options(&self) -> anyhow::Result<TagOptions> {
         if self.stride.is_some() && self.aggregation == Aggregation::None {
-            return Err(usage("`--stride` and `--aggregation none`: tokens of two windows cannot be joined")
-                .hint("choose another aggregation, such as simple"));
+            return Err(usage(
+                "`--stride` and `--aggregation none`: tokens of two windows cannot be joined",
+            )
+            .hint("choose another aggregation, such as simple"));
         }
-        Ok(TagOptions { aggregation: self.aggregation, stride: self.stride })
+        Ok(TagOptions {
+            aggregation: self.aggregation,
+            stride: self.stride,
+        })
     }
 }
 
@@ -87,7 +92,12 @@ impl Row for TagRow {
                 ]
             })
             .collect();
-        format!("{:>5}  {}\n{}", self.index, shown(&self.text, None), columns(&cells, &[]))
+        format!(
+            "{:>5}  {}\n{}",
+            self.index,
+            shown(&self.text, None),
+            columns(&cells, &[])
+        )
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -127,13 +137,27 @@ mod tests {
 
     #[test]
     fn a_row_has_its_keys_in_order() {
-        let entity = Entity { label: "PER".into(), start: 0, end: 5, text: "Alice".into(), score: 0.5 };
-        let row =
-            TagRow { index: 0, text: "Alice".into(), entities: vec![entity], tokens: 3, truncated: false };
+        let entity = Entity {
+            label: "PER".into(),
+            start: 0,
+            end: 5,
+            text: "Alice".into(),
+            score: 0.5,
+        };
+        let row = TagRow {
+            index: 0,
+            text: "Alice".into(),
+            entities: vec![entity],
+            tokens: 3,
+            truncated: false,
+        };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
             r#"{"index":0,"text":"Alice","entities":[{"label":"PER","start":0,"end":5,"text":"Alice","score":0.5}]}"#
         );
-        assert_eq!(row.lines(), "    0  Alice\n       PER  0.5000  0..5  Alice\n");
+        assert_eq!(
+            row.lines(),
+            "    0  Alice\n       PER  0.5000  0..5  Alice\n"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing off.
+//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing
+//! off.
 
 use albert_tasks::{Explanation, Tokenizer, TokenizerOptions};
 use clap::Args;
@@ -80,7 +81,11 @@ impl Row for TokenizeRow {
 
     fn lines(&self) -> String {
         const WIDTH: usize = 70;
-        let mut cells = vec![["", "id", "piece", "type", "characters"].map(String::from).to_vec()];
+        let mut cells = vec![
+            ["", "id", "piece", "type", "characters"]
+                .map(String::from)
+                .to_vec(),
+        ];
         if self.explain.is_some() {
             cells[0].push("rule".to_string());
         }
@@ -92,14 +97,16 @@ impl Row for TokenizeRow {
                 id.to_string(),
                 visible(piece, WIDTH),
                 kind.to_string(),
-                if start == end { String::new() } else { format!("{start}..{end}") },
+                if start == end {
+                    String::new()
+                } else {
+                    format!("{start}..{end}")
+                },
             ]);
             if let (Some(explain), Some(row)) = (&self.explain, cells.last_mut()) {
-                row.push(
-                    explain
-                        .get(index)
-                        .map_or(String::new(), |reason| visible(&reason.to_string(), 2 * WIDTH)),
-                );
+                row.push(explain.get(index).map_or(String::new(), |reason| {
+                    visible(&reason.to_string(), 2 * WIDTH)
+                }));
             }
         }
         let mut lines = visible(&self.text, WIDTH);
@@ -121,8 +128,10 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     let path = args.input.input.clone();
     let input = Input::open(args.input, args.pair, Pairs::Taken)?;
     let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
-    let options =
-        TokenizerOptions { special_tokens_as_text: args.special.no_special_parse, ..args.model.tokenizer() };
+    let options = TokenizerOptions {
+        special_tokens_as_text: args.special.no_special_parse,
+        ..args.model.tokenizer()
+    };
     let files = args.model.files(talk)?;
     output.spare(&files)?;
     let tokenizer = Tokenizer::load(&files, &options)?;
@@ -132,7 +141,9 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
         let rows = items.into_par_iter().map(|item| {
             let (text, pair) = (&item.text.text, item.text.pair.as_deref());
             let (encoding, explain) = match args.explain {
-                true => tokenizer.explain(text, pair).map(|(encoding, explain)| (encoding, Some(explain)))?,
+                true => tokenizer
+                    .explain(text, pair)
+                    .map(|(encoding, explain)| (encoding, Some(explain)))?,
                 false => (tokenizer.encode(text, pair, None)?, None),
             };
             Ok(TokenizeRow {
@@ -174,6 +185,10 @@ mod tests {
             serde_json::to_string(&row).unwrap(),
             r#"{"index":1,"text":"a","pair":"b","ids":[2,21],"pieces":["[CLS]","▁a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}"#
         );
-        assert!(row.lines().contains("1  21  ▁a        0  0..1"), "{}", row.lines());
+        assert!(
+            row.lines().contains("1  21  ▁a        0  0..1"),
+            "{}",
+            row.lines()
+        );
     }
 }

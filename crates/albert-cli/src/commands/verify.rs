@@ -61,14 +61,22 @@ impl FromStr for Against {
             let (key, value) = (key.trim(), value.trim());
             let named = |why: String| format!("{key}: {why}");
             let doubled = match key {
-                "device" => against.device.replace(value.parse().map_err(named)?).is_some(),
-                "dtype" => against.dtype.replace(dtype(value).map_err(named)?).is_some(),
-                "batch-tokens" => {
-                    against.batch_tokens.replace(number(1..=usize::MAX)(value).map_err(named)?).is_some()
-                }
-                "threads" => {
-                    against.threads.replace(number(1..=MAX_THREADS)(value).map_err(named)?).is_some()
-                }
+                "device" => against
+                    .device
+                    .replace(value.parse().map_err(named)?)
+                    .is_some(),
+                "dtype" => against
+                    .dtype
+                    .replace(dtype(value).map_err(named)?)
+                    .is_some(),
+                "batch-tokens" => against
+                    .batch_tokens
+                    .replace(number(1..=usize::MAX)(value).map_err(named)?)
+                    .is_some(),
+                "threads" => against
+                    .threads
+                    .replace(number(1..=MAX_THREADS)(value).map_err(named)?)
+                    .is_some(),
                 "model" if value.is_empty() => {
                     return Err(named("expected a model, found nothing".to_string()));
                 }
@@ -85,7 +93,9 @@ impl FromStr for Against {
 
 fn dtype(name: &str) -> Result<DtypeChoice, String> {
     DtypeChoice::from_str(name, false).map_err(|_| {
-        let shown = DtypeChoice::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let shown = DtypeChoice::value_variants()
+            .iter()
+            .filter_map(ValueEnum::to_possible_value);
         let names: Vec<_> = shown.map(|value| value.get_name().to_string()).collect();
         format!("expected {}, found `{name}`", names.join(", "))
     })
@@ -106,9 +116,13 @@ impl Against {
     }
 
     fn pool(&self) -> anyhow::Result<Option<rayon::ThreadPool>> {
-        let Some(threads) = self.threads else { return Ok(None) };
+        let Some(threads) = self.threads else {
+            return Ok(None);
+        };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        Ok(Some(pool.build().with_context(|| format!("cannot start {threads} threads"))?))
+        Ok(Some(pool.build().with_context(|| {
+            format!("cannot start {threads} threads")
+        })?))
     }
 }
 
@@ -136,7 +150,10 @@ impl Ways {
     fn window(own: &RunOptions, others: &RunOptions) -> Window {
         let (own, others) = (Window::of(own), Window::of(others));
         let at_once = own.at_once.min(others.at_once);
-        Window { at_once, ..if own.rows > others.rows { own } else { others } }
+        Window {
+            at_once,
+            ..if own.rows > others.rows { own } else { others }
+        }
     }
 }
 
@@ -147,15 +164,23 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     let nothing_given = !is_named && io::stdin().is_terminal();
     let input = match nothing_given {
         true => None,
-        false => Some(Input::open(args.input, PairArgs::default(), Pairs::Refused)?),
+        false => Some(Input::open(
+            args.input,
+            PairArgs::default(),
+            Pairs::Refused,
+        )?),
     };
     let output = args.output.open(REPORT, path.as_deref().as_slice())?;
     let own = args.compute.run_options(&args.model, talk)?;
     let others = args.against.options(&own)?;
     let pool = args.against.pool()?;
     let files = args.model.files(talk)?;
-    let other_files =
-        args.against.model.as_deref().map(|model| args.model.files_of(model, talk)).transpose()?;
+    let other_files = args
+        .against
+        .model
+        .as_deref()
+        .map(|model| args.model.files_of(model, talk))
+        .transpose()?;
     for files in std::iter::once(&files).chain(&other_files) {
         output.spare(files)?;
     }
@@ -167,7 +192,11 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     let mut found = Verification::default();
     let started = Instant::now();
     let mut tally = Tally::default();
-    let progress = Progress::new(talk, input.as_ref().map_or(Extent::Short, |input| input.extent), false);
+    let progress = Progress::new(
+        talk,
+        input.as_ref().map_or(Extent::Short, |input| input.extent),
+        false,
+    );
     if let Some(input) = input {
         let work = |items: Vec<Item>| {
             let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
@@ -181,16 +210,32 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
             }
             Ok(())
         };
-        stream::consume(input, Ways::window(&own, &others), &progress, &mut tally, work, add)?;
+        stream::consume(
+            input,
+            Ways::window(&own, &others),
+            &progress,
+            &mut tally,
+            work,
+            add,
+        )?;
     }
     if tally.rows == tally.bad {
         // Standard input that nobody named is empty where there is none, as in a job of a server.
         if is_named || tally.bad > 0 {
-            let found = if tally.bad > 0 { format!("{} bad", tally.bad) } else { "none".to_string() };
-            return Err(anyhow!("no text to compare: expected at least one in the input, found {found}")
-                .hint("leave the input out to compare on a few built-in texts"));
+            let found = if tally.bad > 0 {
+                format!("{} bad", tally.bad)
+            } else {
+                "none".to_string()
+            };
+            return Err(anyhow!(
+                "no text to compare: expected at least one in the input, found {found}"
+            )
+            .hint("leave the input out to compare on a few built-in texts"));
         }
-        talk.say(format_args!("no texts given: compared on {} built-in ones", SAMPLE_TEXTS.len()));
+        talk.say(format_args!(
+            "no texts given: compared on {} built-in ones",
+            SAMPLE_TEXTS.len()
+        ));
         let [one, other] = ways.compute(&SAMPLE_TEXTS)?;
         found.add(&one, &other)?;
         tally.rows = found.texts;
@@ -205,8 +250,14 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
 
 fn table(found: &Verification) -> String {
     let cells = [
-        ["largest difference".to_string(), format!("{:.3e}", found.max_abs)],
-        ["smallest cosine".to_string(), format!("{:.8}", found.min_cosine)],
+        [
+            "largest difference".to_string(),
+            format!("{:.3e}", found.max_abs),
+        ],
+        [
+            "smallest cosine".to_string(),
+            format!("{:.8}", found.min_cosine),
+        ],
         ["worst text".to_string(), found.worst_index.to_string()],
     ];
     columns(&cells.map(|row| row.to_vec()), &[])
@@ -218,7 +269,9 @@ mod tests {
 
     #[test]
     fn what_differs_is_a_list_of_keys_and_values() {
-        let against: Against = "device=cpu,dtype=bf16, batch-tokens=64,threads=1,model=./a".parse().unwrap();
+        let against: Against = "device=cpu,dtype=bf16, batch-tokens=64,threads=1,model=./a"
+            .parse()
+            .unwrap();
         let expected = Against {
             device: Some(DeviceChoice::Cpu),
             dtype: Some(DtypeChoice::Bf16),
@@ -232,7 +285,10 @@ mod tests {
             ("cpu", "expected KEY=VALUE"),
             ("device=tpu", "device: expected auto"),
             ("dtype=f64", "dtype: expected auto, f32"),
-            ("batch-tokens=0", "batch-tokens: expected a whole number from 1"),
+            (
+                "batch-tokens=0",
+                "batch-tokens: expected a whole number from 1",
+            ),
             ("threads=x", "threads: expected"),
             ("model=", "model: expected"),
             ("colour=red", "unknown key `colour`"),
@@ -245,10 +301,25 @@ mod tests {
 
     #[test]
     fn what_is_not_named_stays_as_it_is() {
-        let own = RunOptions { batch_tokens: Some(99), max_length: Some(8), ..RunOptions::default() };
-        let options = "threads=2".parse::<Against>().unwrap().options(&own).unwrap();
-        assert_eq!((options.batch_tokens, options.max_length), (Some(99), Some(8)));
-        let options = "batch-tokens=5".parse::<Against>().unwrap().options(&own).unwrap();
+        let own = RunOptions {
+            batch_tokens: Some(99),
+            max_length: Some(8),
+            ..RunOptions::default()
+        };
+        let options = "threads=2"
+            .parse::<Against>()
+            .unwrap()
+            .options(&own)
+            .unwrap();
+        assert_eq!(
+            (options.batch_tokens, options.max_length),
+            (Some(99), Some(8))
+        );
+        let options = "batch-tokens=5"
+            .parse::<Against>()
+            .unwrap()
+            .options(&own)
+            .unwrap();
         assert_eq!(options.batch_tokens, Some(5));
     }
 }

@@ -42,18 +42,25 @@ struct HypothesisArgs {
 
 impl HypothesisArgs {
     fn labels(&self) -> anyhow::Result<Vec<String>> {
-        let labels: Vec<String> = self.labels.iter().map(|label| label.trim().to_string()).collect();
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|label| label.trim().to_string())
+            .collect();
         match labels.iter().any(String::is_empty) {
-            true => Err(usage("`--labels`: expected labels separated by commas, found an empty one")),
+            true => Err(usage(
+                "`--labels`: expected labels separated by commas, found an empty one",
+            )),
             false => Ok(labels),
         }
     }
 
     fn options(&self) -> anyhow::Result<ZeroShotOptions> {
         match self.hypothesis.contains("{}") {
-            true => {
-                Ok(ZeroShotOptions { hypothesis: self.hypothesis.clone(), multi_label: self.multi_label })
-            }
+            true => Ok(ZeroShotOptions {
+                hypothesis: self.hypothesis.clone(),
+                multi_label: self.multi_label,
+            }),
             false => Err(usage(format!(
                 "`--hypothesis {}`: expected {{}} where the label goes, found none",
                 self.hypothesis

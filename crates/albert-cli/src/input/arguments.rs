@@ -5,8 +5,8 @@ use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 
 impl InputArgs {
-    /// Takes the second of two arguments as the other text of one pair, for a command that takes nothing
-    /// else.
+    /// Takes the second of two arguments as the other text of one pair, for a command that takes
+    /// nothing else.
     ///
     /// # Errors
     /// If there is another number of them; none, or a lone `-`, means that the texts are elsewhere.
@@ -16,8 +16,11 @@ impl InputArgs {
             [only] if only == "-" => None,
             [_, _] => self.texts.pop(),
             texts => {
-                return Err(usage(format!("expected two texts, found {}", texts.len()))
-                    .hint("several pairs come from lines with a tab between the two, or from a table"));
+                return Err(
+                    usage(format!("expected two texts, found {}", texts.len())).hint(
+                        "several pairs come from lines with a tab between the two, or from a table",
+                    ),
+                );
             }
         };
         Ok(PairArgs { pair })
@@ -37,8 +40,18 @@ pub(super) fn lines(
         return Err(usage(format!("`--pair` goes with one text, found {count}")));
     }
     Ok(texts.into_iter().enumerate().map(move |(index, text)| {
-        let place = if count == 1 { Place::OnlyArgument } else { Place::Argument(index + 1) };
-        Ok(Line { place, text: Ok(Text { text, pair: pair.clone() }) })
+        let place = if count == 1 {
+            Place::OnlyArgument
+        } else {
+            Place::Argument(index + 1)
+        };
+        Ok(Line {
+            place,
+            text: Ok(Text {
+                text,
+                pair: pair.clone(),
+            }),
+        })
     }))
 }
 
@@ -49,8 +62,17 @@ mod tests {
     #[test]
     fn arguments_are_taken_as_they_are() {
         let texts = vec!["a\tb".to_string(), String::new()];
-        let lines: Vec<_> = lines(texts, None).unwrap().map(|line| line.unwrap().text.unwrap()).collect();
-        assert_eq!(lines[0], Text { text: "a\tb".into(), pair: None });
+        let lines: Vec<_> = lines(texts, None)
+            .unwrap()
+            .map(|line| line.unwrap().text.unwrap())
+            .collect();
+        assert_eq!(
+            lines[0],
+            Text {
+                text: "a\tb".into(),
+                pair: None
+            }
+        );
         assert_eq!(lines[1].text, "");
     }
 
@@ -59,6 +81,9 @@ mod tests {
         let two = vec!["a".to_string(), "b".to_string()];
         assert!(lines(two, Some("c".into())).is_err());
         let mut one = lines(vec!["a".into()], Some("c".into())).unwrap();
-        assert_eq!(one.next().unwrap().unwrap().text.unwrap().pair.as_deref(), Some("c"));
+        assert_eq!(
+            one.next().unwrap().unwrap().text.unwrap().pair.as_deref(),
+            Some("c")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Record batches of Parquet files and of Arrow IPC files and streams, one after another.
 //!
-//! Memory holds one batch. The crates that read them check what they read; what they say of a broken file
-//! is passed on behind its name.
+//! Memory holds one batch. The crates that read them check what they read; what they say of a
+//! broken file is passed on behind its name.
 
 use std::error::Error;
 use std::fs::File;
@@ -22,8 +22,8 @@ use crate::failure::Hint;
 /// Rows that are decoded together.
 const BATCH_ROWS: usize = 1024;
 
-/// What an Arrow IPC file begins with. Behind it and zeros to the next eight bytes, or more, stands a stream,
-/// and behind that an index that nobody needs who reads from the beginning.
+/// What an Arrow IPC file begins with. Behind it and zeros to the next eight bytes, or more, stands
+/// a stream, and behind that an index that nobody needs who reads from the beginning.
 const ARROW_FILE: &[u8] = b"ARROW1\0\0";
 
 /// What the version of Feather before Arrow IPC begins with.
@@ -42,10 +42,17 @@ impl Batches {
     ///
     /// # Errors
     /// If it is neither, or broken.
-    pub(super) fn arrow(mut reader: impl Read + Send + 'static, name: Arc<str>) -> anyhow::Result<Self> {
+    pub(super) fn arrow(
+        mut reader: impl Read + Send + 'static,
+        name: Arc<str>,
+    ) -> anyhow::Result<Self> {
         let mut word = || -> anyhow::Result<Vec<u8>> {
             let mut word = Vec::new();
-            reader.by_ref().take(8).read_to_end(&mut word).with_context(|| format!("cannot read {name}"))?;
+            reader
+                .by_ref()
+                .take(8)
+                .read_to_end(&mut word)
+                .with_context(|| format!("cannot read {name}"))?;
             Ok(word)
         };
         let mut start = word()?;
@@ -53,8 +60,10 @@ impl Batches {
             return Ok(Self::empty(name));
         }
         if start.starts_with(FEATHER_1) {
-            return Err(anyhow!("{name}: expected Arrow IPC, found Feather version 1")
-                .hint("write it again as version 2, which is Arrow IPC"));
+            return Err(
+                anyhow!("{name}: expected Arrow IPC, found Feather version 1")
+                    .hint("write it again as version 2, which is Arrow IPC"),
+            );
         }
         if start == ARROW_FILE {
             start = word()?;
@@ -66,11 +75,15 @@ impl Batches {
         let batches = contained(|| StreamReader::try_new(stream, None))
             .with_context(|| format!("{name}: expected an Arrow IPC file or stream"))?;
         let schema = Some(batches.schema());
-        Ok(Self { schema, batches: Box::new(contained_all(batches, Arc::clone(&name))), name })
+        Ok(Self {
+            schema,
+            batches: Box::new(contained_all(batches, Arc::clone(&name))),
+            name,
+        })
     }
 
-    /// Reads the named columns of a Parquet file, those of them that it has. `bytes_read` grows with the
-    /// rows that are read, to the length of the file.
+    /// Reads the named columns of a Parquet file, those of them that it has. `bytes_read` grows
+    /// with the rows that are read, to the length of the file.
     ///
     /// # Errors
     /// If it is none, or broken.
@@ -80,15 +93,21 @@ impl Batches {
         name: Arc<str>,
         bytes_read: Arc<AtomicU64>,
     ) -> anyhow::Result<Self> {
-        let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
+        let length = file
+            .metadata()
+            .with_context(|| format!("cannot read {name}"))?
+            .len();
         if length == 0 {
             return Ok(Self::empty(name));
         }
         let expected = || format!("{name}: expected a Parquet file");
-        let reader = contained(|| ParquetRecordBatchReaderBuilder::try_new(file)).with_context(expected)?;
+        let reader =
+            contained(|| ParquetRecordBatchReaderBuilder::try_new(file)).with_context(expected)?;
         let rows = reader.metadata().file_metadata().num_rows().max(1) as u64;
         let schema = Arc::clone(reader.schema());
-        let wanted = columns.iter().filter_map(|column| schema.index_of(column).ok());
+        let wanted = columns
+            .iter()
+            .filter_map(|column| schema.index_of(column).ok());
         let wanted = ProjectionMask::roots(reader.parquet_schema(), wanted);
         let reader = reader.with_projection(wanted).with_batch_size(BATCH_ROWS);
         let batches = contained(|| reader.build()).with_context(expected)?;
@@ -100,11 +119,19 @@ impl Batches {
             bytes_read.store(share as u64, Ordering::Relaxed);
             Ok(batch)
         });
-        Ok(Self { schema: Some(schema), batches: Box::new(batches), name })
+        Ok(Self {
+            schema: Some(schema),
+            batches: Box::new(batches),
+            name,
+        })
     }
 
     fn empty(name: Arc<str>) -> Self {
-        Self { schema: None, batches: Box::new(std::iter::empty()), name }
+        Self {
+            schema: None,
+            batches: Box::new(std::iter::empty()),
+            name,
+        }
     }
 
     /// The table's name, for messages.
@@ -114,7 +141,9 @@ impl Batches {
 
     /// Whether there is such a column, in a table that has columns at all.
     pub(super) fn has(&self, column: &str) -> bool {
-        self.schema.as_ref().is_some_and(|schema| schema.index_of(column).is_ok())
+        self.schema
+            .as_ref()
+            .is_some_and(|schema| schema.index_of(column).is_ok())
     }
 
     /// Makes sure of a column.
@@ -123,9 +152,11 @@ impl Batches {
     /// If the table has others, and not this one.
     pub(super) fn expect(&self, column: &str) -> anyhow::Result<()> {
         match &self.schema {
-            Some(schema) if !self.has(column) => {
-                Err(anyhow!("{}: no field `{column}`, found {}", self.name, names(schema)))
-            }
+            Some(schema) if !self.has(column) => Err(anyhow!(
+                "{}: no field `{column}`, found {}",
+                self.name,
+                names(schema)
+            )),
             _ => Ok(()),
         }
     }
@@ -157,14 +188,18 @@ fn contained_all<E: Error + Send + Sync + 'static>(
     })
 }
 
-/// Reads something. Some broken files make the readers panic where they should fail: that is an error of the
-/// file, as any other.
-fn contained<T, E: Error + Send + Sync + 'static>(read: impl FnOnce() -> Result<T, E>) -> anyhow::Result<T> {
+/// Reads something. Some broken files make the readers panic where they should fail: that is an
+/// error of the file, as any other.
+fn contained<T, E: Error + Send + Sync + 'static>(
+    read: impl FnOnce() -> Result<T, E>,
+) -> anyhow::Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(result) => Ok(result?),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("its reader gave up");
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("its reader gave up");
             Err(anyhow!("the file is broken: {text}"))
         }
     }
@@ -183,12 +218,22 @@ pub(super) fn parts(batch: anyhow::Result<RecordBatch>) -> Vec<anyhow::Result<Re
 
 /// A batch's column by its name.
 pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a ArrayRef> {
-    batch.column_by_name(name).with_context(|| format!("no field `{name}`"))
+    batch
+        .column_by_name(name)
+        .with_context(|| format!("no field `{name}`"))
 }
 
 fn names(schema: &Schema) -> String {
-    let names: Vec<_> = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
-    if names.is_empty() { "none".to_string() } else { names.join(", ") }
+    let names: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| format!("`{}`", field.name()))
+        .collect();
+    if names.is_empty() {
+        "none".to_string()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// A file in which a reader can jump, with what comes from a pipe.

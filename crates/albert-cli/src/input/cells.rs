@@ -18,7 +18,8 @@ impl<'a> Strings<'a> {
     /// Reads a column.
     ///
     /// # Errors
-    /// If it holds no strings. Bytes are taken too: older writers of Parquet do not say that theirs are text.
+    /// If it holds no strings. Bytes are taken too: older writers of Parquet do not say that theirs
+    /// are text.
     pub(super) fn new(array: &'a dyn Array) -> anyhow::Result<Self> {
         match cells(array) {
             Some(cells) => Ok(Self(cells)),
@@ -31,7 +32,11 @@ impl<'a> Strings<'a> {
     /// # Errors
     /// If there is none, or it is not UTF-8.
     pub(super) fn text(&self, row: usize) -> anyhow::Result<String> {
-        utf8(self.0(row).ok_or_else(|| anyhow!("expected a string, found null"))?.to_vec())
+        utf8(
+            self.0(row)
+                .ok_or_else(|| anyhow!("expected a string, found null"))?
+                .to_vec(),
+        )
     }
 }
 
@@ -48,8 +53,18 @@ fn cells(array: &dyn Array) -> Option<Cells<'_>> {
             let dictionary = array.as_any_dictionary();
             let values = cells(dictionary.values().as_ref())?;
             // In an empty dictionary every row is null, and there are no keys to count from zero.
-            let keys = if dictionary.values().is_empty() { Vec::new() } else { dictionary.normalized_keys() };
-            Box::new(move |row| if array.is_null(row) { None } else { values(*keys.get(row)?) })
+            let keys = if dictionary.values().is_empty() {
+                Vec::new()
+            } else {
+                dictionary.normalized_keys()
+            };
+            Box::new(move |row| {
+                if array.is_null(row) {
+                    None
+                } else {
+                    values(*keys.get(row)?)
+                }
+            })
         }
         _ => return None,
     })
@@ -69,8 +84,8 @@ mod tests {
 
     use arrow_array::types::Int8Type;
     use arrow_array::{
-        ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, NullArray, StringArray,
-        StringViewArray,
+        ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, NullArray,
+        StringArray, StringViewArray,
     };
 
     use super::*;
@@ -88,19 +103,38 @@ mod tests {
             Arc::new(StringArray::from(values.clone())),
             Arc::new(LargeStringArray::from(values.clone())),
             Arc::new(StringViewArray::from(values.clone())),
-            Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes)))),
+            Arc::new(BinaryArray::from_iter(
+                values.iter().map(|value| value.map(str::as_bytes)),
+            )),
             Arc::new(DictionaryArray::<Int8Type>::from_iter(values)),
         ];
         for array in arrays {
             assert_eq!(texts(&array), expected, "{}", array.data_type());
-            assert_eq!(texts(&array.slice(1, 2)), expected[1..], "{}", array.data_type());
+            assert_eq!(
+                texts(&array.slice(1, 2)),
+                expected[1..],
+                "{}",
+                array.data_type()
+            );
         }
     }
 
     #[test]
     fn what_has_no_text_says_why() {
-        assert!(Strings::new(&Int64Array::from(vec![1])).err().unwrap().to_string().contains("Int64"));
-        let error = |array: &dyn Array| Strings::new(array).unwrap().text(0).unwrap_err().to_string();
+        assert!(
+            Strings::new(&Int64Array::from(vec![1]))
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("Int64")
+        );
+        let error = |array: &dyn Array| {
+            Strings::new(array)
+                .unwrap()
+                .text(0)
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(error(&NullArray::new(1)), "expected a string, found null");
         assert_eq!(
             error(&DictionaryArray::<Int8Type>::from_iter([None::<&str>])),

@@ -32,22 +32,42 @@ impl Columns {
         for name in fields.names() {
             batches.expect(name)?;
         }
-        let (name, parts) = (Arc::clone(batches.name()), Box::new(batches.flat_map(parts)));
-        Ok(Self { name, fields, parts, lines: VecDeque::new(), rows: 0, failed: false })
+        let (name, parts) = (
+            Arc::clone(batches.name()),
+            Box::new(batches.flat_map(parts)),
+        );
+        Ok(Self {
+            name,
+            fields,
+            parts,
+            lines: VecDeque::new(),
+            rows: 0,
+            failed: false,
+        })
     }
 
     /// The next rows; `false` at the end.
     fn read(&mut self) -> anyhow::Result<bool> {
-        let Some(part) = self.parts.next().transpose()? else { return Ok(false) };
+        let Some(part) = self.parts.next().transpose()? else {
+            return Ok(false);
+        };
         let read = |name: &str, listed: bool| -> anyhow::Result<Vec<anyhow::Result<String>>> {
             let field = || format!("field `{name}`");
             let texts = texts(column(&part, name)?, listed);
-            let texts = texts.with_context(field).with_context(|| self.name.to_string())?;
-            Ok(texts.into_iter().map(|text| text.with_context(field)).collect())
+            let texts = texts
+                .with_context(field)
+                .with_context(|| self.name.to_string())?;
+            Ok(texts
+                .into_iter()
+                .map(|text| text.with_context(field))
+                .collect())
         };
         let texts = read(&self.fields.text, false)?;
         let pairs = match &self.fields.pair {
-            Some(pair) => read(pair, self.fields.listed)?.into_iter().map(|text| text.map(Some)).collect(),
+            Some(pair) => read(pair, self.fields.listed)?
+                .into_iter()
+                .map(|text| text.map(Some))
+                .collect(),
             None => texts.iter().map(|_| Ok(None)).collect::<Vec<_>>(),
         };
         for (text, pair) in texts.into_iter().zip(pairs) {
@@ -95,7 +115,9 @@ fn lists(array: &dyn Array) -> anyhow::Result<Lists<'_>> {
 fn list(list: Option<ArrayRef>) -> anyhow::Result<String> {
     let list = list.ok_or_else(|| anyhow!("expected a list of strings, found null"))?;
     let strings = Strings::new(&list)?;
-    let texts = (0..list.len()).map(|row| strings.text(row)).collect::<anyhow::Result<Vec<_>>>()?;
+    let texts = (0..list.len())
+        .map(|row| strings.text(row))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(serde_json::to_string(&texts)?)
 }
 

@@ -27,20 +27,30 @@ pub(super) struct Delimited<R> {
 
 impl<R: Read> Delimited<R> {
     pub(super) fn new(reader: R, name: Arc<str>, fields: Fields, delimiter: u8) -> Self {
-        // Records end at LF and the CR before it is stripped below: with its own CRLF handling the csv
-        // crate counts lines too low. The mark behind the last line shows whether a quote is open there.
+        // Records end at LF and the CR before it is stripped below: with its own CRLF handling the
+        // csv crate counts lines too low. The mark behind the last line shows whether a quote is
+        // open there.
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
             .quoting(delimiter == b',')
             .terminator(Terminator::Any(b'\n'))
             .flexible(true)
             .from_reader(reader.chain(END_MARK));
-        Self { reader, name, fields, columns: None, failed: false }
+        Self {
+            reader,
+            name,
+            fields,
+            columns: None,
+            failed: false,
+        }
     }
 
     /// Finds the fields in the header; `None` if there is no header.
     fn find_columns(&mut self) -> anyhow::Result<Option<Columns>> {
-        let header = self.reader.byte_headers().with_context(|| format!("cannot read {}", self.name))?;
+        let header = self
+            .reader
+            .byte_headers()
+            .with_context(|| format!("cannot read {}", self.name))?;
         let mut names: Vec<&[u8]> = header.iter().collect();
         if let Some(last) = names.last_mut() {
             *last = last.strip_suffix(b"\r").unwrap_or(last);
@@ -50,13 +60,21 @@ impl<R: Read> Delimited<R> {
         }
         let find = |field: &str| {
             let found = || {
-                let names = names.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name)));
+                let names = names
+                    .iter()
+                    .map(|name| format!("`{}`", String::from_utf8_lossy(name)));
                 names.collect::<Vec<_>>().join(", ")
             };
             names
                 .iter()
                 .position(|name| *name == field.as_bytes())
-                .ok_or_else(|| anyhow!("{}, line 1: no field `{field}`, found {}", self.name, found()))
+                .ok_or_else(|| {
+                    anyhow!(
+                        "{}, line 1: no field `{field}`, found {}",
+                        self.name,
+                        found()
+                    )
+                })
         };
         Ok(Some(Columns {
             text: find(&self.fields.text)?,
@@ -89,11 +107,21 @@ impl<R: Read> Delimited<R> {
         }
         if record.iter().any(|field| field.ends_with(END_MARK)) {
             let start = record.position().map_or(0, csv::Position::line);
-            bail!("{}, line {start}: expected a closing quote, found the end of the input", self.name);
+            bail!(
+                "{}, line {start}: expected a closing quote, found the end of the input",
+                self.name
+            );
         }
-        let inner = record.iter().flatten().filter(|&&byte| byte == b'\n').count() as u64;
+        let inner = record
+            .iter()
+            .flatten()
+            .filter(|&&byte| byte == b'\n')
+            .count() as u64;
         let number = self.reader.position().line().saturating_sub(1 + inner);
-        Ok(Some(Line { place: Place::Line(Arc::clone(&self.name), number), text: columns.text(&record) }))
+        Ok(Some(Line {
+            place: Place::Line(Arc::clone(&self.name), number),
+            text: columns.text(&record),
+        }))
     }
 }
 
@@ -113,15 +141,26 @@ struct Columns {
 impl Columns {
     fn text(&self, record: &ByteRecord) -> anyhow::Result<Text> {
         if record.len() != self.count {
-            return Err(anyhow!("expected {} fields, found {}", self.count, record.len()));
+            return Err(anyhow!(
+                "expected {} fields, found {}",
+                self.count,
+                record.len()
+            ));
         }
         let field = |column: usize| {
             let bytes = record.get(column).unwrap_or_default();
             let last = column + 1 == self.count;
-            let bytes = if last { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes };
+            let bytes = if last {
+                bytes.strip_suffix(b"\r").unwrap_or(bytes)
+            } else {
+                bytes
+            };
             utf8(bytes.to_vec())
         };
-        Ok(Text { text: field(self.text)?, pair: self.pair.map(field).transpose()? })
+        Ok(Text {
+            text: field(self.text)?,
+            pair: self.pair.map(field).transpose()?,
+        })
     }
 }
 
@@ -147,19 +186,32 @@ mod tests {
         Delimited::new(text, "`a`".into(), fields, delimiter)
             .map(|line| {
                 let line = line.map_err(|error| format!("{error:#}"))?;
-                let Place::Line(_, number) = line.place else { panic!("no line number") };
-                Ok((number, line.text.map_err(|error| format!("line {number}: {error}"))?))
+                let Place::Line(_, number) = line.place else {
+                    panic!("no line number")
+                };
+                Ok((
+                    number,
+                    line.text
+                        .map_err(|error| format!("line {number}: {error}"))?,
+                ))
             })
             .collect()
     }
 
     fn one(text: &str) -> Text {
-        Text { text: text.to_string(), pair: None }
+        Text {
+            text: text.to_string(),
+            pair: None,
+        }
     }
 
     #[test]
     fn a_quoted_field_may_span_lines_and_the_line_is_where_it_begins() {
-        let rows = read(b"\xef\xbb\xbfid,text\r\n1,\"a, \"\"b\"\"\r\nc\"\r\n\r\n2,d", "text", b',');
+        let rows = read(
+            b"\xef\xbb\xbfid,text\r\n1,\"a, \"\"b\"\"\r\nc\"\r\n\r\n2,d",
+            "text",
+            b',',
+        );
         assert_eq!(rows, [Ok((2, one("a, \"b\"\r\nc"))), Ok((5, one("d")))]);
         let rows = read(b"id,text\n1,\"a\nc\"\n\n\n2,\"d\"\n", "text", b',');
         assert_eq!(rows, [Ok((2, one("a\nc"))), Ok((6, one("d")))]);
@@ -168,7 +220,11 @@ mod tests {
     #[test]
     fn a_quote_that_is_never_closed_is_an_error_and_not_a_long_text() {
         for end in ["", "\n"] {
-            let rows = read(format!("id,text\n1,a\n2,\"open\n3,x{end}").as_bytes(), "text", b',');
+            let rows = read(
+                format!("id,text\n1,a\n2,\"open\n3,x{end}").as_bytes(),
+                "text",
+                b',',
+            );
             let error = "`a`, line 3: expected a closing quote, found the end of the input";
             assert_eq!(rows, [Ok((2, one("a"))), Err(error.to_string())]);
         }
@@ -177,21 +233,35 @@ mod tests {
     #[test]
     fn a_quote_in_tsv_is_a_character() {
         let rows = read(b"a\tb\n\"x\ty\n", "a,b", b'\t');
-        let expected = Text { text: "\"x".into(), pair: Some("y".into()) };
+        let expected = Text {
+            text: "\"x".into(),
+            pair: Some("y".into()),
+        };
         assert_eq!(rows, [Ok((2, expected))]);
     }
 
     #[test]
     fn a_missing_field_ends_the_reading() {
         let rows = read(b"id,body\n1,x\n", "text", b',');
-        assert_eq!(rows, [Err("`a`, line 1: no field `text`, found `id`, `body`".to_string())]);
+        assert_eq!(
+            rows,
+            [Err(
+                "`a`, line 1: no field `text`, found `id`, `body`".to_string()
+            )]
+        );
     }
 
     #[test]
     fn a_bad_record_is_named_and_the_next_is_read() {
         let rows = read(b"id,text\n1\n2,b\xff\n3,c\n", "text", b',');
-        assert_eq!(rows[0], Err("line 2: expected 2 fields, found 1".to_string()));
-        assert_eq!(rows[1], Err("line 3: expected UTF-8, found byte 0xff at byte 2".to_string()));
+        assert_eq!(
+            rows[0],
+            Err("line 2: expected 2 fields, found 1".to_string())
+        );
+        assert_eq!(
+            rows[1],
+            Err("line 3: expected UTF-8, found byte 0xff at byte 2".to_string())
+        );
         assert_eq!(rows[2], Ok((4, one("c"))));
     }
 

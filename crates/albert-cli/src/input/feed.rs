@@ -32,7 +32,10 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a command that takes texts to a model.
     pub(crate) fn of(options: &RunOptions) -> Self {
-        Self { at_once: options.portions_at_once(), ..Self::of_batches(options.most_batch_tokens()) }
+        Self {
+            at_once: options.portions_at_once(),
+            ..Self::of_batches(options.most_batch_tokens())
+        }
     }
 
     /// A window that fills several batches of so many tokens.
@@ -42,7 +45,11 @@ impl Window {
         /// English takes a little more than four bytes a token.
         const BYTES_PER_TOKEN: usize = 4;
         let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
-        Self { rows: tokens / 4, bytes: tokens * BYTES_PER_TOKEN, at_once: 1 }
+        Self {
+            rows: tokens / 4,
+            bytes: tokens * BYTES_PER_TOKEN,
+            at_once: 1,
+        }
     }
 }
 
@@ -79,17 +86,24 @@ impl Feed {
             });
             // A panic must not look like the end of the input.
             if catch_unwind(read).is_err() {
-                let _ = sender.send(Err(anyhow::anyhow!("internal error: reading the input panicked")));
+                let _ = sender.send(Err(anyhow::anyhow!(
+                    "internal error: reading the input panicked"
+                )));
             }
         });
         Self::Paced(receiver)
     }
 
-    /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them is not wanted.
+    /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them
+    /// is not wanted.
     ///
     /// # Errors
     /// If reading fails; the lines before the failure come first, in a window of their own.
-    pub(crate) fn window(&mut self, window: Window, may_wait: bool) -> (Vec<Line>, anyhow::Result<()>) {
+    pub(crate) fn window(
+        &mut self,
+        window: Window,
+        may_wait: bool,
+    ) -> (Vec<Line>, anyhow::Result<()>) {
         let mut lines = Vec::new();
         let mut bytes = 0;
         while lines.len() < window.rows && bytes < window.bytes {
@@ -127,12 +141,22 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> anyhow::Result<Line> {
-        let text = Ok(Text { text: text.to_string(), pair: None });
-        Ok(Line { place: Place::OnlyArgument, text })
+        let text = Ok(Text {
+            text: text.to_string(),
+            pair: None,
+        });
+        Ok(Line {
+            place: Place::OnlyArgument,
+            text,
+        })
     }
 
     fn of(rows: usize, bytes: usize) -> Window {
-        Window { rows, bytes, at_once: 1 }
+        Window {
+            rows,
+            bytes,
+            at_once: 1,
+        }
     }
 
     fn sizes(lines: Vec<anyhow::Result<Line>>, paced: bool, window: Window) -> Vec<usize> {
@@ -160,7 +184,10 @@ mod tests {
     #[test]
     fn one_text_larger_than_the_window_is_a_window() {
         let window = of(9, 1);
-        assert_eq!(sizes(vec![line("long"), line("long")], false, window), [1, 1]);
+        assert_eq!(
+            sizes(vec![line("long"), line("long")], false, window),
+            [1, 1]
+        );
     }
 
     #[test]
@@ -182,7 +209,10 @@ mod tests {
         let (lines, _) = feed.window(of(9, 9), true);
         assert_eq!(lines.len(), 1);
         let (lines, end) = feed.window(of(9, 9), false);
-        assert!(lines.is_empty() && end.is_ok(), "nothing has come, and nothing was waited for");
+        assert!(
+            lines.is_empty() && end.is_ok(),
+            "nothing has come, and nothing was waited for"
+        );
         drop(sender);
         assert!(feed.window(of(9, 9), true).0.is_empty());
     }

@@ -18,7 +18,10 @@ pub(super) struct JsonLines<R> {
 
 impl<R: BufRead> JsonLines<R> {
     pub(super) fn new(reader: R, name: Arc<str>, fields: Fields) -> Self {
-        Self { lines: RawLines::new(reader, name), fields }
+        Self {
+            lines: RawLines::new(reader, name),
+            fields,
+        }
     }
 
     fn text(&self, bytes: Vec<u8>) -> anyhow::Result<Text> {
@@ -28,21 +31,34 @@ impl<R: BufRead> JsonLines<R> {
             Ok(object) => object,
             Err(error) if error.is_data() => bail!("expected a JSON object, found {}", kind(&line)),
             Err(error) => {
-                bail!("expected JSON, found an error at column {}: {}", error.column(), bare(&error))
+                bail!(
+                    "expected JSON, found an error at column {}: {}",
+                    error.column(),
+                    bare(&error)
+                )
             }
         };
         let field = |name: &str| -> anyhow::Result<String> {
-            let value = object.get(name).ok_or_else(|| missing(name, &object))?.get();
+            let value = object
+                .get(name)
+                .ok_or_else(|| missing(name, &object))?
+                .get();
             serde_json::from_str(value).map_err(|error| match value.starts_with('"') {
                 true => anyhow!("field `{name}`: {}", bare(&error)),
                 false => anyhow!("field `{name}`: expected a string, found {}", kind(value)),
             })
         };
         let list = |name: &str| -> anyhow::Result<String> {
-            let value = object.get(name).ok_or_else(|| missing(name, &object))?.get();
+            let value = object
+                .get(name)
+                .ok_or_else(|| missing(name, &object))?
+                .get();
             match value.starts_with('[') {
                 true => Ok(value.to_string()),
-                false => bail!("field `{name}`: expected an array of strings, found {}", kind(value)),
+                false => bail!(
+                    "field `{name}`: expected an array of strings, found {}",
+                    kind(value)
+                ),
             }
         };
         let pair = self.fields.pair.as_deref();
@@ -64,7 +80,12 @@ impl<R: BufRead> Iterator for JsonLines<R> {
         loop {
             match self.lines.next()? {
                 Ok((_, bytes)) if bytes.iter().all(u8::is_ascii_whitespace) => {}
-                Ok((place, bytes)) => return Some(Ok(Line { place, text: self.text(bytes) })),
+                Ok((place, bytes)) => {
+                    return Some(Ok(Line {
+                        place,
+                        text: self.text(bytes),
+                    }));
+                }
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -128,7 +149,10 @@ mod tests {
 
     #[test]
     fn the_field_is_taken_and_blank_lines_are_skipped() {
-        let texts = read("{\"text\":\"a\\u00e9\\n\"}\n\n  \r\n{\"id\":1e999,\"text\":\"b\"}", "text");
+        let texts = read(
+            "{\"text\":\"a\\u00e9\\n\"}\n\n  \r\n{\"id\":1e999,\"text\":\"b\"}",
+            "text",
+        );
         assert_eq!(texts[0].as_ref().unwrap().text, "aé\n");
         assert_eq!(texts[1].as_ref().unwrap().text, "b");
         assert_eq!(texts.len(), 2);
@@ -137,36 +161,64 @@ mod tests {
     #[test]
     fn two_fields_make_a_pair() {
         let texts = read("{\"b\":\"second\",\"a\":\"first\"}", "a,b");
-        let expected = Text { text: "first".into(), pair: Some("second".into()) };
+        let expected = Text {
+            text: "first".into(),
+            pair: Some("second".into()),
+        };
         assert_eq!(texts[0].as_ref().unwrap(), &expected);
     }
 
     #[test]
     fn a_list_is_kept_as_json() {
-        let listed = |text: &str| read_as(text, "text,choices", Pairs::Listed("text,choices")).remove(0);
+        let listed =
+            |text: &str| read_as(text, "text,choices", Pairs::Listed("text,choices")).remove(0);
         let text = listed("{\"text\":\"a\",\"choices\": [\"b\", \"c\"]}").unwrap();
         assert_eq!(text.pair.as_deref(), Some("[\"b\", \"c\"]"));
         let error = listed("{\"text\":\"a\",\"choices\":\"b\"}").unwrap_err();
-        assert_eq!(error, "field `choices`: expected an array of strings, found a string");
+        assert_eq!(
+            error,
+            "field `choices`: expected an array of strings, found a string"
+        );
     }
 
     #[test]
     fn every_bad_line_says_what_was_expected() {
         assert_eq!(error("[1]"), "expected a JSON object, found an array");
         assert_eq!(error("\"x\""), "expected a JSON object, found a string");
-        assert_eq!(error("{\"text\":null}"), "field `text`: expected a string, found null");
-        assert_eq!(error("{\"text\":3}"), "field `text`: expected a string, found a number");
-        assert_eq!(error("{\"b\":1,\"a\":2}"), "no field `text`, found `a`, `b`");
+        assert_eq!(
+            error("{\"text\":null}"),
+            "field `text`: expected a string, found null"
+        );
+        assert_eq!(
+            error("{\"text\":3}"),
+            "field `text`: expected a string, found a number"
+        );
+        assert_eq!(
+            error("{\"b\":1,\"a\":2}"),
+            "no field `text`, found `a`, `b`"
+        );
         assert_eq!(error("{}"), "no field `text`, found none");
-        assert!(error("{\"text\":").starts_with("expected JSON"), "{}", error("{\"text\":"));
-        assert!(error("nonsense").starts_with("expected JSON"), "{}", error("nonsense"));
+        assert!(
+            error("{\"text\":").starts_with("expected JSON"),
+            "{}",
+            error("{\"text\":")
+        );
+        assert!(
+            error("nonsense").starts_with("expected JSON"),
+            "{}",
+            error("nonsense")
+        );
         let surrogate = error("{\"text\":\"\\ud800\"}");
         assert!(surrogate.starts_with("field `text`: "), "{surrogate}");
     }
 
     #[test]
     fn deep_nesting_in_another_field_is_survived() {
-        let deep = format!("{{\"x\":{}{},\"text\":\"a\"}}", "[".repeat(50_000), "]".repeat(50_000));
+        let deep = format!(
+            "{{\"x\":{}{},\"text\":\"a\"}}",
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
         // Either the text or an error will do: what counts is that nothing overflows.
         assert_eq!(read(&deep, "text").len(), 1);
     }

@@ -19,7 +19,11 @@ pub(super) struct RawLines<R> {
 
 impl<R: BufRead> RawLines<R> {
     pub(super) fn new(reader: R, name: Arc<str>) -> Self {
-        Self { reader, name, number: 0 }
+        Self {
+            reader,
+            name,
+            number: 0,
+        }
     }
 }
 
@@ -28,7 +32,12 @@ impl<R: BufRead> Iterator for RawLines<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut bytes = Vec::new();
-        match self.reader.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut bytes) {
+        match self
+            .reader
+            .by_ref()
+            .take(MAX_LINE_BYTES + 1)
+            .read_until(b'\n', &mut bytes)
+        {
             Ok(0) => return None,
             Ok(length) if length as u64 > MAX_LINE_BYTES => {
                 let (name, number) = (&self.name, self.number + 1);
@@ -39,7 +48,9 @@ impl<R: BufRead> Iterator for RawLines<R> {
             Ok(_) => self.number += 1,
             Err(error) => {
                 let number = self.number + 1;
-                return Some(Err(error).with_context(|| format!("cannot read {}, line {number}", self.name)));
+                return Some(
+                    Err(error).with_context(|| format!("cannot read {}, line {number}", self.name)),
+                );
             }
         }
         if bytes.last() == Some(&b'\n') {
@@ -55,7 +66,10 @@ impl<R: BufRead> Iterator for RawLines<R> {
                 return None;
             }
         }
-        Some(Ok((Place::Line(Arc::clone(&self.name), self.number), bytes)))
+        Some(Ok((
+            Place::Line(Arc::clone(&self.name), self.number),
+            bytes,
+        )))
     }
 }
 
@@ -66,8 +80,15 @@ pub(super) fn utf8(bytes: Vec<u8>) -> anyhow::Result<String> {
         let bytes = error.as_bytes();
         let found = bytes.get(offset).copied().unwrap_or_default();
         let wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-        let guess = if wide { ", which looks like UTF-16" } else { "" };
-        anyhow!("expected UTF-8, found byte 0x{found:02x} at byte {}{guess}", offset + 1)
+        let guess = if wide {
+            ", which looks like UTF-16"
+        } else {
+            ""
+        };
+        anyhow!(
+            "expected UTF-8, found byte 0x{found:02x} at byte {}{guess}",
+            offset + 1
+        )
     })
 }
 
@@ -79,7 +100,10 @@ pub(super) struct PlainLines<R> {
 
 impl<R: BufRead> PlainLines<R> {
     pub(super) fn new(reader: R, name: Arc<str>, pairs: Pairs) -> Self {
-        Self { lines: RawLines::new(reader, name), pairs }
+        Self {
+            lines: RawLines::new(reader, name),
+            pairs,
+        }
     }
 
     fn text(&self, bytes: Vec<u8>) -> anyhow::Result<Text> {
@@ -92,12 +116,18 @@ impl<R: BufRead> PlainLines<R> {
                         "expected at most one tab, between the texts of a pair, found {found}"
                     ));
                 }
-                Ok(Text { text: first.to_string(), pair: Some(second.to_string()) })
+                Ok(Text {
+                    text: first.to_string(),
+                    pair: Some(second.to_string()),
+                })
             }
-            None if matches!(self.pairs, Pairs::Needed(_)) => {
-                Err(anyhow!("expected two texts with a tab between them, found one"))
-            }
-            _ => Ok(Text { text: line, pair: None }),
+            None if matches!(self.pairs, Pairs::Needed(_)) => Err(anyhow!(
+                "expected two texts with a tab between them, found one"
+            )),
+            _ => Ok(Text {
+                text: line,
+                pair: None,
+            }),
         }
     }
 }
@@ -107,7 +137,10 @@ impl<R: BufRead> Iterator for PlainLines<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.lines.next()?;
-        Some(line.map(|(place, bytes)| Line { place, text: self.text(bytes) }))
+        Some(line.map(|(place, bytes)| Line {
+            place,
+            text: self.text(bytes),
+        }))
     }
 }
 
@@ -117,16 +150,24 @@ mod tests {
     use std::io::Cursor;
 
     fn read(bytes: &[u8], pairs: Pairs) -> Vec<Line> {
-        PlainLines::new(Cursor::new(bytes.to_vec()), "`a`".into(), pairs).map(Result::unwrap).collect()
+        PlainLines::new(Cursor::new(bytes.to_vec()), "`a`".into(), pairs)
+            .map(Result::unwrap)
+            .collect()
     }
 
     fn texts(bytes: &[u8]) -> Vec<String> {
-        read(bytes, Pairs::Refused).into_iter().map(|line| line.text.unwrap().text).collect()
+        read(bytes, Pairs::Refused)
+            .into_iter()
+            .map(|line| line.text.unwrap().text)
+            .collect()
     }
 
     #[test]
     fn lines_lose_their_ends_and_the_byte_order_mark() {
-        assert_eq!(texts(b"\xef\xbb\xbfone\r\ntwo\n\nlast"), ["one", "two", "", "last"]);
+        assert_eq!(
+            texts(b"\xef\xbb\xbfone\r\ntwo\n\nlast"),
+            ["one", "two", "", "last"]
+        );
     }
 
     #[test]
@@ -157,7 +198,14 @@ mod tests {
         let text = lines[0].text.as_ref().unwrap();
         assert_eq!((text.text.as_str(), text.pair.as_deref()), ("a", Some("b")));
         assert_eq!(lines[1].text.as_ref().unwrap().pair, None);
-        assert!(lines[2].text.as_ref().unwrap_err().to_string().contains("found 2"));
+        assert!(
+            lines[2]
+                .text
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("found 2")
+        );
         assert_eq!(texts(b"a\tb\n"), ["a\tb"]);
     }
 
@@ -166,6 +214,9 @@ mod tests {
         let lines = read(b"a\tb\nalone\n\tb\n", Pairs::Needed("first,second"));
         assert!(lines[0].text.is_ok() && lines[2].text.is_ok());
         let error = lines[1].text.as_ref().unwrap_err().to_string();
-        assert_eq!(error, "expected two texts with a tab between them, found one");
+        assert_eq!(
+            error,
+            "expected two texts with a tab between them, found one"
+        );
     }
 }

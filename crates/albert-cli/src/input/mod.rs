@@ -111,7 +111,9 @@ pub(crate) enum InputFormat {
 
 impl InputFormat {
     fn of(path: &Path) -> anyhow::Result<Self> {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let ending = path
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_lowercase());
         Ok(match ending.as_deref() {
             Some("jsonl" | "ndjson") => Self::Jsonl,
             Some("csv") => Self::Csv,
@@ -119,8 +121,11 @@ impl InputFormat {
             Some("parquet") => Self::Parquet,
             Some("arrow" | "arrows" | "feather" | "ipc") => Self::Arrow,
             Some("json") => {
-                return Err(usage(format!("`{}`: one JSON document is no stream of texts", path.display()))
-                    .hint("for one JSON object a line, say `--input-format jsonl`"));
+                return Err(usage(format!(
+                    "`{}`: one JSON document is no stream of texts",
+                    path.display()
+                ))
+                .hint("for one JSON object a line, say `--input-format jsonl`"));
             }
             _ => Self::Lines,
         })
@@ -149,8 +154,8 @@ pub(crate) enum Pairs {
     Refused,
     /// It takes nothing else; a table has them in these two fields unless `--field` says otherwise.
     Needed(&'static str),
-    /// A text with a list of texts, which only tables have, in these two fields. The list is handed on
-    /// as the JSON it is.
+    /// A text with a list of texts, which only tables have, in these two fields. The list is handed
+    /// on as the JSON it is.
     Listed(&'static str),
 }
 
@@ -176,18 +181,33 @@ impl Fields {
     fn parse(names: &str, pairs: Pairs) -> anyhow::Result<Self> {
         let listed = matches!(pairs, Pairs::Listed(_));
         let fields = match names.split_once(',') {
-            None => Self { text: names.to_string(), pair: None, listed },
-            Some((text, pair)) => Self { text: text.to_string(), pair: Some(pair.to_string()), listed },
+            None => Self {
+                text: names.to_string(),
+                pair: None,
+                listed,
+            },
+            Some((text, pair)) => Self {
+                text: text.to_string(),
+                pair: Some(pair.to_string()),
+                listed,
+            },
         };
         let pair = fields.pair.as_deref();
-        if fields.text.is_empty() || pair.is_some_and(|pair| pair.is_empty() || pair.contains(',')) {
-            return Err(usage(format!("`--field {names}`: expected one name, or two as `first,second`")));
+        if fields.text.is_empty() || pair.is_some_and(|pair| pair.is_empty() || pair.contains(','))
+        {
+            return Err(usage(format!(
+                "`--field {names}`: expected one name, or two as `first,second`"
+            )));
         }
         if pair.is_some() && pairs == Pairs::Refused {
-            return Err(usage(format!("`--field {names}`: expected one name, this command takes no pairs")));
+            return Err(usage(format!(
+                "`--field {names}`: expected one name, this command takes no pairs"
+            )));
         }
         if let (None, Pairs::Needed(both) | Pairs::Listed(both)) = (pair, pairs) {
-            return Err(usage(format!("`--field {names}`: expected two names, such as `{both}`")));
+            return Err(usage(format!(
+                "`--field {names}`: expected two names, such as `{both}`"
+            )));
         }
         Ok(fields)
     }
@@ -219,7 +239,10 @@ impl Input {
     /// # Errors
     /// If there is no text at all, the options contradict each other, or the file cannot be opened.
     pub(crate) fn open(args: InputArgs, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Self> {
-        let fields = Fields::parse(args.field.as_deref().unwrap_or(pairs.default_field()), pairs)?;
+        let fields = Fields::parse(
+            args.field.as_deref().unwrap_or(pairs.default_field()),
+            pairs,
+        )?;
         let path = match source(&args)? {
             Source::Arguments => return Self::of_arguments(args, pair),
             Source::File(path) => Some(path),
@@ -235,16 +258,20 @@ impl Input {
             (None, None) => InputFormat::Lines,
         };
         if format == InputFormat::Lines && args.field.is_some() {
-            return Err(usage("`--field` is for tables, such as jsonl and csv, and the input is lines")
-                .hint("name the input's format with `--input-format`"));
+            return Err(usage(
+                "`--field` is for tables, such as jsonl and csv, and the input is lines",
+            )
+            .hint("name the input's format with `--input-format`"));
         }
         #[cfg(not(feature = "parquet"))]
         if matches!(format, InputFormat::Parquet | InputFormat::Arrow) {
             return Err(crate::failure::without_tables(&format.to_string()));
         }
         if let (InputFormat::Lines, Pairs::Listed(fields)) = (format, pairs) {
-            return Err(usage(format!("lines hold no lists: expected a table with the fields `{fields}`"))
-                .hint("name the input's format with `--input-format`"));
+            return Err(usage(format!(
+                "lines hold no lists: expected a table with the fields `{fields}`"
+            ))
+            .hint("name the input's format with `--input-format`"));
         }
         let opened = Opened::new(path.as_deref())?;
         let bytes_read = Arc::new(AtomicU64::new(0));
@@ -252,19 +279,36 @@ impl Input {
         if format == InputFormat::Parquet {
             return Self::of_parquet(opened, fields, bytes_read, args.skip_bad);
         }
-        let Opened { reader, name, extent } = opened;
-        let reader = Counted { reader: reader.into_read(), bytes: Arc::clone(&bytes_read) };
+        let Opened {
+            reader,
+            name,
+            extent,
+        } = opened;
+        let reader = Counted {
+            reader: reader.into_read(),
+            bytes: Arc::clone(&bytes_read),
+        };
         let reader = BufReader::with_capacity(1 << 16, reader);
         let lines: Lines = match format {
             InputFormat::Jsonl => Box::new(json_lines::JsonLines::new(reader, name, fields)),
             InputFormat::Csv => Box::new(delimited::Delimited::new(reader, name, fields, b',')),
             InputFormat::Tsv => Box::new(delimited::Delimited::new(reader, name, fields, b'\t')),
             #[cfg(feature = "parquet")]
-            InputFormat::Arrow => Box::new(columns::Columns::new(Batches::arrow(reader, name)?, fields)?),
+            InputFormat::Arrow => Box::new(columns::Columns::new(
+                Batches::arrow(reader, name)?,
+                fields,
+            )?),
             _ => Box::new(lines::PlainLines::new(reader, name, pairs)),
         };
         let paced = extent == Extent::Unknown;
-        Ok(Self { lines, paced, extent, bytes_read, skip_bad: args.skip_bad, skipped: 0 })
+        Ok(Self {
+            lines,
+            paced,
+            extent,
+            bytes_read,
+            skip_bad: args.skip_bad,
+            skipped: 0,
+        })
     }
 
     /// Opens a Parquet file, of which a copy is made if it comes from a pipe.
@@ -275,24 +319,40 @@ impl Input {
         bytes_read: Arc<AtomicU64>,
         skip_bad: bool,
     ) -> anyhow::Result<Self> {
-        let Opened { reader, name, extent } = opened;
+        let Opened {
+            reader,
+            name,
+            extent,
+        } = opened;
         let (file, extent) = match (reader, extent) {
             (Reader::File(file), Extent::Bytes(_)) => (file, extent),
             (reader, _) => {
                 let file = batches::spool(&mut reader.into_read(), &name)?;
-                let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
+                let length = file
+                    .metadata()
+                    .with_context(|| format!("cannot read {name}"))?
+                    .len();
                 (file, Extent::Bytes(length))
             }
         };
         let names: Vec<&str> = fields.names().collect();
         let batches = Batches::parquet(file, &names, name, Arc::clone(&bytes_read))?;
         let lines = Box::new(columns::Columns::new(batches, fields)?);
-        Ok(Self { lines, paced: false, extent, bytes_read, skip_bad, skipped: 0 })
+        Ok(Self {
+            lines,
+            paced: false,
+            extent,
+            bytes_read,
+            skip_bad,
+            skipped: 0,
+        })
     }
 
     fn of_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
         if args.field.is_some() || args.input_format.is_some() {
-            return Err(usage("`--field` and `--input-format` are for files, and the texts are arguments"));
+            return Err(usage(
+                "`--field` and `--input-format` are for files, and the texts are arguments",
+            ));
         }
         Ok(Self {
             lines: Box::new(arguments::lines(args.texts, pair.pair)?),
@@ -309,15 +369,17 @@ impl Input {
         bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Passes over the first lines, or as many as there are, and gives the first and the last of them with
-    /// their numbers.
+    /// Passes over the first lines, or as many as there are, and gives the first and the last of
+    /// them with their numbers.
     ///
     /// # Errors
     /// If reading fails.
     pub(crate) fn skip(&mut self, count: usize) -> anyhow::Result<Vec<(usize, Line)>> {
         let mut ends = Vec::new();
         while self.skipped < count {
-            let Some(line) = self.lines.next().transpose()? else { break };
+            let Some(line) = self.lines.next().transpose()? else {
+                break;
+            };
             ends.truncate(1);
             ends.push((self.skipped, line));
             self.skipped += 1;
@@ -330,7 +392,9 @@ impl Input {
     /// # Errors
     /// If reading fails.
     pub(crate) fn is_at_end(&mut self) -> anyhow::Result<bool> {
-        let Some(line) = self.lines.next().transpose()? else { return Ok(true) };
+        let Some(line) = self.lines.next().transpose()? else {
+            return Ok(true);
+        };
         let rest = std::mem::replace(&mut self.lines, Box::new(std::iter::empty()));
         self.lines = Box::new(std::iter::once(Ok(line)).chain(rest));
         Ok(false)
@@ -359,7 +423,14 @@ mod tests {
     #[test]
     fn a_field_is_one_name_or_two() {
         let one = Fields::parse("body", Pairs::Refused).unwrap();
-        assert_eq!(one, Fields { text: "body".into(), pair: None, listed: false });
+        assert_eq!(
+            one,
+            Fields {
+                text: "body".into(),
+                pair: None,
+                listed: false
+            }
+        );
         let two = Fields::parse("a,b", Pairs::Taken).unwrap();
         assert_eq!(two.pair.as_deref(), Some("b"));
         for bad in ["", ",", "a,", ",b", "a,b,c"] {
@@ -367,7 +438,11 @@ mod tests {
         }
         assert!(Fields::parse("a,b", Pairs::Refused).is_err());
         assert!(Fields::parse("a", Pairs::Needed("first,second")).is_err());
-        assert!(Fields::parse("a,b", Pairs::Listed("text,choices")).unwrap().listed);
+        assert!(
+            Fields::parse("a,b", Pairs::Listed("text,choices"))
+                .unwrap()
+                .listed
+        );
     }
 
     #[test]

@@ -61,16 +61,30 @@ impl Opened {
     pub(super) fn new(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             let reader = Reader::Stdin(io::stdin());
-            return Ok(Self { reader, name: "standard input".into(), extent: Extent::Unknown });
+            return Ok(Self {
+                reader,
+                name: "standard input".into(),
+                extent: Extent::Unknown,
+            });
         };
         let name = path.display();
         let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot open `{name}`"))?;
+        let metadata = file
+            .metadata()
+            .with_context(|| format!("cannot open `{name}`"))?;
         if metadata.is_dir() {
             bail!("cannot read `{name}`: expected a file, found a folder");
         }
-        let extent = if metadata.is_file() { Extent::Bytes(metadata.len()) } else { Extent::Unknown };
-        Ok(Self { reader: Reader::File(file), name: format!("`{name}`").into(), extent })
+        let extent = if metadata.is_file() {
+            Extent::Bytes(metadata.len())
+        } else {
+            Extent::Unknown
+        };
+        Ok(Self {
+            reader: Reader::File(file),
+            name: format!("`{name}`").into(),
+            extent,
+        })
     }
 }
 

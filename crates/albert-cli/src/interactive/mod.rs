@@ -24,22 +24,34 @@ use crate::progress::Talk;
 use session::{Fill, Reply, Session, commands_with};
 
 /// Talks on the terminal until its end, or until the user leaves.
-pub(crate) fn run(filler: &impl Fill, options: FillOptions, model: &str, talk: Talk) -> anyhow::Result<()> {
+pub(crate) fn run(
+    filler: &impl Fill,
+    options: FillOptions,
+    model: &str,
+    talk: Talk,
+) -> anyhow::Result<()> {
     /// Enough to find last week's sentence, little enough to load at once.
     const HISTORY_LINES: usize = 1000;
     /// Wide enough for everything, where the terminal does not tell.
     const WIDTH: usize = 80;
-    let config = Config::builder().history_ignore_space(true).completion_type(CompletionType::List).build();
+    let config = Config::builder()
+        .history_ignore_space(true)
+        .completion_type(CompletionType::List)
+        .build();
     let mut editor: Editor<Completion, FileHistory> =
         Editor::with_config(config).context("cannot open the terminal")?;
     editor.set_helper(Some(Completion));
-    editor.set_max_history_size(HISTORY_LINES).context("cannot keep a history")?;
+    editor
+        .set_max_history_size(HISTORY_LINES)
+        .context("cannot keep a history")?;
     let history = history_file();
     if let Some(path) = &history {
         // The first time there is none, and a history that cannot be read is no loss.
         let _ = editor.load_history(path);
     }
-    talk.say(format_args!("{model}: `_` stands for a word to find; :help, Ctrl-D leaves"));
+    talk.say(format_args!(
+        "{model}: `_` stands for a word to find; :help, Ctrl-D leaves"
+    ));
     let mut session = Session::new(filler, options);
     loop {
         match editor.readline("> ") {
@@ -49,7 +61,9 @@ pub(crate) fn run(filler: &impl Fill, options: FillOptions, model: &str, talk: T
                     // A history that cannot be written is no failure.
                     let _ = editor.append_history(path);
                 }
-                let width = editor.dimensions().map_or(WIDTH, |(columns, _)| columns.into());
+                let width = editor
+                    .dimensions()
+                    .map_or(WIDTH, |(columns, _)| columns.into());
                 match session.reply(&line, width) {
                     Reply::Silence => {}
                     Reply::Answer(text) => answer(&text)?,
@@ -73,7 +87,11 @@ fn answer(text: &str) -> anyhow::Result<()> {
 
 /// The file of past lines, its folder made.
 fn history_file() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .or_else(|| absolute("LOCALAPPDATA"))?;
@@ -97,7 +115,9 @@ impl Completer for Completion {
         let typed = &line[..position];
         let start = typed.len() - typed.trim_start().len();
         let names = match typed[start..].strip_prefix(':') {
-            Some(prefix) => commands_with(prefix).map(|name| format!(":{name}")).collect(),
+            Some(prefix) => commands_with(prefix)
+                .map(|name| format!(":{name}"))
+                .collect(),
             None => Vec::new(),
         };
         Ok((start, names))

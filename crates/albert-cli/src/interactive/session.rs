@@ -16,23 +16,58 @@ struct Command {
 
 /// The commands, in the order of the help.
 const COMMANDS: [Command; 6] = [
-    Command { name: "top", argument: "N", about: "show N candidates" },
-    Command { name: "targets", argument: "A,B", about: "only these words; without words, all again" },
-    Command { name: "joint", argument: "", about: "fill masks together, or each by itself again" },
-    Command { name: "beam", argument: "N", about: "as :joint, and show the N best fillings" },
-    Command { name: "help", argument: "", about: "this list" },
-    Command { name: "quit", argument: "", about: "leave, as does Ctrl-D" },
+    Command {
+        name: "top",
+        argument: "N",
+        about: "show N candidates",
+    },
+    Command {
+        name: "targets",
+        argument: "A,B",
+        about: "only these words; without words, all again",
+    },
+    Command {
+        name: "joint",
+        argument: "",
+        about: "fill masks together, or each by itself again",
+    },
+    Command {
+        name: "beam",
+        argument: "N",
+        about: "as :joint, and show the N best fillings",
+    },
+    Command {
+        name: "help",
+        argument: "",
+        about: "this list",
+    },
+    Command {
+        name: "quit",
+        argument: "",
+        about: "leave, as does Ctrl-D",
+    },
 ];
 
 /// The names of the commands that begin so.
 pub(super) fn commands_with(prefix: &str) -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|command| command.name).filter(move |name| name.starts_with(prefix))
+    COMMANDS
+        .iter()
+        .map(|command| command.name)
+        .filter(move |name| name.starts_with(prefix))
 }
 
 fn help() -> String {
     let mut lines = "Write a text with `_` for each word to find.".to_string();
-    for Command { name, argument, about } in &COMMANDS {
-        lines.push_str(&format!("\n  {:<12}  {about}", format!(":{name} {argument}")));
+    for Command {
+        name,
+        argument,
+        about,
+    } in &COMMANDS
+    {
+        lines.push_str(&format!(
+            "\n  {:<12}  {about}",
+            format!(":{name} {argument}")
+        ));
     }
     lines + "\nTab completes commands, arrow keys bring back earlier lines."
 }
@@ -49,7 +84,11 @@ pub(crate) trait Fill {
 impl Fill for MaskFiller {
     fn fill(&self, text: &str, options: &FillOptions) -> anyhow::Result<FilledText> {
         let filled = MaskFiller::fill(self, &[text], options);
-        filled.into_iter().next().context("no answer")?.map_err(Into::into)
+        filled
+            .into_iter()
+            .next()
+            .context("no answer")?
+            .map_err(Into::into)
     }
 
     fn mask_token(&self) -> &str {
@@ -98,12 +137,21 @@ impl<'a, F: Fill> Session<'a, F> {
         let mask = self.filler.mask_token();
         let text = expand_masks(line, mask);
         if !text.contains(mask) {
-            return Reply::Remark(format!("no mask in the text: write `_` or `{mask}` for the word to find"));
+            return Reply::Remark(format!(
+                "no mask in the text: write `_` or `{mask}` for the word to find"
+            ));
         }
         match self.filler.fill(&text, &self.options) {
             Ok(filled) => {
-                let cut = if filled.truncated { "the text was cut to the model's length\n" } else { "" };
-                Reply::Answer(format!("{cut}{}", chart(&filled.masks, &filled.fillings, width)))
+                let cut = if filled.truncated {
+                    "the text was cut to the model's length\n"
+                } else {
+                    ""
+                };
+                Reply::Answer(format!(
+                    "{cut}{}",
+                    chart(&filled.masks, &filled.fillings, width)
+                ))
             }
             Err(error) => Reply::Remark(match Report::new(&error) {
                 Some(report) => report.to_string(),
@@ -113,7 +161,9 @@ impl<'a, F: Fill> Session<'a, F> {
     }
 
     fn command(&mut self, command: &str) -> Reply {
-        let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let (name, rest) = command
+            .split_once(char::is_whitespace)
+            .unwrap_or((command, ""));
         let rest = rest.trim();
         match name {
             "top" => match rest.parse() {
@@ -121,7 +171,9 @@ impl<'a, F: Fill> Session<'a, F> {
                     self.options.top_k = top_k;
                     Reply::Remark(format!("showing {top_k}"))
                 }
-                _ => Reply::Remark(format!(":top: expected a whole number from 1, found `{rest}`")),
+                _ => Reply::Remark(format!(
+                    ":top: expected a whole number from 1, found `{rest}`"
+                )),
             },
             "targets" if rest.is_empty() => {
                 self.options.targets = None;
@@ -138,13 +190,19 @@ impl<'a, F: Fill> Session<'a, F> {
             "joint" if rest.is_empty() => {
                 self.options.joint = !self.options.joint;
                 self.options.beam = 1;
-                let how = if self.options.joint { "together" } else { "each by itself" };
+                let how = if self.options.joint {
+                    "together"
+                } else {
+                    "each by itself"
+                };
                 Reply::Remark(format!("filling several masks {how}"))
             }
             "beam" => match rest.parse() {
                 Ok(beam) if (1..=MAX_BEAM).contains(&beam) => {
                     (self.options.joint, self.options.beam) = (true, beam);
-                    Reply::Remark(format!("filling several masks together, the best {beam} of the fillings"))
+                    Reply::Remark(format!(
+                        "filling several masks together, the best {beam} of the fillings"
+                    ))
                 }
                 _ => Reply::Remark(format!(
                     ":beam: expected a whole number from 1 to {MAX_BEAM}, found `{rest}`"
@@ -152,9 +210,9 @@ impl<'a, F: Fill> Session<'a, F> {
             },
             "help" if rest.is_empty() => Reply::Remark(help()),
             "quit" if rest.is_empty() => Reply::Leave,
-            "joint" | "help" | "quit" => {
-                Reply::Remark(format!(":{name}: expected nothing after it, found `{rest}`"))
-            }
+            "joint" | "help" | "quit" => Reply::Remark(format!(
+                ":{name}: expected nothing after it, found `{rest}`"
+            )),
             _ => Reply::Remark(format!("unknown command `:{name}`; {}", advice(name))),
         }
     }
@@ -162,8 +220,10 @@ impl<'a, F: Fill> Session<'a, F> {
 
 /// What to write instead of a command that does not exist.
 fn advice(name: &str) -> String {
-    let nearest =
-        COMMANDS.iter().map(|command| (strsim::osa_distance(name, command.name), command.name)).min();
+    let nearest = COMMANDS
+        .iter()
+        .map(|command| (strsim::osa_distance(name, command.name), command.name))
+        .min();
     match nearest {
         // One slip in three letters.
         Some((slips, meant)) if slips * 3 <= name.chars().count() => {
@@ -175,7 +235,8 @@ fn advice(name: &str) -> String {
 
 /// Puts the mask token where a `_` stands by itself, that is, touches no letter, digit or `_`.
 fn expand_masks(line: &str, mask_token: &str) -> String {
-    let is_word = |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let is_word =
+        |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let mut expanded = String::with_capacity(line.len());
     let mut before = None;
     let mut characters = line.chars().peekable();
@@ -208,7 +269,9 @@ mod tests {
     impl Fill for Echo {
         fn fill(&self, text: &str, options: &FillOptions) -> anyhow::Result<FilledText> {
             anyhow::ensure!(!text.contains("fail"), "cannot fill");
-            self.asked.borrow_mut().push((text.to_string(), options.clone()));
+            self.asked
+                .borrow_mut()
+                .push((text.to_string(), options.clone()));
             let mask = |position| FilledMask {
                 position,
                 candidates: vec![Candidate {
@@ -220,7 +283,11 @@ mod tests {
                 }],
             };
             let count = text.matches("[MASK]").count();
-            Ok(FilledText { masks: (0..count).map(mask).collect(), fillings: Vec::new(), truncated: false })
+            Ok(FilledText {
+                masks: (0..count).map(mask).collect(),
+                fillings: Vec::new(),
+                truncated: false,
+            })
         }
 
         fn mask_token(&self) -> &str {
@@ -242,10 +309,16 @@ mod tests {
     #[test]
     fn a_lone_underscore_is_a_mask_and_one_in_a_word_is_not() {
         let expand = |line: &str| expand_masks(line, "[MASK]");
-        assert_eq!(expand("Paris is the _ of _."), "Paris is the [MASK] of [MASK].");
+        assert_eq!(
+            expand("Paris is the _ of _."),
+            "Paris is the [MASK] of [MASK]."
+        );
         assert_eq!(expand("_"), "[MASK]");
         assert_eq!(expand("(_) \"_\""), "([MASK]) \"[MASK]\"");
-        assert_eq!(expand("snake_case __init__ a_ _a _1"), "snake_case __init__ a_ _a _1");
+        assert_eq!(
+            expand("snake_case __init__ a_ _a _1"),
+            "snake_case __init__ a_ _a _1"
+        );
         assert_eq!(expand("a [MASK]"), "a [MASK]");
     }
 
@@ -253,7 +326,9 @@ mod tests {
     fn a_text_is_answered_with_a_table() {
         let echo = Echo::default();
         let reply = Session::new(&echo, options()).reply("  Paris is the _.  ", WIDE);
-        let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
+        let Reply::Answer(answer) = reply else {
+            panic!("{reply:?}")
+        };
         assert_eq!(answer, "  1  capital  0.5000  ████████████████████████\n");
         assert_eq!(echo.asked.borrow()[0].0, "Paris is the [MASK].");
     }
@@ -261,7 +336,9 @@ mod tests {
     #[test]
     fn several_masks_are_shown_one_after_the_other() {
         let reply = Session::new(&Echo::default(), options()).reply("_ and _", WIDE);
-        let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
+        let Reply::Answer(answer) = reply else {
+            panic!("{reply:?}")
+        };
         assert!(answer.starts_with("mask 1 of 2\n  1  capital"), "{answer}");
         assert!(answer.contains("\nmask 2 of 2\n  1  capital"), "{answer}");
     }
@@ -270,7 +347,15 @@ mod tests {
     fn commands_change_what_is_asked() {
         let echo = Echo::default();
         let mut session = Session::new(&echo, options());
-        for line in [":top 10", ":targets cat, dog", ":joint", "a _", ":targets", ":joint", "a _"] {
+        for line in [
+            ":top 10",
+            ":targets cat, dog",
+            ":joint",
+            "a _",
+            ":targets",
+            ":joint",
+            "a _",
+        ] {
             session.reply(line, WIDE);
         }
         let asked = echo.asked.borrow();
@@ -297,8 +382,13 @@ mod tests {
     fn a_narrow_terminal_gets_shorter_bars_and_then_shorter_words() {
         for width in [80, 40, 28, 22] {
             let reply = Session::new(&Echo::default(), options()).reply("_ and _", width);
-            let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
-            assert!(answer.lines().all(|line| line.width() <= width), "{width}: {answer}");
+            let Reply::Answer(answer) = reply else {
+                panic!("{reply:?}")
+            };
+            assert!(
+                answer.lines().all(|line| line.width() <= width),
+                "{width}: {answer}"
+            );
             assert!(answer.contains("0.5000"), "{answer}");
         }
     }
@@ -345,7 +435,14 @@ mod tests {
         let echo = Echo::default();
         let mut session = Session::new(&echo, options());
         let help = remark(session.reply(":help", WIDE));
-        for command in [":top N", ":targets A,B", ":joint", ":beam N", ":help", ":quit"] {
+        for command in [
+            ":top N",
+            ":targets A,B",
+            ":joint",
+            ":beam N",
+            ":help",
+            ":quit",
+        ] {
             assert!(help.contains(command), "{command}");
         }
         assert!(help.lines().all(|line| line.width() <= 60), "{help}");

@@ -1,7 +1,7 @@
 //! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time.
 //!
-//! `arrow` is the IPC stream format: whoever reads it gets the rows as they come. A Parquet file has its
-//! index at the end; one that was cut short cannot be read.
+//! `arrow` is the IPC stream format: whoever reads it gets the rows as they come. A Parquet file
+//! has its index at the end; one that was cut short cannot be read.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub(super) struct Batches {
     encoder: Encoder,
 }
 
-/// Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and so would their
-/// least and greatest.
+/// Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and so
+/// would their least and greatest.
 fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -53,18 +53,29 @@ impl Batches {
         let builder = ArrayBuilder::from_arrow(&fields)?;
         let schema = Arc::new(Schema::new(fields));
         let encoder = match format {
-            Format::Parquet => {
-                Encoder::Parquet(ArrowWriter::try_new(Vec::new(), schema, Some(properties()))?)
-            }
+            Format::Parquet => Encoder::Parquet(ArrowWriter::try_new(
+                Vec::new(),
+                schema,
+                Some(properties()),
+            )?),
             _ => Encoder::Arrow(StreamWriter::try_new(Vec::new(), &schema)?),
         };
-        Ok(Self { sink, builder, pending: 0, encoder })
+        Ok(Self {
+            sink,
+            builder,
+            pending: 0,
+            encoder,
+        })
     }
 
     fn push(&mut self, row: impl serde::Serialize) -> anyhow::Result<()> {
         self.builder.push(row)?;
         self.pending += 1;
-        if self.pending == BATCH_ROWS { self.write_batch() } else { Ok(()) }
+        if self.pending == BATCH_ROWS {
+            self.write_batch()
+        } else {
+            Ok(())
+        }
     }
 
     /// Encodes the rows at hand and writes what came of it.

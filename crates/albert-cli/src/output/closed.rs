@@ -1,7 +1,7 @@
 //! Whether standard output was closed before the start, as `>&-` does.
 //!
-//! Rust's standard library opens `/dev/null` in its place before `main`, and all rows would vanish without an
-//! error. So it is asked earlier.
+//! Rust's standard library opens `/dev/null` in its place before `main`, and all rows would vanish
+//! without an error. So it is asked earlier.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -14,18 +14,29 @@ pub(crate) struct Column {
 impl Column {
     /// A column that every row has.
     pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, optional: false }
+        Self {
+            name,
+            kind,
+            optional: false,
+        }
     }
 
     /// A column that a row may lack.
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, optional: true }
+        Self {
+            name,
+            kind,
+            optional: true,
+        }
     }
 }
 
 /// The type of a column.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only tables have types"))]
+#[cfg_attr(
+    not(feature = "parquet"),
+    expect(dead_code, reason = "only tables have types")
+)]
 pub(crate) enum Kind {
     /// A string.
     Text,
@@ -37,7 +48,8 @@ pub(crate) enum Kind {
     Double,
     /// True or false.
     Boolean,
-    /// The vector of a row, or one of them: as many numbers, and of the type, as the output was made for.
+    /// The vector of a row, or one of them: as many numbers, and of the type, as the output was
+    /// made for.
     Vector,
     /// Two integers.
     Span,
@@ -91,7 +103,10 @@ pub(crate) struct VectorType {
 impl VectorType {
     /// Vectors of 32-bit floats.
     pub(crate) fn f32(dim: usize) -> Self {
-        Self { element: Element::F32, dim }
+        Self {
+            element: Element::F32,
+            dim,
+        }
     }
 
     /// The size of one vector.
@@ -99,7 +114,8 @@ impl VectorType {
         self.dim * self.element.bytes()
     }
 
-    /// What stands in the place of a vector that is missing: numbers that are none. Bytes have no such.
+    /// What stands in the place of a vector that is missing: numbers that are none. Bytes have no
+    /// such.
     pub(super) fn missing(self) -> Option<Vec<u8>> {
         match self.element {
             Element::F32 => Some(f32::NAN.to_le_bytes().repeat(self.dim)),
@@ -134,7 +150,10 @@ impl Vector<'_> {
     /// Its numbers as the bytes of a file, little-endian.
     pub(super) fn bytes(self) -> Vec<u8> {
         match self {
-            Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F32(values) => values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
             Self::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
             Self::U8(values) => values.to_vec(),
         }
@@ -144,15 +163,30 @@ impl Vector<'_> {
     pub(crate) fn preview(self) -> String {
         const SHOWN: usize = 3;
         let (first, count): (Vec<String>, usize) = match self {
-            Self::F32(values) => {
-                (values.iter().take(SHOWN).map(|value| format!("{value:7.4}")).collect(), values.len())
-            }
-            Self::I8(values) => {
-                (values.iter().take(SHOWN).map(|value| format!("{value:4}")).collect(), values.len())
-            }
-            Self::U8(values) => {
-                (values.iter().take(SHOWN).map(|value| format!("{value:4}")).collect(), values.len())
-            }
+            Self::F32(values) => (
+                values
+                    .iter()
+                    .take(SHOWN)
+                    .map(|value| format!("{value:7.4}"))
+                    .collect(),
+                values.len(),
+            ),
+            Self::I8(values) => (
+                values
+                    .iter()
+                    .take(SHOWN)
+                    .map(|value| format!("{value:4}"))
+                    .collect(),
+                values.len(),
+            ),
+            Self::U8(values) => (
+                values
+                    .iter()
+                    .take(SHOWN)
+                    .map(|value| format!("{value:4}"))
+                    .collect(),
+                values.len(),
+            ),
         };
         match count > SHOWN {
             true => format!("{} … ({count})", first.join(" ")),
@@ -168,8 +202,14 @@ mod tests {
     #[test]
     fn the_preview_of_a_vector_is_short() {
         assert_eq!(Vector::F32(&[1.0, -0.5]).preview(), " 1.0000 -0.5000");
-        assert_eq!(Vector::F32(&[0.0; 312]).preview(), " 0.0000  0.0000  0.0000 … (312)");
-        assert_eq!(Vector::I8(&[-128, 7, 0, 1]).preview(), "-128    7    0 … (4)");
+        assert_eq!(
+            Vector::F32(&[0.0; 312]).preview(),
+            " 0.0000  0.0000  0.0000 … (312)"
+        );
+        assert_eq!(
+            Vector::I8(&[-128, 7, 0, 1]).preview(),
+            "-128    7    0 … (4)"
+        );
         assert_eq!(Vector::U8(&[255]).preview(), " 255");
     }
 

@@ -1,8 +1,8 @@
 //! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
 //!
-//! The header follows from the first good row: a `pair` column if that row is a pair's, an `explain` column
-//! if it has one, an `error` column if bad lines are passed over. Bad rows wait for it, but not for ever:
-//! then all columns are there.
+//! The header follows from the first good row: a `pair` column if that row is a pair's, an
+//! `explain` column if it has one, an `error` column if bad lines are passed over. Bad rows wait
+//! for it, but not for ever: then all columns are there.
 
 use std::fmt;
 
@@ -30,14 +30,21 @@ pub(super) struct Csv {
 impl Csv {
     /// Begins a file, or goes on with one that has this header.
     pub(super) fn new(sink: Sink, skip_bad: bool, header: Option<Vec<&'static str>>) -> Self {
-        Self { sink, skip_bad, header, held: Vec::new() }
+        Self {
+            sink,
+            skip_bad,
+            header,
+            held: Vec::new(),
+        }
     }
 
     fn header<R: Row>(&mut self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<&'static str>> {
         if let Some(header) = &self.header {
             return Ok(header.clone());
         }
-        let columns = R::COLUMNS.iter().filter(|column| !column.optional || has(column.name));
+        let columns = R::COLUMNS
+            .iter()
+            .filter(|column| !column.optional || has(column.name));
         let mut header: Vec<_> = columns.map(|column| column.name).collect();
         if self.skip_bad {
             header.push("error");
@@ -63,7 +70,8 @@ impl Csv {
             match header.iter().position(|&column| column == name) {
                 Some(column) => cells[column] = cell(value.get())?,
                 None => {
-                    let failed = anyhow::anyhow!("this row has `{name}`, which the first row had not");
+                    let failed =
+                        anyhow::anyhow!("this row has `{name}`, which the first row had not");
                     return Err(failed.hint("csv needs the same columns in every row: write jsonl"));
                 }
             }

@@ -57,8 +57,14 @@ impl Format {
 }
 
 /// The formats of a command whose rows are records of text.
-pub(crate) const RECORDS: &[Format] =
-    &[Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet, Format::Arrow];
+pub(crate) const RECORDS: &[Format] = &[
+    Format::Table,
+    Format::Json,
+    Format::Jsonl,
+    Format::Csv,
+    Format::Parquet,
+    Format::Arrow,
+];
 
 /// The formats of a command whose rows each have one vector.
 pub(crate) const VECTORS: &[Format] = &[

@@ -16,7 +16,11 @@ impl Json {
     }
 
     fn element(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        let mut bytes = if self.rows == 0 { b"[\n".to_vec() } else { b",\n".to_vec() };
+        let mut bytes = if self.rows == 0 {
+            b"[\n".to_vec()
+        } else {
+            b",\n".to_vec()
+        };
         serde_json::to_writer(&mut bytes, value)?;
         self.rows += 1;
         self.sink.write(&bytes)
@@ -37,7 +41,8 @@ impl<R: Row> RowWriter<R> for Json {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.sink.write(if self.rows == 0 { b"[]\n" } else { b"\n]\n" })?;
+        self.sink
+            .write(if self.rows == 0 { b"[]\n" } else { b"\n]\n" })?;
         self.sink.finish()
     }
 }

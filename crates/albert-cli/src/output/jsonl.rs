@@ -1,4 +1,5 @@
-//! `jsonl`: one JSON object a line. Floats are the shortest decimals that read back as the same f32.
+//! `jsonl`: one JSON object a line. Floats are the shortest decimals that read back as the same
+//! f32.
 
 use serde::Serialize;
 

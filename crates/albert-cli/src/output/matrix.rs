@@ -1,7 +1,7 @@
 //! Vectors alone: rows × dim numbers behind a header of fixed length.
 //!
-//! The number of rows is known only at the end, so the header is written with room for any number and
-//! completed by going back. A file cut short says that it has no rows.
+//! The number of rows is known only at the end, so the header is written with room for any number
+//! and completed by going back. A file cut short says that it has no rows.
 
 use anyhow::Context;
 
@@ -20,7 +20,8 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Begins a file, or goes on with one whose first `bytes` bytes hold a header and `rows` vectors.
+    /// Begins a file, or goes on with one whose first `bytes` bytes hold a header and `rows`
+    /// vectors.
     pub(super) fn new(
         mut sink: Sink,
         header: Header,
@@ -31,13 +32,22 @@ impl Matrix {
         if bytes == 0 {
             sink.write(&header(0, vectors)?)?;
         }
-        Ok(Self { sink, header, vectors, rows })
+        Ok(Self {
+            sink,
+            header,
+            vectors,
+            rows,
+        })
     }
 
     fn vector(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         if bytes.len() != self.vectors.bytes() {
             let found = bytes.len() / self.vectors.element.bytes();
-            anyhow::bail!("row {}: expected {}, found {found}", self.rows + 1, self.vectors);
+            anyhow::bail!(
+                "row {}: expected {}, found {found}",
+                self.rows + 1,
+                self.vectors
+            );
         }
         self.rows += 1;
         self.sink.write(bytes)
@@ -46,7 +56,11 @@ impl Matrix {
 
 impl<R: Row> RowWriter<R> for Matrix {
     fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        self.vector(&row.vector().map(|vector| vector.bytes()).unwrap_or_default())
+        self.vector(
+            &row.vector()
+                .map(|vector| vector.bytes())
+                .unwrap_or_default(),
+        )
     }
 
     fn bad(&mut self, _: &BadRow) -> anyhow::Result<()> {
@@ -60,6 +74,7 @@ impl<R: Row> RowWriter<R> for Matrix {
 
     fn finish(&mut self) -> anyhow::Result<()> {
         self.sink.finish()?;
-        self.sink.rewrite_start(&(self.header)(self.rows, self.vectors)?)
+        self.sink
+            .rewrite_start(&(self.header)(self.rows, self.vectors)?)
     }
 }

@@ -110,15 +110,21 @@ impl OutputArgs {
     /// fails before that has destroyed nothing.
     ///
     /// # Errors
-    /// If the command has no such format, the output is one of the inputs, or it cannot be written to.
+    /// If the command has no such format, the output is one of the inputs, or it cannot be written
+    /// to.
     pub(crate) fn open(&self, supported: &[Format], inputs: &[&Path]) -> anyhow::Result<Output> {
-        let path = self.output.as_deref().filter(|path| path.as_os_str() != "-");
+        let path = self
+            .output
+            .as_deref()
+            .filter(|path| path.as_os_str() != "-");
         let format = self.settle(supported, path)?;
         let needs_file = matches!(format, Format::Npy | Format::Safetensors);
         let sink = match path {
             None if needs_file => {
-                return Err(usage(format!("format `{}` needs `--output FILE`", format.name()))
-                    .hint("its header is completed at the end, which a stream cannot do"));
+                return Err(
+                    usage(format!("format `{}` needs `--output FILE`", format.name()))
+                        .hint("its header is completed at the end, which a stream cannot do"),
+                );
             }
             None => {
                 refuse_inputs(&Handle::stdout(), inputs, "standard output")?;
@@ -127,12 +133,21 @@ impl OutputArgs {
             Some(path) => open_file(path, inputs, needs_file)?,
         };
         let path = path.map(PathBuf::from);
-        Ok(Output { format, sink, path, resumes: false, saved: Saved::default() })
+        Ok(Output {
+            format,
+            sink,
+            path,
+            resumes: false,
+            saved: Saved::default(),
+        })
     }
 
     /// Whether the rows go to a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
-        let to_stdout = self.output.as_ref().is_none_or(|path| path.as_os_str() == "-");
+        let to_stdout = self
+            .output
+            .as_ref()
+            .is_none_or(|path| path.as_os_str() == "-");
         to_stdout && io::stdout().is_terminal()
     }
 
@@ -158,26 +173,32 @@ impl OutputArgs {
         }
         let names: Vec<_> = supported.iter().map(|format| format.name()).collect();
         let (format, expected) = (format.name(), names.join(", "));
-        Err(usage(format!("format `{format}`: not a format of this command, expected {expected}")))
+        Err(usage(format!(
+            "format `{format}`: not a format of this command, expected {expected}"
+        )))
     }
 }
 
 impl Output {
-    /// Refuses to write over a file that may be a part of the model: it would be lost, and while it is read,
-    /// the run with it.
+    /// Refuses to write over a file that may be a part of the model: it would be lost, and while it
+    /// is read, the run with it.
     ///
     /// # Errors
     /// If the output is one.
     pub(crate) fn spare(&self, model: &ModelFiles) -> anyhow::Result<()> {
-        let (Some(path), Some(folder)) = (&self.path, model.folder()) else { return Ok(()) };
+        let (Some(path), Some(folder)) = (&self.path, model.folder()) else {
+            return Ok(());
+        };
         if self.sink.is_new() {
             return Ok(());
         }
         match model_folder::find(folder, path) {
             Some(file) => {
                 let file = file.display();
-                Err(usage(format!("`--output` would write over `{file}` in the model's folder"))
-                    .hint("write to another file; remove this one first if the model does not need it"))
+                Err(usage(format!(
+                    "`--output` would write over `{file}` in the model's folder"
+                ))
+                .hint("write to another file; remove this one first if the model does not need it"))
             }
             None => Ok(()),
         }
@@ -188,7 +209,9 @@ impl Output {
     /// # Errors
     /// If that cannot be done in this format, or there is no file.
     pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
-        let Some(path) = &self.path else { return Err(usage("`--resume` needs `--output FILE`")) };
+        let Some(path) = &self.path else {
+            return Err(usage("`--resume` needs `--output FILE`"));
+        };
         let format = self.format;
         if !RESUMABLE.contains(&format) {
             let names: Vec<_> = RESUMABLE.iter().map(|format| format.name()).collect();
@@ -198,7 +221,10 @@ impl Output {
             )));
         }
         if !path.is_file() {
-            bail!("cannot resume `{}`: expected a file, found a device", path.display());
+            bail!(
+                "cannot resume `{}`: expected a file, found a device",
+                path.display()
+            );
         }
         self.resumes = true;
         Ok(())
@@ -214,7 +240,12 @@ impl Output {
         skip_bad: bool,
     ) -> anyhow::Result<Option<Saved>> {
         match &self.path {
-            Some(path) if self.resumes => Ok(Some(Saved::read::<R>(path, self.format, vectors, skip_bad)?)),
+            Some(path) if self.resumes => Ok(Some(Saved::read::<R>(
+                path,
+                self.format,
+                vectors,
+                skip_bad,
+            )?)),
             _ => Ok(None),
         }
     }
@@ -242,15 +273,27 @@ impl Output {
             (Format::Json, _) => Box::new(json::Json::new(sink)),
             (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
             (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad, saved.header)),
-            (Format::Npy, Some(vectors)) => {
-                Box::new(matrix::Matrix::new(sink, npy::header, vectors, saved.bytes, saved.rows)?)
-            }
-            (Format::Safetensors, Some(vectors)) => {
-                Box::new(matrix::Matrix::new(sink, safetensors::header, vectors, 0, 0)?)
-            }
+            (Format::Npy, Some(vectors)) => Box::new(matrix::Matrix::new(
+                sink,
+                npy::header,
+                vectors,
+                saved.bytes,
+                saved.rows,
+            )?),
+            (Format::Safetensors, Some(vectors)) => Box::new(matrix::Matrix::new(
+                sink,
+                safetensors::header,
+                vectors,
+                0,
+                0,
+            )?),
             #[cfg(feature = "parquet")]
             (format @ (Format::Parquet | Format::Arrow), vectors) => {
-                Box::new(batches::Batches::new(sink, format, schema::fields(R::COLUMNS, vectors, skip_bad)?)?)
+                Box::new(batches::Batches::new(
+                    sink,
+                    format,
+                    schema::fields(R::COLUMNS, vectors, skip_bad)?,
+                )?)
             }
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
         })
@@ -289,12 +332,24 @@ fn open_file(path: &Path, inputs: &[&Path], needs_seek: bool) -> anyhow::Result<
 fn refuse_inputs(output: &io::Result<Handle>, inputs: &[&Path], name: &str) -> anyhow::Result<()> {
     let Ok(output) = output else { return Ok(()) };
     // A terminal is both, and rightly so.
-    if !output.as_file().metadata().is_ok_and(|metadata| metadata.is_file()) {
+    if !output
+        .as_file()
+        .metadata()
+        .is_ok_and(|metadata| metadata.is_file())
+    {
         return Ok(());
     }
-    let inputs = if inputs.is_empty() { &[Path::new("-")] } else { inputs };
+    let inputs = if inputs.is_empty() {
+        &[Path::new("-")]
+    } else {
+        inputs
+    };
     let is_output = |input: &&Path| {
-        let input = if input.as_os_str() == "-" { Handle::stdin() } else { Handle::from_path(input) };
+        let input = if input.as_os_str() == "-" {
+            Handle::stdin()
+        } else {
+            Handle::from_path(input)
+        };
         input.is_ok_and(|input| input == *output)
     };
     match inputs.iter().any(is_output) {
@@ -313,8 +368,12 @@ mod tests {
     use crate::failure::Report;
 
     fn settle(format: Option<Format>, output: Option<&str>) -> Result<Format, Report> {
-        let args = OutputArgs { format, output: output.map(PathBuf::from) };
-        args.settle(VECTORS, args.output.as_deref()).map_err(|error| Report::new(&error).unwrap())
+        let args = OutputArgs {
+            format,
+            output: output.map(PathBuf::from),
+        };
+        args.settle(VECTORS, args.output.as_deref())
+            .map_err(|error| Report::new(&error).unwrap())
     }
 
     #[test]
@@ -327,16 +386,26 @@ mod tests {
 
     #[test]
     fn a_format_the_command_lacks_is_wrong_usage() {
-        let args = OutputArgs { format: Some(Format::Npy), output: None };
+        let args = OutputArgs {
+            format: Some(Format::Npy),
+            output: None,
+        };
         let report = Report::new(&args.settle(RECORDS, None).unwrap_err()).unwrap();
         assert_eq!(report.code, 2);
-        assert!(report.message.contains("not a format of this command"), "{}", report.message);
+        assert!(
+            report.message.contains("not a format of this command"),
+            "{}",
+            report.message
+        );
     }
 
     #[test]
     fn a_format_with_a_header_needs_a_file() {
         for output in [None, Some(PathBuf::from("-"))] {
-            let args = OutputArgs { format: Some(Format::Npy), output };
+            let args = OutputArgs {
+                format: Some(Format::Npy),
+                output,
+            };
             let error = args.open(VECTORS, &[]).err().unwrap();
             assert_eq!(Report::new(&error).unwrap().code, 2);
         }
@@ -347,7 +416,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         fs::write(&path, "precious\n").unwrap();
-        let args = OutputArgs { format: None, output: Some(folder.path().join("./a.txt")) };
+        let args = OutputArgs {
+            format: None,
+            output: Some(folder.path().join("./a.txt")),
+        };
         let error = args.open(RECORDS, &[&path]).err().unwrap();
         assert_eq!(Report::new(&error).unwrap().code, 2);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
@@ -358,7 +430,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         fs::write(&path, "old and long\n").unwrap();
-        let args = OutputArgs { format: None, output: Some(path.clone()) };
+        let args = OutputArgs {
+            format: None,
+            output: Some(path.clone()),
+        };
         let output = args.open(RECORDS, &[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "old and long\n");
         let mut sink = output.into_sink();

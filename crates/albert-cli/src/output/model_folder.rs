@@ -13,8 +13,8 @@ const DEPTH: usize = 2;
 
 /// The file of the model in `folder` that `output` is, under whatever name.
 ///
-/// A file that by its ending can only be an output is none of the model's: who works within the model's
-/// folder writes the same file again and again.
+/// A file that by its ending can only be an output is none of the model's: who works within the
+/// model's folder writes the same file again and again.
 pub(super) fn find(folder: &Path, output: &Path) -> Option<PathBuf> {
     let output = Handle::from_path(output).ok()?;
     // What cannot be read cannot be told apart; loading the model tells why.
@@ -28,7 +28,9 @@ fn find_below(folder: &Path, depth: usize, output: &Handle) -> io::Result<Option
             true if depth > 1 => find_below(&path, depth - 1, output)?,
             true => None,
             false if is_output_by_name(&path) => None,
-            false => Handle::from_path(&path).is_ok_and(|file| file == *output).then_some(path),
+            false => Handle::from_path(&path)
+                .is_ok_and(|file| file == *output)
+                .then_some(path),
         };
         if found.is_some() {
             return Ok(found);
@@ -61,9 +63,15 @@ mod tests {
         fs::hard_link(model.join("model.safetensors"), &link).unwrap();
         fs::write(folder.path().join("config.json"), "").unwrap();
         let find = |name: &str| find(&model, &folder.path().join(name));
-        assert_eq!(find("model/../model/model.safetensors"), Some(model.join("model.safetensors")));
+        assert_eq!(
+            find("model/../model/model.safetensors"),
+            Some(model.join("model.safetensors"))
+        );
         assert_eq!(find("link.jsonl"), Some(model.join("model.safetensors")));
-        assert_eq!(find("model/1_Pooling/config.json"), Some(model.join("1_Pooling/config.json")));
+        assert_eq!(
+            find("model/1_Pooling/config.json"),
+            Some(model.join("1_Pooling/config.json"))
+        );
         assert_eq!(find("model/vectors.npy"), None);
         assert_eq!(find("config.json"), None);
         assert_eq!(find("none.json"), None);

@@ -13,7 +13,8 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(((HEADER_BYTES - 10) as u16).to_le_bytes());
     let (descr, dim) = (descr(vectors.element), vectors.dim);
-    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let text =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
     bytes.extend(text.as_bytes());
     bytes.resize(HEADER_BYTES - 1, b' ');
     bytes.push(b'\n');
@@ -23,7 +24,12 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
 /// How many rows a header tells of.
 pub(super) fn rows(header: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(header.get(10..)?).ok()?;
-    text.split_once("'shape': (")?.1.split_once(',')?.0.parse().ok()
+    text.split_once("'shape': (")?
+        .1
+        .split_once(',')?
+        .0
+        .parse()
+        .ok()
 }
 
 fn descr(element: Element) -> &'static str {
@@ -46,7 +52,10 @@ mod tests {
             assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
             assert_eq!(bytes.last(), Some(&b'\n'));
             let text = String::from_utf8(bytes[10..].to_vec()).unwrap();
-            assert!(text.contains(&format!("'shape': ({rows}, {dim}), }}")), "{text}");
+            assert!(
+                text.contains(&format!("'shape': ({rows}, {dim}), }}")),
+                "{text}"
+            );
             assert_eq!(super::rows(&bytes), Some(rows));
         }
     }

@@ -1,7 +1,7 @@
 //! `safetensors`: one tensor, `embeddings`, of shape (rows, dim).
 //!
-//! Format: <https://github.com/huggingface/safetensors>, "Format": the length of the header in eight bytes,
-//! the header as JSON with spaces behind it, the numbers.
+//! Format: <https://github.com/huggingface/safetensors>, "Format": the length of the header in
+//! eight bytes, the header as JSON with spaces behind it, the numbers.
 
 use anyhow::{Context, ensure};
 use safetensors::Dtype;
@@ -9,7 +9,8 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::column::{Element, VectorType};
 
-/// Length and JSON together: room for four numbers of 20 digits, and a multiple of eight, as the format asks.
+/// Length and JSON together: room for four numbers of 20 digits, and a multiple of eight, as the
+/// format asks.
 const HEADER_BYTES: usize = 256;
 
 /// The tensor's name.
@@ -17,7 +18,9 @@ pub(crate) const EMBEDDINGS: &str = "embeddings";
 
 /// The header of a file with so many vectors.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {
-    let bytes = rows.checked_mul(vectors.bytes()).context("more numbers than a file can hold")?;
+    let bytes = rows
+        .checked_mul(vectors.bytes())
+        .context("more numbers than a file can hold")?;
     let info = TensorInfo {
         dtype: dtype(vectors.element),
         shape: vec![rows, vectors.dim],
@@ -26,7 +29,11 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
     let json = serde_json::to_vec(&Metadata::new(None, vec![(EMBEDDINGS.to_string(), info)])?)?;
     let mut header = ((HEADER_BYTES - 8) as u64).to_le_bytes().to_vec();
     header.extend(json);
-    ensure!(header.len() <= HEADER_BYTES, "a header of {} bytes, more than {HEADER_BYTES}", header.len());
+    ensure!(
+        header.len() <= HEADER_BYTES,
+        "a header of {} bytes, more than {HEADER_BYTES}",
+        header.len()
+    );
     header.resize(HEADER_BYTES, b' ');
     Ok(header)
 }
@@ -48,7 +55,10 @@ mod tests {
     #[test]
     fn the_header_has_one_length_for_any_shape() {
         for (rows, dim) in [(0, 1), (3, 768), (usize::MAX / 64, 1), (1, usize::MAX / 64)] {
-            assert_eq!(header(rows, VectorType::f32(dim)).unwrap().len(), HEADER_BYTES);
+            assert_eq!(
+                header(rows, VectorType::f32(dim)).unwrap().len(),
+                HEADER_BYTES
+            );
         }
         assert!(header(usize::MAX, VectorType::f32(2)).is_err());
     }

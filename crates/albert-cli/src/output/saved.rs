@@ -1,7 +1,7 @@
 //! What an interrupted run left in its output file: whole rows, and perhaps the beginning of one.
 //!
-//! Only the first and the last row are looked at, so that hours of rows are passed in seconds. A row belongs
-//! to a run if what the run computes for the text at its place is the same.
+//! Only the first and the last row are looked at, so that hours of rows are passed in seconds. A
+//! row belongs to a run if what the run computes for the text at its place is the same.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,8 +14,9 @@ use super::column::{Column, Kind, VectorType};
 use super::{Format, Row, npy};
 use crate::failure::Hint;
 
-/// How far apart the numbers of a vector may be, as a part of its largest: on a GPU, in bf16, a text's vector
-/// depends a little on the batch that it was in. Another model's is another by all of itself.
+/// How far apart the numbers of a vector may be, as a part of its largest: on a GPU, in bf16, a
+/// text's vector depends a little on the batch that it was in. Another model's is another by all of
+/// itself.
 const TOLERANCE: f64 = 0.05;
 
 /// The rows of a file.
@@ -55,11 +56,13 @@ impl Saved {
                 _ => bail!("format `{}` cannot be continued", format.name()),
             }
         };
-        read().with_context(|| format!("cannot resume `{name}`")).hint(OTHER)
+        read()
+            .with_context(|| format!("cannot resume `{name}`"))
+            .hint(OTHER)
     }
 
-    /// Makes sure that the first or the last row, which stands at `index`, is the one that a text at its
-    /// place gets; `None` for a text without a result.
+    /// Makes sure that the first or the last row, which stands at `index`, is the one that a text
+    /// at its place gets; `None` for a text without a result.
     ///
     /// # Errors
     /// If it is another.
@@ -74,34 +77,59 @@ impl Saved {
             let row = serde_json::to_value(row)?;
             // The result, which every format has.
             if let Some(result) = R::COLUMNS.last() {
-                ensure!(saved.contains_key(result.name), "expected a field `{}`, found none", result.name);
+                ensure!(
+                    saved.contains_key(result.name),
+                    "expected a field `{}`, found none",
+                    result.name
+                );
             }
             for (name, found) in saved {
-                let expected = row.get(name).with_context(|| format!("expected no field `{name}`"))?;
-                ensure!(alike(expected, found), "expected another `{name}` for the text at its place");
+                let expected = row
+                    .get(name)
+                    .with_context(|| format!("expected no field `{name}`"))?;
+                ensure!(
+                    alike(expected, found),
+                    "expected another `{name}` for the text at its place"
+                );
             }
             Ok(())
         };
-        check().with_context(|| format!("row {}", index + 1)).hint(OTHER)
+        check()
+            .with_context(|| format!("row {}", index + 1))
+            .hint(OTHER)
     }
 }
 
-const OTHER: &str =
-    "it belongs to another input, model or options: write to another file, or over it without `--resume`";
+const OTHER: &str = "it belongs to another input, model or options: write to another file, or over it without `--resume`";
 
 /// Whether two values are the same, vectors but for rounding.
 fn alike(expected: &Value, found: &Value) -> bool {
-    let (Value::Array(expected), Value::Array(found)) = (expected, found) else { return expected == found };
+    let (Value::Array(expected), Value::Array(found)) = (expected, found) else {
+        return expected == found;
+    };
     if expected.len() != found.len() {
         return false;
     }
-    let numbers = |values: &[Value]| values.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>();
+    let numbers = |values: &[Value]| {
+        values
+            .iter()
+            .map(Value::as_f64)
+            .collect::<Option<Vec<f64>>>()
+    };
     match (numbers(expected), numbers(found)) {
         (Some(expected), Some(found)) => {
-            let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-            expected.iter().zip(found).all(|(value, found)| (value - found).abs() <= TOLERANCE * largest)
+            let largest = expected
+                .iter()
+                .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+            expected
+                .iter()
+                .zip(found)
+                .all(|(value, found)| (value - found).abs() <= TOLERANCE * largest)
         }
-        _ => expected.iter().zip(found).all(|(expected, found)| alike(expected, found)),
+        _ => expected
+            .iter()
+            .zip(found)
+            .all(|(expected, found)| alike(expected, found)),
     }
 }
 
@@ -113,7 +141,8 @@ fn jsonl(file: &mut File) -> anyhow::Result<Saved> {
     }
     let mut row = |from: u64, to: u64, number: usize| -> anyhow::Result<Cells> {
         let bytes = range(file, from, to)?;
-        serde_json::from_slice(&bytes).with_context(|| format!("row {number}: expected a row of `embed`"))
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("row {number}: expected a row of `embed`"))
     };
     Ok(Saved {
         rows: records.count,
@@ -127,22 +156,39 @@ fn jsonl(file: &mut File) -> anyhow::Result<Saved> {
 fn csv<R: Row>(file: &mut File, skip_bad: bool) -> anyhow::Result<Saved> {
     let records = Records::scan(file, true)?;
     if records.count == 0 {
-        let names = R::COLUMNS.iter().take_while(|column| !column.optional).map(|column| column.name);
+        let names = R::COLUMNS
+            .iter()
+            .take_while(|column| !column.optional)
+            .map(|column| column.name);
         let names: Vec<_> = names.collect();
         begins(file, names.join(",").as_bytes())?;
         return Ok(Saved::default());
     }
     let mut record = |from: u64, to: u64| -> anyhow::Result<Vec<String>> {
         let bytes = range(file, from, to)?;
-        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
-        let record = reader.records().next().context("expected a record, found none")??;
+        let mut reader = ::csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(bytes.as_slice());
+        let record = reader
+            .records()
+            .next()
+            .context("expected a record, found none")??;
         Ok(record.iter().map(String::from).collect())
     };
     let found = record(0, records.first_end)?;
-    let names =
-        R::COLUMNS.iter().filter(|column| !column.optional || found.iter().any(|name| name == column.name));
-    let header: Vec<&str> = names.map(|column| column.name).chain(skip_bad.then_some("error")).collect();
-    ensure!(found == header, "expected the columns {}, found {}", header.join(","), found.join(","));
+    let names = R::COLUMNS
+        .iter()
+        .filter(|column| !column.optional || found.iter().any(|name| name == column.name));
+    let header: Vec<&str> = names
+        .map(|column| column.name)
+        .chain(skip_bad.then_some("error"))
+        .collect();
+    ensure!(
+        found == header,
+        "expected the columns {}, found {}",
+        header.join(","),
+        found.join(",")
+    );
     let rows = records.count - 1;
     let cells = |cells: Vec<String>| -> anyhow::Result<Cells> {
         let mut row = Cells::new();
@@ -152,11 +198,13 @@ fn csv<R: Row>(file: &mut File, skip_bad: bool) -> anyhow::Result<Saved> {
                 // A bad row, or one without a pair, has nothing there.
                 None if cell.is_empty() => continue,
                 Some(column) if cell.is_empty() && column.optional => continue,
-                None | Some(Column { kind: Kind::Text, .. }) => Value::String(cell),
+                None
+                | Some(Column {
+                    kind: Kind::Text, ..
+                }) => Value::String(cell),
                 Some(_) if cell.is_empty() => continue,
-                Some(_) => {
-                    serde_json::from_str(&cell).with_context(|| format!("column `{name}`: expected JSON"))?
-                }
+                Some(_) => serde_json::from_str(&cell)
+                    .with_context(|| format!("column `{name}`: expected JSON"))?,
             };
             row.insert(name.to_string(), value);
         }
@@ -165,9 +213,16 @@ fn csv<R: Row>(file: &mut File, skip_bad: bool) -> anyhow::Result<Saved> {
     let (mut first, mut last) = (Cells::new(), Cells::new());
     if rows > 0 {
         first = cells(record(records.first_end, records.second_end)?).context("row 1")?;
-        last = cells(record(records.last_start, records.end)?).with_context(|| format!("row {rows}"))?;
+        last = cells(record(records.last_start, records.end)?)
+            .with_context(|| format!("row {rows}"))?;
     }
-    Ok(Saved { rows, bytes: records.end, first, last, header: Some(header) })
+    Ok(Saved {
+        rows,
+        bytes: records.end,
+        first,
+        last,
+        header: Some(header),
+    })
 }
 
 fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
@@ -199,7 +254,13 @@ fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
         (first, last) = (row(0)?, row(rows - 1)?);
     }
     let rows_fit = usize::try_from(rows).context("more rows than this machine can count")?;
-    Ok(Saved { rows: rows_fit, bytes: start(rows), header: None, first, last })
+    Ok(Saved {
+        rows: rows_fit,
+        bytes: start(rows),
+        header: None,
+        first,
+        last,
+    })
 }
 
 /// Where the records of a file are.
@@ -215,7 +276,8 @@ struct Records {
 }
 
 impl Records {
-    /// Finds the records, which end at a line feed; with `quoting` one that stands outside of quotes.
+    /// Finds the records, which end at a line feed; with `quoting` one that stands outside of
+    /// quotes.
     fn scan(file: &mut File, quoting: bool) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -256,11 +318,15 @@ fn range(file: &mut File, from: u64, to: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes sure that a file without a whole record is the beginning of one that a run would have written.
+/// Makes sure that a file without a whole record is the beginning of one that a run would have
+/// written.
 fn begins(file: &mut File, expected: &[u8]) -> anyhow::Result<()> {
     let start = range(file, 0, expected.len() as u64)?;
     if expected.starts_with(&start) {
         return Ok(());
     }
-    Err(anyhow!("expected the beginning of an output, found {:?}", String::from_utf8_lossy(&start)))
+    Err(anyhow!(
+        "expected the beginning of an output, found {:?}",
+        String::from_utf8_lossy(&start)
+    ))
 }

@@ -9,8 +9,8 @@ use super::column::{Column, Element, Kind, VectorType};
 
 /// The fields of a table.
 ///
-/// A row may lack an optional column; with `skip_bad` there is an `error` column, and the row of a bad text
-/// has nothing but `index` and that.
+/// A row may lack an optional column; with `skip_bad` there is an `error` column, and the row of a
+/// bad text has nothing but `index` and that.
 ///
 /// # Errors
 /// If there is a vector among the columns and none of its type was given.
@@ -22,7 +22,11 @@ pub(super) fn fields(
     let mut fields = Vec::new();
     for column in columns {
         let nullable = column.optional || (skip_bad && column.name != "index");
-        fields.push(Arc::new(Field::new(column.name, data_type(column.kind, vectors)?, nullable)));
+        fields.push(Arc::new(Field::new(
+            column.name,
+            data_type(column.kind, vectors)?,
+            nullable,
+        )));
     }
     if skip_bad {
         fields.push(Arc::new(Field::new("error", DataType::Utf8, true)));

@@ -61,16 +61,33 @@ impl Sink {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 // A link may lead to a file that is still to be made.
                 let mut options = File::options();
-                (options.write(true).create(true).truncate(false).open(path).with_context(cannot)?, None)
+                (
+                    options
+                        .write(true)
+                        .create(true)
+                        .truncate(false)
+                        .open(path)
+                        .with_context(cannot)?,
+                    None,
+                )
             }
             Err(error) => return Err(error).with_context(cannot),
         };
         if needs_seek {
-            file.stream_position().with_context(|| format!("{}: the format needs a real file", cannot()))?;
+            file.stream_position()
+                .with_context(|| format!("{}: the format needs a real file", cannot()))?;
         }
-        let keep = file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(0);
+        let keep = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file())
+            .then_some(0);
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Self { place: Place::File(writer), name, keep, untouched })
+        Ok(Self {
+            place: Place::File(writer),
+            name,
+            keep,
+            untouched,
+        })
     }
 
     /// Writes behind the first `bytes` bytes of a file instead of over them.
@@ -118,21 +135,27 @@ impl Sink {
         let result = match &mut self.place {
             // Opened only for formats that never ask for this.
             Place::Stdout(_) => Err(io::Error::from(ErrorKind::NotSeekable)),
-            Place::File(writer) => writer.seek(SeekFrom::Start(0)).and_then(|_| writer.write_all(bytes)),
+            Place::File(writer) => writer
+                .seek(SeekFrom::Start(0))
+                .and_then(|_| writer.write_all(bytes)),
         };
         self.check(result)?;
         self.flush()
     }
 
-    /// Drops the old content of a file, or what of it is not kept, before the first byte of the new.
+    /// Drops the old content of a file, or what of it is not kept, before the first byte of the
+    /// new.
     fn clear(&mut self) -> anyhow::Result<()> {
-        let Some(keep) = self.keep.take() else { return Ok(()) };
+        let Some(keep) = self.keep.take() else {
+            return Ok(());
+        };
         self.untouched = None;
         let result = match &mut self.place {
             Place::Stdout(_) => Ok(()),
-            Place::File(writer) => {
-                writer.get_ref().set_len(keep).and_then(|()| writer.seek(SeekFrom::Start(keep)).map(drop))
-            }
+            Place::File(writer) => writer
+                .get_ref()
+                .set_len(keep)
+                .and_then(|()| writer.seek(SeekFrom::Start(keep)).map(drop)),
         };
         self.check(result)
     }

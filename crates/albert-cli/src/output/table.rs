@@ -35,7 +35,8 @@ impl<R: Row> RowWriter<R> for Table {
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
         self.heading::<R>()?;
         let error = visible(&bad.error, usize::MAX);
-        self.sink.write(format!("{:>5}  error: {error}\n", bad.index).as_bytes())
+        self.sink
+            .write(format!("{:>5}  error: {error}\n", bad.index).as_bytes())
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -88,7 +89,11 @@ fn unsafe_to_show(character: char) -> bool {
 pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
     const WIDTH: usize = 60;
     match pair {
-        Some(pair) => format!("{} | {}", visible(text, WIDTH / 2), visible(pair, WIDTH / 2)),
+        Some(pair) => format!(
+            "{} | {}",
+            visible(text, WIDTH / 2),
+            visible(pair, WIDTH / 2)
+        ),
         None => visible(text, WIDTH),
     }
 }
@@ -112,7 +117,11 @@ pub(crate) fn bar_of(score: f32, width: usize) -> String {
 pub(crate) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.width())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<_> = (0..count).map(width).collect();
     let mut lines = String::new();
@@ -157,7 +166,10 @@ mod tests {
 
     #[test]
     fn columns_line_up_whatever_the_script() {
-        let rows = [vec!["1".to_string(), "世界".into()], vec!["10".into(), "a".into()]];
+        let rows = [
+            vec!["1".to_string(), "世界".into()],
+            vec!["10".into(), "a".into()],
+        ];
         assert_eq!(columns(&rows, &[0]), " 1  世界\n10  a\n");
     }
 
@@ -167,7 +179,10 @@ mod tests {
         assert_eq!(bar(1.0), "█".repeat(24));
         assert_eq!(bar(0.5), "█".repeat(12));
         assert_eq!(bar(1.0 / 48.0), "▌");
-        assert_eq!((bar_of(1.0, 3), bar_of(0.5, 0)), ("███".to_string(), String::new()));
+        assert_eq!(
+            (bar_of(1.0, 3), bar_of(0.5, 0)),
+            ("███".to_string(), String::new())
+        );
         assert_eq!(bar(f32::NAN), "");
     }
 }

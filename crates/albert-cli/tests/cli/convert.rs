@@ -2,7 +2,8 @@
 
 use crate::harness::{Folder, cli, floats};
 
-/// bf16 keeps 8 bits of each weight; the layers add up to this on a vector of length 1. Seen: 0.006.
+/// bf16 keeps 8 bits of each weight; the layers add up to this on a vector of length 1. Seen:
+/// 0.006.
 const BF16_TOLERANCE: f32 = 0.03;
 
 #[test]
@@ -11,10 +12,22 @@ fn the_written_folder_is_the_same_model() {
     let output = folder.path("new/model");
     let run = cli(&["convert", "--output", &output]).ok();
     assert_eq!(run.stdout, "");
-    assert!(run.stderr.contains("wrote `") && run.stderr.contains("new/model` in f32"), "{}", run.stderr);
-    let embed = |model: &[&str]| cli(&[&["embed", "a b", "Water is wet."], model].concat()).ok().stdout;
+    assert!(
+        run.stderr.contains("wrote `") && run.stderr.contains("new/model` in f32"),
+        "{}",
+        run.stderr
+    );
+    let embed = |model: &[&str]| {
+        cli(&[&["embed", "a b", "Water is wet."], model].concat())
+            .ok()
+            .stdout
+    };
     assert_eq!(embed(&["--model", &output]), embed(&[]));
-    let fill = |model: &[&str]| cli(&[&["fill-mask", "the [MASK] of"], model].concat()).ok().stdout;
+    let fill = |model: &[&str]| {
+        cli(&[&["fill-mask", "the [MASK] of"], model].concat())
+            .ok()
+            .stdout
+    };
     assert_eq!(fill(&["--model", &output]), fill(&[]));
 }
 
@@ -25,7 +38,11 @@ fn a_smaller_type_stays_near() {
     cli(&["convert", "--output", &output, "--dtype", "bf16", "--quiet"]).ok();
     let whole = floats(&cli(&["embed", "a b"]).ok().row()["embedding"]);
     let near = floats(&cli(&["embed", "a b", "--model", &output]).ok().row()["embedding"]);
-    let largest = whole.iter().zip(&near).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = whole
+        .iter()
+        .zip(&near)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
     assert!(largest > 0.0 && largest <= BF16_TOLERANCE, "{largest}");
     let inspected = cli(&["inspect", "--model", &output]).ok().row();
     assert_eq!(inspected["dtypes"], serde_json::json!(["bf16"]));
@@ -38,14 +55,31 @@ fn a_folder_in_8_bits_is_a_quarter_of_f32_and_used_as_it_is() {
     cli(&["convert", "--output", &whole, "--quiet"]).ok();
     let run = cli(&["convert", "--output", &small, "--dtype", "int8"]).ok();
     assert!(run.stderr.contains("in int8"), "{}", run.stderr);
-    let size = |folder: &str| std::fs::metadata(format!("{folder}/model.safetensors")).unwrap().len();
-    assert!(size(&small) * 100 < size(&whole) * 35, "{} of {}", size(&small), size(&whole));
+    let size = |folder: &str| {
+        std::fs::metadata(format!("{folder}/model.safetensors"))
+            .unwrap()
+            .len()
+    };
+    assert!(
+        size(&small) * 100 < size(&whole) * 35,
+        "{} of {}",
+        size(&small),
+        size(&whole)
+    );
     // Rounded on the way or before: the same numbers.
-    let embed = |model: &[&str]| cli(&[&["embed", "a b"], model].concat()).ok().row()["embedding"].clone();
+    let embed =
+        |model: &[&str]| cli(&[&["embed", "a b"], model].concat()).ok().row()["embedding"].clone();
     assert_eq!(embed(&["--model", &small]), embed(&["--dtype", "int8"]));
-    assert_ne!(embed(&["--model", &small]), embed(&["--model", &small, "--dtype", "f32"]));
+    assert_ne!(
+        embed(&["--model", &small]),
+        embed(&["--model", &small, "--dtype", "f32"])
+    );
     let inspected = cli(&["inspect", "--model", &small]).ok().row();
-    assert!(inspected["dtypes"].to_string().contains("int8"), "{}", inspected["dtypes"]);
+    assert!(
+        inspected["dtypes"].to_string().contains("int8"),
+        "{}",
+        inspected["dtypes"]
+    );
     assert_eq!(inspected["tensors"]["unused"], serde_json::json!([]));
 }
 

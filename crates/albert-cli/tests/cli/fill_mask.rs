@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::harness::{cli, cli_with, keys};
 
-/// f32 rounding of a probability when the decoder computes other rows beside it, relative to itself.
+/// f32 rounding of a probability when the decoder computes other rows beside it, relative to
+/// itself.
 const BATCH_TOLERANCE: f64 = 1e-5;
 
 const TEXT: &str = "The cat sat on the [MASK].";
@@ -14,7 +15,10 @@ fn candidates(row: &Value, mask: usize) -> Vec<Value> {
 }
 
 fn scores(row: &Value, mask: usize) -> Vec<f64> {
-    candidates(row, mask).iter().map(|candidate| candidate["score"].as_f64().unwrap()).collect()
+    candidates(row, mask)
+        .iter()
+        .map(|candidate| candidate["score"].as_f64().unwrap())
+        .collect()
 }
 
 #[test]
@@ -38,7 +42,8 @@ fn a_row_has_the_keys_of_the_contract_in_their_order() {
 
 #[test]
 fn top_k_says_how_many_from_one_to_the_whole_vocabulary() {
-    let count = |top_k: &str| candidates(&cli(&["fill-mask", TEXT, "--top-k", top_k]).ok().row(), 0).len();
+    let count =
+        |top_k: &str| candidates(&cli(&["fill-mask", TEXT, "--top-k", top_k]).ok().row(), 0).len();
     assert_eq!(count("1"), 1);
     assert_eq!(count("7"), 7);
     let all = count("18446744073709551615");
@@ -50,10 +55,15 @@ fn top_k_says_how_many_from_one_to_the_whole_vocabulary() {
 
 #[test]
 fn targets_are_sorted_and_scored_among_the_whole_vocabulary() {
-    let row = cli(&["fill-mask", TEXT, "--targets", "floor,mat"]).ok().row();
+    let row = cli(&["fill-mask", TEXT, "--targets", "floor,mat"])
+        .ok()
+        .row();
     let candidates = candidates(&row, 0);
     assert_eq!(candidates.len(), 2);
-    let mut tokens: Vec<_> = candidates.iter().map(|c| c["token"].as_str().unwrap()).collect();
+    let mut tokens: Vec<_> = candidates
+        .iter()
+        .map(|c| c["token"].as_str().unwrap())
+        .collect();
     tokens.sort();
     assert_eq!(tokens, ["floor", "mat"]);
     let scores = scores(&row, 0);
@@ -78,19 +88,37 @@ fn several_masks_each_have_their_candidates() {
 #[test]
 fn rows_of_a_beam_have_the_whole_text_filled_too() {
     let text = "The [MASK] sat on the [MASK].";
-    let row = cli(&["fill-mask", text, "--joint", "--beam", "3"]).ok().row();
+    let row = cli(&["fill-mask", text, "--joint", "--beam", "3"])
+        .ok()
+        .row();
     assert_eq!(keys(&row), ["index", "text", "masks", "fillings"]);
     let fillings = row["fillings"].as_array().unwrap();
     assert_eq!(fillings.len(), 3);
     assert_eq!(keys(&fillings[0]), ["tokens", "score", "text"]);
-    let scores: Vec<f64> = fillings.iter().map(|filling| filling["score"].as_f64().unwrap()).collect();
-    assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| (0.0..=1.0).contains(score)));
-    assert!(fillings.iter().all(|filling| !filling["text"].as_str().unwrap().contains("[MASK]")));
-    let greedy = cli(&["fill-mask", text, "--joint", "--beam", "1"]).ok().row();
+    let scores: Vec<f64> = fillings
+        .iter()
+        .map(|filling| filling["score"].as_f64().unwrap())
+        .collect();
+    assert!(
+        scores.is_sorted_by(|a, b| a >= b)
+            && scores.iter().all(|score| (0.0..=1.0).contains(score))
+    );
+    assert!(
+        fillings
+            .iter()
+            .all(|filling| !filling["text"].as_str().unwrap().contains("[MASK]"))
+    );
+    let greedy = cli(&["fill-mask", text, "--joint", "--beam", "1"])
+        .ok()
+        .row();
     // Of two masks, what greedy filling finds is among the beam's last candidates.
-    assert!(greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0] * (1.0 + BATCH_TOLERANCE));
+    assert!(
+        greedy["fillings"][0]["score"].as_f64().unwrap() <= scores[0] * (1.0 + BATCH_TOLERANCE)
+    );
     for beam in [&["--joint", "--beam", "2"][..], &["--joint"]] {
-        let table = cli(&[&["fill-mask", text, "--format", "table"], beam].concat()).ok().stdout;
+        let table = cli(&[&["fill-mask", text, "--format", "table"], beam].concat())
+            .ok()
+            .stdout;
         assert!(table.contains("\ntogether\n  1  "), "{table}");
     }
     for bad in ["0", "-1", "x", "101"] {

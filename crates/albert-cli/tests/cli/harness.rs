@@ -11,16 +11,23 @@ use serde_json::Value;
 /// The binary, with nothing of the environment that could change what it does.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
-    command.env_remove("ALBERT_MODEL").env("RAYON_NUM_THREADS", "2").stdin(Stdio::null());
+    command
+        .env_remove("ALBERT_MODEL")
+        .env("RAYON_NUM_THREADS", "2")
+        .stdin(Stdio::null());
     isolate(&mut command);
     command
 }
 
 /// Keeps a command from the network and from what the user has of the Hub.
 pub(crate) fn isolate(command: &mut Command) {
-    for name in
-        ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]
-    {
+    for name in [
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+    ] {
         command.env_remove(name);
     }
     for name in [
@@ -35,7 +42,9 @@ pub(crate) fn isolate(command: &mut Command) {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", "/no/such/home");
+    command
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HOME", "/no/such/home");
 }
 
 /// What a run left behind.
@@ -54,12 +63,16 @@ pub(crate) fn cli(args: &[&str]) -> Run {
 /// Runs the binary with `stdin` piped into it.
 pub(crate) fn cli_with(args: &[&str], stdin: impl AsRef<[u8]>) -> Run {
     let mut command = command();
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.as_ref().to_vec();
-    // Beside the reading: a long output would stop the child, and with it this writing. A child that
-    // has seen enough may close the pipe.
+    // Beside the reading: a long output would stop the child, and with it this writing. A child
+    // that has seen enough may close the pipe.
     let writer = thread::spawn(move || drop(pipe.write_all(&bytes)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -88,13 +101,18 @@ impl Run {
         self
     }
 
-    /// Asserts that the run failed with this exit code, an error line with these words, and no data.
+    /// Asserts that the run failed with this exit code, an error line with these words, and no
+    /// data.
     pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         let error = self.stderr.lines().find(|line| line.starts_with("error: "));
         assert!(error.is_some(), "{}", self.stderr);
         for word in words {
-            assert!(self.stderr.contains(word), "expected `{word}` in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(word),
+                "expected `{word}` in: {}",
+                self.stderr
+            );
         }
         self
     }
@@ -114,22 +132,34 @@ impl Run {
 
 /// The rows of jsonl.
 pub(crate) fn rows(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A row's keys in order.
 pub(crate) fn keys(row: &Value) -> Vec<&str> {
-    row.as_object().unwrap().keys().map(String::as_str).collect()
+    row.as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 /// A row's list of numbers.
 pub(crate) fn floats(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_f64().unwrap() as f32)
+        .collect()
 }
 
 /// A tiny random model that is fine-tuned for a task, as an argument.
 pub(crate) fn task_model(name: &str) -> String {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../albert-tasks/tests/fixtures/pipelines");
+    let models =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../albert-tasks/tests/fixtures/pipelines");
     models.join(name).to_str().unwrap().to_string()
 }
 

@@ -8,7 +8,14 @@ use crate::harness::{Folder, cli};
 fn json_has_the_sections_of_the_contract() {
     let run = cli(&["inspect", "--format", "json"]).ok();
     let model: Value = serde_json::from_str(&run.stdout).unwrap();
-    for key in ["architecture", "parameters", "tensors", "tokenizer", "pooling", "activation"] {
+    for key in [
+        "architecture",
+        "parameters",
+        "tensors",
+        "tokenizer",
+        "pooling",
+        "activation",
+    ] {
         assert!(model.get(key).is_some(), "{key}");
     }
     for key in ["used", "missing", "unused", "renamed", "tied"] {
@@ -22,15 +29,26 @@ fn json_has_the_sections_of_the_contract() {
 #[test]
 fn a_pipe_gets_the_same_on_one_line() {
     let jsonl = cli(&["inspect"]).ok().row();
-    let json: Value = serde_json::from_str(&cli(&["inspect", "--format", "json"]).ok().stdout).unwrap();
+    let json: Value =
+        serde_json::from_str(&cli(&["inspect", "--format", "json"]).ok().stdout).unwrap();
     assert_eq!(jsonl, json);
 }
 
 #[test]
 fn the_table_shows_numbers_for_people() {
     let run = cli(&["inspect", "--format", "table"]).ok();
-    assert!(run.stdout.lines().any(|line| line.starts_with("architecture  ")), "{}", run.stdout);
-    let parameters = run.stdout.lines().find(|line| line.starts_with("parameters")).unwrap();
+    assert!(
+        run.stdout
+            .lines()
+            .any(|line| line.starts_with("architecture  ")),
+        "{}",
+        run.stdout
+    );
+    let parameters = run
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("parameters"))
+        .unwrap();
     assert!(parameters.contains(','), "{parameters}");
 }
 

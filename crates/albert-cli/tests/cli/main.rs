@@ -1,7 +1,8 @@
 //! The built binary on the built-in model: what a user types, and what comes back.
 //!
 //! Sentences about one command are in the file of its name; `streams` has what every command does
-//! with its input and output, `usage` the exit codes and the help, `reference` what docs/cli.md shows.
+//! with its input and output, `usage` the exit codes and the help, `reference` what docs/cli.md
+//! shows.
 #![cfg(feature = "builtin")]
 
 mod convert;

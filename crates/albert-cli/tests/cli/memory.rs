@@ -1,4 +1,5 @@
-//! How much memory a stream takes, however long it is. Prints figures and takes minutes: ignored unless asked for.
+//! How much memory a stream takes, however long it is. Prints figures and takes minutes: ignored
+//! unless asked for.
 //!
 //! `cargo test --release -p albert-cli --test cli -- --ignored --nocapture memory`
 
@@ -13,14 +14,18 @@ use crate::harness::{Folder, command, tiny_model};
 /// What a hundred times the lines may add: pages that the allocator has kept, not rows.
 const ALLOWED_GROWTH: f64 = 1.25;
 
-/// What a row group of Parquet takes in memory, in MiB: itself, what it is made from, and the copy that is
-/// written. Ten thousand lines of the tiny model do not fill one.
+/// What a row group of Parquet takes in memory, in MiB: itself, what it is made from, and the copy
+/// that is written. Ten thousand lines of the tiny model do not fill one.
 const ROW_GROUP: f64 = 64.0;
 
 /// The peak of a process that is fed so many lines, in kilobytes.
 fn peak(args: &[&str], lines: usize) -> u64 {
     let mut command = command();
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut stdin = BufWriter::new(child.stdin.take().unwrap());
     let writer = thread::spawn(move || {
@@ -34,7 +39,8 @@ fn peak(args: &[&str], lines: usize) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        // The kernel keeps the greatest size there was; of a process that has ended it tells nothing more.
+        // The kernel keeps the greatest size there was; of a process that has ended it tells
+        // nothing more.
         let status = fs::read_to_string(&status).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
@@ -51,7 +57,15 @@ fn peak(args: &[&str], lines: usize) -> u64 {
 #[ignore = "takes minutes"]
 fn memory_is_the_same_for_ten_thousand_lines_and_a_million() {
     let (folder, model) = (Folder::new(), tiny_model());
-    for ending in ["jsonl", "csv", "json", "npy", "safetensors", "parquet", "arrow"] {
+    for ending in [
+        "jsonl",
+        "csv",
+        "json",
+        "npy",
+        "safetensors",
+        "parquet",
+        "arrow",
+    ] {
         let output = folder.path(&format!("out.{ending}"));
         let args = ["embed", "--model", &model, "--output", &output];
         let peaks = [10_000, 1_000_000].map(|lines| peak(&args, lines));
@@ -61,7 +75,8 @@ fn memory_is_the_same_for_ten_thousand_lines_and_a_million() {
             "embed to {ending}: {:.1} MiB at 10 thousand lines, {:.1} MiB at 1 million",
             megabytes[0], megabytes[1]
         );
-        let allowed = megabytes[0] * ALLOWED_GROWTH + if ending == "parquet" { ROW_GROUP } else { 0.0 };
+        let allowed =
+            megabytes[0] * ALLOWED_GROWTH + if ending == "parquet" { ROW_GROUP } else { 0.0 };
         assert!(megabytes[1] < allowed, "{ending}: {megabytes:?}");
     }
 }

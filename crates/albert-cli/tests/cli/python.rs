@@ -62,7 +62,11 @@ impl Both {
         };
         let server = HubServer::start();
         server.commit(ID, tiny_files());
-        Some(Self { python, server, home: Folder::new() })
+        Some(Self {
+            python,
+            server,
+            home: Folder::new(),
+        })
     }
 
     fn ours(&self, args: &[&str]) -> Command {
@@ -79,7 +83,9 @@ impl Both {
     }
 
     fn online(&self, mut command: Command) -> Command {
-        command.env("HF_HUB_OFFLINE", "0").env("HF_HOME", self.home.as_str());
+        command
+            .env("HF_HUB_OFFLINE", "0")
+            .env("HF_HOME", self.home.as_str());
         command.env("HF_ENDPOINT", self.server.endpoint());
         command
     }
@@ -87,13 +93,19 @@ impl Both {
     /// How many files were sent since the last call.
     fn sent(&self) -> usize {
         let log = self.server.take_log();
-        log.iter().filter(|request| request.method == "GET" && !request.path.starts_with("/api/")).count()
+        log.iter()
+            .filter(|request| request.method == "GET" && !request.path.starts_with("/api/"))
+            .count()
     }
 }
 
 fn ok(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -106,7 +118,10 @@ fn python_finds_what_this_program_downloaded() {
     let Some(both) = Both::new() else { return };
     let folder = ok(&mut both.ours(&["download", ID]));
     both.sent();
-    let mut expected: Vec<_> = names().iter().map(|name| format!("{}/{name}", folder.trim_end())).collect();
+    let mut expected: Vec<_> = names()
+        .iter()
+        .map(|name| format!("{}/{name}", folder.trim_end()))
+        .collect();
     for offline in ["0", "1"] {
         let found = ok(both.python(FINDS, &names()).env("HF_HUB_OFFLINE", offline));
         let mut found: Vec<_> = found.lines().map(String::from).collect();
@@ -133,15 +148,30 @@ fn python_and_this_program_wait_for_each_other() {
     let Some(both) = Both::new() else { return };
     let etag = etag("model.safetensors", &tiny_files()["model.safetensors"]);
     let mut holder = both.python(LOCKS, &[etag]);
-    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut holder = holder
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut held = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut held).unwrap();
+    BufReader::new(holder.stdout.take().unwrap())
+        .read_line(&mut held)
+        .unwrap();
     assert_eq!(held, "held\n");
-    let mut waiter =
-        both.ours(&["download", ID]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut waiter = both
+        .ours(&["download", ID])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut said = String::new();
-    BufReader::new(waiter.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "`model.safetensors`: another process fetches it, waiting\n");
+    BufReader::new(waiter.stderr.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    assert_eq!(
+        said,
+        "`model.safetensors`: another process fetches it, waiting\n"
+    );
     assert!(waiter.try_wait().unwrap().is_none());
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());

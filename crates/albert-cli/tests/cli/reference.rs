@@ -1,8 +1,8 @@
-//! docs/cli.md shows what the program does: its options are those of the command tree, and its examples
-//! give what stands below them.
+//! docs/cli.md shows what the program does: its options are those of the command tree, and its
+//! examples give what stands below them.
 //!
-//! With `UPDATE=1` in the environment the test writes the page anew instead of comparing it. Prose is
-//! left as it is; of examples only the lines that begin with `$` are read.
+//! With `UPDATE=1` in the environment the test writes the page anew instead of comparing it. Prose
+//! is left as it is; of examples only the lines that begin with `$` are read.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use crate::harness::cli;
 use crate::shell::Shell;
 
-/// Kernels of other instruction sets sum in another order; numbers of four digits and more round apart.
+/// Kernels of other instruction sets sum in another order; numbers of four digits and more round
+/// apart.
 const TOLERANCE: f64 = 2e-4;
 
 const OPTIONS: &str = "<!-- options: ";
@@ -49,17 +50,29 @@ fn every_command_has_its_options_and_an_example() {
     let help = cli(&["--help"]).ok().stdout;
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let names = commands.lines().take_while(|line| !line.is_empty());
-    let names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
+    let names: Vec<&str> = names
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
     assert!(names.contains(&"embed") && names.len() > 15, "{names:?}");
     for name in names.into_iter().filter(|name| *name != "help") {
-        assert!(page.contains(&format!("{OPTIONS}{name} -->")), "{name}: no options");
-        assert!(examples(&page).iter().any(|line| line.contains(&format!("albert-cli {name}"))), "{name}");
+        assert!(
+            page.contains(&format!("{OPTIONS}{name} -->")),
+            "{name}: no options"
+        );
+        assert!(
+            examples(&page)
+                .iter()
+                .any(|line| line.contains(&format!("albert-cli {name}"))),
+            "{name}"
+        );
     }
 }
 
 /// The command lines of the page's examples.
 fn examples(page: &str) -> Vec<&str> {
-    page.lines().filter_map(|line| line.strip_prefix("$ ")).collect()
+    page.lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect()
 }
 
 /// The page with its options and the outputs of its examples as they are now.
@@ -75,9 +88,15 @@ fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
     };
     while let Some(line) = lines.next() {
         put(&mut new, if line.is_empty() { "\n" } else { line });
-        if let Some(name) = line.strip_prefix(OPTIONS).and_then(|rest| rest.strip_suffix(" -->")) {
+        if let Some(name) = line
+            .strip_prefix(OPTIONS)
+            .and_then(|rest| rest.strip_suffix(" -->"))
+        {
             if lines.next_if(|line| line.starts_with("```")).is_some() {
-                lines.by_ref().take_while(|line| !line.starts_with("```")).for_each(drop);
+                lines
+                    .by_ref()
+                    .take_while(|line| !line.starts_with("```"))
+                    .for_each(drop);
             }
             put(&mut new, &format!("```text\n{}```", options(name, &shared)));
         } else if line == "```console" {
@@ -86,7 +105,14 @@ fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
                 let script = command.trim_start_matches("$ ").replace("\n> ", "\n");
                 let output = run(&script);
                 put(&mut new, &command);
-                put(&mut new, if alike(&old, &output, &script) { &old } else { &output });
+                put(
+                    &mut new,
+                    if alike(&old, &output, &script) {
+                        &old
+                    } else {
+                        &output
+                    },
+                );
             }
             put(&mut new, "```");
         }
@@ -94,8 +120,8 @@ fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
     new
 }
 
-/// The commands of a block, each with the output below it. A line that begins with `>` goes on with the
-/// command.
+/// The commands of a block, each with the output below it. A line that begins with `>` goes on with
+/// the command.
 fn split(block: &[&str]) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for line in block {
@@ -126,12 +152,17 @@ fn entries(help: &str) -> Vec<Entry> {
         if let Some(name) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
             heading = Some(name);
         }
-        let Some(heading) = heading.filter(|heading| *heading != "Examples") else { continue };
-        let starts =
-            line.starts_with("  ") && matches!(line.trim_start().chars().next(), Some('-' | '[' | '<'));
+        let Some(heading) = heading.filter(|heading| *heading != "Examples") else {
+            continue;
+        };
+        let starts = line.starts_with("  ")
+            && matches!(line.trim_start().chars().next(), Some('-' | '[' | '<'));
         let indent = line.len() - line.trim_start().len();
         if starts && indent < 8 {
-            found.push(Entry { heading: heading.to_string(), text: format!("{line}\n") });
+            found.push(Entry {
+                heading: heading.to_string(),
+                text: format!("{line}\n"),
+            });
         } else if !line.trim().is_empty()
             && line.starts_with("  ")
             && let Some(last) = found.last_mut()
@@ -142,7 +173,8 @@ fn entries(help: &str) -> Vec<Entry> {
     found
 }
 
-/// What a command does, its usage and its own options; those that commands share are named by their headings.
+/// What a command does, its usage and its own options; those that commands share are named by their
+/// headings.
 fn options(name: &str, shared: &[Entry]) -> String {
     let help = match name {
         "shared" => {
@@ -154,12 +186,20 @@ fn options(name: &str, shared: &[Entry]) -> String {
     // What the command does, up to its usage.
     let begin = help.lines().take_while(|line| !line.starts_with("Usage: "));
     let mut text: String = begin.map(|line| format!("{line}\n")).collect();
-    text.push_str(help.lines().find(|line| line.starts_with("Usage: ")).unwrap());
+    text.push_str(
+        help.lines()
+            .find(|line| line.starts_with("Usage: "))
+            .unwrap(),
+    );
     text.push('\n');
     let all = entries(&help);
-    let (common, own): (Vec<&Entry>, Vec<&Entry>) = all.iter().partition(|entry| shared.contains(entry));
+    let (common, own): (Vec<&Entry>, Vec<&Entry>) =
+        all.iter().partition(|entry| shared.contains(entry));
     let mut headings: Vec<&str> = Vec::new();
-    for entry in common.iter().filter(|entry| !["Arguments", "Options"].contains(&entry.heading.as_str())) {
+    for entry in common
+        .iter()
+        .filter(|entry| !["Arguments", "Options"].contains(&entry.heading.as_str()))
+    {
         if !headings.contains(&entry.heading.as_str()) {
             headings.push(&entry.heading);
         }
@@ -187,18 +227,27 @@ fn headed(entries: &[&Entry]) -> String {
     text
 }
 
-/// Whether two outputs say the same: seconds and rates are not compared, numbers with a point to the
-/// tolerance, and bars not at all, since they follow from the numbers beside them.
+/// Whether two outputs say the same: seconds and rates are not compared, numbers with a point to
+/// the tolerance, and bars not at all, since they follow from the numbers beside them.
 fn alike(old: &str, new: &str, script: &str) -> bool {
     if script.contains("albert-cli bench") {
         let begins = |text: &str| -> Vec<String> {
-            text.lines().map(|line| line.split_whitespace().next().unwrap_or_default().to_string()).collect()
+            text.lines()
+                .map(|line| {
+                    line.split_whitespace()
+                        .next()
+                        .unwrap_or_default()
+                        .to_string()
+                })
+                .collect()
         };
         return begins(old) == begins(new);
     }
     let (old, new) = (parts(&comparable(old)), parts(&comparable(new)));
     let near = |old: &Part, new: &Part| match (old, new) {
-        (Part::Number(a), Part::Number(b)) => (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs())),
+        (Part::Number(a), Part::Number(b)) => {
+            (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs()))
+        }
         (old, new) => old == new,
     };
     old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| near(old, new))
@@ -246,14 +295,24 @@ fn parts(text: &str) -> Vec<Part> {
 #[test]
 fn outputs_are_compared_but_for_time_and_rounding() {
     let same = |old: &str, new: &str| alike(old, new, "albert-cli embed");
-    assert!(same("1 row, 5 tokens, 0.01 s, 571 tokens/s\n", "1 row, 5 tokens, 0.12 s, 42 tokens/s\n"));
-    assert!(!same("1 row, 5 tokens, 0.01 s, 571 tokens/s\n", "1 row, 6 tokens, 0.01 s, 571 tokens/s\n"));
+    assert!(same(
+        "1 row, 5 tokens, 0.01 s, 571 tokens/s\n",
+        "1 row, 5 tokens, 0.12 s, 42 tokens/s\n"
+    ));
+    assert!(!same(
+        "1 row, 5 tokens, 0.01 s, 571 tokens/s\n",
+        "1 row, 6 tokens, 0.01 s, 571 tokens/s\n"
+    ));
     assert!(same("[0.12345678,-1.5e-7]", "[0.12345679,-1.6e-7]"));
     assert!(!same("[0.1234]", "[0.1254]"));
     assert!(!same("position 5", "position 6"));
     assert!(same("door  0.0722  ████▌", "door  0.0722  ████▋"));
     assert!(!same("a\n", "a\nb\n"));
-    assert!(alike("1x16  16  0.35  45820\n", "1x16  16  9.01  45\n", "albert-cli bench"));
+    assert!(alike(
+        "1x16  16  0.35  45820\n",
+        "1x16  16  9.01  45\n",
+        "albert-cli bench"
+    ));
     assert!(!alike("1x16  16\n", "1x32  16\n", "albert-cli bench"));
 }
 
@@ -265,6 +324,12 @@ fn only_outputs_and_options_are_written_anew() {
     assert_eq!(new, expected);
     let page = "<!-- options: completions -->\n```text\nstale\n```\nafter\n";
     let new = regenerate(page, |_| String::new());
-    assert!(new.starts_with("<!-- options: completions -->\n```text\nPrint the completions"), "{new}");
-    assert!(new.ends_with("```\nafter\n") && !new.contains("stale"), "{new}");
+    assert!(
+        new.starts_with("<!-- options: completions -->\n```text\nPrint the completions"),
+        "{new}"
+    );
+    assert!(
+        new.ends_with("```\nafter\n") && !new.contains("stale"),
+        "{new}"
+    );
 }

@@ -13,22 +13,38 @@ const FORMATS: [&str; 3] = ["jsonl", "csv", "npy"];
 struct Seeded(u64);
 
 impl Seeded {
-    /// A number below `end`. Knuth's 64-bit linear congruential generator; the high bits are the good ones.
+    /// A number below `end`. Knuth's 64-bit linear congruential generator; the high bits are the
+    /// good ones.
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % end
     }
 }
 
 /// Texts of unlike length, with what csv has to quote.
 fn texts(count: usize) -> String {
-    (0..count).map(|i| format!("text {i}, \"quoted\"{}\n", " and more of it".repeat(i % 7))).collect()
+    (0..count)
+        .map(|i| format!("text {i}, \"quoted\"{}\n", " and more of it".repeat(i % 7)))
+        .collect()
 }
 
 /// An `embed` of a file to a file, in small windows.
 fn embed(input: &str, output: &str, more: &[&str]) -> Command {
     let mut command = command();
-    command.args(["embed", "--input", input, "--output", output, "--batch-tokens", "256"]).args(more);
+    command
+        .args([
+            "embed",
+            "--input",
+            input,
+            "--output",
+            output,
+            "--batch-tokens",
+            "256",
+        ])
+        .args(more);
     command
 }
 
@@ -39,7 +55,10 @@ fn unfinished(format: &str, mut whole: Vec<u8>) -> Vec<u8> {
         let (before, shape) = header.split_once('(').unwrap();
         let (rows, after) = shape.split_once(',').unwrap();
         let dim = after.trim_end();
-        let header = format!("{before}(0,{dim}{}\n", " ".repeat(after.len() - dim.len() + rows.len() - 2));
+        let header = format!(
+            "{before}(0,{dim}{}\n",
+            " ".repeat(after.len() - dim.len() + rows.len() - 2)
+        );
         whole.splice(10..128, header.bytes());
     }
     whole
@@ -52,8 +71,10 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
     let input = folder.write("in.txt", texts(4000));
     let mut random = Seeded(1);
     for format in FORMATS {
-        let (whole, output) =
-            (folder.path(&format!("whole.{format}")), folder.path(&format!("out.{format}")));
+        let (whole, output) = (
+            folder.path(&format!("whole.{format}")),
+            folder.path(&format!("out.{format}")),
+        );
         let started = Instant::now();
         finish(&mut embed(&input, &whole, &["--model", &model])).ok();
         let duration = started.elapsed();
@@ -79,9 +100,17 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
             kills += 1;
             while_writing += usize::from(written.len() > 1000 && written.len() < expected.len());
         }
-        finish(&mut embed(&input, &output, &["--model", &model, "--resume"])).ok();
+        finish(&mut embed(
+            &input,
+            &output,
+            &["--model", &model, "--resume"],
+        ))
+        .ok();
         assert!(fs::read(&output).unwrap() == expected, "{format}");
-        assert!(while_writing > 0, "{format}: none of {kills} kills came while rows were written");
+        assert!(
+            while_writing > 0,
+            "{format}: none of {kills} kills came while rows were written"
+        );
     }
 }
 
@@ -97,15 +126,30 @@ fn whatever_part_of_a_file_is_there_the_rest_is_written() {
         run(&[]);
         let expected = folder.read(&name);
         let unfinished = unfinished(format, expected.clone());
-        let fixed = [0, 1, 9, 10, 11, 127, 128, 129, expected.len() - 1, expected.len()];
-        for end in fixed.into_iter().chain((0..12).map(|_| random.below(expected.len()))) {
+        let fixed = [
+            0,
+            1,
+            9,
+            10,
+            11,
+            127,
+            128,
+            129,
+            expected.len() - 1,
+            expected.len(),
+        ];
+        for end in fixed
+            .into_iter()
+            .chain((0..12).map(|_| random.below(expected.len())))
+        {
             folder.write(&name, &unfinished[..end]);
             run(&["--resume"]);
             assert!(folder.read(&name) == expected, "{format}, cut at {end}");
         }
         let run = run(&["--resume"]);
         assert!(
-            run.stderr.contains("is complete: it has 40 rows, as many as there are texts"),
+            run.stderr
+                .contains("is complete: it has 40 rows, as many as there are texts"),
             "{}",
             run.stderr
         );
@@ -121,7 +165,12 @@ fn bad_rows_are_rows() {
         let name = format!("out.{format}");
         let output = folder.path(&name);
         let run = |more: &[&str]| {
-            finish(&mut embed(&input, &output, &[&["--skip-bad"], more].concat())).ok();
+            finish(&mut embed(
+                &input,
+                &output,
+                &[&["--skip-bad"], more].concat(),
+            ))
+            .ok();
         };
         run(&[]);
         let expected = folder.read(&name);
@@ -174,7 +223,11 @@ fn a_file_that_belongs_to_something_else_is_refused_and_left_alone() {
             assert!(folder.read(&name) == file, "{name}");
         };
         refused(&fewer, &[], &["at most 2 rows", "found 3"]);
-        refused(&input, &["--pooling", "cls"], &["row 1: expected another `embedding`"]);
+        refused(
+            &input,
+            &["--pooling", "cls"],
+            &["row 1: expected another `embedding`"],
+        );
         refused(&input, &["--truncate-dim", "8"], &[]);
         // The last row that is there is of another text.
         folder.write(&name, &file[..file.len() - 100]);
@@ -205,9 +258,12 @@ fn what_cannot_be_resumed_is_wrong_usage() {
     cli(&["embed", "a", "--resume"]).fails(2, &["needs `--output FILE`"]);
     for format in ["json", "safetensors", "table"] {
         let output = folder.path("a");
-        let run = cli(&["embed", "a", "--resume", "--format", format, "--output", &output]);
+        let run = cli(&[
+            "embed", "a", "--resume", "--format", format, "--output", &output,
+        ]);
         run.fails(2, &["cannot be continued, expected jsonl, csv, npy"]);
     }
     #[cfg(unix)]
-    cli(&["embed", "a", "--resume", "--output", "/dev/null"]).fails(1, &["/dev/null", "found a device"]);
+    cli(&["embed", "a", "--resume", "--output", "/dev/null"])
+        .fails(1, &["/dev/null", "found a device"]);
 }

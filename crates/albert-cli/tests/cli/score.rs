@@ -23,9 +23,14 @@ fn english_fits_better_than_shuffled_words() {
 
 #[test]
 fn a_text_of_one_token_is_as_probable_as_it_is_at_a_mask() {
-    let alone = cli(&["fill-mask", "[MASK]", "--targets", "river"]).ok().row();
+    let alone = cli(&["fill-mask", "[MASK]", "--targets", "river"])
+        .ok()
+        .row();
     let candidate = &alone["masks"][0]["candidates"][0];
-    assert!(candidate.get("ids").is_none(), "`river` is no longer one piece: choose another word");
+    assert!(
+        candidate.get("ids").is_none(),
+        "`river` is no longer one piece: choose another word"
+    );
     let difference = score("river", &[]) - candidate["score"].as_f64().unwrap().ln();
     assert!(difference.abs() < 1e-4, "{difference}");
 }
@@ -35,7 +40,13 @@ fn batches_change_nothing_and_an_empty_text_scores_zero() {
     let text = "The river runs through the old town.";
     assert!((score(text, &[]) - score(text, &["--batch-tokens", "1"])).abs() < 1e-4);
     let rows = cli_with(&["score"], "\nriver\n").ok().rows();
-    assert_eq!((rows[0]["log_likelihood"].as_f64(), rows[0]["tokens"].as_u64()), (Some(0.0), Some(2)));
+    assert_eq!(
+        (
+            rows[0]["log_likelihood"].as_f64(),
+            rows[0]["tokens"].as_u64()
+        ),
+        (Some(0.0), Some(2))
+    );
     assert_eq!(rows[1]["index"], 1);
 }
 
@@ -49,9 +60,16 @@ fn a_long_text_is_cut_and_counted() {
 #[test]
 fn what_cannot_be_scored_is_refused() {
     cli(&["score", "a", "--pair", "b"]).fails(2, &["--pair"]);
-    cli(&["score", "a", "--model", &task_model("sentiment")]).fails(1, &["AlbertForMaskedLM", "classify"]);
+    cli(&["score", "a", "--model", &task_model("sentiment")])
+        .fails(1, &["AlbertForMaskedLM", "classify"]);
     let csv = cli(&["score", "a", "--format", "csv"]).ok().stdout;
-    assert!(csv.starts_with("index,text,log_likelihood,tokens\n0,a,-"), "{csv}");
+    assert!(
+        csv.starts_with("index,text,log_likelihood,tokens\n0,a,-"),
+        "{csv}"
+    );
     let table = cli(&["score", "a", "--format", "table"]).ok().stdout;
-    assert!(table.starts_with("index  tokens  log likelihood  text\n"), "{table}");
+    assert!(
+        table.starts_with("index  tokens  log likelihood  text\n"),
+        "{table}"
+    );
 }

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Folder, cli, cli_with, keys};
 
-const CORPUS: &str =
-    "Stocks fell sharply on Monday.\nA kitten naps on the sofa.\n\nThe train is late.\nA dog sleeps.\n";
+const CORPUS: &str = "Stocks fell sharply on Monday.\nA kitten naps on the sofa.\n\nThe train is late.\nA dog sleeps.\n";
 
 const QUERY: &str = "a resting animal";
 
@@ -25,7 +24,9 @@ const VECTORS: &[&str] = &[
 ];
 
 fn indices(rows: &[Value]) -> Vec<u64> {
-    rows.iter().map(|row| row["index"].as_u64().unwrap()).collect()
+    rows.iter()
+        .map(|row| row["index"].as_u64().unwrap())
+        .collect()
 }
 
 #[test]
@@ -35,7 +36,10 @@ fn rows_are_the_best_hits_in_order() {
     assert_eq!(keys(&rows[0]), ["query", "rank", "index", "text", "cosine"]);
     let lines: Vec<&str> = CORPUS.lines().collect();
     for (rank, row) in rows.iter().enumerate() {
-        assert_eq!((&row["query"], &row["rank"]), (&QUERY.into(), &(rank + 1).into()));
+        assert_eq!(
+            (&row["query"], &row["rank"]),
+            (&QUERY.into(), &(rank + 1).into())
+        );
         assert_eq!(row["text"], lines[row["index"].as_u64().unwrap() as usize]);
     }
     assert!(rows.is_sorted_by(|a, b| a["cosine"].as_f64() >= b["cosine"].as_f64()));
@@ -45,11 +49,23 @@ fn rows_are_the_best_hits_in_order() {
 #[test]
 fn neither_texts_nor_vectors_are_written_over() {
     let folder = Folder::new();
-    let (texts, vectors) = (folder.write("texts.jsonl", "{\"text\":\"a\"}\n"), folder.path("v.csv"));
+    let (texts, vectors) = (
+        folder.write("texts.jsonl", "{\"text\":\"a\"}\n"),
+        folder.path("v.csv"),
+    );
     cli(&["embed", "--input", &texts, "--output", &vectors]).ok();
     for output in [&texts, &vectors] {
         let before = fs::read(output).unwrap();
-        let run = cli(&["search", QUERY, "--embeddings", &vectors, "--input", &texts, "--output", output]);
+        let run = cli(&[
+            "search",
+            QUERY,
+            "--embeddings",
+            &vectors,
+            "--input",
+            &texts,
+            "--output",
+            output,
+        ]);
         run.fails(2, &["is the input and the output"]);
         assert_eq!(fs::read(output).unwrap(), before);
     }
@@ -57,18 +73,28 @@ fn neither_texts_nor_vectors_are_written_over() {
 
 #[test]
 fn the_cosine_is_that_of_similarity() {
-    let rows = cli_with(&["search", QUERY, "--top-k", "1"], CORPUS).ok().rows();
+    let rows = cli_with(&["search", QUERY, "--top-k", "1"], CORPUS)
+        .ok()
+        .rows();
     assert_eq!(rows.len(), 1);
-    let alone = cli(&["similarity", QUERY, rows[0]["text"].as_str().unwrap()]).ok().row();
+    let alone = cli(&["similarity", QUERY, rows[0]["text"].as_str().unwrap()])
+        .ok()
+        .row();
     let difference = alone["cosine"].as_f64().unwrap() - rows[0]["cosine"].as_f64().unwrap();
     assert!(difference.abs() < 1e-5, "{difference}");
 }
 
 #[test]
 fn ten_hits_unless_told_otherwise() {
-    let corpus: String = (0..30).map(|number| format!("Text number {number}.\n")).collect();
+    let corpus: String = (0..30)
+        .map(|number| format!("Text number {number}.\n"))
+        .collect();
     assert_eq!(cli_with(&["search", "a"], &corpus).ok().rows().len(), 10);
-    let all = cli_with(&["search", "a", "--top-k", "99", "--batch-tokens", "16"], &corpus).ok();
+    let all = cli_with(
+        &["search", "a", "--top-k", "99", "--batch-tokens", "16"],
+        &corpus,
+    )
+    .ok();
     assert_eq!(all.rows().len(), 30);
     assert!(all.stderr.starts_with("30 rows, "), "{}", all.stderr);
     cli_with(&["search", "a", "--top-k", "0"], &corpus).fails(2, &["from 1"]);
@@ -87,14 +113,29 @@ fn vectors_that_embed_wrote_give_the_same_hits() {
         let found = run.rows();
         assert_eq!(indices(&found), indices(&direct), "{name}");
         let has_text = !["v.npy", "v.safetensors"].contains(name);
+        assert!(found.iter().zip(&direct).all(|(a, b)| a["text"]
+            == if has_text {
+                b["text"].clone()
+            } else {
+                Value::Null
+            }));
+        let with_texts = cli(&[
+            "search",
+            QUERY,
+            "--embeddings",
+            &vectors,
+            "--input",
+            &corpus,
+        ])
+        .ok()
+        .rows();
         assert!(
-            found
+            with_texts
                 .iter()
                 .zip(&direct)
-                .all(|(a, b)| a["text"] == if has_text { b["text"].clone() } else { Value::Null })
+                .all(|(a, b)| a["text"] == b["text"]),
+            "{name}"
         );
-        let with_texts = cli(&["search", QUERY, "--embeddings", &vectors, "--input", &corpus]).ok().rows();
-        assert!(with_texts.iter().zip(&direct).all(|(a, b)| a["text"] == b["text"]), "{name}");
     }
 }
 
@@ -107,11 +148,27 @@ fn bad_rows_count_and_are_never_found() {
     let mut direct = indices(&run.rows());
     direct.sort_unstable();
     assert_eq!(direct, [0, 2]);
-    assert!(run.stderr.contains("skipped: ") && run.stderr.contains("(1 bad)"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("skipped: ") && run.stderr.contains("(1 bad)"),
+        "{}",
+        run.stderr
+    );
     for name in VECTORS {
         let vectors = folder.path(name);
-        cli(&["embed", "--input", &corpus, "--skip-bad", "--output", &vectors]).ok();
-        let mut found = indices(&cli(&["search", QUERY, "--embeddings", &vectors]).ok().rows());
+        cli(&[
+            "embed",
+            "--input",
+            &corpus,
+            "--skip-bad",
+            "--output",
+            &vectors,
+        ])
+        .ok();
+        let mut found = indices(
+            &cli(&["search", QUERY, "--embeddings", &vectors])
+                .ok()
+                .rows(),
+        );
         found.sort_unstable();
         assert_eq!(found, direct, "{name}");
     }
@@ -122,8 +179,13 @@ fn files_that_are_no_vectors_are_refused() {
     let folder = Folder::new();
     let search = |path: &str| cli(&["search", QUERY, "--embeddings", path]);
     search("/no/such.npy").fails(1, &["/no/such.npy"]);
-    search(&folder.write("a.txt", "text"))
-        .fails(2, &["npy, safetensors, json, jsonl, csv, parquet or arrow", "\nhint: "]);
+    search(&folder.write("a.txt", "text")).fails(
+        2,
+        &[
+            "npy, safetensors, json, jsonl, csv, parquet or arrow",
+            "\nhint: ",
+        ],
+    );
     search(&folder.write("a.npy", "text")).fails(1, &["a.npy", "NumPy"]);
     search(&folder.write("a.jsonl", "{\"text\":\"a\"}\n")).fails(1, &["line 1", "embedding"]);
     search(&folder.write("b.jsonl", "{\"embedding\":[1.0]}\n"))
@@ -139,12 +201,24 @@ fn files_that_are_no_vectors_are_refused() {
 
 #[test]
 fn the_table_ranks_for_people() {
-    let run = cli_with(&["search", QUERY, "--format", "table", "--top-k", "2"], CORPUS).ok();
+    let run = cli_with(
+        &["search", QUERY, "--format", "table", "--top-k", "2"],
+        CORPUS,
+    )
+    .ok();
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!((lines[0], lines.len()), (" rank   cosine   index  text", 3));
     assert!(lines[1].starts_with("    1   0."), "{}", run.stdout);
-    let csv = cli_with(&["search", QUERY, "--format", "csv", "--top-k", "1"], CORPUS).ok().stdout;
-    assert!(csv.starts_with("query,rank,index,text,cosine\na resting animal,1,"), "{csv}");
+    let csv = cli_with(
+        &["search", QUERY, "--format", "csv", "--top-k", "1"],
+        CORPUS,
+    )
+    .ok()
+    .stdout;
+    assert!(
+        csv.starts_with("query,rank,index,text,cosine\na resting animal,1,"),
+        "{csv}"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A shell for the examples of the help and of docs/cli.md: the program on the path, a folder to work in,
-//! and a Hub that has the models which the examples name.
+//! A shell for the examples of the help and of docs/cli.md: the program on the path, a folder to
+//! work in, and a Hub that has the models which the examples name.
 
 use std::env;
 use std::path::Path;
@@ -14,7 +14,10 @@ const MODELS: [&str; 5] = ["sentiment", "nli", "entities", "question", "choice"]
 
 /// The models of the Hub that the examples name, each of them the tiny one.
 #[cfg(feature = "hub")]
-const HUB_MODELS: [&str; 2] = ["albert/albert-base-v2", "sentence-transformers/paraphrase-albert-small-v2"];
+const HUB_MODELS: [&str; 2] = [
+    "albert/albert-base-v2",
+    "sentence-transformers/paraphrase-albert-small-v2",
+];
 
 pub(crate) struct Shell {
     folder: Folder,
@@ -43,11 +46,23 @@ impl Shell {
 
     /// Runs a line, or several, with nothing on standard input.
     pub(crate) fn run(&self, script: &str) -> Run {
-        let binaries = Path::new(env!("CARGO_BIN_EXE_albert-cli")).parent().unwrap();
-        let path = format!("{}:{}", binaries.display(), env::var("PATH").unwrap_or_default());
+        let binaries = Path::new(env!("CARGO_BIN_EXE_albert-cli"))
+            .parent()
+            .unwrap();
+        let path = format!(
+            "{}:{}",
+            binaries.display(),
+            env::var("PATH").unwrap_or_default()
+        );
         let mut command = Command::new("sh");
-        command.args(["-c", script]).current_dir(self.folder.as_str()).env("PATH", &path);
-        command.env_remove("ALBERT_MODEL").env_remove("COLUMNS").stdin(Stdio::null());
+        command
+            .args(["-c", script])
+            .current_dir(self.folder.as_str())
+            .env("PATH", &path);
+        command
+            .env_remove("ALBERT_MODEL")
+            .env_remove("COLUMNS")
+            .stdin(Stdio::null());
         isolate(&mut command);
         #[cfg(feature = "hub")]
         command

@@ -8,12 +8,17 @@ use crate::harness::{Folder, cli, cli_with, command, finish, isolate, keys, rows
 
 fn texts(args: &[&str], stdin: &[u8]) -> Vec<String> {
     let rows = cli_with(&[&["tokenize"], args].concat(), stdin).ok().rows();
-    rows.iter().map(|row| row["text"].as_str().unwrap().to_string()).collect()
+    rows.iter()
+        .map(|row| row["text"].as_str().unwrap().to_string())
+        .collect()
 }
 
 #[test]
 fn marks_and_line_ends_are_stripped_and_empty_lines_are_texts() {
-    assert_eq!(texts(&[], b"\xef\xbb\xbfone\r\n\r\ntwo\n\nlast"), ["one", "", "two", "", "last"]);
+    assert_eq!(
+        texts(&[], b"\xef\xbb\xbfone\r\n\r\ntwo\n\nlast"),
+        ["one", "", "two", "", "last"]
+    );
     assert_eq!(texts(&[], b"\n"), [""]);
     let jsonl = b"\xef\xbb\xbf{\"text\":\"one\"}\r\n\r\n{\"text\":\"two\"}";
     assert_eq!(texts(&["--input-format", "jsonl"], jsonl), ["one", "two"]);
@@ -22,9 +27,15 @@ fn marks_and_line_ends_are_stripped_and_empty_lines_are_texts() {
 #[test]
 fn empty_input_is_no_rows_and_no_failure() {
     for format in ["lines", "jsonl", "csv", "tsv"] {
-        assert!(texts(&["--input-format", format], b"").is_empty(), "{format}");
+        assert!(
+            texts(&["--input-format", format], b"").is_empty(),
+            "{format}"
+        );
     }
-    assert_eq!(cli_with(&["tokenize", "--format", "json"], "").ok().stdout, "[]\n");
+    assert_eq!(
+        cli_with(&["tokenize", "--format", "json"], "").ok().stdout,
+        "[]\n"
+    );
 }
 
 #[test]
@@ -37,28 +48,61 @@ fn the_input_is_a_file_or_a_dash_by_the_files_ending_or_as_told() {
         folder.write("a.tsv", "id\ttext\n1\tone\n2\ttwo\n"),
     ];
     for file in &files {
-        assert_eq!(texts(&["--input", file], b"ignored"), ["one", "two"], "{file}");
+        assert_eq!(
+            texts(&["--input", file], b"ignored"),
+            ["one", "two"],
+            "{file}"
+        );
     }
     assert_eq!(texts(&["--input", "-"], b"one\n"), ["one"]);
     assert_eq!(texts(&["-"], b"one\n"), ["one"]);
     let odd = folder.write("a.data", "{\"body\":\"one\"}\n");
-    assert_eq!(texts(&["--input", &odd, "--input-format", "jsonl", "--field", "body"], b""), ["one"]);
+    assert_eq!(
+        texts(
+            &[
+                "--input",
+                &odd,
+                "--input-format",
+                "jsonl",
+                "--field",
+                "body"
+            ],
+            b""
+        ),
+        ["one"]
+    );
 }
 
 #[test]
 fn a_bad_line_ends_the_run_after_the_rows_before_it() {
     for (format, input, words) in [
         ("lines", &b"good\nb\xffd\ngood\n"[..], "expected UTF-8"),
-        ("jsonl", b"{\"text\":\"good\"}\n{\"text\":\n", "expected JSON"),
-        ("jsonl", b"{\"text\":\"good\"}\n{\"body\":\"x\"}\n", "no field `text`"),
-        ("jsonl", b"{\"text\":\"good\"}\n{\"text\":1}\n", "expected a string"),
+        (
+            "jsonl",
+            b"{\"text\":\"good\"}\n{\"text\":\n",
+            "expected JSON",
+        ),
+        (
+            "jsonl",
+            b"{\"text\":\"good\"}\n{\"body\":\"x\"}\n",
+            "no field `text`",
+        ),
+        (
+            "jsonl",
+            b"{\"text\":\"good\"}\n{\"text\":1}\n",
+            "expected a string",
+        ),
         ("tsv", b"text\tb\ngood\t\nx\n", "expected 2 fields"),
     ] {
         let run = cli_with(&["tokenize", "--input-format", format], input);
         let line = if format == "tsv" { "line 3" } else { "line 2" };
         let run = run.fails(1, &[line, words]);
         let rows = run.rows();
-        assert_eq!((rows.len(), &rows[0]["text"]), (1, &"good".into()), "{format}");
+        assert_eq!(
+            (rows.len(), &rows[0]["text"]),
+            (1, &"good".into()),
+            "{format}"
+        );
     }
 }
 
@@ -82,19 +126,31 @@ fn skip_bad_gives_a_bad_line_a_row_and_goes_on() {
     assert_eq!(keys(&rows[1]), ["index", "error"]);
     assert_eq!(rows[1]["index"], 1);
     assert!(rows[1]["error"].as_str().unwrap().contains("line 2"));
-    assert_eq!((&rows[2]["index"], &rows[2]["text"]), (&2.into(), &"two".into()));
-    assert!(run.stderr.contains("line 2") && run.stderr.contains("1 bad"), "{}", run.stderr);
+    assert_eq!(
+        (&rows[2]["index"], &rows[2]["text"]),
+        (&2.into(), &"two".into())
+    );
+    assert!(
+        run.stderr.contains("line 2") && run.stderr.contains("1 bad"),
+        "{}",
+        run.stderr
+    );
     let quiet = cli_with(&["tokenize", "--skip-bad", "--quiet"], b"\xff\n").ok();
     assert_eq!(quiet.stderr, "");
 }
 
 #[test]
 fn the_order_is_kept_over_many_windows() {
-    let lines: Vec<String> = (0..5000).map(|i| format!("{} {i}", "x ".repeat(i % 7))).collect();
+    let lines: Vec<String> = (0..5000)
+        .map(|i| format!("{} {i}", "x ".repeat(i % 7)))
+        .collect();
     let rows = cli_with(&["tokenize"], lines.join("\n")).ok().rows();
     assert_eq!(rows.len(), lines.len());
     for (index, (row, line)) in rows.iter().zip(&lines).enumerate() {
-        assert_eq!((&row["index"], row["text"].as_str()), (&index.into(), Some(line.as_str())));
+        assert_eq!(
+            (&row["index"], row["text"].as_str()),
+            (&index.into(), Some(line.as_str()))
+        );
     }
 }
 
@@ -139,8 +195,17 @@ fn a_closed_pipe_is_no_failure() {
         stdout.read_line(&mut first).unwrap();
         drop(stdout);
         let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{format}");
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), stderr.as_str()),
+            (Some(0), ""),
+            "{format}"
+        );
         writer.join().unwrap();
     }
 }
@@ -152,12 +217,25 @@ fn a_standard_output_that_was_closed_before_the_start_is_an_error() {
     let output = folder.path("a.jsonl");
     let closed = |args: &[&str]| {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_albert-cli")]).args(args);
+        shell
+            .args([
+                "-c",
+                "exec \"$0\" \"$@\" >&-",
+                env!("CARGO_BIN_EXE_albert-cli"),
+            ])
+            .args(args);
         isolate(&mut shell);
         finish(&mut shell)
     };
-    for args in [&["tokenize", "a"][..], &["inspect"], &["completions", "bash"]] {
-        closed(args).fails(1, &["cannot write to standard output: it is closed", "\nhint: "]);
+    for args in [
+        &["tokenize", "a"][..],
+        &["inspect"],
+        &["completions", "bash"],
+    ] {
+        closed(args).fails(
+            1,
+            &["cannot write to standard output: it is closed", "\nhint: "],
+        );
     }
     closed(&["tokenize", "a", "--output", &output]).ok();
     assert_eq!(rows(&fs::read_to_string(&output).unwrap()).len(), 1);
@@ -169,13 +247,16 @@ fn a_full_disk_is_an_error() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let run = finish(command().args(["tokenize", "a"]).stdout(full()));
     run.fails(1, &["standard output", "no space left"]);
-    cli(&["tokenize", "a", "--output", "/dev/full"]).fails(1, &["`/dev/full`", "no space left", "\nhint: "]);
+    cli(&["tokenize", "a", "--output", "/dev/full"])
+        .fails(1, &["`/dev/full`", "no space left", "\nhint: "]);
     for format in ["npy", "safetensors", "json", "csv"] {
-        cli(&["embed", "a", "--output", "/dev/full", "--format", format]).fails(1, &["`/dev/full`"]);
+        cli(&["embed", "a", "--output", "/dev/full", "--format", format])
+            .fails(1, &["`/dev/full`"]);
     }
     #[cfg(feature = "parquet")]
     for format in ["parquet", "arrow"] {
-        cli(&["embed", "a", "--output", "/dev/full", "--format", format]).fails(1, &["`/dev/full`"]);
+        cli(&["embed", "a", "--output", "/dev/full", "--format", format])
+            .fails(1, &["`/dev/full`"]);
     }
     finish(command().args(["inspect"]).stdout(full())).fails(1, &["standard output"]);
 }
@@ -193,17 +274,27 @@ fn a_closed_standard_error_does_not_matter() {
 fn the_output_goes_to_a_file_in_the_format_of_its_ending() {
     let folder = Folder::new();
     let jsonl = folder.path("a.jsonl");
-    fs::write(&jsonl, "old content that is longer than the new one\n".repeat(50)).unwrap();
+    fs::write(
+        &jsonl,
+        "old content that is longer than the new one\n".repeat(50),
+    )
+    .unwrap();
     let run = cli(&["tokenize", "a", "--output", &jsonl]).ok();
     assert_eq!(run.stdout, "");
-    assert_eq!(folder.read("a.jsonl"), cli(&["tokenize", "a"]).ok().stdout.as_bytes());
+    assert_eq!(
+        folder.read("a.jsonl"),
+        cli(&["tokenize", "a"]).ok().stdout.as_bytes()
+    );
     cli(&["tokenize", "a", "--output", &folder.path("a.json")]).ok();
     assert!(folder.read("a.json").starts_with(b"["));
     cli(&["tokenize", "a", "--output", &folder.path("a.csv")]).ok();
     assert!(folder.read("a.csv").starts_with(b"index,text,ids,"));
     cli(&["tokenize", "a", "--output", &jsonl, "--format", "json"]).ok();
     assert!(folder.read("a.jsonl").starts_with(b"["));
-    assert_eq!(cli(&["tokenize", "a", "--output", "-"]).ok().rows().len(), 1);
+    assert_eq!(
+        cli(&["tokenize", "a", "--output", "-"]).ok().rows().len(),
+        1
+    );
 }
 
 #[test]
@@ -224,14 +315,48 @@ fn inputs_and_outputs_that_cannot_be_opened_are_named() {
 fn the_output_is_opened_before_the_model_is_loaded_and_kept_if_that_fails() {
     let folder = Folder::new();
     let output = folder.write("a.jsonl", "precious\n");
-    cli(&["embed", "a", "--model", folder.as_str(), "--output", &output]).fails(1, &[]);
+    cli(&[
+        "embed",
+        "a",
+        "--model",
+        folder.as_str(),
+        "--output",
+        &output,
+    ])
+    .fails(1, &[]);
     assert_eq!(folder.read("a.jsonl"), b"precious\n");
     let nowhere = folder.path("no/such/a.jsonl");
-    cli(&["embed", "a", "--model", "/no/such/model", "--output", &nowhere]).fails(1, &["a.jsonl"]);
+    cli(&[
+        "embed",
+        "a",
+        "--model",
+        "/no/such/model",
+        "--output",
+        &nowhere,
+    ])
+    .fails(1, &["a.jsonl"]);
     // And one that was not there is not there afterwards.
-    cli(&["embed", "a", "--model", folder.as_str(), "--output", &folder.path("b.jsonl")]).fails(1, &[]);
-    cli(&["embed", "a", "--resume", "--output", &folder.path("b.parquet")]).fails(2, &["--resume"]);
-    assert!(!fs::exists(folder.path("b.jsonl")).unwrap() && !fs::exists(folder.path("b.parquet")).unwrap());
+    cli(&[
+        "embed",
+        "a",
+        "--model",
+        folder.as_str(),
+        "--output",
+        &folder.path("b.jsonl"),
+    ])
+    .fails(1, &[]);
+    cli(&[
+        "embed",
+        "a",
+        "--resume",
+        "--output",
+        &folder.path("b.parquet"),
+    ])
+    .fails(2, &["--resume"]);
+    assert!(
+        !fs::exists(folder.path("b.jsonl")).unwrap()
+            && !fs::exists(folder.path("b.parquet")).unwrap()
+    );
 }
 
 #[test]
@@ -240,10 +365,13 @@ fn the_output_may_not_be_the_input_under_any_name() {
     let file = folder.write("same.txt", "one\ntwo\n");
     let link = folder.path("link.txt");
     fs::hard_link(&file, &link).unwrap();
-    cli(&["tokenize", "--input", &file, "--output", &link]).fails(2, &["is the input and the output"]);
+    cli(&["tokenize", "--input", &file, "--output", &link])
+        .fails(2, &["is the input and the output"]);
 
     let mut redirected = command();
-    redirected.args(["tokenize", "--output", &link]).stdin(File::open(&file).unwrap());
+    redirected
+        .args(["tokenize", "--output", &link])
+        .stdin(File::open(&file).unwrap());
     finish(&mut redirected).fails(2, &["is the input and the output"]);
 
     let mut appended = command();
@@ -262,7 +390,8 @@ fn a_file_of_the_model_is_not_written_over() {
         "tokenizer_config.json",
     ]);
     let [weights, config] = ["model.safetensors", "config.json"].map(|name| folder.read(name));
-    let [to_weights, to_config] = ["model.safetensors", "config.json"].map(|name| folder.path(name));
+    let [to_weights, to_config] =
+        ["model.safetensors", "config.json"].map(|name| folder.path(name));
     let model = ["--model", folder.as_str()];
     let threads = ["--against", "threads=1"];
     for (command, output) in [
@@ -279,20 +408,32 @@ fn a_file_of_the_model_is_not_written_over() {
         run.fails(2, &["in the model's folder", "\nhint: "]);
     }
     let against = format!("model={}", folder.as_str());
-    cli(&["verify", "a", "--against", &against, "--output", &to_config]).fails(2, &["in the model's folder"]);
+    cli(&["verify", "a", "--against", &against, "--output", &to_config])
+        .fails(2, &["in the model's folder"]);
     assert!(folder.read("model.safetensors") == weights && folder.read("config.json") == config);
     // An output beside them is new the first time, and its own the second.
     for _ in 0..2 {
-        cli(&[&["embed", "a", "--output", &folder.path("a.npy")][..], &model].concat()).ok();
+        cli(&[
+            &["embed", "a", "--output", &folder.path("a.npy")][..],
+            &model,
+        ]
+        .concat())
+        .ok();
     }
 }
 
 #[test]
 fn the_first_good_row_decides_the_columns_of_csv() {
-    for (command, row) in
-        [(&["embed"][..], "1,b,c,"), (&["tokenize", "--explain"], "1,b,c,"), (&["tokenize"], "1,b,c,")]
-    {
-        let run = cli_with(&[command, &["--skip-bad", "--format", "csv"]].concat(), b"\xff\nb\tc\n").ok();
+    for (command, row) in [
+        (&["embed"][..], "1,b,c,"),
+        (&["tokenize", "--explain"], "1,b,c,"),
+        (&["tokenize"], "1,b,c,"),
+    ] {
+        let run = cli_with(
+            &[command, &["--skip-bad", "--format", "csv"]].concat(),
+            b"\xff\nb\tc\n",
+        )
+        .ok();
         assert!(run.stdout.starts_with("index,text,pair,"), "{}", run.stdout);
         assert!(run.stdout.contains(&format!("\n{row}")), "{}", run.stdout);
     }

@@ -25,7 +25,10 @@ fn read(path: &str) -> Vec<Value> {
             let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
             reader.build().unwrap().map(Result::unwrap).collect()
         }
-        false => StreamReader::try_new(file, None).unwrap().map(Result::unwrap).collect(),
+        false => StreamReader::try_new(file, None)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect(),
     };
     let mut rows = Vec::new();
     for batch in batches {
@@ -37,9 +40,11 @@ fn read(path: &str) -> Vec<Value> {
 /// A value without nulls, its numbers as 32-bit floats.
 fn bare(value: &Value) -> Value {
     match value {
-        Value::Object(members) => {
-            members.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), bare(v))).collect()
-        }
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(k, v)| (k.clone(), bare(v)))
+            .collect(),
         Value::Array(values) => values.iter().map(bare).collect(),
         Value::Number(number) if number.is_f64() => Value::from(number.as_f64().unwrap() as f32),
         other => other.clone(),
@@ -48,10 +53,13 @@ fn bare(value: &Value) -> Value {
 
 fn write(path: &str, columns: Vec<(&str, ArrayRef)>) {
     let batch =
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+            .unwrap();
     let file = File::create(path).unwrap();
     if path.ends_with("parquet") {
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
@@ -86,18 +94,53 @@ fn a_table_has_the_rows_of_jsonl() {
         &["embed", "--input", &bad, "--skip-bad"],
         &["embed", "--input", &pairs],
         &["embed", "--precision", "binary", "a", "a longer text"],
-        &["embed", "--precision", "ubinary", "--input", &bad, "--skip-bad"],
+        &[
+            "embed",
+            "--precision",
+            "ubinary",
+            "--input",
+            &bad,
+            "--skip-bad",
+        ],
         &["embed", "--pooling", "tokens", "a", "a longer text"],
-        &["embed", "--pooling", "tokens", "--input", &bad, "--skip-bad"],
+        &[
+            "embed",
+            "--pooling",
+            "tokens",
+            "--input",
+            &bad,
+            "--skip-bad",
+        ],
         &["fill-mask", "The [MASK] barked at the [MASK].", "[MASK]"],
-        &["fill-mask", "The [MASK] barked.", "--targets", "dog,antidisestablishment"],
+        &[
+            "fill-mask",
+            "The [MASK] barked.",
+            "--targets",
+            "dog,antidisestablishment",
+        ],
         &["score", "A cat.", ""],
         &["classify", "--model", &sentiment, "--input", &pairs],
-        &["classify", "--model", &sentiment, "--input", &bad, "--skip-bad"],
+        &[
+            "classify",
+            "--model",
+            &sentiment,
+            "--input",
+            &bad,
+            "--skip-bad",
+        ],
         &["zero-shot", "--model", &nli, "a", "--labels", "x,y"],
         &["tag", "--model", &entities, "Alice went to Paris.", ""],
-        &["answer", "--model", &question, "Who?", "--context", "The king."],
-        &["choose", "--model", &choice, "a", "--choice", "b", "--choice", "c"],
+        &[
+            "answer",
+            "--model",
+            &question,
+            "Who?",
+            "--context",
+            "The king.",
+        ],
+        &[
+            "choose", "--model", &choice, "a", "--choice", "b", "--choice", "c",
+        ],
         &["order", "a", "b"],
         &["order", "--sort", "One. Two. Three."],
         &["similarity", "a", "b"],
@@ -107,8 +150,12 @@ fn a_table_has_the_rows_of_jsonl() {
         #[cfg(feature = "hub")]
         &["models"],
     ] {
-        let expected: Vec<Value> =
-            cli(&[args, &["--format", "jsonl"]].concat()).ok().rows().iter().map(bare).collect();
+        let expected: Vec<Value> = cli(&[args, &["--format", "jsonl"]].concat())
+            .ok()
+            .rows()
+            .iter()
+            .map(bare)
+            .collect();
         for ending in ["parquet", "arrow"] {
             let output = folder.path(&format!("out.{ending}"));
             cli(&[args, &["--output", &output]].concat()).ok();
@@ -126,19 +173,35 @@ fn shown(data_type: &DataType) -> String {
         DataType::FixedSizeList(item, 2) => format!("list<{}>[2]", shown(item.data_type())),
         DataType::FixedSizeList(item, _) => format!("list<{}>[dim]", shown(item.data_type())),
         DataType::Struct(fields) => {
-            format!("{{{}}}", fields.iter().map(|field| named(field)).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{{}}}",
+                fields
+                    .iter()
+                    .map(|field| named(field))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
         number => number.to_string().to_lowercase(),
     }
 }
 
 fn named(field: &Field) -> String {
-    format!("{}: {}{}", field.name(), shown(field.data_type()), if field.is_nullable() { "?" } else { "" })
+    format!(
+        "{}: {}{}",
+        field.name(),
+        shown(field.data_type()),
+        if field.is_nullable() { "?" } else { "" }
+    )
 }
 
 #[test]
 fn the_columns_are_those_of_docs_formats() {
-    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats.md")).unwrap();
+    let docs = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/formats.md"
+    ))
+    .unwrap();
     let folder = Folder::new();
     let model = |name: &str| task_model(name);
     for (command, args) in [
@@ -147,20 +210,39 @@ fn the_columns_are_those_of_docs_formats() {
         ("fill-mask", vec!["[MASK]"]),
         ("score", vec!["a"]),
         ("classify", vec!["a", "--model", &model("sentiment")]),
-        ("zero-shot", vec!["a", "--labels", "x,y", "--model", &model("nli")]),
+        (
+            "zero-shot",
+            vec!["a", "--labels", "x,y", "--model", &model("nli")],
+        ),
         ("tag", vec!["a", "--model", &model("entities")]),
-        ("answer", vec!["a", "--context", "b", "--model", &model("question")]),
-        ("choose", vec!["a", "--choice", "b", "--model", &model("choice")]),
+        (
+            "answer",
+            vec!["a", "--context", "b", "--model", &model("question")],
+        ),
+        (
+            "choose",
+            vec!["a", "--choice", "b", "--model", &model("choice")],
+        ),
         ("order", vec!["a", "b"]),
         ("order --sort", vec!["a"]),
         ("similarity", vec!["a", "b"]),
-        ("search", vec!["a", "--input", &folder.write("corpus.txt", "b\n")]),
+        (
+            "search",
+            vec!["a", "--input", &folder.write("corpus.txt", "b\n")],
+        ),
         ("tokenize", vec!["a"]),
     ] {
         let output = folder.path("out.arrow");
-        let args = [&command.split(' ').collect::<Vec<_>>()[..], &args, &["--output", &output]].concat();
+        let args = [
+            &command.split(' ').collect::<Vec<_>>()[..],
+            &args,
+            &["--output", &output],
+        ]
+        .concat();
         cli(&args).ok();
-        let schema = StreamReader::try_new(File::open(&output).unwrap(), None).unwrap().schema();
+        let schema = StreamReader::try_new(File::open(&output).unwrap(), None)
+            .unwrap()
+            .schema();
         let columns: Vec<_> = schema.fields().iter().map(|field| named(field)).collect();
         let line = format!("| `{command}` | `{}` |", columns.join(", "));
         assert!(docs.contains(&line), "docs/formats.md has no line\n{line}");
@@ -172,7 +254,12 @@ fn a_table_goes_to_a_pipe_too() {
     let folder = Folder::new();
     for format in ["parquet", "arrow"] {
         let file = File::create(folder.path(&format!("out.{format}"))).unwrap();
-        finish(command().args(["embed", "a", "b", "--format", format]).stdout(file)).ok();
+        finish(
+            command()
+                .args(["embed", "a", "b", "--format", format])
+                .stdout(file),
+        )
+        .ok();
         assert_eq!(read(&folder.path(&format!("out.{format}"))).len(), 2);
     }
 }
@@ -197,11 +284,35 @@ fn texts_come_from_a_table_s_column_from_files_and_pipes() {
     for ending in ENDINGS {
         let file = folder.path(&format!("in.{ending}"));
         let ids: ArrayRef = Arc::new(Int64Array::from_iter(0..3000));
-        write(&file, vec![("id", ids), ("text", strings(&column)), ("body", strings(&column))]);
-        assert_eq!(cli(&["tokenize", "--input", &file]).ok().stdout, expected, "{ending}");
-        assert_eq!(cli(&["tokenize", "--input", &file, "--field", "body"]).ok().stdout, expected);
-        let format = if ending == "parquet" { "parquet" } else { "arrow" };
-        let piped = cli_with(&["tokenize", "--input-format", format], fs::read(&file).unwrap()).ok();
+        write(
+            &file,
+            vec![
+                ("id", ids),
+                ("text", strings(&column)),
+                ("body", strings(&column)),
+            ],
+        );
+        assert_eq!(
+            cli(&["tokenize", "--input", &file]).ok().stdout,
+            expected,
+            "{ending}"
+        );
+        assert_eq!(
+            cli(&["tokenize", "--input", &file, "--field", "body"])
+                .ok()
+                .stdout,
+            expected
+        );
+        let format = if ending == "parquet" {
+            "parquet"
+        } else {
+            "arrow"
+        };
+        let piped = cli_with(
+            &["tokenize", "--input-format", format],
+            fs::read(&file).unwrap(),
+        )
+        .ok();
         assert_eq!(piped.stdout, expected, "{ending}");
     }
 }
@@ -214,21 +325,60 @@ fn a_table_has_pairs_and_lists() {
     lists.append_null();
     lists.append_value([Some("b"), None]);
     let choices: ArrayRef = Arc::new(lists.finish());
-    let (choice, text) = (task_model("choice"), strings(&[Some("a"), Some("a"), Some("a")]));
+    let (choice, text) = (
+        task_model("choice"),
+        strings(&[Some("a"), Some("a"), Some("a")]),
+    );
     let pair = strings(&[Some("x"), None, Some("")]);
-    let expected = cli(&["choose", "--model", &choice, "a", "--choice", "b", "--choice", "c"]).ok().row();
+    let expected = cli(&[
+        "choose", "--model", &choice, "a", "--choice", "b", "--choice", "c",
+    ])
+    .ok()
+    .row();
     for ending in ENDINGS {
         let file = folder.path(&format!("in.{ending}"));
-        write(&file, vec![("text", text.clone()), ("choices", choices.clone()), ("pair", pair.clone())]);
+        write(
+            &file,
+            vec![
+                ("text", text.clone()),
+                ("choices", choices.clone()),
+                ("pair", pair.clone()),
+            ],
+        );
         let run = cli(&["choose", "--model", &choice, "--input", &file, "--skip-bad"]).ok();
         let rows = run.rows();
         assert_eq!(rows[0], expected);
         for row in &rows[1..] {
-            assert!(row["error"].as_str().unwrap().contains("field `choices`: expected"), "{row}");
+            assert!(
+                row["error"]
+                    .as_str()
+                    .unwrap()
+                    .contains("field `choices`: expected"),
+                "{row}"
+            );
         }
-        let rows = cli(&["tokenize", "--field", "text,pair", "--input", &file, "--skip-bad"]).ok().rows();
-        assert_eq!((&rows[0]["pair"], &rows[2]["pair"]), (&"x".into(), &"".into()));
-        assert!(rows[1]["error"].as_str().unwrap().contains("row 2: field `pair`"), "{}", rows[1]);
+        let rows = cli(&[
+            "tokenize",
+            "--field",
+            "text,pair",
+            "--input",
+            &file,
+            "--skip-bad",
+        ])
+        .ok()
+        .rows();
+        assert_eq!(
+            (&rows[0]["pair"], &rows[2]["pair"]),
+            (&"x".into(), &"".into())
+        );
+        assert!(
+            rows[1]["error"]
+                .as_str()
+                .unwrap()
+                .contains("row 2: field `pair`"),
+            "{}",
+            rows[1]
+        );
     }
 }
 
@@ -238,18 +388,35 @@ fn a_null_is_a_bad_row_and_a_column_that_is_not_there_ends_the_run() {
     for ending in ENDINGS {
         let file = folder.path(&format!("in.{ending}"));
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        write(&file, vec![("text", strings(&[Some("a"), None, Some("b")])), ("n", numbers)]);
+        write(
+            &file,
+            vec![
+                ("text", strings(&[Some("a"), None, Some("b")])),
+                ("n", numbers),
+            ],
+        );
         let run = cli(&["tokenize", "--input", &file]);
-        let run =
-            run.fails(1, &[&format!("in.{ending}"), "row 2: field `text`: expected a string, found null"]);
+        let run = run.fails(
+            1,
+            &[
+                &format!("in.{ending}"),
+                "row 2: field `text`: expected a string, found null",
+            ],
+        );
         assert_eq!(run.rows().len(), 1);
-        let rows = cli(&["tokenize", "--input", &file, "--skip-bad"]).ok().rows();
-        assert_eq!((rows.len(), &rows[1]["index"], &rows[2]["text"]), (3, &1.into(), &"b".into()));
+        let rows = cli(&["tokenize", "--input", &file, "--skip-bad"])
+            .ok()
+            .rows();
+        assert_eq!(
+            (rows.len(), &rows[1]["index"], &rows[2]["text"]),
+            (3, &1.into(), &"b".into())
+        );
         for more in [&[][..], &["--skip-bad"]] {
             let args = ["tokenize", "--input", &file, "--field"];
             let run = cli(&[&args[..], &["body"], more].concat());
             run.fails(1, &["no field `body`, found `text`, `n`"]);
-            cli(&[&args[..], &["n"], more].concat()).fails(1, &["field `n`: expected strings, found Int64"]);
+            cli(&[&args[..], &["n"], more].concat())
+                .fails(1, &["field `n`: expected strings, found Int64"]);
         }
     }
 }
@@ -268,8 +435,16 @@ fn a_broken_table_is_an_error_whatever_is_broken() {
             let broken = folder.write(&name, &whole[..whole.len() * part / 8]);
             let run = cli(&["tokenize", "--input", &broken]);
             // The index behind an Arrow file is not read.
-            assert!(run.code == Some(1) || ending == "feather", "{ending} {part}: {}", run.stderr);
-            assert!(run.code == Some(0) || run.stderr.contains(&name), "{}", run.stderr);
+            assert!(
+                run.code == Some(1) || ending == "feather",
+                "{ending} {part}: {}",
+                run.stderr
+            );
+            assert!(
+                run.code == Some(0) || run.stderr.contains(&name),
+                "{}",
+                run.stderr
+            );
         }
         for place in (0..whole.len()).step_by(whole.len() / 16 + 1) {
             let mut bytes = whole.clone();
@@ -277,13 +452,30 @@ fn a_broken_table_is_an_error_whatever_is_broken() {
             let broken = folder.write(&name, bytes);
             // The harness looks for panics.
             let run = cli(&["tokenize", "--input", &broken]);
-            assert!(matches!(run.code, Some(0 | 1)), "{ending} {place}: {}", run.stderr);
+            assert!(
+                matches!(run.code, Some(0 | 1)),
+                "{ending} {place}: {}",
+                run.stderr
+            );
         }
-        let broken = folder.write(&name, "no table at all, but a text that is long enough to be one");
+        let broken = folder.write(
+            &name,
+            "no table at all, but a text that is long enough to be one",
+        );
         cli(&["tokenize", "--input", &broken]).fails(1, &[&name, "expected"]);
     }
-    assert_eq!(cli_with(&["tokenize", "--input-format", "parquet"], "").ok().stdout, "");
-    assert_eq!(cli_with(&["tokenize", "--input-format", "arrow"], "").ok().stdout, "");
+    assert_eq!(
+        cli_with(&["tokenize", "--input-format", "parquet"], "")
+            .ok()
+            .stdout,
+        ""
+    );
+    assert_eq!(
+        cli_with(&["tokenize", "--input-format", "arrow"], "")
+            .ok()
+            .stdout,
+        ""
+    );
     cli_with(&["tokenize", "--input-format", "arrow"], "FEA1....")
         .fails(1, &["Feather version 1", "\nhint: "]);
 }
@@ -310,10 +502,17 @@ fn a_reader_that_goes_away_is_no_failure() {
             .unwrap();
         drop(child.stdout.take());
         let mut stdin = child.stdin.take().unwrap();
-        drop(std::io::Write::write_all(&mut stdin, "a line of text\n".repeat(20_000).as_bytes()));
+        drop(std::io::Write::write_all(
+            &mut stdin,
+            "a line of text\n".repeat(20_000).as_bytes(),
+        ));
         drop(stdin);
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{format}");
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), &b""[..]),
+            "{format}"
+        );
     }
 }
 
@@ -341,8 +540,8 @@ for name in ['uncompressed', 'lz4', 'zstd']:
     feather.write_feather(table, f'{sys.argv[1]}/{name}.feather', compression=name)
 ";
 
-/// Runs where ALBERT_TABLES_PYTHON names a Python that has the package: `python -m venv v && v/bin/pip
-/// install pyarrow && ALBERT_TABLES_PYTHON=v/bin/python cargo test`.
+/// Runs where ALBERT_TABLES_PYTHON names a Python that has the package: `python -m venv v &&
+/// v/bin/pip install pyarrow && ALBERT_TABLES_PYTHON=v/bin/python cargo test`.
 #[test]
 fn pyarrow_reads_our_tables_and_we_read_its() {
     let Ok(python) = std::env::var("ALBERT_TABLES_PYTHON") else {
@@ -350,13 +549,26 @@ fn pyarrow_reads_our_tables_and_we_read_its() {
         return;
     };
     let run = |script: &str, args: &[&str]| {
-        finish(std::process::Command::new(&python).args(["-c", script]).args(args)).ok().stdout
+        finish(
+            std::process::Command::new(&python)
+                .args(["-c", script])
+                .args(args),
+        )
+        .ok()
+        .stdout
     };
     let folder = Folder::new();
     let bad = folder.write("bad.txt", b"A cat sleeps.\n\xff\nA dog barks.\n");
     for args in [
         &["embed", "--input", &bad, "--skip-bad"][..],
-        &["embed", "--pooling", "tokens", "--input", &bad, "--skip-bad"],
+        &[
+            "embed",
+            "--pooling",
+            "tokens",
+            "--input",
+            &bad,
+            "--skip-bad",
+        ],
         &["fill-mask", "The [MASK] barked at the [MASK]."],
         &["tokenize", "naïve", "--explain"],
     ] {
@@ -369,15 +581,36 @@ fn pyarrow_reads_our_tables_and_we_read_its() {
         }
     }
     run(WRITES, &[folder.as_str()]);
-    let files = ["none.parquet", "snappy.parquet", "gzip.parquet", "lz4.parquet", "zstd.parquet"];
-    for name in files.into_iter().chain(["uncompressed.feather", "lz4.feather", "zstd.feather"]) {
+    let files = [
+        "none.parquet",
+        "snappy.parquet",
+        "gzip.parquet",
+        "lz4.parquet",
+        "zstd.parquet",
+    ];
+    for name in files
+        .into_iter()
+        .chain(["uncompressed.feather", "lz4.feather", "zstd.feather"])
+    {
         for field in ["utf8", "large", "view", "binary", "dictionary"] {
-            let run = cli(&["tokenize", "--input", &folder.path(name), "--field", field, "--skip-bad"]).ok();
+            let run = cli(&[
+                "tokenize",
+                "--input",
+                &folder.path(name),
+                "--field",
+                field,
+                "--skip-bad",
+            ])
+            .ok();
             let rows = run.rows();
             let texts: Vec<_> = rows.iter().map(|row| row["text"].as_str()).collect();
             assert_eq!(
                 texts,
-                [Some("one"), None, Some("three, and longer than twelve bytes")],
+                [
+                    Some("one"),
+                    None,
+                    Some("three, and longer than twelve bytes")
+                ],
                 "{name} {field}"
             );
         }

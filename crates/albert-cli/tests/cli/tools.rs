@@ -6,7 +6,16 @@ use crate::harness::{Folder, cli, keys, task_model};
 
 #[test]
 fn bench_tells_what_was_measured_and_with_what() {
-    let run = cli(&["bench", "--rounds", "1", "--threads", "1", "--format", "json"]).ok();
+    let run = cli(&[
+        "bench",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--format",
+        "json",
+    ])
+    .ok();
     let measured: Value = serde_json::from_str(&run.stdout).unwrap();
     let expected = [
         "model",
@@ -21,21 +30,39 @@ fn bench_tells_what_was_measured_and_with_what() {
         "peak_memory_bytes",
     ];
     assert_eq!(keys(&measured), expected);
-    assert_eq!((&measured["threads"], &measured["device"]), (&1.into(), &"cpu".into()));
+    assert_eq!(
+        (&measured["threads"], &measured["device"]),
+        (&1.into(), &"cpu".into())
+    );
     let shapes = measured["shapes"].as_array().unwrap();
-    let names: Vec<_> = shapes.iter().map(|shape| shape["shape"].as_str().unwrap()).collect();
+    let names: Vec<_> = shapes
+        .iter()
+        .map(|shape| shape["shape"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["1x16", "1x128", "8x128", "ragged"]);
     for shape in shapes {
         let number = |key: &str| shape[key].as_f64().unwrap();
         let rate = number("tokens") / number("milliseconds") * 1e3;
-        assert!((number("tokens_per_second") - rate).abs() < 1e-6 * rate, "{shape}");
+        assert!(
+            (number("tokens_per_second") - rate).abs() < 1e-6 * rate,
+            "{shape}"
+        );
     }
     assert_eq!(shapes[2]["tokens"], 1024);
 }
 
 #[test]
 fn bench_shortens_texts_to_what_the_model_takes() {
-    let run = cli(&["bench", "--rounds", "1", "--model", &task_model("nli"), "--format", "table"]).ok();
+    let run = cli(&[
+        "bench",
+        "--rounds",
+        "1",
+        "--model",
+        &task_model("nli"),
+        "--format",
+        "table",
+    ])
+    .ok();
     assert!(run.stdout.contains("\n8x40 "), "{}", run.stdout);
     cli(&["bench", "--rounds", "0"]).fails(2, &["from 1 to 1000"]);
     cli(&["bench", "--format", "csv"]).fails(2, &["format `csv`"]);
@@ -53,7 +80,8 @@ fn every_shell_gets_its_completions() {
     cli(&["completions"]).fails(2, &["SHELL"]);
 }
 
-/// clap-rs/clap#6421: behind a command of a program with a hyphen in its name nothing was completed.
+/// clap-rs/clap#6421: behind a command of a program with a hyphen in its name nothing was
+/// completed.
 #[cfg(target_os = "linux")]
 #[test]
 fn bash_completes_what_follows_a_command() {
@@ -69,8 +97,14 @@ fn bash_completes_what_follows_a_command() {
     };
     assert_eq!(complete("albert-cli", "fill"), "fill-mask");
     assert_eq!(complete("albert-cli embed", "--pool"), "--pooling");
-    assert_eq!(complete("albert-cli embed --pooling", "me"), "mean mean-sqrt-len");
-    assert_eq!(complete("albert-cli fill-mask text --joint", "--be"), "--beam");
+    assert_eq!(
+        complete("albert-cli embed --pooling", "me"),
+        "mean mean-sqrt-len"
+    );
+    assert_eq!(
+        complete("albert-cli fill-mask text --joint", "--be"),
+        "--beam"
+    );
 }
 
 #[test]
@@ -78,10 +112,22 @@ fn every_command_has_a_manual_page() {
     let folder = Folder::new();
     let out = folder.path("share/man1");
     let run = cli(&["man", "--out", &out]).ok();
-    assert!(run.stdout.is_empty() && run.stderr.contains("albert-cli.1"), "{}", run.stderr);
-    for page in ["albert-cli", "albert-cli-embed", "albert-cli-fill-mask", "albert-cli-man"] {
+    assert!(
+        run.stdout.is_empty() && run.stderr.contains("albert-cli.1"),
+        "{}",
+        run.stderr
+    );
+    for page in [
+        "albert-cli",
+        "albert-cli-embed",
+        "albert-cli-fill-mask",
+        "albert-cli-man",
+    ] {
         let page = String::from_utf8(folder.read(&format!("share/man1/{page}.1"))).unwrap();
-        assert!(page.contains("SYNOPSIS") && page.contains("Examples:"), "{page}");
+        assert!(
+            page.contains("SYNOPSIS") && page.contains("Examples:"),
+            "{page}"
+        );
     }
     let file = folder.write("file", "");
     cli(&["man", "--out", &file]).fails(1, &["cannot write manual pages", "file"]);

@@ -98,15 +98,27 @@ fn what_the_build_or_the_model_lacks_exits_with_1_and_a_hint() {
     }
     cli(&["embed", "a", "--model", "/no/such/folder"]).fails(1, &["/no/such/folder"]);
     #[cfg(feature = "hub")]
-    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["not in the cache", "\nhint: "]);
+    cli(&["embed", "a", "--model", "albert/albert-base-v2"])
+        .fails(1, &["not in the cache", "\nhint: "]);
     #[cfg(not(feature = "hub"))]
-    cli(&["embed", "a", "--model", "albert/albert-base-v2"]).fails(1, &["feature `hub`", "\nhint: "]);
+    cli(&["embed", "a", "--model", "albert/albert-base-v2"])
+        .fails(1, &["feature `hub`", "\nhint: "]);
     cli(&["embed", "a", "--model", ""]).fails(2, &["ALBERT_MODEL"]);
 }
 
 #[test]
 fn the_cpu_can_be_asked_for_by_name_and_type() {
-    let f32 = cli(&["embed", "a", "--device", "cpu", "--dtype", "f32", "--threads", "1"]).ok();
+    let f32 = cli(&[
+        "embed",
+        "a",
+        "--device",
+        "cpu",
+        "--dtype",
+        "f32",
+        "--threads",
+        "1",
+    ])
+    .ok();
     assert_eq!(f32.stdout, cli(&["embed", "a"]).ok().stdout);
     for dtype in ["f16", "bf16", "int8"] {
         cli(&["embed", "a", "--dtype", dtype]).ok();
@@ -117,22 +129,43 @@ fn the_cpu_can_be_asked_for_by_name_and_type() {
 fn huge_numbers_and_odd_texts_are_no_reason_to_panic() {
     let huge = usize::MAX.to_string();
     let plain = cli(&["embed", "a", "b c"]).ok();
-    let run = cli(&["embed", "a", "b c", "--batch-tokens", &huge, "--max-length", &huge]).ok();
+    let run = cli(&[
+        "embed",
+        "a",
+        "b c",
+        "--batch-tokens",
+        &huge,
+        "--max-length",
+        &huge,
+    ])
+    .ok();
     assert_eq!(run.stdout, plain.stdout);
     cli(&["embed", "a", "--batch-tokens", &format!("{huge}0")]).fails(2, &["from 1"]);
     let odd = "\0\n\u{feff}\n \n\u{1F600}\u{200d}\n[CLS][SEP]<pad>\n▁▁\n\u{301}\n";
     for row in cli_with(&["embed"], odd).ok().rows() {
-        assert!(floats(&row["embedding"]).iter().all(|value| value.is_finite()), "{row}");
+        assert!(
+            floats(&row["embedding"])
+                .iter()
+                .all(|value| value.is_finite()),
+            "{row}"
+        );
     }
     let odd = "\0[MASK]\n[MASK][MASK]\n[MASK]\u{301}\n[CLS][MASK][SEP]\n";
-    assert_eq!(cli_with(&["fill-mask", "--joint"], odd).ok().rows().len(), 4);
+    assert_eq!(
+        cli_with(&["fill-mask", "--joint"], odd).ok().rows().len(),
+        4
+    );
 }
 
 #[test]
 fn a_hint_is_a_line_right_below_the_error() {
     let run = cli(&["embed", "a", "--format", "npy"]);
     let lines: Vec<_> = run.stderr.lines().collect();
-    assert!(lines[0].starts_with("error: ") && lines[1].starts_with("hint: "), "{}", run.stderr);
+    assert!(
+        lines[0].starts_with("error: ") && lines[1].starts_with("hint: "),
+        "{}",
+        run.stderr
+    );
     assert_eq!(lines.len(), 2);
 }
 
@@ -145,8 +178,15 @@ fn a_mistyped_option_is_answered_with_a_hint_too() {
         (&["embed", "a", "-x"], "-- -x"),
     ] {
         let run = cli(args).fails(2, &[]);
-        let found = run.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
-        assert!(found.is_some_and(|found| found.contains(hint)), "{args:?}: {}", run.stderr);
+        let found = run
+            .stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("hint: "));
+        assert!(
+            found.is_some_and(|found| found.contains(hint)),
+            "{args:?}: {}",
+            run.stderr
+        );
         assert!(!run.stderr.contains("tip:"), "{}", run.stderr);
     }
 }
@@ -183,14 +223,20 @@ fn help_begins_short_and_ends_with_two_examples() {
 
 fn examples(help: &str) -> Vec<String> {
     let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
-    examples.lines().filter(|line| line.contains("albert-cli ")).map(|line| line.trim().to_string()).collect()
+    examples
+        .lines()
+        .filter(|line| line.contains("albert-cli "))
+        .map(|line| line.trim().to_string())
+        .collect()
 }
 
 #[cfg(unix)]
 #[test]
 fn every_example_of_the_help_works_as_it_stands() {
     let shell = Shell::new();
-    for args in std::iter::once(vec!["--help"]).chain(COMMANDS.iter().map(|&name| vec![name, "--help"])) {
+    for args in
+        std::iter::once(vec!["--help"]).chain(COMMANDS.iter().map(|&name| vec![name, "--help"]))
+    {
         for example in examples(&cli(&args).ok().stdout) {
             let run = shell.run(&example);
             assert_eq!(run.code, Some(0), "{example}: {}", run.stderr);

@@ -41,7 +41,12 @@ impl Arithmetic for Floats {
         let width = panel_width::<S>(tokens);
         self.keys.resize(tokens.div_ceil(width) * width * depth);
         // SAFETY: the tokens are of the sequence.
-        turn(0.0, [tokens, depth, width], |token| unsafe { qkv.row(1, head, token) }, &mut self.keys);
+        turn(
+            0.0,
+            [tokens, depth, width],
+            |token| unsafe { qkv.row(1, head, token) },
+            &mut self.keys,
+        );
 
         let width = panel_width::<S>(depth);
         self.values.resize(depth.div_ceil(width) * width * tokens);
@@ -88,7 +93,14 @@ impl Arithmetic for Floats {
     }
 
     #[inline(always)]
-    unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, scores: RowsOf, context: RowsOf) {
+    unsafe fn contexts<S: Simd>(
+        &self,
+        s: S,
+        qkv: Qkv,
+        queries: usize,
+        scores: RowsOf,
+        context: RowsOf,
+    ) {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let width = panel_width::<S>(depth);
         let products = |row: usize, panel: usize| Products {

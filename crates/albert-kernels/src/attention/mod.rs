@@ -47,15 +47,21 @@ pub fn attention(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], t
     attend::<Floats>(level, heads, qkv, context, threads);
 }
 
-/// The same with products of 16-bit integers, beside products of 8-bit weights: queries, keys and values of a head
-/// are rounded with one scale each, queries and keys to as many bits as D products of two of them leave in 32, values
-/// to 12 bits, exponentials to 15.
+/// The same with products of 16-bit integers, beside products of 8-bit weights: queries, keys and
+/// values of a head are rounded with one scale each, queries and keys to as many bits as D products
+/// of two of them leave in 32, values to 12 bits, exponentials to 15.
 ///
 /// Instructions for dot products (VNNI) take two products of 16 bits in the time of one in f32.
 ///
 /// # Panics
 /// As [`attention`], and if the sequence is of 2²⁰ tokens or more.
-pub fn attention_in_words(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
+pub fn attention_in_words(
+    level: Level,
+    heads: Heads,
+    qkv: &[f32],
+    context: &mut [f32],
+    threads: Threads,
+) {
     attend::<Words>(level, heads, qkv, context, threads);
 }
 
@@ -76,7 +82,8 @@ trait Arithmetic: Default + 'static {
     /// As [`Qkv::row`].
     unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize);
 
-    /// Writes `Q Kᵀ` for some queries of the head that was packed; returns what to multiply it with.
+    /// Writes `Q Kᵀ` for some queries of the head that was packed; returns what to multiply it
+    /// with.
     ///
     /// # Safety
     /// As [`Qkv::row`] for all queries; `scores` has rows for them.
@@ -89,15 +96,23 @@ trait Arithmetic: Default + 'static {
         scores: RowsOf,
     ) -> f32;
 
-    /// Takes one query's exponentials, of this sum, as factors of the values; returns what to multiply the products with.
+    /// Takes one query's exponentials, of this sum, as factors of the values; returns what to
+    /// multiply the products with.
     fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32;
 
     /// Writes the products with the values for as many queries.
     ///
     /// # Safety
-    /// `scores` has the exponentials of as many queries, which [`weights`](Self::weights) has taken; `context` has
-    /// rows for them.
-    unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, scores: RowsOf, context: RowsOf);
+    /// `scores` has the exponentials of as many queries, which [`weights`](Self::weights) has
+    /// taken; `context` has rows for them.
+    unsafe fn contexts<S: Simd>(
+        &self,
+        s: S,
+        qkv: Qkv,
+        queries: usize,
+        scores: RowsOf,
+        context: RowsOf,
+    );
 }
 
 #[derive(Default)]
@@ -143,23 +158,56 @@ impl Qkv {
 /// Queries whose scores are computed together.
 const BLOCK_QUERIES: usize = 32;
 
-fn attend<A: Arithmetic>(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
-    let width = heads.count.checked_mul(heads.size).expect("heads that fit into memory");
-    assert!(width > 0 && context.len().is_multiple_of(width), "rows of {width} numbers");
-    assert!(qkv.len() == 3 * context.len(), "three times {} numbers, found {}", context.len(), qkv.len());
+fn attend<A: Arithmetic>(
+    level: Level,
+    heads: Heads,
+    qkv: &[f32],
+    context: &mut [f32],
+    threads: Threads,
+) {
+    let width = heads
+        .count
+        .checked_mul(heads.size)
+        .expect("heads that fit into memory");
+    assert!(
+        width > 0 && context.len().is_multiple_of(width),
+        "rows of {width} numbers"
+    );
+    assert!(
+        qkv.len() == 3 * context.len(),
+        "three times {} numbers, found {}",
+        context.len(),
+        qkv.len()
+    );
     let tokens = context.len() / width;
-    assert!(tokens <= A::MOST_TOKENS, "{} tokens at most, found {tokens}", A::MOST_TOKENS);
+    assert!(
+        tokens <= A::MOST_TOKENS,
+        "{} tokens at most, found {tokens}",
+        A::MOST_TOKENS
+    );
     let blocks = tokens.div_ceil(BLOCK_QUERIES);
-    let qkv = Qkv { heads, tokens, first: qkv.as_ptr() };
+    let qkv = Qkv {
+        heads,
+        tokens,
+        first: qkv.as_ptr(),
+    };
     let context = context.as_mut_ptr();
-    let share = |work| Share { qkv, blocks, context, work, arithmetic: PhantomData::<A> };
+    let share = |work| Share {
+        qkv,
+        blocks,
+        context,
+        work,
+        arithmetic: PhantomData::<A>,
+    };
     let work = 0..heads.count * blocks;
     match threads {
         Threads::One => A::run(level, share(work)),
         Threads::All => {
             let threads = rayon::current_num_threads().min(work.len());
             let shares: Vec<_> = even(work, threads).map(share).collect();
-            shares.into_par_iter().for_each(|share| A::run(level, share));
+            shares
+                .into_par_iter()
+                .for_each(|share| A::run(level, share));
         }
     }
 }
@@ -190,7 +238,8 @@ impl<A: Arithmetic> Kernel for Share<A> {
             let (head, block) = (work / self.blocks, work % self.blocks);
             let tokens = self.qkv.tokens;
             let queries = tokens * block / self.blocks..tokens * (block + 1) / self.blocks;
-            // SAFETY: `attend` has checked the shapes; the context of these queries is this share's own.
+            // SAFETY: `attend` has checked the shapes; the context of these queries is this share's
+            // own.
             unsafe {
                 if packed != Some(head) {
                     scratch.packed.pack(s, self.qkv, head);
@@ -207,18 +256,29 @@ impl<A: Arithmetic> Share<A> {
     /// # Safety
     /// As [`Qkv::row`] for all `queries`, whose context nothing else reads or writes.
     #[inline(always)]
-    unsafe fn attend<S: Simd>(&self, s: S, head: usize, queries: Range<usize>, scratch: &mut Scratch<A>) {
+    unsafe fn attend<S: Simd>(
+        &self,
+        s: S,
+        head: usize,
+        queries: Range<usize>,
+        scratch: &mut Scratch<A>,
+    ) {
         let (qkv, Heads { count, size }) = (self.qkv, self.qkv.heads);
         let Scratch { packed, scores } = scratch;
         let stride = qkv.tokens.next_multiple_of(S::LANES);
         scores.resize(BLOCK_QUERIES * stride);
-        let rows = RowsOf { first: scores.as_mut_ptr(), stride };
+        let rows = RowsOf {
+            first: scores.as_mut_ptr(),
+            stride,
+        };
         // SAFETY: the caller's promise.
         let unit = unsafe { packed.scores(s, qkv, head, queries.clone(), rows) };
 
         let scale = unit / (size as f32).sqrt();
         let mut factors = [0.0; BLOCK_QUERIES];
-        let each = scores.chunks_exact_mut(stride).zip(&mut factors[..queries.len()]);
+        let each = scores
+            .chunks_exact_mut(stride)
+            .zip(&mut factors[..queries.len()]);
         for (query, (row, factor)) in each.enumerate() {
             let row = &mut row[..qkv.tokens];
             let sum = exponentials(s, row, scale);
@@ -227,12 +287,16 @@ impl<A: Arithmetic> Share<A> {
 
         // SAFETY: the context of this head begins within its first row.
         let first = unsafe { self.context.add((queries.start * count + head) * size) };
-        let context = RowsOf { first, stride: count * size };
+        let context = RowsOf {
+            first,
+            stride: count * size,
+        };
         // SAFETY: scores have been turned into exponentials; the context is there.
         unsafe { packed.contexts(s, qkv, queries.len(), rows, context) };
         for (row, factor) in factors[..queries.len()].iter().enumerate() {
             // SAFETY: one query's context, which is there.
-            let context = unsafe { std::slice::from_raw_parts_mut(first.add(row * context.stride), size) };
+            let context =
+                unsafe { std::slice::from_raw_parts_mut(first.add(row * context.stride), size) };
             let factor = s.splat(*factor);
             for xs in context.chunks_mut(S::LANES) {
                 let y = s.mul(s.load(xs), factor);
@@ -242,7 +306,8 @@ impl<A: Arithmetic> Share<A> {
     }
 }
 
-/// The width of panels for so many columns: as few panels as can be, of whole vectors, as even as can be.
+/// The width of panels for so many columns: as few panels as can be, of whole vectors, as even as
+/// can be.
 #[inline(always)]
 fn panel_width<S: Simd>(columns: usize) -> usize {
     let panels = columns.div_ceil(S::PANEL_VECTORS * S::LANES);
@@ -262,7 +327,8 @@ fn turn<'a, T: Copy + 'a>(
         if tokens.len() < width {
             panel.fill(zero);
         }
-        // Four tokens at a time, and of them four numbers: the compiler turns such a square with shuffles.
+        // Four tokens at a time, and of them four numbers: the compiler turns such a square with
+        // shuffles.
         const SQUARE: usize = 4;
         let whole = tokens.len() / SQUARE * SQUARE;
         for column in (0..whole).step_by(SQUARE) {
@@ -281,14 +347,19 @@ fn turn<'a, T: Copy + 'a>(
             }
         }
         for column in whole..tokens.len() {
-            for (packed, x) in panel[column..].iter_mut().step_by(width).zip(row(tokens.start + column)) {
+            for (packed, x) in panel[column..]
+                .iter_mut()
+                .step_by(width)
+                .zip(row(tokens.start + column))
+            {
                 *packed = *x;
             }
         }
     }
 }
 
-/// Products of some rows with all panels, tile by tile; `sums` has them for the rows from one on in a panel.
+/// Products of some rows with all panels, tile by tile; `sums` has them for the rows from one on in
+/// a panel.
 ///
 /// # Safety
 /// As [`CheckedTile::new`] for each tile.
@@ -325,8 +396,8 @@ mod tests {
     /// f32 sums of up to 700 terms, softmax between them. Seen: 1.3e-6.
     const TOLERANCE: f64 = 2e-6;
 
-    /// Of values up to 2, half a step of 12 bits, and what half a step of 9 bits (D 1024) to 15 (D 4) in Q and K makes
-    /// of a weight. Seen: 0.
+    /// Of values up to 2, half a step of 12 bits, and what half a step of 9 bits (D 1024) to 15 (D
+    /// 4) in Q and K makes of a weight. Seen: 0.
     const WORDS_TOLERANCE: f64 = 2e-3;
 
     fn exact(heads: Heads, qkv: &[f32]) -> Vec<f64> {
@@ -340,14 +411,22 @@ mod tests {
                     .map(|x| f64::from(*x))
             };
             for query in 0..tokens {
-                let scores =
-                    (0..tokens).map(|key| row(0, query).zip(row(1, key)).map(|(q, k)| q * k).sum::<f64>());
-                let weights: Vec<f64> =
-                    scores.map(|score| (score / (heads.size as f64).sqrt()).exp()).collect();
+                let scores = (0..tokens).map(|key| {
+                    row(0, query)
+                        .zip(row(1, key))
+                        .map(|(q, k)| q * k)
+                        .sum::<f64>()
+                });
+                let weights: Vec<f64> = scores
+                    .map(|score| (score / (heads.size as f64).sqrt()).exp())
+                    .collect();
                 let total: f64 = weights.iter().sum();
                 for (key, weight) in weights.iter().enumerate() {
                     let context = &mut context[query * h + head * heads.size..];
-                    context.iter_mut().zip(row(2, key)).for_each(|(c, v)| *c += weight / total * v);
+                    context
+                        .iter_mut()
+                        .zip(row(2, key))
+                        .for_each(|(c, v)| *c += weight / total * v);
                 }
             }
         }
@@ -357,13 +436,18 @@ mod tests {
     type Attention = fn(Level, Heads, &[f32], &mut [f32], Threads);
 
     /// Both kinds, with what they may be wrong by.
-    const KINDS: [(Attention, f64); 2] = [(attention, TOLERANCE), (attention_in_words, WORDS_TOLERANCE)];
+    const KINDS: [(Attention, f64); 2] = [
+        (attention, TOLERANCE),
+        (attention_in_words, WORDS_TOLERANCE),
+    ];
 
     #[test]
     fn every_head_attends_as_the_formula_says() {
-        for ((attention, tolerance), level) in
-            KINDS.into_iter().flat_map(|kind| Level::available().into_iter().map(move |level| (kind, level)))
-        {
+        for ((attention, tolerance), level) in KINDS.into_iter().flat_map(|kind| {
+            Level::available()
+                .into_iter()
+                .map(move |level| (kind, level))
+        }) {
             for (count, size, tokens) in [
                 (1, 1, 1),
                 (12, 64, 7),
@@ -375,15 +459,24 @@ mod tests {
                 (1, 150, 20),
             ] {
                 let heads = Heads { count, size };
-                let qkv: Vec<f32> = numbers(tokens * 3 * count * size, 7).iter().map(|x| 2.0 * x).collect();
+                let qkv: Vec<f32> = numbers(tokens * 3 * count * size, 7)
+                    .iter()
+                    .map(|x| 2.0 * x)
+                    .collect();
                 let mut context = vec![f32::NAN; tokens * count * size];
                 attention(level, heads, &qkv, &mut context, Threads::One);
                 for (exact, found) in exact(heads, &qkv).iter().zip(&context) {
                     let error = (exact - f64::from(*found)).abs();
-                    assert!(error <= tolerance, "{error:.1e} for {heads:?}, {tokens} tokens on {level}");
+                    assert!(
+                        error <= tolerance,
+                        "{error:.1e} for {heads:?}, {tokens} tokens on {level}"
+                    );
                 }
                 for threads in [2, 5] {
-                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let pool = rayon::ThreadPoolBuilder::new()
+                        .num_threads(threads)
+                        .build()
+                        .unwrap();
                     let mut split = vec![f32::NAN; context.len()];
                     pool.install(|| attention(level, heads, &qkv, &mut split, Threads::All));
                     assert_eq!(split, context, "{threads} threads on {level}");
@@ -399,9 +492,18 @@ mod tests {
             for (size, tokens) in [(64, 600), (1024, 3), (1, 40)] {
                 let qkv = vec![-5.0; tokens * 3 * size];
                 let mut context = vec![f32::NAN; tokens * size];
-                attention_in_words(level, Heads { count: 1, size }, &qkv, &mut context, Threads::One);
+                attention_in_words(
+                    level,
+                    Heads { count: 1, size },
+                    &qkv,
+                    &mut context,
+                    Threads::One,
+                );
                 let error = context.iter().map(|x| (x + 5.0).abs()).fold(0.0, f32::max);
-                assert!(f64::from(error) <= WORDS_TOLERANCE, "{error:.1e} on {level}");
+                assert!(
+                    f64::from(error) <= WORDS_TOLERANCE,
+                    "{error:.1e} on {level}"
+                );
             }
         }
     }
@@ -436,9 +538,17 @@ mod tests {
             for level in Level::available() {
                 let qkv = [300.0, 300.0, 1.0, 300.0, -300.0, 2.0];
                 let mut context = [0.0; 2];
-                attention(level, Heads { count: 1, size: 1 }, &qkv, &mut context, Threads::One);
+                attention(
+                    level,
+                    Heads { count: 1, size: 1 },
+                    &qkv,
+                    &mut context,
+                    Threads::One,
+                );
                 assert!(
-                    context.iter().all(|x| (f64::from(*x) - 1.0).abs() <= tolerance),
+                    context
+                        .iter()
+                        .all(|x| (f64::from(*x) - 1.0).abs() <= tolerance),
                     "{context:?} {level}"
                 );
             }
@@ -449,12 +559,26 @@ mod tests {
     fn what_is_not_finite_is_not_hidden() {
         for (attention, _) in KINDS {
             for level in Level::available() {
-                for (bad, at) in [(f32::NAN, 0), (f32::INFINITY, 2), (f32::NEG_INFINITY, 5), (f32::NAN, 4)] {
+                for (bad, at) in [
+                    (f32::NAN, 0),
+                    (f32::INFINITY, 2),
+                    (f32::NEG_INFINITY, 5),
+                    (f32::NAN, 4),
+                ] {
                     let mut qkv = numbers(4 * 6, 1);
                     qkv[at] = bad;
                     let mut context = vec![0.0; 4 * 2];
-                    attention(level, Heads { count: 1, size: 2 }, &qkv, &mut context, Threads::One);
-                    assert!(context.iter().any(|x| !x.is_finite()), "{bad} at {at} on {level}: {context:?}");
+                    attention(
+                        level,
+                        Heads { count: 1, size: 2 },
+                        &qkv,
+                        &mut context,
+                        Threads::One,
+                    );
+                    assert!(
+                        context.iter().any(|x| !x.is_finite()),
+                        "{bad} at {at} on {level}: {context:?}"
+                    );
                 }
             }
         }
@@ -463,14 +587,29 @@ mod tests {
     #[test]
     #[should_panic(expected = "heads that fit into memory")]
     fn heads_beyond_all_memory_are_refused() {
-        let heads = Heads { count: usize::MAX / 2 + 2, size: 2 };
-        attention(Level::available()[0], heads, &[0.0; 6], &mut [0.0; 2], Threads::One);
+        let heads = Heads {
+            count: usize::MAX / 2 + 2,
+            size: 2,
+        };
+        attention(
+            Level::available()[0],
+            heads,
+            &[0.0; 6],
+            &mut [0.0; 2],
+            Threads::One,
+        );
     }
 
     #[test]
     fn no_token_is_no_work() {
         for (attention, _) in KINDS {
-            attention(Level::available()[0], Heads { count: 2, size: 3 }, &[], &mut [], Threads::All);
+            attention(
+                Level::available()[0],
+                Heads { count: 2, size: 3 },
+                &[],
+                &mut [],
+                Threads::All,
+            );
         }
     }
 }

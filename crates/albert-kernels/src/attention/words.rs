@@ -25,12 +25,16 @@ const LARGEST: f32 = i16::MAX as f32;
 /// The largest integer that a number of V becomes.
 const LARGEST_VALUE: f32 = 2047.0;
 
-/// What the words of a query's exponentials may sum up to: times [`LARGEST_VALUE`], it is below 2³¹.
+/// What the words of a query's exponentials may sum up to: times [`LARGEST_VALUE`], it is below
+/// 2³¹.
 const LARGEST_SUM: usize = 1 << 20;
 
 /// The largest integer that a number of Q or K becomes: D products of two such are below 2³¹.
 fn largest_factor(depth: usize) -> f32 {
-    (f64::from(i32::MAX) / depth as f64).sqrt().floor().min(f64::from(LARGEST)) as f32
+    (f64::from(i32::MAX) / depth as f64)
+        .sqrt()
+        .floor()
+        .min(f64::from(LARGEST)) as f32
 }
 
 /// One head in 16 bits. Words that are multiplied one after another lie side by side in pairs.
@@ -81,34 +85,62 @@ impl Arithmetic for Words {
         self.keys.resize(tokens.div_ceil(width) * width * pairs * 2);
         let rounded = &self.rounded;
         let key = |token: usize| rounded[token * stride..][..2 * pairs].as_chunks().0;
-        turn([0i16; 2], [tokens, pairs, width], key, self.keys.as_chunks_mut().0);
+        turn(
+            [0i16; 2],
+            [tokens, pairs, width],
+            key,
+            self.keys.as_chunks_mut().0,
+        );
 
         // SAFETY: as above.
         self.value_unit = unsafe { round(s, qkv, 2, head, LARGEST_VALUE, &mut self.rounded) };
         let (width, pairs) = (panel_width::<S>(depth), tokens.div_ceil(2));
-        self.values.resize(depth.div_ceil(width) * width * pairs * 2);
+        self.values
+            .resize(depth.div_ceil(width) * width * pairs * 2);
         for (index, panel) in self.values.chunks_exact_mut(width * pairs * 2).enumerate() {
             let columns = index * width..((index + 1) * width).min(depth);
-            for (pair, packed) in panel.as_chunks_mut::<2>().0.chunks_exact_mut(width).enumerate() {
+            for (pair, packed) in panel
+                .as_chunks_mut::<2>()
+                .0
+                .chunks_exact_mut(width)
+                .enumerate()
+            {
                 let value = |token: usize| &self.rounded[token * stride..][columns.clone()];
                 let first = value(2 * pair);
                 if 2 * pair + 1 < tokens {
                     let second = value(2 * pair + 1);
-                    packed.iter_mut().zip(first.iter().zip(second)).for_each(|(to, (a, b))| *to = [*a, *b]);
+                    packed
+                        .iter_mut()
+                        .zip(first.iter().zip(second))
+                        .for_each(|(to, (a, b))| *to = [*a, *b]);
                 } else {
-                    packed.iter_mut().zip(first).for_each(|(to, a)| *to = [*a, 0]);
+                    packed
+                        .iter_mut()
+                        .zip(first)
+                        .for_each(|(to, a)| *to = [*a, 0]);
                 }
                 packed[columns.len()..].fill([0; 2]);
             }
         }
-        self.weights.resize(BLOCK_QUERIES * tokens.next_multiple_of(S::LANES));
+        self.weights
+            .resize(BLOCK_QUERIES * tokens.next_multiple_of(S::LANES));
     }
 
     #[inline(always)]
-    unsafe fn scores<S: Simd>(&self, s: S, qkv: Qkv, _: usize, queries: Range<usize>, scores: RowsOf) -> f32 {
+    unsafe fn scores<S: Simd>(
+        &self,
+        s: S,
+        qkv: Qkv,
+        _: usize,
+        queries: Range<usize>,
+        scores: RowsOf,
+    ) -> f32 {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
-        let (width, pairs, stride) =
-            (panel_width::<S>(tokens), depth.div_ceil(2), depth.next_multiple_of(S::LANES));
+        let (width, pairs, stride) = (
+            panel_width::<S>(tokens),
+            depth.div_ceil(2),
+            depth.next_multiple_of(S::LANES),
+        );
         let products = |row: usize, panel: usize| WordProducts {
             pairs,
             a: self.queries[(queries.start + row) * stride..].as_ptr(),
@@ -133,8 +165,11 @@ impl Arithmetic for Words {
     #[inline(always)]
     unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, _: RowsOf, context: RowsOf) {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
-        let (width, pairs, stride) =
-            (panel_width::<S>(depth), tokens.div_ceil(2), tokens.next_multiple_of(S::LANES));
+        let (width, pairs, stride) = (
+            panel_width::<S>(depth),
+            tokens.div_ceil(2),
+            tokens.next_multiple_of(S::LANES),
+        );
         let products = |row: usize, panel: usize| WordProducts {
             pairs,
             a: self.weights[row * stride..].as_ptr(),
@@ -147,7 +182,8 @@ impl Arithmetic for Words {
     }
 }
 
-/// Rounds one part of a head to integers up to `largest`, `(T, D)`, rows whole vectors long; returns their unit.
+/// Rounds one part of a head to integers up to `largest`, `(T, D)`, rows whole vectors long;
+/// returns their unit.
 ///
 /// It is NaN where a number is not finite.
 ///
@@ -180,7 +216,11 @@ unsafe fn round<S: Simd>(
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let unit = found / largest;
     // Zeros, or numbers so small that their unit is none, are all zeros.
-    let factor = if unit >= f32::MIN_POSITIVE { largest / found } else { 0.0 };
+    let factor = if unit >= f32::MIN_POSITIVE {
+        largest / found
+    } else {
+        0.0
+    };
     words.resize(tokens * stride);
     for (token, words) in words.chunks_exact_mut(stride).enumerate() {
         // SAFETY: the caller's promise.
@@ -189,8 +229,8 @@ unsafe fn round<S: Simd>(
     unit + poison
 }
 
-/// Writes `factor` times numbers as words, then zeros until a vector is whole; returns their sum, which is exact
-/// below 2²⁴.
+/// Writes `factor` times numbers as words, then zeros until a vector is whole; returns their sum,
+/// which is exact below 2²⁴.
 #[inline(always)]
 fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, words: &mut [i16]) -> f32 {
     let factor = s.splat(factor);

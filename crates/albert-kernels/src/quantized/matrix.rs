@@ -9,8 +9,9 @@ use crate::packed::PackedMatrix;
 use crate::quantized::{GROUP, STEP, rotate_weights_back};
 use crate::rectangle::Rectangle;
 
-/// Weights of one dense layer, `w ≈ scale · rounded`, as [`quantize_weights`](crate::quantize_weights)
-/// makes them, of rotated weights or others, and those of its outliers.
+/// Weights of one dense layer, `w ≈ scale · rounded`, as
+/// [`quantize_weights`](crate::quantize_weights) makes them, of rotated weights or others, and
+/// those of its outliers.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantizedPart<'a> {
     /// `(N, K)`, of weights that are 0 at outliers.
@@ -23,8 +24,8 @@ pub struct QuantizedPart<'a> {
 
 /// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32.
 ///
-/// A panel is as wide as that of a [`PackedMatrix`]. It holds four rows at a time, the four weights of a
-/// column side by side, as instructions for dot products of bytes take them.
+/// A panel is as wide as that of a [`PackedMatrix`]. It holds four rows at a time, the four weights
+/// of a column side by side, as instructions for dot products of bytes take them.
 ///
 /// ```text
 /// B (K, N)  →  ⌈N / W⌉ panels (K / 4, W, 4), K filled up to whole steps
@@ -38,7 +39,8 @@ pub struct QuantizedMatrix {
     panels: Aligned<i8>,
     /// For each group of rows, a number for each column of all panels.
     scales: Aligned<f32>,
-    /// Laid out alike: what 128 more than each integer of a row of A adds to the sum, with the other sign.
+    /// Laid out alike: what 128 more than each integer of a row of A adds to the sum, with the
+    /// other sign.
     offsets: Aligned<i32>,
     is_rotated: bool,
     /// In ascending order.
@@ -57,8 +59,8 @@ impl QuantizedMatrix {
     /// # Shapes
     /// - `parts`: each `(Nᵢ, K)`, K is `depth`
     /// - `channels`: the O outliers, of `0..K` in ascending order
-    /// - `is_rotated`: whether [`rotate_weights`](crate::rotate_weights) has made the weights before they were
-    ///   rounded, as it must be done to A then
+    /// - `is_rotated`: whether [`rotate_weights`](crate::rotate_weights) has made the weights
+    ///   before they were rounded, as it must be done to A then
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
@@ -77,14 +79,20 @@ impl QuantizedMatrix {
                 && part.scales.len() == rows * groups
                 && part.outliers.len() == rows * channels.len()
         };
-        assert!(depth > 0 && parts.iter().all(fits), "rows of {depth} weights, scales and outliers for each");
+        assert!(
+            depth > 0 && parts.iter().all(fits),
+            "rows of {depth} weights, scales and outliers for each"
+        );
         let ascend = channels.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(
             ascend && channels.last().is_none_or(|&last| last < depth),
             "ascending outliers below {depth}"
         );
         let before = |group: usize| channels.partition_point(|&channel| channel < group * GROUP);
-        let rows: Vec<&[i8]> = parts.iter().flat_map(|part| part.rounded.chunks_exact(depth)).collect();
+        let rows: Vec<&[i8]> = parts
+            .iter()
+            .flat_map(|part| part.rounded.chunks_exact(depth))
+            .collect();
         let (columns, width) = (rows.len(), level.panel_width());
         let mut kept = Aligned::zeros(groups * GROUP);
         kept[..depth].fill(1.0);
@@ -93,7 +101,10 @@ impl QuantizedMatrix {
         let padded = columns.next_multiple_of(width);
         let panel_len = depth.next_multiple_of(STEP) * width;
         let mut panels = Aligned::zeros(columns.div_ceil(width) * panel_len);
-        let (mut scales, mut offsets) = (Aligned::zeros(groups * padded), Aligned::zeros(groups * padded));
+        let (mut scales, mut offsets) = (
+            Aligned::zeros(groups * padded),
+            Aligned::zeros(groups * padded),
+        );
         for (column, row) in rows.iter().enumerate() {
             let panel = &mut panels[column / width * panel_len..][..panel_len];
             for (k, &weight) in row.iter().enumerate() {
@@ -101,13 +112,17 @@ impl QuantizedMatrix {
                 offsets[k / GROUP * padded + column] -= 128 * i32::from(weight);
             }
         }
-        let of_parts = parts.iter().flat_map(|part| part.scales.chunks_exact(groups));
+        let of_parts = parts
+            .iter()
+            .flat_map(|part| part.scales.chunks_exact(groups));
         for (column, row) in of_parts.enumerate() {
-            row.iter().enumerate().for_each(|(group, scale)| scales[group * padded + column] = *scale);
+            row.iter()
+                .enumerate()
+                .for_each(|(group, scale)| scales[group * padded + column] = *scale);
         }
         let outliers: Vec<&[f32]> = parts.iter().map(|part| part.outliers).collect();
-        let outliers =
-            (!channels.is_empty()).then(|| PackedMatrix::from_transposed(level, channels.len(), &outliers));
+        let outliers = (!channels.is_empty())
+            .then(|| PackedMatrix::from_transposed(level, channels.len(), &outliers));
         Self {
             level,
             depth,
@@ -142,7 +157,10 @@ impl QuantizedMatrix {
             let outliers = outliers.to_transposed();
             let outliers = outliers.chunks_exact(self.channels.len());
             for (row, outliers) in rows.chunks_exact_mut(self.depth).zip(outliers) {
-                self.channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel] = *x);
+                self.channels
+                    .iter()
+                    .zip(outliers)
+                    .for_each(|(&channel, x)| row[channel] = *x);
             }
         }
         rows
@@ -185,8 +203,18 @@ impl QuantizedMatrix {
 
 impl fmt::Debug for QuantizedMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { depth, columns, channels, level, .. } = self;
-        write!(f, "QuantizedMatrix({depth} × {columns}, {} outliers, {level})", channels.len())
+        let Self {
+            depth,
+            columns,
+            channels,
+            level,
+            ..
+        } = self;
+        write!(
+            f,
+            "QuantizedMatrix({depth} × {columns}, {} outliers, {level})",
+            channels.len()
+        )
     }
 }
 
@@ -201,13 +229,17 @@ impl<'a> QuantizedView<'a> {
     /// Some of its rows, from the start of a group on.
     ///
     /// # Panics
-    /// If there is none or are not as many, or they begin or end within a group and not at the matrix's end.
+    /// If there is none or are not as many, or they begin or end within a group and not at the
+    /// matrix's end.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.start < rows.end, "{rows:?} of {:?}", self.part.rows);
         let part = self.part.rows(rows);
         let Range { start, end } = part.rows;
         let is_between = |row: usize| row.is_multiple_of(GROUP) || row == self.matrix.depth;
-        assert!(is_between(start) && is_between(end), "rows {start} to {end} divide a group");
+        assert!(
+            is_between(start) && is_between(end),
+            "rows {start} to {end} divide a group"
+        );
         Self { part, ..self }
     }
 
@@ -216,7 +248,10 @@ impl<'a> QuantizedView<'a> {
     /// # Panics
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
-        Self { part: self.part.columns(columns), ..self }
+        Self {
+            part: self.part.columns(columns),
+            ..self
+        }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -248,7 +283,8 @@ impl<'a> QuantizedView<'a> {
         &self.matrix.kept[self.part.rows.start..self.part.rows.end.next_multiple_of(GROUP)]
     }
 
-    /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a time.
+    /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a
+    /// time.
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
@@ -264,7 +300,8 @@ impl<'a> QuantizedView<'a> {
         &self.matrix.scales[self.group_start(panel)..]
     }
 
-    /// Laid out as scales: what is added to a sum of integers of B times ones of A that are 128 too large.
+    /// Laid out as scales: what is added to a sum of integers of B times ones of A that are 128 too
+    /// large.
     #[inline(always)]
     pub(crate) fn offsets(&self, panel: usize) -> &'a [i32] {
         &self.matrix.offsets[self.group_start(panel)..]
@@ -292,7 +329,11 @@ impl<'a> QuantizedView<'a> {
     pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;
         let panel = self.part.first_panel() + panel;
-        let outliers = self.matrix.outliers.as_ref().map_or(&[][..], |outliers| outliers.panel(panel));
+        let outliers = self
+            .matrix
+            .outliers
+            .as_ref()
+            .map_or(&[][..], |outliers| outliers.panel(panel));
         &outliers[self.channels_before()[0] * width..]
     }
 }
@@ -306,14 +347,19 @@ mod tests {
     #[test]
     fn unpacking_gives_the_parts_back() {
         for level in Level::available() {
-            for (depth, counts, channels) in
-                [(1, [1, 2], vec![]), (7, [3, 5], vec![6]), (300, [33, 40], vec![0, 256, 299])]
-            {
+            for (depth, counts, channels) in [
+                (1, [1, 2], vec![]),
+                (7, [3, 5], vec![6]),
+                (300, [33, 40], vec![0, 256, 299]),
+            ] {
                 let mut weights = numbers(depth * (counts[0] + counts[1]), 1);
                 let mut outliers = Vec::new();
                 for row in weights.chunks_mut(depth) {
-                    outliers
-                        .extend(channels.iter().map(|&channel: &usize| std::mem::take(&mut row[channel])));
+                    outliers.extend(
+                        channels
+                            .iter()
+                            .map(|&channel: &usize| std::mem::take(&mut row[channel])),
+                    );
                 }
                 for is_rotated in [false, true] {
                     let mut weights = weights.clone();
@@ -327,20 +373,38 @@ mod tests {
                         outliers.split_at(counts[0] * channels.len()),
                     );
                     let parts = [
-                        QuantizedPart { rounded: r.0, scales: s.0, outliers: o.0 },
-                        QuantizedPart { rounded: r.1, scales: s.1, outliers: o.1 },
+                        QuantizedPart {
+                            rounded: r.0,
+                            scales: s.0,
+                            outliers: o.0,
+                        },
+                        QuantizedPart {
+                            rounded: r.1,
+                            scales: s.1,
+                            outliers: o.1,
+                        },
                     ];
-                    let matrix =
-                        QuantizedMatrix::from_transposed(level, depth, &parts, &channels, is_rotated);
+                    let matrix = QuantizedMatrix::from_transposed(
+                        level, depth, &parts, &channels, is_rotated,
+                    );
                     let mut expected = restore_weights(&rounded, &scales, depth);
                     if is_rotated {
                         rotate_weights_back(&mut expected, depth);
                     }
-                    let rows = expected.chunks_mut(depth).zip(outliers.chunks(channels.len().max(1)));
+                    let rows = expected
+                        .chunks_mut(depth)
+                        .zip(outliers.chunks(channels.len().max(1)));
                     for (row, outliers) in rows {
-                        channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel] = *x);
+                        channels
+                            .iter()
+                            .zip(outliers)
+                            .for_each(|(&channel, x)| row[channel] = *x);
                     }
-                    assert_eq!(matrix.to_transposed(), expected, "{level} {depth} {counts:?}");
+                    assert_eq!(
+                        matrix.to_transposed(),
+                        expected,
+                        "{level} {depth} {counts:?}"
+                    );
                 }
             }
         }

@@ -9,13 +9,14 @@
 //!
 //! Groups are [`GROUP`] wide: a sum within one is below 2²⁴ and exact in f32 too.
 //!
-//! Layer norms and gelu make some columns of A much larger than the others, the same for every token, and one
-//! scale cannot serve both; what is lost is lost again in every repetition of a shared layer. So A and B
-//! are [rotated](rotate_weights), which makes the numbers of a group alike; and the few largest columns, the
-//! *outliers*, stay in f32: they are the first sum.
+//! Layer norms and gelu make some columns of A much larger than the others, the same for every
+//! token, and one scale cannot serve both; what is lost is lost again in every repetition of a
+//! shared layer. So A and B are [rotated](rotate_weights), which makes the numbers of a group
+//! alike; and the few largest columns, the *outliers*, stay in f32: they are the first sum.
 //!
-//! Sums over k are exact and everything after them runs in one order: a row gives the same bits in any
-//! company, on any number of threads and, where the CPU has fused multiply-adds, with any instructions.
+//! Sums over k are exact and everything after them runs in one order: a row gives the same bits in
+//! any company, on any number of threads and, where the CPU has fused multiply-adds, with any
+//! instructions.
 //!
 //! Source: Dettmers et al. 2022, LLM.int8(), §3, for outliers apart; there they are found in the
 //! activations, here they are given with the weights.

@@ -26,8 +26,14 @@ pub fn quantized_product(
     threads: Threads,
 ) {
     let (rows, depth) = (a.rows(), b.part().depth());
-    assert!(c.count == rows && a.depth() == depth, "{rows} rows of {depth} factors");
-    assert!(b.channels().eq(a.channels().iter().copied()), "rows that were rounded for other outliers");
+    assert!(
+        c.count == rows && a.depth() == depth,
+        "{rows} rows of {depth} factors"
+    );
+    assert!(
+        b.channels().eq(a.channels().iter().copied()),
+        "rows that were rounded for other outliers"
+    );
     // SAFETY: A has as many rows.
     unsafe { multiply(b.level(), Bytes { a, b }, c, then, threads) }
 }
@@ -77,8 +83,8 @@ impl Factors for Bytes<'_> {
             totals: totals.as_mut_ptr().cast(),
             ahead: part.ahead,
         };
-        // SAFETY: A has these rows and B this panel; C is the caller's promise; there is a total for every element
-        // of a tile.
+        // SAFETY: A has these rows and B this panel; C is the caller's promise; there is a total
+        // for every element of a tile.
         unsafe { s.call(CheckedTile::new(target, sums)) }
     }
 }
@@ -181,7 +187,10 @@ impl Sums for QuantizedSums {
             let mut column_offsets = self.column_offsets;
             for group in 0..groups {
                 let depth = GROUP.min(self.depth - group * GROUP);
-                let ahead = Ahead { address: self.ahead.address.wrapping_add(group * part), count: part };
+                let ahead = Ahead {
+                    address: self.ahead.address.wrapping_add(group * part),
+                    count: part,
+                };
                 let mut offsets = [s.splat_quad([0; 4]); VECTORS];
                 for (v, offset) in offsets.iter_mut().enumerate() {
                     *offset = s.load_quads_from(column_offsets.add(v * S::LANES).cast());
@@ -194,7 +203,8 @@ impl Sums for QuantizedSums {
                             *b = s.load_quads_from(panel.add(4 * (quad * width + v * S::LANES)));
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = s.splat_quad(a.add(row * STEP + 4 * quad).cast::<[u8; 4]>().read());
+                            let a =
+                                s.splat_quad(a.add(row * STEP + 4 * quad).cast::<[u8; 4]>().read());
                             for (sum, b) in sums.iter_mut().zip(&b) {
                                 *sum = s.dot(*sum, a, *b);
                             }
@@ -206,7 +216,11 @@ impl Sums for QuantizedSums {
                 // Totals stay in memory: registers are full of the integers' sums.
                 compiler_fence(Ordering::SeqCst);
                 let is_last = group + 1 == groups;
-                let (to, to_stride) = if is_last { (c, c_stride) } else { (self.totals, VECTORS * S::LANES) };
+                let (to, to_stride) = if is_last {
+                    (c, c_stride)
+                } else {
+                    (self.totals, VECTORS * S::LANES)
+                };
                 for v in 0..VECTORS {
                     let column_scale = s.load_from(column_scales.add(v * S::LANES));
                     for (row, sums) in sums.iter().enumerate() {
@@ -232,22 +246,36 @@ mod tests {
     use crate::random::numbers;
     use crate::rows::Rows;
 
-    /// Of f32 sums of four terms at most, which are exact before they are scaled; relative to the result's
-    /// largest number. Seen: 5.0e-7.
+    /// Of f32 sums of four terms at most, which are exact before they are scaled; relative to the
+    /// result's largest number. Seen: 5.0e-7.
     const ROUNDING: f64 = 1e-6;
 
     fn pack(level: Level, depth: usize, weights: &[f32], channels: &[usize]) -> QuantizedMatrix {
-        let outliers: Vec<f32> =
-            weights.chunks(depth).flat_map(|row| channels.iter().map(|&c| row[c])).collect();
+        let outliers: Vec<f32> = weights
+            .chunks(depth)
+            .flat_map(|row| channels.iter().map(|&c| row[c]))
+            .collect();
         let mut weights = weights.to_vec();
-        weights.chunks_mut(depth).for_each(|row| channels.iter().for_each(|&channel| row[channel] = 0.0));
+        weights
+            .chunks_mut(depth)
+            .for_each(|row| channels.iter().for_each(|&channel| row[channel] = 0.0));
         rotate_weights(&mut weights, depth);
         let (rounded, scales) = quantize_weights(&weights, depth);
-        let part = QuantizedPart { rounded: &rounded, scales: &scales, outliers: &outliers };
+        let part = QuantizedPart {
+            rounded: &rounded,
+            scales: &scales,
+            outliers: &outliers,
+        };
         QuantizedMatrix::from_transposed(level, depth, &[part], channels, true)
     }
 
-    fn run(a: &[f32], matrix: &QuantizedMatrix, rows: usize, then: Then<'_>, threads: Threads) -> Vec<f32> {
+    fn run(
+        a: &[f32],
+        matrix: &QuantizedMatrix,
+        rows: usize,
+        then: Then<'_>,
+        threads: Threads,
+    ) -> Vec<f32> {
         let (mut quantized, depth) = (QuantizedRows::default(), matrix.depth());
         quantized.quantize(Rows::new(a, rows, depth), &matrix.view(), threads);
         let mut c = vec![f32::NAN; rows * matrix.columns()];
@@ -261,7 +289,11 @@ mod tests {
         let depth = matrix.depth();
         let weights = matrix.to_transposed();
         let mut quantized = QuantizedRows::default();
-        quantized.quantize(Rows::new(a, a.len() / depth, depth), &matrix.view(), Threads::One);
+        quantized.quantize(
+            Rows::new(a, a.len() / depth, depth),
+            &matrix.view(),
+            Threads::One,
+        );
         let mut products = Vec::new();
         for row in 0..a.len() / depth {
             let mut xs: Vec<f32> = (0..depth)
@@ -273,8 +305,16 @@ mod tests {
             // Weights are as they were before they were rotated, and so must these be.
             rotate_weights(&mut xs, depth);
             let mut xs: Vec<f64> = xs.into_iter().map(f64::from).collect();
-            matrix.view().channels().for_each(|k| xs[k] = f64::from(a[row * depth + k]));
-            let dot = |weights: &[f32]| xs.iter().zip(weights).map(|(x, w)| x * f64::from(*w)).sum::<f64>();
+            matrix
+                .view()
+                .channels()
+                .for_each(|k| xs[k] = f64::from(a[row * depth + k]));
+            let dot = |weights: &[f32]| {
+                xs.iter()
+                    .zip(weights)
+                    .map(|(x, w)| x * f64::from(*w))
+                    .sum::<f64>()
+            };
             products.extend(weights.chunks(depth).map(dot));
         }
         products
@@ -292,14 +332,23 @@ mod tests {
             ] {
                 let (mut a, weights, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
                 for row in a.chunks_mut(k) {
-                    channels.iter().for_each(|&channel: &usize| row[channel] *= 100.0);
+                    channels
+                        .iter()
+                        .for_each(|&channel: &usize| row[channel] *= 100.0);
                 }
                 let matrix = pack(level, k, &weights, &channels);
-                let c = run(&a, &matrix, m, Then::Activate(&bias, Activation::Relu), Threads::One);
+                let c = run(
+                    &a,
+                    &matrix,
+                    m,
+                    Then::Activate(&bias, Activation::Relu),
+                    Threads::One,
+                );
                 let exact = exact(&a, &matrix);
                 let scale = exact.iter().fold(1.0, |scale: f64, x| scale.max(x.abs()));
                 for (i, (exact, c)) in exact.iter().zip(&c).enumerate() {
-                    let error = ((exact + f64::from(bias[i % n])).max(0.0) - f64::from(*c)).abs() / scale;
+                    let error =
+                        ((exact + f64::from(bias[i % n])).max(0.0) - f64::from(*c)).abs() / scale;
                     assert!(error <= ROUNDING, "{error:.1e} in {m}×{k}×{n} on {level}");
                 }
             }
@@ -315,11 +364,24 @@ mod tests {
             let then = Then::Activate(&bias, Activation::GeluTanh);
             let whole = run(&a, &matrix, m, then, Threads::One);
             for rows in [0..1, 5..6, 7..20, 269..270, 100..257] {
-                let alone = run(&a[rows.start * k..rows.end * k], &matrix, rows.len(), then, Threads::One);
-                assert_eq!(alone, whole[rows.start * n..rows.end * n], "{rows:?} on {level}");
+                let alone = run(
+                    &a[rows.start * k..rows.end * k],
+                    &matrix,
+                    rows.len(),
+                    then,
+                    Threads::One,
+                );
+                assert_eq!(
+                    alone,
+                    whole[rows.start * n..rows.end * n],
+                    "{rows:?} on {level}"
+                );
             }
             for threads in [1, 2, 3, 16] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
                 let split = pool.install(|| run(&a, &matrix, m, then, Threads::All));
                 assert!(split == whole, "{threads} threads on {level}");
             }
@@ -330,9 +392,19 @@ mod tests {
     fn instructions_of_one_kind_of_rounding_give_the_same_bits() {
         let (m, k, n) = (20, 520, 100);
         let (a, weights) = (numbers(m * k, 1), numbers(n * k, 2));
-        let levels = Level::available().into_iter().filter(|level| level.to_string() != "portable");
+        let levels = Level::available()
+            .into_iter()
+            .filter(|level| level.to_string() != "portable");
         let results: Vec<_> = levels
-            .map(|level| run(&a, &pack(level, k, &weights, &[9]), m, Then::Nothing, Threads::One))
+            .map(|level| {
+                run(
+                    &a,
+                    &pack(level, k, &weights, &[9]),
+                    m,
+                    Then::Nothing,
+                    Threads::One,
+                )
+            })
             .collect();
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
     }
@@ -350,12 +422,21 @@ mod tests {
                 let part = Rows::new(&a[rows.start..], m, k);
                 let view = matrix.view().rows(rows);
                 quantized.quantize(part, &view, Threads::One);
-                quantized_product(&quantized, &view, RowsMut::new(&mut summed, m, n), then, Threads::One);
+                quantized_product(
+                    &quantized,
+                    &view,
+                    RowsMut::new(&mut summed, m, n),
+                    then,
+                    Threads::One,
+                );
             }
             let largest = whole.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             for (whole, summed) in whole.iter().zip(&summed) {
                 // What is in f32 comes before each part and not all of it before the first.
-                assert!(f64::from((whole - summed).abs() / largest) <= ROUNDING, "{level}");
+                assert!(
+                    f64::from((whole - summed).abs() / largest) <= ROUNDING,
+                    "{level}"
+                );
             }
             quantized.quantize(Rows::new(&a, m, k), &matrix.view(), Threads::One);
             let cut = 2 * matrix.panel_width();
@@ -376,8 +457,17 @@ mod tests {
         for level in Level::available() {
             let mut a = numbers(2 * 20, 1);
             a[25] = f32::NAN;
-            let c = run(&a, &pack(level, 20, &numbers(30 * 20, 2), &[]), 2, Then::Nothing, Threads::One);
-            assert!(c[..30].iter().all(|x| x.is_finite()) && c[30..].iter().all(|x| x.is_nan()), "{level}");
+            let c = run(
+                &a,
+                &pack(level, 20, &numbers(30 * 20, 2), &[]),
+                2,
+                Then::Nothing,
+                Threads::One,
+            );
+            assert!(
+                c[..30].iter().all(|x| x.is_finite()) && c[30..].iter().all(|x| x.is_nan()),
+                "{level}"
+            );
         }
     }
 }

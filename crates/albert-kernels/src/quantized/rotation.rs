@@ -4,13 +4,15 @@
 //! x W = Σ_b (x_b H_b) (H_b W_b / n_b)
 //! ```
 //!
-//! over blocks of [`GROUP`] inputs; what is left at the end is divided into blocks of 128, 64 and so on. H is
-//! the Hadamard matrix of n rows, with ±1 in it: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ -Hₙ]`, and `H H = n I`.
+//! over blocks of [`GROUP`] inputs; what is left at the end is divided into blocks of 128, 64 and
+//! so on. H is the Hadamard matrix of n rows, with ±1 in it: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ -Hₙ]`, and
+//! `H H = n I`.
 //!
-//! A number much larger than the others of its block becomes one n-th of it in all of them: a scale then
-//! serves the block evenly, of the activations as of the weights.
+//! A number much larger than the others of its block becomes one n-th of it in all of them: a scale
+//! then serves the block evenly, of the activations as of the weights.
 //!
-//! Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there in the whole width and between layers too.
+//! Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there in the whole width and between layers
+//! too.
 
 use crate::quantized::GROUP;
 use crate::simd::{Kernel, MAX_LANES, Portable, Simd};
@@ -55,8 +57,14 @@ pub fn rotate_weights_back(weights: &mut [f32], depth: usize) {
 }
 
 fn for_each_group(weights: &mut [f32], depth: usize, each: impl FnMut(&mut [f32])) {
-    assert!(depth > 0 && weights.len().is_multiple_of(depth), "rows of {depth} weights");
-    weights.chunks_exact_mut(depth).flat_map(|row| row.chunks_mut(GROUP)).for_each(each);
+    assert!(
+        depth > 0 && weights.len().is_multiple_of(depth),
+        "rows of {depth} weights"
+    );
+    weights
+        .chunks_exact_mut(depth)
+        .flat_map(|row| row.chunks_mut(GROUP))
+        .for_each(each);
 }
 
 struct Rotate<'a>(&'a mut [f32]);
@@ -112,8 +120,13 @@ fn transform<S: Simd>(s: S, xs: &mut [f32]) {
                 let (c, d) = rest.split_at_mut(apart);
                 for at in (0..apart).step_by(S::LANES) {
                     let at = at..at + S::LANES;
-                    let [w, x, y, z] =
-                        [&a[at.clone()], &b[at.clone()], &c[at.clone()], &d[at.clone()]].map(|xs| s.load(xs));
+                    let [w, x, y, z] = [
+                        &a[at.clone()],
+                        &b[at.clone()],
+                        &c[at.clone()],
+                        &d[at.clone()],
+                    ]
+                    .map(|xs| s.load(xs));
                     let (w, x) = (s.add(w, x), s.sub(w, x));
                     let (y, z) = (s.add(y, z), s.sub(y, z));
                     s.store(&mut a[at.clone()], s.add(w, y));
@@ -142,7 +155,8 @@ mod tests {
     use crate::level::Level;
     use crate::random::numbers;
 
-    /// f32 sums of 256 terms below 1, in eight steps and one after another; of results up to 30. Seen: 9.5e-6.
+    /// f32 sums of 256 terms below 1, in eight steps and one after another; of results up to 30.
+    /// Seen: 9.5e-6.
     const ROUNDING: f32 = 2e-5;
 
     #[test]
@@ -159,11 +173,18 @@ mod tests {
             for block in blocks(len) {
                 for (column, found) in block.clone().zip(&results[0][block.clone()]) {
                     // The sign in H is that of the number of bits that row and column share.
-                    let sign =
-                        |row: usize| 1.0 - 2.0 * ((row & (column - block.start)).count_ones() % 2) as f32;
-                    let expected: f32 =
-                        xs[block.clone()].iter().enumerate().map(|(row, x)| x * sign(row)).sum();
-                    assert!((expected - found).abs() <= ROUNDING, "{expected} {found} of {len}");
+                    let sign = |row: usize| {
+                        1.0 - 2.0 * ((row & (column - block.start)).count_ones() % 2) as f32
+                    };
+                    let expected: f32 = xs[block.clone()]
+                        .iter()
+                        .enumerate()
+                        .map(|(row, x)| x * sign(row))
+                        .sum();
+                    assert!(
+                        (expected - found).abs() <= ROUNDING,
+                        "{expected} {found} of {len}"
+                    );
                 }
             }
         }
@@ -172,7 +193,10 @@ mod tests {
     #[test]
     fn blocks_are_powers_of_two_and_nothing_is_left() {
         let lens = |len| blocks(len).map(|block| block.len()).collect::<Vec<_>>();
-        assert_eq!((lens(256), lens(56), lens(0)), (vec![256], vec![32, 16, 8], vec![]));
+        assert_eq!(
+            (lens(256), lens(56), lens(0)),
+            (vec![256], vec![32, 16, 8], vec![])
+        );
     }
 
     #[test]
@@ -180,13 +204,20 @@ mod tests {
         let depth = 300;
         let (xs, weights) = (numbers(depth, 1), numbers(2 * depth, 2));
         let (mut rotated_xs, mut rotated) = (xs.clone(), weights.clone());
-        rotated_xs.chunks_mut(GROUP).for_each(|group| Portable.call(Rotate(group)));
+        rotated_xs
+            .chunks_mut(GROUP)
+            .for_each(|group| Portable.call(Rotate(group)));
         rotate_weights(&mut rotated, depth);
         let dot = |xs: &[f32], ws: &[f32]| xs.iter().zip(ws).map(|(x, w)| x * w).sum::<f32>();
         for (row, rotated) in weights.chunks(depth).zip(rotated.chunks(depth)) {
             assert!((dot(&xs, row) - dot(&rotated_xs, rotated)).abs() <= ROUNDING);
         }
         rotate_weights_back(&mut rotated, depth);
-        assert!(weights.iter().zip(&rotated).all(|(a, b)| (a - b).abs() <= ROUNDING));
+        assert!(
+            weights
+                .iter()
+                .zip(&rotated)
+                .all(|(a, b)| (a - b).abs() <= ROUNDING)
+        );
     }
 }

@@ -15,17 +15,18 @@ const LARGEST: f32 = 127.0;
 /// What is added to them: the instructions for products of bytes take those of A without a sign.
 const OFFSET: f32 = 128.0;
 
-/// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix), in memory that is used again from call to call.
+/// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix), in memory that is
+/// used again from call to call.
 ///
 /// ```text
 /// s = max |x| / 127,   q = round(x / s)
 /// ```
 ///
-/// for each row and each [`GROUP`] of its columns, rotated where the matrix is. Outliers are 0 there and stand
-/// aside in f32.
+/// for each row and each [`GROUP`] of its columns, rotated where the matrix is. Outliers are 0
+/// there and stand aside in f32.
 ///
-/// What a tile of the product reads together lies together: the rows are in strips, and within a strip the
-/// rows' numbers side by side.
+/// What a tile of the product reads together lies together: the rows are in strips, and within a
+/// strip the rows' numbers side by side.
 #[derive(Default)]
 pub struct QuantizedRows {
     layout: Layout,
@@ -53,7 +54,13 @@ struct Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { strips: Strips::new(0, 1), rows: 0, depth: 0, tile_rows: 1, outliers: 0 }
+        Self {
+            strips: Strips::new(0, 1),
+            rows: 0,
+            depth: 0,
+            tile_rows: 1,
+            outliers: 0,
+        }
     }
 }
 
@@ -91,7 +98,11 @@ impl QuantizedRows {
     /// If the shapes do not fit.
     pub fn quantize(&mut self, xs: Rows<'_>, matrix: &QuantizedView<'_>, threads: Threads) {
         let (depth, level) = (matrix.part().depth(), matrix.level());
-        assert!(xs.count == 0 || fit(xs.numbers, xs.count, xs.stride, depth), "{} rows of {depth}", xs.count);
+        assert!(
+            xs.count == 0 || fit(xs.numbers, xs.count, xs.stride, depth),
+            "{} rows of {depth}",
+            xs.count
+        );
         // Nothing is claimed before there is memory for it.
         self.layout = Layout::default();
         self.channels.clear();
@@ -103,26 +114,52 @@ impl QuantizedRows {
             tile_rows: level.tile_rows(),
             outliers: self.channels.len(),
         };
-        let of_strips = |len: usize| layout.strips.count.checked_mul(len).expect("rows that fit into memory");
+        let of_strips = |len: usize| {
+            layout
+                .strips
+                .count
+                .checked_mul(len)
+                .expect("rows that fit into memory")
+        };
         self.bytes.resize(of_strips(layout.bytes_len()));
         self.scales.resize(of_strips(layout.scales_len()));
         self.outliers.resize(of_strips(layout.outliers_len()));
         self.layout = layout;
 
         let portion = |(index, memory): (usize, Memory<'_>)| {
-            level.run(Round { xs, matrix, layout, strip: index * STRIPS_AT_ONCE, memory });
+            level.run(Round {
+                xs,
+                matrix,
+                layout,
+                strip: index * STRIPS_AT_ONCE,
+                memory,
+            });
         };
-        let lens = [layout.bytes_len(), layout.scales_len(), layout.outliers_len()];
+        let lens = [
+            layout.bytes_len(),
+            layout.scales_len(),
+            layout.outliers_len(),
+        ];
         let [bytes, scales, outliers] = lens.map(|len| STRIPS_AT_ONCE * len);
         match threads {
             Threads::One => {
-                let portions = self.bytes.chunks_mut(bytes).zip(self.scales.chunks_mut(scales));
-                let portions = portions.zip(self.outliers.chunks_mut(outliers)).map(Memory::new);
+                let portions = self
+                    .bytes
+                    .chunks_mut(bytes)
+                    .zip(self.scales.chunks_mut(scales));
+                let portions = portions
+                    .zip(self.outliers.chunks_mut(outliers))
+                    .map(Memory::new);
                 portions.enumerate().for_each(portion);
             }
             Threads::All => {
-                let portions = self.bytes.par_chunks_mut(bytes).zip(self.scales.par_chunks_mut(scales));
-                let portions = portions.zip(self.outliers.par_chunks_mut(outliers)).map(Memory::new);
+                let portions = self
+                    .bytes
+                    .par_chunks_mut(bytes)
+                    .zip(self.scales.par_chunks_mut(scales));
+                let portions = portions
+                    .zip(self.outliers.par_chunks_mut(outliers))
+                    .map(Memory::new);
                 portions.enumerate().for_each(portion);
             }
         }
@@ -167,19 +204,26 @@ impl QuantizedRows {
         let (strip, within) = self.place(row);
         let tile_rows = self.layout.tile_rows;
         let byte = self.bytes(strip)[(column / STEP * tile_rows + within) * STEP + column % STEP];
-        (self.scales(strip)[column / GROUP * tile_rows + within], i32::from(byte) - 128)
+        (
+            self.scales(strip)[column / GROUP * tile_rows + within],
+            i32::from(byte) - 128,
+        )
     }
 
     fn outliers_of(&self, row: usize) -> Vec<f32> {
         let (strip, within) = self.place(row);
-        let outliers = self.outliers(strip)[within..].iter().step_by(self.layout.tile_rows);
+        let outliers = self.outliers(strip)[within..]
+            .iter()
+            .step_by(self.layout.tile_rows);
         outliers.take(self.layout.outliers).copied().collect()
     }
 
     /// A row's strip, and its place in it.
     fn place(&self, row: usize) -> (usize, usize) {
         let strips = self.layout.strips;
-        let strip = (0..strips.count).find(|&strip| strips.rows(strip).contains(&row)).expect("a row");
+        let strip = (0..strips.count)
+            .find(|&strip| strips.rows(strip).contains(&row))
+            .expect("a row");
         (strip, row - strips.rows(strip).start)
     }
 }
@@ -193,7 +237,11 @@ struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     fn new(((bytes, scales), outliers): ((&'a mut [u8], &'a mut [f32]), &'a mut [f32])) -> Self {
-        Self { bytes, scales, outliers }
+        Self {
+            bytes,
+            scales,
+            outliers,
+        }
     }
 }
 
@@ -215,18 +263,28 @@ impl Kernel for Round<'_> {
         let Layout { strips, depth, .. } = self.layout;
         let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
         let bytes = self.memory.bytes.chunks_exact_mut(self.layout.bytes_len());
-        let scales = self.memory.scales.chunks_exact_mut(self.layout.scales_len());
-        let outliers = self.memory.outliers.chunks_exact_mut(self.layout.outliers_len());
+        let scales = self
+            .memory
+            .scales
+            .chunks_exact_mut(self.layout.scales_len());
+        let outliers = self
+            .memory
+            .outliers
+            .chunks_exact_mut(self.layout.outliers_len());
         let mut aside = Group([0.0; GROUP]);
         for (index, ((bytes, scales), outliers)) in bytes.zip(scales).zip(outliers).enumerate() {
             for (within, row) in strips.rows(self.strip + index).enumerate() {
                 let xs = &self.xs.numbers[row * self.xs.stride..][..depth];
-                for (channel, outlier) in
-                    self.matrix.channels().zip(outliers[within..].iter_mut().step_by(S::TILE_ROWS))
+                for (channel, outlier) in self
+                    .matrix
+                    .channels()
+                    .zip(outliers[within..].iter_mut().step_by(S::TILE_ROWS))
                 {
                     *outlier = xs[channel];
                 }
-                let groups = bytes.chunks_exact_mut(GROUP * S::TILE_ROWS).zip(kept.chunks_exact(GROUP));
+                let groups = bytes
+                    .chunks_exact_mut(GROUP * S::TILE_ROWS)
+                    .zip(kept.chunks_exact(GROUP));
                 for (group, (xs, (bytes, kept))) in xs.chunks(GROUP).zip(groups).enumerate() {
                     let aside = &mut aside.0;
                     each_vector!(S, xs.len(), |at, _sum| {
@@ -237,7 +295,8 @@ impl Kernel for Round<'_> {
                     if is_rotated {
                         rotate(s, &mut aside[..xs.len()]);
                     }
-                    scales[group * S::TILE_ROWS + within] = round(s, aside, &mut bytes[STEP * within..]);
+                    scales[group * S::TILE_ROWS + within] =
+                        round(s, aside, &mut bytes[STEP * within..]);
                 }
             }
         }
@@ -265,7 +324,11 @@ fn round<S: Simd>(s: S, xs: &[f32; GROUP], bytes: &mut [u8]) -> f32 {
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let scale = largest * (1.0 / LARGEST);
     // Zeros, or numbers so small that their scale is none, are all zeros.
-    let inverse = if scale >= f32::MIN_POSITIVE { LARGEST / largest } else { 0.0 };
+    let inverse = if scale >= f32::MIN_POSITIVE {
+        LARGEST / largest
+    } else {
+        0.0
+    };
     let (factor, offset) = (s.splat(inverse), s.splat(OFFSET));
     for at in (0..GROUP).step_by(S::LANES) {
         let q = s.mul_add(s.load(&xs[at..][..S::LANES]), factor, offset);
@@ -285,7 +348,11 @@ mod tests {
 
     /// Without weights: what rows are rounded for.
     fn empty(level: Level, depth: usize, channels: &[usize], is_rotated: bool) -> QuantizedMatrix {
-        let part = QuantizedPart { rounded: &[], scales: &[], outliers: &[] };
+        let part = QuantizedPart {
+            rounded: &[],
+            scales: &[],
+            outliers: &[],
+        };
         QuantizedMatrix::from_transposed(level, depth, &[part], channels, is_rotated)
     }
 
@@ -304,7 +371,10 @@ mod tests {
                 for (i, x) in xs.iter().enumerate() {
                     let (scale, q) = rows.get(i / depth, i % depth);
                     let restored = scale * q as f32;
-                    assert!((x - restored).abs() <= 0.500_1 * scale, "{x} became {restored} on {level}");
+                    assert!(
+                        (x - restored).abs() <= 0.500_1 * scale,
+                        "{x} became {restored} on {level}"
+                    );
                     assert!(*x != 0.0 || q == 0, "{level}");
                 }
             }
@@ -316,9 +386,18 @@ mod tests {
         let (depth, xs) = (300, numbers(70 * 300, 3));
         let round = |level, threads| {
             let mut rows = QuantizedRows::default();
-            rows.quantize(Rows::new(&xs, 70, depth), &empty(level, depth, &[7], true).view(), threads);
+            rows.quantize(
+                Rows::new(&xs, 70, depth),
+                &empty(level, depth, &[7], true).view(),
+                threads,
+            );
             let all = (0..70 * depth).map(|i| rows.get(i / depth, i % depth));
-            (all.collect::<Vec<_>>(), (0..70).flat_map(|row| rows.outliers_of(row)).collect::<Vec<_>>())
+            (
+                all.collect::<Vec<_>>(),
+                (0..70)
+                    .flat_map(|row| rows.outliers_of(row))
+                    .collect::<Vec<_>>(),
+            )
         };
         let levels = Level::available();
         let first = round(levels[0], Threads::One);
@@ -335,10 +414,18 @@ mod tests {
         for level in Level::available() {
             let mut rows = QuantizedRows::default();
             let xs = [1.0, 500.0, -0.5, 0.25];
-            rows.quantize(Rows::new(&xs, 1, 4), &empty(level, 4, &[1], false).view(), Threads::One);
+            rows.quantize(
+                Rows::new(&xs, 1, 4),
+                &empty(level, 4, &[1], false).view(),
+                Threads::One,
+            );
             assert_eq!(rows.outliers_of(0), [500.0], "{level}");
             let found = [0, 1, 2, 3].map(|column| rows.get(0, column));
-            assert_eq!(found, [127, 0, -64, 32].map(|q| (1.0 / LARGEST, q)), "{level}");
+            assert_eq!(
+                found,
+                [127, 0, -64, 32].map(|q| (1.0 / LARGEST, q)),
+                "{level}"
+            );
         }
     }
 
@@ -352,13 +439,21 @@ mod tests {
                 &empty(level, 2, &[], false).view(),
                 Threads::One,
             );
-            assert_eq!([0, 1].map(|column| rows.get(0, column).1), [0, 0], "{level}");
+            assert_eq!(
+                [0, 1].map(|column| rows.get(0, column).1),
+                [0, 0],
+                "{level}"
+            );
             for (bad, is_rotated) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
                 .into_iter()
                 .flat_map(|bad| [(bad, false), (bad, true)])
             {
                 let (mut rows, xs) = (QuantizedRows::default(), [1.0, bad, 3.0]);
-                rows.quantize(Rows::new(&xs, 1, 3), &empty(level, 3, &[], is_rotated).view(), Threads::One);
+                rows.quantize(
+                    Rows::new(&xs, 1, 3),
+                    &empty(level, 3, &[], is_rotated).view(),
+                    Threads::One,
+                );
                 assert!(rows.get(0, 0).0.is_nan(), "{bad} on {level}");
             }
         }

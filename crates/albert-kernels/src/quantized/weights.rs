@@ -5,15 +5,15 @@ use crate::quantized::GROUP;
 /// The largest of the integers that weights become.
 const LARGEST: f32 = 127.0;
 
-/// Rounds each row of a matrix, an output of a dense layer, to integers from -127 to 127 times a scale for each
-/// [`GROUP`] of its columns.
+/// Rounds each row of a matrix, an output of a dense layer, to integers from -127 to 127 times a
+/// scale for each [`GROUP`] of its columns.
 ///
 /// ```text
 /// s = max |w| / 127,   r = round(w / s)
 /// ```
 ///
-/// Rounding what `r s` gives once more gives the same integers. A group that is not finite everywhere gets a
-/// scale that is not.
+/// Rounding what `r s` gives once more gives the same integers. A group that is not finite
+/// everywhere gets a scale that is not.
 ///
 /// # Shapes
 /// - `weights`: `(N, K)`, K is `depth`
@@ -22,17 +22,36 @@ const LARGEST: f32 = 127.0;
 /// # Panics
 /// If the number of weights is no multiple of `depth`, or `depth` is 0.
 pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
-    assert!(depth > 0 && weights.len().is_multiple_of(depth), "rows of {depth} weights");
+    assert!(
+        depth > 0 && weights.len().is_multiple_of(depth),
+        "rows of {depth} weights"
+    );
     let mut rounded = Vec::with_capacity(weights.len());
     let mut scales = Vec::with_capacity(weights.len() / depth * depth.div_ceil(GROUP));
-    for group in weights.chunks_exact(depth).flat_map(|row| row.chunks(GROUP)) {
+    for group in weights
+        .chunks_exact(depth)
+        .flat_map(|row| row.chunks(GROUP))
+    {
         // `f32::max` would pass over a NaN.
-        let larger =
-            |largest: f32, w: &f32| if largest.is_nan() || w.abs() <= largest { largest } else { w.abs() };
+        let larger = |largest: f32, w: &f32| {
+            if largest.is_nan() || w.abs() <= largest {
+                largest
+            } else {
+                w.abs()
+            }
+        };
         let scale = group.iter().fold(0.0, larger) / LARGEST;
         // Zeros, or numbers so small that their scale is none, are all zeros.
-        let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-        rounded.extend(group.iter().map(|w| (w * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8));
+        let inverse = if scale >= f32::MIN_POSITIVE {
+            1.0 / scale
+        } else {
+            0.0
+        };
+        rounded.extend(
+            group
+                .iter()
+                .map(|w| (w * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8),
+        );
         scales.push(scale);
     }
     (rounded, scales)
@@ -43,10 +62,21 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
 /// # Panics
 /// If the shapes do not fit.
 pub fn restore_weights(rounded: &[i8], scales: &[f32], depth: usize) -> Vec<f32> {
-    assert!(depth > 0 && rounded.len().is_multiple_of(depth), "rows of {depth} weights");
-    let groups = rounded.chunks_exact(depth).flat_map(|row| row.chunks(GROUP));
-    assert!(rounded.len() / depth * depth.div_ceil(GROUP) == scales.len(), "a scale for each group");
-    groups.zip(scales).flat_map(|(group, scale)| group.iter().map(move |r| f32::from(*r) * scale)).collect()
+    assert!(
+        depth > 0 && rounded.len().is_multiple_of(depth),
+        "rows of {depth} weights"
+    );
+    let groups = rounded
+        .chunks_exact(depth)
+        .flat_map(|row| row.chunks(GROUP));
+    assert!(
+        rounded.len() / depth * depth.div_ceil(GROUP) == scales.len(),
+        "a scale for each group"
+    );
+    groups
+        .zip(scales)
+        .flat_map(|(group, scale)| group.iter().map(move |r| f32::from(*r) * scale))
+        .collect()
 }
 
 #[cfg(test)]
@@ -62,7 +92,10 @@ mod tests {
         for (i, (w, restored)) in weights.iter().zip(&restored).enumerate() {
             let scale = scales[i / depth * depth.div_ceil(GROUP) + i % depth / GROUP];
             // A step and a half of f32's rounding beside half a step of the grid's.
-            assert!((w - restored).abs() <= 0.500_01 * scale, "{w} became {restored}");
+            assert!(
+                (w - restored).abs() <= 0.500_01 * scale,
+                "{w} became {restored}"
+            );
         }
         let (again, _) = quantize_weights(&restored, depth);
         assert_eq!(again, rounded);
@@ -70,8 +103,10 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_what_is_not_finite_is_not_hidden() {
-        let (rounded, scales) =
-            quantize_weights(&[0.0, 0.0, f32::NAN, 1.0, f32::INFINITY, 1.0, 1e-45, 0.0], 2);
+        let (rounded, scales) = quantize_weights(
+            &[0.0, 0.0, f32::NAN, 1.0, f32::INFINITY, 1.0, 1e-45, 0.0],
+            2,
+        );
         assert_eq!((&rounded[..2], scales[0]), (&[0, 0][..], 0.0));
         assert!(scales[1].is_nan() && scales[2].is_infinite());
         assert_eq!((&rounded[6..], scales[3]), (&[0, 0][..], 0.0));

@@ -71,7 +71,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             kernel.run(s)
         }
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { if VNNI { compiled_with_vnni(kernel, self) } else { compiled(kernel, self) } }
+        unsafe {
+            if VNNI {
+                compiled_with_vnni(kernel, self)
+            } else {
+                compiled(kernel, self)
+            }
+        }
     }
 
     #[inline(always)]
@@ -105,8 +111,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             if VNNI {
                 return _mm256_dpbusd_avx_epi32(sum, a, b);
             }
-            // Products of 16 bits, those of even bytes and those of odd ones: sums of bytes' products
-            // in 16 bits would saturate.
+            // Products of 16 bits, those of even bytes and those of odd ones: sums of bytes'
+            // products in 16 bits would saturate.
             let even = _mm256_madd_epi16(
                 _mm256_and_si256(a, _mm256_set1_epi16(0xff)),
                 _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
@@ -144,8 +150,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         // SAFETY: the caller's promise.
         unsafe {
             let words = _mm256_cvtps_epi32(v);
-            let halves =
-                _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            let halves = _mm_packus_epi32(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
             _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
         }
     }
@@ -155,7 +163,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         // SAFETY: the caller's promise.
         unsafe {
             let lanes = _mm256_cvtps_epi32(v);
-            let words = _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+            let words = _mm_packs_epi32(
+                _mm256_castsi256_si128(lanes),
+                _mm256_extracti128_si256::<1>(lanes),
+            );
             _mm_storeu_si128(to.cast(), words);
         }
     }

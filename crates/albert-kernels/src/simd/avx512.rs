@@ -69,7 +69,13 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             kernel.run(s)
         }
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { if VNNI { compiled_with_vnni(kernel, self) } else { compiled(kernel, self) } }
+        unsafe {
+            if VNNI {
+                compiled_with_vnni(kernel, self)
+            } else {
+                compiled(kernel, self)
+            }
+        }
     }
 
     #[inline(always)]
@@ -174,8 +180,8 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 }
 
-/// [`Simd::dot`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. Sums of bytes'
-/// products in 16 bits would saturate.
+/// [`Simd::dot`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. Sums
+/// of bytes' products in 16 bits would saturate.
 ///
 /// One call within a kernel instead of seven: the compiler puts only so many into their places.
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -1,10 +1,10 @@
-//! Vectors of f32, and of bytes to multiply, by one name for every instruction set, so that a kernel is
-//! written once.
+//! Vectors of f32, and of bytes to multiply, by one name for every instruction set, so that a
+//! kernel is written once.
 //!
-//! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]; [`Simd::call`] compiles it
-//! once for each instruction set, and [`Level::run`](crate::Level) calls the one that was chosen.
-//! Everything within a kernel is `#[inline(always)]`: only code that ends up inside the function with
-//! the target features is compiled with them.
+//! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]; [`Simd::call`] compiles
+//! it once for each instruction set, and [`Level::run`](crate::Level) calls the one that was
+//! chosen. Everything within a kernel is `#[inline(always)]`: only code that ends up inside the
+//! function with the target features is compiled with them.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -25,8 +25,8 @@ pub(crate) use portable::Portable;
 /// The most lanes that any instruction set has.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Runs the body for each vector of so many numbers, the last of which may be short: where it stands, and which of
-/// four sums it goes into.
+/// Runs the body for each vector of so many numbers, the last of which may be short: where it
+/// stands, and which of four sums it goes into.
 macro_rules! each_vector {
     ($simd:ty, $width:expr, |$at:ident, $sum:ident| $body:expr) => {
         let (width, lanes) = ($width, <$simd>::LANES);
@@ -37,7 +37,10 @@ macro_rules! each_vector {
                 $body
             }
         }
-        for ($sum, start) in (width / (4 * lanes) * 4 * lanes..width).step_by(lanes).enumerate() {
+        for ($sum, start) in (width / (4 * lanes) * 4 * lanes..width)
+            .step_by(lanes)
+            .enumerate()
+        {
             let $at = start..width.min(start + lanes);
             $body
         }
@@ -47,13 +50,14 @@ pub(crate) use each_vector;
 
 /// A proof that the CPU has an instruction set, and the vectors that come with it.
 ///
-/// Values of the implementing types are made in [`Level::run`](crate::Level) alone, behind the check
-/// that the CPU has the instructions: that is why the methods are safe.
+/// Values of the implementing types are made in [`Level::run`](crate::Level) alone, behind the
+/// check that the CPU has the instructions: that is why the methods are safe.
 pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
     type V: Copy;
 
-    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two words in the place of each.
+    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two words in the
+    /// place of each.
     type I: Copy;
 
     /// Numbers in a vector; divides [`MAX_LANES`].
@@ -110,7 +114,8 @@ pub(crate) trait Simd: Copy {
 
     /// The same four bytes in every lane.
     fn splat_quad(self, bytes: [u8; 4]) -> Self::I;
-    /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b` signed: exact.
+    /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b`
+    /// signed: exact.
     fn dot(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the two words of each lane, with signs: exact where it fits.
     fn dot_words(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
@@ -126,8 +131,8 @@ pub(crate) trait Simd: Copy {
     /// [`LANES`](Self::LANES) bytes can be written at `to`.
     unsafe fn store_bytes_to(self, to: *mut u8, v: Self::V);
 
-    /// Writes numbers that 16 bits with a sign can hold, rounded to the nearest integer, halves to even. NaN
-    /// becomes some number.
+    /// Writes numbers that 16 bits with a sign can hold, rounded to the nearest integer, halves to
+    /// even. NaN becomes some number.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) words can be written at `to`.

@@ -75,7 +75,13 @@ impl Simd for Neon {
     #[inline(always)]
     fn exchange(self, v: float32x4_t, apart: usize) -> float32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { if apart == 1 { vrev64q_f32(v) } else { vextq_f32::<2>(v, v) } }
+        unsafe {
+            if apart == 1 {
+                vrev64q_f32(v)
+            } else {
+                vextq_f32::<2>(v, v)
+            }
+        }
     }
 
     #[inline(always)]

@@ -71,14 +71,21 @@ impl Simd for Portable {
     fn dot(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|lane| {
             let bytes = a[lane].to_ne_bytes().into_iter().zip(b[lane].to_ne_bytes());
-            bytes.fold(sum[lane], |sum, (a, b)| sum + i32::from(a) * i32::from(b as i8))
+            bytes.fold(sum[lane], |sum, (a, b)| {
+                sum + i32::from(a) * i32::from(b as i8)
+            })
         })
     }
 
     #[inline(always)]
     fn dot_words(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|lane| {
-            let words = [a[lane] as i16, b[lane] as i16, (a[lane] >> 16) as i16, (b[lane] >> 16) as i16];
+            let words = [
+                a[lane] as i16,
+                b[lane] as i16,
+                (a[lane] >> 16) as i16,
+                (b[lane] >> 16) as i16,
+            ];
             let [a, b, c, d] = words.map(i32::from);
             sum[lane] + a * b + c * d
         })

@@ -26,8 +26,14 @@ const KNOWN: [(&str, Format); 4] = [
 const PYTORCH_ENDINGS: [&str; 5] = ["bin", "pt", "pth", "t7", "ckpt"];
 
 /// How the names of files begin that trainers leave beside the weights.
-const NO_WEIGHTS: [&str; 6] =
-    ["training_args", "optimizer", "scheduler", "scaler", "rng_state", "trainer_state"];
+const NO_WEIGHTS: [&str; 6] = [
+    "training_args",
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng_state",
+    "trainer_state",
+];
 
 /// Weights in formats that are not read.
 const OTHER_FORMATS: [&str; 7] = [
@@ -51,31 +57,57 @@ pub(super) struct Choice {
 impl Choice {
     /// Looks at a folder's names; opens nothing.
     pub(super) fn of(dir: &Path) -> Result<Self> {
-        let known: Vec<_> = KNOWN.iter().filter(|(name, _)| dir.join(name).exists()).collect();
+        let known: Vec<_> = KNOWN
+            .iter()
+            .filter(|(name, _)| dir.join(name).exists())
+            .collect();
         let bundles = bundles(dir)?;
         let others = others(dir)?;
         let left = |taken: &str| {
             let known = known.iter().map(|(name, _)| name.to_string());
             let all: Vec<String> = known.chain(bundles.clone()).chain(others.clone()).collect();
-            let rest: Vec<String> =
-                all.iter().filter(|name| *name != taken).map(|name| format!("`{name}`")).collect();
+            let rest: Vec<String> = all
+                .iter()
+                .filter(|name| *name != taken)
+                .map(|name| format!("`{name}`"))
+                .collect();
             if rest.is_empty() {
                 return format!("`{taken}`, the only file with weights");
             }
             format!("`{taken}`, before {}", rest.join(", "))
         };
         if let Some((name, format)) = known.first() {
-            return Ok(Self { path: dir.join(name), format: *format, why: left(name) });
+            return Ok(Self {
+                path: dir.join(name),
+                format: *format,
+                why: left(name),
+            });
         }
         for (names, format) in [(&bundles, Format::TensorFlow), (&others, Format::PyTorch)] {
             match &names[..] {
                 [] => {}
-                [name] => return Ok(Self { path: dir.join(name), format, why: left(name) }),
-                names => return Err(Error::SeveralWeights { path: dir.into(), found: names.to_vec() }),
+                [name] => {
+                    return Ok(Self {
+                        path: dir.join(name),
+                        format,
+                        why: left(name),
+                    });
+                }
+                names => {
+                    return Err(Error::SeveralWeights {
+                        path: dir.into(),
+                        found: names.to_vec(),
+                    });
+                }
             }
         }
-        let found = OTHER_FORMATS.into_iter().find(|name| dir.join(name).exists());
-        Err(Error::NoWeights { path: dir.into(), found })
+        let found = OTHER_FORMATS
+            .into_iter()
+            .find(|name| dir.join(name).exists());
+        Err(Error::NoWeights {
+            path: dir.into(),
+            found,
+        })
     }
 }
 
@@ -84,7 +116,9 @@ fn bundles(dir: &Path) -> Result<Vec<String>> {
     let is_index = |name: &str| {
         let stem = name.strip_suffix(".index");
         // An index of something else has no data file.
-        stem.is_some_and(|stem| names(dir).is_ok_and(|all| all.iter().any(|it| is_data_of(it, stem))))
+        stem.is_some_and(|stem| {
+            names(dir).is_ok_and(|all| all.iter().any(|it| is_data_of(it, stem)))
+        })
     };
     let mut found = names(dir)?;
     found.retain(|name| is_index(name));
@@ -96,7 +130,8 @@ fn bundles(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn is_data_of(name: &str, stem: &str) -> bool {
-    name.strip_prefix(stem).is_some_and(|rest| rest.starts_with(".data-"))
+    name.strip_prefix(stem)
+        .is_some_and(|rest| rest.starts_with(".data-"))
 }
 
 fn others(dir: &Path) -> Result<Vec<String>> {
@@ -113,7 +148,10 @@ fn others(dir: &Path) -> Result<Vec<String>> {
 
 /// The files of a folder in alphabetical order.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
-    let io = |source| Error::Io { path: dir.into(), source };
+    let io = |source| Error::Io {
+        path: dir.into(),
+        source,
+    };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
         let entry = entry.map_err(io)?;
@@ -142,7 +180,10 @@ mod tests {
 
     fn chosen(names: &[&str]) -> (String, Format) {
         let choice = choice(names).unwrap();
-        (choice.path.file_name().unwrap().to_str().unwrap().into(), choice.format)
+        (
+            choice.path.file_name().unwrap().to_str().unwrap().into(),
+            choice.format,
+        )
     }
 
     #[test]
@@ -157,7 +198,14 @@ mod tests {
             "model.ckpt-best.data-00000-of-00001",
         ];
         use Format::*;
-        for format in [Safetensors, SafetensorsShards, PyTorch, PyTorchShards, TensorFlow, PyTorch] {
+        for format in [
+            Safetensors,
+            SafetensorsShards,
+            PyTorch,
+            PyTorchShards,
+            TensorFlow,
+            PyTorch,
+        ] {
             assert_eq!(chosen(&names), (names[0].to_string(), format));
             names.remove(0);
         }
@@ -165,28 +213,53 @@ mod tests {
 
     #[test]
     fn what_trainers_leave_is_no_weights() {
-        let beside =
-            ["training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "rng_state.pth"];
+        let beside = [
+            "training_args.bin",
+            "optimizer.pt",
+            "scheduler.pt",
+            "rng_state_0.pth",
+            "rng_state.pth",
+        ];
         let mut names = beside.to_vec();
-        assert!(matches!(choice(&names), Err(Error::NoWeights { found: None, .. })));
+        assert!(matches!(
+            choice(&names),
+            Err(Error::NoWeights { found: None, .. })
+        ));
         names.push("step_1000.t7");
-        assert_eq!(chosen(&names), ("step_1000.t7".to_string(), Format::PyTorch));
+        assert_eq!(
+            chosen(&names),
+            ("step_1000.t7".to_string(), Format::PyTorch)
+        );
         names.push("step_2000.t7");
         let message = choice(&names).unwrap_err().to_string();
-        assert!(message.contains("`step_1000.t7`, `step_2000.t7`"), "{message}");
+        assert!(
+            message.contains("`step_1000.t7`, `step_2000.t7`"),
+            "{message}"
+        );
     }
 
     #[test]
     fn the_reason_names_what_was_passed_over() {
-        let why = choice(&["model.safetensors", "pytorch_model.bin", "a.pt"]).unwrap().why;
-        assert_eq!(why, "`model.safetensors`, before `pytorch_model.bin`, `a.pt`");
+        let why = choice(&["model.safetensors", "pytorch_model.bin", "a.pt"])
+            .unwrap()
+            .why;
+        assert_eq!(
+            why,
+            "`model.safetensors`, before `pytorch_model.bin`, `a.pt`"
+        );
         let why = choice(&["variables/variables.index"]).unwrap().why;
-        assert_eq!(why, "`variables/variables.index`, the only file with weights");
+        assert_eq!(
+            why,
+            "`variables/variables.index`, the only file with weights"
+        );
     }
 
     #[test]
     fn other_formats_are_named() {
         let message = choice(&["tf_model.h5"]).unwrap_err().to_string();
-        assert!(message.contains("`tf_model.h5`, a format that is not read"), "{message}");
+        assert!(
+            message.contains("`tf_model.h5`, a format that is not read"),
+            "{message}"
+        );
     }
 }

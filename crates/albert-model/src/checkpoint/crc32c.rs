@@ -39,7 +39,9 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     for chunk in chunks {
         let word = u64::from_le_bytes(*chunk) ^ u64::from(crc);
-        crc = (0..8).fold(0, |sum, byte| sum ^ TABLES[7 - byte][(word >> (8 * byte)) as usize & 0xff]);
+        crc = (0..8).fold(0, |sum, byte| {
+            sum ^ TABLES[7 - byte][(word >> (8 * byte)) as usize & 0xff]
+        });
     }
     for byte in rest {
         crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(*byte)) & 0xff) as usize];

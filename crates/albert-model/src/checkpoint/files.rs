@@ -39,16 +39,26 @@ impl WeightFiles {
                 let file = Arc::new(WeightFile::map(&path)?);
                 files.tensors = files.read(&file, format)?.into_iter().collect();
             }
-            Format::SafetensorsShards | Format::PyTorchShards => files.read_shards(&path, format)?,
+            Format::SafetensorsShards | Format::PyTorchShards => {
+                files.read_shards(&path, format)?
+            }
             Format::TensorFlow => {
                 let contents = tensorflow::read(&path)?;
-                files.choices.push("form: TensorFlow's bundle, kernels transposed".into());
+                files
+                    .choices
+                    .push("form: TensorFlow's bundle, kernels transposed".into());
                 files.len = contents.data_len;
                 files.tensors = contents.tensors.into_iter().collect();
                 if !contents.skipped.is_empty() {
-                    let skipped: Vec<_> =
-                        contents.skipped.iter().map(|name| format!("`{}`", shown(name))).collect();
-                    files.choices.push(format!("not read, because no numbers: {}", skipped.join(", ")));
+                    let skipped: Vec<_> = contents
+                        .skipped
+                        .iter()
+                        .map(|name| format!("`{}`", shown(name)))
+                        .collect();
+                    files.choices.push(format!(
+                        "not read, because no numbers: {}",
+                        skipped.join(", ")
+                    ));
                 }
             }
         }
@@ -58,17 +68,30 @@ impl WeightFiles {
 
     /// A file that is in memory already, safetensors or PyTorch's as its first bytes tell.
     pub(super) fn from_bytes(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self> {
-        let format = if pytorch::is_pytorch(&bytes) { Format::PyTorch } else { Format::Safetensors };
+        let format = if pytorch::is_pytorch(&bytes) {
+            Format::PyTorch
+        } else {
+            Format::Safetensors
+        };
         let file = Arc::new(WeightFile::owned(bytes, name));
         let choices = vec![format!("weights: `{name}`, in memory")];
-        let mut files = Self { name: name.into(), tensors: BTreeMap::new(), choices, len: 0 };
+        let mut files = Self {
+            name: name.into(),
+            tensors: BTreeMap::new(),
+            choices,
+            len: 0,
+        };
         files.tensors = files.read(&file, format)?.into_iter().collect();
         Companions::attach(&mut files.tensors);
         Ok(files)
     }
 
     /// The tensors of one file, with what there is to say about it.
-    fn read(&mut self, file: &Arc<WeightFile>, format: Format) -> Result<Vec<(String, StoredTensor)>> {
+    fn read(
+        &mut self,
+        file: &Arc<WeightFile>,
+        format: Format,
+    ) -> Result<Vec<(String, StoredTensor)>> {
         self.len = self.len.saturating_add(file.bytes.len());
         if matches!(format, Format::Safetensors | Format::SafetensorsShards) {
             return safetensors::read(file);
@@ -93,7 +116,10 @@ impl WeightFiles {
             for name in names {
                 let Some(tensor) = tensors.remove(&name) else {
                     let file = path.display().to_string();
-                    return Err(Error::MissingTensors { file, names: vec![name] });
+                    return Err(Error::MissingTensors {
+                        file,
+                        names: vec![name],
+                    });
                 };
                 self.tensors.insert(name, tensor);
             }
@@ -111,7 +137,9 @@ impl WeightFiles {
     }
 
     pub(super) fn tensors(&self) -> impl Iterator<Item = (&str, &StoredTensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&StoredTensor> {
@@ -122,10 +150,15 @@ impl WeightFiles {
 /// The shards that an index names, with the tensors of each.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = index.display().to_string();
-    let text = std::fs::read(index).map_err(|source| Error::Io { path: index.into(), source })?;
+    let text = std::fs::read(index).map_err(|source| Error::Io {
+        path: index.into(),
+        source,
+    })?;
     refuse_lfs_pointer(index, &text)?;
-    let json: Value =
-        serde_json::from_slice(&text).map_err(|source| Error::Json { file: file.clone(), source })?;
+    let json: Value = serde_json::from_slice(&text).map_err(|source| Error::Json {
+        file: file.clone(),
+        source,
+    })?;
     let wrong = |expected: &str, found: String| Error::Field {
         file: file.clone(),
         field: "weight_map".into(),
@@ -133,16 +166,24 @@ fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
         found,
     };
     let Some(map) = json.get("weight_map").and_then(Value::as_object) else {
-        return Err(wrong("an object from tensor names to file names", "none".into()));
+        return Err(wrong(
+            "an object from tensor names to file names",
+            "none".into(),
+        ));
     };
     let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, shard) in map {
         let Some(shard) = shard.as_str() else {
             return Err(wrong("a file name for every tensor", shard.to_string()));
         };
-        let stays_in_folder = Path::new(shard).components().all(|part| matches!(part, Component::Normal(_)));
+        let stays_in_folder = Path::new(shard)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if !stays_in_folder || shard.is_empty() {
-            return Err(wrong("files inside the model's folder", format!("{shard:?}")));
+            return Err(wrong(
+                "files inside the model's folder",
+                format!("{shard:?}"),
+            ));
         }
         shards.entry(shard.into()).or_default().push(tensor.clone());
     }

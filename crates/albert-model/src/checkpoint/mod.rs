@@ -1,15 +1,15 @@
 //! Trained weights on their way into a model.
 //!
 //! A [`Checkpoint`] is a configuration and the weight files beside it, with nothing loaded yet. It
-//! knows which files of a folder are meant ([`configuration`], [`choice`]), where in them each tensor's
-//! bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one spelling of its name
-//! ([`names`]), checks names, shapes and types against what a head needs before anything is
-//! allocated, and tells what became of each tensor ([`LoadReport`]). It knows no models: they ask
-//! the `VarBuilder` it makes ([`source`]). [`save`] writes any of them as Hugging Face has it today. [`Tensors`] is a
-//! file beside a model, which is no ALBERT.
+//! knows which files of a folder are meant ([`configuration`], [`choice`]), where in them each
+//! tensor's bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one
+//! spelling of its name ([`names`]), checks names, shapes and types against what a head needs
+//! before anything is allocated, and tells what became of each tensor ([`LoadReport`]). It knows no
+//! models: they ask the `VarBuilder` it makes ([`source`]). [`save`] writes any of them as Hugging
+//! Face has it today. [`Tensors`] is a file beside a model, which is no ALBERT.
 //!
-//! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes, and
-//! loading no more than [`MOST_SHARED`] times its size in its own type.
+//! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes,
+//! and loading no more than [`MOST_SHARED`] times its size in its own type.
 
 mod choice;
 mod configuration;
@@ -51,8 +51,8 @@ use stored::{StoredTensor, WeightFile};
 /// How many missing tensors an error names.
 const MISSING_NAMED: usize = 4;
 
-/// How often tensors may share the bytes of a file. Models share none once ties are left out; a small
-/// file whose thousand tensors are all the same bytes would ask for any amount of memory.
+/// How often tensors may share the bytes of a file. Models share none once ties are left out; a
+/// small file whose thousand tensors are all the same bytes would ask for any amount of memory.
 const MOST_SHARED: usize = 4;
 
 /// More than any classifier has.
@@ -82,7 +82,8 @@ impl Checkpoint {
     /// - `model.safetensors`, or the shards that `model.safetensors.index.json` names,
     /// - `pytorch_model.bin`, in its zip form or the one before PyTorch 1.6, or the shards that
     ///   `pytorch_model.bin.index.json` names,
-    /// - a TensorFlow checkpoint, `model.ckpt-best.index` with its data files, as Google published them,
+    /// - a TensorFlow checkpoint, `model.ckpt-best.index` with its data files, as Google published
+    ///   them,
     /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` under any other name.
     ///
     /// The configuration is `config.json`, Google's `albert_config.json` (which comes first beside
@@ -91,12 +92,13 @@ impl Checkpoint {
     /// Weight files are mapped into memory, not read, and nothing in them is executed.
     ///
     /// # Errors
-    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, if it holds another
-    /// network than ALBERT, or if an index names a file outside the folder.
+    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, if it holds
+    /// another network than ALBERT, or if an index names a file outside the folder.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let choice = Choice::of(dir);
-        let beside_tensorflow = matches!(&choice, Ok(choice) if choice.format == Format::TensorFlow);
+        let beside_tensorflow =
+            matches!(&choice, Ok(choice) if choice.format == Format::TensorFlow);
         let configuration = Configuration::find(dir, beside_tensorflow)?;
         Self::new(configuration, WeightFiles::open(choice?)?)
     }
@@ -106,21 +108,35 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If either is not what it should be.
-    pub fn from_bytes(config_json: &str, weights: impl Into<Cow<'static, [u8]>>, name: &str) -> Result<Self> {
+    pub fn from_bytes(
+        config_json: &str,
+        weights: impl Into<Cow<'static, [u8]>>,
+        name: &str,
+    ) -> Result<Self> {
         let configuration =
             Configuration::parse(config_json.as_bytes(), "config.json", "config.json", false)?;
-        Self::new(configuration, WeightFiles::from_bytes(weights.into(), name)?)
+        Self::new(
+            configuration,
+            WeightFiles::from_bytes(weights.into(), name)?,
+        )
     }
 
     fn new(configuration: Configuration, files: WeightFiles) -> Result<Self> {
-        let Configuration { config, is_googles, activation, choices: configured } = configuration;
+        let Configuration {
+            config,
+            is_googles,
+            activation,
+            choices: configured,
+        } = configuration;
         let mut names = Names::of(&config, &files)?;
         let companions: HashSet<&String> = files
             .tensors()
             .filter_map(|(_, tensor)| tensor.companions.as_ref())
             .flat_map(|it| &it.names)
             .collect();
-        names.stored.retain(|_, stored| !companions.contains(stored));
+        names
+            .stored
+            .retain(|_, stored| !companions.contains(stored));
         let mut choices = files.choices.clone();
         choices.extend(configured);
         choices.extend(names.choices);
@@ -145,10 +161,14 @@ impl Checkpoint {
     }
 
     fn refuse_shared_bytes(&self) -> Result<()> {
-        let sizes =
-            self.names.values().filter_map(|stored| self.files.get(stored)).filter(|it| !it.is_expanded());
-        let needed =
-            sizes.map(|tensor| tensor.loaded_len().unwrap_or(usize::MAX)).fold(0, usize::saturating_add);
+        let sizes = self
+            .names
+            .values()
+            .filter_map(|stored| self.files.get(stored))
+            .filter(|it| !it.is_expanded());
+        let needed = sizes
+            .map(|tensor| tensor.loaded_len().unwrap_or(usize::MAX))
+            .fold(0, usize::saturating_add);
         if needed <= self.files.len.saturating_mul(MOST_SHARED) {
             return Ok(());
         }
@@ -167,36 +187,53 @@ impl Checkpoint {
     ///
     /// Source: google-research/albert, `modeling.py`, `transformer_model`.
     fn imply_projection(&mut self) {
-        let (h, projection) = (self.config.hidden_size, "albert.encoder.embedding_hidden_mapping_in");
+        let (h, projection) = (
+            self.config.hidden_size,
+            "albert.encoder.embedding_hidden_mapping_in",
+        );
         let (weight, bias) = (format!("{projection}.weight"), format!("{projection}.bias"));
         let absent = !self.names.contains_key(&weight) && !self.names.contains_key(&bias);
-        // A matrix of the same size is in the file: a configuration alone cannot ask for a large one.
+        // A matrix of the same size is in the file: a configuration alone cannot ask for a large
+        // one.
         let query = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.query.weight";
-        let is_possible = self.stored(query).is_some_and(|(_, tensor)| tensor.shape == [h, h]);
+        let is_possible = self
+            .stored(query)
+            .is_some_and(|(_, tensor)| tensor.shape == [h, h]);
         if absent && self.config.embedding_size == h && is_possible {
             let file = self.files.name();
             let implied = Arc::make_mut(&mut self.implied);
             implied.insert(bias, StoredTensor::identity(&file, vec![h]));
             implied.insert(weight, StoredTensor::identity(&file, vec![h, h]));
-            let choice = format!("identity for `{projection}`: Google's network has none where E = H");
+            let choice =
+                format!("identity for `{projection}`: Google's network has none where E = H");
             self.choices.push(choice);
         }
     }
 
     /// Google's configurations name no labels: a classifier has as many as its weights have rows.
     fn count_labels(&mut self) {
-        let Some((stored, tensor)) = self.stored("classifier.weight") else { return };
-        let [labels, width] = tensor.shape[..] else { return };
-        if width == self.config.hidden_size && labels != self.config.num_labels() && labels <= MOST_LABELS {
-            let choice =
-                format!("labels: {labels}, the rows of `{stored}`; Google's configuration names none");
-            self.config.id2label = (0..labels).map(|label| (label, format!("LABEL_{label}"))).collect();
+        let Some((stored, tensor)) = self.stored("classifier.weight") else {
+            return;
+        };
+        let [labels, width] = tensor.shape[..] else {
+            return;
+        };
+        if width == self.config.hidden_size
+            && labels != self.config.num_labels()
+            && labels <= MOST_LABELS
+        {
+            let choice = format!(
+                "labels: {labels}, the rows of `{stored}`; Google's configuration names none"
+            );
+            self.config.id2label = (0..labels)
+                .map(|label| (label, format!("LABEL_{label}")))
+                .collect();
             self.choices.push(choice);
         }
     }
 
-    /// What was chosen on the way to these tensors, and why: the file, its form, what was taken off the
-    /// names, whose configuration it is.
+    /// What was chosen on the way to these tensors, and why: the file, its form, what was taken off
+    /// the names, whose configuration it is.
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
@@ -217,32 +254,51 @@ impl Checkpoint {
     /// Three heads call their tensors `classifier`: `architectures` tells which one it is, and
     /// where that says nothing, every one that the tensors fit is listed.
     pub fn heads(&self) -> Vec<Head> {
-        Head::ALL.into_iter().filter(|&head| self.serves(head)).collect()
+        Head::ALL
+            .into_iter()
+            .filter(|&head| self.serves(head))
+            .collect()
     }
 
     fn serves(&self, head: Head) -> bool {
         let pooled = head == Head::Encoder || !head.uses_pooler() || self.has_pooler();
-        let declared = !head.is_classifier() || self.declared_classifier().is_none_or(|it| it == head);
-        let fits =
-            |(name, shape): &Parameter| self.stored(name).is_some_and(|(_, tensor)| tensor.shape == *shape);
+        let declared =
+            !head.is_classifier() || self.declared_classifier().is_none_or(|it| it == head);
+        let fits = |(name, shape): &Parameter| {
+            self.stored(name)
+                .is_some_and(|(_, tensor)| tensor.shape == *shape)
+        };
         pooled && declared && head_parameters(&self.config, head).iter().all(fits)
     }
 
     /// The head that `architectures` says `classifier.*` belongs to.
     fn declared_classifier(&self) -> Option<Head> {
-        let named = |head: &Head| self.config.architectures.iter().any(|name| name == head.architecture());
-        Head::ALL.into_iter().filter(|head| head.is_classifier()).find(named)
+        let named = |head: &Head| {
+            self.config
+                .architectures
+                .iter()
+                .any(|name| name == head.architecture())
+        };
+        Head::ALL
+            .into_iter()
+            .filter(|head| head.is_classifier())
+            .find(named)
     }
 
     /// Whether the pooler's weights are here.
     pub fn has_pooler(&self) -> bool {
-        self.names.contains_key("albert.pooler.weight") && self.names.contains_key("albert.pooler.bias")
+        self.names.contains_key("albert.pooler.weight")
+            && self.names.contains_key("albert.pooler.bias")
     }
 
     /// The floating-point types that the tensors are stored in.
     pub fn stored_dtypes(&self) -> Vec<DType> {
         let mut dtypes: Vec<DType> = Vec::new();
-        for (_, tensor) in self.files.tensors().filter(|(_, tensor)| tensor.companions.is_none()) {
+        for (_, tensor) in self
+            .files
+            .tensors()
+            .filter(|(_, tensor)| tensor.companions.is_none())
+        {
             if let Some(dtype) = tensor.float_type()
                 && !dtypes.contains(&dtype)
             {
@@ -262,13 +318,23 @@ impl Checkpoint {
         for head in self.heads() {
             report.add(self.check(head)?);
         }
-        let declared =
-            |head: &Head| self.config.architectures.first().is_some_and(|name| name == head.architecture());
+        let declared = |head: &Head| {
+            self.config
+                .architectures
+                .first()
+                .is_some_and(|name| name == head.architecture())
+        };
         if let Some(head) = Head::ALL.into_iter().find(declared) {
-            let needed = head_parameters(&self.config, head).into_iter().map(|(name, _)| name);
-            report.missing.extend(needed.filter(|name| self.stored(name).is_none()));
+            let needed = head_parameters(&self.config, head)
+                .into_iter()
+                .map(|(name, _)| name);
+            report
+                .missing
+                .extend(needed.filter(|name| self.stored(name).is_none()));
             if !head.uses_pooler() {
-                report.missing.retain(|name| !name.starts_with("albert.pooler."));
+                report
+                    .missing
+                    .retain(|name| !name.starts_with("albert.pooler."));
             }
         }
         Ok(report)
@@ -284,7 +350,11 @@ impl Checkpoint {
             && let Some(found) = self.declared_classifier()
             && found != head
         {
-            return Err(Error::OtherClassifier { file: self.files.name(), head, found });
+            return Err(Error::OtherClassifier {
+                file: self.files.name(),
+                head,
+                found,
+            });
         }
         let mut used = Vec::new();
         let mut missing = Vec::new();
@@ -303,8 +373,9 @@ impl Checkpoint {
                 break;
             }
         }
-        let (optional, required): (Vec<_>, Vec<_>) =
-            missing.into_iter().partition(|name| head == Head::Encoder && name.starts_with("albert.pooler."));
+        let (optional, required): (Vec<_>, Vec<_>) = missing
+            .into_iter()
+            .partition(|name| head == Head::Encoder && name.starts_with("albert.pooler."));
         if let Some(name) = required.first() {
             let of_head = !name.starts_with("albert.") || name.starts_with("albert.pooler.");
             return Err(match of_head {
@@ -314,7 +385,10 @@ impl Checkpoint {
                     missing: required,
                     served: self.heads(),
                 },
-                false => Error::MissingTensors { file: self.files.name(), names: required },
+                false => Error::MissingTensors {
+                    file: self.files.name(),
+                    names: required,
+                },
             });
         }
         let report = LoadReport::new(self, head, used, optional)?;
@@ -326,7 +400,9 @@ impl Checkpoint {
     /// quietly make another model of the file's layers.
     fn refuse_more_layers(&self, report: &LoadReport) -> Result<()> {
         let is_layer = |name: &&String| name.contains("encoder.albert_layer_groups.");
-        let Some(tensor) = report.unused.iter().find(is_layer) else { return Ok(()) };
+        let Some(tensor) = report.unused.iter().find(is_layer) else {
+            return Ok(());
+        };
         Err(Error::UnexpectedTensor {
             tensor: tensor.clone(),
             file: self.files.name(),
@@ -341,7 +417,9 @@ impl Checkpoint {
             return Some((name, tensor));
         }
         let stored = self.names.get(name)?;
-        self.files.get(stored).map(|tensor| (stored.as_str(), tensor))
+        self.files
+            .get(stored)
+            .map(|tensor| (stored.as_str(), tensor))
     }
 }
 

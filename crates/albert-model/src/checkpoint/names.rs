@@ -15,8 +15,10 @@ use crate::error::{Error, Result, shown};
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
 
 /// Tensors that tell by what stands before them where the encoder is.
-const LANDMARKS: [&str; 2] =
-    ["embeddings.word_embeddings.weight", "encoder.embedding_hidden_mapping_in.weight"];
+const LANDMARKS: [&str; 2] = [
+    "embeddings.word_embeddings.weight",
+    "encoder.embedding_hidden_mapping_in.weight",
+];
 /// What code calls an ALBERT inside a larger model: heads stand beside it.
 const MODELS: [&str; 4] = ["albert", "bert", "plbert", "encoder"];
 /// What wrappers put before all names: DataParallel, Lightning, torch.compile and the like.
@@ -62,8 +64,14 @@ impl Names {
         refuse_brightmart(&stored, files)?;
         let scheme = Scheme::of(&stored, files)?;
         let are_googles = scheme == Scheme::Google;
-        let mut names = Self { are_googles, ..Self::default() };
-        let slots = stored.iter().filter(|name| are_googles && tensorflow::is_slot(name)).count();
+        let mut names = Self {
+            are_googles,
+            ..Self::default()
+        };
+        let slots = stored
+            .iter()
+            .filter(|name| are_googles && tensorflow::is_slot(name))
+            .count();
         for name in stored {
             if are_googles && tensorflow::is_slot(name) {
                 continue;
@@ -80,13 +88,21 @@ impl Names {
             }
         }
         match scheme {
-            Scheme::Google => names.choices.push("names: Google's, turned into Hugging Face's".into()),
-            Scheme::HuggingFace { root: "" | "albert.", .. } => {}
-            Scheme::HuggingFace { root, .. } => names.choices.push(format!("names: `{root}` taken off")),
+            Scheme::Google => names
+                .choices
+                .push("names: Google's, turned into Hugging Face's".into()),
+            Scheme::HuggingFace {
+                root: "" | "albert.",
+                ..
+            } => {}
+            Scheme::HuggingFace { root, .. } => {
+                names.choices.push(format!("names: `{root}` taken off"))
+            }
         }
         if slots > 0 {
-            let choice =
-                format!("ignored: {slots} tensors of the optimizer (`adam_m`, `global_step` and such)");
+            let choice = format!(
+                "ignored: {slots} tensors of the optimizer (`adam_m`, `global_step` and such)"
+            );
             names.choices.push(choice);
         }
         names.settle_decoder(config);
@@ -111,8 +127,13 @@ impl Names {
 }
 
 fn refuse_brightmart(stored: &[&str], files: &WeightFiles) -> Result<()> {
-    let foreign = |name: &&&str| name.split(['/', '.']).any(|part| BRIGHTMART.contains(&part));
-    let Some(name) = stored.iter().find(foreign) else { return Ok(()) };
+    let foreign = |name: &&&str| {
+        name.split(['/', '.'])
+            .any(|part| BRIGHTMART.contains(&part))
+    };
+    let Some(name) = stored.iter().find(foreign) else {
+        return Ok(());
+    };
     Err(Error::Refused {
         file: files.name(),
         why: format!(
@@ -137,7 +158,10 @@ impl<'a> Scheme<'a> {
                 let root = name.strip_suffix(landmark);
                 let known = |part| MODELS.contains(&part) || WRAPPERS.contains(&part);
                 root.is_some_and(|root| {
-                    root.is_empty() || root.strip_suffix('.').is_some_and(|root| root.split('.').all(known))
+                    root.is_empty()
+                        || root
+                            .strip_suffix('.')
+                            .is_some_and(|root| root.split('.').all(known))
                 })
             });
             let Some(name) = roots.next() else { continue };
@@ -157,13 +181,20 @@ impl<'a> Scheme<'a> {
 
     /// The scheme with the encoder under `root`.
     fn under(root: &'a str) -> Self {
-        let inner = root.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+        let inner = root
+            .trim_end_matches('.')
+            .rsplit('.')
+            .next()
+            .unwrap_or_default();
         let outer = if MODELS.contains(&inner) {
             root.strip_suffix('.').unwrap_or(root)
         } else {
             return Self::HuggingFace { root, outer: root };
         };
-        Self::HuggingFace { root, outer: &outer[..outer.len() - inner.len()] }
+        Self::HuggingFace {
+            root,
+            outer: &outer[..outer.len() - inner.len()],
+        }
     }
 
     fn spell(&self, stored: &str) -> String {
@@ -175,7 +206,9 @@ impl<'a> Scheme<'a> {
             Self::HuggingFace { root, outer } => (*root, *outer),
         };
         let name = match stored.strip_prefix(root) {
-            Some(rest) if BARE.iter().any(|part| rest.starts_with(part)) => format!("albert.{rest}"),
+            Some(rest) if BARE.iter().any(|part| rest.starts_with(part)) => {
+                format!("albert.{rest}")
+            }
             _ => stored.strip_prefix(outer).unwrap_or(stored).to_string(),
         };
         // Checkpoints converted before 2019 call the norm's tensors as TensorFlow does.
@@ -201,31 +234,64 @@ mod tests {
     fn bare_and_old_names_get_the_one_spelling() {
         let norm = "encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm";
         let (bare, headed) = (Scheme::under(""), Scheme::under("albert."));
-        assert_eq!(bare.spell(&format!("{norm}.gamma")), format!("albert.{norm}.weight"));
-        assert_eq!(headed.spell("albert.embeddings.LayerNorm.beta"), "albert.embeddings.LayerNorm.bias");
+        assert_eq!(
+            bare.spell(&format!("{norm}.gamma")),
+            format!("albert.{norm}.weight")
+        );
+        assert_eq!(
+            headed.spell("albert.embeddings.LayerNorm.beta"),
+            "albert.embeddings.LayerNorm.bias"
+        );
         assert_eq!(bare.spell("predictions.bias"), "predictions.bias");
     }
 
     #[test]
     fn what_wraps_a_model_is_taken_off_its_heads_too() {
         let cases = [
-            ("module.albert.", "module.albert.pooler.bias", "albert.pooler.bias"),
-            ("module.albert.", "module.classifier.bias", "classifier.bias"),
-            ("model.module.bert.", "model.module.bert.encoder.x", "albert.encoder.x"),
+            (
+                "module.albert.",
+                "module.albert.pooler.bias",
+                "albert.pooler.bias",
+            ),
+            (
+                "module.albert.",
+                "module.classifier.bias",
+                "classifier.bias",
+            ),
+            (
+                "model.module.bert.",
+                "model.module.bert.encoder.x",
+                "albert.encoder.x",
+            ),
             ("module.", "module.embeddings.x", "albert.embeddings.x"),
             ("module.", "module.predictions.bias", "predictions.bias"),
-            ("module.encoder.", "module.encoder.encoder.x", "albert.encoder.x"),
-            ("module.encoder.", "module.mask_predictor.weight", "mask_predictor.weight"),
+            (
+                "module.encoder.",
+                "module.encoder.encoder.x",
+                "albert.encoder.x",
+            ),
+            (
+                "module.encoder.",
+                "module.mask_predictor.weight",
+                "mask_predictor.weight",
+            ),
             ("bert.", "classifier.bias", "classifier.bias"),
         ];
         for (root, stored, expected) in cases {
-            assert_eq!(Scheme::under(root).spell(stored), expected, "{stored} under {root}");
+            assert_eq!(
+                Scheme::under(root).spell(stored),
+                expected,
+                "{stored} under {root}"
+            );
         }
     }
 
     #[test]
     fn a_bare_models_names_do_not_count_as_renamed() {
         assert!(!is_renamed("pooler.weight", "albert.pooler.weight"));
-        assert!(is_renamed("predictions.LayerNorm.gamma", "predictions.LayerNorm.weight"));
+        assert!(is_renamed(
+            "predictions.LayerNorm.gamma",
+            "predictions.LayerNorm.weight"
+        ));
     }
 }

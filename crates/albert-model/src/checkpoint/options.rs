@@ -7,19 +7,20 @@ use candle_core::{DType, Device};
 /// What a model's weights are kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WeightType {
-    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU where the file has weights in 8 bits. On a GPU, which
-    /// does not multiply in 8 bits, f32 of what the integers stand for.
+    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU where the file has weights in 8 bits.
+    /// On a GPU, which does not multiply in 8 bits, f32 of what the integers stand for.
     #[default]
     Auto,
     /// 32-bit floats.
     F32,
-    /// 16-bit floats. On the CPU a storage type: weights are rounded to it, arithmetic stays in f32.
+    /// 16-bit floats. On the CPU a storage type: weights are rounded to it, arithmetic stays in
+    /// f32.
     F16,
     /// 16-bit floats with the range of f32; on the CPU a storage type too.
     BF16,
-    /// 8-bit integers with a scale for each output and 256 inputs, on the CPU: the layers' products and the word
-    /// embeddings in 8 bits, attention in 16, everything else in f32; all of it in f32 where hidden states or attentions are
-    /// asked for, but for the products.
+    /// 8-bit integers with a scale for each output and 256 inputs, on the CPU: the layers' products
+    /// and the word embeddings in 8 bits, attention in 16, everything else in f32; all of it in f32
+    /// where hidden states or attentions are asked for, but for the products.
     Int8,
 }
 
@@ -58,6 +59,9 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// As the file has them, on the CPU.
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: WeightType::Auto }
+        Self {
+            device: Device::Cpu,
+            dtype: WeightType::Auto,
+        }
     }
 }

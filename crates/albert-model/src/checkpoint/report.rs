@@ -23,7 +23,8 @@ pub struct LoadReport {
     pub renamed: Vec<(String, String)>,
     /// Tensors of the model that share another's values, with that other.
     pub tied: Vec<(String, String)>,
-    /// What was chosen, and why: the file, its form, the prefix taken off its names, whose configuration.
+    /// What was chosen, and why: the file, its form, the prefix taken off its names, whose
+    /// configuration.
     pub choices: Vec<String>,
     /// What a careful reader should know, such as a copy that differs from what it is tied to.
     pub notes: Vec<String>,
@@ -36,7 +37,12 @@ impl LoadReport {
         used: Vec<String>,
         missing: Vec<String>,
     ) -> Result<Self> {
-        let mut report = Self { used, missing, choices: checkpoint.choices.clone(), ..Self::default() };
+        let mut report = Self {
+            used,
+            missing,
+            choices: checkpoint.choices.clone(),
+            ..Self::default()
+        };
         if matches!(head, Head::MaskedLm | Head::PreTraining) {
             report.tie_decoder(checkpoint)?;
         }
@@ -45,7 +51,9 @@ impl LoadReport {
             .names
             .iter()
             .filter(|(name, stored)| used.contains(stored) && names::is_renamed(stored, name));
-        report.renamed = renamed.map(|(name, stored)| (stored.clone(), name.clone())).collect();
+        report.renamed = renamed
+            .map(|(name, stored)| (stored.clone(), name.clone()))
+            .collect();
         let unused = checkpoint.files.tensors().map(|(name, _)| name.to_string());
         report.unused = report.without_place(unused.collect());
         Ok(report)
@@ -55,8 +63,18 @@ impl LoadReport {
     fn tie_decoder(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let is_tied = checkpoint.config.tie_word_embeddings;
         let pairs = [
-            (DECODER_WEIGHT, WORD_EMBEDDINGS, is_tied, "as transformers does"),
-            (DECODER_BIAS, MASKED_LM_BIAS, true, "as transformers 5 does, where 4 uses the other"),
+            (
+                DECODER_WEIGHT,
+                WORD_EMBEDDINGS,
+                is_tied,
+                "as transformers does",
+            ),
+            (
+                DECODER_BIAS,
+                MASKED_LM_BIAS,
+                true,
+                "as transformers 5 does, where 4 uses the other",
+            ),
         ];
         for (copy, original, _, as_who) in pairs.into_iter().filter(|(_, _, tied, _)| *tied) {
             // The file's own names, where it has the tensors.
@@ -79,8 +97,11 @@ impl LoadReport {
 
     /// Those of the file's tensors that go nowhere.
     fn without_place(&self, mut stored: Vec<String>) -> Vec<String> {
-        let placed: HashSet<&String> =
-            self.used.iter().chain(self.tied.iter().map(|(copy, _)| copy)).collect();
+        let placed: HashSet<&String> = self
+            .used
+            .iter()
+            .chain(self.tied.iter().map(|(copy, _)| copy))
+            .collect();
         stored.retain(|name| !placed.contains(name));
         stored
     }

@@ -12,7 +12,10 @@ use crate::error::{Error, Result};
 
 /// The tensors of one file, by name.
 pub(super) fn read(file: &Arc<WeightFile>) -> Result<Vec<(String, StoredTensor)>> {
-    let broken = |source| Error::Safetensors { path: file.path.clone(), source };
+    let broken = |source| Error::Safetensors {
+        path: file.path.clone(),
+        source,
+    };
     let (header_len, metadata) = SafeTensors::read_metadata(&file.bytes).map_err(broken)?;
     let data_start = size_of::<u64>() + header_len;
     let stored = metadata.tensors().into_iter().map(|(name, info)| {
@@ -20,7 +23,10 @@ pub(super) fn read(file: &Arc<WeightFile>) -> Result<Vec<(String, StoredTensor)>
         let range = data_start + start..data_start + end;
         match StoredTensor::dense(file, info.dtype, info.shape.clone(), range) {
             Some(tensor) => Ok((name, tensor)),
-            None => Err(file.refused(format!("stores `{name}` as {:?}, in parts of a byte", info.dtype))),
+            None => Err(file.refused(format!(
+                "stores `{name}` as {:?}, in parts of a byte",
+                info.dtype
+            ))),
         }
     });
     stored.collect()

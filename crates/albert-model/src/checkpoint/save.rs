@@ -14,7 +14,8 @@ use serde_json::json;
 use crate::checkpoint::choice::{self, Choice};
 use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
 use crate::checkpoint::quantized::{
-    OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized, weight_of_bias,
+    OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized,
+    weight_of_bias,
 };
 use crate::checkpoint::{Checkpoint, LoadReport, WeightType};
 use crate::config::AlbertConfig;
@@ -28,20 +29,22 @@ const WEIGHTS: &str = "model.safetensors";
 const QUANT_METHOD: &str = "albert-int8";
 
 impl Checkpoint {
-    /// Writes `model.safetensors` and `config.json` into a folder, which is made where it is not there:
-    /// the tensors that some head reads, in the one spelling of names and without the decoder's copy of the
-    /// word embeddings, rounded to `dtype`.
+    /// Writes `model.safetensors` and `config.json` into a folder, which is made where it is not
+    /// there: the tensors that some head reads, in the one spelling of names and without the
+    /// decoder's copy of the word embeddings, rounded to `dtype`.
     ///
-    /// With [`Int8`](WeightType::Int8) the large matrices are stored in 8 bits, a quarter of f32's size, and load
-    /// as they are; `config.json` says so in `quantization_config`, so that transformers refuses the folder rather
-    /// than take the integers for weights. [`Auto`](WeightType::Auto) keeps 8 bits and makes f32 of the rest.
+    /// With [`Int8`](WeightType::Int8) the large matrices are stored in 8 bits, a quarter of f32's
+    /// size, and load as they are; `config.json` says so in `quantization_config`, so that
+    /// transformers refuses the folder rather than take the integers for weights.
+    /// [`Auto`](WeightType::Auto) keeps 8 bits and makes f32 of the rest.
     ///
-    /// Both files are written under other names and renamed once they are whole. The result tells what
-    /// became of each tensor of the source; its `unused` are left out.
+    /// Both files are written under other names and renamed once they are whole. The result tells
+    /// what became of each tensor of the source; its `unused` are left out.
     ///
     /// # Errors
-    /// If the folder has a model already or cannot be written to, if `dtype` is too small for a number, if 8 bits
-    /// are asked for without [`quantize`](Self::quantize), or if the checkpoint is not sound.
+    /// If the folder has a model already or cannot be written to, if `dtype` is too small for a
+    /// number, if 8 bits are asked for without [`quantize`](Self::quantize), or if the checkpoint
+    /// is not sound.
     pub fn save(&self, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
         let dir = dir.as_ref();
         let dtype = self.weight_type(dtype, &Device::Cpu);
@@ -64,12 +67,16 @@ impl Checkpoint {
                 tensor = rounded.get(self, &weight)?.correct(tensor)?;
             }
             if name == MASKED_LM_BIAS {
-                // The one copy that is kept: transformers 4 takes zeros for the bias where this name is absent.
+                // The one copy that is kept: transformers 4 takes zeros for the bias where this
+                // name is absent.
                 tensors.insert(DECODER_BIAS.into(), Saved::Tensor(tensor.clone()));
             }
             tensors.insert(name, Saved::Tensor(tensor));
         }
-        std::fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
+        std::fs::create_dir_all(dir).map_err(|source| Error::Write {
+            path: dir.into(),
+            source,
+        })?;
 
         // "pt": transformers refuses a file that does not say so.
         let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
@@ -92,7 +99,11 @@ impl Checkpoint {
     /// The names of the tensors that go into some model.
     fn read_by_heads(&self, report: &LoadReport) -> BTreeSet<String> {
         let used: BTreeSet<&String> = report.used.iter().collect();
-        let stored = self.names.iter().filter(|(_, stored)| used.contains(stored)).map(|(name, _)| name);
+        let stored = self
+            .names
+            .iter()
+            .filter(|(_, stored)| used.contains(stored))
+            .map(|(name, _)| name);
         stored.chain(self.implied.keys()).cloned().collect()
     }
 
@@ -100,9 +111,19 @@ impl Checkpoint {
         let (_, stored) = self.stored(name).expect("a tensor that some head reads");
         let tensor = stored.load()?.to_dtype(DType::F32)?;
         let rounded = tensor.to_dtype(dtype)?;
-        let largest = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.abs()?.max_all()?.to_scalar::<f32>();
-        if dtype == DType::F16 && largest(&rounded)?.is_infinite() && largest(&tensor)?.is_finite() {
-            return Err(Error::Overflow { tensor: name.into(), dtype });
+        let largest = |tensor: &Tensor| {
+            tensor
+                .to_dtype(DType::F32)?
+                .abs()?
+                .max_all()?
+                .to_scalar::<f32>()
+        };
+        if dtype == DType::F16 && largest(&rounded)?.is_infinite() && largest(&tensor)?.is_finite()
+        {
+            return Err(Error::Overflow {
+                tensor: name.into(),
+                dtype,
+            });
         }
         Ok(rounded)
     }
@@ -117,9 +138,10 @@ impl Checkpoint {
         let mut config = self.config.clone();
         config.other.shift_remove("quantization_config");
         if in_bytes {
-            config
-                .other
-                .insert("quantization_config".into(), json!({ "quant_method": QUANT_METHOD, "bits": 8 }));
+            config.other.insert(
+                "quantization_config".into(),
+                json!({ "quant_method": QUANT_METHOD, "bits": 8 }),
+            );
         }
         if config.architectures.is_empty() {
             let heads = self.heads();
@@ -174,14 +196,22 @@ fn refuse_a_model(dir: &Path) -> Result<()> {
         return Ok(());
     }
     let found = match Choice::of(dir) {
-        Ok(choice) => choice.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Ok(choice) => choice
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
         Err(Error::SeveralWeights { found, .. }) => found.into_iter().next(),
-        Err(Error::NoWeights { found: Some(name), .. }) => Some(name.into()),
+        Err(Error::NoWeights {
+            found: Some(name), ..
+        }) => Some(name.into()),
         Err(Error::NoWeights { .. }) => choice::names(dir)?.into_iter().find(|name| name == CONFIG),
         Err(error) => return Err(error),
     };
     match found {
-        Some(found) => Err(Error::HoldsModel { path: dir.into(), found }),
+        Some(found) => Err(Error::HoldsModel {
+            path: dir.into(),
+            found,
+        }),
         None => Ok(()),
     }
 }
@@ -191,11 +221,15 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
-    let failed = |source| Error::Write { path: path.into(), source };
+    let failed = |source| Error::Write {
+        path: path.into(),
+        source,
+    };
     // Else it is somebody's who writes the same model at this moment, and not to be removed.
     let new = File::create_new(&partial).map_err(failed)?;
     let written = (|| {
-        // safetensors makes files that only their owner can read: a model is as open as any file made here.
+        // safetensors makes files that only their owner can read: a model is as open as any file
+        // made here.
         let permissions = new.metadata()?.permissions();
         write(&partial)?;
         std::fs::set_permissions(&partial, permissions)?;

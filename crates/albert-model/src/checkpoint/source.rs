@@ -25,26 +25,41 @@ impl Checkpoint {
         let vb = self.var_builder(options)?;
         let variables = VarMap::new();
         for name in self.names.keys().chain(self.implied.keys()) {
-            let is_weight = |tensor: &StoredTensor| tensor.float_type().is_some() && !tensor.is_expanded();
-            if self.stored(name).is_some_and(|(_, tensor)| is_weight(tensor)) {
+            let is_weight =
+                |tensor: &StoredTensor| tensor.float_type().is_some() && !tensor.is_expanded();
+            if self
+                .stored(name)
+                .is_some_and(|(_, tensor)| is_weight(tensor))
+            {
                 let variable = Var::from_tensor(&vb.get_unchecked(name)?)?;
-                variables.data().lock().expect("no other thread has the map").insert(name.clone(), variable);
+                variables
+                    .data()
+                    .lock()
+                    .expect("no other thread has the map")
+                    .insert(name.clone(), variable);
             }
         }
         Ok(variables)
     }
 
-    /// The checkpoint of a model that was trained: `config` and the variables that the model was made from, under
-    /// the names of [`var_map`](Self::var_map). [`save`](Self::save) writes it as transformers reads it.
+    /// The checkpoint of a model that was trained: `config` and the variables that the model was
+    /// made from, under the names of [`var_map`](Self::var_map). [`save`](Self::save) writes it as
+    /// transformers reads it.
     ///
     /// # Errors
-    /// If the configuration is not valid, or a variable cannot be read. Whether the variables are a model's is
-    /// found out where it is saved or loaded.
+    /// If the configuration is not valid, or a variable cannot be read. Whether the variables are a
+    /// model's is found out where it is saved or loaded.
     pub fn from_var_map(config: &AlbertConfig, variables: &VarMap) -> Result<Self> {
         let tensors: BTreeMap<String, Tensor> = {
             // A thread that panicked with the map has left whole variables in it.
-            let variables = variables.data().lock().unwrap_or_else(PoisonError::into_inner);
-            variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect()
+            let variables = variables
+                .data()
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            variables
+                .iter()
+                .map(|(name, variable)| (name.clone(), variable.as_tensor().clone()))
+                .collect()
         };
         let bytes = safetensors::serialize(&tensors, None).map_err(candle_core::Error::wrap)?;
         Self::from_bytes(&config.to_json(), bytes, "the variables")
@@ -53,13 +68,13 @@ impl Checkpoint {
     /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
     /// so on, whatever the file's own is.
     ///
-    /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the integers, and
-    /// `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and `….weight_outliers`: the modules of this crate take
-    /// them where they find them.
+    /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the
+    /// integers, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and
+    /// `….weight_outliers`: the modules of this crate take them where they find them.
     ///
     /// # Errors
-    /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has them nor went
-    /// through [`quantize`](Self::quantize).
+    /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has
+    /// them nor went through [`quantize`](Self::quantize).
     pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
         let is_cpu = matches!(options.device, Device::Cpu);
         let is_quantized = self.weight_type(options.dtype, &options.device) == WeightType::Int8;
@@ -67,13 +82,23 @@ impl Checkpoint {
             return Err(Error::QuantizedDevice);
         }
         if is_quantized && !self.is_quantized() && self.calibration.is_none() {
-            return Err(Error::NotCalibrated { file: self.files.name() });
+            return Err(Error::NotCalibrated {
+                file: self.files.name(),
+            });
         }
         let stored_as = options.dtype.float_type();
         let dtype = if is_cpu { DType::F32 } else { stored_as };
-        let source =
-            Source { checkpoint: self.clone(), stored_as, is_quantized, rounded: RoundedWeights::default() };
-        Ok(VarBuilder::from_backend(Box::new(source), dtype, options.device.clone()))
+        let source = Source {
+            checkpoint: self.clone(),
+            stored_as,
+            is_quantized,
+            rounded: RoundedWeights::default(),
+        };
+        Ok(VarBuilder::from_backend(
+            Box::new(source),
+            dtype,
+            options.device.clone(),
+        ))
     }
 }
 
@@ -89,7 +114,9 @@ struct Source {
 
 impl Source {
     fn quantized(&self, weight: &str) -> candle_core::Result<Arc<RoundedWeight>> {
-        self.rounded.get(&self.checkpoint, weight).map_err(candle_core::Error::wrap)
+        self.rounded
+            .get(&self.checkpoint, weight)
+            .map_err(candle_core::Error::wrap)
     }
 
     /// A part of a weight in 8 bits, where the name and the type mean one.
@@ -116,18 +143,29 @@ impl SimpleBackend for Source {
         device: &Device,
     ) -> candle_core::Result<Tensor> {
         if let Some((stored, tensor)) = self.checkpoint.stored(name) {
-            tensor.expect(stored, shape.dims()).map_err(candle_core::Error::wrap)?;
+            tensor
+                .expect(stored, shape.dims())
+                .map_err(candle_core::Error::wrap)?;
         }
         self.get_unchecked(name, dtype, device)
     }
 
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    fn get_unchecked(
+        &self,
+        name: &str,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
         if let Some(part) = self.part(name, dtype)? {
             return part.to_device(device);
         }
         if self.is_quantized && quantized::is_quantized(name) {
             // What the integers stand for: the bias is corrected for them.
-            return self.quantized(name)?.restore()?.to_dtype(dtype)?.to_device(device);
+            return self
+                .quantized(name)?
+                .restore()?
+                .to_dtype(dtype)?
+                .to_device(device);
         }
         let Some((_, tensor)) = self.checkpoint.stored(name) else {
             return Err(candle_core::Error::CannotFindTensor { path: name.into() }.bt());

@@ -52,7 +52,10 @@ impl Deref for Bytes {
 impl WeightFile {
     /// Maps a file into memory.
     pub(super) fn map(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io { path: path.into(), source };
+        let io = |source| Error::Io {
+            path: path.into(),
+            source,
+        };
         // Asked before it is opened: opening a pipe waits for its writer.
         if !path.metadata().map_err(io)?.is_file() {
             return Err(Error::NotAFile { path: path.into() });
@@ -64,22 +67,35 @@ impl WeightFile {
         // being left alone, and a copy would cost the file's size in memory.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         refuse_lfs_pointer(path, &map)?;
-        Ok(Self { path: path.into(), bytes: Bytes::Mapped(map) })
+        Ok(Self {
+            path: path.into(),
+            bytes: Bytes::Mapped(map),
+        })
     }
 
     /// Bytes that are in memory already, under a name for errors.
     pub(super) fn owned(bytes: Cow<'static, [u8]>, name: &str) -> Self {
-        Self { path: name.into(), bytes: Bytes::Owned(bytes) }
+        Self {
+            path: name.into(),
+            bytes: Bytes::Owned(bytes),
+        }
     }
 
     /// The error for a file that is not what its format asks for.
     pub(super) fn malformed(&self, format: &'static str, why: impl Into<String>) -> Error {
-        Error::Malformed { file: self.path.display().to_string(), format, why: why.into() }
+        Error::Malformed {
+            file: self.path.display().to_string(),
+            format,
+            why: why.into(),
+        }
     }
 
     /// The error for a file that is sound but holds what is not read.
     pub(super) fn refused(&self, why: impl Into<String>) -> Error {
-        Error::Refused { file: self.path.display().to_string(), why: why.into() }
+        Error::Refused {
+            file: self.path.display().to_string(),
+            why: why.into(),
+        }
     }
 }
 
@@ -101,7 +117,10 @@ enum Values {
     /// In the shape's order, without gaps.
     Dense(Range<usize>),
     /// The element `(i, j, …)` lies `i·strides[0] + j·strides[1] + …` elements into the range.
-    Strided { range: Range<usize>, strides: Vec<usize> },
+    Strided {
+        range: Range<usize>,
+        strides: Vec<usize>,
+    },
     /// Ones on the diagonal: not in the file, but what its architecture means.
     Identity,
     /// As above.
@@ -109,8 +128,8 @@ enum Values {
 }
 
 impl StoredTensor {
-    /// Elements of `shape` in order from byte `range.start` on; `None` where they are not exactly the
-    /// range or the range is not in the file.
+    /// Elements of `shape` in order from byte `range.start` on; `None` where they are not exactly
+    /// the range or the range is not in the file.
     pub(super) fn dense(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -128,8 +147,8 @@ impl StoredTensor {
         })
     }
 
-    /// Elements `strides` apart from byte `range.start` on; `None` where one of them lies outside the
-    /// range, the range outside the file, or their number beyond `usize`.
+    /// Elements `strides` apart from byte `range.start` on; `None` where one of them lies outside
+    /// the range, the range outside the file, or their number beyond `usize`.
     pub(super) fn strided(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -139,7 +158,11 @@ impl StoredTensor {
     ) -> Option<Self> {
         if is_dense(&shape, &strides) {
             let end = range.start.checked_add(byte_len(dtype, &shape)?)?;
-            return if end <= range.end { Self::dense(file, dtype, shape, range.start..end) } else { None };
+            return if end <= range.end {
+                Self::dense(file, dtype, shape, range.start..end)
+            } else {
+                None
+            };
         }
         file.bytes.get(range.clone())?;
         byte_len(dtype, &shape)?;
@@ -154,26 +177,50 @@ impl StoredTensor {
             }
         }
         let values = Values::Strided { range, strides };
-        Some(Self { file: Arc::clone(file), dtype, shape, values, checksum: None, companions: None })
+        Some(Self {
+            file: Arc::clone(file),
+            dtype,
+            shape,
+            values,
+            checksum: None,
+            companions: None,
+        })
     }
 
     /// The projection of a file without one, whose embeddings are as wide as its hidden states:
     /// its weight, or its bias.
     pub(super) fn identity(file: &str, shape: Vec<usize>) -> Self {
         let file = Arc::new(WeightFile::owned(Cow::Borrowed(&[]), file));
-        let values = if shape.len() == 2 { Values::Identity } else { Values::Zeros };
-        Self { file, dtype: Dtype::F32, shape, values, checksum: None, companions: None }
+        let values = if shape.len() == 2 {
+            Values::Identity
+        } else {
+            Values::Zeros
+        };
+        Self {
+            file,
+            dtype: Dtype::F32,
+            shape,
+            values,
+            checksum: None,
+            companions: None,
+        }
     }
 
     /// The same with a CRC-32C that loading checks.
     pub(super) fn with_checksum(self, checksum: u32) -> Self {
-        Self { checksum: Some(checksum), ..self }
+        Self {
+            checksum: Some(checksum),
+            ..self
+        }
     }
 
     /// A dense matrix seen with rows and columns exchanged.
     pub(super) fn transposed(mut self) -> Self {
         if let (Values::Dense(range), &[rows, columns]) = (&self.values, &self.shape[..]) {
-            self.values = Values::Strided { range: range.clone(), strides: vec![1, columns] };
+            self.values = Values::Strided {
+                range: range.clone(),
+                strides: vec![1, columns],
+            };
             self.shape = vec![columns, rows];
         }
         self
@@ -200,7 +247,9 @@ impl StoredTensor {
     /// How many bytes it takes once loaded, with what belongs to it; `None` beyond `usize`.
     pub(super) fn loaded_len(&self) -> Option<usize> {
         match &self.companions {
-            Some(companions) => byte_len(Dtype::F32, &self.shape)?.checked_add(companions.loaded_len()?),
+            Some(companions) => {
+                byte_len(Dtype::F32, &self.shape)?.checked_add(companions.loaded_len()?)
+            }
             None => byte_len(self.dtype, &self.shape),
         }
     }
@@ -221,7 +270,12 @@ impl StoredTensor {
         let file = self.file.path.display().to_string();
         if self.shape != shape {
             let (expected, found) = (shape.to_vec(), self.shape.clone());
-            return Err(Error::TensorShape { tensor: name.into(), file, expected, found });
+            return Err(Error::TensorShape {
+                tensor: name.into(),
+                file,
+                expected,
+                found,
+            });
         }
         if self.is_expanded() {
             return Err(Error::ExpandedTensor { file });
@@ -231,7 +285,11 @@ impl StoredTensor {
         }
         match self.float_type() {
             Some(_) => Ok(()),
-            None => Err(Error::TensorDType { tensor: name.into(), file, found: format!("{:?}", self.dtype) }),
+            None => Err(Error::TensorDType {
+                tensor: name.into(),
+                file,
+                found: format!("{:?}", self.dtype),
+            }),
         }
     }
 
@@ -240,7 +298,12 @@ impl StoredTensor {
         let file = self.file.path.display().to_string();
         if self.shape != shape {
             let (expected, found) = (shape.to_vec(), self.shape.clone());
-            return Err(Error::TensorShape { tensor: name.into(), file, expected, found });
+            return Err(Error::TensorShape {
+                tensor: name.into(),
+                file,
+                expected,
+                found,
+            });
         }
         match self.dtype {
             Dtype::U32 | Dtype::I32 | Dtype::I64 if !self.is_expanded() => Ok(()),
@@ -265,16 +328,22 @@ impl StoredTensor {
 
     /// Whether the two hold the same numbers, in whatever type.
     pub(super) fn holds_the_same(&self, other: &Self) -> candle_core::Result<bool> {
-        if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none() {
+        if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none()
+        {
             return Ok(false);
         }
         let is_plain = self.companions.is_none() && other.companions.is_none();
-        if let (Values::Dense(_), Values::Dense(_), true) =
-            (&self.values, &other.values, is_plain && self.dtype == other.dtype)
-        {
+        if let (Values::Dense(_), Values::Dense(_), true) = (
+            &self.values,
+            &other.values,
+            is_plain && self.dtype == other.dtype,
+        ) {
             return Ok(self.bytes() == other.bytes());
         }
-        let (a, b) = (self.load()?.to_dtype(DType::F64)?, other.load()?.to_dtype(DType::F64)?);
+        let (a, b) = (
+            self.load()?.to_dtype(DType::F64)?,
+            other.load()?.to_dtype(DType::F64)?,
+        );
         Ok(a.ne(&b)?.max_all()?.to_scalar::<u8>()? == 0)
     }
 
@@ -307,9 +376,12 @@ impl StoredTensor {
                 let file = self.file.path.display().to_string();
                 return Err(candle_core::Error::wrap(Error::ExpandedTensor { file }));
             }
-            Values::Strided { strides, .. } => {
-                Cow::Owned(gather(self.bytes(), element_len(self.dtype), &self.shape, strides))
-            }
+            Values::Strided { strides, .. } => Cow::Owned(gather(
+                self.bytes(),
+                element_len(self.dtype),
+                &self.shape,
+                strides,
+            )),
             Values::Identity | Values::Zeros => Cow::Borrowed(self.bytes()),
         };
         if let Some(expected) = self.checksum {
@@ -317,7 +389,12 @@ impl StoredTensor {
             if found != expected {
                 let file = self.file.path.display().to_string();
                 let shape = self.shape.clone();
-                return Err(candle_core::Error::wrap(Error::Checksum { file, shape, expected, found }));
+                return Err(candle_core::Error::wrap(Error::Checksum {
+                    file,
+                    shape,
+                    expected,
+                    found,
+                }));
             }
         }
         Ok(bytes)
@@ -330,7 +407,9 @@ pub(super) fn element_len(dtype: Dtype) -> usize {
 }
 
 fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
+    shape
+        .iter()
+        .try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
 }
 
 /// Whether strides are those of a tensor in order and without gaps; axes of size 1 may have any.
@@ -373,7 +452,13 @@ mod tests {
     }
 
     fn numbers(tensor: &StoredTensor) -> Vec<f32> {
-        tensor.load().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        tensor
+            .load()
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
     }
 
     #[test]
@@ -383,7 +468,8 @@ mod tests {
         let dense = StoredTensor::dense(&file, Dtype::F32, vec![2, 3], 0..24).unwrap();
         assert_eq!(numbers(&dense), [0., 1., 2., 3., 4., 5.]);
         assert_eq!(numbers(&dense.transposed()), [0., 3., 1., 4., 2., 5.]);
-        let every_second = StoredTensor::strided(&file, Dtype::F32, vec![2], vec![2], 4..24).unwrap();
+        let every_second =
+            StoredTensor::strided(&file, Dtype::F32, vec![2], vec![2], 4..24).unwrap();
         assert_eq!(numbers(&every_second), [1., 3.]);
     }
 
@@ -393,13 +479,19 @@ mod tests {
         assert!(StoredTensor::dense(&file, Dtype::F32, vec![7], 0..28).is_none());
         assert!(StoredTensor::dense(&file, Dtype::F32, vec![5], 0..24).is_none());
         assert!(StoredTensor::strided(&file, Dtype::F32, vec![2, 3], vec![4, 1], 0..24).is_none());
-        assert!(StoredTensor::strided(&file, Dtype::F32, vec![usize::MAX], vec![2], 0..24).is_none());
-        assert!(StoredTensor::strided(&file, Dtype::F32, vec![2], vec![usize::MAX], 0..24).is_none());
+        assert!(
+            StoredTensor::strided(&file, Dtype::F32, vec![usize::MAX], vec![2], 0..24).is_none()
+        );
+        assert!(
+            StoredTensor::strided(&file, Dtype::F32, vec![2], vec![usize::MAX], 0..24).is_none()
+        );
     }
 
     #[test]
     fn a_tensor_that_repeats_its_bytes_is_never_loaded() {
-        let tensor = StoredTensor::strided(&file(&[0; 4]), Dtype::F32, vec![1 << 40], vec![0], 0..4).unwrap();
+        let tensor =
+            StoredTensor::strided(&file(&[0; 4]), Dtype::F32, vec![1 << 40], vec![0], 0..4)
+                .unwrap();
         assert!(tensor.is_expanded());
         assert!(tensor.load().is_err());
         assert!(tensor.expect("x", &[1 << 40]).is_err());
@@ -409,6 +501,13 @@ mod tests {
     fn a_wrong_checksum_is_found_when_the_tensor_is_loaded() {
         let tensor = StoredTensor::dense(&file(b"1234"), Dtype::F32, vec![1], 0..4).unwrap();
         assert!(tensor.clone().with_checksum(crc32c(b"1234")).load().is_ok());
-        assert!(tensor.with_checksum(0).load().unwrap_err().to_string().contains("checksum"));
+        assert!(
+            tensor
+                .with_checksum(0)
+                .load()
+                .unwrap_err()
+                .to_string()
+                .contains("checksum")
+        );
     }
 }

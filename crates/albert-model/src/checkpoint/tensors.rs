@@ -1,5 +1,5 @@
-//! The tensors of a small file that stands beside a model and is no ALBERT, such as a dense layer behind
-//! the pooling.
+//! The tensors of a small file that stands beside a model and is no ALBERT, such as a dense layer
+//! behind the pooling.
 
 use std::borrow::Cow;
 
@@ -24,13 +24,19 @@ impl Tensors {
     /// The tensors of these names and shapes, in their order, in f32 on the CPU.
     ///
     /// # Errors
-    /// If one of them is missing or has another shape, or the file holds any other: it was then written
-    /// by something else than what asks for these.
+    /// If one of them is missing or has another shape, or the file holds any other: it was then
+    /// written by something else than what asks for these.
     pub fn load(&self, expected: &[(&str, Vec<usize>)]) -> Result<Vec<Tensor>> {
-        let refused = |why: String| Error::Refused { file: self.0.name(), why };
+        let refused = |why: String| Error::Refused {
+            file: self.0.name(),
+            why,
+        };
         let is_expected = |name: &str| expected.iter().any(|(expected, _)| *expected == name);
         if let Some((name, _)) = self.0.tensors().find(|(name, _)| !is_expected(name)) {
-            let names: Vec<_> = expected.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let names: Vec<_> = expected
+                .iter()
+                .map(|(name, _)| format!("`{name}`"))
+                .collect();
             return Err(refused(format!(
                 "holds the tensor `{}`: expected only {}",
                 shown(name),
@@ -38,7 +44,10 @@ impl Tensors {
             )));
         }
         let load = |(name, shape): &(&str, Vec<usize>)| {
-            let tensor = self.0.get(name).ok_or_else(|| refused(format!("lacks the tensor `{name}`")))?;
+            let tensor = self
+                .0
+                .get(name)
+                .ok_or_else(|| refused(format!("lacks the tensor `{name}`")))?;
             tensor.expect(name, shape)?;
             Ok(tensor.load()?.to_dtype(DType::F32)?)
         };
@@ -68,7 +77,8 @@ mod tests {
 
     #[test]
     fn too_much_too_little_and_other_shapes_are_named() {
-        let message = |expected: &[(&str, Vec<usize>)]| tensors().load(expected).unwrap_err().to_string();
+        let message =
+            |expected: &[(&str, Vec<usize>)]| tensors().load(expected).unwrap_err().to_string();
         let file = "`2_Dense/model.safetensors`";
         assert_eq!(
             message(&[("bias", vec![3])]),

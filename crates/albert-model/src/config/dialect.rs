@@ -24,11 +24,17 @@ pub(crate) enum Dialect {
 }
 
 /// Keys of which transformers writes some into every config.json, and Google none.
-const HUGGING_FACES: [&str; 5] =
-    ["model_type", "architectures", "transformers_version", "layer_norm_eps", "torch_dtype"];
+const HUGGING_FACES: [&str; 5] = [
+    "model_type",
+    "architectures",
+    "transformers_version",
+    "layer_norm_eps",
+    "torch_dtype",
+];
 
 impl AlbertConfig {
-    /// Reads a configuration in whichever dialect it is, and tells that one and the activation as stated.
+    /// Reads a configuration in whichever dialect it is, and tells that one and the activation as
+    /// stated.
     pub(crate) fn in_any_dialect(
         text: &[u8],
         file: &str,
@@ -47,7 +53,10 @@ impl AlbertConfig {
                 None => (map, Dialect::HuggingFace),
             }
         };
-        let stated = map.get("hidden_act").and_then(Value::as_str).map(String::from);
+        let stated = map
+            .get("hidden_act")
+            .and_then(Value::as_str)
+            .map(String::from);
         if dialect == Dialect::Google && stated.as_deref() == Some("gelu") {
             map.insert("hidden_act".into(), HiddenAct::GeluNew.to_string().into());
         }
@@ -59,7 +68,9 @@ fn kokoro(plbert: &Value, tokens: Option<&Value>, file: &str) -> Result<Map<Stri
     let wrong = |field: &str, expected: &str, found: &Value| -> Error {
         Fields::error(file, field, expected, kind(found))
     };
-    let Value::Object(plbert) = plbert else { return Err(wrong("plbert", "an object", plbert)) };
+    let Value::Object(plbert) = plbert else {
+        return Err(wrong("plbert", "an object", plbert));
+    };
     let mut map = plbert.clone();
     match tokens {
         Some(tokens) => drop(map.insert("vocab_size".into(), tokens.clone())),
@@ -73,7 +84,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str, file: &str, tensorflow: bool) -> (AlbertConfig, Dialect) {
-        let (config, dialect, _) = AlbertConfig::in_any_dialect(text.as_bytes(), file, tensorflow).unwrap();
+        let (config, dialect, _) =
+            AlbertConfig::in_any_dialect(text.as_bytes(), file, tensorflow).unwrap();
         (config, dialect)
     }
 
@@ -84,25 +96,57 @@ mod tests {
         let google = format!("{{{SIZES}, \"net_structure_type\": 0}}");
         let hugging_face = format!("{{{SIZES}, \"model_type\": \"albert\"}}");
         for (text, file, tensorflow, expected) in [
-            (&google, "a/albert_config.json", false, (HiddenAct::GeluNew, Dialect::Google)),
-            (&google, "config.json", true, (HiddenAct::GeluNew, Dialect::Google)),
-            (&google, "config.json", false, (HiddenAct::Gelu, Dialect::HuggingFace)),
-            (&hugging_face, "config.json", true, (HiddenAct::Gelu, Dialect::HuggingFace)),
+            (
+                &google,
+                "a/albert_config.json",
+                false,
+                (HiddenAct::GeluNew, Dialect::Google),
+            ),
+            (
+                &google,
+                "config.json",
+                true,
+                (HiddenAct::GeluNew, Dialect::Google),
+            ),
+            (
+                &google,
+                "config.json",
+                false,
+                (HiddenAct::Gelu, Dialect::HuggingFace),
+            ),
+            (
+                &hugging_face,
+                "config.json",
+                true,
+                (HiddenAct::Gelu, Dialect::HuggingFace),
+            ),
         ] {
             let (config, dialect) = read(text, file, tensorflow);
-            assert_eq!((config.hidden_act, dialect), expected, "{file} {tensorflow}");
+            assert_eq!(
+                (config.hidden_act, dialect),
+                expected,
+                "{file} {tensorflow}"
+            );
         }
         let relu = google.replace("gelu", "relu");
-        assert_eq!(read(&relu, "albert_config_zh.json", true).0.hidden_act, HiddenAct::Relu);
+        assert_eq!(
+            read(&relu, "albert_config_zh.json", true).0.hidden_act,
+            HiddenAct::Relu
+        );
     }
 
     #[test]
     fn kokoros_vocabulary_stands_beside_its_plbert() {
-        let text =
-            format!("{{\"n_token\": 178, \"plbert\": {{{SIZES}, \"dropout\": 0.1}}, \"vocab\": {{}}}}");
+        let text = format!(
+            "{{\"n_token\": 178, \"plbert\": {{{SIZES}, \"dropout\": 0.1}}, \"vocab\": {{}}}}"
+        );
         let (config, dialect) = read(&text, "config.json", false);
-        assert_eq!((config.vocab_size, config.hidden_size, dialect), (178, 24, Dialect::Kokoro));
-        let wrong = AlbertConfig::in_any_dialect(b"{\"plbert\": {}}", "config.json", false).unwrap_err();
+        assert_eq!(
+            (config.vocab_size, config.hidden_size, dialect),
+            (178, 24, Dialect::Kokoro)
+        );
+        let wrong =
+            AlbertConfig::in_any_dialect(b"{\"plbert\": {}}", "config.json", false).unwrap_err();
         assert!(wrong.to_string().contains("`n_token`"), "{wrong}");
     }
 
@@ -110,7 +154,10 @@ mod tests {
     fn plberts_defaults_are_transformers() {
         let text = "log_dir: \"x\"\nmodel_params:\n  vocab_size: 178\n  hidden_size: 768\n  num_attention_heads: 12\n";
         let (config, dialect) = read(text, "config.yml", false);
-        assert_eq!((config.embedding_size, config.hidden_act), (128, HiddenAct::GeluNew));
+        assert_eq!(
+            (config.embedding_size, config.hidden_act),
+            (128, HiddenAct::GeluNew)
+        );
         assert_eq!((config.vocab_size, dialect), (178, Dialect::PlBert));
     }
 }

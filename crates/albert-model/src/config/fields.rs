@@ -47,12 +47,16 @@ impl Fields<'_> {
 
     /// Takes a field; an explicit `null` is an absent field.
     fn take(&mut self, field: &str) -> Option<Value> {
-        self.map.shift_remove(field).filter(|value| !value.is_null())
+        self.map
+            .shift_remove(field)
+            .filter(|value| !value.is_null())
     }
 
     pub(super) fn size(&mut self, field: &str, default: usize) -> Result<usize> {
         // Here null is no way to say "default": transformers would fail on it.
-        let Some(value) = self.map.shift_remove(field) else { return Ok(default) };
+        let Some(value) = self.map.shift_remove(field) else {
+            return Ok(default);
+        };
         let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
         size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
     }
@@ -71,13 +75,22 @@ impl Fields<'_> {
     }
 
     pub(super) fn number(&mut self, field: &str) -> Result<Option<f64>> {
-        let Some(value) = self.take(field) else { return Ok(None) };
-        value.as_f64().map(Some).ok_or_else(|| self.wrong(field, "a number", &value))
+        let Some(value) = self.take(field) else {
+            return Ok(None);
+        };
+        value
+            .as_f64()
+            .map(Some)
+            .ok_or_else(|| self.wrong(field, "a number", &value))
     }
 
     pub(super) fn boolean(&mut self, field: &str, default: bool) -> Result<bool> {
-        let Some(value) = self.take(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.wrong(field, "true or false", &value))
+        let Some(value) = self.take(field) else {
+            return Ok(default);
+        };
+        value
+            .as_bool()
+            .ok_or_else(|| self.wrong(field, "true or false", &value))
     }
 
     fn string(&mut self, field: &str) -> Result<Option<String>> {
@@ -89,15 +102,22 @@ impl Fields<'_> {
     }
 
     pub(super) fn strings(&mut self, field: &str) -> Result<Vec<String>> {
-        let Some(value) = self.take(field) else { return Ok(Vec::new()) };
+        let Some(value) = self.take(field) else {
+            return Ok(Vec::new());
+        };
         let strings = value.as_array().and_then(|items| {
-            items.iter().map(|item| item.as_str().map(String::from)).collect::<Option<Vec<_>>>()
+            items
+                .iter()
+                .map(|item| item.as_str().map(String::from))
+                .collect::<Option<Vec<_>>>()
         });
         strings.ok_or_else(|| self.wrong(field, "an array of strings", &value))
     }
 
     pub(super) fn activation(&mut self, field: &str, default: HiddenAct) -> Result<HiddenAct> {
-        let Some(name) = self.string(field)? else { return Ok(default) };
+        let Some(name) = self.string(field)? else {
+            return Ok(default);
+        };
         name.parse().map_err(|_| {
             let unknown = HiddenAct::expected(&name);
             Self::error(self.file, field, unknown, format!("{name:?}"))
@@ -105,12 +125,19 @@ impl Fields<'_> {
     }
 
     pub(super) fn problem_type(&mut self) -> Result<Option<ProblemType>> {
-        let Some(name) = self.string("problem_type")? else { return Ok(None) };
+        let Some(name) = self.string("problem_type")? else {
+            return Ok(None);
+        };
         match PROBLEM_TYPES.iter().find(|(known, _)| *known == name) {
             Some((_, problem_type)) => Ok(Some(*problem_type)),
             None => {
                 let known = PROBLEM_TYPES.map(|(name, _)| name).join(", ");
-                Err(Self::error(self.file, "problem_type", format!("one of {known}"), format!("{name:?}")))
+                Err(Self::error(
+                    self.file,
+                    "problem_type",
+                    format!("one of {known}"),
+                    format!("{name:?}"),
+                ))
             }
         }
     }
@@ -120,7 +147,10 @@ impl Fields<'_> {
         // The inverse map carries nothing that `id2label` lacks.
         self.map.shift_remove("label2id");
         // Configurations of 2019 spell it with an underscore.
-        let num_labels = [self.take("num_labels"), self.take("_num_labels")].into_iter().flatten().next();
+        let num_labels = [self.take("num_labels"), self.take("_num_labels")]
+            .into_iter()
+            .flatten()
+            .next();
         let expected = "an object from class indices to names";
         match self.take("id2label") {
             Some(Value::Object(map)) => map
@@ -129,18 +159,25 @@ impl Fields<'_> {
                     (Ok(id), Value::String(label)) => Ok((id, label.clone())),
                     // Some fine-tuning scripts save the classes as numbers.
                     (Ok(id), label) => Ok((id, label.to_string())),
-                    (Err(_), _) => {
-                        Err(Self::error(self.file, "id2label", expected, format!("the key {id:?}")))
-                    }
+                    (Err(_), _) => Err(Self::error(
+                        self.file,
+                        "id2label",
+                        expected,
+                        format!("the key {id:?}"),
+                    )),
                 })
                 .collect(),
             Some(value) => Err(self.wrong("id2label", expected, &value)),
             None => {
-                let Some(value) = num_labels else { return Ok(BTreeMap::new()) };
+                let Some(value) = num_labels else {
+                    return Ok(BTreeMap::new());
+                };
                 let count = value.as_u64().filter(|n| (1..=1_000_000).contains(n));
-                let count =
-                    count.ok_or_else(|| self.wrong("num_labels", "a whole number above 0", &value))?;
-                Ok((0..count as usize).map(|id| (id, format!("LABEL_{id}"))).collect())
+                let count = count
+                    .ok_or_else(|| self.wrong("num_labels", "a whole number above 0", &value))?;
+                Ok((0..count as usize)
+                    .map(|id| (id, format!("LABEL_{id}")))
+                    .collect())
             }
         }
     }

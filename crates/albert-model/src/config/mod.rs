@@ -38,15 +38,21 @@ pub enum ProblemType {
 
 const PROBLEM_TYPES: [(&str, ProblemType); 3] = [
     ("regression", ProblemType::Regression),
-    ("single_label_classification", ProblemType::SingleLabelClassification),
-    ("multi_label_classification", ProblemType::MultiLabelClassification),
+    (
+        "single_label_classification",
+        ProblemType::SingleLabelClassification,
+    ),
+    (
+        "multi_label_classification",
+        ProblemType::MultiLabelClassification,
+    ),
 ];
 
 /// The configuration of an ALBERT, one field for each key of `config.json` that changes what the
 /// network computes or what its outputs mean.
 ///
-/// Keys that do neither are kept in [`other`](Self::other) and written back. `label2id` is made anew
-/// from `id2label`.
+/// Keys that do neither are kept in [`other`](Self::other) and written back. `label2id` is made
+/// anew from `id2label`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlbertConfig {
     /// V, the number of pieces in the vocabulary.
@@ -168,7 +174,10 @@ impl AlbertConfig {
     /// If the file cannot be read, is not JSON, or describes no ALBERT.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let text = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })?;
         refuse_lfs_pointer(path, &text)?;
         Self::parse(&text, &path.display().to_string())
     }
@@ -188,8 +197,10 @@ impl AlbertConfig {
     fn object(text: &[u8], file: &str) -> Result<Map<String, Value>> {
         // A BOM is not JSON, but some editors leave one.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        let value =
-            serde_json::from_slice(text).map_err(|source| Error::Json { file: file.into(), source })?;
+        let value = serde_json::from_slice(text).map_err(|source| Error::Json {
+            file: file.into(),
+            source,
+        })?;
         let Value::Object(map) = value else {
             return Err(Fields::error(file, "{}", "an object", kind(&value)));
         };
@@ -216,20 +227,29 @@ impl AlbertConfig {
             intermediate_size: fields.size("intermediate_size", default.intermediate_size)?,
             inner_group_num: fields.size("inner_group_num", default.inner_group_num)?,
             hidden_act: fields.activation("hidden_act", default.hidden_act)?,
-            hidden_dropout_prob: fields.number("hidden_dropout_prob")?.unwrap_or(default.hidden_dropout_prob),
+            hidden_dropout_prob: fields
+                .number("hidden_dropout_prob")?
+                .unwrap_or(default.hidden_dropout_prob),
             attention_probs_dropout_prob: fields
                 .number("attention_probs_dropout_prob")?
                 .unwrap_or(default.attention_probs_dropout_prob),
             classifier_dropout_prob: match fields.map.get("classifier_dropout_prob") {
                 Some(Value::Null) => fields.number("classifier_dropout_prob")?,
-                _ => fields.number("classifier_dropout_prob")?.or(default.classifier_dropout_prob),
+                _ => fields
+                    .number("classifier_dropout_prob")?
+                    .or(default.classifier_dropout_prob),
             },
             max_position_embeddings: fields
                 .size("max_position_embeddings", default.max_position_embeddings)?,
             type_vocab_size: fields.size("type_vocab_size", default.type_vocab_size)?,
-            initializer_range: fields.number("initializer_range")?.unwrap_or(default.initializer_range),
-            layer_norm_eps: fields.number("layer_norm_eps")?.unwrap_or(default.layer_norm_eps),
-            tie_word_embeddings: fields.boolean("tie_word_embeddings", default.tie_word_embeddings)?,
+            initializer_range: fields
+                .number("initializer_range")?
+                .unwrap_or(default.initializer_range),
+            layer_norm_eps: fields
+                .number("layer_norm_eps")?
+                .unwrap_or(default.layer_norm_eps),
+            tie_word_embeddings: fields
+                .boolean("tie_word_embeddings", default.tie_word_embeddings)?,
             pad_token_id: fields.token("pad_token_id", default.pad_token_id)?,
             bos_token_id: fields.token("bos_token_id", default.bos_token_id)?,
             eos_token_id: fields.token("eos_token_id", default.eos_token_id)?,
@@ -261,9 +281,18 @@ impl AlbertConfig {
         put("inner_group_num", json!(self.inner_group_num));
         put("hidden_act", json!(self.hidden_act.to_string()));
         put("hidden_dropout_prob", json!(self.hidden_dropout_prob));
-        put("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob));
-        put("classifier_dropout_prob", json!(self.classifier_dropout_prob));
-        put("max_position_embeddings", json!(self.max_position_embeddings));
+        put(
+            "attention_probs_dropout_prob",
+            json!(self.attention_probs_dropout_prob),
+        );
+        put(
+            "classifier_dropout_prob",
+            json!(self.classifier_dropout_prob),
+        );
+        put(
+            "max_position_embeddings",
+            json!(self.max_position_embeddings),
+        );
         put("type_vocab_size", json!(self.type_vocab_size));
         put("initializer_range", json!(self.initializer_range));
         put("layer_norm_eps", json!(self.layer_norm_eps));
@@ -272,12 +301,19 @@ impl AlbertConfig {
         put("bos_token_id", json!(self.bos_token_id));
         put("eos_token_id", json!(self.eos_token_id));
         if !self.id2label.is_empty() {
-            let label2id: BTreeMap<_, _> = self.id2label.iter().map(|(id, label)| (label, id)).collect();
+            let label2id: BTreeMap<_, _> = self
+                .id2label
+                .iter()
+                .map(|(id, label)| (label, id))
+                .collect();
             put("id2label", json!(self.id2label));
             put("label2id", json!(label2id));
         }
         if let Some(problem_type) = self.problem_type {
-            let (name, _) = PROBLEM_TYPES.iter().find(|(_, t)| *t == problem_type).expect("all are named");
+            let (name, _) = PROBLEM_TYPES
+                .iter()
+                .find(|(_, t)| *t == problem_type)
+                .expect("all are named");
             put("problem_type", json!(name));
         }
         for (key, value) in &self.other {
@@ -288,21 +324,30 @@ impl AlbertConfig {
 
     /// D = H / N, the width of one attention head; 0 if there are none, which is not valid.
     pub fn head_size(&self) -> usize {
-        self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0)
+        self.hidden_size
+            .checked_div(self.num_attention_heads)
+            .unwrap_or(0)
     }
 
     /// The number of classes of a classifier: as many as `id2label` names, else 2.
     pub fn num_labels(&self) -> usize {
-        if self.id2label.is_empty() { 2 } else { self.id2label.len() }
+        if self.id2label.is_empty() {
+            2
+        } else {
+            self.id2label.len()
+        }
     }
 
     /// The name of class `index`: from `id2label`, else `LABEL_<index>`.
     pub fn label(&self, index: usize) -> String {
-        self.id2label.get(&index).cloned().unwrap_or_else(|| format!("LABEL_{index}"))
+        self.id2label
+            .get(&index)
+            .cloned()
+            .unwrap_or_else(|| format!("LABEL_{index}"))
     }
 
-    /// The group whose weights repetition `layer` (0 to L - 1) uses: `⌊layer / (L / G)⌋`, in floating
-    /// point as transformers computes it, also where G does not divide L.
+    /// The group whose weights repetition `layer` (0 to L - 1) uses: `⌊layer / (L / G)⌋`, in
+    /// floating point as transformers computes it, also where G does not divide L.
     ///
     /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer.forward`.
     pub fn group_for_layer(&self, layer: usize) -> usize {
@@ -319,8 +364,9 @@ impl AlbertConfig {
     }
 
     fn validate_in(&self, file: &str) -> Result<()> {
-        let error =
-            |field: &str, expected: &str, found: String| Err(Fields::error(file, field, expected, found));
+        let error = |field: &str, expected: &str, found: String| {
+            Err(Fields::error(file, field, expected, found))
+        };
         for (field, size) in [
             ("vocab_size", self.vocab_size),
             ("embedding_size", self.embedding_size),
@@ -336,8 +382,10 @@ impl AlbertConfig {
             if size == 0 {
                 return error(field, "a whole number above 0", "0".into());
             }
-            let counts_layers =
-                matches!(field, "num_hidden_layers" | "num_hidden_groups" | "inner_group_num");
+            let counts_layers = matches!(
+                field,
+                "num_hidden_layers" | "num_hidden_groups" | "inner_group_num"
+            );
             let most = if counts_layers { MAX_LAYERS } else { MAX_SIZE };
             if size > most {
                 return error(field, &format!("at most {most}"), size.to_string());
@@ -347,24 +395,42 @@ impl AlbertConfig {
             let nearest = nearest_divisor(self.hidden_size, self.num_attention_heads);
             return error(
                 "num_attention_heads",
-                &format!("a divisor of `hidden_size` {}, such as {nearest}", self.hidden_size),
+                &format!(
+                    "a divisor of `hidden_size` {}, such as {nearest}",
+                    self.hidden_size
+                ),
                 self.num_attention_heads.to_string(),
             );
         }
         for (field, probability) in [
             ("hidden_dropout_prob", self.hidden_dropout_prob),
-            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
-            ("classifier_dropout_prob", self.classifier_dropout_prob.unwrap_or(0.0)),
+            (
+                "attention_probs_dropout_prob",
+                self.attention_probs_dropout_prob,
+            ),
+            (
+                "classifier_dropout_prob",
+                self.classifier_dropout_prob.unwrap_or(0.0),
+            ),
         ] {
             if !(0.0..1.0).contains(&probability) {
-                return error(field, "a probability, at least 0 and below 1", probability.to_string());
+                return error(
+                    field,
+                    "a probability, at least 0 and below 1",
+                    probability.to_string(),
+                );
             }
         }
-        for (field, number) in
-            [("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)]
-        {
+        for (field, number) in [
+            ("layer_norm_eps", self.layer_norm_eps),
+            ("initializer_range", self.initializer_range),
+        ] {
             if !(0.0..1.0).contains(&number) {
-                return error(field, "a small number, at least 0 and below 1", number.to_string());
+                return error(
+                    field,
+                    "a small number, at least 0 and below 1",
+                    number.to_string(),
+                );
             }
         }
         Ok(())
@@ -386,9 +452,18 @@ impl<'de> Deserialize<'de> for AlbertConfig {
 /// The divisor of `size` that lies nearest to `heads`.
 fn nearest_divisor(size: usize, heads: usize) -> usize {
     let heads = heads.min(size);
-    let below = (1..=heads).rev().find(|n| size.is_multiple_of(*n)).unwrap_or(1);
-    let above = (heads..=heads.saturating_mul(2)).find(|n| size.is_multiple_of(*n)).unwrap_or(below);
-    if above - heads < heads - below { above } else { below }
+    let below = (1..=heads)
+        .rev()
+        .find(|n| size.is_multiple_of(*n))
+        .unwrap_or(1);
+    let above = (heads..=heads.saturating_mul(2))
+        .find(|n| size.is_multiple_of(*n))
+        .unwrap_or(below);
+    if above - heads < heads - below {
+        above
+    } else {
+        below
+    }
 }
 
 #[cfg(test)]
@@ -410,7 +485,12 @@ mod tests {
         assert_eq!(config.hidden_act, HiddenAct::Gelu);
         assert_eq!(config.classifier_dropout_prob, None);
         assert_eq!(config.label(2), "MAYBE");
-        let other = ["torch_dtype", "gap_size", "layers_to_keep", "position_embedding_type"];
+        let other = [
+            "torch_dtype",
+            "gap_size",
+            "layers_to_keep",
+            "position_embedding_type",
+        ];
         assert_eq!(config.other.keys().collect::<Vec<_>>(), other);
         assert_eq!(AlbertConfig::from_json(&config.to_json()).unwrap(), config);
         assert_eq!(
@@ -421,7 +501,10 @@ mod tests {
 
     #[test]
     fn absent_fields_are_those_of_xxlarge() {
-        assert_eq!(AlbertConfig::from_json("{}").unwrap(), AlbertConfig::xxlarge_v2());
+        assert_eq!(
+            AlbertConfig::from_json("{}").unwrap(),
+            AlbertConfig::xxlarge_v2()
+        );
     }
 
     #[test]
@@ -431,13 +514,22 @@ mod tests {
                 r#"{"hidden_size": "768"}"#,
                 "`hidden_size` in `config.json`: expected a whole number above 0, found the string \"768\"",
             ),
-            (r#"{"hidden_size": null}"#, "expected a whole number above 0, found null"),
-            (r#"{"hidden_size": 768.5}"#, "expected a whole number above 0, found 768.5"),
+            (
+                r#"{"hidden_size": null}"#,
+                "expected a whole number above 0, found null",
+            ),
+            (
+                r#"{"hidden_size": 768.5}"#,
+                "expected a whole number above 0, found 768.5",
+            ),
             (
                 r#"{"vocab_size": 0}"#,
                 "`vocab_size` in `config.json`: expected a whole number above 0, found 0",
             ),
-            (r#"{"vocab_size": -1}"#, "expected a whole number above 0, found -1"),
+            (
+                r#"{"vocab_size": -1}"#,
+                "expected a whole number above 0, found -1",
+            ),
             (
                 r#"{"hidden_size": 768, "num_attention_heads": 10}"#,
                 "a divisor of `hidden_size` 768, such as 8, found 10",
@@ -446,14 +538,26 @@ mod tests {
                 r#"{"hidden_act": "prelu"}"#,
                 "`hidden_act` in `config.json`: expected a function without trained parameters",
             ),
-            (r#"{"hidden_act": "gelu2"}"#, "expected one of gelu, gelu_10"),
+            (
+                r#"{"hidden_act": "gelu2"}"#,
+                "expected one of gelu, gelu_10",
+            ),
             (
                 r#"{"model_type": "bert"}"#,
                 "`model_type` in `config.json`: expected \"albert\", found the string \"bert\"",
             ),
-            (r#"{"ln_type": "preln"}"#, "`ln_type` in `config.json`: expected \"postln\""),
-            (r#"{"position_embedding_type": "relative_key"}"#, "`position_embedding_type`"),
-            (r#"{"hidden_dropout_prob": 1.0}"#, "expected a probability, at least 0 and below 1, found 1"),
+            (
+                r#"{"ln_type": "preln"}"#,
+                "`ln_type` in `config.json`: expected \"postln\"",
+            ),
+            (
+                r#"{"position_embedding_type": "relative_key"}"#,
+                "`position_embedding_type`",
+            ),
+            (
+                r#"{"hidden_dropout_prob": 1.0}"#,
+                "expected a probability, at least 0 and below 1, found 1",
+            ),
             (
                 r#"{"num_hidden_layers": 100000}"#,
                 "`num_hidden_layers` in `config.json`: expected at most 4096",
@@ -483,20 +587,33 @@ mod tests {
     #[test]
     fn groups_are_those_of_transformers() {
         let groups = |layers, groups| -> Vec<usize> {
-            let config =
-                AlbertConfig { num_hidden_layers: layers, num_hidden_groups: groups, ..Default::default() };
-            (0..layers).map(|layer| config.group_for_layer(layer)).collect()
+            let config = AlbertConfig {
+                num_hidden_layers: layers,
+                num_hidden_groups: groups,
+                ..Default::default()
+            };
+            (0..layers)
+                .map(|layer| config.group_for_layer(layer))
+                .collect()
         };
         assert_eq!(groups(12, 1), [0; 12]);
         assert_eq!(groups(5, 2), [0, 0, 0, 1, 1]);
         assert_eq!(groups(7, 3), [0, 0, 0, 1, 1, 2, 2]);
         assert_eq!(groups(4, 12), [0, 3, 6, 9]);
-        assert_eq!(groups(18, 14), [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 10, 11, 12, 13]);
+        assert_eq!(
+            groups(18, 14),
+            [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 10, 11, 12, 13]
+        );
     }
 
     #[test]
     fn labels_may_be_counted_instead_of_named() {
-        assert_eq!(AlbertConfig::from_json(r#"{"_num_labels": 3}"#).unwrap().num_labels(), 3);
+        assert_eq!(
+            AlbertConfig::from_json(r#"{"_num_labels": 3}"#)
+                .unwrap()
+                .num_labels(),
+            3
+        );
         assert_eq!(AlbertConfig::default().num_labels(), 2);
     }
 }

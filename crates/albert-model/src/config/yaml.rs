@@ -30,7 +30,9 @@ pub(super) fn section(text: &[u8], file: &str, section: &str) -> Result<Map<Stri
         }
         let depth = line.len() - content.len();
         if depth == 0 {
-            is_inside = content.strip_prefix(section).is_some_and(|rest| rest.starts_with(':'));
+            is_inside = content
+                .strip_prefix(section)
+                .is_some_and(|rest| rest.starts_with(':'));
             if is_inside && content.len() > section.len() + 1 {
                 return Err(wrong("indented lines below the key", line));
             }
@@ -46,27 +48,42 @@ pub(super) fn section(text: &[u8], file: &str, section: &str) -> Result<Map<Stri
             return Err(wrong("`key: value`", line));
         };
         let Some(value) = scalar(value.trim()) else {
-            return Err(wrong("a number, true, false, null or a text as value", line));
+            return Err(wrong(
+                "a number, true, false, null or a text as value",
+                line,
+            ));
         };
         if map.insert(key.trim_end().into(), value).is_some() {
             return Err(wrong("every key once", line));
         }
     }
     if indent.is_none() {
-        return Err(Fields::error(file, section, "a section with the model's sizes", "none"));
+        return Err(Fields::error(
+            file,
+            section,
+            "a section with the model's sizes",
+            "none",
+        ));
     }
     Ok(map)
 }
 
 /// A comment begins at the margin or after a space.
 fn without_comment(line: &str) -> &str {
-    let start = if line.starts_with('#') { Some(0) } else { line.find(" #") };
+    let start = if line.starts_with('#') {
+        Some(0)
+    } else {
+        line.find(" #")
+    };
     line[..start.unwrap_or(line.len())].trim_end()
 }
 
 fn scalar(text: &str) -> Option<Value> {
-    let quoted =
-        |quote: char| text.strip_prefix(quote)?.strip_suffix(quote).filter(|inner| !inner.contains(quote));
+    let quoted = |quote: char| {
+        text.strip_prefix(quote)?
+            .strip_suffix(quote)
+            .filter(|inner| !inner.contains(quote))
+    };
     if let Some(inner) = quoted('"').or_else(|| quoted('\'')) {
         return (!inner.contains('\\')).then(|| inner.into());
     }
@@ -98,7 +115,8 @@ mod tests {
     fn the_section_is_read_and_others_are_passed_over() {
         let text = "# PL-BERT\nlog_dir: \"a: b\"\ndataset_params:\n    tokens: [1, 2]\n\nmodel_params:\n    vocab_size: 178 # phonemes\n\n    dropout: 0.1\n    name: 'a-b'\n    tied: true\nafter: 1\n";
         let map = read(text).unwrap();
-        let expected = serde_json::json!({"vocab_size": 178, "dropout": 0.1, "name": "a-b", "tied": true});
+        let expected =
+            serde_json::json!({"vocab_size": 178, "dropout": 0.1, "name": "a-b", "tied": true});
         assert_eq!(Value::Object(map), expected);
     }
 

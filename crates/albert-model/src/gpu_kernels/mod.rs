@@ -1,10 +1,11 @@
-//! Kernels of our own for CUDA: attention over sequences without padding, and what lies between the products of a
-//! layer.
+//! Kernels of our own for CUDA: attention over sequences without padding, and what lies between the
+//! products of a layer.
 //!
-//! They serve inference where the environment variable `ALBERT_GPU_KERNELS` asks for them, for no GPU has measured them
-//! yet: `1` on CUDA, `everywhere` on the CPU too. There plain loops stand for them in place of what is faster, so that
-//! tests can take the ways around them. A folder has a kernel, its launch, and `check.cpp`, which runs the kernel itself on
-//! the CPU; `emulation.h` stands for CUDA then.
+//! They serve inference where the environment variable `ALBERT_GPU_KERNELS` asks for them, for no
+//! GPU has measured them yet: `1` on CUDA, `everywhere` on the CPU too. There plain loops stand for
+//! them in place of what is faster, so that tests can take the ways around them. A folder has a
+//! kernel, its launch, and `check.cpp`, which runs the kernel itself on the CPU; `emulation.h`
+//! stands for CUDA then.
 
 mod attention;
 mod rows;
@@ -25,11 +26,12 @@ enum Asked {
     Everywhere,
 }
 
-static ASKED: LazyLock<Asked> = LazyLock::new(|| match std::env::var("ALBERT_GPU_KERNELS").as_deref() {
-    Ok("1") => Asked::OnCuda,
-    Ok("everywhere") => Asked::Everywhere,
-    _ => Asked::Nowhere,
-});
+static ASKED: LazyLock<Asked> =
+    LazyLock::new(|| match std::env::var("ALBERT_GPU_KERNELS").as_deref() {
+        Ok("1") => Asked::OnCuda,
+        Ok("everywhere") => Asked::Everywhere,
+        _ => Asked::Nowhere,
+    });
 
 /// Whether they take the place of Candle's operations for this input.
 pub(crate) fn serve(xs: &Tensor) -> bool {
@@ -53,9 +55,18 @@ fn numbers(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
     };
     match storage {
         CpuStorage::F32(numbers) => Ok(numbers[start..end].to_vec()),
-        CpuStorage::F16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
-        CpuStorage::BF16(numbers) => Ok(numbers[start..end].iter().map(|number| number.to_f32()).collect()),
-        other => bail!("kernels: expected f32, f16 or bf16, found {:?}", other.dtype()),
+        CpuStorage::F16(numbers) => Ok(numbers[start..end]
+            .iter()
+            .map(|number| number.to_f32())
+            .collect()),
+        CpuStorage::BF16(numbers) => Ok(numbers[start..end]
+            .iter()
+            .map(|number| number.to_f32())
+            .collect()),
+        other => bail!(
+            "kernels: expected f32, f16 or bf16, found {:?}",
+            other.dtype()
+        ),
     }
 }
 
@@ -70,5 +81,8 @@ fn stored(numbers: Vec<f32>, dtype: DType) -> Result<CpuStorage> {
 }
 
 fn rounded<T: WithDType>(numbers: &[f32]) -> Vec<T> {
-    numbers.iter().map(|&number| T::from_f64(number.into())).collect()
+    numbers
+        .iter()
+        .map(|&number| T::from_f64(number.into()))
+        .collect()
 }

@@ -39,14 +39,24 @@ impl MaskedLmHead {
         word_embeddings: &WordEmbeddings,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
-        let (e, h, v, std) =
-            (config.embedding_size, config.hidden_size, config.vocab_size, config.initializer_range);
+        let (e, h, v, std) = (
+            config.embedding_size,
+            config.hidden_size,
+            config.vocab_size,
+            config.initializer_range,
+        );
         let bias = vb.get_with_hints(v, "bias", Init::Const(0.0))?;
         let decoder = if config.tie_word_embeddings {
             word_embeddings.decoder(bias)?
         } else {
-            let init = Init::Randn { mean: 0.0, stdev: std };
-            Linear::of(vb.pp("decoder").get_with_hints((v, e), "weight", init)?, bias)?
+            let init = Init::Randn {
+                mean: 0.0,
+                stdev: std,
+            };
+            Linear::of(
+                vb.pp("decoder").get_with_hints((v, e), "weight", init)?,
+                bias,
+            )?
         };
         Ok(Self {
             dense: Linear::new(h, e, std, vb.pp("dense"))?,
@@ -58,8 +68,11 @@ impl MaskedLmHead {
 
     /// `(…, H)` → `(…, V)`
     pub(super) fn forward_t(&self, hidden_states: &Tensor, train: bool) -> Result<Tensor> {
-        let transformed = self.activation.forward(&self.dense.forward(hidden_states)?)?;
-        self.decoder.forward(&self.norm.forward_t(&transformed, train)?) // (…, E) → (…, V)
+        let transformed = self
+            .activation
+            .forward(&self.dense.forward(hidden_states)?)?;
+        self.decoder
+            .forward(&self.norm.forward_t(&transformed, train)?) // (…, E) → (…, V)
     }
 }
 
@@ -79,8 +92,12 @@ impl AlbertForMaskedLM {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let albert = AlbertModel::without_pooler(config, vb.pp("albert"))?;
-        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
-        Ok(Self { albert, predictions })
+        let predictions =
+            MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
+        Ok(Self {
+            albert,
+            predictions,
+        })
     }
 
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
@@ -93,7 +110,9 @@ impl AlbertForMaskedLM {
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let output = self.albert.forward_t(input, train)?;
         Ok(HeadOutput {
-            logits: self.predictions.forward_t(&output.last_hidden_state, train)?,
+            logits: self
+                .predictions
+                .forward_t(&output.last_hidden_state, train)?,
             hidden_states: output.hidden_states,
             attentions: output.attentions,
         })
@@ -107,7 +126,8 @@ impl AlbertForMaskedLM {
     /// - returns `(P, V)`
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`], and if a position is outside the batch, which on a GPU is not checked.
+    /// As [`AlbertModel::forward`], and if a position is outside the batch, which on a GPU is not
+    /// checked.
     pub fn forward_at(&self, input: &ModelInput, positions: &Tensor) -> Result<Tensor> {
         self.forward_at_t(input, positions, false)
     }
@@ -117,7 +137,12 @@ impl AlbertForMaskedLM {
     ///
     /// # Errors
     /// As [`forward_at`](Self::forward_at).
-    pub fn forward_at_t(&self, input: &ModelInput, positions: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_at_t(
+        &self,
+        input: &ModelInput,
+        positions: &Tensor,
+        train: bool,
+    ) -> Result<Tensor> {
         if input.outputs != Outputs::empty() {
             bail!("forward_at returns logits alone: hidden states and attentions come from forward")
         }

@@ -60,7 +60,10 @@ macro_rules! head {
         impl crate::Pretrained for $model {
             const HEAD: crate::Head = $head;
 
-            fn new(config: &crate::AlbertConfig, vb: candle_nn::VarBuilder<'_>) -> candle_core::Result<Self> {
+            fn new(
+                config: &crate::AlbertConfig,
+                vb: candle_nn::VarBuilder<'_>,
+            ) -> candle_core::Result<Self> {
                 Self::new(config, vb)
             }
         }

@@ -35,8 +35,15 @@ impl AlbertForMultipleChoice {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
             albert: AlbertModel::new(config, vb.pp("albert"))?,
-            classifier: Linear::new(config.hidden_size, 1, config.initializer_range, vb.pp("classifier"))?,
-            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+            classifier: Linear::new(
+                config.hidden_size,
+                1,
+                config.initializer_range,
+                vb.pp("classifier"),
+            )?,
+            dropout_prob: config
+                .classifier_dropout_prob
+                .unwrap_or(config.hidden_dropout_prob),
         })
     }
 
@@ -50,7 +57,10 @@ impl AlbertForMultipleChoice {
     /// If the ids are not `(B, choices, T)`, and as [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let Ok((batch, choices, tokens)) = input.ids.dims3() else {
-            bail!("token ids: expected the shape (batch, choices, tokens), found {:?}", input.ids.dims())
+            bail!(
+                "token ids: expected the shape (batch, choices, tokens), found {:?}",
+                input.ids.dims()
+            )
         };
         let rows = |tensor: &Tensor| match tensor.rank() {
             3 => tensor.reshape((batch * choices, tokens)),
@@ -66,7 +76,10 @@ impl AlbertForMultipleChoice {
         let output = self.albert.forward_t(&flat, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
         Ok(HeadOutput {
-            logits: self.classifier.forward(&pooled)?.reshape((batch, choices))?,
+            logits: self
+                .classifier
+                .forward(&pooled)?
+                .reshape((batch, choices))?,
             hidden_states: output.hidden_states,
             attentions: output.attentions,
         })

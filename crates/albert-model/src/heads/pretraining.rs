@@ -52,11 +52,19 @@ impl AlbertForPreTraining {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let albert = AlbertModel::new(config, vb.pp("albert"))?;
-        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
+        let predictions =
+            MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
         let sop = vb.pp("sop_classifier").pp("classifier");
         Ok(Self {
-            sentence_order: Linear::new(config.hidden_size, SENTENCE_ORDERS, config.initializer_range, sop)?,
-            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+            sentence_order: Linear::new(
+                config.hidden_size,
+                SENTENCE_ORDERS,
+                config.initializer_range,
+                sop,
+            )?,
+            dropout_prob: config
+                .classifier_dropout_prob
+                .unwrap_or(config.hidden_dropout_prob),
             albert,
             predictions,
         })
@@ -73,15 +81,17 @@ impl AlbertForPreTraining {
         let output = self.albert.forward_t(input, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
         Ok(PreTrainingOutput {
-            prediction_logits: self.predictions.forward_t(&output.last_hidden_state, train)?,
+            prediction_logits: self
+                .predictions
+                .forward_t(&output.last_hidden_state, train)?,
             sop_logits: self.sentence_order.forward(&pooled)?,
             hidden_states: output.hidden_states,
             attentions: output.attentions,
         })
     }
 
-    /// The sentence-order head alone, for inference: without the decoder, which is most of a forward
-    /// pass over a short text.
+    /// The sentence-order head alone, for inference: without the decoder, which is most of a
+    /// forward pass over a short text.
     ///
     /// # Shapes
     /// - returns `sop_logits` `(B, 2)`: in order, swapped

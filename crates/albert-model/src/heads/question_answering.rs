@@ -46,7 +46,12 @@ impl AlbertForQuestionAnswering {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
             albert: AlbertModel::without_pooler(config, vb.pp("albert"))?,
-            spans: Linear::new(config.hidden_size, 2, config.initializer_range, vb.pp("qa_outputs"))?,
+            spans: Linear::new(
+                config.hidden_size,
+                2,
+                config.initializer_range,
+                vb.pp("qa_outputs"),
+            )?,
         })
     }
 
@@ -70,4 +75,8 @@ impl AlbertForQuestionAnswering {
     }
 }
 
-head!(AlbertForQuestionAnswering, Head::QuestionAnswering, QuestionAnsweringOutput);
+head!(
+    AlbertForQuestionAnswering,
+    Head::QuestionAnswering,
+    QuestionAnsweringOutput
+);

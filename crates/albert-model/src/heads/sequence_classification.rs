@@ -38,7 +38,9 @@ impl AlbertForSequenceClassification {
         Ok(Self {
             albert: AlbertModel::new(config, vb.pp("albert"))?,
             classifier: Linear::new(h, config.num_labels(), std, vb.pp("classifier"))?,
-            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+            dropout_prob: config
+                .classifier_dropout_prob
+                .unwrap_or(config.hidden_dropout_prob),
         })
     }
 
@@ -60,4 +62,8 @@ impl AlbertForSequenceClassification {
     }
 }
 
-head!(AlbertForSequenceClassification, Head::SequenceClassification, HeadOutput);
+head!(
+    AlbertForSequenceClassification,
+    Head::SequenceClassification,
+    HeadOutput
+);

@@ -35,7 +35,9 @@ impl AlbertForTokenClassification {
         Ok(Self {
             albert: AlbertModel::without_pooler(config, vb.pp("albert"))?,
             classifier: Linear::new(h, config.num_labels(), std, vb.pp("classifier"))?,
-            dropout_prob: config.classifier_dropout_prob.unwrap_or(config.hidden_dropout_prob),
+            dropout_prob: config
+                .classifier_dropout_prob
+                .unwrap_or(config.hidden_dropout_prob),
         })
     }
 
@@ -57,4 +59,8 @@ impl AlbertForTokenClassification {
     }
 }
 
-head!(AlbertForTokenClassification, Head::TokenClassification, HeadOutput);
+head!(
+    AlbertForTokenClassification,
+    Head::TokenClassification,
+    HeadOutput
+);

@@ -10,20 +10,23 @@ use std::sync::OnceLock;
 use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint, HeadOutput,
-    LoadOptions, ModelInput, Pretrained, WeightType,
+    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint,
+    HeadOutput, LoadOptions, ModelInput, Pretrained, WeightType,
 };
 
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
 pub(crate) type Named = BTreeMap<String, Tensor>;
 
-/// Where a fixture lies. A test that was copied to another machine is told by the variable that cargo sets too.
+/// Where a fixture lies. A test that was copied to another machine is told by the variable that
+/// cargo sets too.
 pub(crate) fn path(name: &str) -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     PathBuf::from(package).join("tests/fixtures").join(name)
 }
 
-/// The device that `ALBERT_TEST_DEVICE` names: `cpu`, which it is without it, `cuda`, `cuda:N` or `metal`.
+/// The device that `ALBERT_TEST_DEVICE` names: `cpu`, which it is without it, `cuda`, `cuda:N` or
+/// `metal`.
 pub(crate) fn device() -> candle_core::Result<Device> {
     // One for all tests: tensors of two handles on the same GPU do not mix.
     static DEVICE: OnceLock<Device> = OnceLock::new();
@@ -36,7 +39,9 @@ pub(crate) fn device() -> candle_core::Result<Device> {
         ("cuda", _) => Device::new_cuda(0)?,
         ("metal", _) => Device::new_metal(0)?,
         (_, Some(Ok(number))) => Device::new_cuda(number)?,
-        _ => candle_core::bail!("ALBERT_TEST_DEVICE: expected cpu, cuda, cuda:N or metal, found `{name}`"),
+        _ => candle_core::bail!(
+            "ALBERT_TEST_DEVICE: expected cpu, cuda, cuda:N or metal, found `{name}`"
+        ),
     };
     Ok(DEVICE.get_or_init(|| device).clone())
 }
@@ -69,8 +74,18 @@ pub(crate) const FIXTURES: [(&str, Loader); 12] = [
 ];
 
 /// Loads a fixture.
-pub(crate) fn open(folder: &str, load: Loader, dtype: WeightType) -> anyhow::Result<Box<dyn Model>> {
-    load(&Checkpoint::from_dir(path(folder))?, &LoadOptions { dtype, ..LoadOptions::default() })
+pub(crate) fn open(
+    folder: &str,
+    load: Loader,
+    dtype: WeightType,
+) -> anyhow::Result<Box<dyn Model>> {
+    load(
+        &Checkpoint::from_dir(path(folder))?,
+        &LoadOptions {
+            dtype,
+            ..LoadOptions::default()
+        },
+    )
 }
 
 /// What transformers was given (`input.*`), and what it answered (`output.*`).
@@ -81,7 +96,9 @@ pub(crate) struct Expected {
 impl Expected {
     pub(crate) fn of(folder: &str) -> anyhow::Result<Self> {
         let file = path(folder).join("expected.safetensors");
-        Ok(Self { tensors: candle_core::safetensors::load(file, &Device::Cpu)? })
+        Ok(Self {
+            tensors: candle_core::safetensors::load(file, &Device::Cpu)?,
+        })
     }
 
     /// `ids`, `attention_mask`, `token_type_ids` or `position_ids`.
@@ -103,7 +120,9 @@ impl Expected {
 
     /// The same with the mask on the CPU.
     pub(crate) fn input_with_mask_on_cpu(&self) -> anyhow::Result<ModelInput> {
-        let mask = self.given("attention_mask")?.expect("every fixture has a mask");
+        let mask = self
+            .given("attention_mask")?
+            .expect("every fixture has a mask");
         Ok(self.input_on_device()?.with_attention_mask(mask))
     }
 
@@ -130,19 +149,35 @@ impl Expected {
 
 /// A tensor's numbers, from whatever device and type.
 pub(crate) fn numbers(tensor: &Tensor) -> candle_core::Result<Vec<f64>> {
-    tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+    tensor
+        .to_device(&Device::Cpu)?
+        .to_dtype(DType::F64)?
+        .flatten_all()?
+        .to_vec1()
 }
 
 /// Largest difference between two tensors, relative to the largest magnitude in the first. NaN
 /// counts as infinite.
 pub(crate) fn relative_difference(expected: &Tensor, found: &Tensor) -> candle_core::Result<f64> {
     if expected.dims() != found.dims() {
-        candle_core::bail!("expected shape {:?}, found {:?}", expected.dims(), found.dims());
+        candle_core::bail!(
+            "expected shape {:?}, found {:?}",
+            expected.dims(),
+            found.dims()
+        );
     }
     let (expected, found) = (numbers(expected)?, numbers(found)?);
-    let scale = expected.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let scale = expected
+        .iter()
+        .fold(0.0, |largest: f64, x| largest.max(x.abs()));
     let differences = expected.iter().zip(&found).map(|(x, y)| (x - y).abs());
-    let largest = differences.fold(0.0, |largest, d| if d.is_nan() { f64::INFINITY } else { d.max(largest) });
+    let largest = differences.fold(0.0, |largest, d| {
+        if d.is_nan() {
+            f64::INFINITY
+        } else {
+            d.max(largest)
+        }
+    });
     Ok(largest / scale)
 }
 
@@ -160,7 +195,9 @@ fn named<const COUNT: usize>(
         let tensors = tensors.unwrap_or_default().into_iter().enumerate();
         tensors.map(move |(i, tensor)| (format!("{list}.{i}"), tensor))
     };
-    let results = results.into_iter().map(|(name, tensor)| (name.to_owned(), tensor));
+    let results = results
+        .into_iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor));
     results
         .chain(numbered("hidden_states", hidden_states))
         .chain(numbered("attentions", attentions))
@@ -170,9 +207,16 @@ fn named<const COUNT: usize>(
 impl Model for AlbertModel {
     fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
         let output = self.forward_t(input, train)?;
-        let mut named =
-            named([("last_hidden_state", output.last_hidden_state)], output.hidden_states, output.attentions);
-        named.extend(output.pooler_output.map(|pooled| ("pooler_output".to_owned(), pooled)));
+        let mut named = named(
+            [("last_hidden_state", output.last_hidden_state)],
+            output.hidden_states,
+            output.attentions,
+        );
+        named.extend(
+            output
+                .pooler_output
+                .map(|pooled| ("pooler_output".to_owned(), pooled)),
+        );
         Ok(named)
     }
 }
@@ -180,7 +224,10 @@ impl Model for AlbertModel {
 impl Model for AlbertForPreTraining {
     fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
         let output = self.forward_t(input, train)?;
-        let results = [("logits", output.prediction_logits), ("sop_logits", output.sop_logits)];
+        let results = [
+            ("logits", output.prediction_logits),
+            ("sop_logits", output.sop_logits),
+        ];
         Ok(named(results, output.hidden_states, output.attentions))
     }
 }
@@ -188,13 +235,20 @@ impl Model for AlbertForPreTraining {
 impl Model for AlbertForQuestionAnswering {
     fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
         let output = self.forward_t(input, train)?;
-        let results = [("start_logits", output.start_logits), ("end_logits", output.end_logits)];
+        let results = [
+            ("start_logits", output.start_logits),
+            ("end_logits", output.end_logits),
+        ];
         Ok(named(results, output.hidden_states, output.attentions))
     }
 }
 
 fn logits(output: HeadOutput) -> Named {
-    named([("logits", output.logits)], output.hidden_states, output.attentions)
+    named(
+        [("logits", output.logits)],
+        output.hidden_states,
+        output.attentions,
+    )
 }
 
 impl Model for AlbertForMaskedLM {

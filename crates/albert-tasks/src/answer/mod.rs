@@ -45,7 +45,10 @@ pub struct AnswerOptions {
 impl Default for AnswerOptions {
     fn default() -> Self {
         const PIPELINES: NonZeroUsize = NonZeroUsize::new(15).unwrap();
-        Self { max_answer_tokens: PIPELINES, allow_no_answer: false }
+        Self {
+            max_answer_tokens: PIPELINES,
+            allow_no_answer: false,
+        }
     }
 }
 
@@ -54,8 +57,8 @@ impl Default for AnswerOptions {
 pub struct Answer {
     /// The words of the context; empty where there is no answer.
     pub answer: String,
-    /// Its first character in the context, counted in Unicode scalar values; `None` where there is no
-    /// answer.
+    /// Its first character in the context, counted in Unicode scalar values; `None` where there is
+    /// no answer.
     pub start: Option<usize>,
     /// The character behind its last.
     pub end: Option<usize>,
@@ -105,10 +108,14 @@ impl Answerer {
     /// [`RunOptions::max_length`] sets another number.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model has
-    /// no question answering head.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
+    /// has no question answering head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
+        let Setup {
+            checkpoint,
+            tokenizer,
+            max_length,
+        } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForQuestionAnswering::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
         let max_length = match options.max_length {
@@ -116,7 +123,12 @@ impl Answerer {
             None => max_length.min(WINDOW_TOKENS),
         };
         tokenizer.room(max_length, true)?;
-        Ok(Self { model, tokenizer, max_length, runner })
+        Ok(Self {
+            model,
+            tokenizer,
+            max_length,
+            runner,
+        })
     }
 
     /// The tokens of a window, special ones included.
@@ -142,7 +154,9 @@ impl Answerer {
     ) -> Result<Vec<Answer>> {
         let size = |(_, context): &(Q, C)| context.as_ref().len();
         self.runner
-            .in_portions(questions, TEXT_AT_ONCE, size, |questions| self.answer_portion(questions, options))
+            .in_portions(questions, TEXT_AT_ONCE, size, |questions| {
+                self.answer_portion(questions, options)
+            })
     }
 
     fn answer_portion<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
@@ -156,7 +170,11 @@ impl Answerer {
             .collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
-            .flat_map(|pair| pair.windows.iter().map(|window| pair.sequence.tokens(window)))
+            .flat_map(|pair| {
+                pair.windows
+                    .iter()
+                    .map(|window| pair.sequence.tokens(window))
+            })
             .collect();
         let logits = batching::logits(&rows, &self.runner, |rows, device| {
             let output = self.model.forward(&batching::model_input(rows, device)?)?;
@@ -183,12 +201,23 @@ impl Answerer {
         let room = available - kept;
         if room == 0 {
             let tokens = sequence.special() + kept;
-            return Err(Error::NoRoom { what: "question", tokens, max_length: self.max_length });
+            return Err(Error::NoRoom {
+                what: "question",
+                tokens,
+                max_length: self.max_length,
+            });
         }
         let stride = wanted.min(room - 1);
         let windows = windows(given, room, stride);
-        let windows = windows.into_iter().map(|range| sequence.window(0..kept, range)).collect();
-        Ok(Prepared { sequence, windows, truncated: kept < asked })
+        let windows = windows
+            .into_iter()
+            .map(|range| sequence.window(0..kept, range))
+            .collect();
+        Ok(Prepared {
+            sequence,
+            windows,
+            truncated: kept < asked,
+        })
     }
 
     /// The best span over all windows, as words of the context.
@@ -207,7 +236,9 @@ impl Answerer {
             let found = best_span(logits, &allowed, options.max_answer_tokens.get());
             null_score = null_score.min(found.null_score);
             if best.as_ref().is_none_or(|(score, _)| found.score > *score) {
-                let characters = found.span.map(|span| self.characters(&prepared.sequence, window, span));
+                let characters = found
+                    .span
+                    .map(|span| self.characters(&prepared.sequence, window, span));
                 best = Some((found.score, characters.unwrap_or(0..0)));
             }
         }
@@ -215,37 +246,52 @@ impl Answerer {
         let truncated = prepared.truncated;
         match best {
             Some((score, characters)) if !options.allow_no_answer || score > null_score => Answer {
-                answer: Characters::new(context).slice(characters.start, characters.end).to_string(),
+                answer: Characters::new(context)
+                    .slice(characters.start, characters.end)
+                    .to_string(),
                 start: Some(characters.start),
                 end: Some(characters.end),
                 score,
                 tokens,
                 truncated,
             },
-            _ => {
-                Answer { answer: String::new(), start: None, end: None, score: null_score, tokens, truncated }
-            }
+            _ => Answer {
+                answer: String::new(),
+                start: None,
+                end: None,
+                score: null_score,
+                tokens,
+                truncated,
+            },
         }
     }
 
-    /// The characters of a window's tokens, from the beginning of the first one's word to the end of
-    /// the last one's, as far as these are in the window.
-    fn characters(&self, sequence: &Sequence, window: &[usize], span: Range<usize>) -> Range<usize> {
+    /// The characters of a window's tokens, from the beginning of the first one's word to the end
+    /// of the last one's, as far as these are in the window.
+    fn characters(
+        &self,
+        sequence: &Sequence,
+        window: &[usize],
+        span: Range<usize>,
+    ) -> Range<usize> {
         let in_context = |at: usize| sequence.owner(window[at]) == Some(Owner::Second);
         let mut first = span.start;
         while !self.begins_word(sequence, window[first]) && first > 0 && in_context(first - 1) {
             first -= 1;
         }
         let mut last = span.end - 1;
-        while last + 1 < window.len() && in_context(last + 1) && !self.begins_word(sequence, window[last + 1])
+        while last + 1 < window.len()
+            && in_context(last + 1)
+            && !self.begins_word(sequence, window[last + 1])
         {
             last += 1;
         }
         sequence.encoding.offsets[window[first]].0..sequence.encoding.offsets[window[last]].1
     }
 
-    /// Whether a token begins a word, as the tokenizer cuts words: at spaces, where a piece begins with
-    /// `▁`; of a vocab.txt, everything but `##` pieces. The mask and its like are words of their own.
+    /// Whether a token begins a word, as the tokenizer cuts words: at spaces, where a piece begins
+    /// with `▁`; of a vocab.txt, everything but `##` pieces. The mask and its like are words of
+    /// their own.
     fn begins_word(&self, sequence: &Sequence, index: usize) -> bool {
         let piece = &sequence.encoding.pieces[index];
         match self.tokenizer.model_name() {

@@ -25,13 +25,18 @@ pub(super) struct Found {
 ///
 /// # Shapes
 /// - `logits`: `(T, 2)`, start and end of each token
-/// - `allowed`: `(T)`, whether a token is the context's; softmax runs over these and the first token
+/// - `allowed`: `(T)`, whether a token is the context's; softmax runs over these and the first
+///   token
 pub(super) fn best_span(logits: &[f32], allowed: &[bool], max_tokens: usize) -> Found {
     /// In place of the logits of tokens that cannot be in an answer.
     const EXCLUDED: f32 = -10_000.0;
     let probabilities = |column: usize| -> Vec<f32> {
         let logit = |(at, logits): (usize, &[f32])| {
-            if at == 0 || allowed[at] { logits[column] } else { EXCLUDED }
+            if at == 0 || allowed[at] {
+                logits[column]
+            } else {
+                EXCLUDED
+            }
         };
         let mut column: Vec<f32> = logits.chunks_exact(2).enumerate().map(logit).collect();
         softmax(&mut column);
@@ -39,7 +44,11 @@ pub(super) fn best_span(logits: &[f32], allowed: &[bool], max_tokens: usize) -> 
     };
     let (starts, ends) = (probabilities(0), probabilities(1));
     let null_score = starts.first().copied().unwrap_or(0.0) * ends.first().copied().unwrap_or(0.0);
-    let mut found = Found { span: None, score: 0.0, null_score };
+    let mut found = Found {
+        span: None,
+        score: 0.0,
+        null_score,
+    };
     for start in (0..starts.len()).filter(|&at| allowed[at]) {
         let last = ends.len().min(start.saturating_add(max_tokens));
         for end in (start..last).filter(|&at| allowed[at]) {
@@ -58,7 +67,11 @@ mod tests {
     use super::*;
 
     fn logits(starts: &[f32], ends: &[f32]) -> Vec<f32> {
-        starts.iter().zip(ends).flat_map(|(start, end)| [*start, *end]).collect()
+        starts
+            .iter()
+            .zip(ends)
+            .flat_map(|(start, end)| [*start, *end])
+            .collect()
     }
 
     #[test]
@@ -81,6 +94,9 @@ mod tests {
     #[test]
     fn without_a_context_there_is_no_span() {
         let found = best_span(&logits(&[1.0, 2.0], &[1.0, 2.0]), &[false, false], 15);
-        assert_eq!((found.span, found.score, found.null_score), (None, 0.0, 1.0));
+        assert_eq!(
+            (found.span, found.score, found.null_score),
+            (None, 0.0, 1.0)
+        );
     }
 }

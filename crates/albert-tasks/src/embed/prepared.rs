@@ -1,8 +1,8 @@
 //! A text ready for the network: its tokens, in one pass or in several windows.
 //!
-//! A window holds the special tokens, the tokens of the prompt, and a part of the text; each begins with
-//! the last `stride` tokens of the one before. With `n` tokens of text, `c` the number of windows that a
-//! token of text is in, sums over the tokens of text of one window:
+//! A window holds the special tokens, the tokens of the prompt, and a part of the text; each begins
+//! with the last `stride` tokens of the one before. With `n` tokens of text, `c` the number of
+//! windows that a token of text is in, sums over the tokens of text of one window:
 //!
 //! ```text
 //! share of a window = Σ (1 / c) / n
@@ -59,13 +59,17 @@ impl Windows {
         let room = room.ok_or(Error::PromptTooLong { prompt, max_length })?;
         match self.stride < room {
             true => Ok(room),
-            false => Err(Error::Stride { stride: self.stride, room }),
+            false => Err(Error::Stride {
+                stride: self.stride,
+                room,
+            }),
         }
     }
 }
 
 impl Prepared {
-    /// Cuts a text, or a pair, into tokens; what is too long loses its end, or with `windows` is divided.
+    /// Cuts a text, or a pair, into tokens; what is too long loses its end, or with `windows` is
+    /// divided.
     pub(super) fn new(
         tokenizer: &Tokenizer,
         (text, pair): (&str, Option<&str>),
@@ -77,7 +81,9 @@ impl Prepared {
             Some(windows) if cut.truncated => {
                 let room = windows.room(tokenizer, max_length)?;
                 let sequence = Sequence::new(tokenizer, text, None)?;
-                Ok(Self::Windowed(Box::new(Windowed::new(sequence, room, windows))))
+                Ok(Self::Windowed(Box::new(Windowed::new(
+                    sequence, room, windows,
+                ))))
             }
             _ => Ok(Self::Whole(cut)),
         }
@@ -105,7 +111,9 @@ impl Prepared {
     pub(super) fn pass(&self, pass: usize) -> Cow<'_, TokenIds> {
         match self {
             Self::Whole(tokens) => Cow::Borrowed(tokens),
-            Self::Windowed(windowed) => Cow::Owned(windowed.sequence.tokens(&windowed.window(pass))),
+            Self::Windowed(windowed) => {
+                Cow::Owned(windowed.sequence.tokens(&windowed.window(pass)))
+            }
         }
     }
 
@@ -114,11 +122,23 @@ impl Prepared {
         let (occurrences, share) = match self {
             Self::Whole(tokens) => {
                 let positions = 0..tokens.ids.len();
-                (positions.map(|position| Occurrence { position, weight: 1.0 }).collect(), 1.0)
+                (
+                    positions
+                        .map(|position| Occurrence {
+                            position,
+                            weight: 1.0,
+                        })
+                        .collect(),
+                    1.0,
+                )
             }
             Self::Windowed(windowed) => windowed.occurrences(pass),
         };
-        Pass { occurrences, share, tokens: self.ids().len() }
+        Pass {
+            occurrences,
+            share,
+            tokens: self.ids().len(),
+        }
     }
 
     /// The ids of the text, as far as it is read.
@@ -147,15 +167,25 @@ impl Windowed {
         let ranges = windows(tokens - prompt, room, of.stride);
         let mut windows_of = vec![0; tokens - prompt];
         for range in &ranges {
-            windows_of[range.clone()].iter_mut().for_each(|windows| *windows += 1);
+            windows_of[range.clone()]
+                .iter_mut()
+                .for_each(|windows| *windows += 1);
         }
-        Self { sequence, prompt, ranges, windows_of }
+        Self {
+            sequence,
+            prompt,
+            ranges,
+            windows_of,
+        }
     }
 
     /// The tokens of a window, by their places in the text.
     fn window(&self, pass: usize) -> Vec<usize> {
         let Range { start, end } = self.ranges[pass];
-        self.sequence.window((0..self.prompt).chain(self.prompt + start..self.prompt + end), 0..0)
+        self.sequence.window(
+            (0..self.prompt).chain(self.prompt + start..self.prompt + end),
+            0..0,
+        )
     }
 
     fn occurrences(&self, pass: usize) -> (Vec<Occurrence>, f32) {
@@ -163,14 +193,21 @@ impl Windowed {
         let share = match self.windows_of.len() {
             0 => 1.0,
             count => {
-                let counted: f64 = windows_of.iter().map(|&windows| 1.0 / f64::from(windows)).sum();
+                let counted: f64 = windows_of
+                    .iter()
+                    .map(|&windows| 1.0 / f64::from(windows))
+                    .sum();
                 (counted / count as f64) as f32
             }
         };
         let of_text = windows_of.iter().map(|&windows| 1.0 / windows as f32);
         let mut of_text = std::iter::repeat_n(share, self.prompt).chain(of_text);
         let weighted = |position: usize| {
-            let weight = self.sequence.owner(position).and_then(|_| of_text.next()).unwrap_or(share);
+            let weight = self
+                .sequence
+                .owner(position)
+                .and_then(|_| of_text.next())
+                .unwrap_or(share);
             Occurrence { position, weight }
         };
         (self.window(pass).into_iter().map(weighted).collect(), share)
@@ -189,33 +226,65 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
         let files = ModelFiles::from_dir(folder).unwrap();
         let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
-        Windowed::new(Sequence::new(&tokenizer, text, None).unwrap(), room, &windows)
+        Windowed::new(
+            Sequence::new(&tokenizer, text, None).unwrap(),
+            room,
+            &windows,
+        )
     }
 
     #[test]
     fn every_token_counts_once_over_all_windows() {
-        for (room, stride, prompt) in [(4, 0, 0), (4, 1, 0), (4, 3, 0), (5, 2, 2), (9, 8, 1), (3, 1, 3)] {
-            let text = windowed("the river and the town and the river", room, Windows { stride, prompt });
+        for (room, stride, prompt) in [
+            (4, 0, 0),
+            (4, 1, 0),
+            (4, 3, 0),
+            (5, 2, 2),
+            (9, 8, 1),
+            (3, 1, 3),
+        ] {
+            let text = windowed(
+                "the river and the town and the river",
+                room,
+                Windows { stride, prompt },
+            );
             assert_eq!(text.windows_of.len(), 8 - prompt);
             let text = Prepared::Windowed(Box::new(text));
             let mut counted = vec![0f32; text.ids().len()];
             let mut shares = 0.0;
             for pass in 0..text.passes() {
-                let Pass { occurrences, share, .. } = text.places(pass);
+                let Pass {
+                    occurrences, share, ..
+                } = text.places(pass);
                 assert_eq!(
                     (occurrences.len(), text.pass(pass).ids.len()),
                     (text.pass_len(pass), occurrences.len())
                 );
-                occurrences.iter().for_each(|it| counted[it.position] += it.weight);
+                occurrences
+                    .iter()
+                    .for_each(|it| counted[it.position] += it.weight);
                 shares += share;
             }
-            assert!(counted.iter().chain([&shares]).all(|sum| (sum - 1.0).abs() < ROUNDING), "{counted:?}");
+            assert!(
+                counted
+                    .iter()
+                    .chain([&shares])
+                    .all(|sum| (sum - 1.0).abs() < ROUNDING),
+                "{counted:?}"
+            );
         }
     }
 
     #[test]
     fn a_window_has_the_special_tokens_the_prompt_and_its_part() {
-        let text = windowed("the river and the town", 2, Windows { stride: 1, prompt: 1 });
+        let text = windowed(
+            "the river and the town",
+            2,
+            Windows {
+                stride: 1,
+                prompt: 1,
+            },
+        );
         let ids = text.sequence.encoding.ids.clone();
         let text = Prepared::Windowed(Box::new(text));
         assert_eq!(text.passes(), 3);

@@ -1,7 +1,7 @@
 //! A text on its way from masks to candidates: all masks at once, or one after another.
 //!
-//! Filled together, masks are filled in the order of confidence: of the masks still open that one is
-//! next whose best candidate is the most probable. A filling's probability is the product of the
+//! Filled together, masks are filled in the order of confidence: of the masks still open that one
+//! is next whose best candidate is the most probable. A filling's probability is the product of the
 //! conditional ones on this way,
 //!
 //! ```text
@@ -56,12 +56,19 @@ impl<'a> Work<'a> {
             chosen: vec![Vec::new(); masks],
             log_probability: 0.0,
         };
-        Self { masked, targets, partials: vec![partial] }
+        Self {
+            masked,
+            targets,
+            partials: vec![partial],
+        }
     }
 
     /// What is to be ranked next: the open masks of each filling. None once all are settled.
     pub(super) fn queries(&self) -> impl Iterator<Item = Query<'_>> {
-        let open = self.partials.iter().filter(|partial| !partial.open.is_empty());
+        let open = self
+            .partials
+            .iter()
+            .filter(|partial| !partial.open.is_empty());
         open.map(|partial| Query {
             tokens: &partial.tokens,
             positions: partial.open.iter().map(|(_, position)| *position).collect(),
@@ -78,19 +85,29 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Settles one mask of each filling, and keeps the `beam` most probable fillings that come of it.
+    /// Settles one mask of each filling, and keeps the `beam` most probable fillings that come of
+    /// it.
     ///
     /// Of fillings that agree in all that they have put in, only the most probable one is kept.
     pub(super) fn settle_most_confident(&mut self, ranked: Vec<Vec<Vec<Scored>>>, beam: usize) {
         let mut steps = Vec::new();
         for (partial, masks) in ranked.iter().enumerate() {
-            let Some(place) = most_confident(masks) else { continue };
+            let Some(place) = most_confident(masks) else {
+                continue;
+            };
             for (candidate, scored) in masks[place].iter().take(beam).enumerate() {
-                let log_probability = self.partials[partial].log_probability + f64::from(scored.score).ln();
-                steps.push(Step { partial, place, candidate, log_probability });
+                let log_probability =
+                    self.partials[partial].log_probability + f64::from(scored.score).ln();
+                steps.push(Step {
+                    partial,
+                    place,
+                    candidate,
+                    log_probability,
+                });
             }
         }
-        // A stable sort: of equals those of the better filling, and of the better candidate, come first.
+        // A stable sort: of equals those of the better filling, and of the better candidate, come
+        // first.
         steps.sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability));
         let mut kept: Vec<Partial> = Vec::with_capacity(beam.min(steps.len()));
         for step in steps {
@@ -119,15 +136,26 @@ impl Partial {
         let (mut of_masks, mut chosen) = (self.candidates.clone(), self.chosen.clone());
         of_masks[mask] = candidates.to_vec();
         chosen[mask] = ids.clone();
-        Self { tokens, open, candidates: of_masks, chosen, log_probability: step.log_probability }
+        Self {
+            tokens,
+            open,
+            candidates: of_masks,
+            chosen,
+            log_probability: step.log_probability,
+        }
     }
 }
 
 /// The mask with the most probable candidate; of equals the leftmost.
 fn most_confident(masks: &[Vec<Scored>]) -> Option<usize> {
-    let best = masks.iter().enumerate().filter_map(|(place, candidates)| Some((place, candidates.first()?)));
+    let best = masks
+        .iter()
+        .enumerate()
+        .filter_map(|(place, candidates)| Some((place, candidates.first()?)));
     // `max_by` keeps the last of equals.
-    best.rev().max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score)).map(|(place, _)| place)
+    best.rev()
+        .max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))
+        .map(|(place, _)| place)
 }
 
 #[cfg(test)]
@@ -135,12 +163,22 @@ mod tests {
     use super::*;
 
     fn work(masks: usize) -> Work<'static> {
-        let tokens = TokenIds { ids: vec![4; masks], type_ids: vec![0; masks], truncated: false };
+        let tokens = TokenIds {
+            ids: vec![4; masks],
+            type_ids: vec![0; masks],
+            truncated: false,
+        };
         Work::new(MaskedText::of_tokens(tokens, (0..masks).collect()), None)
     }
 
     fn scored(candidates: &[(u32, f32)]) -> Vec<Scored> {
-        candidates.iter().map(|&(id, score)| Scored { ids: vec![id], score }).collect()
+        candidates
+            .iter()
+            .map(|&(id, score)| Scored {
+                ids: vec![id],
+                score,
+            })
+            .collect()
     }
 
     fn fillings(work: &Work<'_>) -> Vec<(Vec<u32>, f64)> {
@@ -151,29 +189,49 @@ mod tests {
     #[test]
     fn a_beam_finds_what_the_most_probable_first_step_hides() {
         // The first mask has 6 for 0.6, but what follows 7 is surer.
-        let first = || vec![vec![scored(&[(6, 0.6), (7, 0.4)]), scored(&[(8, 0.3), (9, 0.3)])]];
+        let first = || {
+            vec![vec![
+                scored(&[(6, 0.6), (7, 0.4)]),
+                scored(&[(8, 0.3), (9, 0.3)]),
+            ]]
+        };
         let mut greedy = work(2);
         greedy.settle_most_confident(first(), 1);
         greedy.settle_most_confident(vec![vec![scored(&[(8, 0.5), (9, 0.5)])]], 1);
         assert_eq!(greedy.partials[0].chosen, [vec![6], vec![8]]);
         let mut beam = work(2);
         beam.settle_most_confident(first(), 2);
-        beam.settle_most_confident(vec![vec![scored(&[(8, 0.5), (9, 0.5)])], vec![scored(&[(9, 1.0)])]], 2);
+        beam.settle_most_confident(
+            vec![
+                vec![scored(&[(8, 0.5), (9, 0.5)])],
+                vec![scored(&[(9, 1.0)])],
+            ],
+            2,
+        );
         let found = fillings(&beam);
         assert_eq!(found[0].0, [7, 9]);
         assert_eq!(found[1].0, [6, 8]);
-        assert!((found[0].1 - 0.4).abs() < 1e-6 && (found[1].1 - 0.3).abs() < 1e-6, "{found:?}");
+        assert!(
+            (found[0].1 - 0.4).abs() < 1e-6 && (found[1].1 - 0.3).abs() < 1e-6,
+            "{found:?}"
+        );
     }
 
     #[test]
     fn the_same_filling_by_two_ways_is_kept_once() {
         let mut beam = work(2);
         // Both masks could be first: the left one is.
-        beam.settle_most_confident(vec![vec![scored(&[(6, 0.5), (7, 0.5)]), scored(&[(6, 0.5)])]], 4);
+        beam.settle_most_confident(
+            vec![vec![scored(&[(6, 0.5), (7, 0.5)]), scored(&[(6, 0.5)])]],
+            4,
+        );
         assert_eq!(beam.partials.len(), 2);
         let twin = beam.partials[0].chosen.clone();
         beam.partials[1].chosen = twin;
-        beam.settle_most_confident(vec![vec![scored(&[(8, 0.9)])], vec![scored(&[(8, 0.8)])]], 4);
+        beam.settle_most_confident(
+            vec![vec![scored(&[(8, 0.9)])], vec![scored(&[(8, 0.8)])]],
+            4,
+        );
         assert_eq!(beam.partials.len(), 1);
         assert!((beam.partials[0].log_probability.exp() - 0.45).abs() < 1e-6);
     }
@@ -181,8 +239,14 @@ mod tests {
     #[test]
     fn pieces_of_a_longer_candidate_move_the_masks_behind_it() {
         let mut work = work(3);
-        let long = vec![Scored { ids: vec![6, 7], score: 0.9 }];
-        work.settle_most_confident(vec![vec![scored(&[(5, 0.1)]), long, scored(&[(5, 0.1)])]], 1);
+        let long = vec![Scored {
+            ids: vec![6, 7],
+            score: 0.9,
+        }];
+        work.settle_most_confident(
+            vec![vec![scored(&[(5, 0.1)]), long, scored(&[(5, 0.1)])]],
+            1,
+        );
         let query = work.queries().next().unwrap();
         assert_eq!(query.tokens.ids, [4, 6, 7, 4]);
         assert_eq!(query.positions, [0, 3]);

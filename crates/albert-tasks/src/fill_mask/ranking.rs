@@ -43,7 +43,10 @@ impl MaskFiller {
                 Err(error) if batch.len() == 1 => results.push((batch[0], Err(error))),
                 Err(_) => results.extend(batch.into_iter().map(|index| {
                     let alone = self.rank_batch(&[&queries[index]], top_k);
-                    (index, alone.map(|ranked| ranked.into_iter().flatten().collect()))
+                    (
+                        index,
+                        alone.map(|ranked| ranked.into_iter().flatten().collect()),
+                    )
                 })),
             }
         }
@@ -52,10 +55,14 @@ impl MaskFiller {
     }
 
     fn rank_batch(&self, queries: &[&Query<'_>], top_k: usize) -> Result<Vec<Ranked>> {
-        let rows: Vec<(&TokenIds, &[usize])> =
-            queries.iter().map(|query| (query.tokens, query.positions.as_slice())).collect();
-        let targets_of: Vec<Option<&[Vec<u32>]>> =
-            queries.iter().flat_map(|query| query.positions.iter().map(|_| query.targets)).collect();
+        let rows: Vec<(&TokenIds, &[usize])> = queries
+            .iter()
+            .map(|query| (query.tokens, query.positions.as_slice()))
+            .collect();
+        let targets_of: Vec<Option<&[Vec<u32>]>> = queries
+            .iter()
+            .flat_map(|query| query.positions.iter().map(|_| query.targets))
+            .collect();
         let candidates = self.at_each_position(&rows, |mask, logits| {
             softmax(logits);
             let distribution = &*logits;
@@ -64,7 +71,10 @@ impl MaskFiller {
                 Some(targets) => {
                     let single = targets.iter().filter(|target| target.len() == 1);
                     single
-                        .map(|ids| Scored { score: distribution[ids[0] as usize], ids: ids.clone() })
+                        .map(|ids| Scored {
+                            score: distribution[ids[0] as usize],
+                            ids: ids.clone(),
+                        })
                         .collect()
                 }
             }
@@ -76,7 +86,9 @@ impl MaskFiller {
             if let Some(targets) = query.targets {
                 self.add_long_targets(query, targets, &mut masks)?;
                 for candidates in &mut masks {
-                    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.ids.cmp(&b.ids)));
+                    candidates.sort_by(|a, b| {
+                        b.score.total_cmp(&a.score).then_with(|| a.ids.cmp(&b.ids))
+                    });
                     candidates.truncate(top_k);
                 }
             }
@@ -87,7 +99,12 @@ impl MaskFiller {
 
     /// Scores the targets of several pieces at each mask: as many masks in place of the one, filled
     /// from left to right, the probabilities multiplied.
-    fn add_long_targets(&self, query: &Query<'_>, targets: &[Vec<u32>], masks: &mut Ranked) -> Result<()> {
+    fn add_long_targets(
+        &self,
+        query: &Query<'_>,
+        targets: &[Vec<u32>],
+        masks: &mut Ranked,
+    ) -> Result<()> {
         struct Attempt {
             mask: usize,
             position: usize,
@@ -101,39 +118,69 @@ impl MaskFiller {
             let tokens = query.tokens.ids.len() + ids.len() - 1;
             if tokens > limit {
                 let target = self.tokenizer.decode(ids)?;
-                return Err(Error::TargetTooLong { target, tokens, max_length: limit });
+                return Err(Error::TargetTooLong {
+                    target,
+                    tokens,
+                    max_length: limit,
+                });
             }
             for (mask, &position) in query.positions.iter().enumerate() {
                 let mut tokens = query.tokens.clone();
                 tokens.replace(position, &vec![self.mask_id; ids.len()]);
-                attempts.push(Attempt { mask, position, ids: ids.clone(), tokens, score: 1.0 });
+                attempts.push(Attempt {
+                    mask,
+                    position,
+                    ids: ids.clone(),
+                    tokens,
+                    score: 1.0,
+                });
             }
         }
-        let longest = attempts.iter().map(|attempt| attempt.ids.len()).max().unwrap_or(0);
+        let longest = attempts
+            .iter()
+            .map(|attempt| attempt.ids.len())
+            .max()
+            .unwrap_or(0);
         for step in 0..longest {
-            let mut open: Vec<&mut Attempt> =
-                attempts.iter_mut().filter(|attempt| attempt.ids.len() > step).collect();
-            let positions: Vec<[usize; 1]> = open.iter().map(|attempt| [attempt.position + step]).collect();
-            let rows: Vec<(&TokenIds, &[usize])> =
-                open.iter().zip(&positions).map(|(attempt, at)| (&attempt.tokens, at.as_slice())).collect();
-            let wanted: Vec<usize> = open.iter().map(|attempt| attempt.ids[step] as usize).collect();
+            let mut open: Vec<&mut Attempt> = attempts
+                .iter_mut()
+                .filter(|attempt| attempt.ids.len() > step)
+                .collect();
+            let positions: Vec<[usize; 1]> = open
+                .iter()
+                .map(|attempt| [attempt.position + step])
+                .collect();
+            let rows: Vec<(&TokenIds, &[usize])> = open
+                .iter()
+                .zip(&positions)
+                .map(|(attempt, at)| (&attempt.tokens, at.as_slice()))
+                .collect();
+            let wanted: Vec<usize> = open
+                .iter()
+                .map(|attempt| attempt.ids[step] as usize)
+                .collect();
             let scores = self.at_each_position(&rows, |row, logits| {
                 softmax(logits);
                 logits[wanted[row]]
             })?;
             for (attempt, score) in open.iter_mut().zip(scores) {
                 attempt.score *= score;
-                attempt.tokens.replace(attempt.position + step, &[attempt.ids[step]]);
+                attempt
+                    .tokens
+                    .replace(attempt.position + step, &[attempt.ids[step]]);
             }
         }
         for attempt in attempts {
-            masks[attempt.mask].push(Scored { ids: attempt.ids, score: attempt.score });
+            masks[attempt.mask].push(Scored {
+                ids: attempt.ids,
+                score: attempt.score,
+            });
         }
         Ok(())
     }
 
-    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row. Its
-    /// first argument counts the positions.
+    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row.
+    /// Its first argument counts the positions.
     ///
     /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
     /// would want logits for every token.
@@ -144,25 +191,37 @@ impl MaskFiller {
     ) -> Result<Vec<T>> {
         let firsts: Vec<usize> = rows
             .iter()
-            .scan(0, |next, (_, positions)| Some(std::mem::replace(next, *next + positions.len())))
+            .scan(0, |next, (_, positions)| {
+                Some(std::mem::replace(next, *next + positions.len()))
+            })
             .collect();
         let lengths: Vec<usize> = rows.iter().map(|(tokens, _)| tokens.ids.len()).collect();
         let forward = |batch: &[usize]| {
             let device = self.runner.device();
             let tokens: Vec<&TokenIds> = batch.iter().map(|&row| rows[row].0).collect();
-            let hidden_states =
-                self.model.albert().forward(&batching::model_input(&tokens, device)?)?.last_hidden_state;
+            let hidden_states = self
+                .model
+                .albert()
+                .forward(&batching::model_input(&tokens, device)?)?
+                .last_hidden_state;
             let (_, longest, width) = hidden_states.dims3()?;
             let positions = batch.iter().enumerate().flat_map(|(at, &row)| {
                 // A batch has far fewer than 2³² tokens.
-                rows[row].1.iter().map(move |position| (at * longest + position) as u32)
+                rows[row]
+                    .1
+                    .iter()
+                    .map(move |position| (at * longest + position) as u32)
             });
             let positions = Tensor::from_iter(positions, device)?;
-            Ok(hidden_states.reshape(((), width))?.index_select(&positions, 0)?) // (P, H)
+            Ok(hidden_states
+                .reshape(((), width))?
+                .index_select(&positions, 0)?) // (P, H)
         };
         let mut chosen: Vec<(Vec<usize>, Tensor)> = Vec::new();
         self.runner.run(&lengths, forward, |batch, hidden_states| {
-            let positions = batch.iter().flat_map(|&row| firsts[row]..firsts[row] + rows[row].1.len());
+            let positions = batch
+                .iter()
+                .flat_map(|&row| firsts[row]..firsts[row] + rows[row].1.len());
             chosen.push((positions.collect(), hidden_states));
             Ok(())
         })?;
@@ -180,8 +239,12 @@ impl MaskFiller {
                 if !logits.iter().all(|logit| logit.is_finite()) {
                     return Err(Error::NotFinite);
                 }
-                let logits = positions.par_iter().zip(logits.par_chunks_exact_mut(vocab_size));
-                results.par_extend(logits.map(|(&position, logits)| (position, read(position, logits))));
+                let logits = positions
+                    .par_iter()
+                    .zip(logits.par_chunks_exact_mut(vocab_size));
+                results.par_extend(
+                    logits.map(|(&position, logits)| (position, read(position, logits))),
+                );
             }
         }
         results.sort_unstable_by_key(|(position, _)| *position);
@@ -190,8 +253,8 @@ impl MaskFiller {
 
     /// The pieces of each target, the same ones only once.
     ///
-    /// A target is cut as a text of its own, which gives it a `▁`. One that is a piece as it stands and
-    /// says so with its first character, `▁the` or `##ing`, is that piece.
+    /// A target is cut as a text of its own, which gives it a `▁`. One that is a piece as it stands
+    /// and says so with its first character, `▁the` or `##ing`, is that piece.
     pub(super) fn resolve_targets(&self, targets: &[String]) -> Result<Vec<Vec<u32>>> {
         if targets.is_empty() {
             return Err(Error::NoTargets);
@@ -226,7 +289,13 @@ fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
         scores.truncate(count);
     }
     scores.sort_by(order);
-    scores.into_iter().map(|(id, score)| Scored { ids: vec![id as u32], score }).collect()
+    scores
+        .into_iter()
+        .map(|(id, score)| Scored {
+            ids: vec![id as u32],
+            score,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -237,7 +306,10 @@ mod tests {
     fn the_best_come_first_and_equals_by_id() {
         let scores = [0.1, 0.4, 0.1, 0.4, 0.0];
         let ids = |count: usize| -> Vec<u32> {
-            best_of(&scores, count).iter().map(|scored| scored.ids[0]).collect()
+            best_of(&scores, count)
+                .iter()
+                .map(|scored| scored.ids[0])
+                .collect()
         };
         assert_eq!(ids(3), [1, 3, 0]);
         assert_eq!(ids(9), [1, 3, 0, 2, 4]);

@@ -13,7 +13,8 @@ use crate::{Result, Tokenizer};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TextScore {
     /// The sum of the natural logarithms of the probability of each token, given all the others; 0
-    /// for a text without tokens. The special tokens around the text are neither masked nor counted.
+    /// for a text without tokens. The special tokens around the text are neither masked nor
+    /// counted.
     pub log_likelihood: f64,
     /// Tokens that entered the model, special tokens included.
     pub tokens: usize,
@@ -22,14 +23,14 @@ pub struct TextScore {
     pub truncated: bool,
 }
 
-/// Masks computed at a time, as a number of batches: what is prepared for them is dropped before the
-/// next ones.
+/// Masks computed at a time, as a number of batches: what is prepared for them is dropped before
+/// the next ones.
 const BATCHES_AT_ONCE: usize = 16;
 
 impl MaskFiller {
     /// The pseudo-log-likelihood of each text, in order: one token after another is masked, and the
-    /// logarithms of the probabilities that the model gives to what stood there are added up. A text of
-    /// n tokens takes n passes.
+    /// logarithms of the probabilities that the model gives to what stood there are added up. A
+    /// text of n tokens takes n passes.
     ///
     /// ```text
     /// PLL(x) = Σ over the text's tokens t of ln P(xₜ | x without xₜ)
@@ -52,13 +53,15 @@ impl MaskFiller {
     /// If the tokenizer refuses a text or the computation fails.
     pub fn score<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
         let size = |text: &S| text.as_ref().len();
-        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.score_portion(texts))
+        self.runner
+            .in_portions(texts, TEXT_AT_ONCE, size, |texts| self.score_portion(texts))
     }
 
     fn score_portion<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
         let max_length = self.max_length;
         let encode = |text: &S| encode(&self.tokenizer, text.as_ref(), max_length);
-        let encoded: Vec<(TokenIds, Vec<usize>)> = texts.par_iter().map(encode).collect::<Result<_>>()?;
+        let encoded: Vec<(TokenIds, Vec<usize>)> =
+            texts.par_iter().map(encode).collect::<Result<_>>()?;
         let mut scores: Vec<TextScore> = encoded
             .iter()
             .map(|(tokens, _)| TextScore {
@@ -70,7 +73,9 @@ impl MaskFiller {
         let masks: Vec<(usize, usize)> = encoded
             .iter()
             .enumerate()
-            .flat_map(|(text, (_, positions))| positions.iter().map(move |&position| (text, position)))
+            .flat_map(|(text, (_, positions))| {
+                positions.iter().map(move |&position| (text, position))
+            })
             .collect();
         for masks in masks.chunks(self.masks_at_once(&encoded)) {
             let masked: Vec<TokenIds> = masks
@@ -96,7 +101,11 @@ impl MaskFiller {
     }
 
     fn masks_at_once(&self, encoded: &[(TokenIds, Vec<usize>)]) -> usize {
-        let longest = encoded.iter().map(|(tokens, _)| tokens.ids.len()).max().unwrap_or(1);
+        let longest = encoded
+            .iter()
+            .map(|(tokens, _)| tokens.ids.len())
+            .max()
+            .unwrap_or(1);
         self.runner.rows(longest).saturating_mul(BATCHES_AT_ONCE)
     }
 }
@@ -105,7 +114,14 @@ impl MaskFiller {
 fn encode(tokenizer: &Tokenizer, text: &str, max_length: usize) -> Result<(TokenIds, Vec<usize>)> {
     let encoding = tokenizer.encode(text, None, Some(max_length))?;
     let special = encoding.special_tokens_mask.iter().enumerate();
-    let positions = special.filter(|(_, special)| **special == 0).map(|(position, _)| position).collect();
-    let tokens = TokenIds { ids: encoding.ids, type_ids: encoding.type_ids, truncated: encoding.truncated };
+    let positions = special
+        .filter(|(_, special)| **special == 0)
+        .map(|(position, _)| position)
+        .collect();
+    let tokens = TokenIds {
+        ids: encoding.ids,
+        type_ids: encoding.type_ids,
+        truncated: encoding.truncated,
+    };
     Ok((tokens, positions))
 }

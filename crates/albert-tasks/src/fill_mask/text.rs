@@ -16,7 +16,12 @@ pub(super) struct MaskedText<'a> {
 }
 
 impl<'a> MaskedText<'a> {
-    pub(super) fn new(text: &'a str, tokenizer: &Tokenizer, mask_id: u32, max_length: usize) -> Result<Self> {
+    pub(super) fn new(
+        text: &'a str,
+        tokenizer: &Tokenizer,
+        mask_id: u32,
+        max_length: usize,
+    ) -> Result<Self> {
         let encoding = tokenizer.encode(text, None, Some(max_length))?;
         let positions: Vec<usize> = encoding
             .ids
@@ -41,7 +46,11 @@ impl<'a> MaskedText<'a> {
         if positions.is_empty() {
             return Err(Error::NoMask(tokenizer.mask_token().to_string()));
         }
-        let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
+        let bytes: Vec<usize> = text
+            .char_indices()
+            .map(|(byte, _)| byte)
+            .chain([text.len()])
+            .collect();
         let spans = positions.iter().map(|&position| {
             let (start, end) = encoding.offsets[position];
             let token = bytes[start]..bytes[end];
@@ -62,7 +71,12 @@ impl<'a> MaskedText<'a> {
     /// Tokens alone, for what never looks at the text.
     #[cfg(test)]
     pub(super) fn of_tokens(tokens: TokenIds, positions: Vec<usize>) -> Self {
-        Self { text: "", tokens, positions, spans: Vec::new() }
+        Self {
+            text: "",
+            tokens,
+            positions,
+            spans: Vec::new(),
+        }
     }
 
     /// The text with a filling for some of its masks.
@@ -80,7 +94,8 @@ impl<'a> MaskedText<'a> {
     }
 }
 
-/// The mask inside the stretch that the tokenizer took for it: `[MASK]` swallows spaces to its left.
+/// The mask inside the stretch that the tokenizer took for it: `[MASK]` swallows spaces to its
+/// left.
 fn tighten(text: &str, token: Range<usize>, mask_token: &str) -> Range<usize> {
     let stretch = &text[token.clone()];
     match stretch.find(mask_token) {
@@ -108,7 +123,11 @@ mod tests {
         let text = "é [MASK] b [MASK].";
         let masked = MaskedText {
             text,
-            tokens: TokenIds { ids: vec![], type_ids: vec![], truncated: false },
+            tokens: TokenIds {
+                ids: vec![],
+                type_ids: vec![],
+                truncated: false,
+            },
             positions: vec![],
             spans: vec![3..9, 12..18],
         };

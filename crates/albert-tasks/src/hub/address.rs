@@ -3,14 +3,19 @@
 /// Scheme, host and port: whom the token may be told to.
 pub(super) fn origin(url: &str) -> String {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
+    let end = url[after_scheme..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| after_scheme + at);
     url[..end].to_lowercase()
 }
 
 /// The host, with its port.
 pub(super) fn host(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(url, |at| &url[at + 3..]);
-    let host = after_scheme.split(['/', '?', '#']).next().unwrap_or(after_scheme);
+    let host = after_scheme
+        .split(['/', '?', '#'])
+        .next()
+        .unwrap_or(after_scheme);
     host.rsplit('@').next().unwrap_or(host)
 }
 
@@ -21,7 +26,9 @@ pub(super) fn shown(url: &str) -> &str {
 
 /// The file that an address of the endpoint ends in: what follows `/resolve/COMMIT/`.
 pub(super) fn path(url: &str) -> &str {
-    let after = shown(url).split_once("/resolve/").map_or(shown(url), |(_, rest)| rest);
+    let after = shown(url)
+        .split_once("/resolve/")
+        .map_or(shown(url), |(_, rest)| rest);
     after.split_once('/').map_or(after, |(_, file)| file)
 }
 
@@ -37,7 +44,9 @@ pub(super) fn resolve(from: &str, location: &str) -> String {
     if location.starts_with('/') {
         return format!("{}{location}", origin(from));
     }
-    let folder = shown(from).rsplit_once('/').map_or(from, |(folder, _)| folder);
+    let folder = shown(from)
+        .rsplit_once('/')
+        .map_or(from, |(folder, _)| folder);
     format!("{folder}/{location}")
 }
 
@@ -51,7 +60,10 @@ mod tests {
         for (location, expected) in [
             ("https://cdn.example/a?b=c", "https://cdn.example/a?b=c"),
             ("//cdn.example/a", "https://cdn.example/a"),
-            ("/albert/a?next=https://x", "https://hub.example/albert/a?next=https://x"),
+            (
+                "/albert/a?next=https://x",
+                "https://hub.example/albert/a?next=https://x",
+            ),
             (
                 "b.json?next=https://x",
                 "https://hub.example/albert-base-v2/resolve/main/b.json?next=https://x",
@@ -66,8 +78,14 @@ mod tests {
         assert_eq!(origin("https://Hub.example/a/b"), "https://hub.example");
         assert_eq!(origin("http://127.0.0.1:8080?a"), "http://127.0.0.1:8080");
         // What looks like the endpoint before an @ is a user's name.
-        assert_ne!(origin("https://hub.example@evil.example/"), "https://hub.example");
-        assert_ne!(origin("https://hub.example.evil.example/"), "https://hub.example");
+        assert_ne!(
+            origin("https://hub.example@evil.example/"),
+            "https://hub.example"
+        );
+        assert_ne!(
+            origin("https://hub.example.evil.example/"),
+            "https://hub.example"
+        );
         assert_ne!(origin("http://hub.example/"), "https://hub.example");
     }
 }

@@ -36,7 +36,10 @@ impl Repository {
     /// The part of `id`, `owner/name` or an old `name`.
     pub(super) fn new(cache: &Path, id: &str) -> Self {
         let name = format!("models--{}", id.replace('/', "--"));
-        Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) }
+        Self {
+            folder: cache.join(&name),
+            locks: cache.join(".locks").join(name),
+        }
     }
 
     /// The commit that `revision` stands for, as far as the cache knows.
@@ -71,7 +74,13 @@ impl Repository {
             Presence::Absent
         } else if self.snapshot(commit).join(file).is_file() {
             Presence::Present
-        } else if self.folder.join(".no_exist").join(commit).join(file).exists() {
+        } else if self
+            .folder
+            .join(".no_exist")
+            .join(commit)
+            .join(file)
+            .exists()
+        {
             Presence::Absent
         } else {
             Presence::Unknown
@@ -105,7 +114,13 @@ impl Repository {
 
     /// Makes `file` of a snapshot the content with this hash.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
-        link_with(symlink, &self.blob(etag), &self.snapshot(commit), file, etag)
+        link_with(
+            symlink,
+            &self.blob(etag),
+            &self.snapshot(commit),
+            file,
+            etag,
+        )
     }
 }
 
@@ -148,7 +163,10 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 
 #[cfg(windows)]
 fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::windows::fs::symlink_file(target.as_os_str().to_string_lossy().replace('/', "\\"), link)
+    std::os::windows::fs::symlink_file(
+        target.as_os_str().to_string_lossy().replace('/', "\\"),
+        link,
+    )
 }
 
 #[cfg(not(any(unix, windows)))]
@@ -159,12 +177,18 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 /// Makes the folder that `path` lies in.
 pub(super) fn create_parent(path: &Path) -> Result<(), HubError> {
     let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(|source| HubError::Write { path: parent.to_path_buf(), source })
+    fs::create_dir_all(parent).map_err(|source| HubError::Write {
+        path: parent.to_path_buf(),
+        source,
+    })
 }
 
 /// Whether it is the full name of a commit.
 pub(super) fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    revision.len() == 40
+        && revision
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -225,8 +249,18 @@ mod tests {
         let (_cache, repository) = repository();
         let no_links = |_: &Path, _: &Path| Err(ErrorKind::PermissionDenied.into());
         let snapshot = repository.snapshot(COMMIT);
-        link_with(no_links, &repository.blob("etag"), &snapshot, "config.json", "etag").unwrap();
-        assert_eq!(fs::read_to_string(snapshot.join("config.json")).unwrap(), "content");
+        link_with(
+            no_links,
+            &repository.blob("etag"),
+            &snapshot,
+            "config.json",
+            "etag",
+        )
+        .unwrap();
+        assert_eq!(
+            fs::read_to_string(snapshot.join("config.json")).unwrap(),
+            "content"
+        );
         assert!(!repository.blob("etag").exists());
     }
 }

@@ -54,8 +54,17 @@ pub struct Removable {
 pub(super) fn models(cache: &Path) -> Result<Vec<CachedModel>, HubError> {
     let mut models = Vec::new();
     for folder in entries(cache)? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix("models--").map(|name| name.replace("--", "/")) else { continue };
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let Some(id) = name
+            .strip_prefix("models--")
+            .map(|name| name.replace("--", "/"))
+        else {
+            continue;
+        };
         if let Some(model) = model(cache, &folder, id)? {
             models.push(model);
         }
@@ -78,32 +87,52 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
     let (mut wanted, mut linked) = (BTreeSet::new(), BTreeSet::new());
     let mut unwanted = Vec::new();
     for path in entries(&folder.join("snapshots"))? {
-        let commit = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let commit = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if !is_commit(&commit) {
             continue;
         }
         let mut files = BTreeMap::new();
         contents(&path, &mut files)?;
-        let config =
-            read_json(&path.join("config.json")).or_else(|| read_json(&path.join("albert_config.json")));
-        let kind = config.as_ref().and_then(|config| config.get("model_type")).and_then(|kind| kind.as_str());
+        let config = read_json(&path.join("config.json"))
+            .or_else(|| read_json(&path.join("albert_config.json")));
+        let kind = config
+            .as_ref()
+            .and_then(|config| config.get("model_type"))
+            .and_then(|kind| kind.as_str());
         is_albert |= config.is_some() && kind.is_none_or(|kind| kind == "albert");
-        let snapshot = Snapshot { repository: &repository, commit: commit.clone() };
-        let complete = !matches!(completeness(&snapshot, |file| snapshot.json(file)), Completeness::Lacks(_));
+        let snapshot = Snapshot {
+            repository: &repository,
+            commit: commit.clone(),
+        };
+        let complete = !matches!(
+            completeness(&snapshot, |file| snapshot.json(file)),
+            Completeness::Lacks(_)
+        );
         let refs = refs.get(&commit).cloned().unwrap_or_default();
         linked.extend(files.keys().cloned());
         match refs.is_empty() {
             true => unwanted.push((path, files.clone())),
             false => wanted.extend(files.keys().cloned()),
         }
-        model.revisions.push(CachedRevision { commit, refs, bytes: files.values().sum(), complete });
+        model.revisions.push(CachedRevision {
+            commit,
+            refs,
+            bytes: files.values().sum(),
+            complete,
+        });
     }
     if !is_albert {
         return Ok(None);
     }
     // A blob is counted with the first of the snapshots that alone have it.
     for (path, files) in unwanted {
-        let own = files.into_iter().filter(|(blob, _)| wanted.insert(blob.clone()));
+        let own = files
+            .into_iter()
+            .filter(|(blob, _)| wanted.insert(blob.clone()));
         let bytes = own.map(|(_, bytes)| bytes).sum();
         model.removable.push(Removable {
             path,
@@ -114,12 +143,19 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
     let mut all: BTreeMap<PathBuf, u64> = BTreeMap::new();
     contents(&folder.join("blobs"), &mut all)?;
     for (path, bytes) in &all {
-        let why = match path.extension().is_some_and(|ending| ending == "incomplete") {
+        let why = match path
+            .extension()
+            .is_some_and(|ending| ending == "incomplete")
+        {
             true => "a download that has not ended",
             false if !linked.contains(path) => "no revision has it",
             false => continue,
         };
-        model.removable.push(Removable { path: path.clone(), bytes: *bytes, why });
+        model.removable.push(Removable {
+            path: path.clone(),
+            bytes: *bytes,
+            why,
+        });
     }
     // Where the system has no links, the content is in the snapshots.
     contents(&folder.join("snapshots"), &mut all)?;
@@ -129,13 +165,22 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
 
 /// Commit to the names that stand there.
 fn references(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, HubError> {
-    fn walk(folder: &Path, prefix: &str, refs: &mut BTreeMap<String, Vec<String>>) -> Result<(), HubError> {
+    fn walk(
+        folder: &Path,
+        prefix: &str,
+        refs: &mut BTreeMap<String, Vec<String>>,
+    ) -> Result<(), HubError> {
         for path in entries(folder)? {
-            let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+            let name = format!(
+                "{prefix}{}",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            );
             if path.is_dir() {
                 walk(&path, &format!("{name}/"), refs)?;
             } else if let Ok(commit) = fs::read_to_string(&path) {
-                refs.entry(commit.trim().to_string()).or_default().push(name);
+                refs.entry(commit.trim().to_string())
+                    .or_default()
+                    .push(name);
             }
         }
         Ok(())
@@ -149,7 +194,9 @@ fn references(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, HubError> 
 fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), HubError> {
     for path in entries(folder)? {
         // A link that leads nowhere takes no space.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
         if metadata.is_dir() {
             contents(&path, files)?;
         } else {
@@ -161,7 +208,10 @@ fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), Hub
 
 /// What lies in a folder, sorted; nothing where there is no such folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, HubError> {
-    let read_error = |source| HubError::Read { path: folder.to_path_buf(), source };
+    let read_error = |source| HubError::Read {
+        path: folder.to_path_buf(),
+        source,
+    };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

@@ -1,5 +1,5 @@
-//! One file from the Hub into the cache: in pieces if need be, by one process at a time, and checked
-//! before it gets its name.
+//! One file from the Hub into the cache: in pieces if need be, by one process at a time, and
+//! checked before it gets its name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -20,9 +20,16 @@ use crate::files::stays_inside;
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// Puts `file` into the snapshot, unless it is there.
-pub(super) fn download(remote: &Remote, repository: &Repository, file: &str) -> Result<(), HubError> {
+pub(super) fn download(
+    remote: &Remote,
+    repository: &Repository,
+    file: &str,
+) -> Result<(), HubError> {
     if !stays_inside(file) {
-        return Err(HubError::Outside { id: remote.id.to_string(), file: file.to_string() });
+        return Err(HubError::Outside {
+            id: remote.id.to_string(),
+            file: file.to_string(),
+        });
     }
     if repository.presence(&remote.commit, file) == Presence::Present {
         return Ok(());
@@ -33,11 +40,18 @@ pub(super) fn download(remote: &Remote, repository: &Repository, file: &str) -> 
     create_parent(&blob)?;
     create_parent(&lock)?;
     let waiting = || (remote.client.observer())(&Event::Waiting { file });
-    let held = Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })?;
+    let held =
+        Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })?;
     // Another process may have put it there meanwhile, or another file has the same content.
     let is_there = repository.presence(&remote.commit, file) == Presence::Present || blob.is_file();
     if !is_there {
-        Download { remote, file, described: &described, partial: &repository.incomplete(etag) }.run(&blob)?;
+        Download {
+            remote,
+            file,
+            described: &described,
+            partial: &repository.incomplete(etag),
+        }
+        .run(&blob)?;
     }
     if blob.is_file() {
         repository.link(&remote.commit, file, etag)?;
@@ -57,8 +71,11 @@ struct Download<'a> {
 impl Download<'_> {
     fn run(&self, blob: &Path) -> Result<(), HubError> {
         let write_error = |source| self.unwritable(self.partial, 0, source);
-        let mut partial =
-            OpenOptions::new().append(true).create(true).open(self.partial).map_err(write_error)?;
+        let mut partial = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.partial)
+            .map_err(write_error)?;
         let mut resumed = partial.metadata().map_err(write_error)?.len() > 0;
         loop {
             self.transfer(&mut partial)?;
@@ -85,7 +102,10 @@ impl Download<'_> {
     /// Appends what is missing, over as many connections as it takes.
     fn transfer(&self, partial: &mut File) -> Result<(), HubError> {
         let client = self.remote.client;
-        let mut have = partial.metadata().map_err(|source| self.unwritable(self.partial, 0, source))?.len();
+        let mut have = partial
+            .metadata()
+            .map_err(|source| self.unwritable(self.partial, 0, source))?
+            .len();
         let mut failures = 0;
         loop {
             if self.described.size.is_some_and(|size| have > size) {
@@ -116,18 +136,25 @@ impl Download<'_> {
             StatusCode::PARTIAL_CONTENT => {
                 let range = header(response.headers(), "content-range").unwrap_or_default();
                 if !range.starts_with(&format!("bytes {have}-")) {
-                    return Err(
-                        answer(url, format!("asked for byte {have} on, found the range `{range}`")).into()
-                    );
+                    return Err(answer(
+                        url,
+                        format!("asked for byte {have} on, found the range `{range}`"),
+                    )
+                    .into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 self.restart(partial, have)?;
                 let error = answer(url, "it has no such range");
-                return Err(Failure { error, retry: Retry::Soon });
+                return Err(Failure {
+                    error,
+                    retry: Retry::Soon,
+                });
             }
             _ => {
-                if let Some(refusal) = client.refusal(self.remote.id, self.remote.revision, &response) {
+                if let Some(refusal) =
+                    client.refusal(self.remote.id, self.remote.revision, &response)
+                {
                     return Err(refusal);
                 }
                 // The server knows no ranges, and begins at the beginning.
@@ -140,7 +167,11 @@ impl Download<'_> {
         let mut body = response.into_body().into_reader().take(limit);
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            (client.observer())(&Event::Progress { file: self.file, done: *have, total: size });
+            (client.observer())(&Event::Progress {
+                file: self.file,
+                done: *have,
+                total: size,
+            });
             let read = match body.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) => read,
@@ -155,7 +186,10 @@ impl Download<'_> {
         }
         match size {
             Some(size) if *have < size => {
-                let early = io::Error::new(ErrorKind::UnexpectedEof, format!("{have} of {size} bytes came"));
+                let early = io::Error::new(
+                    ErrorKind::UnexpectedEof,
+                    format!("{have} of {size} bytes came"),
+                );
                 Err(client.failed(&from, early.into()))
             }
             _ => Ok(()),
@@ -167,7 +201,9 @@ impl Download<'_> {
             return Ok(());
         }
         *have = 0;
-        partial.set_len(0).map_err(|source| self.unwritable(self.partial, 0, source))
+        partial
+            .set_len(0)
+            .map_err(|source| self.unwritable(self.partial, 0, source))
     }
 
     /// Compares size and hash with what was announced.
@@ -178,7 +214,10 @@ impl Download<'_> {
             expected,
             found,
         };
-        let read_error = |source| HubError::Read { path: self.partial.to_path_buf(), source };
+        let read_error = |source| HubError::Read {
+            path: self.partial.to_path_buf(),
+            source,
+        };
         let mut file = File::open(self.partial).map_err(read_error)?;
         let length = file.metadata().map_err(read_error)?.len();
         if let Some(size) = self.described.size
@@ -205,7 +244,12 @@ impl Download<'_> {
                 read => hash.update(&chunk[..read]),
             }
         }
-        let found: String = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = hash
+            .finish()
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         match found == etag.to_lowercase() {
             true => Ok(()),
             false => Err(damaged(format!("{name} {etag}"), found)),
@@ -214,10 +258,15 @@ impl Download<'_> {
 
     fn unwritable(&self, path: &Path, left: u64, source: io::Error) -> HubError {
         match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                HubError::NoSpace { file: self.file.to_string(), left, source }
-            }
-            _ => HubError::Write { path: path.to_path_buf(), source },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => HubError::NoSpace {
+                file: self.file.to_string(),
+                left,
+                source,
+            },
+            _ => HubError::Write {
+                path: path.to_path_buf(),
+                source,
+            },
         }
     }
 }

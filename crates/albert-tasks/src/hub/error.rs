@@ -115,7 +115,9 @@ pub enum HubError {
     },
 
     /// A model of another kind.
-    #[error("`{id}` is not an ALBERT: expected the model type albert in `config.json`, found {found}")]
+    #[error(
+        "`{id}` is not an ALBERT: expected the model type albert in `config.json`, found {found}"
+    )]
     NotAlbert {
         /// The model.
         id: String,
@@ -126,7 +128,9 @@ pub enum HubError {
     #[error("no `config.json` in `{0}`: expected a model")]
     NoConfig(String),
     /// A repository with no weights that can be read.
-    #[error("no weights in `{id}` that can be read: expected safetensors, PyTorch or TensorFlow's, {found}")]
+    #[error(
+        "no weights in `{id}` that can be read: expected safetensors, PyTorch or TensorFlow's, {found}"
+    )]
     NoWeights {
         /// The model.
         id: String,
@@ -185,7 +189,15 @@ pub enum HubError {
 impl HubError {
     /// Whether it says something about the way to the Hub, and nothing about the model.
     pub fn is_of_the_network(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Cut { .. } | Self::Status { status: 429 | 500.., .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Cut { .. }
+                | Self::Status {
+                    status: 429 | 500..,
+                    ..
+                }
+        )
     }
 
     /// What a person can do about it.
@@ -198,7 +210,9 @@ impl HubError {
             Self::Certificates(_) => {
                 "unset SSL_CERT_FILE and REQUESTS_CA_BUNDLE for the system's certificates"
             }
-            Self::Revision(_) | Self::NoRevision { .. } => "leave --revision out for the branch main",
+            Self::Revision(_) | Self::NoRevision { .. } => {
+                "leave --revision out for the branch main"
+            }
             Self::Offline { .. } => {
                 "run `albert-cli download` once with a network, without --offline and HF_HUB_OFFLINE"
             }
@@ -212,14 +226,26 @@ impl HubError {
             Self::Status { status: 429, .. } => {
                 "wait a few minutes; with a token (HF_TOKEN) the limits are higher"
             }
-            Self::Status { status: 500.., .. } => "the Hub has a problem of its own: try again later",
+            Self::Status { status: 500.., .. } => {
+                "the Hub has a problem of its own: try again later"
+            }
             Self::Token { .. } => {
                 "make a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
             }
-            Self::Gated { page, with_token: true, .. } => return Some(format!("accept the terms at {page}")),
-            Self::Gated { page, .. } => return Some(format!("accept the terms at {page}, then {login}")),
-            Self::NoModel { with_token: true, .. } => "check the spelling, and what the token may read",
-            Self::NoModel { .. } => return Some(format!("check the spelling; for a private model {login}")),
+            Self::Gated {
+                page,
+                with_token: true,
+                ..
+            } => return Some(format!("accept the terms at {page}")),
+            Self::Gated { page, .. } => {
+                return Some(format!("accept the terms at {page}, then {login}"));
+            }
+            Self::NoModel {
+                with_token: true, ..
+            } => "check the spelling, and what the token may read",
+            Self::NoModel { .. } => {
+                return Some(format!("check the spelling; for a private model {login}"));
+            }
             Self::NoWeights { .. } => {
                 "look for the model it was made from; models/README.md lists known ALBERTs"
             }

@@ -55,7 +55,10 @@ pub(super) enum Retry {
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
-        Self { error, retry: Retry::Never }
+        Self {
+            error,
+            retry: Retry::Never,
+        }
     }
 }
 
@@ -77,7 +80,9 @@ impl Client {
                 None => None,
                 Some(address) => Some(usable_proxy(address)?),
             };
-            let tls = TlsConfig::builder().root_certs(certificates.clone()).build();
+            let tls = TlsConfig::builder()
+                .root_certs(certificates.clone())
+                .build();
             let config = Agent::config_builder()
                 .tls_config(tls)
                 .proxy(proxy)
@@ -91,7 +96,8 @@ impl Client {
                 .timeout_per_read(Some(settings.timeout));
             Ok(config.build().into())
         };
-        let proxied = |address: &Option<String>| address.as_ref().map(|it| agent(Some(it))).transpose();
+        let proxied =
+            |address: &Option<String>| address.as_ref().map(|it| agent(Some(it))).transpose();
         Ok(Self {
             origin: origin(&settings.endpoint),
             token: settings.secret()?,
@@ -119,7 +125,12 @@ impl Client {
     }
 
     /// Waits before the next attempt, or gives up.
-    pub(super) fn pause(&self, what: &str, failure: Failure, failures: &mut u32) -> Result<(), HubError> {
+    pub(super) fn pause(
+        &self,
+        what: &str,
+        failure: Failure,
+        failures: &mut u32,
+    ) -> Result<(), HubError> {
         *failures += 1;
         let pause = match failure.retry {
             Retry::Never => return Err(failure.error),
@@ -128,11 +139,19 @@ impl Client {
         };
         if *failures > MAX_RETRIES || pause > MAX_PAUSE {
             return Err(match failure.error {
-                HubError::Cut { host, source, .. } => HubError::Cut { host, attempts: *failures, source },
+                HubError::Cut { host, source, .. } => HubError::Cut {
+                    host,
+                    attempts: *failures,
+                    source,
+                },
                 error => error,
             });
         }
-        (self.observer)(&Event::Retry { what, error: &failure.error, pause });
+        (self.observer)(&Event::Retry {
+            what,
+            error: &failure.error,
+            pause,
+        });
         std::thread::sleep(pause);
         Ok(())
     }
@@ -143,7 +162,8 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             let response = self.once(&url, want)?;
             let headers = response.headers();
-            let location = header(headers, "location").filter(|_| response.status().is_redirection());
+            let location =
+                header(headers, "location").filter(|_| response.status().is_redirection());
             match location {
                 // The redirect to the host that stores the file is the answer that describes it.
                 Some(_) if want == Want::Headers && headers.contains_key("x-linked-etag") => {
@@ -182,7 +202,9 @@ impl Client {
             _ => &self.http,
         };
         match (proxied, uri.host()) {
-            (Some(agent), Some(host)) if !self.settings.proxies.spares(host, uri.port_u16()) => agent,
+            (Some(agent), Some(host)) if !self.settings.proxies.spares(host, uri.port_u16()) => {
+                agent
+            }
             _ => &self.direct,
         }
     }
@@ -190,22 +212,36 @@ impl Client {
     /// Sorts what the client says into what is worth another attempt and what is not.
     pub(super) fn failed(&self, url: &str, error: ureq::Error) -> Failure {
         let host = || host(url).to_string();
-        let unreachable = |source: io::Error| HubError::Unreachable { host: host(), source }.into();
+        let unreachable = |source: io::Error| {
+            HubError::Unreachable {
+                host: host(),
+                source,
+            }
+            .into()
+        };
         let cut = |source: io::Error| Failure {
-            error: HubError::Cut { host: host(), attempts: 1, source },
+            error: HubError::Cut {
+                host: host(),
+                attempts: 1,
+                source,
+            },
             retry: Retry::Soon,
         };
         match error {
-            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
-                unreachable(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))
-            }
+            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => unreachable(
+                io::Error::new(io::ErrorKind::TimedOut, "no connection in time"),
+            ),
             ureq::Error::Timeout(_) => {
                 let seconds = self.settings.timeout.as_secs_f64();
-                cut(io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {seconds} s")))
+                cut(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("nothing came for {seconds} s"),
+                ))
             }
-            ureq::Error::HostNotFound => {
-                unreachable(io::Error::new(io::ErrorKind::NotFound, "its name is not known here"))
-            }
+            ureq::Error::HostNotFound => unreachable(io::Error::new(
+                io::ErrorKind::NotFound,
+                "its name is not known here",
+            )),
             ureq::Error::Io(error) => match error.kind() {
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
@@ -216,13 +252,20 @@ impl Client {
             ureq::Error::ConnectProxyFailed(why) => {
                 unreachable(io::Error::other(format!("the proxy says: {why}")))
             }
-            ureq::Error::Protocol(why) => cut(io::Error::new(io::ErrorKind::InvalidData, why.to_string())),
+            ureq::Error::Protocol(why) => {
+                cut(io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
+            }
             other => unreachable(io::Error::other(other.to_string())),
         }
     }
 
     /// Which error an answer stands for; `None` for one that is none.
-    pub(super) fn refusal(&self, id: &str, revision: &str, response: &Response<Body>) -> Option<Failure> {
+    pub(super) fn refusal(
+        &self,
+        id: &str,
+        revision: &str,
+        response: &Response<Body>,
+    ) -> Option<Failure> {
         let (status, url) = (response.status(), &response.get_uri().to_string());
         if !status.is_client_error() && !status.is_server_error() {
             return None;
@@ -234,28 +277,53 @@ impl Client {
         let endpoint = self.settings.endpoint.clone();
         let with_token = self.token.is_some();
         let error = match (status.as_u16(), code) {
-            (_, "GatedRepo") => HubError::Gated { page: format!("{endpoint}/{id}"), id, with_token },
-            (_, "RevisionNotFound") => HubError::NoRevision { id, revision: revision.to_string() },
-            (_, "EntryNotFound") => HubError::NoFile { id, file: path(url).to_string() },
+            (_, "GatedRepo") => HubError::Gated {
+                page: format!("{endpoint}/{id}"),
+                id,
+                with_token,
+            },
+            (_, "RevisionNotFound") => HubError::NoRevision {
+                id,
+                revision: revision.to_string(),
+            },
+            (_, "EntryNotFound") => HubError::NoFile {
+                id,
+                file: path(url).to_string(),
+            },
             (401, _) if with_token && message.starts_with("Invalid credentials") => {
                 HubError::Token { endpoint }
             }
-            (_, "RepoNotFound") => HubError::NoModel { id, endpoint, with_token },
-            // Without a code, 401 stands for what the Hub does not want to tell: no such model, or a
-            // private one. A host that stores files knows no models.
-            (401 | 404, _) if origin(url) == self.origin => HubError::NoModel { id, endpoint, with_token },
+            (_, "RepoNotFound") => HubError::NoModel {
+                id,
+                endpoint,
+                with_token,
+            },
+            // Without a code, 401 stands for what the Hub does not want to tell: no such model, or
+            // a private one. A host that stores files knows no models.
+            (401 | 404, _) if origin(url) == self.origin => HubError::NoModel {
+                id,
+                endpoint,
+                with_token,
+            },
             (status, _) => HubError::Status {
                 url: shown(url).to_string(),
                 status,
-                message: if message.is_empty() { String::new() } else { format!(": {message}") },
+                message: if message.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {message}")
+                },
             },
         };
         let retry = match status.as_u16() {
             // 403 of the storage host: the signature of the address has run out.
             403 if origin(url) != self.origin => Retry::Soon,
             408 | 429 | 500 | 502 | 503 | 504 => {
-                let seconds = header(headers, "retry-after").and_then(|value| value.trim().parse().ok());
-                seconds.map_or(Retry::Soon, |seconds| Retry::After(Duration::from_secs(seconds)))
+                let seconds =
+                    header(headers, "retry-after").and_then(|value| value.trim().parse().ok());
+                seconds.map_or(Retry::Soon, |seconds| {
+                    Retry::After(Duration::from_secs(seconds))
+                })
             }
             _ => Retry::Never,
         };
@@ -283,13 +351,21 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 /// An answer that makes no sense.
 pub(super) fn answer(url: &str, why: impl Into<String>) -> HubError {
-    HubError::Answer { url: shown(url).to_string(), why: why.into() }
+    HubError::Answer {
+        url: shown(url).to_string(),
+        why: why.into(),
+    }
 }
 
 /// The system's certificates, or those of the file that a variable names.
 fn certificates(settings: &HubSettings) -> Result<RootCerts, HubError> {
-    let Some(path) = &settings.certificates else { return Ok(RootCerts::PlatformVerifier) };
-    let pem = std::fs::read(path).map_err(|source| HubError::Read { path: path.clone(), source })?;
+    let Some(path) = &settings.certificates else {
+        return Ok(RootCerts::PlatformVerifier);
+    };
+    let pem = std::fs::read(path).map_err(|source| HubError::Read {
+        path: path.clone(),
+        source,
+    })?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         match item {
@@ -323,8 +399,13 @@ mod tests {
     fn a_proxy_speaks_http_and_its_password_is_not_shown() {
         assert!(usable_proxy("http://user:secret@proxy.example:3128").is_ok());
         assert!(usable_proxy("proxy.example:3128").is_ok());
-        let error = usable_proxy("socks5://user:secret@proxy.example:1080").unwrap_err().to_string();
-        assert!(error.contains("`proxy.example:1080`") && !error.contains("secret"), "{error}");
+        let error = usable_proxy("socks5://user:secret@proxy.example:1080")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`proxy.example:1080`") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -333,8 +414,14 @@ mod tests {
         std::fs::write(file.path(), "no certificate").unwrap();
         let mut settings = HubSettings::from_env().unwrap();
         settings.certificates = Some(file.path().to_path_buf());
-        assert!(matches!(certificates(&settings), Err(HubError::Certificates(_))));
+        assert!(matches!(
+            certificates(&settings),
+            Err(HubError::Certificates(_))
+        ));
         settings.certificates = Some("/no/such/file".into());
-        assert!(matches!(certificates(&settings), Err(HubError::Read { .. })));
+        assert!(matches!(
+            certificates(&settings),
+            Err(HubError::Read { .. })
+        ));
     }
 }

@@ -23,8 +23,14 @@ impl Lock {
     pub(super) fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         let mut waiting = Some(waiting);
         loop {
-            // Python's locks are writable by the group; the file is left in place as Python leaves it.
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            // Python's locks are writable by the group; the file is left in place as Python leaves
+            // it.
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -36,7 +42,8 @@ impl Lock {
                 // Which error that is differs from one file system to the next.
                 Err(TryLockError::Error(_)) => return Ok(Self { _file: file }),
             }
-            // Old versions of filelock remove the file when they let go: then this lock is on nothing.
+            // Old versions of filelock remove the file when they let go: then this lock is on
+            // nothing.
             let held = Handle::from_file(file.try_clone()?)?;
             match Handle::from_path(path) {
                 Ok(there) if there == held => return Ok(Self { _file: file }),
@@ -80,7 +87,8 @@ mod tests {
         let first = Lock::acquire(&path, || {}).unwrap();
         let (send, receive) = mpsc::channel();
         let other = path.clone();
-        let second = std::thread::spawn(move || Lock::acquire(&other, || send.send(()).unwrap()).unwrap());
+        let second =
+            std::thread::spawn(move || Lock::acquire(&other, || send.send(()).unwrap()).unwrap());
         receive.recv().unwrap();
         std::fs::remove_file(&path).unwrap();
         drop(first);

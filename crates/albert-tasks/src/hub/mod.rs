@@ -102,8 +102,13 @@ pub struct Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, revision, .. } = self;
-        f.debug_struct("Hub").field("settings", settings).field("revision", revision).finish_non_exhaustive()
+        let Self {
+            settings, revision, ..
+        } = self;
+        f.debug_struct("Hub")
+            .field("settings", settings)
+            .field("revision", revision)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +123,11 @@ impl Hub {
 
     /// The Hub of these settings.
     pub fn new(settings: HubSettings) -> Self {
-        Self { settings, revision: MAIN.to_string(), observer: http::silent() }
+        Self {
+            settings,
+            revision: MAIN.to_string(),
+            observer: http::silent(),
+        }
     }
 
     /// With models as they are at a branch, a tag, a commit or a `refs/pr/N`, not at `main`.
@@ -127,8 +136,13 @@ impl Hub {
     /// If no revision can have that name.
     pub fn with_revision(mut self, revision: &str) -> Result<Self, HubError> {
         // It becomes a path under `refs`.
-        let is_path = stays_inside(revision) && !revision.starts_with('.') && !revision.contains("/.");
-        if revision.is_empty() || revision.ends_with('/') || revision.contains(char::is_control) || !is_path {
+        let is_path =
+            stays_inside(revision) && !revision.starts_with('.') && !revision.contains("/.");
+        if revision.is_empty()
+            || revision.ends_with('/')
+            || revision.contains(char::is_control)
+            || !is_path
+        {
             return Err(HubError::Revision(revision.to_string()));
         }
         self.revision = revision.to_string();
@@ -149,16 +163,19 @@ impl Hub {
 
     /// The folder of a model's files: from the cache if it is whole there, else downloaded.
     ///
-    /// If the cache has enough to run, but not everything that the Hub might have, the Hub is asked;
-    /// where that cannot be done, what is there is used, and [`Event::Unchecked`] says so.
+    /// If the cache has enough to run, but not everything that the Hub might have, the Hub is
+    /// asked; where that cannot be done, what is there is used, and [`Event::Unchecked`] says so.
     ///
     /// # Errors
-    /// If `id` cannot be a model of the Hub, the Hub does not have it or cannot be reached, or it is
-    /// not an ALBERT with weights that can be read.
+    /// If `id` cannot be a model of the Hub, the Hub does not have it or cannot be reached, or it
+    /// is not an ALBERT with weights that can be read.
     pub fn find(&self, id: &str) -> Result<PathBuf, HubError> {
         let repository = self.repository(id)?;
         let commit = repository.commit(&self.revision);
-        let found = commit.map(|commit| Snapshot { repository: &repository, commit });
+        let found = commit.map(|commit| Snapshot {
+            repository: &repository,
+            commit,
+        });
         let completeness = match &found {
             Some(snapshot) => selection::completeness(snapshot, |file| snapshot.json(file)),
             None => Completeness::Lacks(format!("no revision `{}` there", self.revision)),
@@ -167,12 +184,18 @@ impl Hub {
             (Some(snapshot), Completeness::Whole) => return Ok(snapshot.folder()),
             (Some(snapshot), Completeness::Usable(files)) => Some((snapshot.folder(), files)),
             (_, Completeness::Lacks(missing)) if self.settings.offline => {
-                return Err(HubError::Offline { id: id.to_string(), missing });
+                return Err(HubError::Offline {
+                    id: id.to_string(),
+                    missing,
+                });
             }
             _ => None,
         };
         let unchecked = |(folder, files): (PathBuf, Vec<String>), error: Option<&HubError>| {
-            (self.observer)(&Event::Unchecked { files: &files, error });
+            (self.observer)(&Event::Unchecked {
+                files: &files,
+                error,
+            });
             folder
         };
         match usable {
@@ -215,24 +238,37 @@ impl Hub {
     fn fetch(&self, id: &str, repository: &Repository) -> Result<PathBuf, HubError> {
         let client = Client::new(self.settings.clone(), Arc::clone(&self.observer))?;
         let remote = Remote::list(&client, id, &self.revision)?;
-        let snapshot = Snapshot { repository, commit: remote.commit.clone() };
+        let snapshot = Snapshot {
+            repository,
+            commit: remote.commit.clone(),
+        };
         let get = |file: &str| download::download(&remote, repository, file);
         let absent = |file: &str| repository.set_absent(&remote.commit, file);
 
         // First what decides whether the rest is wanted.
-        let config = ["config.json", "albert_config.json"].into_iter().find(|file| remote.has(file));
+        let config = ["config.json", "albert_config.json"]
+            .into_iter()
+            .find(|file| remote.has(file));
         get(config.ok_or_else(|| HubError::NoConfig(id.to_string()))?)?;
         let found = snapshot.json("config.json");
         if let Some(found) = found.as_ref().and_then(|config| config.get("model_type"))
             && found != "albert"
         {
-            let found = found.as_str().map_or_else(|| found.to_string(), String::from);
-            return Err(HubError::NotAlbert { id: id.to_string(), found });
+            let found = found
+                .as_str()
+                .map_or_else(|| found.to_string(), String::from);
+            return Err(HubError::NotAlbert {
+                id: id.to_string(),
+                found,
+            });
         }
         let weights = selection::weights(&remote);
         if weights == Weights::None {
             let found = selection::other_weights(&remote.names());
-            return Err(HubError::NoWeights { id: id.to_string(), found });
+            return Err(HubError::NoWeights {
+                id: id.to_string(),
+                found,
+            });
         }
 
         for file in selection::small() {
@@ -241,7 +277,11 @@ impl Hub {
                 false => absent(file)?,
             }
         }
-        for module in snapshot.json("modules.json").iter().flat_map(selection::module_files) {
+        for module in snapshot
+            .json("modules.json")
+            .iter()
+            .flat_map(selection::module_files)
+        {
             let weights = module.weights.iter().find(|file| remote.has(file));
             for file in std::iter::once(&module.config).chain(&module.weights) {
                 match remote.has(file) {
@@ -256,7 +296,11 @@ impl Hub {
             Weights::Files(files) => files,
             Weights::Index(index) => {
                 get(index)?;
-                snapshot.json(index).iter().flat_map(selection::parts).collect()
+                snapshot
+                    .json(index)
+                    .iter()
+                    .flat_map(selection::parts)
+                    .collect()
             }
             Weights::None => Vec::new(),
         };
@@ -292,8 +336,13 @@ impl Files for Snapshot<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder()).into_iter().flatten().filter_map(|entry| entry.ok());
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        let entries = fs::read_dir(self.folder())
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok());
+        entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     }
 }
 
@@ -311,7 +360,9 @@ mod tests {
         for revision in ["main", "v1.0", "refs/pr/21", "feature/x"] {
             assert!(hub.clone().with_revision(revision).is_ok(), "{revision}");
         }
-        for revision in ["", "..", "../x", "/etc", "a/../b", ".x", "a/", "a\nb", "a\\b"] {
+        for revision in [
+            "", "..", "../x", "/etc", "a/../b", ".x", "a/", "a\nb", "a\\b",
+        ] {
             assert!(hub.clone().with_revision(revision).is_err(), "{revision}");
         }
     }

@@ -31,8 +31,9 @@ impl Proxies {
         let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
         let all = || either("ALL_PROXY");
         let exceptions = either("NO_PROXY").unwrap_or_default();
-        let exceptions =
-            exceptions.split([',', ' ']).map(|host| host.trim_start_matches("*.").to_lowercase());
+        let exceptions = exceptions
+            .split([',', ' '])
+            .map(|host| host.trim_start_matches("*.").to_lowercase());
         Self {
             http: either("HTTP_PROXY").or_else(all),
             https: either("HTTPS_PROXY").or_else(all),
@@ -53,7 +54,9 @@ impl Proxies {
             let name = name.trim_start_matches('.');
             let covers = name == "*"
                 || host == name
-                || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+                || host
+                    .strip_suffix(name)
+                    .is_some_and(|rest| rest.ends_with('.'));
             covers && of_port.is_none_or(|of_port| port == Some(of_port))
         })
     }
@@ -65,23 +68,46 @@ mod tests {
 
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::read(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string())
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_string())
         })
     }
 
     #[test]
     fn each_scheme_has_its_own_and_all_serves_the_rest() {
-        let read = proxies(&[("HTTPS_PROXY", "s"), ("http_proxy", "h"), ("HTTP_PROXY", "H")]);
-        assert_eq!((read.https.as_deref(), read.http.as_deref()), (Some("s"), Some("h")));
+        let read = proxies(&[
+            ("HTTPS_PROXY", "s"),
+            ("http_proxy", "h"),
+            ("HTTP_PROXY", "H"),
+        ]);
+        assert_eq!(
+            (read.https.as_deref(), read.http.as_deref()),
+            (Some("s"), Some("h"))
+        );
         let read = proxies(&[("ALL_PROXY", "a"), ("https_proxy", "s")]);
-        assert_eq!((read.https.as_deref(), read.http.as_deref()), (Some("s"), Some("a")));
+        assert_eq!(
+            (read.https.as_deref(), read.http.as_deref()),
+            (Some("s"), Some("a"))
+        );
         assert_eq!(proxies(&[]), Proxies::default());
     }
 
     #[test]
     fn a_name_spares_itself_and_its_subdomains() {
-        let read = proxies(&[("NO_PROXY", "localhost, .example.com,*.b.org,10.0.0.1,host:80,::1")]);
-        for spared in ["localhost", "example.com", "A.Example.com", "x.b.org", "10.0.0.1", "[::1]"] {
+        let read = proxies(&[(
+            "NO_PROXY",
+            "localhost, .example.com,*.b.org,10.0.0.1,host:80,::1",
+        )]);
+        for spared in [
+            "localhost",
+            "example.com",
+            "A.Example.com",
+            "x.b.org",
+            "10.0.0.1",
+            "[::1]",
+        ] {
             assert!(read.spares(spared, Some(443)), "{spared}");
         }
         for not in ["notexample.com", "example.com.evil", "10.0.0.11", "host"] {

@@ -12,7 +12,9 @@ use crate::files::{COMPANIONS, stays_inside};
 /// The small files that a model may have. What one of them changes, nobody can know who has not
 /// looked for it.
 pub(super) fn small() -> impl Iterator<Item = &'static str> {
-    ["config.json", "albert_config.json"].into_iter().chain(COMPANIONS)
+    ["config.json", "albert_config.json"]
+        .into_iter()
+        .chain(COMPANIONS)
 }
 
 /// Each is a whole set of weights, or the list of one's parts; the first that is there is taken.
@@ -69,15 +71,26 @@ fn bundle(names: &[String]) -> Vec<String> {
     };
     let data = |stem: &str| {
         let prefix = format!("{stem}.data-");
-        names.iter().filter(|name| name.starts_with(&prefix)).cloned().collect::<Vec<_>>()
+        names
+            .iter()
+            .filter(|name| name.starts_with(&prefix))
+            .cloned()
+            .collect::<Vec<_>>()
     };
     // `.data-00000-of-00002`: of two, both.
     let is_whole = |stem: &String| {
         let data = data(stem);
-        let of = data.first().and_then(|name| name.rsplit_once("-of-")?.1.parse().ok());
+        let of = data
+            .first()
+            .and_then(|name| name.rsplit_once("-of-")?.1.parse().ok());
         stem.starts_with("model.ckpt") && of == Some(data.len())
     };
-    let Some(stem) = names.iter().filter_map(stem).filter(is_whole).max_by_key(steps) else {
+    let Some(stem) = names
+        .iter()
+        .filter_map(stem)
+        .filter(is_whole)
+        .max_by_key(steps)
+    else {
         return Vec::new();
     };
     let mut files = data(&stem);
@@ -88,8 +101,12 @@ fn bundle(names: &[String]) -> Vec<String> {
 /// The parts that an index names.
 pub(super) fn parts(index: &Value) -> Vec<String> {
     let map = index.get("weight_map").and_then(Value::as_object);
-    let mut parts: Vec<String> =
-        map.into_iter().flat_map(|map| map.values()).filter_map(Value::as_str).map(String::from).collect();
+    let mut parts: Vec<String> = map
+        .into_iter()
+        .flat_map(|map| map.values())
+        .filter_map(Value::as_str)
+        .map(String::from)
+        .collect();
     parts.sort_unstable();
     parts.dedup();
     parts
@@ -98,9 +115,17 @@ pub(super) fn parts(index: &Value) -> Vec<String> {
 /// What the modules of sentence-transformers may keep in their folders.
 pub(super) fn module_files(modules: &Value) -> Vec<ModuleFiles> {
     let modules = modules.as_array().map(Vec::as_slice).unwrap_or_default();
-    let kind = |module: &&Value| module.get("type").and_then(Value::as_str).unwrap_or_default().to_string();
+    let kind = |module: &&Value| {
+        module
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_string()
+    };
     // Normalize has nothing to keep.
-    let modules = modules.iter().filter(|module| !kind(module).ends_with(".Normalize"));
+    let modules = modules
+        .iter()
+        .filter(|module| !kind(module).ends_with(".Normalize"));
     let folders = modules.filter_map(|module| module.get("path")?.as_str());
     // A path that leaves the folder is refused by who reads modules.json, by name.
     let inside = folders.filter(|folder| !folder.is_empty() && stays_inside(folder));
@@ -109,7 +134,10 @@ pub(super) fn module_files(modules: &Value) -> Vec<ModuleFiles> {
             let folder = folder.trim_start_matches("./").trim_end_matches('/');
             ModuleFiles {
                 config: format!("{folder}/config.json"),
-                weights: [format!("{folder}/model.safetensors"), format!("{folder}/pytorch_model.bin")],
+                weights: [
+                    format!("{folder}/model.safetensors"),
+                    format!("{folder}/pytorch_model.bin"),
+                ],
             }
         })
         .collect()
@@ -125,10 +153,18 @@ pub(super) struct ModuleFiles {
 
 /// What stands in a repository without usable weights, for the error that says so.
 pub(super) fn other_weights(names: &[String]) -> String {
-    const OTHERS: [&str; 8] = [".h5", ".msgpack", ".onnx", ".ot", ".tflite", ".gguf", ".mlmodel", ".ckpt"];
-    let is_other =
-        |name: &&String| OTHERS.iter().any(|ending| name.ends_with(ending)) || name.starts_with("openvino/");
-    let found: Vec<_> = names.iter().filter(is_other).take(5).map(|name| format!("`{name}`")).collect();
+    const OTHERS: [&str; 8] = [
+        ".h5", ".msgpack", ".onnx", ".ot", ".tflite", ".gguf", ".mlmodel", ".ckpt",
+    ];
+    let is_other = |name: &&String| {
+        OTHERS.iter().any(|ending| name.ends_with(ending)) || name.starts_with("openvino/")
+    };
+    let found: Vec<_> = names
+        .iter()
+        .filter(is_other)
+        .take(5)
+        .map(|name| format!("`{name}`"))
+        .collect();
     match found.is_empty() {
         true => "found none".to_string(),
         false => format!("found {}", found.join(", ")),
@@ -147,7 +183,10 @@ pub(super) enum Completeness {
 }
 
 /// Looks a snapshot over; `read` gives the JSON of one of its files.
-pub(super) fn completeness(files: &impl Files, read: impl Fn(&str) -> Option<Value>) -> Completeness {
+pub(super) fn completeness(
+    files: &impl Files,
+    read: impl Fn(&str) -> Option<Value>,
+) -> Completeness {
     if !files.has("config.json") && !files.has("albert_config.json") {
         return Completeness::Lacks("no `config.json` there".to_string());
     }
@@ -166,9 +205,13 @@ pub(super) fn completeness(files: &impl Files, read: impl Fn(&str) -> Option<Val
     let unknown = |file: &str| files.presence(file) == Presence::Unknown;
     // Without config.json, Google's name for it decides; beside it, it is not read.
     let small = small().filter(|&file| file != "albert_config.json" || !files.has("config.json"));
-    let mut missing: Vec<String> = small.filter(|file| unknown(file)).map(String::from).collect();
+    let mut missing: Vec<String> = small
+        .filter(|file| unknown(file))
+        .map(String::from)
+        .collect();
     let tokenizers = ["spiece.model", "tokenizer.json", "vocab.txt"];
-    if !tokenizers.iter().any(|file| files.has(file)) && tokenizers.iter().any(|file| unknown(file)) {
+    if !tokenizers.iter().any(|file| files.has(file)) && tokenizers.iter().any(|file| unknown(file))
+    {
         return Completeness::Lacks("no tokenizer there".to_string());
     }
     for module in read("modules.json").iter().flat_map(module_files) {
@@ -200,7 +243,11 @@ mod tests {
 
     impl Files for Names {
         fn presence(&self, file: &str) -> Presence {
-            if self.0.contains(&file) { Presence::Present } else { self.1 }
+            if self.0.contains(&file) {
+                Presence::Present
+            } else {
+                self.1
+            }
         }
 
         fn names(&self) -> Vec<String> {
@@ -218,15 +265,30 @@ mod tests {
 
     #[test]
     fn one_set_of_weights_is_taken_and_never_another_frameworks() {
-        let all = &["tf_model.h5", "flax_model.msgpack", "onnx/model.onnx", "rust_model.ot", "a.safetensors"];
+        let all = &[
+            "tf_model.h5",
+            "flax_model.msgpack",
+            "onnx/model.onnx",
+            "rust_model.ot",
+            "a.safetensors",
+        ];
         assert_eq!(chosen(all), Weights::None);
-        assert_eq!(chosen(&["pytorch_model.bin", "model.safetensors"]), only(&["model.safetensors"]));
+        assert_eq!(
+            chosen(&["pytorch_model.bin", "model.safetensors"]),
+            only(&["model.safetensors"])
+        );
         assert_eq!(
             chosen(&["pytorch_model.bin", "model.safetensors.index.json"]),
             Weights::Index("model.safetensors.index.json")
         );
-        assert_eq!(chosen(&["pytorch_model.bin", "training_args.bin"]), only(&["pytorch_model.bin"]));
-        assert_eq!(chosen(&["model.onnx", "pytorch_model.bin.index.json"]), Weights::Index(WEIGHTS[3]));
+        assert_eq!(
+            chosen(&["pytorch_model.bin", "training_args.bin"]),
+            only(&["pytorch_model.bin"])
+        );
+        assert_eq!(
+            chosen(&["model.onnx", "pytorch_model.bin.index.json"]),
+            Weights::Index(WEIGHTS[3])
+        );
     }
 
     #[test]
@@ -238,7 +300,13 @@ mod tests {
             "model.ckpt-1000.data-00000-of-00001",
             "model.ckpt-1000.meta",
         ];
-        assert_eq!(chosen(names), only(&["model.ckpt-1000.data-00000-of-00001", "model.ckpt-1000.index"]));
+        assert_eq!(
+            chosen(names),
+            only(&[
+                "model.ckpt-1000.data-00000-of-00001",
+                "model.ckpt-1000.index"
+            ])
+        );
         let best = &[
             "model.ckpt-1.index",
             "model.ckpt-1.data-00000-of-00001",
@@ -246,8 +314,13 @@ mod tests {
             "model.ckpt-best.data-00000-of-00002",
             "model.ckpt-best.data-00001-of-00002",
         ];
-        assert!(matches!(chosen(best), Weights::Files(files) if files.len() == 3 && files[2] == best[2]));
-        assert_eq!(chosen(&best[..4]), only(&["model.ckpt-1.data-00000-of-00001", "model.ckpt-1.index"]));
+        assert!(
+            matches!(chosen(best), Weights::Files(files) if files.len() == 3 && files[2] == best[2])
+        );
+        assert_eq!(
+            chosen(&best[..4]),
+            only(&["model.ckpt-1.data-00000-of-00001", "model.ckpt-1.index"])
+        );
         assert_eq!(chosen(&best[2..4]), Weights::None);
     }
 
@@ -257,7 +330,10 @@ mod tests {
             {"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}, {"path": "./2_Dense/"}, {"type": "x"},
             {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"},
         ]);
-        let configs: Vec<_> = module_files(&modules).into_iter().map(|module| module.config).collect();
+        let configs: Vec<_> = module_files(&modules)
+            .into_iter()
+            .map(|module| module.config)
+            .collect();
         assert_eq!(configs, ["1_Pooling/config.json", "2_Dense/config.json"]);
         assert_eq!(module_files(&json!({"path": "a"})), []);
     }
@@ -271,8 +347,13 @@ mod tests {
 
     #[test]
     fn a_repository_without_weights_says_what_it_has() {
-        let names: Vec<_> = ["config.json", "tf_model.h5", "onnx/model.onnx"].map(String::from).to_vec();
-        assert_eq!(other_weights(&names), "found `tf_model.h5`, `onnx/model.onnx`");
+        let names: Vec<_> = ["config.json", "tf_model.h5", "onnx/model.onnx"]
+            .map(String::from)
+            .to_vec();
+        assert_eq!(
+            other_weights(&names),
+            "found `tf_model.h5`, `onnx/model.onnx`"
+        );
         assert_eq!(other_weights(&names[..1]), "found none");
     }
 
@@ -280,18 +361,38 @@ mod tests {
     fn a_snapshot_is_whole_only_if_everything_is_known() {
         let base = &["config.json", "model.safetensors", "tokenizer.json"];
         let none = |_: &str| None;
-        assert_eq!(completeness(&Names(base, Presence::Absent), none), Completeness::Whole);
-        let Completeness::Usable(unknown) = completeness(&Names(base, Presence::Unknown), none) else {
+        assert_eq!(
+            completeness(&Names(base, Presence::Absent), none),
+            Completeness::Whole
+        );
+        let Completeness::Usable(unknown) = completeness(&Names(base, Presence::Unknown), none)
+        else {
             panic!("expected it to be usable")
         };
         assert!(unknown.contains(&"modules.json".to_string()), "{unknown:?}");
-        assert!(!unknown.contains(&"albert_config.json".to_string()), "{unknown:?}");
-        let lacks = |names: &'static [&'static str]| completeness(&Names(names, Presence::Unknown), none);
-        assert_eq!(lacks(&base[1..]), Completeness::Lacks("no `config.json` there".to_string()));
-        assert_eq!(lacks(&["config.json"]), Completeness::Lacks("no weights there".to_string()));
-        assert_eq!(lacks(&base[..2]), Completeness::Lacks("no tokenizer there".to_string()));
+        assert!(
+            !unknown.contains(&"albert_config.json".to_string()),
+            "{unknown:?}"
+        );
+        let lacks =
+            |names: &'static [&'static str]| completeness(&Names(names, Presence::Unknown), none);
+        assert_eq!(
+            lacks(&base[1..]),
+            Completeness::Lacks("no `config.json` there".to_string())
+        );
+        assert_eq!(
+            lacks(&["config.json"]),
+            Completeness::Lacks("no weights there".to_string())
+        );
+        assert_eq!(
+            lacks(&base[..2]),
+            Completeness::Lacks("no tokenizer there".to_string())
+        );
         let pooling = |_: &str| Some(json!([{"path": "1_Pooling"}]));
         let without = completeness(&Names(base, Presence::Unknown), pooling);
-        assert_eq!(without, Completeness::Lacks("no `1_Pooling/config.json` there".to_string()));
+        assert_eq!(
+            without,
+            Completeness::Lacks("no `1_Pooling/config.json` there".to_string())
+        );
     }
 }

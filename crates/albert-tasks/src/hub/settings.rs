@@ -24,17 +24,18 @@ pub struct HubSettings {
     /// The cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `$HF_HOME/hub`,
     /// `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`.
     pub cache: PathBuf,
-    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to nobody
-    /// else.
+    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to
+    /// nobody else.
     pub token: Option<HubToken>,
-    /// Where the token is if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when the
-    /// Hub is asked, and need not be there.
+    /// Where the token is if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when
+    /// the Hub is asked, and need not be there.
     pub token_file: Option<PathBuf>,
     /// Whether to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not.
     pub proxies: Proxies,
-    /// Certificates to trust in place of the system's, as PEM: `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`.
+    /// Certificates to trust in place of the system's, as PEM: `SSL_CERT_FILE`,
+    /// `REQUESTS_CA_BUNDLE`.
     pub certificates: Option<PathBuf>,
     /// How long a connection may be silent before it counts as cut: `HF_HUB_DOWNLOAD_TIMEOUT`.
     pub timeout: Duration,
@@ -68,13 +69,16 @@ impl HubSettings {
     /// What the environment says.
     ///
     /// # Errors
-    /// If no variable says where the cache is and there is no home folder, or if `HF_ENDPOINT` is not a
-    /// URL.
+    /// If no variable says where the cache is and there is no home folder, or if `HF_ENDPOINT` is
+    /// not a URL.
     pub fn from_env() -> Result<Self, HubError> {
         Self::read(|name| std::env::var_os(name), std::env::home_dir())
     }
 
-    fn read(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Result<Self, HubError> {
+    fn read(
+        variable: impl Fn(&str) -> Option<OsString>,
+        home: Option<PathBuf>,
+    ) -> Result<Self, HubError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let path = |name: &str| variable(name).map(|value| expand_home(value, home.as_deref()));
@@ -99,7 +103,10 @@ impl HubSettings {
         Ok(Self {
             endpoint: check_endpoint(&endpoint)?,
             cache,
-            token: token.as_deref().filter(|_| sends_token).and_then(HubToken::new),
+            token: token
+                .as_deref()
+                .filter(|_| sends_token)
+                .and_then(HubToken::new),
             token_file: token_file.filter(|_| sends_token),
             // An empty variable leaves the word to the other one, as in Python.
             offline: match variable("HF_HUB_OFFLINE") {
@@ -108,7 +115,9 @@ impl HubSettings {
             },
             proxies: Proxies::read(text),
             certificates: path("SSL_CERT_FILE").or_else(|| path("REQUESTS_CA_BUNDLE")),
-            timeout: seconds.filter(|&seconds| seconds > 0).map_or(TIMEOUT, Duration::from_secs),
+            timeout: seconds
+                .filter(|&seconds| seconds > 0)
+                .map_or(TIMEOUT, Duration::from_secs),
             pause: Duration::from_millis(500),
         })
     }
@@ -118,11 +127,16 @@ impl HubSettings {
     /// # Errors
     /// If its file is there and cannot be read.
     pub(super) fn secret(&self) -> Result<Option<HubToken>, HubError> {
-        let (None, Some(file)) = (&self.token, &self.token_file) else { return Ok(self.token.clone()) };
+        let (None, Some(file)) = (&self.token, &self.token_file) else {
+            return Ok(self.token.clone());
+        };
         match std::fs::read_to_string(file) {
             Ok(token) => Ok(HubToken::new(&token)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HubError::Read { path: file.clone(), source }),
+            Err(source) => Err(HubError::Read {
+                path: file.clone(),
+                source,
+            }),
         }
     }
 }
@@ -136,7 +150,8 @@ fn check_endpoint(endpoint: &str) -> Result<String, HubError> {
     let bare = endpoint.trim_end_matches('/');
     let parsed: Option<ureq::http::Uri> = bare.parse().ok();
     // Messages show the endpoint: it holds no password.
-    let has_user = |uri: &ureq::http::Uri| uri.authority().is_some_and(|it| it.as_str().contains('@'));
+    let has_user =
+        |uri: &ureq::http::Uri| uri.authority().is_some_and(|it| it.as_str().contains('@'));
     let is_web = |uri: &ureq::http::Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some()
@@ -145,7 +160,9 @@ fn check_endpoint(endpoint: &str) -> Result<String, HubError> {
     };
     match parsed.as_ref().is_some_and(is_web) {
         true => Ok(bare.to_string()),
-        false => Err(HubError::Endpoint(endpoint.rsplit('@').next().unwrap_or_default().to_string())),
+        false => Err(HubError::Endpoint(
+            endpoint.rsplit('@').next().unwrap_or_default().to_string(),
+        )),
     }
 }
 
@@ -164,7 +181,11 @@ mod tests {
 
     fn settings(variables: &[(&str, &str)]) -> Result<HubSettings, HubError> {
         let get = |name: &str| {
-            variables.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+            variables
+                .iter()
+                .rev()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| OsString::from(value))
         };
         HubSettings::read(get, Some(PathBuf::from("/no-such-home")))
     }
@@ -174,7 +195,11 @@ mod tests {
         let mut variables = vec![];
         let mut expect = |name: &'static str, value: &'static str, cache: &str| {
             variables.push((name, value));
-            assert_eq!(settings(&variables).unwrap().cache, Path::new(cache), "{name}");
+            assert_eq!(
+                settings(&variables).unwrap().cache,
+                Path::new(cache),
+                "{name}"
+            );
         };
         expect("HF_HOME", "", "/no-such-home/.cache/huggingface/hub");
         expect("XDG_CACHE_HOME", "~/x", "/no-such-home/x/huggingface/hub");
@@ -193,11 +218,20 @@ mod tests {
         assert_eq!(token(&[home]), HubToken::new("from-the-file"));
         assert_eq!(token(&[home, ("HF_TOKEN", "\n")]), None);
         assert_eq!(token(&[home, ("HF_TOKEN", "a")]), HubToken::new("a"));
-        assert_eq!(token(&[home, ("HUGGING_FACE_HUB_TOKEN", "b")]), HubToken::new("b"));
+        assert_eq!(
+            token(&[home, ("HUGGING_FACE_HUB_TOKEN", "b")]),
+            HubToken::new("b")
+        );
         assert_eq!(token(&[home, ("HF_TOKEN_PATH", "/no/such/file")]), None);
         assert_eq!(token(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
-        for (name, value) in [("HF_TOKEN", "secret"), ("HTTPS_PROXY", "http://user:secret@proxy:1")] {
-            assert!(!format!("{:?}", settings(&[(name, value)]).unwrap()).contains("secret"), "{name}");
+        for (name, value) in [
+            ("HF_TOKEN", "secret"),
+            ("HTTPS_PROXY", "http://user:secret@proxy:1"),
+        ] {
+            assert!(
+                !format!("{:?}", settings(&[(name, value)]).unwrap()).contains("secret"),
+                "{name}"
+            );
         }
     }
 
@@ -218,18 +252,30 @@ mod tests {
             assert!(!offline(value), "{value}");
         }
         assert!(settings(&[("TRANSFORMERS_OFFLINE", "1")]).unwrap().offline);
-        assert!(!settings(&[("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_OFFLINE", "0")]).unwrap().offline);
+        assert!(
+            !settings(&[("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_OFFLINE", "0")])
+                .unwrap()
+                .offline
+        );
     }
 
     #[test]
     fn an_endpoint_is_a_url_and_nothing_else() {
         let endpoint = |value| settings(&[("HF_ENDPOINT", value)]);
-        assert_eq!(endpoint("https://mirror.example/hf/").unwrap().endpoint, "https://mirror.example/hf");
+        assert_eq!(
+            endpoint("https://mirror.example/hf/").unwrap().endpoint,
+            "https://mirror.example/hf"
+        );
         assert_eq!(endpoint("").unwrap().endpoint, ENDPOINT);
         for bad in ["mirror.example", "ftp://a", "http://", "a b", "http://a?b"] {
-            assert!(matches!(endpoint(bad), Err(HubError::Endpoint(value)) if value == bad), "{bad}");
+            assert!(
+                matches!(endpoint(bad), Err(HubError::Endpoint(value)) if value == bad),
+                "{bad}"
+            );
         }
         let with_password = endpoint("https://user:secret@mirror.example");
-        assert!(matches!(with_password, Err(HubError::Endpoint(value)) if value == "mirror.example"));
+        assert!(
+            matches!(with_password, Err(HubError::Endpoint(value)) if value == "mirror.example")
+        );
     }
 }

@@ -4,16 +4,19 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The sentences of a text, without the spaces around them.
 ///
-/// The rules are Unicode's (UAX 29): a full stop, question or exclamation mark before a space ends a
-/// sentence, unless a small letter follows; the end of a line does too. They know no abbreviations:
-/// `Dr. Smith` is cut in two.
+/// The rules are Unicode's (UAX 29): a full stop, question or exclamation mark before a space ends
+/// a sentence, unless a small letter follows; the end of a line does too. They know no
+/// abbreviations: `Dr. Smith` is cut in two.
 ///
 /// ```
 /// let sentences = albert_tasks::split_sentences("It rained, e.g. on Monday. “Really?” Yes, 3.5 mm.");
 /// assert_eq!(sentences, ["It rained, e.g. on Monday.", "“Really?”", "Yes, 3.5 mm."]);
 /// ```
 pub fn split_sentences(text: &str) -> Vec<&str> {
-    text.split_sentence_bounds().map(str::trim).filter(|sentence| !sentence.is_empty()).collect()
+    text.split_sentence_bounds()
+        .map(str::trim)
+        .filter(|sentence| !sentence.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
@@ -31,7 +34,10 @@ mod tests {
     #[test]
     fn a_text_without_an_end_is_a_sentence_and_nothing_is_none() {
         assert_eq!(split_sentences("no end"), ["no end"]);
-        assert_eq!(split_sentences("東京は雨。大阪は晴れ。"), ["東京は雨。", "大阪は晴れ。"]);
+        assert_eq!(
+            split_sentences("東京は雨。大阪は晴れ。"),
+            ["東京は雨。", "大阪は晴れ。"]
+        );
         assert!(split_sentences(" \n ").is_empty());
     }
 }

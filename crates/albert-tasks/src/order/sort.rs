@@ -13,12 +13,18 @@ pub(super) fn weights(in_order: &[Vec<f64>]) -> Weights {
     const CERTAIN: f64 = f32::EPSILON as f64;
     let ln = |probability: f64| probability.clamp(CERTAIN, 1.0 - CERTAIN).ln();
     let weight = |a: usize, b: usize| ln(in_order[a][b]) + ln(1.0 - in_order[b][a]);
-    (0..in_order.len()).map(|a| (0..in_order.len()).map(|b| weight(a, b)).collect()).collect()
+    (0..in_order.len())
+        .map(|a| (0..in_order.len()).map(|b| weight(a, b)).collect())
+        .collect()
 }
 
 /// The order with the largest sum of weights over all pairs, as indices.
 pub(super) fn best_order(weights: &Weights) -> Vec<usize> {
-    if weights.len() <= EXACT { exact(weights) } else { improved(weights) }
+    if weights.len() <= EXACT {
+        exact(weights)
+    } else {
+        improved(weights)
+    }
 }
 
 /// The best of all orders, by dynamic programming over the sets of things already placed:
@@ -30,7 +36,10 @@ fn exact(weights: &Weights) -> Vec<usize> {
     let count = weights.len();
     let outside = |set: usize| (0..count).filter(move |&v| set & (1 << v) == 0);
     let gain = |set: usize, v: usize| -> f64 {
-        (0..count).filter(|&u| set & (1 << u) != 0).map(|u| weights[u][v]).sum()
+        (0..count)
+            .filter(|&u| set & (1 << u) != 0)
+            .map(|u| weights[u][v])
+            .sum()
     };
     let full = (1 << count) - 1;
     let mut best = vec![0.0; full + 1];
@@ -55,13 +64,17 @@ fn exact(weights: &Weights) -> Vec<usize> {
     order
 }
 
-/// A good order: sorted by how much each thing would rather stand before the others than behind them,
-/// then each moved to its best place until nothing gets better.
+/// A good order: sorted by how much each thing would rather stand before the others than behind
+/// them, then each moved to its best place until nothing gets better.
 fn improved(weights: &Weights) -> Vec<usize> {
     /// Gains below this are rounding.
     const GAIN: f64 = 1e-9;
     let count = weights.len();
-    let eagerness = |u: usize| (0..count).map(|v| weights[u][v] - weights[v][u]).sum::<f64>();
+    let eagerness = |u: usize| {
+        (0..count)
+            .map(|v| weights[u][v] - weights[v][u])
+            .sum::<f64>()
+    };
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| eagerness(b).total_cmp(&eagerness(a)));
     loop {
@@ -105,15 +118,21 @@ mod tests {
     fn probabilities(count: usize, seed: u64) -> Vec<Vec<f64>> {
         let mut state = seed;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
-        (0..count).map(|_| (0..count).map(|_| next()).collect()).collect()
+        (0..count)
+            .map(|_| (0..count).map(|_| next()).collect())
+            .collect()
     }
 
     fn worth(weights: &Weights, order: &[usize]) -> f64 {
-        let pairs =
-            order.iter().enumerate().flat_map(|(at, &a)| order[at + 1..].iter().map(move |&b| (a, b)));
+        let pairs = order
+            .iter()
+            .enumerate()
+            .flat_map(|(at, &a)| order[at + 1..].iter().map(move |&b| (a, b)));
         pairs.map(|(a, b)| weights[a][b]).sum()
     }
 
@@ -127,7 +146,10 @@ mod tests {
             order.insert(at, count - 1);
             order
         };
-        smaller.iter().flat_map(|order| (0..count).map(move |at| insert(order, at))).collect()
+        smaller
+            .iter()
+            .flat_map(|order| (0..count).map(move |at| insert(order, at)))
+            .collect()
     }
 
     #[test]
@@ -135,7 +157,10 @@ mod tests {
         for seed in 0..20 {
             let weights = weights(&probabilities(6, seed));
             let found = worth(&weights, &exact(&weights));
-            let best = permutations(6).iter().map(|order| worth(&weights, order)).fold(f64::MIN, f64::max);
+            let best = permutations(6)
+                .iter()
+                .map(|order| worth(&weights, order))
+                .fold(f64::MIN, f64::max);
             assert!((found - best).abs() < 1e-9, "{found} {best}");
         }
     }
@@ -143,7 +168,10 @@ mod tests {
     #[test]
     fn indifference_keeps_the_order() {
         assert_eq!(best_order(&weights(&vec![vec![0.5; 4]; 4])), [0, 1, 2, 3]);
-        assert_eq!(best_order(&weights(&vec![vec![0.5; 20]; 20])), (0..20).collect::<Vec<_>>());
+        assert_eq!(
+            best_order(&weights(&vec![vec![0.5; 20]; 20])),
+            (0..20).collect::<Vec<_>>()
+        );
         assert_eq!(best_order(&weights(&[vec![0.5]])), [0]);
         assert!(best_order(&weights(&[])).is_empty());
     }
@@ -152,9 +180,19 @@ mod tests {
     fn certain_pairs_sort_any_number_of_things() {
         for count in [3, EXACT, EXACT + 1, 40] {
             // Thing i belongs at place (i × 7) mod count, or backwards where 7 divides the count.
-            let place = |i: usize| if count % 7 == 0 { count - 1 - i } else { i * 7 % count };
+            let place = |i: usize| {
+                if count % 7 == 0 {
+                    count - 1 - i
+                } else {
+                    i * 7 % count
+                }
+            };
             let in_order: Vec<Vec<f64>> = (0..count)
-                .map(|a| (0..count).map(|b| f64::from(u8::from(place(a) < place(b)))).collect())
+                .map(|a| {
+                    (0..count)
+                        .map(|b| f64::from(u8::from(place(a) < place(b))))
+                        .collect()
+                })
                 .collect();
             let order = best_order(&weights(&in_order));
             let places: Vec<usize> = order.into_iter().map(place).collect();
@@ -166,7 +204,10 @@ mod tests {
     fn the_search_is_never_worse_than_its_start_and_close_to_the_best() {
         for seed in 0..10 {
             let weights = weights(&probabilities(9, seed));
-            let (found, best) = (worth(&weights, &improved(&weights)), worth(&weights, &exact(&weights)));
+            let (found, best) = (
+                worth(&weights, &improved(&weights)),
+                worth(&weights, &exact(&weights)),
+            );
             assert!(found <= best + 1e-9);
             assert!(best - found < 0.1 * best.abs(), "{found} {best}");
         }

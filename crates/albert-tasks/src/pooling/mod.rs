@@ -1,7 +1,8 @@
 //! From the vectors of a text's tokens to one vector of the text.
 //!
-//! The modes and their arithmetic are those of sentence-transformers' `Pooling` module (`reduction`, then `pool`),
-//! what may follow are its other modules (`stage`); `modules` reads both from a model's folder.
+//! The modes and their arithmetic are those of sentence-transformers' `Pooling` module
+//! (`reduction`, then `pool`), what may follow are its other modules (`stage`); `modules` reads
+//! both from a model's folder.
 
 mod mode;
 mod modules;
@@ -47,13 +48,17 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// Refuses a pooling that was made for token vectors of another width, and stages that do not fit
-    /// together; gives the width of the result.
+    /// Refuses a pooling that was made for token vectors of another width, and stages that do not
+    /// fit together; gives the width of the result.
     pub(crate) fn check_width(&self, hidden_size: usize) -> Result<usize> {
         if let Some(width) = &self.width {
             width.check(hidden_size, "the `hidden_size` of `config.json`")?;
         }
-        self.stages.iter().try_fold(self.modes.len() * hidden_size, |width, stage| stage.width_behind(width))
+        self.stages
+            .iter()
+            .try_fold(self.modes.len() * hidden_size, |width, stage| {
+                stage.width_behind(width)
+            })
     }
 
     /// The stages with their weights.
@@ -87,7 +92,12 @@ impl Width {
 
 /// Scales a vector to length 1; zero stays zero.
 pub(crate) fn normalize(vector: &mut [f32]) {
-    let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(NORM_FLOOR);
+    let norm = vector
+        .iter()
+        .map(|value| value * value)
+        .sum::<f32>()
+        .sqrt()
+        .max(NORM_FLOOR);
     vector.iter_mut().for_each(|value| *value /= norm);
 }
 

@@ -1,9 +1,9 @@
 //! Pooling as a folder of sentence-transformers describes it.
 //!
 //! `modules.json` lists the modules, `1_Pooling/config.json` has the modes (as one flag each, or in
-//! newer folders as `pooling_mode`, a name or a list), `config_sentence_transformers.json` the prompts
-//! and a width to cut to. A module that is not computed here is refused: leaving it out would give other
-//! embeddings.
+//! newer folders as `pooling_mode`, a name or a list), `config_sentence_transformers.json` the
+//! prompts and a width to cut to. A module that is not computed here is refused: leaving it out
+//! would give other embeddings.
 
 use serde_json::Value;
 
@@ -21,8 +21,16 @@ const MODES: [(&str, &str, PoolingMode); 6] = [
     ("cls", "pooling_mode_cls_token", PoolingMode::Cls),
     ("max", "pooling_mode_max_tokens", PoolingMode::Max),
     ("mean", "pooling_mode_mean_tokens", PoolingMode::Mean),
-    ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
-    ("weightedmean", "pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
+    (
+        "mean_sqrt_len_tokens",
+        "pooling_mode_mean_sqrt_len_tokens",
+        PoolingMode::MeanSqrtLen,
+    ),
+    (
+        "weightedmean",
+        "pooling_mode_weightedmean_tokens",
+        PoolingMode::WeightedMean,
+    ),
     ("lasttoken", "pooling_mode_lasttoken", PoolingMode::Last),
 ];
 
@@ -30,8 +38,8 @@ impl Pooling {
     /// Reads how a model pools: from `modules.json`, else the mean, normalized.
     ///
     /// # Errors
-    /// If a file has values of the wrong type, names a path outside the folder, or lists a module or an
-    /// activation that is not computed here.
+    /// If a file has values of the wrong type, names a path outside the folder, or lists a module
+    /// or an activation that is not computed here.
     pub fn from_files(files: &ModelFiles) -> Result<Self> {
         let mut pooling = match json::read_value(files, MODULES)? {
             None => Self {
@@ -46,13 +54,24 @@ impl Pooling {
                 why: "no modules.json: mean pooling and normalization by default".to_string(),
             },
             Some(Value::Array(modules)) => read_modules(files, modules)?,
-            Some(other) => return Err(json::wrong_type(MODULES, "(top level)", "a list of modules", &other)),
+            Some(other) => {
+                return Err(json::wrong_type(
+                    MODULES,
+                    "(top level)",
+                    "a list of modules",
+                    &other,
+                ));
+            }
         };
         if let Some(settings) = JsonObject::read(files, SETTINGS)? {
             pooling.prompt = default_prompt(&settings)?;
             pooling.truncate_dim = settings.usize("truncate_dim")?;
             if pooling.truncate_dim == Some(0) {
-                return Err(settings.unexpected("truncate_dim", "a width of at least 1", &0.into()));
+                return Err(settings.unexpected(
+                    "truncate_dim",
+                    "a width of at least 1",
+                    &0.into(),
+                ));
             }
         }
         Ok(pooling)
@@ -66,9 +85,17 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
         let name = module.str("type")?.unwrap_or_default().to_string();
         let path = module.str("path")?.unwrap_or_default().to_string();
         if !stays_inside(&path) {
-            return Err(Error::OutsideFolder { file: MODULES.to_string(), path });
+            return Err(Error::OutsideFolder {
+                file: MODULES.to_string(),
+                path,
+            });
         }
-        let refuse = |why: String| Err(Error::UnsupportedModule { module: name.clone(), why });
+        let refuse = |why: String| {
+            Err(Error::UnsupportedModule {
+                module: name.clone(),
+                why,
+            })
+        };
         // The type is a Python path; where the class lives has changed with the versions.
         let class = match name.strip_prefix("sentence_transformers.") {
             Some(rest) => rest.rsplit('.').next().unwrap_or_default(),
@@ -79,7 +106,9 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
         match (class, &mut pooling) {
             ("Transformer", None) if position == 0 => {
                 if !path.is_empty() && path != "." {
-                    return refuse(format!("it lies in `{path}`, expected the top of the folder"));
+                    return refuse(format!(
+                        "it lies in `{path}`, expected the top of the folder"
+                    ));
                 }
             }
             ("Pooling", None) if position == 1 => pooling = Some(read_pooling(files, &path)?),
@@ -111,7 +140,10 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
         });
     };
     // The last one is what the caller may override.
-    pooling.normalize = pooling.stages.pop_if(|stage| *stage == Stage::Normalize).is_some();
+    pooling.normalize = pooling
+        .stages
+        .pop_if(|stage| *stage == Stage::Normalize)
+        .is_some();
     if pooling.normalize {
         pooling.why.push_str(", normalized by its Normalize module");
     }
@@ -123,16 +155,21 @@ fn read_pooling(files: &ModelFiles, path: &str) -> Result<Pooling> {
     let file = config_file(path);
     let modes = match config.get("pooling_mode") {
         None => flagged_modes(&config)?,
-        Some(Value::Array(names)) if !names.is_empty() => {
-            names.iter().map(|name| named_mode(&config, name)).collect::<Result<_>>()?
-        }
+        Some(Value::Array(names)) if !names.is_empty() => names
+            .iter()
+            .map(|name| named_mode(&config, name))
+            .collect::<Result<_>>()?,
         Some(name) => vec![named_mode(&config, name)?],
     };
     let mut width = None;
     // The first is the newer name.
     for key in ["embedding_dimension", "word_embedding_dimension"] {
         if let (None, Some(value)) = (&width, config.usize(key)?) {
-            width = Some(Width { file: file.clone(), key, value });
+            width = Some(Width {
+                file: file.clone(),
+                key,
+                value,
+            });
         }
     }
     let names: Vec<String> = modes.iter().map(ToString::to_string).collect();
@@ -164,20 +201,32 @@ fn flagged_modes(config: &JsonObject) -> Result<Vec<PoolingMode>> {
 }
 
 fn named_mode(config: &JsonObject, name: &Value) -> Result<PoolingMode> {
-    match MODES.iter().find(|(known, _, _)| name.as_str() == Some(known)) {
+    match MODES
+        .iter()
+        .find(|(known, _, _)| name.as_str() == Some(known))
+    {
         Some((_, _, mode)) => Ok(*mode),
         None => {
             let known = MODES.map(|(known, _, _)| known).join(", ");
-            Err(config.unexpected("pooling_mode", &format!("one of {known}, or a list of them"), name))
+            Err(config.unexpected(
+                "pooling_mode",
+                &format!("one of {known}, or a list of them"),
+                name,
+            ))
         }
     }
 }
 
 /// The text of the prompt that `default_prompt_name` names.
 fn default_prompt(settings: &JsonObject) -> Result<Option<String>> {
-    let Some(name) = settings.str("default_prompt_name")? else { return Ok(None) };
+    let Some(name) = settings.str("default_prompt_name")? else {
+        return Ok(None);
+    };
     let unknown = || settings.unexpected("default_prompt_name", "one of `prompts`", &name.into());
     let prompts = settings.get("prompts").ok_or_else(unknown)?;
     let prompts = JsonObject::from_value(SETTINGS, "prompts", prompts.clone())?;
-    prompts.str(name)?.map(|prompt| Some(prompt.to_string())).ok_or_else(unknown)
+    prompts
+        .str(name)?
+        .map(|prompt| Some(prompt.to_string()))
+        .ok_or_else(unknown)
 }

@@ -1,16 +1,18 @@
 //! The arithmetic of pooling: the vectors of a text's tokens, as they come, to one vector.
 //!
-//! A text that is too long for the model comes in several passes, which may have tokens in common. Each
-//! occurrence of a token has a weight, and the weights of one token add up to 1, so that every token of
-//! the text counts once, however many passes it is in. Each pass is [reduced](super::Reduction) by itself first: a sum of
-//! thousands of small sums keeps its digits, and memory does not grow with the text.
+//! A text that is too long for the model comes in several passes, which may have tokens in common.
+//! Each occurrence of a token has a weight, and the weights of one token add up to 1, so that every
+//! token of the text counts once, however many passes it is in. Each pass is
+//! [reduced](super::Reduction) by itself first: a sum of thousands of small sums keeps its digits,
+//! and memory does not grow with the text.
 
 use super::PoolingMode;
 
 /// A text, or a window of it, on its way through the network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pass {
-    /// Of each of its tokens where it stands in the whole text, and how much this occurrence counts.
+    /// Of each of its tokens where it stands in the whole text, and how much this occurrence
+    /// counts.
     pub(crate) occurrences: Vec<Occurrence>,
     /// How much the pass as a whole counts, for the pooler; the shares of all passes add up to 1.
     pub(crate) share: f32,
@@ -27,7 +29,8 @@ pub(crate) struct Occurrence {
 
 /// A text's vector in the making, for one mode.
 ///
-/// With the tokens at positions `s ≤ p < T`, their weights `w` and vectors `h`, sums over all occurrences:
+/// With the tokens at positions `s ≤ p < T`, their weights `w` and vectors `h`, sums over all
+/// occurrences:
 ///
 /// ```text
 /// mean           Σ w h / (T − s)              cls     Σ w h of position s
@@ -49,9 +52,23 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(mode: PoolingMode, hidden_size: usize, tokens: usize, skipped: usize) -> Self {
-        let start = if mode == PoolingMode::Max { f32::NEG_INFINITY } else { 0.0 };
-        Self { mode, tokens, skipped, sum: vec![start; hidden_size] }
+    pub(crate) fn new(
+        mode: PoolingMode,
+        hidden_size: usize,
+        tokens: usize,
+        skipped: usize,
+    ) -> Self {
+        let start = if mode == PoolingMode::Max {
+            f32::NEG_INFINITY
+        } else {
+            0.0
+        };
+        Self {
+            mode,
+            tokens,
+            skipped,
+            sum: vec![start; hidden_size],
+        }
     }
 
     /// Takes in what a pass was reduced to, `(H)`.
@@ -88,13 +105,25 @@ mod tests {
     /// Three tokens, two dimensions.
     const TOKENS: [f32; 6] = [1.0, -2.0, 3.0, 4.0, 5.0, -6.0];
 
-    fn pool(mode: PoolingMode, skipped: usize, passes: &[(&[f32], f32, &[Occurrence])]) -> Vec<f32> {
+    fn pool(
+        mode: PoolingMode,
+        skipped: usize,
+        passes: &[(&[f32], f32, &[Occurrence])],
+    ) -> Vec<f32> {
         let mut pool = Pool::new(mode, 2, 3, skipped);
         for (states, share, occurrences) in passes {
-            let pass = Pass { occurrences: occurrences.to_vec(), share: *share, tokens: 3 };
+            let pass = Pass {
+                occurrences: occurrences.to_vec(),
+                share: *share,
+                tokens: 3,
+            };
             let pooler = Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap();
-            let states = Tensor::from_slice(states, (1, occurrences.len(), 2), &Device::Cpu).unwrap();
-            let reduction = Reduction { modes: &[mode], skipped };
+            let states =
+                Tensor::from_slice(states, (1, occurrences.len(), 2), &Device::Cpu).unwrap();
+            let reduction = Reduction {
+                modes: &[mode],
+                skipped,
+            };
             pool.add(&reduction.of_batch(&states, Some(&pooler), &[pass]).unwrap()[0]);
         }
         pool.finish()
@@ -105,7 +134,11 @@ mod tests {
     }
 
     fn once(mode: PoolingMode, skipped: usize) -> Vec<f32> {
-        pool(mode, skipped, &[(&TOKENS, 1.0, &[at(0, 1.0), at(1, 1.0), at(2, 1.0)])])
+        pool(
+            mode,
+            skipped,
+            &[(&TOKENS, 1.0, &[at(0, 1.0), at(1, 1.0), at(2, 1.0)])],
+        )
     }
 
     #[test]
@@ -115,15 +148,24 @@ mod tests {
         assert_eq!(once(PoolingMode::Max, 0), [5.0, 4.0]);
         assert_eq!(once(PoolingMode::Pooler, 0), [1.0, -2.0]);
         assert_eq!(once(PoolingMode::Mean, 0), [3.0, -4.0 / 3.0]);
-        assert_eq!(once(PoolingMode::MeanSqrtLen, 0), [9.0 / 3f32.sqrt(), -4.0 / 3f32.sqrt()]);
-        assert_eq!(once(PoolingMode::WeightedMean, 0), [22.0 / 6.0, -12.0 / 6.0]);
+        assert_eq!(
+            once(PoolingMode::MeanSqrtLen, 0),
+            [9.0 / 3f32.sqrt(), -4.0 / 3f32.sqrt()]
+        );
+        assert_eq!(
+            once(PoolingMode::WeightedMean, 0),
+            [22.0 / 6.0, -12.0 / 6.0]
+        );
     }
 
     #[test]
     fn a_skipped_prompt_keeps_its_weights() {
         assert_eq!(once(PoolingMode::Cls, 1), [3.0, 4.0]);
         assert_eq!(once(PoolingMode::Mean, 1), [4.0, -1.0]);
-        assert_eq!(once(PoolingMode::WeightedMean, 1), [21.0 / 5.0, -10.0 / 5.0]);
+        assert_eq!(
+            once(PoolingMode::WeightedMean, 1),
+            [21.0 / 5.0, -10.0 / 5.0]
+        );
     }
 
     #[test]
@@ -135,7 +177,10 @@ mod tests {
             pool(
                 mode,
                 0,
-                &[(first, 0.25, &[at(0, 1.0), at(1, 0.5)]), (second, 0.75, &[at(1, 0.5), at(2, 1.0)])],
+                &[
+                    (first, 0.25, &[at(0, 1.0), at(1, 0.5)]),
+                    (second, 0.75, &[at(1, 0.5), at(2, 1.0)]),
+                ],
             )
         };
         for mode in [
@@ -148,6 +193,9 @@ mod tests {
         ] {
             assert_eq!(halves(mode), once(mode, 0), "{mode}");
         }
-        assert_eq!(halves(PoolingMode::Pooler), [0.25 * 1.0 + 0.75 * 4.0, 0.25 * -2.0 + 0.75 * 4.0]);
+        assert_eq!(
+            halves(PoolingMode::Pooler),
+            [0.25 * 1.0 + 0.75 * 4.0, 0.25 * -2.0 + 0.75 * 4.0]
+        );
     }
 }

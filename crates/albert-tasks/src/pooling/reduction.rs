@@ -1,7 +1,8 @@
 //! A batch of passes reduced to what pooling keeps of each: one vector for each mode.
 //!
-//! On the CPU a pass is added up token by token, over its own tokens only, so neither padding nor the rest of a batch
-//! can enter. On a GPU all passes are reduced in one product, and only the result leaves it.
+//! On the CPU a pass is added up token by token, over its own tokens only, so neither padding nor
+//! the rest of a batch can enter. On a GPU all passes are reduced in one product, and only the
+//! result leaves it.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -9,7 +10,8 @@ use super::{Occurrence, Pass, PoolingMode};
 use crate::batching::to_f32;
 use crate::{Error, Result};
 
-/// What is kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and vectors `h`
+/// What is kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and
+/// vectors `h`
 ///
 /// ```text
 /// mean, mean-sqrt-len  Σ w h              cls     Σ w h of position s
@@ -48,27 +50,46 @@ impl Reduction<'_> {
         }
     }
 
-    fn token_by_token(&self, states: &Tensor, pooler: &[f32], passes: &[Pass]) -> Result<Vec<Vec<f32>>> {
+    fn token_by_token(
+        &self,
+        states: &Tensor,
+        pooler: &[f32],
+        passes: &[Pass],
+    ) -> Result<Vec<Vec<f32>>> {
         let (_, longest, hidden_size) = states.dims3()?;
         let states = to_f32(states)?;
         let of_pass = |(row, pass): (usize, &Pass)| {
-            let states = &states[row * longest * hidden_size..][..pass.occurrences.len() * hidden_size];
+            let states =
+                &states[row * longest * hidden_size..][..pass.occurrences.len() * hidden_size];
             let mut vectors = Vec::with_capacity(self.modes.len() * hidden_size);
             for &mode in self.modes {
                 match mode {
-                    PoolingMode::Pooler => vectors.extend(of_row(pooler, row, hidden_size, pass.share)),
+                    PoolingMode::Pooler => {
+                        vectors.extend(of_row(pooler, row, hidden_size, pass.share))
+                    }
                     PoolingMode::Max => {
                         let mut largest = vec![f32::NEG_INFINITY; hidden_size];
-                        for (at, vector) in pass.occurrences.iter().zip(states.chunks_exact(hidden_size)) {
+                        for (at, vector) in pass
+                            .occurrences
+                            .iter()
+                            .zip(states.chunks_exact(hidden_size))
+                        {
                             if at.position >= self.skipped {
-                                largest.iter_mut().zip(vector).for_each(|(max, x)| *max = max.max(*x));
+                                largest
+                                    .iter_mut()
+                                    .zip(vector)
+                                    .for_each(|(max, x)| *max = max.max(*x));
                             }
                         }
                         vectors.extend(largest);
                     }
                     _ => {
                         let mut sum = vec![0f32; hidden_size];
-                        for (at, vector) in pass.occurrences.iter().zip(states.chunks_exact(hidden_size)) {
+                        for (at, vector) in pass
+                            .occurrences
+                            .iter()
+                            .zip(states.chunks_exact(hidden_size))
+                        {
                             match self.weight(mode, at, pass) {
                                 0.0 => {}
                                 weight => add_to(&mut sum, weight, vector),
@@ -84,17 +105,27 @@ impl Reduction<'_> {
     }
 
     /// Weighted sums as `(B, M, T) (B, T, H)`, in f32.
-    fn as_product(&self, states: &Tensor, pooler: &[f32], passes: &[Pass]) -> Result<Vec<Vec<f32>>> {
+    fn as_product(
+        &self,
+        states: &Tensor,
+        pooler: &[f32],
+        passes: &[Pass],
+    ) -> Result<Vec<Vec<f32>>> {
         let (batch, longest, hidden_size) = states.dims3()?;
         let states = states.to_dtype(DType::F32)?.contiguous()?;
-        let summed = self.modes.iter().filter(|mode| !matches!(mode, PoolingMode::Max | PoolingMode::Pooler));
+        let summed = self
+            .modes
+            .iter()
+            .filter(|mode| !matches!(mode, PoolingMode::Max | PoolingMode::Pooler));
         let summed: Vec<PoolingMode> = summed.copied().collect();
         // The last row is the sum of all tokens, which is finite only where they are.
         let rows = summed.len() + 1;
         let mut weights = vec![0f32; batch * rows * longest];
         let mut hidden = vec![f32::NEG_INFINITY; batch * longest];
-        for ((weights, hidden), pass) in
-            weights.chunks_exact_mut(rows * longest).zip(hidden.chunks_exact_mut(longest)).zip(passes)
+        for ((weights, hidden), pass) in weights
+            .chunks_exact_mut(rows * longest)
+            .zip(hidden.chunks_exact_mut(longest))
+            .zip(passes)
         {
             for (column, at) in pass.occurrences.iter().enumerate() {
                 for (row, &mode) in summed.iter().enumerate() {
@@ -121,7 +152,9 @@ impl Reduction<'_> {
             let mut vectors = Vec::with_capacity(self.modes.len() * hidden_size);
             for mode in self.modes {
                 match mode {
-                    PoolingMode::Pooler => vectors.extend(of_row(pooler, row, hidden_size, pass.share)),
+                    PoolingMode::Pooler => {
+                        vectors.extend(of_row(pooler, row, hidden_size, pass.share))
+                    }
                     PoolingMode::Max => vectors.extend(of_row(&largest, row, hidden_size, 1.0)),
                     _ => vectors.extend(each.next().expect("a sum for each mode of sums")),
                 }
@@ -139,23 +172,35 @@ impl Reduction<'_> {
             PoolingMode::WeightedMean => (at.position + 1) as f32,
             _ => 1.0,
         };
-        if at.position >= self.skipped { at.weight * factor } else { 0.0 }
+        if at.position >= self.skipped {
+            at.weight * factor
+        } else {
+            0.0
+        }
     }
 }
 
 /// One row of `(B, H)`, times a factor.
 fn of_row(rows: &[f32], row: usize, hidden_size: usize, factor: f32) -> impl Iterator<Item = f32> {
-    rows[row * hidden_size..][..hidden_size].iter().map(move |x| factor * x)
+    rows[row * hidden_size..][..hidden_size]
+        .iter()
+        .map(move |x| factor * x)
 }
 
 /// `sum += weight · vector`
 pub(crate) fn add_to(sum: &mut [f32], weight: f32, vector: &[f32]) {
-    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += weight * value);
+    sum.iter_mut()
+        .zip(vector)
+        .for_each(|(sum, value)| *sum += weight * value);
 }
 
 /// Refuses numbers that are not finite.
 pub(crate) fn finite(numbers: &[f32]) -> Result<()> {
-    if numbers.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(Error::NotFinite) }
+    if numbers.iter().all(|x| x.is_finite()) {
+        Ok(())
+    } else {
+        Err(Error::NotFinite)
+    }
 }
 
 #[cfg(test)]
@@ -168,17 +213,31 @@ mod tests {
     /// Three passes of 9, 4 and 1 tokens, padded with numbers that must not enter.
     fn batch() -> (Tensor, Vec<f32>, Vec<Pass>) {
         let (longest, hidden_size) = (9, 3);
-        let mut states: Vec<f32> =
-            (0..3 * longest * hidden_size).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+        let mut states: Vec<f32> = (0..3 * longest * hidden_size)
+            .map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0)
+            .collect();
         let mut passes = Vec::new();
-        for (row, (count, first, tokens)) in [(9, 0, 12), (4, 8, 12), (1, 0, 1)].into_iter().enumerate() {
-            states[(row * longest + count) * hidden_size..(row + 1) * longest * hidden_size].fill(77.0);
-            let at =
-                |i: usize| Occurrence { position: first + i, weight: if first + i == 8 { 0.5 } else { 1.0 } };
-            passes.push(Pass { occurrences: (0..count).map(at).collect(), share: 0.5, tokens });
+        for (row, (count, first, tokens)) in
+            [(9, 0, 12), (4, 8, 12), (1, 0, 1)].into_iter().enumerate()
+        {
+            states[(row * longest + count) * hidden_size..(row + 1) * longest * hidden_size]
+                .fill(77.0);
+            let at = |i: usize| Occurrence {
+                position: first + i,
+                weight: if first + i == 8 { 0.5 } else { 1.0 },
+            };
+            passes.push(Pass {
+                occurrences: (0..count).map(at).collect(),
+                share: 0.5,
+                tokens,
+            });
         }
         let pooler = (0..9).map(|i| i as f32).collect();
-        (Tensor::from_vec(states, (3, longest, hidden_size), &Device::Cpu).unwrap(), pooler, passes)
+        (
+            Tensor::from_vec(states, (3, longest, hidden_size), &Device::Cpu).unwrap(),
+            pooler,
+            passes,
+        )
     }
 
     #[test]
@@ -186,16 +245,25 @@ mod tests {
         let (states, pooler, passes) = batch();
         let modes = PoolingMode::ALL.map(|(mode, _)| mode);
         for skipped in [0, 2] {
-            let reduction = Reduction { modes: &modes, skipped };
-            let expected = reduction.token_by_token(&states, &pooler, &passes[..2]).unwrap();
-            let found =
-                reduction.as_product(&states.narrow(0, 0, 2).unwrap(), &pooler, &passes[..2]).unwrap();
+            let reduction = Reduction {
+                modes: &modes,
+                skipped,
+            };
+            let expected = reduction
+                .token_by_token(&states, &pooler, &passes[..2])
+                .unwrap();
+            let found = reduction
+                .as_product(&states.narrow(0, 0, 2).unwrap(), &pooler, &passes[..2])
+                .unwrap();
             assert_eq!(expected.len(), found.len());
             for (expected, found) in expected.iter().flatten().zip(found.iter().flatten()) {
                 assert!((expected - found).abs() <= ROUNDING, "{expected} {found}");
             }
         }
-        let reduction = Reduction { modes: &modes[..1], skipped: 0 };
+        let reduction = Reduction {
+            modes: &modes[..1],
+            skipped: 0,
+        };
         assert_eq!(
             reduction.token_by_token(&states, &[], &passes).unwrap(),
             reduction.as_product(&states, &[], &passes).unwrap()
@@ -210,12 +278,20 @@ mod tests {
             numbers[9 * 3 + 4] = bad;
             let states = Tensor::from_vec(numbers, states.shape(), &Device::Cpu).unwrap();
             for (mode, _) in PoolingMode::ALL {
-                let reduction = Reduction { modes: &[mode], skipped: 0 };
+                let reduction = Reduction {
+                    modes: &[mode],
+                    skipped: 0,
+                };
                 let errors = [
-                    reduction.token_by_token(&states, &pooler, &passes).unwrap_err(),
+                    reduction
+                        .token_by_token(&states, &pooler, &passes)
+                        .unwrap_err(),
                     reduction.as_product(&states, &pooler, &passes).unwrap_err(),
                 ];
-                assert!(errors.iter().all(|error| matches!(error, Error::NotFinite)), "{mode}");
+                assert!(
+                    errors.iter().all(|error| matches!(error, Error::NotFinite)),
+                    "{mode}"
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a folder of sentence-transformers lists behind its pooling: dense layers, norms.
 //!
-//! A stage works on one vector at a time, on the CPU in f32: its cost is nothing beside the network's,
-//! and a text's vector stays the same bit for bit in any batch.
+//! A stage works on one vector at a time, on the CPU in f32: its cost is nothing beside the
+//! network's, and a text's vector stays the same bit for bit in any batch.
 
 use std::fmt;
 
@@ -35,8 +35,8 @@ const ACTIVATIONS: [(&str, HiddenAct); 10] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// `y = f(W x + b)`, with a residual connection `y = f(W x + b) + x`, or `+ R x` where the widths
-    /// differ.
+    /// `y = f(W x + b)`, with a residual connection `y = f(W x + b) + x`, or `+ R x` where the
+    /// widths differ.
     Dense {
         /// The module's folder.
         path: String,
@@ -78,7 +78,10 @@ impl Stage {
 
     pub(super) fn layer_norm(files: &ModelFiles, path: &str) -> Result<Self> {
         let config = required_config(files, path)?;
-        Ok(Self::LayerNorm { path: path.to_string(), dimension: required_width(&config, "dimension")? })
+        Ok(Self::LayerNorm {
+            path: path.to_string(),
+            dimension: required_width(&config, "dimension")?,
+        })
     }
 
     pub(super) fn normalize(files: &ModelFiles, path: &str) -> Result<Self> {
@@ -91,13 +94,20 @@ impl Stage {
     /// The width of what comes out, after checking that of what goes in.
     pub(super) fn width_behind(&self, width: usize) -> Result<usize> {
         let (path, key, expected, out) = match self {
-            Self::Dense { path, in_features, out_features, .. } => {
-                (path, "in_features", *in_features, *out_features)
-            }
+            Self::Dense {
+                path,
+                in_features,
+                out_features,
+                ..
+            } => (path, "in_features", *in_features, *out_features),
             Self::LayerNorm { path, dimension } => (path, "dimension", *dimension, *dimension),
             Self::Normalize => return Ok(width),
         };
-        let stated = Width { file: config_file(path), key, value: expected };
+        let stated = Width {
+            file: config_file(path),
+            key,
+            value: expected,
+        };
         stated.check(width, "the width of what comes before it")?;
         Ok(out)
     }
@@ -105,7 +115,14 @@ impl Stage {
     /// The stage with its weights.
     pub(super) fn load(&self, files: &ModelFiles) -> Result<LoadedStage> {
         match self {
-            Self::Dense { path, in_features, out_features, bias, activation, residual } => {
+            Self::Dense {
+                path,
+                in_features,
+                out_features,
+                bias,
+                activation,
+                residual,
+            } => {
                 let matrix = || vec![*out_features, *in_features];
                 let projects = *residual && in_features != out_features;
                 let mut expected = vec![("linear.weight", matrix())];
@@ -122,9 +139,12 @@ impl Stage {
             }
             Self::LayerNorm { path, dimension } => {
                 let width = vec![*dimension];
-                let tensors =
-                    weights(files, path)?.load(&[("norm.weight", width.clone()), ("norm.bias", width)])?;
-                Ok(LoadedStage::LayerNorm { gamma: tensors[0].to_vec1()?, beta: tensors[1].to_vec1()? })
+                let tensors = weights(files, path)?
+                    .load(&[("norm.weight", width.clone()), ("norm.bias", width)])?;
+                Ok(LoadedStage::LayerNorm {
+                    gamma: tensors[0].to_vec1()?,
+                    beta: tensors[1].to_vec1()?,
+                })
             }
             Self::Normalize => Ok(LoadedStage::Normalize),
         }
@@ -134,7 +154,14 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dense { path, in_features, out_features, activation, residual, .. } => {
+            Self::Dense {
+                path,
+                in_features,
+                out_features,
+                activation,
+                residual,
+                ..
+            } => {
                 write!(f, "Dense {in_features} to {out_features}, {activation}")?;
                 if *residual {
                     f.write_str(", residual")?;
@@ -176,13 +203,19 @@ impl LoadedStage {
     /// `(in)` → `(out)`
     pub(crate) fn forward(&self, mut vector: Vec<f32>) -> Result<Vec<f32>> {
         match self {
-            Self::Dense { linear, activation, adds_input, projection } => {
+            Self::Dense {
+                linear,
+                activation,
+                adds_input,
+                projection,
+            } => {
                 let width = vector.len();
                 let xs = Tensor::from_vec(vector, (1, width), &Device::Cpu)?;
                 let mut ys = activation.forward(&linear.forward(&xs)?)?;
                 if *adds_input {
-                    let input =
-                        projection.as_ref().map_or(Ok(xs.clone()), |projection| projection.forward(&xs));
+                    let input = projection
+                        .as_ref()
+                        .map_or(Ok(xs.clone()), |projection| projection.forward(&xs));
                     ys = (ys + input?)?;
                 }
                 return Ok(ys.squeeze(0)?.to_vec1()?);
@@ -197,7 +230,11 @@ impl LoadedStage {
 fn layer_norm(vector: &mut [f32], gamma: &[f32], beta: &[f32]) {
     let count = vector.len() as f32;
     let mean = vector.iter().sum::<f32>() / count;
-    let variance = vector.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / count;
+    let variance = vector
+        .iter()
+        .map(|value| (value - mean) * (value - mean))
+        .sum::<f32>()
+        / count;
     let scale = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
     for ((value, gamma), beta) in vector.iter_mut().zip(gamma).zip(beta) {
         *value = gamma * (*value - mean) * scale + beta;
@@ -233,8 +270,15 @@ fn required_width(config: &JsonObject, key: &str) -> Result<usize> {
 /// Refuses a module that works on the tokens' vectors, as late-interaction models have it.
 fn refuse_other_features(config: &JsonObject) -> Result<()> {
     for key in ["module_input_name", "module_output_name"] {
-        if let Some(found) = config.str(key)?.filter(|name| *name != "sentence_embedding") {
-            return Err(config.unexpected(key, "`sentence_embedding`, the pooled vector", &found.into()));
+        if let Some(found) = config
+            .str(key)?
+            .filter(|name| *name != "sentence_embedding")
+        {
+            return Err(config.unexpected(
+                key,
+                "`sentence_embedding`, the pooled vector",
+                &found.into(),
+            ));
         }
     }
     Ok(())
@@ -243,8 +287,12 @@ fn refuse_other_features(config: &JsonObject) -> Result<()> {
 fn activation(config: &JsonObject) -> Result<HiddenAct> {
     let key = "activation_function";
     // The module's own default.
-    let Some(name) = config.str(key)? else { return Ok(HiddenAct::Tanh) };
-    let class = name.strip_prefix("torch.").and_then(|name| name.rsplit('.').next());
+    let Some(name) = config.str(key)? else {
+        return Ok(HiddenAct::Tanh);
+    };
+    let class = name
+        .strip_prefix("torch.")
+        .and_then(|name| name.rsplit('.').next());
     match ACTIVATIONS.iter().find(|(known, _)| Some(*known) == class) {
         Some((_, activation)) => Ok(*activation),
         None => {
@@ -266,7 +314,10 @@ fn weights(files: &ModelFiles, path: &str) -> Result<Tensors> {
     Err(Error::Field {
         file: super::modules::MODULES.to_string(),
         field: "path".to_string(),
-        expected: format!("a folder with the module's weights, as `{}` or `{}`", names[0], names[1]),
+        expected: format!(
+            "a folder with the module's weights, as `{}` or `{}`",
+            names[0], names[1]
+        ),
         found: "neither file".to_string(),
     })
 }
@@ -277,23 +328,34 @@ mod tests {
 
     #[test]
     fn a_dense_layer_adds_its_input_as_it_is_or_projected() {
-        let matrix =
-            |values: &[f32]| Tensor::from_slice(values, (values.len() / 2, 2), &Device::Cpu).unwrap();
-        let dense = |weight: &[f32], adds_input: bool, projection: Option<&[f32]>| LoadedStage::Dense {
-            linear: Linear::new(matrix(weight), None),
-            activation: HiddenAct::Relu,
-            adds_input,
-            projection: projection.map(|weight| Linear::new(matrix(weight), None)),
+        let matrix = |values: &[f32]| {
+            Tensor::from_slice(values, (values.len() / 2, 2), &Device::Cpu).unwrap()
         };
+        let dense =
+            |weight: &[f32], adds_input: bool, projection: Option<&[f32]>| LoadedStage::Dense {
+                linear: Linear::new(matrix(weight), None),
+                activation: HiddenAct::Relu,
+                adds_input,
+                projection: projection.map(|weight| Linear::new(matrix(weight), None)),
+            };
         let forward = |layer: LoadedStage| layer.forward(vec![1.0, -2.0]).unwrap();
-        assert_eq!(forward(dense(&[3.0, 1.0, 1.0, 1.0], false, None)), [1.0, 0.0]);
-        assert_eq!(forward(dense(&[3.0, 1.0, 1.0, 1.0], true, None)), [2.0, -2.0]);
+        assert_eq!(
+            forward(dense(&[3.0, 1.0, 1.0, 1.0], false, None)),
+            [1.0, 0.0]
+        );
+        assert_eq!(
+            forward(dense(&[3.0, 1.0, 1.0, 1.0], true, None)),
+            [2.0, -2.0]
+        );
         assert_eq!(forward(dense(&[3.0, 1.0], true, Some(&[10.0, 1.0]))), [9.0]);
     }
 
     #[test]
     fn a_layer_norm_centres_and_scales() {
-        let layer = LoadedStage::LayerNorm { gamma: vec![1.0, 2.0], beta: vec![0.0, 1.0] };
+        let layer = LoadedStage::LayerNorm {
+            gamma: vec![1.0, 2.0],
+            beta: vec![0.0, 1.0],
+        };
         let vector = layer.forward(vec![7.0, 3.0]).unwrap();
         let scale = 2.0 / (4.0 + LAYER_NORM_EPS).sqrt();
         assert_eq!(vector, [scale, -2.0 * scale + 1.0]);

@@ -16,8 +16,8 @@ const OUTSIDE: &str = "O";
 ///
 /// All but [`None`](Self::None) join neighbours of the same label, unless the second one begins an
 /// entity of its own (`B-`), and give the mean of their scores. The last three first settle on one
-/// label a word, where a word is a run without a space; with a vocab.txt, a piece and the `##` pieces
-/// behind it.
+/// label a word, where a word is a run without a space; with a vocab.txt, a piece and the `##`
+/// pieces behind it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Aggregation {
     /// Each token by itself, its label as the model has it.
@@ -52,7 +52,11 @@ impl Aggregation {
                 words(tokens).map(|word| self.word(word, labels)).collect()
             }
         };
-        let mut spans = if self == Self::None { spans } else { entities(&spans) };
+        let mut spans = if self == Self::None {
+            spans
+        } else {
+            entities(&spans)
+        };
         spans.retain(|span| span.label != OUTSIDE);
         spans
     }
@@ -63,13 +67,20 @@ impl Aggregation {
         let scores = match self {
             Self::Average => {
                 let sum = |label: usize| word.iter().map(|token| token.scores[label]).sum::<f32>();
-                (0..labels.len()).map(|label| sum(label) / word.len() as f32).collect()
+                (0..labels.len())
+                    .map(|label| sum(label) / word.len() as f32)
+                    .collect()
             }
-            Self::Max => word[argmax(&word.iter().map(highest).collect::<Vec<_>>())].scores.to_vec(),
+            Self::Max => word[argmax(&word.iter().map(highest).collect::<Vec<_>>())]
+                .scores
+                .to_vec(),
             _ => word[0].scores.to_vec(),
         };
         let last = word[word.len() - 1].end;
-        Span { end: last, ..word[0].span(&scores, labels) }
+        Span {
+            end: last,
+            ..word[0].span(&scores, labels)
+        }
     }
 }
 
@@ -102,7 +113,12 @@ impl TokenScores<'_> {
     /// The token's place with the best label of `scores`.
     fn span(&self, scores: &[f32], labels: &[String]) -> Span {
         let best = argmax(scores);
-        Span { label: labels[best].clone(), start: self.start, end: self.end, score: scores[best] }
+        Span {
+            label: labels[best].clone(),
+            start: self.start,
+            end: self.end,
+            score: scores[best],
+        }
     }
 }
 
@@ -129,7 +145,10 @@ fn entities(spans: &[Span]) -> Vec<Span> {
     let join = |group: &[Span]| {
         let first = &group[0];
         // Not `parts`: of a label with another prefix the pipeline drops that too.
-        let label = first.label.split_once('-').map_or(first.label.as_str(), |(_, label)| label);
+        let label = first
+            .label
+            .split_once('-')
+            .map_or(first.label.as_str(), |(_, label)| label);
         Span {
             label: label.to_string(),
             start: first.start,
@@ -173,11 +192,16 @@ mod tests {
     use super::*;
 
     fn labels() -> Vec<String> {
-        ["O", "B-PER", "I-PER", "B-LOC", "MISC"].map(String::from).to_vec()
+        ["O", "B-PER", "I-PER", "B-LOC", "MISC"]
+            .map(String::from)
+            .to_vec()
     }
 
     /// Tokens of one character each, `-` before those that continue a word.
-    fn apply(aggregation: Aggregation, scores: &[([f32; 5], bool)]) -> Vec<(String, usize, usize, f32)> {
+    fn apply(
+        aggregation: Aggregation,
+        scores: &[([f32; 5], bool)],
+    ) -> Vec<(String, usize, usize, f32)> {
         let tokens: Vec<TokenScores<'_>> = scores
             .iter()
             .enumerate()
@@ -189,7 +213,10 @@ mod tests {
             })
             .collect();
         let spans = aggregation.apply(&tokens, &labels());
-        spans.into_iter().map(|span| (span.label, span.start, span.end, span.score)).collect()
+        spans
+            .into_iter()
+            .map(|span| (span.label, span.start, span.end, span.score))
+            .collect()
     }
 
     fn entity(label: &str, start: usize, end: usize, score: f32) -> (String, usize, usize, f32) {
@@ -204,15 +231,34 @@ mod tests {
 
     #[test]
     fn none_keeps_tokens_and_their_labels() {
-        let found = apply(Aggregation::None, &[(OUT, false), (BEGIN, false), (INSIDE, true)]);
-        assert_eq!(found, [entity("B-PER", 1, 2, 0.5), entity("I-PER", 2, 3, 1.0)]);
+        let found = apply(
+            Aggregation::None,
+            &[(OUT, false), (BEGIN, false), (INSIDE, true)],
+        );
+        assert_eq!(
+            found,
+            [entity("B-PER", 1, 2, 0.5), entity("I-PER", 2, 3, 1.0)]
+        );
     }
 
     #[test]
     fn simple_joins_neighbours_and_a_new_beginning_starts_anew() {
-        let tokens = [(BEGIN, false), (INSIDE, false), (BEGIN, false), (OUT, false), (OTHER, false)];
+        let tokens = [
+            (BEGIN, false),
+            (INSIDE, false),
+            (BEGIN, false),
+            (OUT, false),
+            (OTHER, false),
+        ];
         let found = apply(Aggregation::Simple, &tokens);
-        assert_eq!(found, [entity("PER", 0, 2, 0.75), entity("PER", 2, 3, 0.5), entity("MISC", 4, 5, 1.0)]);
+        assert_eq!(
+            found,
+            [
+                entity("PER", 0, 2, 0.75),
+                entity("PER", 2, 3, 0.5),
+                entity("MISC", 4, 5, 1.0)
+            ]
+        );
     }
 
     #[test]
@@ -220,15 +266,31 @@ mod tests {
         let word = [(BEGIN, false), (PLACE, true)];
         assert_eq!(apply(Aggregation::First, &word), [entity("PER", 0, 2, 0.5)]);
         // Means: O 0.125, B-PER 0.375, I-PER 0.125, B-LOC 0.375: of equals the first.
-        assert_eq!(apply(Aggregation::Average, &word), [entity("PER", 0, 2, 0.375)]);
+        assert_eq!(
+            apply(Aggregation::Average, &word),
+            [entity("PER", 0, 2, 0.375)]
+        );
         assert_eq!(apply(Aggregation::Max, &word), [entity("LOC", 0, 2, 0.75)]);
     }
 
     #[test]
     fn of_overlapping_spans_the_longer_then_the_more_probable_is_kept() {
-        let span = |start, end, score| Span { label: "PER".into(), start, end, score };
-        let spans = vec![span(10, 12, 0.5), span(0, 4, 0.9), span(2, 8, 0.1), span(10, 12, 0.6)];
-        assert_eq!(without_overlaps(spans), [span(2, 8, 0.1), span(10, 12, 0.6)]);
+        let span = |start, end, score| Span {
+            label: "PER".into(),
+            start,
+            end,
+            score,
+        };
+        let spans = vec![
+            span(10, 12, 0.5),
+            span(0, 4, 0.9),
+            span(2, 8, 0.1),
+            span(10, 12, 0.6),
+        ];
+        assert_eq!(
+            without_overlaps(spans),
+            [span(2, 8, 0.1), span(10, 12, 0.6)]
+        );
         assert!(without_overlaps(Vec::new()).is_empty());
     }
 

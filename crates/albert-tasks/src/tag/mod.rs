@@ -96,15 +96,21 @@ impl Tagger {
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model has
-    /// no token classification head.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
+    /// has no token classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup { checkpoint, tokenizer, max_length } = Setup::new(files, options, Purpose::Tokens)?;
+        let Setup {
+            checkpoint,
+            tokenizer,
+            max_length,
+        } = Setup::new(files, options, Purpose::Tokens)?;
         let (model, _) = AlbertForTokenClassification::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
         let config = checkpoint.config();
         Ok(Self {
-            labels: (0..config.num_labels()).map(|index| config.label(index)).collect(),
+            labels: (0..config.num_labels())
+                .map(|index| config.label(index))
+                .collect(),
             unknown_id: unknown_id(files, &tokenizer)?,
             model,
             tokenizer,
@@ -129,7 +135,9 @@ impl Tagger {
     /// If windows are asked for together with [`Aggregation::None`], which cannot join them, or a
     /// window has no more tokens than the stride.
     pub fn check(&self, options: &TagOptions) -> Result<()> {
-        let Some(stride) = options.stride else { return Ok(()) };
+        let Some(stride) = options.stride else {
+            return Ok(());
+        };
         if options.aggregation == Aggregation::None {
             return Err(Error::StrideWithoutAggregation);
         }
@@ -145,21 +153,40 @@ impl Tagger {
     /// # Errors
     /// If the options do not fit ([`check`](Self::check)), the tokenizer refuses a text or the
     /// computation fails.
-    pub fn tag<S: AsRef<str> + Sync>(&self, texts: &[S], options: &TagOptions) -> Result<Vec<Tagged>> {
+    pub fn tag<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &TagOptions,
+    ) -> Result<Vec<Tagged>> {
         self.check(options)?;
         let size = |text: &S| text.as_ref().len();
-        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| self.tag_portion(texts, options))
+        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| {
+            self.tag_portion(texts, options)
+        })
     }
 
-    fn tag_portion<S: AsRef<str> + Sync>(&self, texts: &[S], options: &TagOptions) -> Result<Vec<Tagged>> {
-        let prepared: Vec<Prepared> =
-            texts.par_iter().map(|text| self.prepare(text.as_ref(), options)).collect::<Result<_>>()?;
+    fn tag_portion<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &TagOptions,
+    ) -> Result<Vec<Tagged>> {
+        let prepared: Vec<Prepared> = texts
+            .par_iter()
+            .map(|text| self.prepare(text.as_ref(), options))
+            .collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
-            .flat_map(|text| text.windows.iter().map(|window| text.sequence.tokens(window)))
+            .flat_map(|text| {
+                text.windows
+                    .iter()
+                    .map(|window| text.sequence.tokens(window))
+            })
             .collect();
         let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self.model.forward(&batching::model_input(rows, device)?)?.logits)
+            Ok(self
+                .model
+                .forward(&batching::model_input(rows, device)?)?
+                .logits)
         })?;
         let mut logits = logits.into_iter();
         let finish = |(text, prepared): (&S, Prepared)| {
@@ -172,13 +199,26 @@ impl Tagger {
     fn prepare(&self, text: &str, options: &TagOptions) -> Result<Prepared> {
         let sequence = Sequence::new(&self.tokenizer, text, None)?;
         let room = self.tokenizer.room(self.max_length, false)?;
-        let mut ranges = windows(sequence.count(Owner::First), room, options.stride.unwrap_or(0));
+        let mut ranges = windows(
+            sequence.count(Owner::First),
+            room,
+            options.stride.unwrap_or(0),
+        );
         if options.stride.is_none() {
             ranges.truncate(1);
         }
-        let truncated = ranges.last().is_some_and(|last| last.end < sequence.count(Owner::First));
-        let windows = ranges.into_iter().map(|range| sequence.window(range, 0..0)).collect();
-        Ok(Prepared { sequence, windows, truncated })
+        let truncated = ranges
+            .last()
+            .is_some_and(|last| last.end < sequence.count(Owner::First));
+        let windows = ranges
+            .into_iter()
+            .map(|range| sequence.window(range, 0..0))
+            .collect();
+        Ok(Prepared {
+            sequence,
+            windows,
+            truncated,
+        })
     }
 
     fn entities(
@@ -230,7 +270,12 @@ impl Tagger {
             // No space at the token's first character, nor before it.
             _ => start > 0 && !characters.slice(start - 1, start + 1).contains(' '),
         };
-        TokenScores { scores, start, end, continues: continues && !unknown }
+        TokenScores {
+            scores,
+            start,
+            end,
+            continues: continues && !unknown,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Why a text was cut as it was: for each token the rule that made it, and what the text became before.
+//! Why a text was cut as it was: for each token the rule that made it, and what the text became
+//! before.
 
 use serde::Serialize;
 
@@ -74,7 +75,12 @@ pub struct Normalized {
 impl Explanation {
     /// A rule that needs no more words.
     pub(super) fn of(rule: Rule) -> Self {
-        Self { rule, score: None, cut_from: None, normalized: None }
+        Self {
+            rule,
+            score: None,
+            cut_from: None,
+            normalized: None,
+        }
     }
 }
 
@@ -102,18 +108,28 @@ mod tests {
 
     #[test]
     fn an_explanation_fits_a_line_and_a_json_object() {
-        let normalized = Normalized { from: "É".into(), to: "e".into(), steps: vec!["NFKD".into()] };
+        let normalized = Normalized {
+            from: "É".into(),
+            to: "e".into(),
+            steps: vec!["NFKD".into()],
+        };
         let explanation = Explanation {
             score: Some(-7.25),
             normalized: Some(normalized),
             ..Explanation::of(Rule::UnigramPiece)
         };
-        assert_eq!(explanation.to_string(), "unigram piece, score -7.25; É -> e: NFKD");
+        assert_eq!(
+            explanation.to_string(),
+            "unigram piece, score -7.25; É -> e: NFKD"
+        );
         assert_eq!(
             serde_json::to_string(&explanation).unwrap(),
             r#"{"rule":"unigram piece","score":-7.25,"normalized":{"from":"É","to":"e","steps":["NFKD"]}}"#
         );
-        let rule = Explanation { cut_from: Some("▁5,".into()), ..Explanation::of(Rule::DigitComma) };
+        let rule = Explanation {
+            cut_from: Some("▁5,".into()),
+            ..Explanation::of(Rule::DigitComma)
+        };
         assert_eq!(rule.to_string(), "digit-comma rule on ▁5,");
     }
 }

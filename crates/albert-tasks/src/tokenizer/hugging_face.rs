@@ -6,7 +6,8 @@
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 use tokenizers::{
-    EncodeInput, ModelWrapper, NormalizedString, Normalizer as _, NormalizerWrapper, PostProcessor as _,
+    EncodeInput, ModelWrapper, NormalizedString, Normalizer as _, NormalizerWrapper,
+    PostProcessor as _,
 };
 
 use super::explain::{Explanation, Normalized, Rule};
@@ -23,17 +24,28 @@ pub(super) struct HuggingFace {
 
 impl HuggingFace {
     /// Reads `tokenizer.json`.
-    pub(super) fn from_json(files: &ModelFiles, options: &TokenizerOptions) -> Result<Option<Self>> {
+    pub(super) fn from_json(
+        files: &ModelFiles,
+        options: &TokenizerOptions,
+    ) -> Result<Option<Self>> {
         const FILE: &str = "tokenizer.json";
-        let Some(bytes) = files.read(FILE)? else { return Ok(None) };
+        let Some(bytes) = files.read(FILE)? else {
+            return Ok(None);
+        };
         let special = SpecialTokens::read(
             files,
-            &defaults(&[("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("mask_token", "[MASK]")]),
+            &defaults(&[
+                ("cls_token", "[CLS]"),
+                ("sep_token", "[SEP]"),
+                ("mask_token", "[MASK]"),
+            ]),
         )?;
         if options.lowercase.is_none() && options.keep_accents.is_none() {
             return Self::new(&bytes, FILE, special, options).map(Some);
         }
-        let Some(mut value) = json::read_value(files, FILE)? else { return Ok(None) };
+        let Some(mut value) = json::read_value(files, FILE)? else {
+            return Ok(None);
+        };
         normalizer::apply(&mut value, options)?;
         let this = Self::new(value.to_string().as_bytes(), FILE, special, options)?;
         normalizer::verify(&this.inner, options)?;
@@ -50,10 +62,19 @@ impl HuggingFace {
         Self::new(value.to_string().as_bytes(), file, special, options)
     }
 
-    fn new(bytes: &[u8], file: &str, special: SpecialTokens, options: &TokenizerOptions) -> Result<Self> {
-        let refused = |source| Error::Tokenizer { file: file.into(), source };
+    fn new(
+        bytes: &[u8],
+        file: &str,
+        special: SpecialTokens,
+        options: &TokenizerOptions,
+    ) -> Result<Self> {
+        let refused = |source| Error::Tokenizer {
+            file: file.into(),
+            source,
+        };
         let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(refused)?;
-        // Length and padding are decided for each call, not by what was stored when the file was made.
+        // Length and padding are decided for each call, not by what was stored when the file was
+        // made.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(refused)?;
         inner.set_encode_special_tokens(options.special_tokens_as_text);
@@ -62,7 +83,10 @@ impl HuggingFace {
         for role in ["cls_token", "sep_token"] {
             let token = special.role(role).unwrap_or_default().to_string();
             if inner.token_to_id(&token).is_none() {
-                return Err(Error::MissingToken { token, file: file.into() });
+                return Err(Error::MissingToken {
+                    token,
+                    file: file.into(),
+                });
             }
         }
         Ok(Self { inner, special })
@@ -77,19 +101,26 @@ impl HuggingFace {
         encode: impl Fn(EncodeInput<'s>) -> tokenizers::Result<tokenizers::Encoding>,
     ) -> Result<(tokenizers::Encoding, bool)> {
         let mut first = contained(|| encode(text.into())).map_err(Error::Tokenize)?;
-        let mut second =
-            pair.map(|pair| contained(|| encode(pair.into()))).transpose().map_err(Error::Tokenize)?;
+        let mut second = pair
+            .map(|pair| contained(|| encode(pair.into())))
+            .transpose()
+            .map_err(Error::Tokenize)?;
         let mut truncated = false;
         if let Some(max_length) = max_length {
             let room = self.room(max_length, pair.is_some())?;
             truncated = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len) > room;
-            let params = TruncationParams { max_length: room, ..TruncationParams::default() };
-            (first, second) = truncate_encodings(first, second, &params).map_err(Error::Tokenize)?;
+            let params = TruncationParams {
+                max_length: room,
+                ..TruncationParams::default()
+            };
+            (first, second) =
+                truncate_encodings(first, second, &params).map_err(Error::Tokenize)?;
             // What was cut off would get special tokens of its own below, and is dropped anyway.
             first.take_overflowing();
             second.as_mut().map(tokenizers::Encoding::take_overflowing);
         }
-        let joined = contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
+        let joined =
+            contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
         Ok((joined, truncated))
     }
 
@@ -105,7 +136,11 @@ impl HuggingFace {
     }
 
     /// Why each token of a joined encoding is what it is.
-    fn explanations(&self, encoding: &tokenizers::Encoding, texts: [&str; 2]) -> Result<Vec<Explanation>> {
+    fn explanations(
+        &self,
+        encoding: &tokenizers::Encoding,
+        texts: [&str; 2],
+    ) -> Result<Vec<Explanation>> {
         let texts = texts.map(|text| text.chars().collect::<Vec<char>>());
         let scores: Vec<f64> = match self.inner.get_model() {
             ModelWrapper::Unigram(model) => model.iter().map(|(_, score)| *score).collect(),
@@ -140,16 +175,24 @@ impl HuggingFace {
         if let Some(added) = self.inner.get_added_tokens_decoder().get(&id)
             && part.trim() == added.content
         {
-            return if added.special { Rule::SpecialToken } else { Rule::AddedToken };
+            return if added.special {
+                Rule::SpecialToken
+            } else {
+                Rule::AddedToken
+            };
         }
-        let is_unknown = self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
+        let is_unknown =
+            self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
         match self.inner.get_model() {
             ModelWrapper::Unigram(_) if is_unknown => Rule::UnknownCharacters,
             ModelWrapper::Unigram(_) => Rule::UnigramPiece,
             _ if is_unknown => Rule::UnknownWord,
             ModelWrapper::WordPiece(model) => {
                 let goes_on = |token: &String| token.starts_with(&model.continuing_subword_prefix);
-                match (goes_on(token), encoding.get_tokens().get(at + 1).is_some_and(goes_on)) {
+                match (
+                    goes_on(token),
+                    encoding.get_tokens().get(at + 1).is_some_and(goes_on),
+                ) {
                     (true, _) => Rule::Continuation,
                     (false, true) => Rule::WordPiece,
                     (false, false) => Rule::WholeWord,
@@ -182,7 +225,11 @@ impl HuggingFace {
         }
         let to = text.get().trim().to_string();
         let is_changed = !steps.is_empty() && to != part && !to.is_empty();
-        Ok(is_changed.then(|| Normalized { from: part.to_string(), to, steps }))
+        Ok(is_changed.then(|| Normalized {
+            from: part.to_string(),
+            to,
+            steps,
+        }))
     }
 }
 
@@ -194,15 +241,20 @@ impl Engine for HuggingFace {
         max_length: Option<usize>,
         explain: Option<&mut Vec<Explanation>>,
     ) -> Result<Encoding> {
-        let (encoding, truncated) =
-            self.run(text, pair, max_length, |input| self.inner.encode_char_offsets(input, false))?;
+        let (encoding, truncated) = self.run(text, pair, max_length, |input| {
+            self.inner.encode_char_offsets(input, false)
+        })?;
         if let Some(explain) = explain {
             *explain = self.explanations(&encoding, [text, pair.unwrap_or_default()])?;
         }
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             // Not the encoding's tokens: for an unknown one that would be the text it stands for.
-            pieces: encoding.get_ids().iter().map(|&id| self.id_to_token(id).unwrap_or_default()).collect(),
+            pieces: encoding
+                .get_ids()
+                .iter()
+                .map(|&id| self.id_to_token(id).unwrap_or_default())
+                .collect(),
             type_ids: encoding.get_type_ids().to_vec(),
             special_tokens_mask: encoding.get_special_tokens_mask().to_vec(),
             offsets: encoding.get_offsets().to_vec(),
@@ -211,8 +263,9 @@ impl Engine for HuggingFace {
     }
 
     fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
-        let (encoding, truncated) =
-            self.run(text, pair, Some(max_length), |input| self.inner.encode_fast(input, false))?;
+        let (encoding, truncated) = self.run(text, pair, Some(max_length), |input| {
+            self.inner.encode_fast(input, false)
+        })?;
         Ok(TokenIds {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),
@@ -221,7 +274,8 @@ impl Engine for HuggingFace {
     }
 
     fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = contained(|| self.inner.encode_fast(text, false)).map_err(Error::Tokenize)?;
+        let encoding =
+            contained(|| self.inner.encode_fast(text, false)).map_err(Error::Tokenize)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -230,12 +284,18 @@ impl Engine for HuggingFace {
         let is_known = |(id, token): (&u32, &String)| {
             self.id_to_token(*id).as_ref() == Some(token) && Some(token.as_str()) != self.unknown()
         };
-        let all_known = encoding.get_ids().iter().zip(encoding.get_tokens()).all(is_known);
+        let all_known = encoding
+            .get_ids()
+            .iter()
+            .zip(encoding.get_tokens())
+            .all(is_known);
         Ok(all_known.then(|| encoding.get_ids().to_vec()))
     }
 
     fn special_tokens(&self, is_pair: bool) -> usize {
-        self.inner.get_post_processor().map_or(0, |post| post.added_tokens(is_pair))
+        self.inner
+            .get_post_processor()
+            .map_or(0, |post| post.added_tokens(is_pair))
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String> {
@@ -280,8 +340,9 @@ impl Engine for HuggingFace {
     }
 }
 
-/// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without complaint:
-/// a cut or overwritten `precompiled_charsmap`, a template with a special token that it does not define.
+/// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without
+/// complaint: a cut or overwritten `precompiled_charsmap`, a template with a special token that it
+/// does not define.
 pub(super) fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err("the tokenizers crate panicked: the file is broken".into()))

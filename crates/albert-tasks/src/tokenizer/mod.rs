@@ -2,13 +2,14 @@
 //!
 //! The file decides how text is cut, and the first of these that a model has decides:
 //!
-//! 1. `spiece.model`: the reference, cut as SentencePiece and transformers' slow `AlbertTokenizer` do
-//!    (`sentencepiece`). The tokenizers crate comes close, but not to the same ids on every text.
+//! 1. `spiece.model`: the reference, cut as SentencePiece and transformers' slow `AlbertTokenizer`
+//!    do (`sentencepiece`). The tokenizers crate comes close, but not to the same ids on every
+//!    text.
 //! 2. `tokenizer.json`, as the tokenizers crate reads it (`hugging_face`).
 //! 3. `vocab.txt`: WordPiece, cut as transformers' `BertTokenizer` does (`word_piece`).
 //!
-//! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids are
-//! wrong in many folders.
+//! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids
+//! are wrong in many folders.
 
 mod explain;
 mod hugging_face;
@@ -32,8 +33,8 @@ pub struct TokenizerOptions {
     pub lowercase: Option<bool>,
     /// Whether accents are kept; `None` leaves it to the tokenizer's file.
     pub keep_accents: Option<bool>,
-    /// Whether a text that names a special token, such as `[SEP]`, means those characters and not the
-    /// token.
+    /// Whether a text that names a special token, such as `[SEP]`, means those characters and not
+    /// the token.
     pub special_tokens_as_text: bool,
 }
 
@@ -48,8 +49,8 @@ pub struct Encoding {
     pub type_ids: Vec<u32>,
     /// 1 for the tokens added around the text.
     pub special_tokens_mask: Vec<u32>,
-    /// Half-open ranges in characters (Unicode scalar values), each text of a pair in itself; (0, 0)
-    /// for the tokens added around the text.
+    /// Half-open ranges in characters (Unicode scalar values), each text of a pair in itself; (0,
+    /// 0) for the tokens added around the text.
     pub offsets: Vec<(usize, usize)>,
     /// Whether tokens were cut off at the end to fit the length.
     #[serde(skip)]
@@ -69,13 +70,15 @@ impl TokenIds {
     pub(crate) fn replace(&mut self, position: usize, ids: &[u32]) {
         let type_id = self.type_ids[position];
         self.ids.splice(position..=position, ids.iter().copied());
-        self.type_ids.splice(position..=position, ids.iter().map(|_| type_id));
+        self.type_ids
+            .splice(position..=position, ids.iter().map(|_| type_id));
     }
 }
 
 /// What cuts texts: SentencePiece as read here, or the tokenizers crate.
 trait Engine: Send + Sync {
-    /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a token.
+    /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a
+    /// token.
     fn encode(
         &self,
         text: &str,
@@ -110,7 +113,10 @@ trait Engine: Send + Sync {
         let special = self.special_tokens(is_pair);
         match max_length.checked_sub(special) {
             Some(room) if room > 0 => Ok(room),
-            _ => Err(Error::MaxLength { max_length, special }),
+            _ => Err(Error::MaxLength {
+                max_length,
+                special,
+            }),
         }
     }
 }
@@ -126,7 +132,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model: from `spiece.model`, else `tokenizer.json`, else `vocab.txt`.
+    /// Reads the tokenizer of a model: from `spiece.model`, else `tokenizer.json`, else
+    /// `vocab.txt`.
     ///
     /// # Errors
     /// If there is none, if a file is not what it must be or wants what is not supported, if the
@@ -136,37 +143,62 @@ impl Tokenizer {
         if let Some(bytes) = files.read(SPIECE_MODEL)? {
             check_class(files)?;
             let engine = AlbertTokenizer::read(&bytes, Some(files), options)?;
-            let mut source = "spiece.model, cut as transformers' slow AlbertTokenizer does".to_string();
+            let mut source =
+                "spiece.model, cut as transformers' slow AlbertTokenizer does".to_string();
             if files.has("tokenizer.json") {
-                source.push_str("; `tokenizer.json` beside it is not used, as it need not give the same ids");
+                source.push_str(
+                    "; `tokenizer.json` beside it is not used, as it need not give the same ids",
+                );
             }
             return Ok(Self::new(Box::new(engine), SPIECE_MODEL, source));
         }
         if let Some(engine) = HuggingFace::from_json(files, options)? {
-            let source = "tokenizer.json, as the tokenizers crate reads it; there is no `spiece.model`";
-            return Ok(Self::new(Box::new(engine), "tokenizer.json", source.to_string()));
+            let source =
+                "tokenizer.json, as the tokenizers crate reads it; there is no `spiece.model`";
+            return Ok(Self::new(
+                Box::new(engine),
+                "tokenizer.json",
+                source.to_string(),
+            ));
         }
         if let Some(engine) = word_piece::read(files, options)? {
             let source = "vocab.txt, cut as transformers' BertTokenizer does; \
                 there is neither `spiece.model` nor `tokenizer.json`";
-            return Ok(Self::new(Box::new(engine), word_piece::VOCAB_TXT, source.to_string()));
+            return Ok(Self::new(
+                Box::new(engine),
+                word_piece::VOCAB_TXT,
+                source.to_string(),
+            ));
         }
         Err(Error::NoTokenizer(files.name().to_string()))
     }
 
-    /// The tokenizer of a `spiece.model` alone, with the settings of transformers' `AlbertTokenizer`.
+    /// The tokenizer of a `spiece.model` alone, with the settings of transformers'
+    /// `AlbertTokenizer`.
     ///
     /// # Errors
-    /// If the bytes are no unigram model of SentencePiece, or its vocabulary lacks `[CLS]` or `[SEP]`.
+    /// If the bytes are no unigram model of SentencePiece, or its vocabulary lacks `[CLS]` or
+    /// `[SEP]`.
     pub fn from_spiece_model(bytes: &[u8], options: &TokenizerOptions) -> Result<Self> {
         let engine = AlbertTokenizer::read(bytes, None, options)?;
-        Ok(Self::new(Box::new(engine), SPIECE_MODEL, "spiece.model alone".to_string()))
+        Ok(Self::new(
+            Box::new(engine),
+            SPIECE_MODEL,
+            "spiece.model alone".to_string(),
+        ))
     }
 
     fn new(engine: Box<dyn Engine>, file: &'static str, source: String) -> Self {
         let mask_token = engine.role("mask_token").unwrap_or("[MASK]").to_string();
         let (mask_token_id, highest_id) = (engine.token_to_id(&mask_token), engine.highest_id());
-        Self { engine, file, source, highest_id, mask_token, mask_token_id }
+        Self {
+            engine,
+            file,
+            source,
+            highest_id,
+            mask_token,
+            mask_token_id,
+        }
     }
 
     /// Cuts a text, or a pair of texts, into tokens.
@@ -188,7 +220,12 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If `max_length` leaves no room beside the special tokens, or the tokenizer refuses the text.
-    pub fn encode(&self, text: &str, pair: Option<&str>, max_length: Option<usize>) -> Result<Encoding> {
+    pub fn encode(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: Option<usize>,
+    ) -> Result<Encoding> {
         self.engine.encode(text, pair, max_length, None)
     }
 
@@ -198,12 +235,19 @@ impl Tokenizer {
     /// If the tokenizer refuses the text.
     pub fn explain(&self, text: &str, pair: Option<&str>) -> Result<(Encoding, Vec<Explanation>)> {
         let mut explanations = Vec::new();
-        let encoding = self.engine.encode(text, pair, None, Some(&mut explanations))?;
+        let encoding = self
+            .engine
+            .encode(text, pair, None, Some(&mut explanations))?;
         Ok((encoding, explanations))
     }
 
     /// [`Tokenizer::encode`] without pieces and offsets, which take time to make.
-    pub(crate) fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
+    pub(crate) fn encode_ids(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+    ) -> Result<TokenIds> {
         if pair.is_none()
             && let Some(beginning) = beginning(text, max_length)
         {
@@ -311,7 +355,11 @@ impl Tokenizer {
         if (self.highest_id as usize) < rows {
             return Ok(());
         }
-        Err(Error::VocabularyTooLarge { file: self.file.into(), highest: self.highest_id, rows })
+        Err(Error::VocabularyTooLarge {
+            file: self.file.into(),
+            highest: self.highest_id,
+            rows,
+        })
     }
 }
 
@@ -326,8 +374,14 @@ impl std::fmt::Debug for Tokenizer {
 
 /// Refuses a `spiece.model` of another family, which is cut by other rules.
 fn check_class(files: &ModelFiles) -> Result<()> {
-    const CLASSES: [&str; 3] = ["AlbertTokenizer", "AlbertTokenizerFast", "PreTrainedTokenizerFast"];
-    let Some(config) = JsonObject::read(files, "tokenizer_config.json")? else { return Ok(()) };
+    const CLASSES: [&str; 3] = [
+        "AlbertTokenizer",
+        "AlbertTokenizerFast",
+        "PreTrainedTokenizerFast",
+    ];
+    let Some(config) = JsonObject::read(files, "tokenizer_config.json")? else {
+        return Ok(());
+    };
     match config.str("tokenizer_class")? {
         Some(class) if !CLASSES.contains(&class) => Err(config.unexpected(
             "tokenizer_class",
@@ -348,5 +402,7 @@ fn beginning(text: &str, max_length: usize) -> Option<&str> {
         return None;
     }
     let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end))?;
-    text[..end].rfind(char::is_whitespace).map(|space| &text[..space])
+    text[..end]
+        .rfind(char::is_whitespace)
+        .map(|space| &text[..space])
 }

@@ -1,9 +1,9 @@
 //! Overrides of lowercasing and of dropping accents, made in the `normalizer` of tokenizer.json.
 //!
-//! ALBERT's normalizer is a list: quotes, NFKD, StripAccents, Lowercase, SentencePiece's map, spaces.
-//! An override takes the one step out or puts it where that order has it. A BertNormalizer has
-//! switches instead. Whether the result obeys is then tried on letters, because a SentencePiece map
-//! may fold case by itself.
+//! ALBERT's normalizer is a list: quotes, NFKD, StripAccents, Lowercase, SentencePiece's map,
+//! spaces. An override takes the one step out or puts it where that order has it. A BertNormalizer
+//! has switches instead. Whether the result obeys is then tried on letters, because a SentencePiece
+//! map may fold case by itself.
 
 use serde_json::{Value, json};
 use tokenizers::{NormalizedString, Normalizer as _};
@@ -15,8 +15,14 @@ use crate::{Error, Result};
 /// Edits the `normalizer` of a parsed tokenizer.json.
 pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result<()> {
     let mut steps = Vec::new();
-    flatten(tokenizer.get("normalizer").unwrap_or(&Value::Null), &mut steps)
-        .map_err(|why| Error::NormalizerOverride { option: describe(options), why })?;
+    flatten(
+        tokenizer.get("normalizer").unwrap_or(&Value::Null),
+        &mut steps,
+    )
+    .map_err(|why| Error::NormalizerOverride {
+        option: describe(options),
+        why,
+    })?;
     if let Some(bert) = steps.iter_mut().find(|step| is(step, "BertNormalizer")) {
         if let Some(lowercase) = options.lowercase {
             bert["lowercase"] = json!(lowercase);
@@ -38,16 +44,27 @@ pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result
 
 /// Checks on letters that the finished tokenizer does what was asked.
 pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptions) -> Result<()> {
-    let refuse = |option: String, why: &str| Err(Error::NormalizerOverride { option, why: why.to_string() });
+    let refuse = |option: String, why: &str| {
+        Err(Error::NormalizerOverride {
+            option,
+            why: why.to_string(),
+        })
+    };
     if let Some(wanted) = options.lowercase
         && lowercases(tokenizer)? != wanted
     {
-        return refuse(format!("lowercase = {wanted}"), "another step still folds case");
+        return refuse(
+            format!("lowercase = {wanted}"),
+            "another step still folds case",
+        );
     }
     if let Some(wanted) = options.keep_accents
         && keeps_accents(tokenizer)? != wanted
     {
-        return refuse(format!("keep_accents = {wanted}"), "another step decides about accents");
+        return refuse(
+            format!("keep_accents = {wanted}"),
+            "another step decides about accents",
+        );
     }
     Ok(())
 }
@@ -106,13 +123,19 @@ fn set_strip_accents(steps: &mut Vec<Value>, strip: bool) {
     if strip {
         let lowercase = steps.iter().position(|step| is(step, "Lowercase"));
         let at = lowercase.unwrap_or_else(|| before_charsmap(steps));
-        steps.splice(at..at, [json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
+        steps.splice(
+            at..at,
+            [json!({"type": "NFKD"}), json!({"type": "StripAccents"})],
+        );
     }
 }
 
 /// Just before SentencePiece's map, which knows lowercased text, or at the end where there is none.
 fn before_charsmap(steps: &[Value]) -> usize {
-    steps.iter().position(|step| is(step, "Precompiled")).unwrap_or(steps.len())
+    steps
+        .iter()
+        .position(|step| is(step, "Precompiled"))
+        .unwrap_or(steps.len())
 }
 
 fn is(step: &Value, kind: &str) -> bool {
@@ -120,9 +143,17 @@ fn is(step: &Value, kind: &str) -> bool {
 }
 
 fn describe(options: &TokenizerOptions) -> String {
-    let lowercase = options.lowercase.map(|value| format!("lowercase = {value}"));
-    let keep_accents = options.keep_accents.map(|value| format!("keep_accents = {value}"));
-    lowercase.into_iter().chain(keep_accents).collect::<Vec<_>>().join(", ")
+    let lowercase = options
+        .lowercase
+        .map(|value| format!("lowercase = {value}"));
+    let keep_accents = options
+        .keep_accents
+        .map(|value| format!("keep_accents = {value}"));
+    lowercase
+        .into_iter()
+        .chain(keep_accents)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -131,21 +162,38 @@ mod tests {
 
     fn kinds(tokenizer: &Value) -> Vec<&str> {
         let steps = tokenizer["normalizer"]["normalizers"].as_array().unwrap();
-        steps.iter().map(|step| step["type"].as_str().unwrap()).collect()
+        steps
+            .iter()
+            .map(|step| step["type"].as_str().unwrap())
+            .collect()
     }
 
     fn edited(normalizer: Value, lowercase: Option<bool>, keep_accents: Option<bool>) -> Value {
         let mut tokenizer = json!({"normalizer": normalizer});
-        apply(&mut tokenizer, &TokenizerOptions { lowercase, keep_accents, ..TokenizerOptions::default() })
-            .unwrap();
+        apply(
+            &mut tokenizer,
+            &TokenizerOptions {
+                lowercase,
+                keep_accents,
+                ..TokenizerOptions::default()
+            },
+        )
+        .unwrap();
         tokenizer
     }
 
     fn albert() -> Value {
-        let steps: Vec<Value> = ["Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Replace"]
-            .into_iter()
-            .map(|kind| json!({"type": kind}))
-            .collect();
+        let steps: Vec<Value> = [
+            "Replace",
+            "NFKD",
+            "StripAccents",
+            "Lowercase",
+            "Precompiled",
+            "Replace",
+        ]
+        .into_iter()
+        .map(|kind| json!({"type": kind}))
+        .collect();
         json!({"type": "Sequence", "normalizers": steps})
     }
 
@@ -163,13 +211,23 @@ mod tests {
         let edited = edited(cased, Some(true), Some(false));
         assert_eq!(
             kinds(&edited),
-            ["Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Replace"]
+            [
+                "Replace",
+                "NFKD",
+                "StripAccents",
+                "Lowercase",
+                "Precompiled",
+                "Replace"
+            ]
         );
     }
 
     #[test]
     fn an_override_that_says_what_is_there_changes_nothing() {
-        assert_eq!(edited(albert(), Some(true), Some(false))["normalizer"], albert());
+        assert_eq!(
+            edited(albert(), Some(true), Some(false))["normalizer"],
+            albert()
+        );
     }
 
     #[test]
@@ -177,13 +235,19 @@ mod tests {
         let bert = json!({"type": "BertNormalizer", "lowercase": true, "strip_accents": null});
         let edited = edited(bert, Some(false), Some(true));
         let step = &edited["normalizer"]["normalizers"][0];
-        assert_eq!((&step["lowercase"], &step["strip_accents"]), (&json!(false), &json!(false)));
+        assert_eq!(
+            (&step["lowercase"], &step["strip_accents"]),
+            (&json!(false), &json!(false))
+        );
     }
 
     #[test]
     fn a_normalizer_without_types_is_refused() {
         let mut tokenizer = json!({"normalizer": {"normalizers": 3}});
-        let options = TokenizerOptions { lowercase: Some(true), ..TokenizerOptions::default() };
+        let options = TokenizerOptions {
+            lowercase: Some(true),
+            ..TokenizerOptions::default()
+        };
         let error = apply(&mut tokenizer, &options).unwrap_err().to_string();
         assert!(error.contains("`lowercase = true`"), "{error}");
     }

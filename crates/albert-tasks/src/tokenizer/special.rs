@@ -66,12 +66,18 @@ impl SpecialTokens {
         let mut added = Vec::new();
         let mut sources: Vec<&JsonObject> = config.iter().collect();
         let map;
-        match config.as_ref().and_then(|config| Some((config, config.get("added_tokens_decoder")?))) {
+        match config
+            .as_ref()
+            .and_then(|config| Some((config, config.get("added_tokens_decoder")?)))
+        {
             Some((config, Value::Object(decoder))) => {
                 for (id, token) in decoder {
                     let expected = "token ids, each with an object that has `content`";
                     let bad = || config.unexpected("added_tokens_decoder", expected, token);
-                    added.push((id.parse().map_err(|_| bad())?, token_of(token).ok_or_else(bad)?));
+                    added.push((
+                        id.parse().map_err(|_| bad())?,
+                        token_of(token).ok_or_else(bad)?,
+                    ));
                 }
             }
             Some((config, other)) => {
@@ -82,10 +88,16 @@ impl SpecialTokens {
                 sources.splice(0..0, &map);
             }
         }
-        let mut this = Self { roles: Vec::new(), additional: Vec::new(), added };
+        let mut this = Self {
+            roles: Vec::new(),
+            additional: Vec::new(),
+            added,
+        };
         let mut stated = Vec::new();
         for (role, default) in defaults {
-            let named = sources.iter().find_map(|source| Some((source, source.get(role)?)));
+            let named = sources
+                .iter()
+                .find_map(|source| Some((source, source.get(role)?)));
             let token = match named {
                 None => default.clone(),
                 Some((source, value)) => {
@@ -98,7 +110,9 @@ impl SpecialTokens {
             this.roles.push((role, token));
         }
         for source in &sources {
-            let Some(list) = source.get("additional_special_tokens") else { continue };
+            let Some(list) = source.get("additional_special_tokens") else {
+                continue;
+            };
             let bad = || source.unexpected("additional_special_tokens", "a list of tokens", list);
             for value in list.as_array().ok_or_else(bad)? {
                 let token = special_of(value, &Token::special("")).ok_or_else(bad)?;
@@ -107,15 +121,28 @@ impl SpecialTokens {
                 }
             }
         }
-        if config.as_ref().is_none_or(|config| config.get("added_tokens_decoder").is_none()) {
+        if config
+            .as_ref()
+            .is_none_or(|config| config.get("added_tokens_decoder").is_none())
+        {
             this.read_added_tokens(files)?;
         }
-        // What a file says about a token by its id, it says about the role that a file gives it too. A
-        // default that strips spaces, as that of the mask does, stands against it.
-        let roles = this.roles.iter_mut().filter(|(role, token)| stated.contains(role) || !token.lstrip);
-        let additional = this.additional.iter_mut().filter(|token| **token == Token::special(&token.content));
+        // What a file says about a token by its id, it says about the role that a file gives it
+        // too. A default that strips spaces, as that of the mask does, stands against it.
+        let roles = this
+            .roles
+            .iter_mut()
+            .filter(|(role, token)| stated.contains(role) || !token.lstrip);
+        let additional = this
+            .additional
+            .iter_mut()
+            .filter(|token| **token == Token::special(&token.content));
         for token in roles.map(|(_, token)| token).chain(additional) {
-            if let Some((_, known)) = this.added.iter().find(|(_, known)| known.content == token.content) {
+            if let Some((_, known)) = this
+                .added
+                .iter()
+                .find(|(_, known)| known.content == token.content)
+            {
                 *token = known.clone();
             }
         }
@@ -124,7 +151,11 @@ impl SpecialTokens {
 
     /// The special tokens of a class of transformers, with no file to change them.
     pub(super) fn of_class(defaults: &[(&'static str, Token)]) -> Self {
-        Self { roles: defaults.to_vec(), additional: Vec::new(), added: Vec::new() }
+        Self {
+            roles: defaults.to_vec(),
+            additional: Vec::new(),
+            added: Vec::new(),
+        }
     }
 
     /// The files of models that have no `added_tokens_decoder`.
@@ -132,20 +163,37 @@ impl SpecialTokens {
         if let Some(value) = json::read_value(files, ADDED)? {
             let bad = || json::wrong_type(ADDED, "(top level)", "an object of ids", &value);
             for (content, id) in value.as_object().ok_or_else(bad)? {
-                let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(bad)?;
+                let id = id
+                    .as_u64()
+                    .and_then(|id| u32::try_from(id).ok())
+                    .ok_or_else(bad)?;
                 let special = self.special().any(|token| token.content == *content);
-                let token = Token { normalized: !special, special, ..Token::special(content) };
+                let token = Token {
+                    normalized: !special,
+                    special,
+                    ..Token::special(content)
+                };
                 self.added.push((id, token));
             }
         }
         if let Some(value) = json::read_value(files, "tokenizer.json")?
             && let Some(list) = value.get("added_tokens")
         {
-            let bad =
-                || json::wrong_type("tokenizer.json", "added_tokens", "a list of tokens with ids", list);
+            let bad = || {
+                json::wrong_type(
+                    "tokenizer.json",
+                    "added_tokens",
+                    "a list of tokens with ids",
+                    list,
+                )
+            };
             for token in list.as_array().ok_or_else(bad)? {
-                let id = token.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-                self.added.push((id.ok_or_else(bad)?, token_of(token).ok_or_else(bad)?));
+                let id = token
+                    .get("id")
+                    .and_then(Value::as_u64)
+                    .and_then(|id| u32::try_from(id).ok());
+                self.added
+                    .push((id.ok_or_else(bad)?, token_of(token).ok_or_else(bad)?));
             }
         }
         Ok(())
@@ -153,30 +201,47 @@ impl SpecialTokens {
 
     /// The token of a role.
     pub(super) fn role(&self, role: &str) -> Option<&str> {
-        self.roles.iter().find(|(name, _)| *name == role).map(|(_, token)| token.content.as_str())
+        self.roles
+            .iter()
+            .find(|(name, _)| *name == role)
+            .map(|(_, token)| token.content.as_str())
     }
 
     /// All special tokens, in the order in which transformers looks for them.
     pub(super) fn special(&self) -> impl Iterator<Item = &Token> {
-        self.roles.iter().map(|(_, token)| token).chain(&self.additional)
+        self.roles
+            .iter()
+            .map(|(_, token)| token)
+            .chain(&self.additional)
     }
 
-    /// Every token to look for, with its id, by the ids that the files give and those of the vocabulary.
+    /// Every token to look for, with its id, by the ids that the files give and those of the
+    /// vocabulary.
     ///
     /// A role's token that has no id is left out: text that names it is text.
     ///
     /// # Errors
     /// If one of `additional_special_tokens` has no id.
-    pub(super) fn with_ids(&self, vocabulary: impl Fn(&str) -> Option<u32>) -> Result<Vec<(u32, Token)>> {
+    pub(super) fn with_ids(
+        &self,
+        vocabulary: impl Fn(&str) -> Option<u32>,
+    ) -> Result<Vec<(u32, Token)>> {
         let mut tokens: Vec<(u32, Token)> = Vec::new();
         let known = |tokens: &[(u32, Token)], content: &str| {
-            tokens.iter().find(|(_, token)| token.content == content).map(|(id, _)| *id)
+            tokens
+                .iter()
+                .find(|(_, token)| token.content == content)
+                .map(|(id, _)| *id)
         };
         let mut put = |id: u32, token: &Token| {
             tokens.retain(|(other, known)| *other != id && known.content != token.content);
             tokens.push((id, token.clone()));
         };
-        for (id, token) in self.added.iter().filter(|(_, token)| !token.content.is_empty()) {
+        for (id, token) in self
+            .added
+            .iter()
+            .filter(|(_, token)| !token.content.is_empty())
+        {
             put(*id, token);
         }
         for token in self.special().filter(|token| !token.content.is_empty()) {
@@ -194,14 +259,23 @@ impl SpecialTokens {
 
 /// The tokens that a class of transformers has where no file names them.
 pub(super) fn defaults(names: &[(&'static str, &str)]) -> Vec<(&'static str, Token)> {
-    names.iter().map(|(role, content)| (*role, Token::special(content))).collect()
+    names
+        .iter()
+        .map(|(role, content)| (*role, Token::special(content)))
+        .collect()
 }
 
 /// A special token: a string, which leaves all else as in `default`, or an object with `content`.
 fn special_of(value: &Value, default: &Token) -> Option<Token> {
     match value {
-        Value::String(content) => Some(Token { content: content.clone(), ..default.clone() }),
-        _ => token_of(value).map(|token| Token { special: true, ..token }),
+        Value::String(content) => Some(Token {
+            content: content.clone(),
+            ..default.clone()
+        }),
+        _ => token_of(value).map(|token| Token {
+            special: true,
+            ..token
+        }),
     }
 }
 

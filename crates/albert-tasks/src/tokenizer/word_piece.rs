@@ -1,10 +1,11 @@
 //! `vocab.txt`: WordPiece, as transformers' `BertTokenizer` cuts text with it.
 //!
-//! Many Chinese ALBERT models have this file alone. It is one piece a line; a piece's line is its id.
-//! The settings are those of `tokenizer_config.json`, with transformers' defaults.
+//! Many Chinese ALBERT models have this file alone. It is one piece a line; a piece's line is its
+//! id. The settings are those of `tokenizer_config.json`, with transformers' defaults.
 //!
-//! The tokenizers crate's tables of marks and punctuation are of an older Unicode than Python's: marks such as
-//! U+1AC1 are kept, and punctuation such as U+2E43 divides no word, as in `BertTokenizerFast`.
+//! The tokenizers crate's tables of marks and punctuation are of an older Unicode than Python's:
+//! marks such as U+1AC1 are kept, and punctuation such as U+2E43 divides no word, as in
+//! `BertTokenizerFast`.
 
 use serde_json::{Map, Value, json};
 
@@ -19,7 +20,9 @@ pub(super) const VOCAB_TXT: &str = "vocab.txt";
 
 /// Reads a model's `vocab.txt`, if it has one.
 pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Option<HuggingFace>> {
-    let Some(bytes) = files.read(VOCAB_TXT)? else { return Ok(None) };
+    let Some(bytes) = files.read(VOCAB_TXT)? else {
+        return Ok(None);
+    };
     let vocabulary = vocabulary(&bytes)?;
     let special = SpecialTokens::read(
         files,
@@ -31,15 +34,27 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
             ("mask_token", "[MASK]"),
         ]),
     )?;
-    let id = |token: &str| vocabulary.get(token).and_then(Value::as_u64).map(|id| id as u32);
+    let id = |token: &str| {
+        vocabulary
+            .get(token)
+            .and_then(Value::as_u64)
+            .map(|id| id as u32)
+    };
     let required = |role: &str| {
         let token = special.role(role).unwrap_or_default().to_string();
         match id(&token) {
             Some(id) => Ok((token, id)),
-            None => Err(Error::MissingToken { token, file: VOCAB_TXT.into() }),
+            None => Err(Error::MissingToken {
+                token,
+                file: VOCAB_TXT.into(),
+            }),
         }
     };
-    let ((unk, _), cls, sep) = (required("unk_token")?, required("cls_token")?, required("sep_token")?);
+    let ((unk, _), cls, sep) = (
+        required("unk_token")?,
+        required("cls_token")?,
+        required("sep_token")?,
+    );
     let mut added = special.with_ids(id)?;
     added.sort_by_key(|(id, _)| *id);
     let tokens = added.iter().map(|(id, token)| {
@@ -60,7 +75,11 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
     // The tokenizers crate numbers added tokens by itself.
     for (id, token) in added {
         if tokenizer.token_to_id(&token.content) != Some(id) {
-            return Err(Error::AddedTokenId { token: token.content, id, next: tokenizer.vocab_size() });
+            return Err(Error::AddedTokenId {
+                token: token.content,
+                id,
+                next: tokenizer.vocab_size(),
+            });
         }
     }
     Ok(Some(tokenizer))
@@ -68,19 +87,32 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
 
 /// The pieces with their ids; of equal ones the last counts, as it does in transformers.
 fn vocabulary(bytes: &[u8]) -> Result<Map<String, Value>> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|source| Error::NotUtf8 { file: VOCAB_TXT.into(), source })?;
+    let text = std::str::from_utf8(bytes).map_err(|source| Error::NotUtf8 {
+        file: VOCAB_TXT.into(),
+        source,
+    })?;
     // Python reads \r\n and \r as line ends too.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines = text.strip_suffix('\n').unwrap_or(&text).split('\n');
-    Ok(lines.zip(0u32..).map(|(piece, id)| (piece.to_string(), json!(id))).collect())
+    Ok(lines
+        .zip(0u32..)
+        .map(|(piece, id)| (piece.to_string(), json!(id)))
+        .collect())
 }
 
-/// The steps of `BasicTokenizer`, in its order: clean, set Chinese characters apart, compose, lowercase.
+/// The steps of `BasicTokenizer`, in its order: clean, set Chinese characters apart, compose,
+/// lowercase.
 fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
     let config = JsonObject::read(files, "tokenizer_config.json")?;
-    let setting =
-        |key: &str| Ok::<_, Error>(config.as_ref().map(|config| config.bool(key)).transpose()?.flatten());
+    let setting = |key: &str| {
+        Ok::<_, Error>(
+            config
+                .as_ref()
+                .map(|config| config.bool(key))
+                .transpose()?
+                .flatten(),
+        )
+    };
     if setting("do_basic_tokenize")? == Some(false) {
         return Err(Error::Field {
             file: "tokenizer_config.json".into(),
@@ -89,9 +121,15 @@ fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
             found: "false, which is not supported".into(),
         });
     }
-    let lowercase = options.lowercase.or(setting("do_lower_case")?).unwrap_or(true);
+    let lowercase = options
+        .lowercase
+        .or(setting("do_lower_case")?)
+        .unwrap_or(true);
     // Without a word on accents they go where capitals go.
-    let strip_accents = options.keep_accents.map(|keep| !keep).or(setting("strip_accents")?);
+    let strip_accents = options
+        .keep_accents
+        .map(|keep| !keep)
+        .or(setting("strip_accents")?);
     let bert = |clean: bool, chinese: bool, strip_accents: bool, lowercase: bool| {
         json!({"type": "BertNormalizer", "clean_text": clean, "handle_chinese_chars": chinese,
             "strip_accents": strip_accents, "lowercase": lowercase})
@@ -100,7 +138,12 @@ fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
     let mut steps = vec![
         // BertNormalizer leaves these, which Python counts among the control characters.
         json!({"type": "Replace", "pattern": {"Regex": r"[\p{Cn}\p{Co}]"}, "content": ""}),
-        bert(true, setting("tokenize_chinese_chars")?.unwrap_or(true), false, false),
+        bert(
+            true,
+            setting("tokenize_chinese_chars")?.unwrap_or(true),
+            false,
+            false,
+        ),
     ];
     if !strip_accents {
         steps.push(json!({"type": "NFC"}));
@@ -111,13 +154,26 @@ fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
 
 /// `[CLS] A [SEP]`, and `[CLS] A [SEP] B [SEP]` with B and the end of it of type 1.
 fn template((cls, cls_id): &(String, u32), (sep, sep_id): &(String, u32)) -> Value {
-    let special = |token: &str, type_id: u32| json!({"SpecialToken": {"id": token, "type_id": type_id}});
+    let special =
+        |token: &str, type_id: u32| json!({"SpecialToken": {"id": token, "type_id": type_id}});
     let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
     let single = [special(cls, 0), text("A", 0), special(sep, 0)];
-    let pair = [special(cls, 0), text("A", 0), special(sep, 0), text("B", 1), special(sep, 1)];
-    let token =
-        |token: &str, id: u32| (token.to_string(), json!({"id": token, "ids": [id], "tokens": [token]}));
-    let tokens: Map<String, Value> = [token(cls, *cls_id), token(sep, *sep_id)].into_iter().collect();
+    let pair = [
+        special(cls, 0),
+        text("A", 0),
+        special(sep, 0),
+        text("B", 1),
+        special(sep, 1),
+    ];
+    let token = |token: &str, id: u32| {
+        (
+            token.to_string(),
+            json!({"id": token, "ids": [id], "tokens": [token]}),
+        )
+    };
+    let tokens: Map<String, Value> = [token(cls, *cls_id), token(sep, *sep_id)]
+        .into_iter()
+        .collect();
     json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens})
 }
 

@@ -1,8 +1,8 @@
 //! What a text is computed with must not matter, nor its length break anything.
 
 use albert_tasks::{
-    Answerer, Chooser, Classifier, Embedder, FillOptions, Forwarder, MaskFiller, ModelFiles, Orderer,
-    PoolingMode, Quantizer, RunOptions, Searcher, Similarity, Tagger, Tokenizer, ZeroShot,
+    Answerer, Chooser, Classifier, Embedder, FillOptions, Forwarder, MaskFiller, ModelFiles,
+    Orderer, PoolingMode, Quantizer, RunOptions, Searcher, Similarity, Tagger, Tokenizer, ZeroShot,
 };
 
 use crate::support::{max_difference, message, options, tiny};
@@ -42,7 +42,10 @@ fn every_pipeline_can_be_shared_between_threads() {
 fn a_batch_is_each_text_alone() {
     for mode in PoolingMode::ALL.map(|(mode, _)| mode) {
         let load = |batch_tokens| {
-            Embedder::load(&tiny(), &options(None, batch_tokens)).unwrap().with_pooling(mode).unwrap()
+            Embedder::load(&tiny(), &options(None, batch_tokens))
+                .unwrap()
+                .with_pooling(mode)
+                .unwrap()
         };
         let together = load(4096).embed(&TEXTS).unwrap();
         let alone = load(0).embed(&TEXTS).unwrap();
@@ -62,14 +65,25 @@ fn filled_texts_keep_their_order_and_their_errors() {
         match filled {
             Ok(filled) => {
                 assert_eq!(index, 3);
-                let alone = filler.fill(&[text], &FillOptions::default()).pop().unwrap().unwrap();
+                let alone = filler
+                    .fill(&[text], &FillOptions::default())
+                    .pop()
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(filled.masks[0].position, alone.masks[0].position);
                 let scores = |text: &albert_tasks::FilledText| -> Vec<f32> {
-                    text.masks[0].candidates.iter().map(|candidate| candidate.score).collect()
+                    text.masks[0]
+                        .candidates
+                        .iter()
+                        .map(|candidate| candidate.score)
+                        .collect()
                 };
                 assert!(max_difference(&scores(&filled), &scores(&alone)) <= ROUNDING);
             }
-            Err(error) => assert_eq!(error.to_string(), "no `[MASK]` in the text: expected at least one"),
+            Err(error) => assert_eq!(
+                error.to_string(),
+                "no `[MASK]` in the text: expected at least one"
+            ),
         }
     }
 }
@@ -87,12 +101,21 @@ fn nothing_gives_nothing_and_an_empty_text_is_two_tokens() {
 #[test]
 fn token_vectors_pool_to_the_embedding() {
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
-    let embedder = embedder.with_pooling(PoolingMode::Mean).unwrap().with_normalize(false);
+    let embedder = embedder
+        .with_pooling(PoolingMode::Mean)
+        .unwrap()
+        .with_normalize(false);
     let tokens = &embedder.embed_tokens(&TEXTS).unwrap()[0];
     let embedding = &embedder.embed(&TEXTS).unwrap()[0];
-    assert_eq!((tokens.pieces[0].as_str(), tokens.pieces.len()), ("[CLS]", embedding.tokens));
+    assert_eq!(
+        (tokens.pieces[0].as_str(), tokens.pieces.len()),
+        ("[CLS]", embedding.tokens)
+    );
     let mean: Vec<f32> = (0..embedder.dim())
-        .map(|dim| tokens.vectors.iter().map(|vector| vector[dim]).sum::<f32>() / tokens.vectors.len() as f32)
+        .map(|dim| {
+            tokens.vectors.iter().map(|vector| vector[dim]).sum::<f32>()
+                / tokens.vectors.len() as f32
+        })
         .collect();
     assert!(max_difference(&mean, &embedding.vector) <= ROUNDING);
 }
@@ -118,7 +141,10 @@ fn cutting_dimensions_normalizes_again_only_when_asked() {
     assert!((norm(load().with_truncate_dim(10).unwrap().with_normalize(true)) - 1.0).abs() < 1e-6);
     for dim in [0, 49] {
         let error = message(load().with_truncate_dim(dim));
-        assert_eq!(error, format!("embeddings cannot be cut to {dim} dimensions: expected 1 to 48"));
+        assert_eq!(
+            error,
+            format!("embeddings cannot be cut to {dim} dimensions: expected 1 to 48")
+        );
     }
 }
 
@@ -128,10 +154,18 @@ fn a_mask_behind_the_models_length_is_its_own_error() {
     let filler = MaskFiller::load(&tiny(), &options(Some(16), 4096)).unwrap();
     let filled = filler.fill(&[text.as_str(), "the [MASK]"], &FillOptions::default());
     let [long, short] = <[_; 2]>::try_from(filled).unwrap();
-    assert_eq!(message(long), "1 of 1 `[MASK]` lie beyond the first 16 tokens of the text");
+    assert_eq!(
+        message(long),
+        "1 of 1 `[MASK]` lie beyond the first 16 tokens of the text"
+    );
     assert!(!short.unwrap().truncated);
-    let before =
-        filler.fill(&[format!("the [MASK] {}", &text[..180])], &FillOptions::default()).pop().unwrap();
+    let before = filler
+        .fill(
+            &[format!("the [MASK] {}", &text[..180])],
+            &FillOptions::default(),
+        )
+        .pop()
+        .unwrap();
     assert!(before.unwrap().truncated);
 }
 
@@ -139,7 +173,10 @@ fn a_mask_behind_the_models_length_is_its_own_error() {
 fn targets_outside_the_vocabulary_and_beyond_the_length_are_errors() {
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
     let fill = |text: &str, target: &str| {
-        let options = FillOptions { targets: Some(vec![target.to_string()]), ..FillOptions::default() };
+        let options = FillOptions {
+            targets: Some(vec![target.to_string()]),
+            ..FillOptions::default()
+        };
         filler.fill(&[text], &options).pop().unwrap()
     };
     for target in ["東京", ""] {
@@ -150,7 +187,10 @@ fn targets_outside_the_vocabulary_and_beyond_the_length_are_errors() {
     }
     let long = "river ".repeat(60);
     let error = message(fill("the [MASK]", &long));
-    assert!(error.ends_with("makes the text 63 tokens long: expected at most 40"), "{error}");
+    assert!(
+        error.ends_with("makes the text 63 tokens long: expected at most 40"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -159,7 +199,9 @@ fn a_length_without_room_for_text_is_refused() {
         let error = message(Embedder::load(&tiny(), &options(Some(length), 64)));
         assert_eq!(
             error,
-            format!("max length {length} leaves no room for text: expected more than the 2 special tokens")
+            format!(
+                "max length {length} leaves no room for text: expected more than the 2 special tokens"
+            )
         );
     }
     let embedder = Embedder::load(&tiny(), &options(Some(3), 64)).unwrap();
@@ -172,7 +214,11 @@ fn a_very_long_text_is_cut_to_the_same_tokens() {
     let embedder = Embedder::load(&tiny(), &options(Some(16), 4096)).unwrap();
     let words = "the river and the town ";
     // The second is cut before it is tokenized; the third has few tokens for its bytes.
-    let texts = [words.repeat(10), words.repeat(5000), format!("the river{}and", " ".repeat(100_000))];
+    let texts = [
+        words.repeat(10),
+        words.repeat(5000),
+        format!("the river{}and", " ".repeat(100_000)),
+    ];
     let [short, long, spaces] = <[_; 3]>::try_from(embedder.embed(&texts).unwrap()).unwrap();
     assert_eq!(short, long);
     assert!(long.truncated && !spaces.truncated);

@@ -1,6 +1,9 @@
-//! The model in the program: it knows some English, and it is the same model as its files in a folder.
+//! The model in the program: it knows some English, and it is the same model as its files in a
+//! folder.
 
-use albert_tasks::{BUILTIN, Embedder, Embedding, FillOptions, MaskFiller, ModelFiles, RunOptions, inspect};
+use albert_tasks::{
+    BUILTIN, Embedder, Embedding, FillOptions, MaskFiller, ModelFiles, RunOptions, inspect,
+};
 
 fn cosine(a: &Embedding, b: &Embedding) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
@@ -9,16 +12,38 @@ fn cosine(a: &Embedding, b: &Embedding) -> f32 {
 
 #[test]
 fn similar_sentences_are_closer_than_dissimilar_ones() {
-    let embedder = Embedder::load(&ModelFiles::resolve(BUILTIN).unwrap(), &RunOptions::default()).unwrap();
+    let embedder = Embedder::load(
+        &ModelFiles::resolve(BUILTIN).unwrap(),
+        &RunOptions::default(),
+    )
+    .unwrap();
     let triples = [
-        ("A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell sharply."),
-        ("How do I cook rice?", "What is the best way to boil rice?", "Where was the president born?"),
-        ("The cat sleeps on the sofa.", "A kitten is napping on the couch.", "The train was late again."),
+        (
+            "A man is playing a guitar.",
+            "Someone plays an instrument.",
+            "The stock market fell sharply.",
+        ),
+        (
+            "How do I cook rice?",
+            "What is the best way to boil rice?",
+            "Where was the president born?",
+        ),
+        (
+            "The cat sleeps on the sofa.",
+            "A kitten is napping on the couch.",
+            "The train was late again.",
+        ),
     ];
     for (text, similar, other) in triples {
         let embeddings = embedder.embed(&[text, similar, other]).unwrap();
-        let (near, far) = (cosine(&embeddings[0], &embeddings[1]), cosine(&embeddings[0], &embeddings[2]));
-        assert!(near > far, "{text}: {near} to `{similar}`, {far} to `{other}`");
+        let (near, far) = (
+            cosine(&embeddings[0], &embeddings[1]),
+            cosine(&embeddings[0], &embeddings[2]),
+        );
+        assert!(
+            near > far,
+            "{text}: {near} to `{similar}`, {far} to `{other}`"
+        );
     }
 }
 
@@ -26,12 +51,18 @@ fn similar_sentences_are_closer_than_dissimilar_ones() {
 fn a_mask_is_filled_with_a_word_that_fits() {
     let filler = MaskFiller::load(&ModelFiles::builtin().unwrap(), &RunOptions::default()).unwrap();
     let filled = filler
-        .fill(&["She opened the [MASK] and walked in."], &FillOptions::default())
+        .fill(
+            &["She opened the [MASK] and walked in."],
+            &FillOptions::default(),
+        )
         .pop()
         .unwrap()
         .unwrap();
-    let tokens: Vec<&str> =
-        filled.masks[0].candidates.iter().map(|candidate| candidate.token.as_str()).collect();
+    let tokens: Vec<&str> = filled.masks[0]
+        .candidates
+        .iter()
+        .map(|candidate| candidate.token.as_str())
+        .collect();
     assert!(tokens.contains(&"door"), "{tokens:?}");
 }
 
@@ -44,17 +75,31 @@ fn its_files_in_a_folder_are_the_same_model() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
     let embed = |files: &ModelFiles| {
-        Embedder::load(files, &RunOptions::default()).unwrap().embed(&["A quick test", "another"]).unwrap()
+        Embedder::load(files, &RunOptions::default())
+            .unwrap()
+            .embed(&["A quick test", "another"])
+            .unwrap()
     };
-    assert_eq!(embed(&builtin), embed(&ModelFiles::from_dir(dir.path()).unwrap()));
+    assert_eq!(
+        embed(&builtin),
+        embed(&ModelFiles::from_dir(dir.path()).unwrap())
+    );
 }
 
 #[test]
 fn every_tensor_has_its_use() {
     let inspection = inspect(&ModelFiles::builtin().unwrap(), &RunOptions::default()).unwrap();
     assert_eq!(inspection.model, BUILTIN);
-    assert!(inspection.tensors.missing.is_empty(), "{:?}", inspection.tensors.missing);
-    assert!(inspection.tensors.unused.is_empty(), "{:?}", inspection.tensors.unused);
+    assert!(
+        inspection.tensors.missing.is_empty(),
+        "{:?}",
+        inspection.tensors.missing
+    );
+    assert!(
+        inspection.tensors.unused.is_empty(),
+        "{:?}",
+        inspection.tensors.unused
+    );
 }
 
 #[test]

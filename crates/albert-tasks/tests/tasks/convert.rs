@@ -19,18 +19,32 @@ fn embedding(files: &ModelFiles) -> Vec<f32> {
 #[test]
 fn tokenizer_and_pooling_come_along() {
     let dir = tempfile::tempdir().unwrap();
-    for (dtype, tolerance) in
-        [(WeightType::F32, 0.0), (WeightType::BF16, BF16_TOLERANCE), (WeightType::Int8, INT8_TOLERANCE)]
-    {
+    for (dtype, tolerance) in [
+        (WeightType::F32, 0.0),
+        (WeightType::BF16, BF16_TOLERANCE),
+        (WeightType::Int8, INT8_TOLERANCE),
+    ] {
         let folder = dtype.to_string();
         let converted = dir.path().join(&folder);
         let report = convert(&tiny(), &converted, dtype).unwrap();
         assert!(report.unused.is_empty());
         let converted = ModelFiles::from_dir(&converted).unwrap();
-        for file in ["tokenizer.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"] {
-            assert_eq!(converted.read(file).unwrap(), tiny().read(file).unwrap(), "{file}");
+        for file in [
+            "tokenizer.json",
+            "modules.json",
+            "1_Pooling/config.json",
+            "sentence_bert_config.json",
+        ] {
+            assert_eq!(
+                converted.read(file).unwrap(),
+                tiny().read(file).unwrap(),
+                "{file}"
+            );
         }
-        assert!(max_difference(&embedding(&tiny()), &embedding(&converted)) <= tolerance, "{folder}");
+        assert!(
+            max_difference(&embedding(&tiny()), &embedding(&converted)) <= tolerance,
+            "{folder}"
+        );
     }
 }
 
@@ -39,7 +53,10 @@ fn nothing_is_written_where_something_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let outside = Folder::new().modules(&[("Transformer", ""), ("Pooling", "../1_Pooling")]);
     let error = message(convert(&outside.files(), dir.path(), WeightType::F32));
-    assert!(error.contains("`../1_Pooling` in `modules.json` leaves the model's folder"), "{error}");
+    assert!(
+        error.contains("`../1_Pooling` in `modules.json` leaves the model's folder"),
+        "{error}"
+    );
     let broken = Folder::new().with("model.safetensors", "not tensors");
     assert!(convert(&broken.files(), dir.path(), WeightType::F32).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

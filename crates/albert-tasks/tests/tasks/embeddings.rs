@@ -1,12 +1,12 @@
-//! What follows the network, against sentence-transformers 6.2 and 2.7 and transformers 5.23: modules,
-//! windows, precisions. `scripts/make_embedding_fixtures.py` writes the answers.
+//! What follows the network, against sentence-transformers 6.2 and 2.7 and transformers 5.23:
+//! modules, windows, precisions. `scripts/make_embedding_fixtures.py` writes the answers.
 
 use std::path::PathBuf;
 
 use albert_tasks::albert_model::WeightType;
 use albert_tasks::{
-    Calibration, Embedder, Embedding, Error, ModelFiles, PoolingMode, Quantized, Quantizer, RunOptions,
-    Stage, convert,
+    Calibration, Embedder, Embedding, Error, ModelFiles, PoolingMode, Quantized, Quantizer,
+    RunOptions, Stage, convert,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +52,10 @@ fn embedder(folder: &Folder) -> Embedder {
 
 fn assert_close(found: &[Embedding], expected: &[Vec<f32>], what: &str) {
     assert_eq!(found.len(), expected.len());
-    let largest = expected.iter().flatten().fold(0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected
+        .iter()
+        .flatten()
+        .fold(0f32, |largest, value| largest.max(value.abs()));
     for (found, expected) in found.iter().zip(expected) {
         let difference = max_difference(&found.vector, expected);
         assert!(difference <= TOLERANCE * largest, "{what}: {difference}");
@@ -66,12 +69,19 @@ fn modules_agree_with_sentence_transformers() {
         let texts: Vec<String> = serde_json::from_value(reference["texts"].clone()).unwrap();
         let plain = embedder(&folder).embed(&texts).unwrap();
         assert_close(&plain, &vectors(&reference["vectors"]), case);
-        let normalized = embedder(&folder).with_normalize(true).embed(&texts).unwrap();
+        let normalized = embedder(&folder)
+            .with_normalize(true)
+            .embed(&texts)
+            .unwrap();
         assert_close(&normalized, &vectors(&reference["normalized"]), case);
         let dim = reference["dim"].as_u64().unwrap() as usize;
         let cut = embedder(&folder).with_truncate_dim(dim).unwrap();
         assert_eq!(cut.dim(), dim);
-        assert_close(&cut.embed(&texts).unwrap(), &vectors(&reference["cut"]), case);
+        assert_close(
+            &cut.embed(&texts).unwrap(),
+            &vectors(&reference["cut"]),
+            case,
+        );
     }
 }
 
@@ -82,9 +92,14 @@ fn every_activation_agrees() {
     let activations = reference["activations"].as_object().unwrap();
     assert_eq!(activations.len(), 10);
     for (name, expected) in activations {
-        let folder = folder("activations")
-            .edit("2_Dense/config.json", |config| config["activation_function"] = json!(name));
-        assert_close(&embedder(&folder).embed(&texts).unwrap(), &vectors(expected), name);
+        let folder = folder("activations").edit("2_Dense/config.json", |config| {
+            config["activation_function"] = json!(name)
+        });
+        assert_close(
+            &embedder(&folder).embed(&texts).unwrap(),
+            &vectors(expected),
+            name,
+        );
     }
 }
 
@@ -93,17 +108,33 @@ fn a_folders_description_tells_its_modules() {
     let many = embedder(&folder("many"));
     let pooling = many.pooling();
     assert_eq!(pooling.stages.len(), 5);
-    assert!(matches!(pooling.stages[0], Stage::Dense { in_features: 48, residual: true, .. }));
+    assert!(matches!(
+        pooling.stages[0],
+        Stage::Dense {
+            in_features: 48,
+            residual: true,
+            ..
+        }
+    ));
     assert_eq!(pooling.stages[3], Stage::Normalize);
     assert!(!pooling.normalize);
     assert_eq!(many.dim(), 12);
     assert_eq!(pooling.why, "cls + mean by 1_Pooling/config.json");
     let stages: Vec<String> = pooling.stages.iter().map(ToString::to_string).collect();
-    assert_eq!(stages[0], "Dense 48 to 48, gelu, residual, by 2_Dense/config.json");
+    assert_eq!(
+        stages[0],
+        "Dense 48 to 48, gelu, residual, by 2_Dense/config.json"
+    );
     assert_eq!(stages[1], "LayerNorm 48, by 3_LayerNorm/config.json");
     let prompted = embedder(&folder("prompted"));
-    assert_eq!((prompted.dim(), prompted.pooling().truncate_dim), (9, Some(9)));
-    assert_eq!(prompted.pooling().prompt.as_deref(), Some("the king said: "));
+    assert_eq!(
+        (prompted.dim(), prompted.pooling().truncate_dim),
+        (9, Some(9))
+    );
+    assert_eq!(
+        prompted.pooling().prompt.as_deref(),
+        Some("the king said: ")
+    );
 }
 
 #[test]
@@ -112,15 +143,29 @@ fn a_converted_folder_keeps_its_modules() {
     convert(&many.files(), target.path(), WeightType::F32).unwrap();
     let converted = ModelFiles::from_dir(target.path()).unwrap();
     let converted = Embedder::load(&converted, &RunOptions::default()).unwrap();
-    assert_eq!(converted.embed(&["the river"]).unwrap(), embedder(&many).embed(&["the river"]).unwrap());
+    assert_eq!(
+        converted.embed(&["the river"]).unwrap(),
+        embedder(&many).embed(&["the river"]).unwrap()
+    );
 }
 
 #[test]
 fn a_prompt_of_the_caller_replaces_the_models() {
     let folder = folder("prompted");
-    let embed = |prompt: &str, text: &str| embedder(&folder).with_prompt(prompt).embed(&[text]).unwrap();
-    assert_eq!(embed("the king said: ", "a b"), embedder(&folder).embed(&["a b"]).unwrap());
-    assert_eq!(embed("", "the king said: a b"), embedder(&folder).embed(&["a b"]).unwrap());
+    let embed = |prompt: &str, text: &str| {
+        embedder(&folder)
+            .with_prompt(prompt)
+            .embed(&[text])
+            .unwrap()
+    };
+    assert_eq!(
+        embed("the king said: ", "a b"),
+        embedder(&folder).embed(&["a b"]).unwrap()
+    );
+    assert_eq!(
+        embed("", "the king said: a b"),
+        embedder(&folder).embed(&["a b"]).unwrap()
+    );
 }
 
 #[test]
@@ -130,7 +175,11 @@ fn dense_layers_that_cannot_be_computed_are_refused_by_name() {
         let folder = folder("dense").edit(file, move |config| config[key] = value);
         message(Embedder::load(&folder.files(), &RunOptions::default()))
     };
-    for unknown in ["torch.nn.modules.activation.Softplus", "modeling.Tanh", "Tanh"] {
+    for unknown in [
+        "torch.nn.modules.activation.Softplus",
+        "modeling.Tanh",
+        "Tanh",
+    ] {
         assert_eq!(
             edited("activation_function", json!(unknown)),
             format!(
@@ -148,7 +197,9 @@ fn dense_layers_that_cannot_be_computed_are_refused_by_name() {
     );
     assert_eq!(
         edited("in_features", json!(25)),
-        format!("`in_features` in `{file}`: expected 24, the width of what comes before it, found 25")
+        format!(
+            "`in_features` in `{file}`: expected 24, the width of what comes before it, found 25"
+        )
     );
     assert_eq!(
         edited("out_features", json!(0)),
@@ -163,13 +214,20 @@ fn dense_layers_that_cannot_be_computed_are_refused_by_name() {
         "`2_Dense/model.safetensors` holds the tensor `linear.bias`: expected only `linear.weight`"
     );
     let without = folder("dense").without("2_Dense/model.safetensors");
-    assert!(message(Embedder::load(&without.files(), &RunOptions::default())).contains("found neither file"));
+    assert!(
+        message(Embedder::load(&without.files(), &RunOptions::default()))
+            .contains("found neither file")
+    );
     let cut = folder("dense").with("2_Dense/model.safetensors", "cut");
     assert!(
-        message(Embedder::load(&cut.files(), &RunOptions::default())).contains("2_Dense/model.safetensors")
+        message(Embedder::load(&cut.files(), &RunOptions::default()))
+            .contains("2_Dense/model.safetensors")
     );
     let other = message(embedder(&folder("many")).with_pooling(PoolingMode::Mean));
-    assert!(other.ends_with("expected 24, the width of what comes before it, found 48"), "{other}");
+    assert!(
+        other.ends_with("expected 24, the width of what comes before it, found 48"),
+        "{other}"
+    );
 }
 
 #[test]
@@ -181,7 +239,9 @@ fn windows_agree_with_their_formula_over_the_networks_vectors() {
             let include_prompt = case["include_prompt"].clone();
             let folder = Folder::new()
                 .modules(&[("Transformer", ""), ("Pooling", "1_Pooling")])
-                .edit("1_Pooling/config.json", |config| config["include_prompt"] = include_prompt);
+                .edit("1_Pooling/config.json", |config| {
+                    config["include_prompt"] = include_prompt
+                });
             let load = |batch_tokens| {
                 Embedder::load(&folder.files(), &options(None, batch_tokens))
                     .unwrap()
@@ -193,9 +253,20 @@ fn windows_agree_with_their_formula_over_the_networks_vectors() {
             };
             let found = load(2048).embed(&["the river", text]).unwrap();
             let what = format!("{mode}, stride {}", case["stride"]);
-            assert_close(&found[1..], &[serde_json::from_value(expected.clone()).unwrap()], &what);
-            assert_eq!((json!(found[1].tokens), found[1].truncated), (case["tokens"].clone(), false));
-            assert_eq!(load(0).embed(&[text]).unwrap(), found[1..], "{what}: another batch, other bits");
+            assert_close(
+                &found[1..],
+                &[serde_json::from_value(expected.clone()).unwrap()],
+                &what,
+            );
+            assert_eq!(
+                (json!(found[1].tokens), found[1].truncated),
+                (case["tokens"].clone(), false)
+            );
+            assert_eq!(
+                load(0).embed(&[text]).unwrap(),
+                found[1..],
+                "{what}: another batch, other bits"
+            );
         }
     }
 }
@@ -204,25 +275,41 @@ fn windows_agree_with_their_formula_over_the_networks_vectors() {
 fn a_text_that_fits_is_the_same_with_and_without_windows() {
     let texts = ["the river", "", "The train leaves the station at nine."];
     let plain = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
-    let windowed = Embedder::load(&tiny(), &RunOptions::default()).unwrap().with_window(5).unwrap();
-    assert_eq!(plain.embed(&texts).unwrap(), windowed.embed(&texts).unwrap());
-    assert_eq!(plain.embed_tokens(&texts).unwrap(), windowed.embed_tokens(&texts).unwrap());
+    let windowed = Embedder::load(&tiny(), &RunOptions::default())
+        .unwrap()
+        .with_window(5)
+        .unwrap();
+    assert_eq!(
+        plain.embed(&texts).unwrap(),
+        windowed.embed(&texts).unwrap()
+    );
+    assert_eq!(
+        plain.embed_tokens(&texts).unwrap(),
+        windowed.embed_tokens(&texts).unwrap()
+    );
 }
 
 #[test]
 fn the_tokens_of_a_long_text_have_one_vector_each_and_pool_to_its_embedding() {
     let reference = json("windows.json");
     let text = reference["text"].as_str().unwrap();
-    let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap().with_window(12).unwrap();
-    let embedder = embedder.with_pooling(PoolingMode::Mean).unwrap().with_normalize(false);
+    let embedder = Embedder::load(&tiny(), &RunOptions::default())
+        .unwrap()
+        .with_window(12)
+        .unwrap();
+    let embedder = embedder
+        .with_pooling(PoolingMode::Mean)
+        .unwrap()
+        .with_normalize(false);
     let tokens = embedder.embed_tokens(&[text]).unwrap().remove(0);
     let whole = embedder.tokenizer().encode(text, None, None).unwrap();
     assert_eq!(tokens.pieces, whole.pieces);
     assert_eq!(tokens.vectors.len(), whole.ids.len());
     let embedding = embedder.embed(&[text]).unwrap().remove(0);
     assert_eq!(tokens.tokens, embedding.tokens);
-    let mean =
-        |dim: usize| tokens.vectors.iter().map(|vector| vector[dim]).sum::<f32>() / whole.ids.len() as f32;
+    let mean = |dim: usize| {
+        tokens.vectors.iter().map(|vector| vector[dim]).sum::<f32>() / whole.ids.len() as f32
+    };
     let mean: Vec<f32> = (0..embedder.dim()).map(mean).collect();
     assert_close(&[embedding], &[mean], "tokens");
 }
@@ -245,9 +332,15 @@ fn windows_that_would_not_move_on_and_pairs_are_refused() {
     assert!(message(crowded.with_window(0)).starts_with("the prompt takes "));
     // A prompt that comes after the stride is checked where it matters.
     let late = load().with_window(9).unwrap().with_prompt("the river");
-    assert!(matches!(late.embed(&["the river ".repeat(20)]), Err(Error::Stride { stride: 9, room: 8 })));
+    assert!(matches!(
+        late.embed(&["the river ".repeat(20)]),
+        Err(Error::Stride { stride: 9, room: 8 })
+    ));
     let pairs = load().with_window(0).unwrap().embed_pairs(&[("a", "b")]);
-    assert_eq!(message(pairs), "pairs are not read in windows: expected single texts");
+    assert_eq!(
+        message(pairs),
+        "pairs are not read in windows: expected single texts"
+    );
 }
 
 #[test]
@@ -255,7 +348,9 @@ fn bytes_agree_with_quantize_embeddings() {
     let reference = json("precision.json");
     let embeddings = vectors(&reference["embeddings"]);
     let mut calibration = Calibration::new(11);
-    vectors(&reference["calibration"]).iter().for_each(|vector| calibration.add(vector).unwrap());
+    vectors(&reference["calibration"])
+        .iter()
+        .for_each(|vector| calibration.add(vector).unwrap());
     for (name, expected) in reference["quantized"].as_object().unwrap() {
         let quantizer = match name.as_str() {
             "int8" => Quantizer::int8(calibration.clone()).unwrap(),
@@ -263,8 +358,10 @@ fn bytes_agree_with_quantize_embeddings() {
             "binary" => Quantizer::binary(),
             _ => Quantizer::ubinary(),
         };
-        let found: Vec<Quantized> =
-            embeddings.iter().map(|vector| quantizer.quantize(vector).unwrap()).collect();
+        let found: Vec<Quantized> = embeddings
+            .iter()
+            .map(|vector| quantizer.quantize(vector).unwrap())
+            .collect();
         assert_eq!(json!(found), *expected, "{name}");
         assert_eq!(matches!(&found[0], Quantized::U8(_)), name.starts_with('u'));
     }

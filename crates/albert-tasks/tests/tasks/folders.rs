@@ -1,7 +1,8 @@
 //! Model folders, whole and broken: what is said about each.
 
 use albert_tasks::{
-    Embedder, FillOptions, MaskFiller, ModelFiles, PoolingMode, RunOptions, Tokenizer, TokenizerOptions,
+    Embedder, FillOptions, MaskFiller, ModelFiles, PoolingMode, RunOptions, Tokenizer,
+    TokenizerOptions,
 };
 use serde_json::json;
 
@@ -16,7 +17,10 @@ fn embedder_error(folder: Folder) -> String {
 #[test]
 fn the_copied_folder_is_the_same_model() {
     let embed = |files: &ModelFiles| {
-        Embedder::load(files, &RunOptions::default()).unwrap().embed(&["the river"]).unwrap()
+        Embedder::load(files, &RunOptions::default())
+            .unwrap()
+            .embed(&["the river"])
+            .unwrap()
     };
     assert_eq!(embed(&Folder::new().files()), embed(&tiny()));
 }
@@ -50,20 +54,32 @@ fn a_broken_tokenizer_file_is_named() {
 
 #[test]
 fn lfs_pointers_are_refused() {
-    for file in
-        ["config.json", "model.safetensors", "tokenizer.json", "modules.json", "1_Pooling/config.json"]
-    {
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "modules.json",
+        "1_Pooling/config.json",
+    ] {
         let error = embedder_error(Folder::new().with(file, LFS_POINTER));
-        assert!(error.contains(file) && error.contains("is a Git LFS pointer"), "{file}: {error}");
+        assert!(
+            error.contains(file) && error.contains("is a Git LFS pointer"),
+            "{file}: {error}"
+        );
     }
 }
 
 #[test]
 fn a_vocabulary_larger_than_the_table_is_refused() {
     let folder = Folder::new().edit("tokenizer.json", |tokenizer| {
-        tokenizer["model"]["vocab"].as_array_mut().unwrap().push(json!(["▁one more", -9.0]));
+        tokenizer["model"]["vocab"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!(["▁one more", -9.0]));
     });
-    let rows = Tokenizer::load(&tiny(), &TokenizerOptions::default()).unwrap().vocab_size();
+    let rows = Tokenizer::load(&tiny(), &TokenizerOptions::default())
+        .unwrap()
+        .vocab_size();
     assert_eq!(
         embedder_error(folder),
         format!(
@@ -79,12 +95,18 @@ fn a_vocabulary_without_special_tokens_is_refused() {
             let added = tokenizer["added_tokens"].as_array_mut().unwrap();
             added.retain(|added| added["content"] != token);
             let vocabulary = tokenizer["model"]["vocab"].as_array_mut().unwrap();
-            vocabulary.iter_mut().find(|piece| piece[0] == token).unwrap()[0] = json!("gone");
+            vocabulary
+                .iter_mut()
+                .find(|piece| piece[0] == token)
+                .unwrap()[0] = json!("gone");
         })
     };
     for token in ["[CLS]", "[SEP]"] {
         let error = embedder_error(rename(token));
-        assert_eq!(error, format!("no `{token}` in the vocabulary of `tokenizer.json`"));
+        assert_eq!(
+            error,
+            format!("no `{token}` in the vocabulary of `tokenizer.json`")
+        );
     }
     let folder = rename("[MASK]");
     let without_mask = folder.files();
@@ -95,20 +117,31 @@ fn a_vocabulary_without_special_tokens_is_refused() {
 
 #[test]
 fn broken_json_names_the_file() {
-    for file in
-        ["tokenizer_config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"]
-    {
+    for file in [
+        "tokenizer_config.json",
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+    ] {
         let error = embedder_error(Folder::new().with(file, "{\"a\": "));
-        assert!(error.starts_with(&format!("`{file}` is not valid JSON: ")), "{error}");
+        assert!(
+            error.starts_with(&format!("`{file}` is not valid JSON: ")),
+            "{error}"
+        );
     }
     let error = embedder_error(Folder::new().with("tokenizer.json", "{}"));
-    assert!(error.starts_with("`tokenizer.json` does not describe a tokenizer: "), "{error}");
+    assert!(
+        error.starts_with("`tokenizer.json` does not describe a tokenizer: "),
+        "{error}"
+    );
 }
 
 #[test]
 fn wrong_types_name_file_key_expected_and_found() {
     let pooling = |key: &'static str, value: serde_json::Value| {
-        embedder_error(Folder::new().edit("1_Pooling/config.json", move |config| config[key] = value))
+        embedder_error(
+            Folder::new().edit("1_Pooling/config.json", move |config| config[key] = value),
+        )
     };
     let file = "`1_Pooling/config.json`";
     assert_eq!(
@@ -128,12 +161,22 @@ fn wrong_types_name_file_key_expected_and_found() {
     let known = "cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken";
     for mode in [json!("average"), json!(["cls", 3]), json!([])] {
         let error = pooling("pooling_mode", mode);
-        assert!(error.starts_with(&format!("`pooling_mode` in {file}: expected one of {known}")), "{error}");
+        assert!(
+            error.starts_with(&format!(
+                "`pooling_mode` in {file}: expected one of {known}"
+            )),
+            "{error}"
+        );
     }
     let error = embedder_error(Folder::new().with("modules.json", "{}"));
-    assert_eq!(error, "`(top level)` in `modules.json`: expected a list of modules, found {}");
-    let error =
-        embedder_error(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": \"long\"}"));
+    assert_eq!(
+        error,
+        "`(top level)` in `modules.json`: expected a list of modules, found {}"
+    );
+    let error = embedder_error(Folder::new().with(
+        "sentence_bert_config.json",
+        "{\"max_seq_length\": \"long\"}",
+    ));
     assert_eq!(
         error,
         "`max_seq_length` in `sentence_bert_config.json`: expected a whole number, found \"long\""
@@ -143,8 +186,12 @@ fn wrong_types_name_file_key_expected_and_found() {
 #[test]
 fn no_path_leads_out_of_the_folder() {
     for path in ["../1_Pooling", "/etc", "1_Pooling/../.."] {
-        let error = embedder_error(Folder::new().modules(&[("Transformer", ""), ("Pooling", path)]));
-        assert_eq!(error, format!("path `{path}` in `modules.json` leaves the model's folder"));
+        let error =
+            embedder_error(Folder::new().modules(&[("Transformer", ""), ("Pooling", path)]));
+        assert_eq!(
+            error,
+            format!("path `{path}` in `modules.json` leaves the model's folder")
+        );
     }
 }
 
@@ -160,7 +207,8 @@ fn modules_that_are_not_computed_are_refused_with_the_reason() {
              LayerNorm, Dropout and Normalize are computed"
         )
     );
-    let order = "expected Transformer, then Pooling, then any of Dense, LayerNorm, Dropout and Normalize";
+    let order =
+        "expected Transformer, then Pooling, then any of Dense, LayerNorm, Dropout and Normalize";
     for modules in [
         vec![base[1], base[0]],
         vec![base[0], ("Normalize", "1_Normalize")],
@@ -175,17 +223,28 @@ fn modules_that_are_not_computed_are_refused_with_the_reason() {
         "module `modeling.Dense` in `modules.json` is not supported: it is code of the model's own, which is not run"
     );
     let moved = refused(&[("Transformer", "0_Transformer"), base[1]]);
-    assert!(moved.ends_with("it lies in `0_Transformer`, expected the top of the folder"), "{moved}");
-    assert_eq!(refused(&[base[0]]), "`type` in `modules.json`: expected a module `Pooling`, found none");
+    assert!(
+        moved.ends_with("it lies in `0_Transformer`, expected the top of the folder"),
+        "{moved}"
+    );
+    assert_eq!(
+        refused(&[base[0]]),
+        "`type` in `modules.json`: expected a module `Pooling`, found none"
+    );
 }
 
 #[test]
 fn a_plain_folder_gets_mean_and_normalization_and_says_so() {
     let folder = Folder::new().without("modules.json");
-    let embedder =
-        Embedder::load(&folder.files(), &RunOptions::default()).unwrap().with_truncate_dim(7).unwrap();
+    let embedder = Embedder::load(&folder.files(), &RunOptions::default())
+        .unwrap()
+        .with_truncate_dim(7)
+        .unwrap();
     let pooling = embedder.pooling();
-    assert_eq!((pooling.modes.as_slice(), pooling.normalize), (&[PoolingMode::Mean][..], true));
+    assert_eq!(
+        (pooling.modes.as_slice(), pooling.normalize),
+        (&[PoolingMode::Mean][..], true)
+    );
     assert!(!pooling.from_modules && pooling.why.contains("no modules.json"));
     // Without modules.json, the cut comes before the normalization.
     let vector = &embedder.embed(&["the river"]).unwrap()[0].vector;
@@ -194,7 +253,8 @@ fn a_plain_folder_gets_mean_and_normalization_and_says_so() {
 
 #[test]
 fn a_default_prompt_that_is_not_there_is_an_error() {
-    let prompts = json!({"prompts": {"query": "query: "}, "default_prompt_name": "passage"}).to_string();
+    let prompts =
+        json!({"prompts": {"query": "query: "}, "default_prompt_name": "passage"}).to_string();
     assert_eq!(
         embedder_error(Folder::new().with("config_sentence_transformers.json", &prompts)),
         "`default_prompt_name` in `config_sentence_transformers.json`: expected one of `prompts`, found \"passage\""
@@ -203,13 +263,19 @@ fn a_default_prompt_that_is_not_there_is_an_error() {
 
 #[test]
 fn the_shortest_of_the_limits_on_length_holds() {
-    let max_length =
-        |folder: Folder| Embedder::load(&folder.files(), &RunOptions::default()).unwrap().max_length();
+    let max_length = |folder: Folder| {
+        Embedder::load(&folder.files(), &RunOptions::default())
+            .unwrap()
+            .max_length()
+    };
     let tokenizer = |config: serde_json::Value| {
         let folder = Folder::new().without("sentence_bert_config.json");
         max_length(folder.with("tokenizer_config.json", config.to_string()))
     };
-    assert_eq!(max_length(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": 20}")), 20);
+    assert_eq!(
+        max_length(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": 20}")),
+        20
+    );
     assert_eq!(tokenizer(json!({"max_len": 30})), 30);
     assert_eq!(tokenizer(json!({"model_max_length": 1e30})), 48);
     assert_eq!(tokenizer(json!({"model_max_length": 512})), 48);
@@ -219,12 +285,17 @@ fn the_shortest_of_the_limits_on_length_holds() {
 fn do_lower_case_of_sentence_transformers_lowercases() {
     let cased = || {
         Folder::new().edit("tokenizer.json", |tokenizer| {
-            let steps = tokenizer["normalizer"]["normalizers"].as_array_mut().unwrap();
+            let steps = tokenizer["normalizer"]["normalizers"]
+                .as_array_mut()
+                .unwrap();
             steps.retain(|step| step["type"] != "Lowercase");
         })
     };
     let embed = |folder: &Folder, text: &str| {
-        Embedder::load(&folder.files(), &RunOptions::default()).unwrap().embed(&[text]).unwrap()
+        Embedder::load(&folder.files(), &RunOptions::default())
+            .unwrap()
+            .embed(&[text])
+            .unwrap()
     };
     let lowered = cased().with("sentence_bert_config.json", "{\"do_lower_case\": true}");
     assert_ne!(embed(&cased(), "The River"), embed(&cased(), "the river"));
@@ -241,17 +312,26 @@ fn a_tokenizer_that_makes_its_library_panic_is_an_error() {
     });
     for folder in [unknown_token, broken_map] {
         let error = embedder_error(folder);
-        assert!(error.starts_with("`tokenizer.json` does not describe a tokenizer: "), "{error}");
+        assert!(
+            error.starts_with("`tokenizer.json` does not describe a tokenizer: "),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_mask_token_that_no_text_can_hold_is_refused_when_loading() {
     let folder = Folder::new().edit("tokenizer.json", |tokenizer| {
-        tokenizer["added_tokens"].as_array_mut().unwrap().retain(|token| token["content"] != "[MASK]");
+        tokenizer["added_tokens"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|token| token["content"] != "[MASK]");
     });
     let error = message(MaskFiller::load(&folder.files(), &RunOptions::default()));
-    assert!(error.starts_with("`[MASK]` is not among the `added_tokens`"), "{error}");
+    assert!(
+        error.starts_with("`[MASK]` is not among the `added_tokens`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -268,6 +348,9 @@ fn weights_that_are_no_numbers_give_an_error_and_no_answer() {
     let embedder = Embedder::load(&folder.files(), &RunOptions::default()).unwrap();
     assert!(message(embedder.embed(&["the river"])).contains("not finite"));
     let filler = MaskFiller::load(&folder.files(), &RunOptions::default()).unwrap();
-    let filled = filler.fill(&["the [MASK]"], &FillOptions::default()).pop().unwrap();
+    let filled = filler
+        .fill(&["the [MASK]"], &FillOptions::default())
+        .pop()
+        .unwrap();
     assert!(message(filled).contains("not finite"));
 }

@@ -1,4 +1,5 @@
-//! Models of the Hub: what is fetched, what the cache then has, and what is said when it goes wrong.
+//! Models of the Hub: what is fetched, what the cache then has, and what is said when it goes
+//! wrong.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use albert_tasks::{
-    Embedder, Error, Hub, HubError, HubEvent, HubSettings, HubToken, ModelFiles, Proxies, RunOptions,
+    Embedder, Error, Hub, HubError, HubEvent, HubSettings, HubToken, ModelFiles, Proxies,
+    RunOptions,
 };
 use serde_json::json;
 
@@ -43,7 +45,12 @@ impl Setting {
         settings.certificates = None;
         settings.timeout = Duration::from_secs(5);
         settings.pause = Duration::from_millis(1);
-        Self { server, cache, settings, said: Arc::default() }
+        Self {
+            server,
+            cache,
+            settings,
+            said: Arc::default(),
+        }
     }
 
     fn hub(&self) -> Hub {
@@ -52,7 +59,9 @@ impl Setting {
             let line = match event {
                 HubEvent::Progress { .. } => return,
                 HubEvent::Retry { what, error, .. } => format!("retry {what}: {error}"),
-                HubEvent::Unchecked { files, error } => format!("unchecked {files:?} {}", error.is_some()),
+                HubEvent::Unchecked { files, error } => {
+                    format!("unchecked {files:?} {}", error.is_some())
+                }
                 other => format!("{other:?}"),
             };
             said.lock().unwrap().push(line);
@@ -65,7 +74,10 @@ impl Setting {
 
     fn error(&self, id: &str) -> (String, String) {
         let error = self.hub().find(id).unwrap_err();
-        (format!("{:#}", anyhow::Error::from(Error::from(error))), self.hint(id))
+        (
+            format!("{:#}", anyhow::Error::from(Error::from(error))),
+            self.hint(id),
+        )
     }
 
     fn hint(&self, id: &str) -> String {
@@ -93,13 +105,18 @@ impl Setting {
     fn ranges(&self) -> Vec<Option<String>> {
         let log = self.server.take_log();
         let weights = log.iter().filter(|it| it.at_storage && it.method == "GET");
-        weights.map(|request| request.header("range").map(String::from)).collect()
+        weights
+            .map(|request| request.header("range").map(String::from))
+            .collect()
     }
 
     /// Finds the model, asserts that its weights are right, and gives the ranges asked for.
     fn arrives(&self) -> Vec<Option<String>> {
         let folder = self.find().unwrap();
-        assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), weights());
+        assert_eq!(
+            fs::read(folder.join("model.safetensors")).unwrap(),
+            weights()
+        );
         self.ranges()
     }
 }
@@ -113,7 +130,10 @@ fn weights_etag() -> String {
 }
 
 fn with(mut files: Files, more: &[(&str, &[u8])]) -> Files {
-    files.extend(more.iter().map(|(name, content)| (name.to_string(), content.to_vec())));
+    files.extend(
+        more.iter()
+            .map(|(name, content)| (name.to_string(), content.to_vec())),
+    );
     files
 }
 
@@ -124,7 +144,9 @@ fn without(mut files: Files, name: &str) -> Files {
 
 /// The files that were asked for, each once.
 fn fetched(log: &[Request]) -> Vec<String> {
-    let files = log.iter().filter_map(|request| request.path.split_once("/resolve/")?.1.split_once('/'));
+    let files = log
+        .iter()
+        .filter_map(|request| request.path.split_once("/resolve/")?.1.split_once('/'));
     let mut files: Vec<_> = files.map(|(_, file)| file.to_string()).collect();
     files.sort();
     files.dedup();
@@ -151,18 +173,35 @@ fn only_what_is_needed_is_fetched_and_the_cache_is_laid_out_as_pythons() {
     assert_eq!(fetched(&setting.server.take_log()), expected);
 
     assert_eq!(folder, setting.path(&format!("snapshots/{commit}")));
-    assert_eq!(fs::read_to_string(setting.path("refs/main")).unwrap(), commit);
+    assert_eq!(
+        fs::read_to_string(setting.path("refs/main")).unwrap(),
+        commit
+    );
     for (name, content) in tiny_files() {
         let blob = setting.path(&format!("blobs/{}", etag(&name, &content)));
         assert_eq!(fs::read(blob).unwrap(), content, "{name}");
         assert_eq!(fs::read(folder.join(&name)).unwrap(), content, "{name}");
         #[cfg(unix)]
-        assert!(fs::read_link(folder.join(&name)).unwrap().starts_with("../../"), "{name}");
+        assert!(
+            fs::read_link(folder.join(&name))
+                .unwrap()
+                .starts_with("../../"),
+            "{name}"
+        );
     }
     for absent in ["spiece.model", "vocab.txt", "1_Pooling/model.safetensors"] {
-        assert!(setting.path(&format!(".no_exist/{commit}/{absent}")).is_file(), "{absent}");
+        assert!(
+            setting
+                .path(&format!(".no_exist/{commit}/{absent}"))
+                .is_file(),
+            "{absent}"
+        );
     }
-    assert!(!setting.path(&format!(".no_exist/{commit}/README.md")).exists());
+    assert!(
+        !setting
+            .path(&format!(".no_exist/{commit}/README.md"))
+            .exists()
+    );
 }
 
 #[test]
@@ -171,7 +210,10 @@ fn a_model_of_the_hub_is_the_same_model() {
     let files = ModelFiles::from_hub(ID, &setting.hub()).unwrap();
     assert_eq!(files.name(), ID);
     let embed = |files: &ModelFiles| {
-        Embedder::load(files, &RunOptions::default()).unwrap().embed(&["the river"]).unwrap()
+        Embedder::load(files, &RunOptions::default())
+            .unwrap()
+            .embed(&["the river"])
+            .unwrap()
     };
     assert_eq!(embed(&files), embed(&tiny()));
 }
@@ -206,13 +248,19 @@ fn download_follows_the_branch_and_a_commit_stays_where_it_is() {
         .into_iter()
         .filter(|it| it.method == "GET" && it.path.contains("/resolve/"));
     let gets: Vec<_> = gets.map(|request| request.path).collect();
-    assert!(gets.len() == 1 && gets[0].ends_with("tokenizer_config.json"), "{gets:?}");
+    assert!(
+        gets.len() == 1 && gets[0].ends_with("tokenizer_config.json"),
+        "{gets:?}"
+    );
     assert_eq!(setting.find().unwrap(), new);
 
     let first = old.file_name().unwrap().to_str().unwrap();
     let pinned = setting.hub().with_revision(first).unwrap();
     assert_eq!(pinned.find(ID).unwrap(), old);
-    assert_eq!(fs::read_to_string(setting.path("refs/main")).unwrap(), commit);
+    assert_eq!(
+        fs::read_to_string(setting.path("refs/main")).unwrap(),
+        commit
+    );
     assert!(!setting.path(&format!("refs/{first}")).exists());
 }
 
@@ -233,11 +281,22 @@ fn weights_in_parts_in_pytorchs_form_and_in_tensorflows_are_found() {
         ("model.ckpt-best.meta", b"3"),
     ];
     for (files, wanted, unwanted) in [
-        (index, &["m-1.safetensors", "m-2.safetensors"][..], "m-3.safetensors"),
-        (&[("pytorch_model.bin", b"1"), ("optimizer.pt", b"2")], &["pytorch_model.bin"], "optimizer.pt"),
+        (
+            index,
+            &["m-1.safetensors", "m-2.safetensors"][..],
+            "m-3.safetensors",
+        ),
+        (
+            &[("pytorch_model.bin", b"1"), ("optimizer.pt", b"2")],
+            &["pytorch_model.bin"],
+            "optimizer.pt",
+        ),
         (
             tensorflow,
-            &["model.ckpt-best.index", "model.ckpt-best.data-00000-of-00001"],
+            &[
+                "model.ckpt-best.index",
+                "model.ckpt-best.data-00000-of-00001",
+            ],
             "model.ckpt-best.meta",
         ),
     ] {
@@ -274,7 +333,12 @@ fn the_token_goes_to_the_endpoint_and_to_nobody_else() {
     assert!(log.iter().any(|request| request.at_storage));
     for request in log {
         let expected = (!request.at_storage).then(|| format!("Bearer {TOKEN}"));
-        assert_eq!(request.header("authorization"), expected.as_deref(), "{}", request.path);
+        assert_eq!(
+            request.header("authorization"),
+            expected.as_deref(),
+            "{}",
+            request.path
+        );
     }
 }
 
@@ -283,16 +347,30 @@ fn refusals_are_told_apart_each_with_a_hint() {
     let mut setting = Setting::new();
     let endpoint = setting.settings.endpoint.clone();
     let (error, hint) = setting.error("no/such");
-    assert_eq!(error, format!("no folder `no/such`, and no such model at `{endpoint}`, or a private one"));
+    assert_eq!(
+        error,
+        format!("no folder `no/such`, and no such model at `{endpoint}`, or a private one")
+    );
     assert!(hint.contains("HF_TOKEN"), "{hint}");
-    let revision = setting.hub().with_revision("v9").unwrap().find(ID).unwrap_err();
+    let revision = setting
+        .hub()
+        .with_revision("v9")
+        .unwrap()
+        .find(ID)
+        .unwrap_err();
     assert_eq!(revision.to_string(), "no revision `v9` of `owner/tiny`");
     assert!(revision.hint().unwrap().contains("--revision"));
     setting.server.commit("owner/gated", tiny_files());
     setting.server.gate("owner/gated");
     let (error, hint) = setting.error("owner/gated");
-    assert_eq!(error, "`owner/gated` is gated: its authors have to grant access first");
-    assert!(hint.contains(&format!("{endpoint}/owner/gated")) && hint.contains("HF_TOKEN"), "{hint}");
+    assert_eq!(
+        error,
+        "`owner/gated` is gated: its authors have to grant access first"
+    );
+    assert!(
+        hint.contains(&format!("{endpoint}/owner/gated")) && hint.contains("HF_TOKEN"),
+        "{hint}"
+    );
     setting.settings.token = HubToken::new("hf_wrong");
     let (error, hint) = setting.error(ID);
     assert_eq!(error, format!("`{endpoint}` does not accept the token"));
@@ -310,20 +388,37 @@ fn what_is_no_albert_is_refused_before_its_weights_come() {
     let refused = |id: &str, files: Files| {
         setting.server.commit(id, files);
         let error = setting.error(id);
-        assert!(setting.server.take_log().iter().all(|request| !request.at_storage), "{id}");
+        assert!(
+            setting
+                .server
+                .take_log()
+                .iter()
+                .all(|request| !request.at_storage),
+            "{id}"
+        );
         error
     };
-    let (error, hint) =
-        refused("a/bert", with(tiny_files(), &[("config.json", br#"{"model_type": "bert"}"#)]));
+    let (error, hint) = refused(
+        "a/bert",
+        with(
+            tiny_files(),
+            &[("config.json", br#"{"model_type": "bert"}"#)],
+        ),
+    );
     assert_eq!(
         error,
         "`a/bert` is not an ALBERT: expected the model type albert in `config.json`, found bert"
     );
     assert!(hint.contains("models/README.md"), "{hint}");
-    let others =
-        with(without(tiny_files(), "model.safetensors"), &[("tf_model.h5", b"x"), ("onnx/model.onnx", b"x")]);
+    let others = with(
+        without(tiny_files(), "model.safetensors"),
+        &[("tf_model.h5", b"x"), ("onnx/model.onnx", b"x")],
+    );
     let (error, hint) = refused("a/tensorflow", others);
-    assert!(error.ends_with("found `onnx/model.onnx`, `tf_model.h5`"), "{error}");
+    assert!(
+        error.ends_with("found `onnx/model.onnx`, `tf_model.h5`"),
+        "{error}"
+    );
     assert!(!hint.is_empty());
     let (error, _) = refused("a/data", without(tiny_files(), "config.json"));
     assert_eq!(error, "no `config.json` in `a/data`: expected a model");
@@ -334,14 +429,24 @@ fn a_name_that_leaves_the_folder_is_refused() {
     let index = json!({"weight_map": {"a": "../../../../evil.safetensors"}}).to_string();
     let setting = Setting::empty();
     let files = without(tiny_files(), "model.safetensors");
-    setting.server.commit(ID, with(files, &[("model.safetensors.index.json", index.as_bytes())]));
+    setting.server.commit(
+        ID,
+        with(files, &[("model.safetensors.index.json", index.as_bytes())]),
+    );
     let (error, _) = setting.error(ID);
-    assert_eq!(error, "file `../../../../evil.safetensors` of `owner/tiny` leaves the model's folder");
+    assert_eq!(
+        error,
+        "file `../../../../evil.safetensors` of `owner/tiny` leaves the model's folder"
+    );
     let etag = vec![("ETag", "\"../../evil\"".to_string())];
-    setting.server.fault("HEAD", "config.json", 1, Fault::Answer(200, etag));
+    setting
+        .server
+        .fault("HEAD", "config.json", 1, Fault::Answer(200, etag));
     let setting = Setting::new();
     let etag = vec![("ETag", "\"../../evil\"".to_string())];
-    setting.server.fault("HEAD", "config.json", 9, Fault::Answer(200, etag));
+    setting
+        .server
+        .fault("HEAD", "config.json", 9, Fault::Answer(200, etag));
     assert!(setting.error(ID).0.contains("no usable ETag"));
     let entries: Vec<_> = fs::read_dir(setting.cache.path()).unwrap().collect();
     assert!(entries.is_empty(), "{entries:?}");
@@ -371,19 +476,25 @@ fn what_an_earlier_run_left_damaged_is_fetched_anew() {
 
     let no_range = Setting::new();
     no_range.partial(&weights()[..1000]);
-    no_range.server.fault("GET", "safetensors?", 1, Fault::NoRange);
+    no_range
+        .server
+        .fault("GET", "safetensors?", 1, Fault::NoRange);
     assert_eq!(no_range.arrives(), whole[..1]);
 
     let refused = Setting::new();
     refused.partial(&weights()[..1000]);
-    refused.server.fault("GET", "safetensors?", 1, Fault::Answer(416, Vec::new()));
+    refused
+        .server
+        .fault("GET", "safetensors?", 1, Fault::Answer(416, Vec::new()));
     assert_eq!(refused.arrives(), whole);
 }
 
 #[test]
 fn a_line_that_breaks_often_but_gets_on_is_good_enough() {
     let setting = Setting::new();
-    setting.server.fault("GET", "safetensors?", 12, Fault::Cut(3000));
+    setting
+        .server
+        .fault("GET", "safetensors?", 12, Fault::Cut(3000));
     let ranges = setting.arrives();
     assert_eq!(ranges.len(), 13);
     assert_eq!(ranges[12], Some("bytes=36000-".to_string()));
@@ -393,53 +504,83 @@ fn a_line_that_breaks_often_but_gets_on_is_good_enough() {
 fn a_line_that_goes_silent_counts_as_cut() {
     let mut setting = Setting::new();
     setting.settings.timeout = Duration::from_millis(150);
-    setting.server.fault("GET", "safetensors?", 1, Fault::Stall(5000));
+    setting
+        .server
+        .fault("GET", "safetensors?", 1, Fault::Stall(5000));
     assert_eq!(setting.arrives(), [None, Some("bytes=5000-".to_string())]);
     let said = setting.said();
-    assert!(said.len() == 1 && said[0].starts_with("retry model.safetensors"), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].starts_with("retry model.safetensors"),
+        "{said:?}"
+    );
 }
 
 #[test]
 fn passing_errors_are_waited_out_and_lasting_ones_given_up() {
     let setting = Setting::new();
     let later = || vec![("Retry-After", "0".to_string())];
-    setting.server.fault("GET", "/api/", 1, Fault::Answer(500, Vec::new()));
+    setting
+        .server
+        .fault("GET", "/api/", 1, Fault::Answer(500, Vec::new()));
     setting.server.fault("GET", "/api/", 1, Fault::Cut(0));
-    setting.server.fault("HEAD", "config.json", 1, Fault::Answer(429, later()));
-    setting.server.fault("GET", "safetensors?", 2, Fault::Answer(503, later()));
+    setting
+        .server
+        .fault("HEAD", "config.json", 1, Fault::Answer(429, later()));
+    setting
+        .server
+        .fault("GET", "safetensors?", 2, Fault::Answer(503, later()));
     // The signature of the address has run out: the endpoint gives a new one.
-    setting.server.fault("GET", "safetensors?", 1, Fault::Answer(403, Vec::new()));
+    setting
+        .server
+        .fault("GET", "safetensors?", 1, Fault::Answer(403, Vec::new()));
     setting.find().unwrap();
     assert_eq!(setting.said().len(), 6);
 
     let setting = Setting::new();
-    setting.server.fault("GET", "/api/", 99, Fault::Answer(503, Vec::new()));
+    setting
+        .server
+        .fault("GET", "/api/", 99, Fault::Answer(503, Vec::new()));
     let error = setting.find().unwrap_err();
-    assert!(error.to_string().ends_with("answers 503") && error.hint().is_some(), "{error}");
+    assert!(
+        error.to_string().ends_with("answers 503") && error.hint().is_some(),
+        "{error}"
+    );
     assert_eq!(setting.server.take_log().len(), 6);
 
     let setting = Setting::new();
     let much_later = vec![("Retry-After", "3600".to_string())];
-    setting.server.fault("GET", "/api/", 99, Fault::Answer(429, much_later));
+    setting
+        .server
+        .fault("GET", "/api/", 99, Fault::Answer(429, much_later));
     let error = setting.find().unwrap_err();
     assert!(error.hint().unwrap().contains("wait"), "{error}");
     assert_eq!(setting.server.take_log().len(), 1);
 
     let setting = Setting::new();
-    setting.server.fault("GET", "safetensors?", 99, Fault::Cut(0));
+    setting
+        .server
+        .fault("GET", "safetensors?", 99, Fault::Cut(0));
     let error = setting.find().unwrap_err();
-    assert!(matches!(error, HubError::Cut { attempts: 6, .. }), "{error}");
+    assert!(
+        matches!(error, HubError::Cut { attempts: 6, .. }),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("where it broke off"));
 }
 
 #[test]
 fn bytes_that_are_not_the_announced_ones_get_no_name() {
-    for (file, method_part) in [("model.safetensors", "safetensors?"), ("tokenizer.json", "/tokenizer.json")]
-    {
+    for (file, method_part) in [
+        ("model.safetensors", "safetensors?"),
+        ("tokenizer.json", "/tokenizer.json"),
+    ] {
         let setting = Setting::new();
         setting.server.fault("GET", method_part, 99, Fault::Damage);
         let error = setting.find().unwrap_err();
-        assert!(matches!(&error, HubError::Damaged { file: named, .. } if named == file), "{error}");
+        assert!(
+            matches!(&error, HubError::Damaged { file: named, .. } if named == file),
+            "{error}"
+        );
         assert!(error.hint().unwrap().contains("removed"));
         let etag = etag(file, &tiny_files()[file]);
         assert!(!setting.path(&format!("blobs/{etag}")).exists());
@@ -457,7 +598,10 @@ fn a_full_disk_is_said_so() {
     std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
     let error = setting.find().unwrap_err();
     let left = weights().len() as u64;
-    assert!(matches!(error, HubError::NoSpace { left: found, .. } if found == left), "{error}");
+    assert!(
+        matches!(error, HubError::NoSpace { left: found, .. } if found == left),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("HF_HOME"));
     // What is there stays, so that the download can go on.
     assert!(fs::symlink_metadata(&partial).is_ok());
@@ -467,7 +611,10 @@ fn a_full_disk_is_said_so() {
 fn without_the_network_what_is_there_is_used_and_what_is_not_is_said() {
     let mut setting = Setting::new();
     // A port that nobody listens on.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let away = setting.settings.clone();
     setting.settings.endpoint = format!("http://{nobody}");
     let error = setting.find().unwrap_err();
@@ -476,11 +623,17 @@ fn without_the_network_what_is_there_is_used_and_what_is_not_is_said() {
 
     setting.settings.offline = true;
     let (error, hint) = setting.error(ID);
-    assert_eq!(error, "`owner/tiny` is not in the cache, and the network is off: no revision `main` there");
+    assert_eq!(
+        error,
+        "`owner/tiny` is not in the cache, and the network is off: no revision `main` there"
+    );
     assert!(hint.contains("download"), "{hint}");
 
     // As Python leaves it: enough to run, but nobody knows what else the Hub has.
-    let online = Setting { settings: away, ..setting };
+    let online = Setting {
+        settings: away,
+        ..setting
+    };
     let folder = online.find().unwrap();
     let commit = folder.file_name().unwrap().to_str().unwrap();
     fs::remove_dir_all(online.path(&format!(".no_exist/{commit}"))).unwrap();
@@ -488,13 +641,18 @@ fn without_the_network_what_is_there_is_used_and_what_is_not_is_said() {
     offline.settings.offline = true;
     assert_eq!(offline.find().unwrap(), folder);
     let said = offline.said();
-    assert!(said.len() == 1 && said[0].contains("spiece.model") && said[0].ends_with("false"), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].contains("spiece.model") && said[0].ends_with("false"),
+        "{said:?}"
+    );
     offline.settings.offline = false;
     offline.settings.endpoint = format!("http://{nobody}");
     assert_eq!(offline.find().unwrap(), folder);
     assert!(offline.said()[0].ends_with("true"));
     offline.settings.endpoint = offline.server.endpoint();
-    offline.server.fault("GET", "/api/", 99, Fault::Answer(503, Vec::new()));
+    offline
+        .server
+        .fault("GET", "/api/", 99, Fault::Answer(503, Vec::new()));
     assert_eq!(offline.find().unwrap(), folder);
     assert!(offline.said().last().unwrap().ends_with("true"));
 }
@@ -505,13 +663,26 @@ fn answers_that_make_no_sense_are_errors() {
     for (file, content) in [("a/html", "<html>"), ("a/other", "{}")] {
         setting.server.commit(file, tiny_files());
         let answer = vec![("X-Nothing", content.to_string())];
-        setting.server.fault("GET", "/api/models/a/", 1, Fault::Answer(200, answer));
-        assert!(matches!(setting.hub().find(file), Err(HubError::Answer { .. })), "{file}");
+        setting
+            .server
+            .fault("GET", "/api/models/a/", 1, Fault::Answer(200, answer));
+        assert!(
+            matches!(setting.hub().find(file), Err(HubError::Answer { .. })),
+            "{file}"
+        );
     }
-    let around = vec![("Location", "/api/models/owner/tiny/revision/main".to_string())];
-    setting.server.fault("GET", "/api/models/owner/", 99, Fault::Answer(302, around));
+    let around = vec![(
+        "Location",
+        "/api/models/owner/tiny/revision/main".to_string(),
+    )];
+    setting
+        .server
+        .fault("GET", "/api/models/owner/", 99, Fault::Answer(302, around));
     let error = setting.find().unwrap_err();
-    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
+    assert!(
+        error.to_string().contains("more than 10 redirects"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -521,13 +692,19 @@ fn a_proxy_is_used_unless_the_host_is_excepted() {
     setting.settings.proxies.http = Some(address);
     setting.find().unwrap();
     let hosts = asked.lock().unwrap().clone();
-    assert!(hosts.len() >= 2 && hosts.iter().all(|host| host.starts_with("127.0.0.1:")), "{hosts:?}");
+    assert!(
+        hosts.len() >= 2 && hosts.iter().all(|host| host.starts_with("127.0.0.1:")),
+        "{hosts:?}"
+    );
     setting.settings.proxies.exceptions = vec!["127.0.0.1".to_string()];
     setting.server.commit(ID, tiny_files());
     setting.hub().download(ID).unwrap();
     assert_eq!(asked.lock().unwrap().len(), hosts.len());
     setting.settings.proxies.http = Some("socks5://127.0.0.1:1".to_string());
-    assert!(matches!(setting.hub().download(ID), Err(HubError::Proxy(_))));
+    assert!(matches!(
+        setting.hub().download(ID),
+        Err(HubError::Proxy(_))
+    ));
 }
 
 #[test]
@@ -535,20 +712,33 @@ fn the_cache_tells_sizes_and_what_can_go() {
     let setting = Setting::new();
     assert!(setting.hub().cached().unwrap().is_empty());
     let old = setting.find().unwrap();
-    setting.server.commit(ID, with(tiny_files(), &[("tokenizer_config.json", b"{} ")]));
+    setting
+        .server
+        .commit(ID, with(tiny_files(), &[("tokenizer_config.json", b"{} ")]));
     let new = setting.hub().download(ID).unwrap();
     let partial = setting.path("blobs/abc.incomplete");
     fs::write(&partial, "1234").unwrap();
     fs::write(setting.path("blobs/lost"), "12345").unwrap();
     // Another kind of model in the same cache.
-    let bert = setting.settings.cache.join("models--a--bert/snapshots").join("0".repeat(40));
+    let bert = setting
+        .settings
+        .cache
+        .join("models--a--bert/snapshots")
+        .join("0".repeat(40));
     fs::create_dir_all(&bert).unwrap();
     fs::write(bert.join("config.json"), r#"{"model_type": "bert"}"#).unwrap();
 
     let models = setting.hub().cached().unwrap();
-    let [model] = models.as_slice() else { panic!("{models:?}") };
+    let [model] = models.as_slice() else {
+        panic!("{models:?}")
+    };
     assert_eq!(model.id, ID);
-    let size = |files: &Files| files.values().map(|content| content.len() as u64).sum::<u64>();
+    let size = |files: &Files| {
+        files
+            .values()
+            .map(|content| content.len() as u64)
+            .sum::<u64>()
+    };
     let tokenizer_config = tiny_files()["tokenizer_config.json"].len() as u64;
     assert_eq!(model.bytes, size(&tiny_files()) + 3 + 4 + 5);
     assert_eq!(model.revisions.len(), 2);
@@ -561,9 +751,16 @@ fn the_cache_tells_sizes_and_what_can_go() {
         );
         assert!(revision.complete);
     }
-    let removable: Vec<_> = model.removable.iter().map(|it| (it.path.clone(), it.bytes)).collect();
+    let removable: Vec<_> = model
+        .removable
+        .iter()
+        .map(|it| (it.path.clone(), it.bytes))
+        .collect();
     let canonical = |path: PathBuf| fs::canonicalize(path).unwrap();
-    let expected =
-        [(old, tokenizer_config), (canonical(partial), 4), (canonical(setting.path("blobs/lost")), 5)];
+    let expected = [
+        (old, tokenizer_config),
+        (canonical(partial), 4),
+        (canonical(setting.path("blobs/lost")), 5),
+    ];
     assert_eq!(removable, expected);
 }

@@ -1,5 +1,5 @@
-//! A Hub for tests, on this machine: its API and its files on one port, the storage that large files
-//! are redirected to on another, as the real one has it; with faults on demand.
+//! A Hub for tests, on this machine: its API and its files on one port, the storage that large
+//! files are redirected to on another, as the real one has it; with faults on demand.
 
 // Two test programs use this file, each a part of it.
 #![allow(dead_code)]
@@ -95,24 +95,47 @@ impl HubServer {
         let repository = state
             .repositories
             .entry(id.to_string())
-            .or_insert_with(|| Repository { commits: Vec::new(), gated: false });
+            .or_insert_with(|| Repository {
+                commits: Vec::new(),
+                gated: false,
+            });
         let commit = sha1(format!("{id} {}", repository.commits.len()).as_bytes());
         repository.commits.push((commit.clone(), files));
         commit
     }
 
     pub(crate) fn gate(&self, id: &str) {
-        self.state.lock().unwrap().repositories.get_mut(id).unwrap().gated = true;
+        self.state
+            .lock()
+            .unwrap()
+            .repositories
+            .get_mut(id)
+            .unwrap()
+            .gated = true;
     }
 
     /// What an old name is called now.
     pub(crate) fn rename(&self, old: &str, new: &str) {
-        self.state.lock().unwrap().redirects.insert(old.to_string(), new.to_string());
+        self.state
+            .lock()
+            .unwrap()
+            .redirects
+            .insert(old.to_string(), new.to_string());
     }
 
     /// Lets the next `times` requests of this method whose path has `part` go wrong.
-    pub(crate) fn fault(&self, method: &'static str, part: &'static str, times: usize, fault: Fault) {
-        self.state.lock().unwrap().faults.push((method, part, times, fault));
+    pub(crate) fn fault(
+        &self,
+        method: &'static str,
+        part: &'static str,
+        times: usize,
+        fault: Fault,
+    ) {
+        self.state
+            .lock()
+            .unwrap()
+            .faults
+            .push((method, part, times, fault));
     }
 
     /// The requests since the last call.
@@ -164,12 +187,15 @@ pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
 
 fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(client.try_clone().unwrap());
-    let Some(request) = read_request(&mut reader, false) else { return };
+    let Some(request) = read_request(&mut reader, false) else {
+        return;
+    };
     assert_eq!(request.method, "CONNECT");
     log.lock().unwrap().push(request.path.clone());
     let mut server = TcpStream::connect(&request.path).unwrap();
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let (mut from_server, mut to_client) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap());
     let back = thread::spawn(move || {
         // Either end may close whenever it likes.
         let _ = std::io::copy(&mut from_server, &mut to_client);
@@ -210,7 +236,14 @@ fn read_request(reader: &mut impl BufRead, at_storage: bool) -> Option<Request> 
         reader.read_line(&mut line).ok()?;
         match line.trim().split_once(": ") {
             Some((name, value)) => headers.insert(name.to_lowercase(), value.to_string()),
-            None => return Some(Request { at_storage, method, path, headers }),
+            None => {
+                return Some(Request {
+                    at_storage,
+                    method,
+                    path,
+                    headers,
+                });
+            }
         };
     }
 }
@@ -223,11 +256,21 @@ struct Answer {
 
 impl Answer {
     fn new(status: u16, headers: Vec<(&'static str, String)>) -> Self {
-        Self { status, headers, body: Vec::new() }
+        Self {
+            status,
+            headers,
+            body: Vec::new(),
+        }
     }
 
     fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::new(status, vec![("X-Error-Code", code.to_string()), ("X-Error-Message", message.to_string())])
+        Self::new(
+            status,
+            vec![
+                ("X-Error-Code", code.to_string()),
+                ("X-Error-Message", message.to_string()),
+            ],
+        )
     }
 }
 
@@ -244,10 +287,14 @@ fn serve(
         let hits = |(method, part, times, _): &&mut (&str, &str, usize, Fault)| {
             *times > 0 && *method == request.method && request.path.contains(*part)
         };
-        let fault = state.faults.iter_mut().find(hits).map(|(_, _, times, fault)| {
-            *times -= 1;
-            fault.clone()
-        });
+        let fault = state
+            .faults
+            .iter_mut()
+            .find(hits)
+            .map(|(_, _, times, fault)| {
+                *times -= 1;
+                fault.clone()
+            });
         let no_range = matches!(fault, Some(Fault::NoRange));
         (answer(&state, storage, request, no_range), fault)
     };
@@ -266,11 +313,15 @@ fn serve(
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
+    let body: &[u8] = if request.method == "HEAD" {
+        &[]
+    } else {
+        &answer.body
+    };
     head.push_str(&format!("Content-Length: {}\r\n\r\n", answer.body.len()));
     let cut = sent < body.len();
-    // In one piece, or the system waits for the client before it sends the second. The client may be
-    // gone: that is its right.
+    // In one piece, or the system waits for the client before it sends the second. The client may
+    // be gone: that is its right.
     let _ = stream.write_all(&[head.as_bytes(), &body[..sent.min(body.len())]].concat());
     if stalls && cut {
         let _ = stream.read(&mut [0]);
@@ -288,7 +339,12 @@ fn answer(state: &State, storage: Option<SocketAddr>, request: &Request, no_rang
         if !request.path.contains(SIGNATURE) || request.header("authorization").is_some() {
             return Answer::error(403, "", "signature");
         }
-        return content(&find(state, &path[1..]).unwrap(), request, no_range, Vec::new());
+        return content(
+            &find(state, &path[1..]).unwrap(),
+            request,
+            no_range,
+            Vec::new(),
+        );
     };
     if let Some(authorization) = request.header("authorization")
         && authorization != format!("Bearer {TOKEN}")
@@ -296,7 +352,9 @@ fn answer(state: &State, storage: Option<SocketAddr>, request: &Request, no_rang
         return Answer::error(401, "", "Invalid credentials in Authorization header");
     }
     let is_api = path.starts_with("/api/models/");
-    let rest = path.trim_start_matches("/api/models/").trim_start_matches('/');
+    let rest = path
+        .trim_start_matches("/api/models/")
+        .trim_start_matches('/');
     let (id, rest) = match rest.split_once(if is_api { "/revision/" } else { "/resolve/" }) {
         Some(parts) => parts,
         None => return Answer::new(404, Vec::new()),
@@ -304,7 +362,9 @@ fn answer(state: &State, storage: Option<SocketAddr>, request: &Request, no_rang
     if let Some(new) = state.redirects.get(id) {
         return Answer::new(307, vec![("Location", path.replacen(id, new, 1))]);
     }
-    let Some(repository) = state.repositories.get(id) else { return not_found() };
+    let Some(repository) = state.repositories.get(id) else {
+        return not_found();
+    };
     if repository.gated {
         return Answer::error(403, "GatedRepo", "Access to model is restricted");
     }
@@ -312,14 +372,27 @@ fn answer(state: &State, storage: Option<SocketAddr>, request: &Request, no_rang
         Some((revision, file)) if !is_api => (revision, file),
         _ => (rest, ""),
     };
-    let known = repository.commits.iter().find(|(commit, _)| commit == revision);
-    let Some((commit, files)) = known.or(repository.commits.last().filter(|_| revision == "main")) else {
+    let known = repository
+        .commits
+        .iter()
+        .find(|(commit, _)| commit == revision);
+    let Some((commit, files)) = known.or(repository.commits.last().filter(|_| revision == "main"))
+    else {
         return Answer::error(404, "RevisionNotFound", "Invalid rev id");
     };
     if is_api {
-        let siblings: Vec<_> = files.keys().map(|name| json!({"rfilename": name})).collect();
-        let body = json!({"id": id, "sha": commit, "siblings": siblings}).to_string().into_bytes();
-        return Answer { status: 200, headers: vec![("Content-Type", "application/json".into())], body };
+        let siblings: Vec<_> = files
+            .keys()
+            .map(|name| json!({"rfilename": name}))
+            .collect();
+        let body = json!({"id": id, "sha": commit, "siblings": siblings})
+            .to_string()
+            .into_bytes();
+        return Answer {
+            status: 200,
+            headers: vec![("Content-Type", "application/json".into())],
+            body,
+        };
     }
     let mut headers = vec![("X-Repo-Commit", commit.clone())];
     let Some(found) = files.get(file) else {
@@ -334,7 +407,10 @@ fn answer(state: &State, storage: Option<SocketAddr>, request: &Request, no_rang
     headers.push(("X-Linked-Etag", format!("\"{etag}\"")));
     headers.push(("X-Linked-Size", found.len().to_string()));
     headers.push(("ETag", "\"of-the-redirect\"".to_string()));
-    headers.push(("Location", format!("http://{storage}/{id}/{commit}/{file}?{SIGNATURE}")));
+    headers.push((
+        "Location",
+        format!("http://{storage}/{id}/{commit}/{file}?{SIGNATURE}"),
+    ));
     Answer::new(302, headers)
 }
 
@@ -343,7 +419,13 @@ fn find(state: &State, path: &str) -> Option<Vec<u8>> {
     state.repositories.iter().find_map(|(id, repository)| {
         let rest = path.strip_prefix(id.as_str())?.strip_prefix('/')?;
         let (commit, file) = rest.split_once('/')?;
-        repository.commits.iter().find(|(known, _)| known == commit)?.1.get(file).cloned()
+        repository
+            .commits
+            .iter()
+            .find(|(known, _)| known == commit)?
+            .1
+            .get(file)
+            .cloned()
     })
 }
 
@@ -353,10 +435,18 @@ fn content(
     no_range: bool,
     headers: Vec<(&'static str, String)>,
 ) -> Answer {
-    let mut answer = Answer { status: 200, headers, body: content.to_vec() };
-    let range: Option<usize> = request
-        .header("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let mut answer = Answer {
+        status: 200,
+        headers,
+        body: content.to_vec(),
+    };
+    let range: Option<usize> = request.header("range").and_then(|range| {
+        range
+            .strip_prefix("bytes=")?
+            .strip_suffix('-')?
+            .parse()
+            .ok()
+    });
     match range {
         Some(start) if !no_range && start < content.len() => {
             answer.status = 206;
@@ -371,7 +461,9 @@ fn content(
 }
 
 fn is_large(name: &str) -> bool {
-    [".safetensors", ".bin", ".h5", ".onnx"].iter().any(|ending| name.ends_with(ending))
+    [".safetensors", ".bin", ".h5", ".onnx"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }
 
 fn sha1(content: &[u8]) -> String {

@@ -20,19 +20,41 @@ fn a_model_is_described_from_its_files() {
         assert!(json["tensors"][key].is_array(), "{key}");
     }
     assert!(inspection.tensors.missing.is_empty() && inspection.tensors.unused.is_empty());
-    assert!(inspection.tensors.used.iter().any(|name| name == "albert.pooler.weight"));
-    let stored =
-        std::fs::metadata(crate::support::tiny_dir().join("model.safetensors")).unwrap().len() as usize;
+    assert!(
+        inspection
+            .tensors
+            .used
+            .iter()
+            .any(|name| name == "albert.pooler.weight")
+    );
+    let stored = std::fs::metadata(crate::support::tiny_dir().join("model.safetensors"))
+        .unwrap()
+        .len() as usize;
     let header = stored - inspection.parameters * 4;
-    assert!((1000..5000).contains(&header), "{} parameters in {stored} bytes", inspection.parameters);
+    assert!(
+        (1000..5000).contains(&header),
+        "{} parameters in {stored} bytes",
+        inspection.parameters
+    );
 }
 
 #[test]
 fn parts_that_cannot_be_used_are_described_too() {
-    let folder = Folder::new().without("tokenizer.json").modules(&[("Transformer", ""), ("LSTM", "")]);
-    let json = serde_json::to_value(inspect(&folder.files(), &RunOptions::default()).unwrap()).unwrap();
-    assert!(json["tokenizer"]["error"].as_str().unwrap().starts_with("no tokenizer in `"));
+    let folder = Folder::new()
+        .without("tokenizer.json")
+        .modules(&[("Transformer", ""), ("LSTM", "")]);
+    let json =
+        serde_json::to_value(inspect(&folder.files(), &RunOptions::default()).unwrap()).unwrap();
     assert!(
-        json["pooling"]["error"].as_str().unwrap().starts_with("module `sentence_transformers.models.LSTM`")
+        json["tokenizer"]["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("no tokenizer in `")
+    );
+    assert!(
+        json["pooling"]["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("module `sentence_transformers.models.LSTM`")
     );
 }

@@ -40,7 +40,10 @@ fn the_fillings_of_every_beam_agree() {
         for (found, expected) in filled.fillings.iter().zip(expected) {
             assert_eq!(json!(found.ids), expected["ids"], "{text} {options:?}");
             let score = expected["score"].as_f64().unwrap();
-            assert!((found.score - score).abs() <= TOLERANCE * score, "{found:?}, expected {score}");
+            assert!(
+                (found.score - score).abs() <= TOLERANCE * score,
+                "{found:?}, expected {score}"
+            );
         }
     }
 }
@@ -48,13 +51,30 @@ fn the_fillings_of_every_beam_agree() {
 #[test]
 fn candidates_show_the_best_filling_around_them() {
     let text = "the [MASK] of the [MASK] [MASK]";
-    let filled = fill(text, &FillOptions { joint: true, beam: 16, ..FillOptions::default() });
+    let filled = fill(
+        text,
+        &FillOptions {
+            joint: true,
+            beam: 16,
+            ..FillOptions::default()
+        },
+    );
     let best = &filled.fillings[0];
-    assert_eq!(best.text, format!("the {} of the {} {}", best.tokens[0], best.tokens[1], best.tokens[2]));
+    assert_eq!(
+        best.text,
+        format!(
+            "the {} of the {} {}",
+            best.tokens[0], best.tokens[1], best.tokens[2]
+        )
+    );
     for (mask, chosen) in filled.masks.iter().zip(&best.tokens) {
         assert_eq!(mask.candidates.len(), 5);
         // At its turn what was chosen was among the best, and there the text is the filling's.
-        for candidate in mask.candidates.iter().filter(|candidate| candidate.token == *chosen) {
+        for candidate in mask
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.token == *chosen)
+        {
             assert_eq!(candidate.text, best.text);
         }
     }
@@ -62,16 +82,31 @@ fn candidates_show_the_best_filling_around_them() {
         .masks
         .iter()
         .zip(&best.ids)
-        .filter_map(|(mask, ids)| mask.candidates.iter().find(|candidate| candidate.id == Some(ids[0])))
+        .filter_map(|(mask, ids)| {
+            mask.candidates
+                .iter()
+                .find(|candidate| candidate.id == Some(ids[0]))
+        })
         .map(|candidate| f64::from(candidate.score))
         .product();
-    assert!((product - best.score).abs() <= TOLERANCE * best.score, "{product} {best:?}");
+    assert!(
+        (product - best.score).abs() <= TOLERANCE * best.score,
+        "{product} {best:?}"
+    );
 }
 
 #[test]
 fn texts_of_different_numbers_of_masks_are_filled_in_one_call() {
-    let texts = ["the [MASK] of the [MASK] [MASK]", "no mask", "She opened the [MASK]."];
-    let options = FillOptions { joint: true, beam: 3, ..FillOptions::default() };
+    let texts = [
+        "the [MASK] of the [MASK] [MASK]",
+        "no mask",
+        "She opened the [MASK].",
+    ];
+    let options = FillOptions {
+        joint: true,
+        beam: 3,
+        ..FillOptions::default()
+    };
     let filler = filler();
     let filled = filler.fill(&texts, &options);
     assert_eq!(
@@ -81,7 +116,11 @@ fn texts_of_different_numbers_of_masks_are_filled_in_one_call() {
     for (filled, text) in [(&filled[0], texts[0]), (&filled[2], texts[2])] {
         let alone = fill(text, &options);
         let tokens = |filled: &FilledText| -> Vec<Vec<String>> {
-            filled.fillings.iter().map(|filling| filling.tokens.clone()).collect()
+            filled
+                .fillings
+                .iter()
+                .map(|filling| filling.tokens.clone())
+                .collect()
         };
         assert_eq!(tokens(filled.as_ref().unwrap()), tokens(&alone));
     }
@@ -89,14 +128,23 @@ fn texts_of_different_numbers_of_masks_are_filled_in_one_call() {
 
 #[test]
 fn masks_filled_each_by_itself_have_no_fillings() {
-    let filled = fill("the [MASK] of the [MASK]", &FillOptions { beam: 5, ..FillOptions::default() });
+    let filled = fill(
+        "the [MASK] of the [MASK]",
+        &FillOptions {
+            beam: 5,
+            ..FillOptions::default()
+        },
+    );
     assert!(filled.fillings.is_empty());
     assert!(filled.masks[0].candidates[0].text.contains("[MASK]"));
 }
 
 #[test]
 fn no_targets_are_an_error() {
-    let options = FillOptions { targets: Some(Vec::new()), ..FillOptions::default() };
+    let options = FillOptions {
+        targets: Some(Vec::new()),
+        ..FillOptions::default()
+    };
     assert_eq!(
         message(filler().fill(&["a [MASK]"], &options).remove(0)),
         "no targets: expected at least one"

@@ -1,8 +1,9 @@
 //! What a user does with albert-tasks: load a model, give it texts, read answers and errors.
 //!
-//! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines` from
-//! `scripts/make_pipeline_fixtures.py`, `joint.json` in it from `scripts/make_joint_fixtures.py`,
-//! `fixtures/embeddings` from `scripts/make_embedding_fixtures.py`.
+//! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines`
+//! from `scripts/make_pipeline_fixtures.py`, `joint.json` in it from
+//! `scripts/make_joint_fixtures.py`, `fixtures/embeddings` from
+//! `scripts/make_embedding_fixtures.py`.
 
 mod batches;
 #[cfg(feature = "builtin")]

@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use albert_tasks::{
-    Aggregation, AnswerOptions, Answerer, Chooser, Classification, Classifier, ClassifyOptions, MaskFiller,
-    ModelFiles, Orderer, RunOptions, ScoreFunction, TagOptions, Tagger, ZeroShot, ZeroShotOptions,
+    Aggregation, AnswerOptions, Answerer, Chooser, Classification, Classifier, ClassifyOptions,
+    MaskFiller, ModelFiles, Orderer, RunOptions, ScoreFunction, TagOptions, Tagger, ZeroShot,
+    ZeroShotOptions,
 };
 use serde_json::Value;
 
@@ -43,7 +44,10 @@ fn array(value: &Value) -> &Vec<Value> {
 
 fn assert_close(found: f32, expected: &Value, what: &str) {
     let difference = (f64::from(found) - expected.as_f64().unwrap()).abs();
-    assert!(difference <= TOLERANCE, "{what}: found {found}, expected {expected}");
+    assert!(
+        difference <= TOLERANCE,
+        "{what}: found {found}, expected {expected}"
+    );
 }
 
 fn assert_labels(found: &Classification, expected: &Value, what: &str) {
@@ -59,13 +63,18 @@ fn classifiers_agree_by_problem_type_and_by_function() {
     let answers = answers();
     let texts = strings(&answers["texts"]);
     let pairs: Vec<(String, String)> = serde_json::from_value(answers["pairs"].clone()).unwrap();
-    let pairs: Vec<(String, Option<String>)> =
-        pairs.into_iter().map(|(first, second)| (first, Some(second))).collect();
+    let pairs: Vec<(String, Option<String>)> = pairs
+        .into_iter()
+        .map(|(first, second)| (first, Some(second)))
+        .collect();
     for (name, expected) in answers["classify"].as_object().unwrap() {
         let (folder, function) = name.split_once(' ').unwrap_or((name, ""));
         let function = (!function.is_empty()).then(|| function.parse::<ScoreFunction>().unwrap());
         let classifier = Classifier::load(&model(folder), &RunOptions::default()).unwrap();
-        let options = ClassifyOptions { top_k: None, function };
+        let options = ClassifyOptions {
+            top_k: None,
+            function,
+        };
         let found = classifier.classify(&texts, &options).unwrap();
         for ((found, expected), text) in found.iter().zip(array(&expected["texts"])).zip(&texts) {
             assert_labels(found, expected, &format!("{name}: {text}"));
@@ -82,15 +91,26 @@ fn classifiers_agree_by_problem_type_and_by_function() {
 fn a_classifier_gives_as_many_labels_as_asked_for() {
     let classifier = Classifier::load(&model("sentiment"), &RunOptions::default()).unwrap();
     for (top_k, expected) in [(None, 3), (Some(1), 1), (Some(9), 3)] {
-        let options = ClassifyOptions { top_k, function: None };
-        assert_eq!(classifier.classify(&["a"], &options).unwrap()[0].labels.len(), expected);
+        let options = ClassifyOptions {
+            top_k,
+            function: None,
+        };
+        assert_eq!(
+            classifier.classify(&["a"], &options).unwrap()[0]
+                .labels
+                .len(),
+            expected
+        );
     }
 }
 
 #[test]
 fn labels_without_names_are_numbered() {
     let classifier = Classifier::load(&model("topics"), &RunOptions::default()).unwrap();
-    let labels = &classifier.classify(&["a"], &ClassifyOptions::default()).unwrap()[0].labels;
+    let labels = &classifier
+        .classify(&["a"], &ClassifyOptions::default())
+        .unwrap()[0]
+        .labels;
     let mut names: Vec<&str> = labels.iter().map(|label| label.label.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]);
@@ -99,7 +119,10 @@ fn labels_without_names_are_numbered() {
 #[test]
 fn zero_shot_agrees_wherever_entailment_stands() {
     let answers = answers();
-    let texts: Vec<String> = strings(&answers["texts"]).into_iter().filter(|text| !text.is_empty()).collect();
+    let texts: Vec<String> = strings(&answers["texts"])
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect();
     for (name, expected) in answers["zero_shot"].as_object().unwrap() {
         let zero_shot = ZeroShot::load(&model(name), &RunOptions::default()).unwrap();
         assert_eq!(zero_shot.entailment().1, name != "sentiment");
@@ -108,8 +131,11 @@ fn zero_shot_agrees_wherever_entailment_stands() {
                 hypothesis: expected["hypothesis"].as_str().unwrap().to_string(),
                 multi_label: expected["multi_label"].as_bool().unwrap(),
             };
-            let found = zero_shot.classify(&texts, &strings(&expected["labels"]), &options).unwrap();
-            for ((found, expected), text) in found.iter().zip(array(&expected["texts"])).zip(&texts) {
+            let found = zero_shot
+                .classify(&texts, &strings(&expected["labels"]), &options)
+                .unwrap();
+            for ((found, expected), text) in found.iter().zip(array(&expected["texts"])).zip(&texts)
+            {
                 assert_labels(found, expected, &format!("{name}, {options:?}: {text}"));
             }
         }
@@ -128,58 +154,112 @@ fn every_aggregation_agrees_with_and_without_windows() {
         }
         for (strategy, expected) in expected["windows"].as_object().unwrap() {
             for (stride, expected) in expected.as_object().unwrap() {
-                assert_tags(&tagger, &texts, strategy, Some(stride.parse().unwrap()), expected);
+                assert_tags(
+                    &tagger,
+                    &texts,
+                    strategy,
+                    Some(stride.parse().unwrap()),
+                    expected,
+                );
             }
         }
     }
 }
 
-fn assert_tags(tagger: &Tagger, texts: &[String], strategy: &str, stride: Option<usize>, expected: &Value) {
-    let options = TagOptions { aggregation: strategy.parse::<Aggregation>().unwrap(), stride };
+fn assert_tags(
+    tagger: &Tagger,
+    texts: &[String],
+    strategy: &str,
+    stride: Option<usize>,
+    expected: &Value,
+) {
+    let options = TagOptions {
+        aggregation: strategy.parse::<Aggregation>().unwrap(),
+        stride,
+    };
     let found = tagger.tag(texts, &options).unwrap();
     for ((found, expected), text) in found.iter().zip(array(expected)).zip(texts) {
         let what = format!("{options:?}: {text}: {found:?}");
         assert_eq!(found.entities.len(), array(expected).len(), "{what}");
         for (found, expected) in found.entities.iter().zip(array(expected)) {
             assert_eq!(found.label, expected["label"].as_str().unwrap(), "{what}");
-            assert_eq!(Some(found.start as u64), expected["start"].as_u64(), "{what}");
+            assert_eq!(
+                Some(found.start as u64),
+                expected["start"].as_u64(),
+                "{what}"
+            );
             assert_eq!(Some(found.end as u64), expected["end"].as_u64(), "{what}");
             assert_close(found.score, &expected["score"], &what);
-            let slice: String = text.chars().skip(found.start).take(found.end - found.start).collect();
+            let slice: String = text
+                .chars()
+                .skip(found.start)
+                .take(found.end - found.start)
+                .collect();
             assert_eq!(found.text, slice, "{what}");
         }
     }
     let last = found.last().unwrap();
-    assert_eq!((last.truncated, last.tokens > MAX_LENGTH), (stride.is_none(), stride.is_some()));
+    assert_eq!(
+        (last.truncated, last.tokens > MAX_LENGTH),
+        (stride.is_none(), stride.is_some())
+    );
 }
 
 #[test]
 fn windows_need_an_aggregation_and_a_stride_that_moves_on() {
     let tagger = Tagger::load(&model("entities"), &RunOptions::default()).unwrap();
-    let check = |aggregation, stride| tagger.check(&TagOptions { aggregation, stride }).is_ok();
+    let check = |aggregation, stride| {
+        tagger
+            .check(&TagOptions {
+                aggregation,
+                stride,
+            })
+            .is_ok()
+    };
     assert!(check(Aggregation::None, None) && check(Aggregation::Simple, Some(MAX_LENGTH - 3)));
-    assert!(!check(Aggregation::None, Some(3)) && !check(Aggregation::Simple, Some(MAX_LENGTH - 2)));
+    assert!(
+        !check(Aggregation::None, Some(3)) && !check(Aggregation::Simple, Some(MAX_LENGTH - 2))
+    );
 }
 
 #[test]
 fn answers_agree_in_one_window_and_in_several() {
     let answers = answers();
-    let questions: Vec<(String, String)> = serde_json::from_value(answers["questions"].clone()).unwrap();
-    for (key, name) in [("answer", "question"), ("answer wordpiece", "question-wordpiece")] {
-        for (how, max_length, allow_no_answer) in
-            [("default", None, false), ("short", Some(64), false), ("no_answer", None, true)]
-        {
+    let questions: Vec<(String, String)> =
+        serde_json::from_value(answers["questions"].clone()).unwrap();
+    for (key, name) in [
+        ("answer", "question"),
+        ("answer wordpiece", "question-wordpiece"),
+    ] {
+        for (how, max_length, allow_no_answer) in [
+            ("default", None, false),
+            ("short", Some(64), false),
+            ("no_answer", None, true),
+        ] {
             let answerer = Answerer::load(&model(name), &options(max_length, 2048)).unwrap();
-            let options = AnswerOptions { allow_no_answer, ..AnswerOptions::default() };
+            let options = AnswerOptions {
+                allow_no_answer,
+                ..AnswerOptions::default()
+            };
             let found = answerer.answer(&questions, &options).unwrap();
-            for ((found, expected), question) in found.iter().zip(array(&answers[key][how])).zip(&questions) {
+            for ((found, expected), question) in
+                found.iter().zip(array(&answers[key][how])).zip(&questions)
+            {
                 let what = format!("{key}, {how}: {}: {found:?}, {expected}", question.0);
                 assert_eq!(found.answer, expected["answer"].as_str().unwrap(), "{what}");
                 assert_close(found.score, &expected["score"], &what);
                 // Where there is no answer the pipeline says 0.
                 if !(allow_no_answer && found.answer.is_empty()) {
-                    assert_eq!(found.start.map(|at| at as u64), expected["start"].as_u64(), "{what}");
-                    assert_eq!(found.end.map(|at| at as u64), expected["end"].as_u64(), "{what}");
+                    assert_eq!(
+                        found.start.map(|at| at as u64),
+                        expected["start"].as_u64(),
+                        "{what}"
+                    );
+                    assert_eq!(
+                        found.end.map(|at| at as u64),
+                        expected["end"].as_u64(),
+                        "{what}"
+                    );
                 }
             }
         }
@@ -190,29 +270,53 @@ fn answers_agree_in_one_window_and_in_several() {
 fn no_answer_is_given_only_where_it_is_allowed() {
     let answerer = Answerer::load(&model("question"), &RunOptions::default()).unwrap();
     let ask = |allow_no_answer| {
-        let options = AnswerOptions { allow_no_answer, ..AnswerOptions::default() };
-        answerer.answer(&[("Who?", "")], &options).unwrap().remove(0)
+        let options = AnswerOptions {
+            allow_no_answer,
+            ..AnswerOptions::default()
+        };
+        answerer
+            .answer(&[("Who?", "")], &options)
+            .unwrap()
+            .remove(0)
     };
     let (forced, free) = (ask(false), ask(true));
-    assert_eq!((forced.answer.as_str(), forced.start, forced.end, forced.score), ("", Some(0), Some(0), 0.0));
-    assert_eq!((free.answer.as_str(), free.start, free.end, free.score), ("", None, None, 1.0));
+    assert_eq!(
+        (
+            forced.answer.as_str(),
+            forced.start,
+            forced.end,
+            forced.score
+        ),
+        ("", Some(0), Some(0), 0.0)
+    );
+    assert_eq!(
+        (free.answer.as_str(), free.start, free.end, free.score),
+        ("", None, None, 1.0)
+    );
 }
 
 #[test]
 fn a_question_too_long_for_the_window_is_cut_and_still_answered() {
     let answerer = Answerer::load(&model("question"), &options(Some(24), 64)).unwrap();
-    let question = "What is it that the doctor wrote to the king of the northern country? ".repeat(9);
+    let question =
+        "What is it that the doctor wrote to the king of the northern country? ".repeat(9);
     let context = "The doctor wrote a letter to the king. ".repeat(9);
-    let answer = answerer.answer(&[(question, context)], &AnswerOptions::default()).unwrap().remove(0);
+    let answer = answerer
+        .answer(&[(question, context)], &AnswerOptions::default())
+        .unwrap()
+        .remove(0);
     assert!(answer.truncated && !answer.answer.is_empty());
 }
 
 #[test]
 fn choices_agree_whatever_their_number() {
     let answers = answers();
-    let texts: Vec<(String, Vec<String>)> = serde_json::from_value(answers["choices"].clone()).unwrap();
-    let texts: Vec<(&str, &[String])> =
-        texts.iter().map(|(text, choices)| (text.as_str(), choices.as_slice())).collect();
+    let texts: Vec<(String, Vec<String>)> =
+        serde_json::from_value(answers["choices"].clone()).unwrap();
+    let texts: Vec<(&str, &[String])> = texts
+        .iter()
+        .map(|(text, choices)| (text.as_str(), choices.as_slice()))
+        .collect();
     let chooser = Chooser::load(&model("choice"), &RunOptions::default()).unwrap();
     let found = chooser.choose(&texts).unwrap();
     for (found, expected) in found.iter().zip(array(&answers["choose"])) {
@@ -220,7 +324,12 @@ fn choices_agree_whatever_their_number() {
         for (found, expected) in found.scores.iter().zip(array(expected)) {
             assert_close(*found, expected, "choose");
         }
-        assert!(found.scores.iter().all(|score| *score <= found.scores[found.choice]));
+        assert!(
+            found
+                .scores
+                .iter()
+                .all(|score| *score <= found.scores[found.choice])
+        );
     }
     assert!(found[2].truncated && !found[0].truncated);
     let none: &[&str] = &[];
@@ -245,15 +354,25 @@ fn no_order_of_the_sentences_is_better_than_the_one_found() {
     let matrix: Vec<Vec<f64>> = serde_json::from_value(answers["order"]["matrix"].clone()).unwrap();
     let orderer = Orderer::load(&tiny(), &RunOptions::default()).unwrap();
     let sorted = orderer.sort(&[sentences.join(" ")]).remove(0).unwrap();
-    let of_order: Vec<&str> = sorted.order.iter().map(|&index| sentences[index].as_str()).collect();
+    let of_order: Vec<&str> = sorted
+        .order
+        .iter()
+        .map(|&index| sentences[index].as_str())
+        .collect();
     assert_eq!(sorted.sentences, of_order);
     let worth = |order: &[usize]| -> f64 {
-        let pairs =
-            order.iter().enumerate().flat_map(|(at, &a)| order[at + 1..].iter().map(move |&b| (a, b)));
-        pairs.map(|(a, b)| matrix[a][b].ln() + (1.0 - matrix[b][a]).ln()).sum()
+        let pairs = order
+            .iter()
+            .enumerate()
+            .flat_map(|(at, &a)| order[at + 1..].iter().map(move |&b| (a, b)));
+        pairs
+            .map(|(a, b)| matrix[a][b].ln() + (1.0 - matrix[b][a]).ln())
+            .sum()
     };
     let mut order: Vec<usize> = (0..sentences.len()).collect();
-    permute(&mut order, 0, &mut |order| assert!(worth(order) <= worth(&sorted.order) + SCORE_TOLERANCE));
+    permute(&mut order, 0, &mut |order| {
+        assert!(worth(order) <= worth(&sorted.order) + SCORE_TOLERANCE)
+    });
     assert_ne!(sorted.order, [0, 1, 2, 3, 4]);
 }
 
@@ -273,9 +392,15 @@ fn few_sentences_are_sorted_and_too_many_refused() {
     let orderer = Orderer::load(&tiny(), &RunOptions::default()).unwrap();
     let many = "It was raining. ".repeat(101);
     let mut sorted = orderer.sort(&["", "Only one", many.as_str()]).into_iter();
-    let (empty, one) = (sorted.next().unwrap().unwrap(), sorted.next().unwrap().unwrap());
+    let (empty, one) = (
+        sorted.next().unwrap().unwrap(),
+        sorted.next().unwrap().unwrap(),
+    );
     assert!(empty.order.is_empty() && empty.sentences.is_empty());
-    assert_eq!((one.order, one.sentences), (vec![0], vec!["Only one".to_string()]));
+    assert_eq!(
+        (one.order, one.sentences),
+        (vec![0], vec!["Only one".to_string()])
+    );
     let refused = sorted.next().unwrap().unwrap_err().to_string();
     assert_eq!(refused, "101 sentences: expected at most 100");
 }
@@ -288,7 +413,8 @@ fn pseudo_log_likelihoods_agree() {
         let filler = MaskFiller::load(&model("masked"), &options(None, batch_tokens)).unwrap();
         let found = filler.score(&texts).unwrap();
         for (found, expected) in found.iter().zip(array(&answers["score"])) {
-            let difference = (found.log_likelihood - expected["log_likelihood"].as_f64().unwrap()).abs();
+            let difference =
+                (found.log_likelihood - expected["log_likelihood"].as_f64().unwrap()).abs();
             assert!(difference <= SCORE_TOLERANCE, "{found:?} {expected}");
             assert_eq!(Some(found.tokens as u64), expected["tokens"].as_u64());
         }

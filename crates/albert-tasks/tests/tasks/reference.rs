@@ -1,6 +1,8 @@
 //! Answers against those of transformers 5.23 and sentence-transformers 6.2.
 
-use albert_tasks::{Candidate, Embedder, FillOptions, FilledText, MaskFiller, PoolingMode, RunOptions};
+use albert_tasks::{
+    Candidate, Embedder, FillOptions, FilledText, MaskFiller, PoolingMode, RunOptions,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Folder, max_difference, tiny, tiny_dir};
@@ -23,10 +25,16 @@ fn assert_embeds(embedder: &Embedder, texts: &[String], expected: &Value, what: 
     let expected: Vec<Vec<f32>> = serde_json::from_value(expected.clone()).unwrap();
     let embeddings = embedder.embed(texts).unwrap();
     assert_eq!(embeddings.len(), expected.len());
-    let largest = expected.iter().flatten().fold(0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected
+        .iter()
+        .flatten()
+        .fold(0f32, |largest, value| largest.max(value.abs()));
     for ((embedding, expected), text) in embeddings.iter().zip(&expected).zip(texts) {
         let difference = max_difference(&embedding.vector, expected);
-        assert!(difference <= TOLERANCE * largest, "{what}: {difference} for `{text}`");
+        assert!(
+            difference <= TOLERANCE * largest,
+            "{what}: {difference} for `{text}`"
+        );
     }
 }
 
@@ -57,21 +65,42 @@ fn tokens_and_truncation_agree() {
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
     assert_eq!(embedder.max_length(), 40);
     for (text, ids) in texts(&reference).iter().zip(ids) {
-        let encoding = embedder.tokenizer().encode(text, None, Some(embedder.max_length())).unwrap();
+        let encoding = embedder
+            .tokenizer()
+            .encode(text, None, Some(embedder.max_length()))
+            .unwrap();
         assert_eq!(encoding.ids, ids, "{text}");
         let embedding = &embedder.embed(&[text]).unwrap()[0];
-        assert_eq!((embedding.tokens, embedding.truncated), (ids.len(), encoding.truncated));
+        assert_eq!(
+            (embedding.tokens, embedding.truncated),
+            (ids.len(), encoding.truncated)
+        );
     }
-    assert!(embedder.embed(&texts(&reference)).unwrap().last().unwrap().truncated);
+    assert!(
+        embedder
+            .embed(&texts(&reference))
+            .unwrap()
+            .last()
+            .unwrap()
+            .truncated
+    );
 }
 
 #[test]
 fn flags_are_concatenated_and_normalized_as_the_folder_says() {
     let reference = reference();
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
-    assert_eq!(embedder.pooling().modes, [PoolingMode::Cls, PoolingMode::Mean]);
+    assert_eq!(
+        embedder.pooling().modes,
+        [PoolingMode::Cls, PoolingMode::Mean]
+    );
     assert_eq!(embedder.dim(), 48);
-    assert_embeds(&embedder, &texts(&reference), &reference["folder"], "the folder");
+    assert_embeds(
+        &embedder,
+        &texts(&reference),
+        &reference["folder"],
+        "the folder",
+    );
 }
 
 #[test]
@@ -79,7 +108,9 @@ fn a_list_of_modes_keeps_its_order_and_is_not_normalized_unless_listed() {
     let reference = reference();
     let folder = Folder::new()
         .modules(&[("Transformer", ""), ("Pooling", "1_Pooling")])
-        .edit("1_Pooling/config.json", |config| config["pooling_mode"] = json!(["lasttoken", "max"]));
+        .edit("1_Pooling/config.json", |config| {
+            config["pooling_mode"] = json!(["lasttoken", "max"])
+        });
     let embedder = Embedder::load(&folder.files(), &RunOptions::default()).unwrap();
     assert_embeds(&embedder, &texts(&reference), &reference["list"], "a list");
 }
@@ -89,9 +120,10 @@ fn prompts_are_pooled_or_left_out_as_the_folder_says() {
     let reference = reference();
     let prompt = reference["prompt"].clone();
     let modes = ["mean", "weightedmean", "cls", "max"];
-    for (include_prompt, modes, key) in
-        [(true, &modes[..3], "prompted"), (false, &modes[..], "without_prompt")]
-    {
+    for (include_prompt, modes, key) in [
+        (true, &modes[..3], "prompted"),
+        (false, &modes[..], "without_prompt"),
+    ] {
         let prompts = json!({"prompts": {"q": prompt}, "default_prompt_name": "q"}).to_string();
         let folder = Folder::new()
             .modules(&[("Transformer", ""), ("Pooling", "1_Pooling")])
@@ -115,7 +147,10 @@ fn masks_agree_with_the_pipeline() {
     let reference = &reference()["fill_mask"];
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
     let filled = filler.fill(&texts(reference), &FillOptions::default());
-    for (filled, expected) in filled.into_iter().zip(reference["masks"].as_array().unwrap()) {
+    for (filled, expected) in filled
+        .into_iter()
+        .zip(reference["masks"].as_array().unwrap())
+    {
         let filled = filled.unwrap();
         assert_eq!(filled.masks.len(), expected.as_array().unwrap().len());
         for (mask, expected) in filled.masks.iter().zip(expected.as_array().unwrap()) {
@@ -131,11 +166,17 @@ fn masks_agree_with_the_pipeline() {
 
 #[test]
 fn a_candidates_text_leaves_the_other_masks() {
-    let filled = fill("[MASK] man is playing [MASK] guitar.", &FillOptions::default());
+    let filled = fill(
+        "[MASK] man is playing [MASK] guitar.",
+        &FillOptions::default(),
+    );
     let second = &filled.masks[1];
     assert_eq!(
         second.candidates[0].text,
-        format!("[MASK] man is playing {} guitar.", second.candidates[0].token)
+        format!(
+            "[MASK] man is playing {} guitar.",
+            second.candidates[0].token
+        )
     );
 }
 
@@ -143,37 +184,72 @@ fn a_candidates_text_leaves_the_other_masks() {
 fn targets_of_one_and_of_several_pieces_agree() {
     let reference = &reference()["fill_mask"];
     let expected = reference["targets"].as_array().unwrap();
-    let targets = expected.iter().map(|target| target["target"].as_str().unwrap().to_string());
-    let options = FillOptions { top_k: 9, targets: Some(targets.rev().collect()), ..FillOptions::default() };
+    let targets = expected
+        .iter()
+        .map(|target| target["target"].as_str().unwrap().to_string());
+    let options = FillOptions {
+        top_k: 9,
+        targets: Some(targets.rev().collect()),
+        ..FillOptions::default()
+    };
     let filled = fill(&texts(reference)[0], &options);
     assert_eq!(filled.masks[0].candidates.len(), expected.len());
     for (candidate, expected) in filled.masks[0].candidates.iter().zip(expected) {
-        let ids = candidate.ids.clone().unwrap_or_else(|| candidate.id.into_iter().collect());
+        let ids = candidate
+            .ids
+            .clone()
+            .unwrap_or_else(|| candidate.id.into_iter().collect());
         assert_eq!(json!(ids), expected["ids"]);
         assert_eq!(candidate.id.is_none(), ids.len() > 1);
         assert_eq!(json!(candidate.token), expected["target"]);
         assert_score(candidate, expected);
     }
-    assert!(filled.masks[0].candidates.iter().any(|candidate| candidate.ids.is_some()));
+    assert!(
+        filled.masks[0]
+            .candidates
+            .iter()
+            .any(|candidate| candidate.ids.is_some())
+    );
 }
 
 #[test]
 fn joint_filling_starts_with_the_most_confident() {
     let reference = &reference()["fill_mask"];
-    let filled = fill(&texts(reference)[1], &FillOptions { joint: true, ..FillOptions::default() });
+    let filled = fill(
+        &texts(reference)[1],
+        &FillOptions {
+            joint: true,
+            ..FillOptions::default()
+        },
+    );
     for expected in reference["joint"].as_array().unwrap() {
-        let mask = filled.masks.iter().find(|mask| json!(mask.position) == expected["position"]).unwrap();
+        let mask = filled
+            .masks
+            .iter()
+            .find(|mask| json!(mask.position) == expected["position"])
+            .unwrap();
         assert_eq!(json!(mask.candidates[0].id), expected["id"]);
         assert_score(&mask.candidates[0], expected);
     }
     // The best candidates of all masks are the same filled text.
-    let best: Vec<&str> = filled.masks.iter().map(|mask| mask.candidates[0].text.as_str()).collect();
-    assert!(best.iter().all(|text| *text == best[0] && !text.contains("[MASK]")), "{best:?}");
+    let best: Vec<&str> = filled
+        .masks
+        .iter()
+        .map(|mask| mask.candidates[0].text.as_str())
+        .collect();
+    assert!(
+        best.iter()
+            .all(|text| *text == best[0] && !text.contains("[MASK]")),
+        "{best:?}"
+    );
 }
 
 fn assert_score(candidate: &Candidate, expected: &Value) {
     let expected = expected["score"].as_f64().unwrap();
     let difference = (f64::from(candidate.score) - expected).abs();
     let bound = f64::from(TOLERANCE).min(SCORE_TOLERANCE * expected);
-    assert!(difference <= bound, "{difference} for {candidate:?}, expected {expected}");
+    assert!(
+        difference <= bound,
+        "{difference} for {candidate:?}, expected {expected}"
+    );
 }

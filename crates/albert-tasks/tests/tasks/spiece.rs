@@ -1,6 +1,7 @@
 //! `spiece.model` and `vocab.txt`: the reference's ids, pieces, types and places.
 //!
-//! `fixtures/tokenizers` comes from `scripts/make_tokenizer_fixtures.py`, which asks transformers 4.46.3.
+//! `fixtures/tokenizers` comes from `scripts/make_tokenizer_fixtures.py`, which asks transformers
+//! 4.46.3.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,13 +42,19 @@ impl Tokens {
         assert_eq!(encoding.pieces, self.pieces, "{text:?}");
         assert_eq!(encoding.type_ids, self.type_ids, "{text:?}");
         if let Some(offsets) = &self.offsets {
-            assert_eq!(&encoding.offsets == offsets, !elsewhere.contains(&text), "{text:?}: {encoding:?}");
+            assert_eq!(
+                &encoding.offsets == offsets,
+                !elsewhere.contains(&text),
+                "{text:?}: {encoding:?}"
+            );
         }
     }
 }
 
 fn fixture(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers").join(folder)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tokenizers")
+        .join(folder)
 }
 
 fn load(folder: &str, options: &TokenizerOptions) -> Tokenizer {
@@ -56,7 +63,8 @@ fn load(folder: &str, options: &TokenizerOptions) -> Tokenizer {
 
 fn assert_agrees(folder: &str, setting: &str, elsewhere: &[&str]) {
     let file: Value =
-        serde_json::from_slice(&std::fs::read(fixture(folder).join("cases.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(fixture(folder).join("cases.json")).unwrap())
+            .unwrap();
     let cases: Vec<Case> = serde_json::from_value(file["cases"].clone()).unwrap();
     assert!(cases.len() > 250);
     let options = TokenizerOptions {
@@ -66,9 +74,17 @@ fn assert_agrees(folder: &str, setting: &str, elsewhere: &[&str]) {
     };
     let tokenizer = load(folder, &options);
     for case in cases {
-        let answer = case.answers.iter().find(|answer| answer.r#for.iter().any(|name| name == setting));
-        let encoding = tokenizer.encode(&case.text, case.pair.as_deref(), None).unwrap();
-        answer.unwrap().tokens.assert_are(&encoding, &case.text, elsewhere);
+        let answer = case
+            .answers
+            .iter()
+            .find(|answer| answer.r#for.iter().any(|name| name == setting));
+        let encoding = tokenizer
+            .encode(&case.text, case.pair.as_deref(), None)
+            .unwrap();
+        answer
+            .unwrap()
+            .tokens
+            .assert_are(&encoding, &case.text, elsewhere);
     }
 }
 
@@ -90,7 +106,10 @@ fn with_accents_kept_too() {
 fn every_text_is_cut_as_the_slow_bert_tokenizer_does() {
     assert_agrees("wordpiece", "lower", &[]);
     // The tokenizers crate loses places when it composes, which BertTokenizerFast does not do.
-    let composed = ["か\u{3099}", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}"];
+    let composed = [
+        "か\u{3099}",
+        "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}",
+    ];
     assert_agrees("wordpiece", "cased", &composed);
 }
 
@@ -119,14 +138,20 @@ fn the_genuine_model_agrees_with_the_reference() -> anyhow::Result<()> {
     }
     let files = ModelFiles::from_dir(data.join("albert-base-v2-tokenizer"))?;
     let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default())?;
-    assert!(tokenizer.source().starts_with("spiece.model"), "{}", tokenizer.source());
+    assert!(
+        tokenizer.source().starts_with("spiece.model"),
+        "{}",
+        tokenizer.source()
+    );
     let file: Value = serde_json::from_slice(&std::fs::read(cases)?)?;
     let cases: Vec<Case> = serde_json::from_value(file["cases"].clone())?;
     assert!(cases.len() >= 500);
     for case in cases {
         let encoding = tokenizer.encode(&case.text, case.pair.as_deref(), None)?;
-        // The crate drops the first character and forgets that it did: all it says is one place off.
-        case.tokens.assert_are(&encoding, &case.text, &["\u{1f}us\u{1d}"]);
+        // The crate drops the first character and forgets that it did: all it says is one place
+        // off.
+        case.tokens
+            .assert_are(&encoding, &case.text, &["\u{1f}us\u{1d}"]);
     }
     Ok(())
 }
@@ -134,7 +159,11 @@ fn the_genuine_model_agrees_with_the_reference() -> anyhow::Result<()> {
 /// A folder with the small `spiece.model` and other files.
 fn folder(files: &[(&str, Value)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::copy(fixture("sentencepiece").join("spiece.model"), dir.path().join("spiece.model")).unwrap();
+    std::fs::copy(
+        fixture("sentencepiece").join("spiece.model"),
+        dir.path().join("spiece.model"),
+    )
+    .unwrap();
     for (file, content) in files {
         std::fs::write(dir.path().join(file), content.to_string()).unwrap();
     }
@@ -142,7 +171,10 @@ fn folder(files: &[(&str, Value)]) -> tempfile::TempDir {
 }
 
 fn read(dir: &tempfile::TempDir) -> albert_tasks::Result<Tokenizer> {
-    Tokenizer::load(&ModelFiles::from_dir(dir.path()).unwrap(), &TokenizerOptions::default())
+    Tokenizer::load(
+        &ModelFiles::from_dir(dir.path()).unwrap(),
+        &TokenizerOptions::default(),
+    )
 }
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
@@ -153,26 +185,50 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 fn a_spiece_model_decides_before_a_tokenizer_json_and_that_before_a_vocab_txt() {
     let dir = folder(&[]);
     let put = |from: PathBuf, file: &str| std::fs::copy(from, dir.path().join(file)).unwrap();
-    put(crate::support::tiny_dir().join("tokenizer.json"), "tokenizer.json");
+    put(
+        crate::support::tiny_dir().join("tokenizer.json"),
+        "tokenizer.json",
+    );
     put(fixture("wordpiece").join("vocab.txt"), "vocab.txt");
     for file in ["spiece.model", "tokenizer.json", "vocab.txt"] {
         let tokenizer = read(&dir).unwrap();
-        assert!(tokenizer.source().starts_with(file), "{}", tokenizer.source());
+        assert!(
+            tokenizer.source().starts_with(file),
+            "{}",
+            tokenizer.source()
+        );
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
-    assert!(message(read(&dir)).ends_with("expected `spiece.model`, `tokenizer.json` or `vocab.txt`"));
+    assert!(
+        message(read(&dir)).ends_with("expected `spiece.model`, `tokenizer.json` or `vocab.txt`")
+    );
 }
 
 #[test]
 fn the_settings_of_tokenizer_config_json_are_followed() {
     let text = "The  Café";
-    let with = |config: Value| ids(&read(&folder(&[("tokenizer_config.json", config)])).unwrap(), text);
+    let with = |config: Value| {
+        ids(
+            &read(&folder(&[("tokenizer_config.json", config)])).unwrap(),
+            text,
+        )
+    };
     let option = |lowercase, keep_accents| {
-        let options = TokenizerOptions { lowercase, keep_accents, ..TokenizerOptions::default() };
+        let options = TokenizerOptions {
+            lowercase,
+            keep_accents,
+            ..TokenizerOptions::default()
+        };
         ids(&load("sentencepiece", &options), text)
     };
-    assert_eq!(with(json!({"do_lower_case": false})), option(Some(false), None));
-    assert_eq!(with(json!({"keep_accents": true})), option(None, Some(true)));
+    assert_eq!(
+        with(json!({"do_lower_case": false})),
+        option(Some(false), None)
+    );
+    assert_eq!(
+        with(json!({"keep_accents": true})),
+        option(None, Some(true))
+    );
     assert_ne!(with(json!({"keep_accents": true})), option(None, None));
     assert_eq!(with(json!({})), option(None, None));
 }
@@ -196,9 +252,18 @@ fn added_tokens_are_taken_out_of_the_text_before_it_is_cut() {
     for (tokenizer, places) in [(&decoder, (3, 11)), (&old, (4, 10))] {
         let encoding = tokenizer.encode("the <Name> river", None, None).unwrap();
         let at = encoding.ids.iter().position(|&id| id == size).unwrap();
-        assert_eq!((encoding.pieces[at].as_str(), encoding.offsets[at]), ("<Name>", places));
+        assert_eq!(
+            (encoding.pieces[at].as_str(), encoding.offsets[at]),
+            ("<Name>", places)
+        );
         assert_eq!(encoding.special_tokens_mask[at], 0);
-        assert_eq!((tokenizer.vocab_size() as u32, tokenizer.token_to_id("<Name>")), (size + 1, Some(size)));
+        assert_eq!(
+            (
+                tokenizer.vocab_size() as u32,
+                tokenizer.token_to_id("<Name>")
+            ),
+            (size + 1, Some(size))
+        );
     }
 }
 
@@ -209,7 +274,10 @@ fn special_tokens_may_have_other_names() {
     assert_eq!(error, "no `zzz` in the vocabulary of `spiece.model`");
     let map = json!({"mask_token": "(", "sep_token": "[MASK]"});
     let tokenizer = read(&folder(&[("special_tokens_map.json", map)])).unwrap();
-    assert_eq!((tokenizer.mask_token(), tokenizer.mask_token_id()), ("(", Some(5)));
+    assert_eq!(
+        (tokenizer.mask_token(), tokenizer.mask_token_id()),
+        ("(", Some(5))
+    );
     assert_eq!(ids(&tokenizer, ""), [2, 4]);
 }
 
@@ -226,9 +294,14 @@ fn what_cannot_be_followed_is_refused_with_the_reason() {
         "`tokenizer_class` in `tokenizer_config.json`: expected `AlbertTokenizer`, as there is a \
          `spiece.model`, found \"XLNetTokenizer\""
     );
-    assert!(config(json!({"added_tokens_decoder": {"x": {}}})).starts_with("`added_tokens_decoder`"));
+    assert!(
+        config(json!({"added_tokens_decoder": {"x": {}}})).starts_with("`added_tokens_decoder`")
+    );
     assert!(config(json!({"keep_accents": "yes"})).starts_with("`keep_accents`"));
-    assert!(refusal("added_tokens.json", json!(["a"])).starts_with("`(top level)` in `added_tokens.json`"));
+    assert!(
+        refusal("added_tokens.json", json!(["a"]))
+            .starts_with("`(top level)` in `added_tokens.json`")
+    );
     let dir = folder(&[]);
     std::fs::write(dir.path().join("spiece.model"), "{}").unwrap();
     assert!(message(read(&dir)).starts_with("`spiece.model` cannot be used: "));
@@ -236,13 +309,20 @@ fn what_cannot_be_followed_is_refused_with_the_reason() {
 
 #[test]
 fn special_tokens_can_be_read_as_text() {
-    let options = TokenizerOptions { special_tokens_as_text: true, ..TokenizerOptions::default() };
+    let options = TokenizerOptions {
+        special_tokens_as_text: true,
+        ..TokenizerOptions::default()
+    };
     for folder in ["sentencepiece", "wordpiece"] {
         let plain = load(folder, &TokenizerOptions::default());
         let as_text = load(folder, &options);
         let sep = plain.token_to_id("[SEP]").unwrap();
-        let count =
-            |tokenizer: &Tokenizer| ids(tokenizer, "the [SEP] river").iter().filter(|&&id| id == sep).count();
+        let count = |tokenizer: &Tokenizer| {
+            ids(tokenizer, "the [SEP] river")
+                .iter()
+                .filter(|&&id| id == sep)
+                .count()
+        };
         assert_eq!((count(&plain), count(&as_text)), (2, 1), "{folder}");
         assert_eq!(ids(&plain, "the river"), ids(&as_text, "the river"));
     }
@@ -251,7 +331,13 @@ fn special_tokens_can_be_read_as_text() {
 #[test]
 fn truncation_is_that_of_the_tokenizers_crate() {
     let tokenizer = load("sentencepiece", &TokenizerOptions::default());
-    let texts = ["", "the", "the river", "the river rose in the harbour", "a b c d e f g h i j k"];
+    let texts = [
+        "",
+        "the",
+        "the river",
+        "the river rose in the harbour",
+        "a b c d e f g h i j k",
+    ];
     let json = Tokenizer::load(&crate::support::tiny(), &TokenizerOptions::default()).unwrap();
     for first in texts {
         for second in [None, Some(""), Some("the"), Some("a b c d e f g")] {
@@ -261,12 +347,17 @@ fn truncation_is_that_of_the_tokenizers_crate() {
                     // Each `.` is one token in both vocabularies but for a `▁` before the first.
                     let dots = |count: usize| ".".repeat(count);
                     let (first, second) = (dots(first), second.map(dots));
-                    let encoding = tokenizer.encode(&first, second.as_deref(), Some(room + special)).unwrap();
+                    let encoding = tokenizer
+                        .encode(&first, second.as_deref(), Some(room + special))
+                        .unwrap();
                     let second = encoding.type_ids.iter().filter(|&&id| id == 1).count();
                     (encoding.ids.len(), second, encoding.truncated)
                 };
                 let (first, second) = (first.len(), second.map(str::len));
-                assert_eq!(lengths(&tokenizer, first, second), lengths(&json, first, second));
+                assert_eq!(
+                    lengths(&tokenizer, first, second),
+                    lengths(&json, first, second)
+                );
             }
         }
     }
@@ -283,10 +374,17 @@ fn explained(tokenizer: &Tokenizer, text: &str) -> Vec<(String, Explanation)> {
 fn each_token_has_the_rule_that_made_it() {
     let tokenizer = load("sentencepiece", &TokenizerOptions::default());
     let rules = |text: &str| -> Vec<(String, Rule)> {
-        explained(&tokenizer, text).into_iter().map(|(piece, reason)| (piece, reason.rule)).collect()
+        explained(&tokenizer, text)
+            .into_iter()
+            .map(|(piece, reason)| (piece, reason.rule))
+            .collect()
     };
     let template = |piece: &str| (piece.to_string(), Rule::Template);
-    let expected = [("[MASK]", Rule::SpecialToken), ("▁", Rule::UnigramPiece), ("(", Rule::UserDefined)];
+    let expected = [
+        ("[MASK]", Rule::SpecialToken),
+        ("▁", Rule::UnigramPiece),
+        ("(", Rule::UserDefined),
+    ];
     let expected = expected.map(|(piece, rule)| (piece.to_string(), rule));
     assert_eq!(rules("[MASK] (")[1..4], expected);
     assert_eq!(rules("")[..], [template("[CLS]"), template("[SEP]")]);
@@ -294,21 +392,40 @@ fn each_token_has_the_rule_that_made_it() {
     let number = explained(&tokenizer, "in 2011, he");
     let comma = &number.iter().find(|(piece, _)| piece == ",").unwrap().1;
     assert_eq!(comma.rule, Rule::DigitComma, "{number:?}");
-    assert!(comma.cut_from.as_ref().is_some_and(|piece| piece.ends_with("1,")));
+    assert!(
+        comma
+            .cut_from
+            .as_ref()
+            .is_some_and(|piece| piece.ends_with("1,"))
+    );
 }
 
 #[test]
 fn an_explanation_tells_what_the_text_became() {
     let tokenizer = load("sentencepiece", &TokenizerOptions::default());
     let changed = |text: &str| -> Vec<(String, String, Vec<String>)> {
-        let reasons = explained(&tokenizer, text).into_iter().filter_map(|(_, reason)| reason.normalized);
-        reasons.map(|normalized| (normalized.from, normalized.to, normalized.steps)).collect()
+        let reasons = explained(&tokenizer, text)
+            .into_iter()
+            .filter_map(|(_, reason)| reason.normalized);
+        reasons
+            .map(|normalized| (normalized.from, normalized.to, normalized.steps))
+            .collect()
     };
     let is = |from: &str, to: &str, steps: &[&str]| {
-        (from.to_string(), to.to_string(), steps.iter().map(ToString::to_string).collect::<Vec<_>>())
+        (
+            from.to_string(),
+            to.to_string(),
+            steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        )
     };
-    assert_eq!(changed("É"), [is("É", "e", &["lowercased", "NFKD", "accents dropped"])]);
-    assert_eq!(changed("e\u{301}"), [is("e\u{301}", "e", &["accents dropped"])]);
+    assert_eq!(
+        changed("É"),
+        [is("É", "e", &["lowercased", "NFKD", "accents dropped"])]
+    );
+    assert_eq!(
+        changed("e\u{301}"),
+        [is("e\u{301}", "e", &["accents dropped"])]
+    );
     assert_eq!(changed("''"), [is("''", "\"", &["quotes joined"])]);
     assert_eq!(changed("the river"), []);
 }
@@ -330,9 +447,17 @@ fn word_pieces_are_explained_too() {
         ("[UNK]", Rule::UnknownWord),
         ("[SEP]", Rule::Template),
     ];
-    assert_eq!(rules, expected.map(|(piece, rule)| (piece.to_string(), rule)));
+    assert_eq!(
+        rules,
+        expected.map(|(piece, rule)| (piece.to_string(), rule))
+    );
     let the = &explained(&tokenizer, "The")[1].1;
-    assert_eq!(the.normalized.as_ref().map(|normalized| normalized.to.as_str()), Some("the"));
+    assert_eq!(
+        the.normalized
+            .as_ref()
+            .map(|normalized| normalized.to.as_str()),
+        Some("the")
+    );
 }
 
 #[test]
@@ -355,7 +480,10 @@ fn a_vocab_txt_needs_its_special_tokens_and_settings_that_are_known() {
     };
     let same = |vocab: String| vocab;
     let without = folder(json!({}), &|vocab| vocab.replace("[SEP]\n", ""));
-    assert_eq!(message(read(&without)), "no `[SEP]` in the vocabulary of `vocab.txt`");
+    assert_eq!(
+        message(read(&without)),
+        "no `[SEP]` in the vocabulary of `vocab.txt`"
+    );
     let basic = folder(json!({"do_basic_tokenize": false}), &same);
     assert!(message(read(&basic)).starts_with("`do_basic_tokenize` in `tokenizer_config.json`"));
     // No mask is no hindrance to cutting text.

@@ -18,7 +18,11 @@ pub(crate) fn tiny() -> ModelFiles {
 
 /// Options with a limit on length and a budget of tokens.
 pub(crate) fn options(max_length: Option<usize>, batch_tokens: usize) -> RunOptions {
-    RunOptions { max_length, batch_tokens: Some(batch_tokens), ..RunOptions::default() }
+    RunOptions {
+        max_length,
+        batch_tokens: Some(batch_tokens),
+        ..RunOptions::default()
+    }
 }
 
 /// A copy of the tiny model to break.
@@ -89,5 +93,8 @@ pub(crate) fn message<T>(result: albert_tasks::Result<T>) -> String {
 /// max |Δ|, after checking that the lengths agree.
 pub(crate) fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }

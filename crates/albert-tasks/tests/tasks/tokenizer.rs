@@ -14,11 +14,25 @@ fn load(files: &ModelFiles) -> Tokenizer {
 
 #[test]
 fn offsets_count_characters_in_each_text_of_a_pair() {
-    let encoding = load(&tiny()).encode("Café the", Some("é river"), None).unwrap();
-    let of = |piece: &str| encoding.pieces.iter().position(|known| known == piece).unwrap();
+    let encoding = load(&tiny())
+        .encode("Café the", Some("é river"), None)
+        .unwrap();
+    let of = |piece: &str| {
+        encoding
+            .pieces
+            .iter()
+            .position(|known| known == piece)
+            .unwrap()
+    };
     assert_eq!(encoding.offsets[of("▁the")], (5, 8));
     assert_eq!(encoding.offsets[of("▁river")], (2, 7));
-    assert_eq!((encoding.type_ids[of("▁the")], encoding.type_ids[of("▁river")]), (0, 1));
+    assert_eq!(
+        (
+            encoding.type_ids[of("▁the")],
+            encoding.type_ids[of("▁river")]
+        ),
+        (0, 1)
+    );
     for (index, &special) in encoding.special_tokens_mask.iter().enumerate() {
         let is_added = ["[CLS]", "[SEP]"].contains(&encoding.pieces[index].as_str());
         assert_eq!(special == 1, is_added);
@@ -29,14 +43,20 @@ fn offsets_count_characters_in_each_text_of_a_pair() {
 #[test]
 fn an_unknown_piece_is_named_as_such() {
     let encoding = load(&tiny()).encode("東京", None, None).unwrap();
-    assert!(encoding.pieces.contains(&"<unk>".to_string()), "{:?}", encoding.pieces);
+    assert!(
+        encoding.pieces.contains(&"<unk>".to_string()),
+        "{:?}",
+        encoding.pieces
+    );
 }
 
 #[test]
 fn of_a_pair_the_longer_text_is_cut_first() {
     let encode = |max_length| -> Encoding {
         let long = "the river ".repeat(5);
-        load(&tiny()).encode(&long, Some("the town"), Some(max_length)).unwrap()
+        load(&tiny())
+            .encode(&long, Some("the town"), Some(max_length))
+            .unwrap()
     };
     let cut = encode(11);
     assert_eq!((cut.ids.len(), cut.truncated), (11, true));
@@ -60,8 +80,16 @@ fn truncation_and_padding_stored_in_the_file_are_ignored() {
 #[test]
 fn overrides_decide_about_case_and_accents() {
     let encode = |lowercase, keep_accents, text: &str| {
-        let options = TokenizerOptions { lowercase, keep_accents, ..TokenizerOptions::default() };
-        Tokenizer::load(&tiny(), &options).unwrap().encode(text, None, None).unwrap().pieces
+        let options = TokenizerOptions {
+            lowercase,
+            keep_accents,
+            ..TokenizerOptions::default()
+        };
+        Tokenizer::load(&tiny(), &options)
+            .unwrap()
+            .encode(text, None, None)
+            .unwrap()
+            .pieces
     };
     let plain = encode(None, None, "the cafe");
     assert_eq!(encode(None, None, "The Café"), plain);
@@ -75,10 +103,15 @@ fn overrides_decide_about_case_and_accents() {
 #[test]
 fn an_override_that_another_step_defeats_is_refused() {
     let folder = Folder::new().edit("tokenizer.json", |tokenizer| {
-        let steps = tokenizer["normalizer"]["normalizers"].as_array_mut().unwrap();
+        let steps = tokenizer["normalizer"]["normalizers"]
+            .as_array_mut()
+            .unwrap();
         steps.push(json!({"type": "Replace", "pattern": {"String": "A"}, "content": "a"}));
     });
-    let options = TokenizerOptions { lowercase: Some(false), ..TokenizerOptions::default() };
+    let options = TokenizerOptions {
+        lowercase: Some(false),
+        ..TokenizerOptions::default()
+    };
     assert_eq!(
         message(Tokenizer::load(&folder.files(), &options)),
         "the normalizer of `tokenizer.json` does not allow `lowercase = false`: another step still folds case"
@@ -107,7 +140,10 @@ struct Reference {
 #[test]
 fn the_tokenizer_json_of_the_english_alberts_agrees_with_the_crate() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let (folder, cases) = (data.join("albert-base-v2-tokenizer"), data.join("tokenizer-cases.json"));
+    let (folder, cases) = (
+        data.join("albert-base-v2-tokenizer"),
+        data.join("tokenizer-cases.json"),
+    );
     if !folder.is_dir() || !cases.is_file() {
         eprintln!("SKIPPED: no {} and {}", folder.display(), cases.display());
         return;
@@ -116,15 +152,26 @@ fn the_tokenizer_json_of_the_english_alberts_agrees_with_the_crate() {
     let cases: Vec<Case> = serde_json::from_value(value["cases"].clone()).unwrap();
     // Alone, as `spiece.model` would decide beside it.
     let alone = tempfile::tempdir().unwrap();
-    std::fs::copy(folder.join("tokenizer.json"), alone.path().join("tokenizer.json")).unwrap();
+    std::fs::copy(
+        folder.join("tokenizer.json"),
+        alone.path().join("tokenizer.json"),
+    )
+    .unwrap();
     let tokenizer = load(&ModelFiles::from_dir(alone.path()).unwrap());
     assert!(cases.len() >= 500);
     for case in cases {
         let expected = case.tokenizer_json.as_ref().unwrap_or(&case.reference);
-        let encoding = tokenizer.encode(&case.text, case.pair.as_deref(), None).unwrap();
+        let encoding = tokenizer
+            .encode(&case.text, case.pair.as_deref(), None)
+            .unwrap();
         assert_eq!(encoding.ids, expected.ids, "{:?}", case.text);
         assert_eq!(encoding.pieces, expected.pieces, "{:?}", case.text);
         assert_eq!(encoding.type_ids, expected.type_ids, "{:?}", case.text);
-        assert_eq!(Some(&encoding.offsets), expected.offsets.as_ref(), "{:?}", case.text);
+        assert_eq!(
+            Some(&encoding.offsets),
+            expected.offsets.as_ref(),
+            "{:?}",
+            case.text
+        );
     }
 }

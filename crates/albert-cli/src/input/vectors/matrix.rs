@@ -41,7 +41,10 @@ impl<R: Read> Matrix<R> {
             data_from = 12 + header_bytes;
         }
         let mut header = Vec::new();
-        reader.by_ref().take(header_bytes.min(length)).read_to_end(&mut header)?;
+        reader
+            .by_ref()
+            .take(header_bytes.min(length))
+            .read_to_end(&mut header)?;
         let header = String::from_utf8_lossy(&header);
         let expected = "expected an array of little-endian f32 in rows, as `embed` writes it";
         let (rows, dim) =
@@ -56,16 +59,24 @@ impl<R: Read> Matrix<R> {
     pub(super) fn safetensors(mut reader: R, length: u64, name: Arc<str>) -> anyhow::Result<Self> {
         let not_safetensors = || anyhow!("{name}: expected a safetensors file");
         let mut header_bytes = [0; 8];
-        reader.read_exact(&mut header_bytes).map_err(|_| not_safetensors())?;
+        reader
+            .read_exact(&mut header_bytes)
+            .map_err(|_| not_safetensors())?;
         let header_bytes = u64::from_le_bytes(header_bytes);
         if header_bytes > length {
             return Err(not_safetensors());
         }
         let mut header = Vec::new();
-        reader.by_ref().take(header_bytes).read_to_end(&mut header)?;
+        reader
+            .by_ref()
+            .take(header_bytes)
+            .read_to_end(&mut header)?;
         let header: Metadata = serde_json::from_slice(&header).with_context(not_safetensors)?;
-        let expected = format!("expected a tensor `{EMBEDDINGS}` of f32 in rows, as `embed` writes it");
-        let info = header.info(EMBEDDINGS).ok_or_else(|| anyhow!("{name}: {expected}, found none"))?;
+        let expected =
+            format!("expected a tensor `{EMBEDDINGS}` of f32 in rows, as `embed` writes it");
+        let info = header
+            .info(EMBEDDINGS)
+            .ok_or_else(|| anyhow!("{name}: {expected}, found none"))?;
         let &[rows, dim] = info.shape.as_slice() else {
             bail!("{name}: {expected}, found shape {:?}", info.shape);
         };
@@ -75,23 +86,42 @@ impl<R: Read> Matrix<R> {
         // The tensor of a file of several begins later.
         let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
         io::copy(&mut reader.by_ref().take(from), &mut io::sink())?;
-        let found = (length - header_bytes).saturating_sub(8).saturating_sub(from);
+        let found = (length - header_bytes)
+            .saturating_sub(8)
+            .saturating_sub(from);
         let others = to.saturating_sub(from) < found && header.tensors().len() > 1;
-        Self::new(reader, name, [rows, dim], if others { to.saturating_sub(from) } else { found })
+        Self::new(
+            reader,
+            name,
+            [rows, dim],
+            if others {
+                to.saturating_sub(from)
+            } else {
+                found
+            },
+        )
     }
 
     fn new(reader: R, name: Arc<str>, [rows, dim]: [usize; 2], found: u64) -> anyhow::Result<Self> {
         let bytes = rows.checked_mul(dim).and_then(|count| count.checked_mul(4));
         if bytes.is_none_or(|bytes| bytes as u64 != found) {
-            let error = anyhow!("{name}: expected {rows} rows of {dim} numbers, found {found} bytes");
+            let error =
+                anyhow!("{name}: expected {rows} rows of {dim} numbers, found {found} bytes");
             return Err(error.hint("the run that wrote it was interrupted: run it again"));
         }
-        Ok(Self { reader, name, left: rows, dim })
+        Ok(Self {
+            reader,
+            name,
+            left: rows,
+            dim,
+        })
     }
 
     fn row(&mut self) -> anyhow::Result<VectorRow> {
         let mut bytes = vec![0; self.dim * 4];
-        self.reader.read_exact(&mut bytes).with_context(|| format!("cannot read {}", self.name))?;
+        self.reader
+            .read_exact(&mut bytes)
+            .with_context(|| format!("cannot read {}", self.name))?;
         let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         Ok(Some((bytes.chunks_exact(4).map(value).collect(), None)))
     }
@@ -106,7 +136,8 @@ impl<R: Read> Iterator for Matrix<R> {
     }
 }
 
-/// Rows and columns of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
+/// Rows and columns of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
+/// }`.
 fn shape(header: &str) -> Option<(usize, usize)> {
     let squeezed: String = header.split_whitespace().collect();
     if !squeezed.contains("'descr':'<f4'") || !squeezed.contains("'fortran_order':False") {
@@ -131,8 +162,8 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-        let rows =
-            Matrix::npy(bytes, bytes.len() as u64, "`a`".into()).map_err(|error| format!("{error:#}"))?;
+        let rows = Matrix::npy(bytes, bytes.len() as u64, "`a`".into())
+            .map_err(|error| format!("{error:#}"))?;
         Ok(rows.map(|row| row.unwrap().unwrap().0).collect())
     }
 
@@ -146,8 +177,9 @@ mod tests {
 
     #[test]
     fn an_array_of_another_kind_or_length_is_refused() {
-        let header =
-            |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let header = |shape: &str| {
+            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n")
+        };
         for (header, values) in [
             (header("(2, 3)"), 5),
             (header("(0, 3)"), 3),
@@ -158,7 +190,12 @@ mod tests {
         ] {
             assert!(read(&npy(&header, &vec![0.0; values])).is_err(), "{header}");
         }
-        for bytes in [&b""[..], b"\x93NUMPY", b"not an array at all", b"\x93NUMPY\x02\x00\xff\xff"] {
+        for bytes in [
+            &b""[..],
+            b"\x93NUMPY",
+            b"not an array at all",
+            b"\x93NUMPY\x02\x00\xff\xff",
+        ] {
             assert!(read(bytes).is_err());
         }
     }

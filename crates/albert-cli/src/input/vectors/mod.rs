@@ -15,8 +15,8 @@ use anyhow::Context;
 use crate::failure::{Hint, usage};
 use crate::output::Format;
 
-/// One row: the embedding, and the text where the file has it. `None` is a row that `embed` wrote for a
-/// bad line.
+/// One row: the embedding, and the text where the file has it. `None` is a row that `embed` wrote
+/// for a bad line.
 pub(crate) type VectorRow = Option<(Vec<f32>, Option<String>)>;
 
 /// The rows of a file of embeddings.
@@ -47,11 +47,16 @@ impl Vectors {
             return Err(crate::failure::without_tables(format.name()));
         }
         let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
-        let length = file.metadata().with_context(|| format!("cannot open `{name}`"))?.len();
+        let length = file
+            .metadata()
+            .with_context(|| format!("cannot open `{name}`"))?
+            .len();
         let name: Arc<str> = format!("`{name}`").into();
         #[cfg(feature = "parquet")]
         if matches!(format, Format::Parquet | Format::Arrow) {
-            return Ok(Self { rows: Box::new(table::rows(file, format, name)?) });
+            return Ok(Self {
+                rows: Box::new(table::rows(file, format, name)?),
+            });
         }
         let reader = BufReader::with_capacity(1 << 16, file);
         let rows: Box<dyn Iterator<Item = _>> = match format {

@@ -39,7 +39,8 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these would mean nothing.
+    /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these
+    /// would mean nothing.
     fn floats(self) -> anyhow::Result<Vec<f32>> {
         match self.has_float || self.values.is_empty() {
             true => Ok(self.values),
@@ -79,7 +80,11 @@ pub(super) fn json<R: BufRead + 'static>(
 ) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
     let mut rows = 0;
     let mut read = move || -> anyhow::Result<Option<VectorRow>> {
-        let (open, separator) = if rows == 0 { (b'[', "[") } else { (b',', ", or ]") };
+        let (open, separator) = if rows == 0 {
+            (b'[', "[")
+        } else {
+            (b',', ", or ]")
+        };
         match significant(&mut reader)? {
             Some(b']') if rows > 0 => return Ok(None),
             Some(byte) if byte == open => reader.consume(1),
@@ -90,14 +95,18 @@ pub(super) fn json<R: BufRead + 'static>(
         }
         // An object ends with its brace: nothing behind it is taken.
         let mut row = serde_json::Deserializer::from_reader(&mut reader);
-        let row = JsonRow::deserialize(&mut row).context("expected a row of `embed`")?.vector()?;
+        let row = JsonRow::deserialize(&mut row)
+            .context("expected a row of `embed`")?
+            .vector()?;
         rows += 1;
         Ok(Some(row))
     };
     let mut row = 0;
     std::iter::from_fn(move || {
         row += 1;
-        read().with_context(|| format!("{name}, row {row}")).transpose()
+        read()
+            .with_context(|| format!("{name}, row {row}"))
+            .transpose()
     })
 }
 
@@ -105,7 +114,9 @@ pub(super) fn json<R: BufRead + 'static>(
 fn significant(reader: &mut impl BufRead) -> anyhow::Result<Option<u8>> {
     loop {
         let bytes = reader.fill_buf()?;
-        let Some(&first) = bytes.first() else { return Ok(None) };
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
         match bytes.iter().position(|byte| !byte.is_ascii_whitespace()) {
             Some(0) => return Ok(Some(first)),
             Some(spaces) => reader.consume(spaces),
@@ -123,11 +134,16 @@ pub(super) fn jsonl<R: BufRead + 'static>(
     name: Arc<str>,
 ) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
     let row = |bytes: Vec<u8>| -> anyhow::Result<VectorRow> {
-        let row: JsonRow = serde_json::from_str(&utf8(bytes)?).context("expected a row of `embed`")?;
+        let row: JsonRow =
+            serde_json::from_str(&utf8(bytes)?).context("expected a row of `embed`")?;
         row.vector()
     };
     RawLines::new(reader, name)
-        .filter(|line| !line.as_ref().is_ok_and(|(_, bytes)| bytes.iter().all(u8::is_ascii_whitespace)))
+        .filter(|line| {
+            !line
+                .as_ref()
+                .is_ok_and(|(_, bytes)| bytes.iter().all(u8::is_ascii_whitespace))
+        })
         .map(move |line| {
             let (place, bytes) = line?;
             row(bytes).map_err(|error| place.locate(error))
@@ -143,9 +159,13 @@ pub(super) fn csv<R: Read + 'static>(
     name: Arc<str>,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
     let mut reader = csv::Reader::from_reader(reader);
-    let header = reader.headers().with_context(|| format!("cannot read {name}"))?;
+    let header = reader
+        .headers()
+        .with_context(|| format!("cannot read {name}"))?;
     let column = |field: &str| header.iter().position(|name| name == field);
-    let Some(embedding) = column("embedding") else { bail!("{name}, line 1: no field `embedding`") };
+    let Some(embedding) = column("embedding") else {
+        bail!("{name}, line 1: no field `embedding`")
+    };
     let (text, error) = (column("text"), column("error"));
     let row = move |record: &StringRecord| -> anyhow::Result<VectorRow> {
         let cell = |column: usize| record.get(column).unwrap_or_default();
@@ -154,7 +174,10 @@ pub(super) fn csv<R: Read + 'static>(
         }
         let numbers: Numbers =
             serde_json::from_str(cell(embedding)).context("field `embedding`: expected numbers")?;
-        Ok(Some((numbers.floats()?, text.map(|text| cell(text).to_string()))))
+        Ok(Some((
+            numbers.floats()?,
+            text.map(|text| cell(text).to_string()),
+        )))
     };
     Ok(reader.into_records().map(move |record| {
         let record = record.with_context(|| format!("cannot read {name}"))?;
@@ -169,21 +192,32 @@ mod tests {
 
     #[test]
     fn rows_of_jsonl_have_their_text_and_bad_rows_none() {
-        let text =
-            "{\"text\":\"a\",\"embedding\":[0.5]}\n\n{\"index\":1,\"error\":\"bad\"}\n{\"text\":\"b\"}\n";
+        let text = "{\"text\":\"a\",\"embedding\":[0.5]}\n\n{\"index\":1,\"error\":\"bad\"}\n{\"text\":\"b\"}\n";
         let rows: Vec<_> = jsonl(text.as_bytes(), "`a`".into()).collect();
-        assert_eq!(rows[0].as_ref().unwrap(), &Some((vec![0.5], Some("a".to_string()))));
+        assert_eq!(
+            rows[0].as_ref().unwrap(),
+            &Some((vec![0.5], Some("a".to_string())))
+        );
         assert_eq!(rows[1].as_ref().unwrap(), &None);
-        assert_eq!(format!("{:#}", rows[2].as_ref().unwrap_err()), "`a`, line 4: no field `embedding`");
+        assert_eq!(
+            format!("{:#}", rows[2].as_ref().unwrap_err()),
+            "`a`, line 4: no field `embedding`"
+        );
     }
 
     #[test]
     fn rows_of_csv_have_their_numbers_in_one_cell() {
         let text = "index,text,embedding,error\n0,a,\"[0.5,1]\",\n1,,,bad\n2,c,x,\n";
         let rows: Vec<_> = csv(text.as_bytes(), "`a`".into()).unwrap().collect();
-        assert_eq!(rows[0].as_ref().unwrap(), &Some((vec![0.5, 1.0], Some("a".to_string()))));
+        assert_eq!(
+            rows[0].as_ref().unwrap(),
+            &Some((vec![0.5, 1.0], Some("a".to_string())))
+        );
         assert_eq!(rows[1].as_ref().unwrap(), &None);
-        assert!(format!("{:#}", rows[2].as_ref().unwrap_err()).starts_with("`a`, line 4: field `embedding`"));
+        assert!(
+            format!("{:#}", rows[2].as_ref().unwrap_err())
+                .starts_with("`a`, line 4: field `embedding`")
+        );
         assert!(csv("a,b\n".as_bytes(), "`a`".into()).is_err());
     }
 
@@ -191,7 +225,9 @@ mod tests {
     fn bytes_are_no_vectors_to_compare() {
         let row = |numbers: &str| {
             let line = format!("{{\"text\":\"a\",\"embedding\":{numbers}}}\n");
-            jsonl(std::io::Cursor::new(line), "`a`".into()).next().unwrap()
+            jsonl(std::io::Cursor::new(line), "`a`".into())
+                .next()
+                .unwrap()
         };
         for bytes in ["[80,243,193]", "[-121,127]", "[0,0]"] {
             let error = format!("{:#}", row(bytes).unwrap_err());
@@ -200,14 +236,20 @@ mod tests {
             let mut table = csv(std::io::Cursor::new(table), "`a`".into()).unwrap();
             assert!(table.next().unwrap().is_err(), "{bytes}");
         }
-        assert_eq!(row("[0.0,1]").unwrap(), Some((vec![0.0, 1.0], Some("a".to_string()))));
+        assert_eq!(
+            row("[0.0,1]").unwrap(),
+            Some((vec![0.0, 1.0], Some("a".to_string())))
+        );
     }
 
     #[test]
     fn rows_of_json_are_read_one_at_a_time_however_they_are_spaced() {
         let read = |text: &str| -> Vec<Result<VectorRow, String>> {
             let bytes = std::io::Cursor::new(text.to_string());
-            json(bytes, "`a`".into()).take(3).map(|row| row.map_err(|error| format!("{error:#}"))).collect()
+            json(bytes, "`a`".into())
+                .take(3)
+                .map(|row| row.map_err(|error| format!("{error:#}")))
+                .collect()
         };
         let good = Ok(Some((vec![0.5], Some("a".to_string()))));
         for text in [
@@ -220,8 +262,16 @@ mod tests {
         for (text, row, words) in [
             ("", 0, "row 1: expected ["),
             ("{\"embedding\":[0.5]}", 0, "row 1: expected ["),
-            ("[{\"text\":\"a\",\"embedding\":[0.5]}", 1, "row 2: expected , or ]"),
-            ("[{\"text\":\"a\",\"embedding\":[0.5]},]", 1, "row 2: expected a row of `embed`"),
+            (
+                "[{\"text\":\"a\",\"embedding\":[0.5]}",
+                1,
+                "row 2: expected , or ]",
+            ),
+            (
+                "[{\"text\":\"a\",\"embedding\":[0.5]},]",
+                1,
+                "row 2: expected a row of `embed`",
+            ),
             ("[{\"text\":\"a\"}]", 0, "row 1: no field `embedding`"),
         ] {
             let error = read(text)[row].clone().unwrap_err();

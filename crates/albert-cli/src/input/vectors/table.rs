@@ -1,4 +1,5 @@
-//! Rows of `parquet` and `arrow`: a column `embedding`, and the texts where there is a column `text`.
+//! Rows of `parquet` and `arrow`: a column `embedding`, and the texts where there is a column
+//! `text`.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -32,14 +33,20 @@ pub(super) fn rows(
         _ => Batches::arrow(file, name)?,
     };
     batches.expect(EMBEDDING)?;
-    let (name, has_text, has_error) = (Arc::clone(batches.name()), batches.has(TEXT), batches.has(ERROR));
+    let (name, has_text, has_error) = (
+        Arc::clone(batches.name()),
+        batches.has(TEXT),
+        batches.has(ERROR),
+    );
     let rows = batches.flat_map(parts).flat_map(move |part| {
         match part.and_then(|part| rows_of(&part, has_text, has_error)) {
             Ok(rows) => rows,
             Err(error) => vec![Err(error)],
         }
     });
-    Ok(rows.enumerate().map(move |(row, vector)| vector.with_context(|| format!("{name}, row {}", row + 1))))
+    Ok(rows
+        .enumerate()
+        .map(move |(row, vector)| vector.with_context(|| format!("{name}, row {}", row + 1))))
 }
 
 fn rows_of(
@@ -48,8 +55,16 @@ fn rows_of(
     has_error: bool,
 ) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>> {
     let embeddings = column(batch, EMBEDDING)?;
-    let texts = if has_text { Some(Strings::new(column(batch, TEXT)?)?) } else { None };
-    let errors = if has_error { Some(column(batch, ERROR)?) } else { None };
+    let texts = if has_text {
+        Some(Strings::new(column(batch, TEXT)?)?)
+    } else {
+        None
+    };
+    let errors = if has_error {
+        Some(column(batch, ERROR)?)
+    } else {
+        None
+    };
     let row = |row: usize| -> anyhow::Result<VectorRow> {
         if embeddings.is_null(row) {
             return match errors.is_some_and(|errors| errors.is_valid(row)) {
@@ -59,7 +74,10 @@ fn rows_of(
         }
         let vector = numbers(embeddings, row).with_context(|| format!("field `{EMBEDDING}`"))?;
         let text = texts.as_ref().map(|texts| texts.text(row)).transpose();
-        Ok(Some((vector, text.with_context(|| format!("field `{TEXT}`"))?)))
+        Ok(Some((
+            vector,
+            text.with_context(|| format!("field `{TEXT}`"))?,
+        )))
     };
     Ok((0..batch.num_rows()).map(row).collect())
 }

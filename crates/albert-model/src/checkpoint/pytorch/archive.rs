@@ -33,7 +33,10 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 impl<'a> Archive<'a> {
     pub(super) fn read(file: &'a WeightFile) -> Result<Self> {
         let bytes: &[u8] = &file.bytes;
-        let broken = |source| Error::Archive { path: file.path.clone(), source };
+        let broken = |source| Error::Archive {
+            path: file.path.clone(),
+            source,
+        };
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         let mut names = archive.file_names().map_while(std::result::Result::ok);
         let root = names.find_map(|name| name.strip_suffix(PICKLE).map(String::from));
@@ -46,7 +49,9 @@ impl<'a> Archive<'a> {
         for index in 0..archive.len() {
             let entry = archive.by_index_raw(index).map_err(broken)?;
             let name = entry.name().map_err(broken)?;
-            let Some(part) = name.strip_prefix(&root) else { continue };
+            let Some(part) = name.strip_prefix(&root) else {
+                continue;
+            };
             let key = part.strip_prefix("data/");
             if part == "constants.pkl" {
                 return Err(file.refused("is a TorchScript program, not a checkpoint"));
@@ -55,10 +60,15 @@ impl<'a> Archive<'a> {
                 continue;
             }
             if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-                let how = if entry.encrypted() { "encrypted" } else { "compressed" };
-                return Err(
-                    file.refused(format!("has the entry `{}` {how}: expected it stored", shown(&name)))
-                );
+                let how = if entry.encrypted() {
+                    "encrypted"
+                } else {
+                    "compressed"
+                };
+                return Err(file.refused(format!(
+                    "has the entry `{}` {how}: expected it stored",
+                    shown(&name)
+                )));
             }
             let range = entry.data_start().and_then(|start| {
                 let start = usize::try_from(start).ok()?;
@@ -66,24 +76,27 @@ impl<'a> Archive<'a> {
                 (end <= bytes.len()).then_some(start..end)
             });
             let Some(range) = range else {
-                return Err(
-                    file.malformed(FORMAT, format!("the entry `{}` ends beyond the file", shown(&name)))
-                );
+                return Err(file.malformed(
+                    FORMAT,
+                    format!("the entry `{}` ends beyond the file", shown(&name)),
+                ));
             };
             match key {
                 Some(key) => drop(storages.insert(key.to_string(), range)),
                 None if part == PICKLE => pickle = Some(&bytes[range]),
                 None if bytes[range.clone()] != *b"little" => {
-                    return Err(
-                        file.refused("stores numbers with the big end first: expected the little end")
-                    );
+                    return Err(file.refused(
+                        "stores numbers with the big end first: expected the little end",
+                    ));
                 }
                 None => {}
             }
         }
         match pickle {
             Some(pickle) => Ok(Self { pickle, storages }),
-            None => Err(file.malformed(FORMAT, format!("expected an entry `{PICKLE}`, found none"))),
+            None => {
+                Err(file.malformed(FORMAT, format!("expected an entry `{PICKLE}`, found none")))
+            }
         }
     }
 }

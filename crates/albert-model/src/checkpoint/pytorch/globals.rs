@@ -52,7 +52,12 @@ const TYPES: [(&str, Dtype); 13] = [
 impl Global {
     /// The global of this name, where it is one of those.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
-        let typed = |table: &[(&str, Dtype)]| table.iter().find(|(known, _)| *known == name).map(|(_, t)| *t);
+        let typed = |table: &[(&str, Dtype)]| {
+            table
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, t)| *t)
+        };
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch", "Size") => Self::Size,

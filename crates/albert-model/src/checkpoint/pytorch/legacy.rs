@@ -4,8 +4,8 @@
 //! magic number | protocol version | system | the object | keys of the storages | storages
 //! ```
 //!
-//! A storage is its number of elements, eight bytes, and the elements. Their type is said only by the
-//! tensors of the fourth pickle.
+//! A storage is its number of elements, eight bytes, and the elements. Their type is said only by
+//! the tensors of the fourth pickle.
 //!
 //! Source: PyTorch 2.5, `torch/serialization.py` (`_legacy_save`, `_legacy_load`).
 
@@ -35,7 +35,8 @@ pub(super) struct Legacy<'a> {
 
 /// Whether the bytes begin with the magic number's pickle.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    // Before the number come the protocol, in later ones a frame, and the instruction with its length.
+    // Before the number come the protocol, in later ones a frame, and the instruction with its
+    // length.
     let start = &bytes[..bytes.len().min(FIRST_PICKLE)];
     start.first() == Some(&PICKLE_START) && start.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
@@ -66,7 +67,10 @@ impl<'a> Legacy<'a> {
         for key in keys {
             let Some(storage) = key.and_then(|key| described.get(key)) else {
                 let key = key.map(shown).unwrap_or_default();
-                return Err(file.malformed(FORMAT, format!("no tensor tells the type of storage `{key}`")));
+                return Err(file.malformed(
+                    FORMAT,
+                    format!("no tensor tells the type of storage `{key}`"),
+                ));
             };
             let range = (|| {
                 let counted = bytes.get(at..)?.first_chunk::<8>()?;
@@ -82,7 +86,10 @@ impl<'a> Legacy<'a> {
             at = range.end;
             places.insert(storage.key.to_string(), range);
         }
-        Ok(Self { pickle: object, storages: places })
+        Ok(Self {
+            pickle: object,
+            storages: places,
+        })
     }
 }
 
@@ -94,12 +101,17 @@ fn refuse_big_endian(file: &WeightFile, system: &Pickle<'_>) -> Result<()> {
     let Value::Dict(pairs) = system.value(system.root()) else {
         return Err(file.malformed(FORMAT, "expected a dictionary about the system"));
     };
-    let little = pairs.iter().find(|(key, _)| system.text(*key) == Some("little_endian"));
+    let little = pairs
+        .iter()
+        .find(|(key, _)| system.text(*key) == Some("little_endian"));
     match little.map(|(_, value)| system.value(*value)) {
         Some(Value::Bool(true)) => Ok(()),
         Some(Value::Bool(false)) => {
             Err(file.refused("stores numbers with the big end first: expected the little end"))
         }
-        _ => Err(file.malformed(FORMAT, "expected `little_endian` among the facts about the system")),
+        _ => Err(file.malformed(
+            FORMAT,
+            "expected `little_endian` among the facts about the system",
+        )),
     }
 }

@@ -44,7 +44,10 @@ pub(super) fn read(file: &Arc<WeightFile>) -> Result<Contents> {
         let legacy = legacy::Legacy::read(file)?;
         contents(file, &legacy.pickle, &legacy.storages, "legacy form")
     } else {
-        Err(file.malformed(FORMAT, "expected a zip archive or a row of pickles, found neither"))
+        Err(file.malformed(
+            FORMAT,
+            "expected a zip archive or a row of pickles, found neither",
+        ))
     }
 }
 
@@ -54,25 +57,35 @@ fn contents(
     storages: &HashMap<String, Range<usize>>,
     form: &'static str,
 ) -> Result<Contents> {
-    let found =
-        StateDict::find(pickle).map_err(|expected| file.malformed(FORMAT, format!("expected {expected}")))?;
+    let found = StateDict::find(pickle)
+        .map_err(|expected| file.malformed(FORMAT, format!("expected {expected}")))?;
     let mut tensors = Vec::with_capacity(found.tensors.len());
     for (name, view) in found.tensors {
         match stored(file, view, storages) {
             Ok(tensor) => tensors.push((name.to_string(), tensor)),
-            Err(why) => return Err(file.malformed(FORMAT, format!("tensor `{}`: {why}", shown(name)))),
+            Err(why) => {
+                return Err(file.malformed(FORMAT, format!("tensor `{}`: {why}", shown(name))));
+            }
         }
     }
     let mut choices = Vec::new();
     if !found.wrappers.is_empty() {
         let mut choice = format!("the tensors under `{}`", shown(&found.wrappers.join(".")));
         if !found.beside.is_empty() {
-            let beside: Vec<_> = found.beside.iter().map(|key| format!("`{}`", shown(key))).collect();
+            let beside: Vec<_> = found
+                .beside
+                .iter()
+                .map(|key| format!("`{}`", shown(key)))
+                .collect();
             choice.push_str(&format!("; beside it, and not read: {}", beside.join(", ")));
         }
         choices.push(choice);
     }
-    Ok(Contents { tensors, form, choices })
+    Ok(Contents {
+        tensors,
+        form,
+        choices,
+    })
 }
 
 fn stored(
@@ -89,10 +102,17 @@ fn stored(
     let expected = storage.elements.checked_mul(element);
     if expected != Some(range.len()) {
         let (elements, found) = (storage.elements, range.len());
-        return Err(format!("storage `{key}`: expected {elements} × {element} bytes, found {found}"));
+        return Err(format!(
+            "storage `{key}`: expected {elements} × {element} bytes, found {found}"
+        ));
     }
     let outside = || {
-        let View { offset, shape, strides, .. } = &view;
+        let View {
+            offset,
+            shape,
+            strides,
+            ..
+        } = &view;
         format!(
             "shape {shape:?}, strides {strides:?} from element {offset} on lead out of storage `{key}` with \
              {} elements",
@@ -103,8 +123,14 @@ fn stored(
         return Err(outside());
     }
     let range = range.start + view.offset * element..range.end;
-    StoredTensor::strided(file, storage.dtype, view.shape.clone(), view.strides.clone(), range)
-        .ok_or_else(outside)
+    StoredTensor::strided(
+        file,
+        storage.dtype,
+        view.shape.clone(),
+        view.strides.clone(),
+        range,
+    )
+    .ok_or_else(outside)
 }
 
 fn error(file: &WeightFile, trouble: Trouble) -> Error {

@@ -5,10 +5,10 @@
 //! Nothing is called: a call of a known global becomes a value that says so, and
 //! [`tensors`](super::tensors) makes sense of it.
 //!
-//! Values live in one list and name each other by their place in it, so that neither depth nor cycles can
-//! harm. Texts stay in the file. The list, the stack and the memo have at most [`MOST_VALUES`] entries
-//! each and no more than the pickle has bytes, and so have all pairs copied together: memory stays below 128
-//! bytes for each byte read.
+//! Values live in one list and name each other by their place in it, so that neither depth nor
+//! cycles can harm. Texts stay in the file. The list, the stack and the memo have at most
+//! [`MOST_VALUES`] entries each and no more than the pickle has bytes, and so have all pairs copied
+//! together: memory stays below 128 bytes for each byte read.
 //!
 //! Source: CPython 3.11, `pickletools.py`; PyTorch 2.5, `torch/_weights_only_unpickler.py` for the
 //! instructions that suffice.
@@ -84,7 +84,11 @@ impl<'a> Pickle<'a> {
                 break root;
             }
         };
-        Ok(Self { values: machine.values, root, len: machine.at })
+        Ok(Self {
+            values: machine.values,
+            root,
+            len: machine.at,
+        })
     }
 
     /// What the pickle is of.
@@ -281,7 +285,10 @@ impl<'a> Machine<'a> {
     }
 
     fn malformed<T>(&self, why: impl Into<String>) -> Result<T> {
-        Err(Trouble::Malformed { at: self.at, why: why.into() })
+        Err(Trouble::Malformed {
+            at: self.at,
+            why: why.into(),
+        })
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
@@ -290,12 +297,17 @@ impl<'a> Machine<'a> {
                 self.at += len;
                 Ok(bytes)
             }
-            None => self.malformed(format!("expected {len} more bytes of a pickle, found the end")),
+            None => self.malformed(format!(
+                "expected {len} more bytes of a pickle, found the end"
+            )),
         }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("take gives as many bytes as asked"))
+        Ok(self
+            .take(N)?
+            .try_into()
+            .expect("take gives as many bytes as asked"))
     }
 
     /// A number of N bytes, little end first, that is no length beyond what `usize` counts.
@@ -325,7 +337,9 @@ impl<'a> Machine<'a> {
         if count < MOST_VALUES {
             return Ok(());
         }
-        Err(Trouble::Refused(format!("has more than {MOST_VALUES} values beside its tensors")))
+        Err(Trouble::Refused(format!(
+            "has more than {MOST_VALUES} values beside its tensors"
+        )))
     }
 
     fn add(&mut self, value: Value<'a>) -> Result<Id> {
@@ -415,7 +429,10 @@ impl<'a> Machine<'a> {
         let at = self.at;
         match self.top()? {
             Value::List(items) => Ok(items),
-            _ => Err(Trouble::Malformed { at, why: "expected a list on the stack".into() }),
+            _ => Err(Trouble::Malformed {
+                at,
+                why: "expected a list on the stack".into(),
+            }),
         }
     }
 
@@ -423,7 +440,10 @@ impl<'a> Machine<'a> {
         let at = self.at;
         match self.top()? {
             Value::Dict(pairs) => Ok(pairs),
-            _ => Err(Trouble::Malformed { at, why: "expected a dictionary on the stack".into() }),
+            _ => Err(Trouble::Malformed {
+                at,
+                why: "expected a dictionary on the stack".into(),
+            }),
         }
     }
 
@@ -452,28 +472,38 @@ impl<'a> Machine<'a> {
                 // A list can be named again in two bytes, and its pairs copied each time.
                 self.copied += pairs.len();
                 if self.copied > self.bytes.len() {
-                    return Err(Trouble::Refused("makes more pairs than it has bytes".into()));
+                    return Err(Trouble::Refused(
+                        "makes more pairs than it has bytes".into(),
+                    ));
                 }
                 self.push(Value::Dict(pairs))
             }
-            Global::Size | Global::RebuildTensor | Global::RebuildTensorV3 | Global::RebuildParameter => {
-                self.push(Value::Call(global, arguments))
-            }
+            Global::Size
+            | Global::RebuildTensor
+            | Global::RebuildTensorV3
+            | Global::RebuildParameter => self.push(Value::Call(global, arguments)),
             Global::Storage(_) | Global::UntypedStorage | Global::Type(_) => {
                 self.malformed("expected a function, found a type to be called")
             }
         }
     }
 
-    /// The pairs that an `OrderedDict` is made with: none, or by Python 2 a list of two-element lists.
+    /// The pairs that an `OrderedDict` is made with: none, or by Python 2 a list of two-element
+    /// lists.
     fn ordered(&self, arguments: &[Id]) -> Result<Vec<(Id, Id)>> {
-        let Some(list) = arguments.first() else { return Ok(Vec::new()) };
+        let Some(list) = arguments.first() else {
+            return Ok(Vec::new());
+        };
         let wrong = || self.malformed("expected pairs for an OrderedDict");
-        let Value::List(pairs) = &self.values[list.0 as usize] else { return wrong() };
+        let Value::List(pairs) = &self.values[list.0 as usize] else {
+            return wrong();
+        };
         let mut found = Vec::with_capacity(pairs.len());
         for pair in pairs {
             match &self.values[pair.0 as usize] {
-                Value::List(pair) | Value::Tuple(pair) if pair.len() == 2 => found.push((pair[0], pair[1])),
+                Value::List(pair) | Value::Tuple(pair) if pair.len() == 2 => {
+                    found.push((pair[0], pair[1]))
+                }
                 _ => return wrong(),
             }
         }
@@ -523,12 +553,16 @@ mod tests {
     fn dictionaries_tuples_and_numbers_are_read() {
         let pickle = Pickle::read(SMALL).unwrap();
         assert_eq!(&SMALL[pickle.len..], b"rest");
-        let Value::Dict(pairs) = pickle.value(pickle.root()) else { panic!("{pickle:?}") };
+        let Value::Dict(pairs) = pickle.value(pickle.root()) else {
+            panic!("{pickle:?}")
+        };
         assert_eq!(pickle.text(pairs[0].0), Some("a"));
         let tuple = pickle.items(pairs[0].1).unwrap();
         assert_eq!(pickle.count(tuple[0]), Some(1));
         assert_eq!(pickle.items(tuple[1]).unwrap().len(), 2);
-        let Value::Dict(inner) = pickle.value(pairs[1].1) else { panic!("{pickle:?}") };
+        let Value::Dict(inner) = pickle.value(pairs[1].1) else {
+            panic!("{pickle:?}")
+        };
         assert!(matches!(pickle.value(inner[0].1), Value::Int(-3)));
         assert_eq!(pickle.count(inner[0].1), None);
     }
@@ -537,7 +571,13 @@ mod tests {
     fn a_pickle_that_is_cut_short_is_malformed() {
         let whole = SMALL.len() - "rest".len();
         for length in 0..whole {
-            assert!(matches!(Pickle::read(&SMALL[..length]), Err(Trouble::Malformed { .. })), "{length}");
+            assert!(
+                matches!(
+                    Pickle::read(&SMALL[..length]),
+                    Err(Trouble::Malformed { .. })
+                ),
+                "{length}"
+            );
         }
     }
 
@@ -551,10 +591,21 @@ mod tests {
 
     #[test]
     fn the_stack_never_falls_below_a_mark_or_the_ground() {
-        for bytes in
-            [&b"."[..], b"K\x01(.", b"t.", b"K\x01(s.", b"\x85.", b"(K\x01u.", b"h\x01.", b"K\x01a.", b"R."]
-        {
-            assert!(matches!(Pickle::read(bytes), Err(Trouble::Malformed { .. })), "{bytes:?}");
+        for bytes in [
+            &b"."[..],
+            b"K\x01(.",
+            b"t.",
+            b"K\x01(s.",
+            b"\x85.",
+            b"(K\x01u.",
+            b"h\x01.",
+            b"K\x01a.",
+            b"R.",
+        ] {
+            assert!(
+                matches!(Pickle::read(bytes), Err(Trouble::Malformed { .. })),
+                "{bytes:?}"
+            );
         }
     }
 
@@ -580,7 +631,11 @@ mod tests {
             pickle.extend(b"h\x00h\x02\x85R0");
         }
         pickle.extend(b".");
-        assert!(trouble(&pickle).contains("more pairs than it has bytes"), "{}", trouble(&pickle));
+        assert!(
+            trouble(&pickle).contains("more pairs than it has bytes"),
+            "{}",
+            trouble(&pickle)
+        );
     }
 
     #[test]

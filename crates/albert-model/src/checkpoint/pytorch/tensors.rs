@@ -1,4 +1,5 @@
-//! The tensors that a pickle speaks of, and the dictionary among its dictionaries that holds a model's.
+//! The tensors that a pickle speaks of, and the dictionary among its dictionaries that holds a
+//! model's.
 
 use std::collections::HashMap;
 
@@ -10,8 +11,16 @@ use crate::checkpoint::stored::element_len;
 use crate::error::shown;
 
 /// What trainers wrap the tensors in: Lightning and Detoxify, StyleTTS 2, fairseq, Kokoro.
-const WRAPPERS: [&str; 8] =
-    ["state_dict", "model_state_dict", "net", "model", "module", "bert", "albert", "plbert"];
+const WRAPPERS: [&str; 8] = [
+    "state_dict",
+    "model_state_dict",
+    "net",
+    "model",
+    "module",
+    "bert",
+    "albert",
+    "plbert",
+];
 /// Wrappers inside wrappers that are looked into.
 const DEEPEST: usize = 4;
 /// More axes than any tensor of a model has.
@@ -57,16 +66,20 @@ impl<'a> StateDict<'a> {
         let mut dict = outer;
         let (mut wrappers, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..DEEPEST {
-            let has_tensors = |dict: &[(Id, Id)]| dict.iter().any(|(_, value)| is_tensor(pickle, *value));
+            let has_tensors =
+                |dict: &[(Id, Id)]| dict.iter().any(|(_, value)| is_tensor(pickle, *value));
             // A loss may lie beside the wrapper, and a model's part be named like one.
             let opens = |inner: &[(Id, Id)]| has_tensors(inner) || !has_tensors(dict);
             let inner = WRAPPERS.iter().find_map(|wrapper| {
-                dict.iter().find_map(|(key, value)| match pickle.value(*value) {
-                    Value::Dict(inner) if pickle.text(*key) == Some(wrapper) && opens(inner) => {
-                        Some((*wrapper, inner))
-                    }
-                    _ => None,
-                })
+                dict.iter()
+                    .find_map(|(key, value)| match pickle.value(*value) {
+                        Value::Dict(inner)
+                            if pickle.text(*key) == Some(wrapper) && opens(inner) =>
+                        {
+                            Some((*wrapper, inner))
+                        }
+                        _ => None,
+                    })
             });
             let Some((wrapper, inner)) = inner else { break };
             beside = texts(pickle, dict).filter(|key| *key != wrapper).collect();
@@ -76,17 +89,27 @@ impl<'a> StateDict<'a> {
         let mut tensors = Vec::new();
         for (key, value) in dict {
             if let (Some(name), true) = (pickle.text(*key), is_tensor(pickle, *value)) {
-                let view = View::of(pickle, *value)
-                    .ok_or_else(|| format!("a tensor for `{}`, found other arguments", shown(name)))?;
+                let view = View::of(pickle, *value).ok_or_else(|| {
+                    format!("a tensor for `{}`, found other arguments", shown(name))
+                })?;
                 tensors.push((name, view));
             }
         }
         if tensors.is_empty() {
-            let keys: Vec<_> =
-                texts(pickle, outer).take(KEYS_NAMED).map(|key| format!("`{}`", shown(key))).collect();
-            return Err(format!("tensors by name, found a dictionary of {}", keys.join(", ")));
+            let keys: Vec<_> = texts(pickle, outer)
+                .take(KEYS_NAMED)
+                .map(|key| format!("`{}`", shown(key)))
+                .collect();
+            return Err(format!(
+                "tensors by name, found a dictionary of {}",
+                keys.join(", ")
+            ));
         }
-        Ok(Self { tensors, wrappers, beside })
+        Ok(Self {
+            tensors,
+            wrappers,
+            beside,
+        })
     }
 }
 
@@ -96,20 +119,29 @@ fn texts<'a, 'p>(pickle: &'p Pickle<'a>, dict: &'p [(Id, Id)]) -> impl Iterator<
 
 fn is_tensor(pickle: &Pickle<'_>, id: Id) -> bool {
     use Global::{RebuildParameter, RebuildTensor, RebuildTensorV3};
-    matches!(pickle.value(id), Value::Call(RebuildTensor | RebuildTensorV3 | RebuildParameter, _))
+    matches!(
+        pickle.value(id),
+        Value::Call(RebuildTensor | RebuildTensorV3 | RebuildParameter, _)
+    )
 }
 
 impl<'a> View<'a> {
     fn of(pickle: &Pickle<'a>, id: Id) -> Option<Self> {
-        let Value::Call(mut global, mut arguments) = *pickle.value(id) else { return None };
+        let Value::Call(mut global, mut arguments) = *pickle.value(id) else {
+            return None;
+        };
         if global == Global::RebuildParameter {
             // A parameter is made from its tensor, and parameters are not made from parameters.
             let tensor = *pickle.items(arguments)?.first()?;
-            let Value::Call(inner, its) = *pickle.value(tensor) else { return None };
+            let Value::Call(inner, its) = *pickle.value(tensor) else {
+                return None;
+            };
             (global, arguments) = (inner, its);
         }
         let arguments = pickle.items(arguments)?;
-        let [storage, offset, shape, strides, ..] = *arguments else { return None };
+        let [storage, offset, shape, strides, ..] = *arguments else {
+            return None;
+        };
         let typed = match global {
             Global::RebuildTensor => None,
             Global::RebuildTensorV3 => match pickle.value(*arguments.get(6)?) {
@@ -134,8 +166,8 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Storage<'a> {
-    /// `("storage", class, key, device, elements)`, in the legacy form followed by a view that has been
-    /// `None` for as long as there are ALBERTs.
+    /// `("storage", class, key, device, elements)`, in the legacy form followed by a view that has
+    /// been `None` for as long as there are ALBERTs.
     fn of(pickle: &Pickle<'a>, id: Id, typed: Option<Dtype>) -> Option<Self> {
         match *pickle.value(id) {
             Value::Persistent(name) => Self::named(pickle, name, typed),
@@ -144,7 +176,9 @@ impl<'a> Storage<'a> {
     }
 
     fn named(pickle: &Pickle<'a>, id: Id, typed: Option<Dtype>) -> Option<Self> {
-        let [kind, class, key, _, elements, ref view @ ..] = *pickle.items(id)? else { return None };
+        let [kind, class, key, _, elements, ref view @ ..] = *pickle.items(id)? else {
+            return None;
+        };
         let whole = match view {
             [] => true,
             [view] => matches!(pickle.value(*view), Value::None),
@@ -161,7 +195,11 @@ impl<'a> Storage<'a> {
             }
             _ => return None,
         };
-        Some(Self { key: pickle.text(key)?, dtype, elements })
+        Some(Self {
+            key: pickle.text(key)?,
+            dtype,
+            elements,
+        })
     }
 }
 
@@ -180,10 +218,16 @@ mod tests {
 
     /// An instruction that pushes a text.
     fn text(text: &str) -> Vec<u8> {
-        [&[b'X'][..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+        [
+            &[b'X'][..],
+            &(text.len() as u32).to_le_bytes(),
+            text.as_bytes(),
+        ]
+        .concat()
     }
 
-    /// Instructions that push a tensor of two rows and three columns from element 1 on of a storage of `count`.
+    /// Instructions that push a tensor of two rows and three columns from element 1 on of a storage
+    /// of `count`.
     fn tensor(rebuild: &str, class: &str, count: u8, more: &[u8]) -> Vec<u8> {
         let class = format!("c{}\n", class.replace(' ', "\n"));
         let storage = [
@@ -204,25 +248,49 @@ mod tests {
         let bytes = [&b"\x80\x02"[..], &instructions.concat(), b"."].concat();
         let pickle = Pickle::read(&bytes).unwrap();
         let found = StateDict::find(&pickle)?;
-        Ok(found.tensors.into_iter().map(|(name, view)| (name.to_string(), view.shape)).collect())
+        Ok(found
+            .tensors
+            .into_iter()
+            .map(|(name, view)| (name.to_string(), view.shape))
+            .collect())
     }
 
     const FLOAT: &str = "torch FloatStorage";
 
     #[test]
     fn a_tensor_is_a_view_of_a_storage() {
-        let bytes = [&b"}"[..], &text("x"), &tensor("_rebuild_tensor_v2", FLOAT, 7, b""), b"s."].concat();
+        let bytes = [
+            &b"}"[..],
+            &text("x"),
+            &tensor("_rebuild_tensor_v2", FLOAT, 7, b""),
+            b"s.",
+        ]
+        .concat();
         let pickle = Pickle::read(&bytes).unwrap();
         let found = StateDict::find(&pickle).unwrap();
-        let storage = Storage { key: "key", dtype: Dtype::F32, elements: 7 };
-        let expected = View { storage, offset: 1, shape: vec![2, 3], strides: vec![3, 1] };
+        let storage = Storage {
+            key: "key",
+            dtype: Dtype::F32,
+            elements: 7,
+        };
+        let expected = View {
+            storage,
+            offset: 1,
+            shape: vec![2, 3],
+            strides: vec![3, 1],
+        };
         assert_eq!(found.tensors, [("x", expected)]);
         assert_eq!(storages(&pickle)["key"], storage);
     }
 
     #[test]
     fn a_storage_without_a_type_counts_bytes_and_the_tensor_tells_the_type() {
-        let tensor = tensor("_rebuild_tensor_v3", "torch.storage UntypedStorage", 14, b"ctorch\nbfloat16\n");
+        let tensor = tensor(
+            "_rebuild_tensor_v3",
+            "torch.storage UntypedStorage",
+            14,
+            b"ctorch\nbfloat16\n",
+        );
         let bytes = [&b"}"[..], &text("x"), &tensor, b"s."].concat();
         let pickle = Pickle::read(&bytes).unwrap();
         let storage = StateDict::find(&pickle).unwrap().tensors[0].1.storage;
@@ -235,14 +303,39 @@ mod tests {
         let expected = Ok(vec![("x".to_string(), vec![2, 3])]);
         assert_eq!(found(&[b"}", &x, b"s"]), expected);
         assert_eq!(found(&[b"}", &text("net"), b"}", &x, b"ss"]), expected);
-        assert_eq!(found(&[b"}", &text("model"), b"}", &text("state_dict"), b"}", &x, b"sss"]), expected);
+        assert_eq!(
+            found(&[
+                b"}",
+                &text("model"),
+                b"}",
+                &text("state_dict"),
+                b"}",
+                &x,
+                b"sss"
+            ]),
+            expected
+        );
         // PyTorch's tutorial saves the loss, a tensor, beside the model's.
         let loss = [text("loss"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
-        assert_eq!(found(&[b"}(", &text("model_state_dict"), b"}", &x, b"s", &loss, b"u"]), expected);
+        assert_eq!(
+            found(&[
+                b"}(",
+                &text("model_state_dict"),
+                b"}",
+                &x,
+                b"s",
+                &loss,
+                b"u"
+            ]),
+            expected
+        );
         // `model` is a name here, beside a tensor.
         assert_eq!(found(&[b"}(", &x, &text("model"), b"}u"]), expected);
         let none = found(&[b"}", &text("weights"), b"}", &x, b"ss"]);
-        assert_eq!(none.unwrap_err(), "tensors by name, found a dictionary of `weights`");
+        assert_eq!(
+            none.unwrap_err(),
+            "tensors by name, found a dictionary of `weights`"
+        );
     }
 
     #[test]

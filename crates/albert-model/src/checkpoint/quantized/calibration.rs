@@ -30,7 +30,11 @@ impl ChannelStatistics {
 
     /// The largest numbers alone: rounding by these corrects no bias.
     pub(crate) fn without_means(&self) -> Self {
-        Self { largest: self.largest.clone(), sums: vec![0.0; self.sums.len()], rows: self.rows }
+        Self {
+            largest: self.largest.clone(),
+            sums: vec![0.0; self.sums.len()],
+            rows: self.rows,
+        }
     }
 
     /// The `count` channels with the largest numbers, in order.

@@ -26,9 +26,9 @@ pub(in crate::checkpoint) struct Companions {
 impl Companions {
     /// Gives every tensor of 8-bit integers the tensors that its name says belong to it.
     pub(in crate::checkpoint) fn attach(tensors: &mut BTreeMap<String, StoredTensor>) {
-        let with_scales = tensors
-            .iter()
-            .filter(|(name, tensor)| tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}")));
+        let with_scales = tensors.iter().filter(|(name, tensor)| {
+            tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}"))
+        });
         let names: Vec<String> = with_scales.map(|(name, _)| name.clone()).collect();
         for name in names {
             let [scale, rotation, channels, outliers] =
@@ -45,9 +45,17 @@ impl Companions {
                 (None, Some(_)) => missing = Some(channels),
                 (None, None) => {}
             }
-            let rotation = tensors.get(&rotation).map(|tensor| (rotation, tensor.clone()));
+            let rotation = tensors
+                .get(&rotation)
+                .map(|tensor| (rotation, tensor.clone()));
             names.extend(rotation.iter().map(|(name, _)| name.clone()));
-            let companions = Arc::new(Self { scales, rotation, outliers: pair, names, missing });
+            let companions = Arc::new(Self {
+                scales,
+                rotation,
+                outliers: pair,
+                names,
+                missing,
+            });
             if let Some(tensor) = tensors.get_mut(&name) {
                 tensor.companions = Some(companions);
             }
@@ -56,7 +64,10 @@ impl Companions {
 
     /// How many bytes they take once loaded; `None` beyond `usize`.
     pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
-        let outliers = self.outliers.iter().flat_map(|(channels, outliers)| [channels, outliers]);
+        let outliers = self
+            .outliers
+            .iter()
+            .flat_map(|(channels, outliers)| [channels, outliers]);
         std::iter::once(&self.scales)
             .chain(self.rotation.iter().map(|(_, rotation)| rotation))
             .chain(outliers)
@@ -66,11 +77,15 @@ impl Companions {
     /// Checks shapes and types against the integers' shape.
     pub(in crate::checkpoint) fn expect(&self, shape: &[usize]) -> Result<()> {
         if let Some(missing) = &self.missing {
-            return Err(Error::MissingTensors { file: self.scales.file(), names: vec![missing.clone()] });
+            return Err(Error::MissingTensors {
+                file: self.scales.file(),
+                names: vec![missing.clone()],
+            });
         }
         // The check of the integers' own shape refuses anything else.
         let &[out, input] = shape else { return Ok(()) };
-        self.scales.expect(&self.names[0], &[out, input.div_ceil(GROUP)])?;
+        self.scales
+            .expect(&self.names[0], &[out, input.div_ceil(GROUP)])?;
         if let Some((name, rotation)) = &self.rotation {
             rotation.expect_indices(name, &[1])?;
         }
@@ -103,7 +118,10 @@ mod tests {
             ("x".to_string(), stored(Dtype::I8, &[2, 4], 8)),
             ("x_scale".to_string(), stored(Dtype::F32, &[2, 1], 8)),
             ("x_rotation".to_string(), stored(Dtype::U32, &[1], 4)),
-            ("x_outlier_channels".to_string(), stored(Dtype::U32, &[1], 4)),
+            (
+                "x_outlier_channels".to_string(),
+                stored(Dtype::U32, &[1], 4),
+            ),
             ("x_outliers".to_string(), stored(Dtype::F32, &[2, 1], 8)),
         ]);
         Companions::attach(&mut tensors);

@@ -10,17 +10,17 @@
 //! | `….weight_outlier_channels` | U32, `(O)` | the input channels that stay as they are |
 //! | `….weight_outliers` | `(out, O)` | their weights |
 //!
-//! The first two are those of compressed-tensors with groups of 256 and symmetric. The third is absent where
-//! weights are not rotated, as word embeddings are not, of which rows are looked up; the others where there are no
-//! outliers.
+//! The first two are those of compressed-tensors with groups of 256 and symmetric. The third is
+//! absent where weights are not rotated, as word embeddings are not, of which rows are looked up;
+//! the others where there are no outliers.
 //!
-//! Layer norms and gelu make the same few channels large for every token. One scale for them and the rest would leave
-//! the rest few steps, and what is lost there is lost again in each repetition of a shared layer. The rotation
-//! divides what is large among the channels of its block; *outliers*, the input channels with the largest numbers of
-//! all, stay aside in f32.
+//! Layer norms and gelu make the same few channels large for every token. One scale for them and
+//! the rest would leave the rest few steps, and what is lost there is lost again in each repetition
+//! of a shared layer. The rotation divides what is large among the channels of its block;
+//! *outliers*, the input channels with the largest numbers of all, stay aside in f32.
 //!
-//! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all tokens, which the
-//! mean of `x_k` tells, is taken out of the bias (Nagel et al. 2019, §4.2).
+//! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all
+//! tokens, which the mean of `x_k` tells, is taken out of the bias (Nagel et al. 2019, §4.2).
 //!
 //! Largest numbers and means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
 
@@ -57,8 +57,9 @@ const PRODUCTS: [&str; 8] = [
     "predictions.dense.weight",
 ];
 
-/// Whether a tensor is rounded to 8 bits: the word embeddings and all products of the layers, pooler and
-/// masked-LM head. The projection from E to H is not: every repetition would build on its error.
+/// Whether a tensor is rounded to 8 bits: the word embeddings and all products of the layers,
+/// pooler and masked-LM head. The projection from E to H is not: every repetition would build on
+/// its error.
 pub(super) fn is_quantized(name: &str) -> bool {
     name == WORD_EMBEDDINGS || PRODUCTS.iter().any(|end| name.ends_with(end))
 }
@@ -66,8 +67,11 @@ pub(super) fn is_quantized(name: &str) -> bool {
 /// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     let ends = [SCALE, ROTATION, OUTLIER_CHANNELS, OUTLIERS];
-    ends.into_iter()
-        .find_map(|end| name.strip_suffix(end).filter(|name| is_quantized(name)).map(|name| (name, end)))
+    ends.into_iter().find_map(|end| {
+        name.strip_suffix(end)
+            .filter(|name| is_quantized(name))
+            .map(|name| (name, end))
+    })
 }
 
 /// The weight in 8 bits that a bias belongs to.
@@ -79,9 +83,16 @@ pub(super) fn weight_of_bias(name: &str) -> Option<String> {
 impl Checkpoint {
     /// Whether the file has all the weights in 8 bits that [`Int8`](WeightType::Int8) would have.
     pub fn is_quantized(&self) -> bool {
-        let mut weights = self.names.keys().filter(|name| is_quantized(name)).peekable();
+        let mut weights = self
+            .names
+            .keys()
+            .filter(|name| is_quantized(name))
+            .peekable();
         weights.peek().is_some()
-            && weights.all(|name| self.stored(name).is_some_and(|(_, tensor)| tensor.companions.is_some()))
+            && weights.all(|name| {
+                self.stored(name)
+                    .is_some_and(|(_, tensor)| tensor.companions.is_some())
+            })
     }
 
     /// What [`Auto`](WeightType::Auto) means for this file on a device; any other type is itself.
@@ -95,12 +106,18 @@ impl Checkpoint {
 
     /// The same with what is known of its activations.
     pub(crate) fn with_calibration(&self, calibration: Calibration) -> Self {
-        Self { calibration: Some(Arc::new(calibration)), ..self.clone() }
+        Self {
+            calibration: Some(Arc::new(calibration)),
+            ..self.clone()
+        }
     }
 
     fn quantized(&self, name: &str) -> Result<RoundedWeight> {
         let Some((_, tensor)) = self.stored(name) else {
-            return Err(Error::MissingTensors { file: self.files.name(), names: vec![name.into()] });
+            return Err(Error::MissingTensors {
+                file: self.files.name(),
+                names: vec![name.into()],
+            });
         };
         match (&tensor.companions, &self.calibration) {
             (Some(companions), _) => Ok(RoundedWeight::read(tensor, companions)?),
@@ -108,13 +125,15 @@ impl Checkpoint {
                 let weight = tensor.load()?.to_dtype(DType::F32)?;
                 RoundedWeight::round(name, &weight, calibration.get(name).map(Arc::as_ref))
             }
-            (None, None) => Err(Error::NotCalibrated { file: self.files.name() }),
+            (None, None) => Err(Error::NotCalibrated {
+                file: self.files.name(),
+            }),
         }
     }
 }
 
-/// The weights of a checkpoint in 8 bits. The one that was asked for last is kept: its parts and its bias are
-/// asked for one after another.
+/// The weights of a checkpoint in 8 bits. The one that was asked for last is kept: its parts and
+/// its bias are asked for one after another.
 #[derive(Debug, Default)]
 pub(super) struct RoundedWeights {
     last: Mutex<Option<(String, Arc<RoundedWeight>)>>,

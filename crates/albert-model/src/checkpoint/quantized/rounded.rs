@@ -35,15 +35,24 @@ pub(in crate::checkpoint) struct RoundedWeight {
 
 impl RoundedWeight {
     /// Rounds a weight, `(out, in)` in f32, for inputs of which something is known or nothing.
-    pub(super) fn round(name: &str, weight: &Tensor, inputs: Option<&ChannelStatistics>) -> Result<Self> {
+    pub(super) fn round(
+        name: &str,
+        weight: &Tensor,
+        inputs: Option<&ChannelStatistics>,
+    ) -> Result<Self> {
         let (out, input) = weight.dims2()?;
-        let channels =
-            inputs.map_or_else(Vec::new, |inputs| inputs.outliers(input.div_ceil(CHANNELS_FOR_AN_OUTLIER)));
+        let channels = inputs.map_or_else(Vec::new, |inputs| {
+            inputs.outliers(input.div_ceil(CHANNELS_FOR_AN_OUTLIER))
+        });
         let mut weights = weight.flatten_all()?.to_vec1::<f32>()?;
         let mut outliers = Vec::with_capacity(out * channels.len());
         for row in weights.chunks_exact_mut(input) {
             // They take no part in the scale.
-            outliers.extend(channels.iter().map(|&channel| std::mem::take(&mut row[channel as usize])));
+            outliers.extend(
+                channels
+                    .iter()
+                    .map(|&channel| std::mem::take(&mut row[channel as usize])),
+            );
         }
         let is_rotated = name != WORD_EMBEDDINGS;
         let before = inputs.map(|_| weights.clone());
@@ -52,24 +61,41 @@ impl RoundedWeight {
         }
         let (rounded, scales) = quantize_weights(&weights, input);
         if !scales.iter().chain(&outliers).all(|x| x.is_finite()) {
-            return Err(Error::NotFinite { tensor: name.into() });
+            return Err(Error::NotFinite {
+                tensor: name.into(),
+            });
         }
         let correction = inputs.zip(before).map(|(inputs, before)| {
             let mut means = inputs.means();
             // Outliers do not pass through the integers.
-            channels.iter().for_each(|&channel| means[channel as usize] = 0.0);
+            channels
+                .iter()
+                .for_each(|&channel| means[channel as usize] = 0.0);
             let mut restored = restore_weights(&rounded, &scales, input);
             if is_rotated {
                 rotate_weights_back(&mut restored, input);
             }
             let rows = before.chunks_exact(input).zip(restored.chunks_exact(input));
             rows.map(|(row, restored)| {
-                let lost = row.iter().zip(restored).map(|(w, restored)| f64::from(w - restored));
-                lost.zip(&means).map(|(lost, mean)| lost * mean).sum::<f64>() as f32
+                let lost = row
+                    .iter()
+                    .zip(restored)
+                    .map(|(w, restored)| f64::from(w - restored));
+                lost.zip(&means)
+                    .map(|(lost, mean)| lost * mean)
+                    .sum::<f64>() as f32
             })
             .collect()
         });
-        Ok(Self { shape: [out, input], rounded, scales, is_rotated, channels, outliers, correction })
+        Ok(Self {
+            shape: [out, input],
+            rounded,
+            scales,
+            is_rotated,
+            channels,
+            outliers,
+            correction,
+        })
     }
 
     /// Copies a weight out of its file.
@@ -77,28 +103,46 @@ impl RoundedWeight {
         integers: &StoredTensor,
         companions: &Companions,
     ) -> candle_core::Result<Self> {
-        companions.expect(&integers.shape).map_err(candle_core::Error::wrap)?;
+        companions
+            .expect(&integers.shape)
+            .map_err(candle_core::Error::wrap)?;
         let (out, input) = match integers.shape[..] {
             [out, input] if input > 0 => (out, input),
-            _ => candle_core::bail!("8-bit weights: expected a matrix, found the shape {:?}", integers.shape),
+            _ => candle_core::bail!(
+                "8-bit weights: expected a matrix, found the shape {:?}",
+                integers.shape
+            ),
         };
         let rounded = integers.load_bytes()?;
-        let numbers =
-            |tensor: &StoredTensor| tensor.load()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let numbers = |tensor: &StoredTensor| {
+            tensor
+                .load()?
+                .to_dtype(DType::F32)?
+                .flatten_all()?
+                .to_vec1::<f32>()
+        };
         let scales = numbers(&companions.scales)?;
         let is_rotated = match &companions.rotation {
             None => false,
-            Some((name, rotation)) => match rotation.load()?.to_dtype(DType::I64)?.to_vec1::<i64>()?[..] {
-                [size] if size == GROUP as i64 => true,
-                ref found => candle_core::bail!("`{name}`: expected {GROUP}, found {found:?}"),
-            },
+            Some((name, rotation)) => {
+                match rotation.load()?.to_dtype(DType::I64)?.to_vec1::<i64>()?[..] {
+                    [size] if size == GROUP as i64 => true,
+                    ref found => candle_core::bail!("`{name}`: expected {GROUP}, found {found:?}"),
+                }
+            }
         };
         let (mut channels, mut outliers) = (Vec::new(), Vec::new());
         if let Some((of_channels, of_outliers)) = &companions.outliers {
-            for channel in of_channels.load()?.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()? {
+            for channel in of_channels
+                .load()?
+                .to_dtype(DType::I64)?
+                .flatten_all()?
+                .to_vec1::<i64>()?
+            {
                 match u32::try_from(channel) {
                     Ok(index)
-                        if (index as usize) < input && channels.last().is_none_or(|last| *last < index) =>
+                        if (index as usize) < input
+                            && channels.last().is_none_or(|last| *last < index) =>
                     {
                         channels.push(index)
                     }
@@ -111,7 +155,15 @@ impl RoundedWeight {
             }
             outliers = numbers(of_outliers)?;
         }
-        Ok(Self { shape: [out, input], rounded, scales, is_rotated, channels, outliers, correction: None })
+        Ok(Self {
+            shape: [out, input],
+            rounded,
+            scales,
+            is_rotated,
+            channels,
+            outliers,
+            correction: None,
+        })
     }
 
     /// The weight in f32, `(out, in)`.
@@ -124,14 +176,17 @@ impl RoundedWeight {
         if !self.channels.is_empty() {
             let rows = weights.chunks_exact_mut(input);
             for (row, outliers) in rows.zip(self.outliers.chunks_exact(self.channels.len())) {
-                self.channels.iter().zip(outliers).for_each(|(&channel, x)| row[channel as usize] = *x);
+                self.channels
+                    .iter()
+                    .zip(outliers)
+                    .for_each(|(&channel, x)| row[channel as usize] = *x);
             }
         }
         Tensor::from_vec(weights, (out, input), &Device::Cpu)
     }
 
-    /// What a [`VarBuilder`](candle_nn::VarBuilder) gives under a name's end: the integers 128 above what they
-    /// are, for Candle has no signed bytes; scales; rotation; channels; outliers.
+    /// What a [`VarBuilder`](candle_nn::VarBuilder) gives under a name's end: the integers 128
+    /// above what they are, for Candle has no signed bytes; scales; rotation; channels; outliers.
     pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
         let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
         Ok(Some(match end {

@@ -58,7 +58,9 @@ impl<'a> Fields<'a> {
                 let len = varint(&mut self.rest)?;
                 Wire::Bytes(take(&mut self.rest, usize::try_from(len).ok()?)?)
             }
-            5 => Wire::Fixed32(u32::from_le_bytes(take(&mut self.rest, 4)?.try_into().ok()?)),
+            5 => Wire::Fixed32(u32::from_le_bytes(
+                take(&mut self.rest, 4)?.try_into().ok()?,
+            )),
             _ => return None,
         };
         Some((tag >> 3, value))
@@ -107,10 +109,16 @@ mod tests {
 
     #[test]
     fn fields_of_every_kind_are_read() {
-        let message = [0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0];
+        let message = [
+            0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
         let fields: Vec<_> = Fields::of(&message).collect();
-        let expected =
-            [(1, Wire::Varint(150)), (2, Wire::Bytes(b"hi")), (3, Wire::Fixed32(1)), (4, Wire::Fixed64)];
+        let expected = [
+            (1, Wire::Varint(150)),
+            (2, Wire::Bytes(b"hi")),
+            (3, Wire::Fixed32(1)),
+            (4, Wire::Fixed64),
+        ];
         assert_eq!(fields, expected.map(Some));
     }
 

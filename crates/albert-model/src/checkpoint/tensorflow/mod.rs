@@ -1,8 +1,8 @@
 //! TensorFlow's checkpoints, as Google published ALBERT: `model.ckpt-best.index` says where in
 //! `model.ckpt-best.data-00000-of-00001` each tensor lies.
 //!
-//! The index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`, for
-//! every other a `BundleEntryProto`.
+//! The index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`,
+//! for every other a `BundleEntryProto`.
 //!
 //! Source: TensorFlow 2.16, `tensorflow/core/protobuf/tensor_bundle.proto`,
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
@@ -61,7 +61,10 @@ pub(super) struct Index {
 impl Index {
     /// Reads an index file, and nothing else.
     pub(super) fn read(file: &WeightFile) -> Result<Self> {
-        let mut index = Self { shards: 0, entries: Vec::new() };
+        let mut index = Self {
+            shards: 0,
+            entries: Vec::new(),
+        };
         let mut is_first = true;
         table::for_each(file, &mut |key, value| {
             if std::mem::take(&mut is_first) {
@@ -89,7 +92,11 @@ impl Index {
 pub(super) fn read(path: &Path) -> Result<Contents> {
     let file = WeightFile::map(path)?;
     let index = Index::read(&file)?;
-    let mut contents = Contents { tensors: Vec::new(), skipped: Vec::new(), data_len: 0 };
+    let mut contents = Contents {
+        tensors: Vec::new(),
+        skipped: Vec::new(),
+        data_len: 0,
+    };
     let mut shards: BTreeMap<u64, Arc<WeightFile>> = BTreeMap::new();
     for (name, entry) in index.entries {
         let Some(dtype) = entry.dtype else {
@@ -106,7 +113,13 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
                 shard
             }
         };
-        let Entry { shape, offset, size, checksum, .. } = entry;
+        let Entry {
+            shape,
+            offset,
+            size,
+            checksum,
+            ..
+        } = entry;
         let range = offset..offset.saturating_add(size);
         let Some(tensor) = StoredTensor::dense(&shard, dtype, shape.clone(), range) else {
             return Err(shard.malformed(
@@ -122,7 +135,14 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
         };
         let tensor = tensor.with_checksum(checksum);
         let is_kernel = name.rsplit('/').next() == Some("kernel");
-        contents.tensors.push((name, if is_kernel { tensor.transposed() } else { tensor }));
+        contents.tensors.push((
+            name,
+            if is_kernel {
+                tensor.transposed()
+            } else {
+                tensor
+            },
+        ));
     }
     Ok(contents)
 }
@@ -137,36 +157,61 @@ fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
             (1, Some(count)) => shards = count,
             (2, Some(0)) => {}
             (2, _) => {
-                return Err(file.refused("stores numbers with the big end first: expected the little end"));
+                return Err(
+                    file.refused("stores numbers with the big end first: expected the little end")
+                );
             }
             _ => {}
         }
     }
     if shards == 0 || shards > MOST_SHARDS {
-        return Err(file.malformed(FORMAT, format!("expected 1 to {MOST_SHARDS} data files, found {shards}")));
+        return Err(file.malformed(
+            FORMAT,
+            format!("expected 1 to {MOST_SHARDS} data files, found {shards}"),
+        ));
     }
     Ok(shards)
 }
 
 impl Entry {
     fn read(file: &WeightFile, name: &str, message: &[u8]) -> Result<Self> {
-        let malformed =
-            || file.malformed(FORMAT, format!("expected the entry of a tensor for `{}`", shown(name)));
-        let mut entry = Self { dtype: None, shape: Vec::new(), shard: 0, offset: 0, size: 0, checksum: 0 };
+        let malformed = || {
+            file.malformed(
+                FORMAT,
+                format!("expected the entry of a tensor for `{}`", shown(name)),
+            )
+        };
+        let mut entry = Self {
+            dtype: None,
+            shape: Vec::new(),
+            shard: 0,
+            offset: 0,
+            size: 0,
+            checksum: 0,
+        };
         for field in Fields::of(message) {
             let (number, value) = field.ok_or_else(malformed)?;
-            let size = || value.number().and_then(|size| usize::try_from(size).ok()).ok_or_else(malformed);
+            let size = || {
+                value
+                    .number()
+                    .and_then(|size| usize::try_from(size).ok())
+                    .ok_or_else(malformed)
+            };
             match number {
                 1 => entry.dtype = dtype(value.number().ok_or_else(malformed)?),
-                2 => entry.shape = shape(value.bytes().ok_or_else(malformed)?).ok_or_else(malformed)?,
+                2 => {
+                    entry.shape =
+                        shape(value.bytes().ok_or_else(malformed)?).ok_or_else(malformed)?
+                }
                 3 => entry.shard = value.number().ok_or_else(malformed)?,
                 4 => entry.offset = size()?,
                 5 => entry.size = size()?,
                 6 => entry.checksum = unmask(value.fixed().ok_or_else(malformed)?),
                 7 => {
-                    return Err(
-                        file.refused(format!("has `{}` in slices, which are not supported", shown(name)))
-                    );
+                    return Err(file.refused(format!(
+                        "has `{}` in slices, which are not supported",
+                        shown(name)
+                    )));
                 }
                 _ => {}
             }

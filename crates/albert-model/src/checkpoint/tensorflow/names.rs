@@ -20,7 +20,9 @@ const SLOTS: [&str; 10] = [
 
 /// Whether a tensor is an optimizer's and no part of the model.
 pub(in crate::checkpoint) fn is_slot(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|last| SLOTS.contains(&last))
+    name.rsplit('/')
+        .next()
+        .is_some_and(|last| SLOTS.contains(&last))
 }
 
 /// The one spelling of a name of Google's, `None` for any other.
@@ -49,7 +51,16 @@ pub(in crate::checkpoint) fn canonical(name: &str) -> Option<String> {
         ["bert", "encoder", "embedding_hidden_mapping_in"] => {
             "albert.encoder.embedding_hidden_mapping_in".into()
         }
-        ["bert", "encoder", "transformer", "group", group, "inner_group", inner, part @ ..] => {
+        [
+            "bert",
+            "encoder",
+            "transformer",
+            "group",
+            group,
+            "inner_group",
+            inner,
+            part @ ..,
+        ] => {
             let part = match part {
                 ["attention", "self", product @ ("query" | "key" | "value")] => {
                     &format!("attention.{product}")
@@ -85,31 +96,79 @@ mod tests {
         let tensorflow = "bert/encoder/transformer/group_2/inner_group_1";
         let dots = "bert.encoder.transformer.group.2.inner_group.1";
         let cases = [
-            ("bert/embeddings/word_embeddings".into(), "albert.embeddings.word_embeddings.weight".into()),
-            ("module/bert/embeddings/LayerNorm/gamma".into(), "albert.embeddings.LayerNorm.weight".into()),
+            (
+                "bert/embeddings/word_embeddings".into(),
+                "albert.embeddings.word_embeddings.weight".into(),
+            ),
+            (
+                "module/bert/embeddings/LayerNorm/gamma".into(),
+                "albert.embeddings.LayerNorm.weight".into(),
+            ),
             (
                 "bert/encoder/embedding_hidden_mapping_in/bias".into(),
                 "albert.encoder.embedding_hidden_mapping_in.bias".into(),
             ),
-            (format!("{tensorflow}/attention_1/self/key/kernel"), format!("{LAYER}.attention.key.weight")),
-            (format!("{tensorflow}/attention_1/output/dense/bias"), format!("{LAYER}.attention.dense.bias")),
-            (format!("{tensorflow}/LayerNorm/beta"), format!("{LAYER}.attention.LayerNorm.bias")),
-            (format!("{tensorflow}/LayerNorm_1/gamma"), format!("{LAYER}.full_layer_layer_norm.weight")),
-            (format!("{tensorflow}/ffn_1/intermediate/dense/kernel"), format!("{LAYER}.ffn.weight")),
+            (
+                format!("{tensorflow}/attention_1/self/key/kernel"),
+                format!("{LAYER}.attention.key.weight"),
+            ),
+            (
+                format!("{tensorflow}/attention_1/output/dense/bias"),
+                format!("{LAYER}.attention.dense.bias"),
+            ),
+            (
+                format!("{tensorflow}/LayerNorm/beta"),
+                format!("{LAYER}.attention.LayerNorm.bias"),
+            ),
+            (
+                format!("{tensorflow}/LayerNorm_1/gamma"),
+                format!("{LAYER}.full_layer_layer_norm.weight"),
+            ),
+            (
+                format!("{tensorflow}/ffn_1/intermediate/dense/kernel"),
+                format!("{LAYER}.ffn.weight"),
+            ),
             (
                 format!("{tensorflow}/ffn_1/intermediate/output/dense/bias"),
                 format!("{LAYER}.ffn_output.bias"),
             ),
-            ("bert/pooler/dense/kernel".into(), "albert.pooler.weight".into()),
-            ("cls/predictions/transform/LayerNorm/beta".into(), "predictions.LayerNorm.bias".into()),
-            ("cls/predictions/output_bias".into(), "predictions.bias".into()),
-            ("cls/seq_relationship/output_weights".into(), "sop_classifier.classifier.weight".into()),
+            (
+                "bert/pooler/dense/kernel".into(),
+                "albert.pooler.weight".into(),
+            ),
+            (
+                "cls/predictions/transform/LayerNorm/beta".into(),
+                "predictions.LayerNorm.bias".into(),
+            ),
+            (
+                "cls/predictions/output_bias".into(),
+                "predictions.bias".into(),
+            ),
+            (
+                "cls/seq_relationship/output_weights".into(),
+                "sop_classifier.classifier.weight".into(),
+            ),
             ("output_weights".into(), "classifier.weight".into()),
-            (format!("{dots}.attention.self.query.weight"), format!("{LAYER}.attention.query.weight")),
-            (format!("{dots}.ffn.intermediate.output.dense.bias"), format!("{LAYER}.ffn_output.bias")),
-            ("bert.pooler.dense.weight".into(), "albert.pooler.weight".into()),
-            ("cls.seq_relationship.weight".into(), "sop_classifier.classifier.weight".into()),
-            ("cls.predictions.decoder.weight".into(), "predictions.decoder.weight".into()),
+            (
+                format!("{dots}.attention.self.query.weight"),
+                format!("{LAYER}.attention.query.weight"),
+            ),
+            (
+                format!("{dots}.ffn.intermediate.output.dense.bias"),
+                format!("{LAYER}.ffn_output.bias"),
+            ),
+            (
+                "bert.pooler.dense.weight".into(),
+                "albert.pooler.weight".into(),
+            ),
+            (
+                "cls.seq_relationship.weight".into(),
+                "sop_classifier.classifier.weight".into(),
+            ),
+            (
+                "cls.predictions.decoder.weight".into(),
+                "predictions.decoder.weight".into(),
+            ),
         ];
         let cases: [(String, String); 19] = cases;
         for (google, expected) in cases {
@@ -119,9 +178,13 @@ mod tests {
 
     #[test]
     fn other_names_are_none_of_googles() {
-        for name in
-            ["bert/encoder/layer_shared/attention/self/key/kernel", "", "a/b", "weight", "classifier.weight"]
-        {
+        for name in [
+            "bert/encoder/layer_shared/attention/self/key/kernel",
+            "",
+            "a/b",
+            "weight",
+            "classifier.weight",
+        ] {
             assert_eq!(canonical(name), None, "{name}");
         }
         assert!(is_slot("bert/pooler/dense/kernel/adam_m") && is_slot("global_step"));

@@ -30,9 +30,10 @@ type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'v;
 pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
     let bytes: &[u8] = &file.bytes;
     let Some(footer) = bytes.len().checked_sub(FOOTER).map(|start| &bytes[start..]) else {
-        return Err(
-            file.malformed(FORMAT, format!("expected at least {FOOTER} bytes, found {}", bytes.len()))
-        );
+        return Err(file.malformed(
+            FORMAT,
+            format!("expected at least {FOOTER} bytes, found {}", bytes.len()),
+        ));
     };
     if !footer.ends_with(&MAGIC) {
         return Err(file.malformed(FORMAT, "expected the table's magic number at the end"));
@@ -77,8 +78,12 @@ fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
     }
     match contents.split_last() {
         Some((0, contents)) => Ok(contents),
-        Some((1, _)) => Err(file.refused("has blocks compressed with Snappy: expected them uncompressed")),
-        _ => Err(file.refused("has blocks compressed in an unknown way: expected them uncompressed")),
+        Some((1, _)) => {
+            Err(file.refused("has blocks compressed with Snappy: expected them uncompressed"))
+        }
+        _ => {
+            Err(file.refused("has blocks compressed in an unknown way: expected them uncompressed"))
+        }
     }
 }
 
@@ -87,7 +92,10 @@ fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()>
     let malformed = || file.malformed(FORMAT, "expected a block of keys and values");
     let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(malformed)?;
     let restarts = u32::from_le_bytes(*restarts) as usize;
-    let len = restarts.checked_mul(4).and_then(|len| rest.len().checked_sub(len)).ok_or_else(malformed)?;
+    let len = restarts
+        .checked_mul(4)
+        .and_then(|len| rest.len().checked_sub(len))
+        .ok_or_else(malformed)?;
     let mut rest = &rest[..len];
     let mut key = Vec::new();
     while !rest.is_empty() {
@@ -154,13 +162,21 @@ mod tests {
     #[test]
     fn keys_that_share_bytes_are_put_together() {
         let expected = [("", "header"), ("ab", "1"), ("ac", "2")];
-        assert_eq!(read(&table(0)).unwrap(), expected.map(|(k, v)| (k.to_string(), v.to_string())));
+        assert_eq!(
+            read(&table(0)).unwrap(),
+            expected.map(|(k, v)| (k.to_string(), v.to_string()))
+        );
     }
 
     #[test]
     fn compressed_blocks_are_refused_by_name() {
         assert!(read(&table(1)).unwrap_err().to_string().contains("Snappy"));
-        assert!(read(&table(7)).unwrap_err().to_string().contains("unknown way"));
+        assert!(
+            read(&table(7))
+                .unwrap_err()
+                .to_string()
+                .contains("unknown way")
+        );
     }
 
     #[test]

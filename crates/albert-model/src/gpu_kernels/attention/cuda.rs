@@ -1,7 +1,9 @@
 //! The launch of [`Attention`](super::Attention) on a GPU.
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg,
+};
 use candle_core::cuda_backend::{Map1, WrapErr, kernel_name};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, WithDType, bail};
 
@@ -35,7 +37,12 @@ impl OverSequences {
         tokens: usize,
     ) -> Result<(CudaStorage, Shape)> {
         let device = qkv.device().clone();
-        let slice = Launch { op: self, starts, tokens }.map(&qkv.slice, &device, qkv_layout)?;
+        let slice = Launch {
+            op: self,
+            starts,
+            tokens,
+        }
+        .map(&qkv.slice, &device, qkv_layout)?;
         let width = self.attention.heads * self.attention.head_size;
         Ok((CudaStorage { slice, device }, (tokens, width).into()))
     }
@@ -48,7 +55,10 @@ struct Launch<'a> {
 }
 
 impl Map1 for Launch<'_> {
-    #[expect(unsafe_code, reason = "memory that a kernel fills, and the kernel's launch")]
+    #[expect(
+        unsafe_code,
+        reason = "memory that a kernel fills, and the kernel's launch"
+    )]
     fn f<T: DeviceRepr + WithDType>(
         &self,
         qkv: &CudaSlice<T>,
@@ -56,30 +66,53 @@ impl Map1 for Launch<'_> {
         qkv_layout: &Layout,
     ) -> Result<CudaSlice<T>> {
         let attention = self.op.attention;
-        let (Some((first, end)), Some((first_start, end_of_starts))) =
-            (qkv_layout.contiguous_offsets(), self.starts.1.contiguous_offsets())
-        else {
+        let (Some((first, end)), Some((first_start, end_of_starts))) = (
+            qkv_layout.contiguous_offsets(),
+            self.starts.1.contiguous_offsets(),
+        ) else {
             bail!("attention: expected contiguous tensors")
         };
         if !first.is_multiple_of(HEAD_STEP) {
             bail!("attention: expected a tensor that begins at a multiple of 16 bytes")
         }
         let qkv = qkv.slice(first..end);
-        let starts = self.starts.0.as_cuda_slice::<u32>()?.slice(first_start..end_of_starts);
-        let Some(width) = WIDTHS.into_iter().find(|&width| attention.head_size <= width) else {
-            bail!("attention: expected heads of at most 128 numbers, found {}", attention.head_size)
+        let starts = self
+            .starts
+            .0
+            .as_cuda_slice::<u32>()?
+            .slice(first_start..end_of_starts);
+        let Some(width) = WIDTHS
+            .into_iter()
+            .find(|&width| attention.head_size <= width)
+        else {
+            bail!(
+                "attention: expected heads of at most 128 numbers, found {}",
+                attention.head_size
+            )
         };
         let name = kernel_name::<T>(&format!("attention_{width}"));
         let function = device.get_or_load_custom_func(&name, "attention", PTX)?;
-        // SAFETY: the kernel writes the row of every token before anything reads it: `Packing` has made `starts`
-        // of all of them.
-        let out = unsafe { device.alloc::<T>(self.tokens * attention.heads * attention.head_size)? };
+        // SAFETY: the kernel writes the row of every token before anything reads it: `Packing` has
+        // made `starts` of all of them.
+        let out =
+            unsafe { device.alloc::<T>(self.tokens * attention.heads * attention.head_size)? };
         let tiles = self.op.longest.div_ceil(QUERIES);
         let blocks = (end_of_starts - first_start - 1) * tiles * attention.heads;
-        let (heads, head_size, tiles) = (attention.heads as i32, attention.head_size as i32, tiles as i32);
+        let (heads, head_size, tiles) = (
+            attention.heads as i32,
+            attention.head_size as i32,
+            tiles as i32,
+        );
         let scale = attention.scale();
         let mut arguments = function.builder();
-        arguments.arg(&out).arg(&qkv).arg(&starts).arg(&heads).arg(&head_size).arg(&tiles).arg(&scale);
+        arguments
+            .arg(&out)
+            .arg(&qkv)
+            .arg(&starts)
+            .arg(&heads)
+            .arg(&head_size)
+            .arg(&tiles)
+            .arg(&scale);
         let Ok(blocks) = i32::try_from(blocks) else {
             bail!("attention: {blocks} blocks are more than a launch has")
         };
@@ -88,8 +121,9 @@ impl Map1 for Launch<'_> {
             block_dim: (LANES, WARPS, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernels in `attention.cu`, in number, order and type;
-        // `check` has seen how long the inputs are, and the starts are those of sequences within them.
+        // SAFETY: the arguments are those of the kernels in `attention.cu`, in number, order and
+        // type; `check` has seen how long the inputs are, and the starts are those of sequences
+        // within them.
         unsafe { arguments.launch(config) }.w()?;
         Ok(out)
     }

@@ -16,7 +16,16 @@ pub(super) fn apply(
     let part = |part: usize| parts.narrow(1, part, 1)?.squeeze(1); // (ΣT, N, D)
     let (starts, longest) = (&sequences.starts, sequences.longest);
     let scale = 1.0 / (head_size as f32).sqrt();
-    let context =
-        flash_attn_varlen(&part(0)?, &part(1)?, &part(2)?, starts, starts, longest, longest, scale, false)?;
+    let context = flash_attn_varlen(
+        &part(0)?,
+        &part(1)?,
+        &part(2)?,
+        starts,
+        starts,
+        longest,
+        longest,
+        scale,
+        false,
+    )?;
     context.reshape((tokens, heads * head_size))
 }

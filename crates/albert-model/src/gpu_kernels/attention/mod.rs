@@ -1,7 +1,8 @@
-//! Attention over sequences of any length without padding, straight from the product of queries, keys and values.
+//! Attention over sequences of any length without padding, straight from the product of queries,
+//! keys and values.
 //!
-//! `attention.cu` has the kernel, for f32, f16 and bf16 and heads of any multiple of 8 numbers up to 128. With the feature
-//! `flash-attn` candle-flash-attn takes its place in f16 and bf16.
+//! `attention.cu` has the kernel, for f32, f16 and bf16 and heads of any multiple of 8 numbers up
+//! to 128. With the feature `flash-attn` candle-flash-attn takes its place in f16 and bf16.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -35,7 +36,12 @@ struct OverSequences {
 
 impl Attention {
     /// `None` where Candle's operations have to serve.
-    pub(crate) fn new(heads: usize, head_size: usize, device: &Device, dtype: DType) -> Result<Option<Self>> {
+    pub(crate) fn new(
+        heads: usize,
+        head_size: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Option<Self>> {
         let fits = head_size <= LARGEST_HEAD && head_size.is_multiple_of(HEAD_STEP);
         let serves = fits && serve_on(device, dtype) && can_run_on(device)?;
         Ok(serves.then_some(Self { heads, head_size }))
@@ -46,10 +52,16 @@ impl Attention {
     /// - returns `(ΣT, H)`
     pub(crate) fn apply(&self, qkv: &Tensor, sequences: &Sequences) -> Result<Tensor> {
         #[cfg(feature = "flash-attn")]
-        if matches!((qkv.device(), qkv.dtype()), (Device::Cuda(_), DType::F16 | DType::BF16)) {
+        if matches!(
+            (qkv.device(), qkv.dtype()),
+            (Device::Cuda(_), DType::F16 | DType::BF16)
+        ) {
             return flash::apply(qkv, sequences, (self.heads, self.head_size));
         }
-        let op = OverSequences { attention: *self, longest: sequences.longest };
+        let op = OverSequences {
+            attention: *self,
+            longest: sequences.longest,
+        };
         qkv.contiguous()?.apply_op2_no_bwd(&sequences.starts, &op)
     }
 
@@ -88,19 +100,31 @@ impl OverSequences {
     fn head(&self, head: usize, qkv: &[f32], ys: &mut [f32]) {
         let Attention { heads, head_size } = self.attention;
         let h = heads * head_size;
-        let part = |row: usize, part: usize| &qkv[row * 3 * h + part * h + head * head_size..][..head_size];
+        let part = |row: usize, part: usize| {
+            &qkv[row * 3 * h + part * h + head * head_size..][..head_size]
+        };
         let tokens = qkv.len() / (3 * h);
         let mut weights = Vec::with_capacity(self.longest);
         for query in 0..tokens {
-            let dot = |key: usize| part(query, 0).iter().zip(part(key, 1)).map(|(q, k)| q * k).sum::<f32>();
+            let dot = |key: usize| {
+                part(query, 0)
+                    .iter()
+                    .zip(part(key, 1))
+                    .map(|(q, k)| q * k)
+                    .sum::<f32>()
+            };
             weights.clear();
             weights.extend((0..tokens).map(|key| dot(key) * self.attention.scale()));
             let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            weights.iter_mut().for_each(|weight| *weight = (*weight - largest).exp());
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight = (*weight - largest).exp());
             let sum: f32 = weights.iter().sum();
             let ys = &mut ys[query * h + head * head_size..][..head_size];
             for (key, weight) in weights.iter().enumerate() {
-                ys.iter_mut().zip(part(key, 2)).for_each(|(y, value)| *y += weight / sum * value);
+                ys.iter_mut()
+                    .zip(part(key, 2))
+                    .for_each(|(y, value)| *y += weight / sum * value);
             }
         }
     }
@@ -120,7 +144,8 @@ impl CustomOp2 for OverSequences {
     ) -> Result<(CpuStorage, Shape)> {
         let tokens = self.check(qkv_layout, starts_layout)?;
         let h = self.attention.heads * self.attention.head_size;
-        let (Some((first, end)), CpuStorage::U32(starts)) = (starts_layout.contiguous_offsets(), starts)
+        let (Some((first, end)), CpuStorage::U32(starts)) =
+            (starts_layout.contiguous_offsets(), starts)
         else {
             bail!("attention: expected the starts of sequences as contiguous u32")
         };
@@ -129,7 +154,11 @@ impl CustomOp2 for OverSequences {
         for ends in starts[first..end].windows(2) {
             let (start, end) = (ends[0] as usize, ends[1] as usize);
             for head in 0..self.attention.heads {
-                self.head(head, &rows[start * 3 * h..end * 3 * h], &mut ys[start * h..end * h]);
+                self.head(
+                    head,
+                    &rows[start * 3 * h..end * 3 * h],
+                    &mut ys[start * h..end * h],
+                );
             }
         }
         Ok((stored(ys, qkv.dtype())?, (tokens, h).into()))
@@ -161,18 +190,36 @@ mod tests {
     fn sequences_attend_to_themselves_alone() -> Result<()> {
         let (heads, head_size, lengths) = (2, 8, [3, 1, 7]);
         let (h, tokens) = (heads * head_size, lengths.iter().sum::<usize>());
-        let qkv = Tensor::arange(0f32, (tokens * 3 * h) as f32, &Device::Cpu)?.affine(0.7, 0.0)?.sin()?;
+        let qkv = Tensor::arange(0f32, (tokens * 3 * h) as f32, &Device::Cpu)?
+            .affine(0.7, 0.0)?
+            .sin()?;
         let qkv = qkv.reshape((tokens, 3 * h))?;
-        let sequences = Sequences { starts: Tensor::new(&[0u32, 3, 4, 11], &Device::Cpu)?, longest: 7 };
+        let sequences = Sequences {
+            starts: Tensor::new(&[0u32, 3, 4, 11], &Device::Cpu)?,
+            longest: 7,
+        };
         let found = Attention { heads, head_size }.apply(&qkv, &sequences)?;
         let mut start = 0;
         for length in lengths {
-            let parts = qkv.narrow(0, start, length)?.reshape((length, 3, heads, head_size))?;
-            let part = |part: usize| parts.narrow(1, part, 1)?.squeeze(1)?.transpose(0, 1)?.contiguous();
-            let scores = part(0)?.matmul(&part(1)?.t()?)?.affine(1.0 / (head_size as f64).sqrt(), 0.0)?;
+            let parts = qkv
+                .narrow(0, start, length)?
+                .reshape((length, 3, heads, head_size))?;
+            let part = |part: usize| {
+                parts
+                    .narrow(1, part, 1)?
+                    .squeeze(1)?
+                    .transpose(0, 1)?
+                    .contiguous()
+            };
+            let scores = part(0)?
+                .matmul(&part(1)?.t()?)?
+                .affine(1.0 / (head_size as f64).sqrt(), 0.0)?;
             let context = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&part(2)?)?;
             let expected = context.transpose(0, 1)?.reshape((length, h))?;
-            let delta = (expected - found.narrow(0, start, length)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            let delta = (expected - found.narrow(0, start, length)?)?
+                .abs()?
+                .max_all()?
+                .to_scalar::<f32>()?;
             assert!(delta <= ROUNDING, "{length} tokens: {delta:e}");
             start += length;
         }
@@ -181,11 +228,18 @@ mod tests {
 
     #[test]
     fn inputs_that_do_not_go_together_are_refused() -> Result<()> {
-        let attention = Attention { heads: 2, head_size: 8 };
+        let attention = Attention {
+            heads: 2,
+            head_size: 8,
+        };
         let starts = |starts: &[u32]| Tensor::new(starts, &Device::Cpu);
         for (width, starts) in [(47, starts(&[0, 2])?), (48, starts(&[0])?)] {
             let qkv = Tensor::zeros((2, width), DType::F32, &Device::Cpu)?;
-            assert!(attention.apply(&qkv, &Sequences { starts, longest: 2 }).is_err());
+            assert!(
+                attention
+                    .apply(&qkv, &Sequences { starts, longest: 2 })
+                    .is_err()
+            );
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! The launch of [`RowKernel`]s on a GPU.
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg,
+};
 use candle_core::cuda_backend::{Map3, WrapErr, kernel_name};
 use candle_core::{CudaDevice, CudaStorage, CustomOp3, Layout, Result, Shape, WithDType, bail};
 
@@ -24,7 +26,11 @@ impl RowKernel {
         [xs_layout, other_layout, constants_layout]: [&Layout; 3],
         (rows, columns): (usize, usize),
     ) -> Result<(CudaStorage, Shape)> {
-        let launch = Launch { kernel: self, rows, columns };
+        let launch = Launch {
+            kernel: self,
+            rows,
+            columns,
+        };
         let device = xs.device().clone();
         let slice = launch.map(
             &xs.slice,
@@ -43,7 +49,10 @@ impl RowKernel {
         match *self {
             Self::AddNorm { eps } => (eps, 0),
             Self::Softmax { rows_of_mask } => (0.0, rows_of_mask as i32),
-            Self::Activate(act) => (0.0, function(act).expect("`activation` has seen that there is one")),
+            Self::Activate(act) => (
+                0.0,
+                function(act).expect("`activation` has seen that there is one"),
+            ),
         }
     }
 }
@@ -55,7 +64,10 @@ struct Launch<'a> {
 }
 
 impl Map3 for Launch<'_> {
-    #[expect(unsafe_code, reason = "memory that a kernel fills, and the kernel's launch")]
+    #[expect(
+        unsafe_code,
+        reason = "memory that a kernel fills, and the kernel's launch"
+    )]
     fn f<T: DeviceRepr + WithDType>(
         &self,
         xs: &CudaSlice<T>,
@@ -73,8 +85,11 @@ impl Map3 for Launch<'_> {
         let xs = xs.slice(range(xs_layout)?);
         let other = other.slice(range(other_layout)?);
         let constants = constants.slice(range(constants_layout)?);
-        let function =
-            device.get_or_load_custom_func(&kernel_name::<T>(self.kernel.name()), "row_kernels", PTX)?;
+        let function = device.get_or_load_custom_func(
+            &kernel_name::<T>(self.kernel.name()),
+            "row_kernels",
+            PTX,
+        )?;
         // SAFETY: the kernel writes every element before anything reads it.
         let ys = unsafe { device.alloc::<T>(self.rows * self.columns)? };
         let (rows, columns) = (self.rows as i32, self.columns as i32);

@@ -1,8 +1,9 @@
-//! What lies between the products of a layer, each as one pass over memory: residual and layer norm, scaled and
-//! masked softmax, bias and activation. Candle's operations make up to ten passes of each.
+//! What lies between the products of a layer, each as one pass over memory: residual and layer
+//! norm, scaled and masked softmax, bias and activation. Candle's operations make up to ten passes
+//! of each.
 //!
-//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same operations stand as
-//! plain loops, with which tests take the path around them on the CPU.
+//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same
+//! operations stand as plain loops, with which tests take the path around them on the CPU.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -17,9 +18,11 @@ use crate::activation::HiddenAct;
 /// A computation by rows of x, with two more inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RowKernel {
-    /// `y = γ (s - mean s) / √(var s + ε) + β` with `s = x + r`: r `(…, width)`; γ and β `(2, width)`
+    /// `y = γ (s - mean s) / √(var s + ε) + β` with `s = x + r`: r `(…, width)`; γ and β `(2,
+    /// width)`
     AddNorm { eps: f32 },
-    /// `y = softmax(x + m)`: m `(…, width)`, each row of it for as many rows of x as said, none for 0
+    /// `y = softmax(x + m)`: m `(…, width)`, each row of it for as many rows of x as said, none for
+    /// 0
     Softmax { rows_of_mask: usize },
     /// `y = act(x + b)`: b `(width)`
     Activate(HiddenAct),
@@ -31,23 +34,30 @@ impl RowKernel {
         function(act).map(|_| Self::Activate(act))
     }
 
-    /// `(…, width)` → `(…, width)`. What a kernel does not use, any tensor of the same type may stand for.
+    /// `(…, width)` → `(…, width)`. What a kernel does not use, any tensor of the same type may
+    /// stand for.
     pub(crate) fn apply(&self, xs: &Tensor, other: &Tensor, constants: &Tensor) -> Result<Tensor> {
-        xs.contiguous()?.apply_op3_no_bwd(&other.contiguous()?, &constants.contiguous()?, self)
+        xs.contiguous()?
+            .apply_op3_no_bwd(&other.contiguous()?, &constants.contiguous()?, self)
     }
 
     /// Rows and columns of x, once the other inputs are seen to fit.
     fn check(&self, [xs, other, constants]: [&Layout; 3]) -> Result<(usize, usize)> {
         let columns = xs.dims().last().copied().unwrap_or(0);
         if columns == 0 {
-            bail!("row kernels: expected rows, found the shape {:?}", xs.dims())
+            bail!(
+                "row kernels: expected rows, found the shape {:?}",
+                xs.dims()
+            )
         }
         let count = xs.shape().elem_count();
         let rows = count / columns;
         let elements = [other, constants].map(|layout| layout.shape().elem_count());
         let fits = match self {
             Self::AddNorm { .. } => elements == [count, 2 * columns],
-            Self::Softmax { rows_of_mask: 0, .. } => true,
+            Self::Softmax {
+                rows_of_mask: 0, ..
+            } => true,
             Self::Softmax { rows_of_mask, .. } => elements[0] * rows_of_mask == count,
             Self::Activate(_) => elements[0] == columns,
         };
@@ -61,13 +71,18 @@ impl RowKernel {
     /// One row by the formulas.
     fn row(&self, row: usize, xs: &[f32], other: &[f32], constants: &[f32]) -> Result<Vec<f32>> {
         let columns = xs.len();
-        let sums =
-            |addends: &[f32]| xs.iter().zip(addends).map(|(x, addend)| x + addend).collect::<Vec<f32>>();
+        let sums = |addends: &[f32]| {
+            xs.iter()
+                .zip(addends)
+                .map(|(x, addend)| x + addend)
+                .collect::<Vec<f32>>()
+        };
         match *self {
             Self::AddNorm { eps } => {
                 let sums = sums(&other[row * columns..]);
                 let mean = sums.iter().sum::<f32>() / columns as f32;
-                let variance = sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f32>() / columns as f32;
+                let variance =
+                    sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f32>() / columns as f32;
                 let deviation = (variance + eps).sqrt();
                 let (gamma, beta) = constants.split_at(columns);
                 let norm = |((sum, gamma), beta)| gamma * (sum - mean) / deviation + beta;
@@ -83,7 +98,9 @@ impl RowKernel {
                 let sum: f32 = powers.iter().sum();
                 Ok(powers.iter().map(|power| power / sum).collect())
             }
-            Self::Activate(act) => act.forward(&Tensor::new(sums(other), &Device::Cpu)?)?.to_vec1(),
+            Self::Activate(act) => act
+                .forward(&Tensor::new(sums(other), &Device::Cpu)?)?
+                .to_vec1(),
         }
     }
 }
@@ -166,7 +183,10 @@ mod tests {
     fn a_mask_is_that_of_the_rows_own_sequence() -> Result<()> {
         let (scores, mask) = (wave(&[2, 3, 5, 5], 0.7)?, wave(&[2, 1, 1, 5], 1.3)?);
         let found = RowKernel::Softmax { rows_of_mask: 15 }.apply(&scores, &mask, &scores)?;
-        assert_close(&candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?, &found)?;
+        assert_close(
+            &candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?,
+            &found,
+        )?;
         let found = RowKernel::Softmax { rows_of_mask: 0 }.apply(&scores, &scores, &scores)?;
         assert_close(&candle_nn::ops::softmax(&scores, D::Minus1)?, &found)
     }
@@ -176,7 +196,10 @@ mod tests {
         let (xs, bias) = (wave(&[2, 3, 4], 0.9)?, wave(&[4], 0.4)?);
         for act in [HiddenAct::Gelu, HiddenAct::GeluNew, HiddenAct::Relu] {
             let kernel = RowKernel::activation(act).expect("ALBERT's own have kernels");
-            assert_close(&act.forward(&xs.broadcast_add(&bias)?)?, &kernel.apply(&xs, &bias, &bias)?)?;
+            assert_close(
+                &act.forward(&xs.broadcast_add(&bias)?)?,
+                &kernel.apply(&xs, &bias, &bias)?,
+            )?;
         }
         assert!(RowKernel::activation(HiddenAct::Mish).is_none());
         Ok(())
@@ -185,10 +208,17 @@ mod tests {
     #[test]
     fn inputs_that_do_not_go_together_are_refused() -> Result<()> {
         let (xs, short) = (wave(&[2, 4], 1.0)?, wave(&[3], 1.0)?);
-        for kernel in [RowKernel::AddNorm { eps: 0.0 }, RowKernel::Softmax { rows_of_mask: 1 }] {
+        for kernel in [
+            RowKernel::AddNorm { eps: 0.0 },
+            RowKernel::Softmax { rows_of_mask: 1 },
+        ] {
             assert!(kernel.apply(&xs, &short, &xs).is_err(), "{kernel:?}");
         }
-        assert!(RowKernel::Activate(HiddenAct::Relu).apply(&xs, &short, &short).is_err());
+        assert!(
+            RowKernel::Activate(HiddenAct::Relu)
+                .apply(&xs, &short, &short)
+                .is_err()
+        );
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Special and added tokens in a text: they keep their capitals, and are taken out before it is cut.
+//! Special and added tokens in a text: they keep their capitals, and are taken out before it is
+//! cut.
 //!
 //! Source: transformers 4.46.3, `tokenization_utils.py` (`tokenize`, `Trie.split`).
 
@@ -33,12 +34,27 @@ pub(super) struct Stretch {
 impl AddedTokens {
     /// `as_text` leaves them in the text as the characters that they are written with.
     pub(super) fn new(tokens: Vec<(u32, Token)>, special: &SpecialTokens, as_text: bool) -> Self {
-        let normalized =
-            tokens.iter().map(|(_, token)| token).filter(|token| !token.special && token.normalized);
-        let cased = trie_of(special.special().chain(normalized).map(|token| token.content.as_str()));
+        let normalized = tokens
+            .iter()
+            .map(|(_, token)| token)
+            .filter(|token| !token.special && token.normalized);
+        let cased = trie_of(
+            special
+                .special()
+                .chain(normalized)
+                .map(|token| token.content.as_str()),
+        );
         let searched = tokens.iter().map(|(_, token)| token.content.as_str());
-        let searched = if as_text { Trie::new(&[]) } else { trie_of(searched) };
-        Self { tokens, searched, cased }
+        let searched = if as_text {
+            Trie::new(&[])
+        } else {
+            trie_of(searched)
+        };
+        Self {
+            tokens,
+            searched,
+            cased,
+        }
     }
 
     /// The token of a stretch, with its id.
@@ -46,10 +62,13 @@ impl AddedTokens {
         &self.tokens[number as usize]
     }
 
-    /// Small letters outside the tokens. A Σ becomes σ even at the end of a word, as each character is lowered by itself.
+    /// Small letters outside the tokens. A Σ becomes σ even at the end of a word, as each character
+    /// is lowered by itself.
     pub(super) fn lower_around(&self, chars: &mut Vec<TracedChar>) {
         // Of several that begin at a character the first in order is meant, not the longest.
-        let places = places(chars, |rest| self.cased.prefixes(rest).min_by_key(|(_, order)| *order));
+        let places = places(chars, |rest| {
+            self.cased.prefixes(rest).min_by_key(|(_, order)| *order)
+        });
         if places.is_empty() {
             return python::lower_each(chars);
         }
@@ -64,7 +83,8 @@ impl AddedTokens {
         *chars = result;
     }
 
-    /// The text around the tokens, and the tokens. White space beside a token that strips it becomes part of the token.
+    /// The text around the tokens, and the tokens. White space beside a token that strips it
+    /// becomes part of the token.
     pub(super) fn take_out(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
         let places = places(&chars, |rest| self.searched.prefixes(rest).last());
         if places.is_empty() {
@@ -72,19 +92,27 @@ impl AddedTokens {
         }
         let mut stretches = stretches(&chars, places);
         for at in 0..stretches.len() {
-            let Some(token) = stretches[at].added.map(|added| &self.tokens[added as usize].1) else {
+            let Some(token) = stretches[at]
+                .added
+                .map(|added| &self.tokens[added as usize].1)
+            else {
                 continue;
             };
             if token.rstrip && at + 1 < stretches.len() {
                 let right = &mut stretches[at + 1].chars;
-                let spaces = right.iter().take_while(|traced| python::is_space(traced.c)).count();
+                let spaces = right
+                    .iter()
+                    .take_while(|traced| python::is_space(traced.c))
+                    .count();
                 let end = right.drain(..spaces).next_back().map(|last| last.end);
                 stretches[at].end = end.unwrap_or(stretches[at].end);
             }
             if token.lstrip && at > 0 {
                 let left = &mut stretches[at - 1].chars;
-                let stays =
-                    left.iter().rposition(|traced| !python::is_space(traced.c)).map_or(0, |last| last + 1);
+                let stays = left
+                    .iter()
+                    .rposition(|traced| !python::is_space(traced.c))
+                    .map_or(0, |last| last + 1);
                 let start = left.drain(stays..).next().map(|first| first.start);
                 stretches[at].start = start.unwrap_or(stretches[at].start);
             }
@@ -96,13 +124,21 @@ impl AddedTokens {
 impl Stretch {
     fn new(chars: Vec<TracedChar>, added: Option<u32>) -> Self {
         let (start, end) = place(&chars);
-        Self { chars, added, start, end }
+        Self {
+            chars,
+            added,
+            start,
+            end,
+        }
     }
 }
 
 /// The trie of some texts, each with its number; of equal ones the first counts.
 fn trie_of<'a>(texts: impl Iterator<Item = &'a str>) -> Trie {
-    let mut numbered: Vec<(&str, u32)> = texts.zip(0..).filter(|(text, _)| !text.is_empty()).collect();
+    let mut numbered: Vec<(&str, u32)> = texts
+        .zip(0..)
+        .filter(|(text, _)| !text.is_empty())
+        .collect();
     numbered.sort_unstable();
     numbered.dedup_by_key(|(text, _)| *text);
     Trie::new(&numbered)
@@ -110,7 +146,8 @@ fn trie_of<'a>(texts: impl Iterator<Item = &'a str>) -> Trie {
 
 /// Where `find` finds something in a text, from left to right: the number of it and its place.
 ///
-/// `find` is given the characters from some place on, and gives a number of characters with a number.
+/// `find` is given the characters from some place on, and gives a number of characters with a
+/// number.
 fn places(
     chars: &[TracedChar],
     find: impl Fn(&mut dyn Iterator<Item = char>) -> Option<(usize, u32)>,

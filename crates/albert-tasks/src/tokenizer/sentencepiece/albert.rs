@@ -2,8 +2,8 @@
 //!
 //! 1. Small letters, character by character, outside special tokens (if `do_lower_case`).
 //! 2. Special and added tokens are taken out; the stretches between them go on by themselves.
-//! 3. White space is joined (if `remove_space`); ``` `` ``` and `''` become `"`; NFKD, combining marks
-//!    dropped (unless `keep_accents`); small letters once more (if `do_lower_case`).
+//! 3. White space is joined (if `remove_space`); ``` `` ``` and `''` become `"`; NFKD, combining
+//!    marks dropped (unless `keep_accents`); small letters once more (if `do_lower_case`).
 //! 4. SentencePiece.
 //! 5. A piece that ends in a digit and a comma is cut again without the comma, which stands alone.
 //!
@@ -78,10 +78,16 @@ impl AlbertTokenizer {
             mask.lstrip = true;
         }
         let model = SentencePiece::parse(bytes).map_err(refused)?;
-        let config =
-            files.map(|files| JsonObject::read(files, "tokenizer_config.json")).transpose()?.flatten();
+        let config = files
+            .map(|files| JsonObject::read(files, "tokenizer_config.json"))
+            .transpose()?
+            .flatten();
         let setting = |key: &str, default: bool| -> Result<bool> {
-            let stated = config.as_ref().map(|config| config.bool(key)).transpose()?.flatten();
+            let stated = config
+                .as_ref()
+                .map(|config| config.bool(key))
+                .transpose()?
+                .flatten();
             Ok(stated.unwrap_or(default))
         };
         let special = match files {
@@ -90,12 +96,18 @@ impl AlbertTokenizer {
         };
         let added = special.with_ids(|token| model.id(token))?;
         let lookup = |token: &str| {
-            let known = added.iter().find(|(_, known)| known.content == token).map(|(id, _)| *id);
+            let known = added
+                .iter()
+                .find(|(_, known)| known.content == token)
+                .map(|(id, _)| *id);
             known.or_else(|| model.id(token))
         };
         let required = |role: &str| {
             let token = special.role(role).unwrap_or_default();
-            let missing = || Error::MissingToken { token: token.to_string(), file: SPIECE_MODEL.into() };
+            let missing = || Error::MissingToken {
+                token: token.to_string(),
+                file: SPIECE_MODEL.into(),
+            };
             lookup(token).ok_or_else(missing)
         };
         let (cls, sep) = (required("cls_token")?, required("sep_token")?);
@@ -103,10 +115,17 @@ impl AlbertTokenizer {
             return Err(Error::SingleWordToken(token.content.clone()));
         }
         let is_extra = |(id, token): &&(u32, Token)| model.piece(*id) != Some(&token.content);
-        let extra = added.iter().filter(is_extra).map(|(id, token)| (*id, token.content.clone()));
+        let extra = added
+            .iter()
+            .filter(is_extra)
+            .map(|(id, token)| (*id, token.content.clone()));
         Ok(Self {
-            lowercase: options.lowercase.map_or_else(|| setting("do_lower_case", true), Ok)?,
-            keep_accents: options.keep_accents.map_or_else(|| setting("keep_accents", false), Ok)?,
+            lowercase: options
+                .lowercase
+                .map_or_else(|| setting("do_lower_case", true), Ok)?,
+            keep_accents: options
+                .keep_accents
+                .map_or_else(|| setting("keep_accents", false), Ok)?,
             remove_space: setting("remove_space", true)?,
             extra: extra.collect(),
             added: AddedTokens::new(added, &special, options.special_tokens_as_text),
@@ -131,9 +150,22 @@ impl AlbertTokenizer {
             match stretch.added {
                 Some(at) => {
                     let (id, token) = self.added.get(at);
-                    let rule = if token.special { Rule::SpecialToken } else { Rule::AddedToken };
-                    let Stretch { start, end, chars, .. } = &stretch;
-                    visit(Found { id: *id, start: *start, end: *end, rule, chars, cut_from: None });
+                    let rule = if token.special {
+                        Rule::SpecialToken
+                    } else {
+                        Rule::AddedToken
+                    };
+                    let Stretch {
+                        start, end, chars, ..
+                    } = &stretch;
+                    visit(Found {
+                        id: *id,
+                        start: *start,
+                        end: *end,
+                        rule,
+                        chars,
+                        cut_from: None,
+                    });
                 }
                 None => self.cut(stretch.chars, &mut visit)?,
             }
@@ -179,7 +211,11 @@ impl AlbertTokenizer {
         whole: &[TracedChar],
         visit: &mut impl FnMut(Found<'_>),
     ) -> Result<()> {
-        let bare: Vec<TracedChar> = number.iter().copied().filter(|traced| traced.c != SPACE).collect();
+        let bare: Vec<TracedChar> = number
+            .iter()
+            .copied()
+            .filter(|traced| traced.c != SPACE)
+            .collect();
         let cut = self.model.cut(&bare).map_err(refused)?;
         for (index, CutPiece { id, chars }) in cut.pieces.into_iter().enumerate() {
             let mut piece = &cut.chars[chars];
@@ -198,26 +234,42 @@ impl AlbertTokenizer {
         Ok(())
     }
 
-    fn found<'a>(&self, id: u32, piece: &'a [TracedChar], cut_from: Option<&'a [TracedChar]>) -> Found<'a> {
+    fn found<'a>(
+        &self,
+        id: u32,
+        piece: &'a [TracedChar],
+        cut_from: Option<&'a [TracedChar]>,
+    ) -> Found<'a> {
         let rule = match self.model.unigram.kind(id) {
             _ if cut_from.is_some() => Rule::DigitComma,
             Kind::Unknown => Rule::UnknownCharacters,
             Kind::UserDefined => Rule::UserDefined,
             _ => Rule::UnigramPiece,
         };
-        // Marks that have no room of their own are dropped as accents; those that have, and stay, are not
-        // counted either, as the tokenizers crate does not.
+        // Marks that have no room of their own are dropped as accents; those that have, and stay,
+        // are not counted either, as the tokenizers crate does not.
         let is_counted = |traced: &&TracedChar| self.keep_accents || !is_combining_mark(traced.c);
         let (start, end) = match piece.iter().any(|traced| is_counted(&traced)) {
             true => place(piece.iter().filter(is_counted)),
             false => place(piece),
         };
-        Found { id, start, end, rule, chars: piece, cut_from }
+        Found {
+            id,
+            start,
+            end,
+            rule,
+            chars: piece,
+            cut_from,
+        }
     }
 
     pub(super) fn explanation(&self, text: &[char], found: &Found<'_>) -> Explanation {
-        let spelled = |piece: &[TracedChar]| piece.iter().map(|traced| traced.c).collect::<String>();
-        let steps = found.chars.iter().fold(Steps::default(), |steps, traced| steps.with(traced.steps));
+        let spelled =
+            |piece: &[TracedChar]| piece.iter().map(|traced| traced.c).collect::<String>();
+        let steps = found
+            .chars
+            .iter()
+            .fold(Steps::default(), |steps, traced| steps.with(traced.steps));
         let is_cut = !matches!(found.rule, Rule::SpecialToken | Rule::AddedToken);
         let is_scored = self.model.unigram.kind(found.id) == Kind::Normal && is_cut;
         let normalized = (is_cut && steps != Steps::default()).then(|| {
@@ -231,7 +283,9 @@ impl AlbertTokenizer {
                 start = start.saturating_sub(1);
             }
             while steps.has(Steps::ACCENTS)
-                && text.get(end).is_some_and(|&c| canonical_combining_class(c) != 0)
+                && text
+                    .get(end)
+                    .is_some_and(|&c| canonical_combining_class(c) != 0)
             {
                 end += 1;
             }
@@ -251,5 +305,8 @@ impl AlbertTokenizer {
 }
 
 fn refused(why: Refusal) -> Error {
-    Error::SentencePiece { file: SPIECE_MODEL.into(), why }
+    Error::SentencePiece {
+        file: SPIECE_MODEL.into(),
+        why,
+    }
 }

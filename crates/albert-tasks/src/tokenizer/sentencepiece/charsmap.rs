@@ -4,8 +4,8 @@
 //! u32 size of the trie in bytes | trie: u32 units, little-endian | texts, each ended by a zero byte
 //! ```
 //!
-//! The trie is a double array of darts-clone: the child of unit `u` by byte `b` is unit
-//! `u ^ offset(u) ^ b`, which bears the label `b`; its value is the place of a text. Nothing in the file
+//! The trie is a double array of darts-clone: the child of unit `u` by byte `b` is unit `u ^
+//! offset(u) ^ b`, which bears the label `b`; its value is the place of a text. Nothing in the file
 //! is trusted: a step out of the array ends the search, and a place outside the texts is an error.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`; s-yata/darts-clone, `darts.h`.
@@ -32,17 +32,24 @@ impl Charsmap {
             return Ok(Self::default());
         }
         let broken = |what: &str| format!("`precompiled_charsmap` is broken: {what}");
-        let (size, rest) =
-            bytes.split_first_chunk::<4>().ok_or_else(|| broken("it is shorter than 4 bytes"))?;
+        let (size, rest) = bytes
+            .split_first_chunk::<4>()
+            .ok_or_else(|| broken("it is shorter than 4 bytes"))?;
         let size = u32::from_le_bytes(*size) as usize;
-        let (trie, texts) =
-            rest.split_at_checked(size).ok_or_else(|| broken("its trie is longer than itself"))?;
+        let (trie, texts) = rest
+            .split_at_checked(size)
+            .ok_or_else(|| broken("its trie is longer than itself"))?;
         if size == 0 || !size.is_multiple_of(4) {
             return Err(broken("its trie is not made of units of 4 bytes"));
         }
-        let units = trie.chunks_exact(4).map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));
+        let units = trie
+            .chunks_exact(4)
+            .map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));
         let texts = std::str::from_utf8(texts).map_err(|_| broken("its texts are not UTF-8"))?;
-        Ok(Self { units: units.collect(), texts: texts.to_string() })
+        Ok(Self {
+            units: units.collect(),
+            texts: texts.to_string(),
+        })
     }
 
     /// The longest rule for a beginning of `text`: how many bytes it takes, and what they become.
@@ -50,7 +57,9 @@ impl Charsmap {
     /// # Errors
     /// If the rule has no text.
     pub(super) fn longest_prefix(&self, text: &str) -> Result<Option<(usize, &str)>, Refusal> {
-        let Some(&root) = self.units.first() else { return Ok(None) };
+        let Some(&root) = self.units.first() else {
+            return Ok(None);
+        };
         let mut at = offset(root);
         let mut longest = None;
         for (index, &byte) in text.as_bytes().iter().enumerate() {
@@ -60,7 +69,9 @@ impl Charsmap {
                 ));
             }
             at ^= u32::from(byte);
-            let Some(&unit) = self.units.get(at as usize) else { break };
+            let Some(&unit) = self.units.get(at as usize) else {
+                break;
+            };
             if label(unit) != u32::from(byte) {
                 break;
             }
@@ -72,14 +83,19 @@ impl Charsmap {
                 longest = Some((index + 1, value(leaf)));
             }
         }
-        longest.map(|(length, place)| Ok((length, self.text(place)?))).transpose()
+        longest
+            .map(|(length, place)| Ok((length, self.text(place)?)))
+            .transpose()
     }
 
     fn text(&self, place: usize) -> Result<&str, Refusal> {
         let broken = || "`precompiled_charsmap` is broken: a rule has no text".to_string();
         let text = self.texts.get(place..).ok_or_else(broken)?;
         let window = &text.as_bytes()[..text.len().min(LONGEST_REPLACEMENT + 1)];
-        let end = window.iter().position(|&byte| byte == 0).ok_or_else(broken)?;
+        let end = window
+            .iter()
+            .position(|&byte| byte == 0)
+            .ok_or_else(broken)?;
         Ok(&text[..end])
     }
 }
@@ -129,31 +145,59 @@ pub(super) mod tests {
         assert_eq!(map.longest_prefix("ab").unwrap(), Some((1, "long")));
         assert_eq!(map.longest_prefix("ba").unwrap(), None);
         assert_eq!(map.longest_prefix("").unwrap(), None);
-        assert_eq!(Charsmap::parse(b"").unwrap().longest_prefix("a").unwrap(), None);
+        assert_eq!(
+            Charsmap::parse(b"").unwrap().longest_prefix("a").unwrap(),
+            None
+        );
     }
 
     #[test]
     fn a_rule_without_a_text_is_an_error() {
-        for (place, texts) in [(9, &b"x\0"[..]), (0, b"x"), (1, "é\0".as_bytes()), (0, &[b'x'; 400])] {
+        for (place, texts) in [
+            (9, &b"x\0"[..]),
+            (0, b"x"),
+            (1, "é\0".as_bytes()),
+            (0, &[b'x'; 400]),
+        ] {
             let map = Charsmap::parse(&map_of_a(place, texts)).unwrap();
-            assert!(map.longest_prefix("a").unwrap_err().ends_with("a rule has no text"), "{place}");
+            assert!(
+                map.longest_prefix("a")
+                    .unwrap_err()
+                    .ends_with("a rule has no text"),
+                "{place}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_map_is_refused() {
-        for bytes in [&[1u8, 0][..], &[8, 0, 0, 0, 1], &[3, 0, 0, 0, 1, 2, 3, 0], &[0, 0, 0, 0, 0]] {
+        for bytes in [
+            &[1u8, 0][..],
+            &[8, 0, 0, 0, 1],
+            &[3, 0, 0, 0, 1, 2, 3, 0],
+            &[0, 0, 0, 0, 0],
+        ] {
             assert!(Charsmap::parse(bytes).is_err(), "{bytes:?}");
         }
         let mut bytes = map_of_a(0, b"x\0");
         bytes.push(0xff);
-        assert!(Charsmap::parse(&bytes).unwrap_err().ends_with("its texts are not UTF-8"));
+        assert!(
+            Charsmap::parse(&bytes)
+                .unwrap_err()
+                .ends_with("its texts are not UTF-8")
+        );
     }
 
     #[test]
     fn a_step_out_of_the_trie_ends_the_search() {
         let mut bytes = map_of_a(0, b"x\0");
         bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(Charsmap::parse(&bytes).unwrap().longest_prefix("a").unwrap(), None);
+        assert_eq!(
+            Charsmap::parse(&bytes)
+                .unwrap()
+                .longest_prefix("a")
+                .unwrap(),
+            None
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The tokenizer of a `spiece.model` as every tokenizer is asked: tokens with special ones around them, cut
-//! to a length, and back to text.
+//! The tokenizer of a `spiece.model` as every tokenizer is asked: tokens with special ones around
+//! them, cut to a length, and back to text.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,11 @@ impl Engine for AlbertTokenizer {
         let mut sides = Vec::with_capacity(2);
         for text in std::iter::once(text).chain(pair) {
             let (mut ids, mut offsets, mut explanations) = (Vec::new(), Vec::new(), Vec::new());
-            let chars: Vec<char> = if explain.is_some() { text.chars().collect() } else { Vec::new() };
+            let chars: Vec<char> = if explain.is_some() {
+                text.chars().collect()
+            } else {
+                Vec::new()
+            };
             self.tokens(text, |found| {
                 ids.push(found.id);
                 offsets.push((found.start as usize, found.end as usize));
@@ -30,13 +34,21 @@ impl Engine for AlbertTokenizer {
             })?;
             sides.push((ids, offsets, explanations));
         }
-        let lengths = [sides[0].0.len(), sides.get(1).map_or(0, |side| side.0.len())];
+        let lengths = [
+            sides[0].0.len(),
+            sides.get(1).map_or(0, |side| side.0.len()),
+        ];
         let kept = self.keep(lengths, pair.is_some(), max_length)?;
-        let mut encoding = Encoding { truncated: kept != lengths, ..Encoding::default() };
+        let mut encoding = Encoding {
+            truncated: kept != lengths,
+            ..Encoding::default()
+        };
         let mut put = |id: u32, type_id: u32, offset: Option<(usize, usize)>| {
             encoding.ids.push(id);
             encoding.type_ids.push(type_id);
-            encoding.special_tokens_mask.push(u32::from(offset.is_none()));
+            encoding
+                .special_tokens_mask
+                .push(u32::from(offset.is_none()));
             encoding.offsets.push(offset.unwrap_or_default());
         };
         let mut note = |explanation: Explanation| {
@@ -46,21 +58,37 @@ impl Engine for AlbertTokenizer {
         };
         put(self.cls, 0, None);
         note(Explanation::of(Rule::Template));
-        for (type_id, ((ids, offsets, explanations), kept)) in (0u32..).zip(sides.into_iter().zip(kept)) {
-            ids.into_iter().zip(offsets).take(kept).for_each(|(id, offset)| put(id, type_id, Some(offset)));
+        for (type_id, ((ids, offsets, explanations), kept)) in
+            (0u32..).zip(sides.into_iter().zip(kept))
+        {
+            ids.into_iter()
+                .zip(offsets)
+                .take(kept)
+                .for_each(|(id, offset)| put(id, type_id, Some(offset)));
             explanations.into_iter().take(kept).for_each(&mut note);
             put(self.sep, type_id, None);
             note(Explanation::of(Rule::Template));
         }
-        encoding.pieces = encoding.ids.iter().map(|&id| self.id_to_token(id).unwrap_or_default()).collect();
+        encoding.pieces = encoding
+            .ids
+            .iter()
+            .map(|&id| self.id_to_token(id).unwrap_or_default())
+            .collect();
         Ok(encoding)
     }
 
     fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds> {
-        let sides = [self.ids(text)?, pair.map_or(Ok(Vec::new()), |pair| self.ids(pair))?];
+        let sides = [
+            self.ids(text)?,
+            pair.map_or(Ok(Vec::new()), |pair| self.ids(pair))?,
+        ];
         let lengths = [sides[0].len(), sides[1].len()];
         let kept = self.keep(lengths, pair.is_some(), Some(max_length))?;
-        let mut tokens = TokenIds { ids: vec![self.cls], type_ids: vec![0], truncated: kept != lengths };
+        let mut tokens = TokenIds {
+            ids: vec![self.cls],
+            type_ids: vec![0],
+            truncated: kept != lengths,
+        };
         let count = if pair.is_some() { 2 } else { 1 };
         for (type_id, (ids, kept)) in (0u32..).zip(sides.iter().zip(kept)).take(count) {
             tokens.ids.extend_from_slice(&ids[..kept]);
@@ -85,7 +113,11 @@ impl Engine for AlbertTokenizer {
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String> {
-        let is_special = |token: &str| self.special.special().any(|special| special.content == token);
+        let is_special = |token: &str| {
+            self.special
+                .special()
+                .any(|special| special.content == token)
+        };
         let mut text = String::new();
         let mut pieces = String::new();
         let mut after_special = false;
@@ -108,21 +140,37 @@ impl Engine for AlbertTokenizer {
     }
 
     fn vocab_size(&self) -> usize {
-        self.model.len() + self.extra.iter().filter(|(id, _)| *id as usize >= self.model.len()).count()
+        self.model.len()
+            + self
+                .extra
+                .iter()
+                .filter(|(id, _)| *id as usize >= self.model.len())
+                .count()
     }
 
     fn highest_id(&self) -> u32 {
         let extra = self.extra.iter().map(|(id, _)| *id);
-        extra.chain([(self.model.len() - 1) as u32]).max().unwrap_or(0)
+        extra
+            .chain([(self.model.len() - 1) as u32])
+            .max()
+            .unwrap_or(0)
     }
 
     fn token_to_id(&self, token: &str) -> Option<u32> {
-        let extra = self.extra.iter().find(|(_, extra)| extra == token).map(|(id, _)| *id);
+        let extra = self
+            .extra
+            .iter()
+            .find(|(_, extra)| extra == token)
+            .map(|(id, _)| *id);
         extra.or_else(|| self.model.id(token))
     }
 
     fn id_to_token(&self, id: u32) -> Option<String> {
-        let extra = self.extra.iter().find(|(extra, _)| *extra == id).map(|(_, token)| token.as_str());
+        let extra = self
+            .extra
+            .iter()
+            .find(|(extra, _)| *extra == id)
+            .map(|(_, token)| token.as_str());
         extra.or_else(|| self.model.piece(id)).map(str::to_string)
     }
 
@@ -149,30 +197,43 @@ impl Engine for AlbertTokenizer {
 
 impl AlbertTokenizer {
     /// How many tokens of each text stay.
-    fn keep(&self, lengths: [usize; 2], is_pair: bool, max_length: Option<usize>) -> Result<[usize; 2]> {
-        let Some(max_length) = max_length else { return Ok(lengths) };
+    fn keep(
+        &self,
+        lengths: [usize; 2],
+        is_pair: bool,
+        max_length: Option<usize>,
+    ) -> Result<[usize; 2]> {
+        let Some(max_length) = max_length else {
+            return Ok(lengths);
+        };
         Ok(longest_first(lengths, self.room(max_length, is_pair)?))
     }
 
     /// Pieces as text: signs for spaces are spaces, but for the one before the first.
     fn unescaped(&self, pieces: &str) -> String {
         let pieces = match self.model.normalizer.adds_dummy_prefix() {
-            true => pieces.strip_prefix(self.model.normalizer.space()).unwrap_or(pieces),
+            true => pieces
+                .strip_prefix(self.model.normalizer.space())
+                .unwrap_or(pieces),
             false => pieces,
         };
         pieces.replace(SPACE, " ")
     }
 }
 
-/// How many tokens of two texts stay where `room` is all there is: the longer text is cut first, as the
-/// tokenizers crate does with `longest_first`.
+/// How many tokens of two texts stay where `room` is all there is: the longer text is cut first, as
+/// the tokenizers crate does with `longest_first`.
 fn longest_first([first, second]: [usize; 2], room: usize) -> [usize; 2] {
     if first + second <= room {
         return [first, second];
     }
     let shorter = first.min(second).min(room / 2);
     let longer = room - shorter;
-    if first > second { [longer, shorter] } else { [shorter, longer] }
+    if first > second {
+        [longer, shorter]
+    } else {
+        [shorter, longer]
+    }
 }
 
 #[cfg(test)]
@@ -183,10 +244,16 @@ mod tests {
 
     #[test]
     fn decoded_pieces_are_text_and_special_tokens_stand_apart() {
-        let pieces =
-            [("<unk>", 0.0, 2), ("[CLS]", 0.0, 3), ("[SEP]", 0.0, 3), ("▁the", -1.0, 1), ("s", -2.0, 1)];
+        let pieces = [
+            ("<unk>", 0.0, 2),
+            ("[CLS]", 0.0, 3),
+            ("[SEP]", 0.0, 3),
+            ("▁the", -1.0, 1),
+            ("s", -2.0, 1),
+        ];
         let tokenizer =
-            AlbertTokenizer::read(&model(&pieces, b""), None, &TokenizerOptions::default()).unwrap();
+            AlbertTokenizer::read(&model(&pieces, b""), None, &TokenizerOptions::default())
+                .unwrap();
         for (ids, text) in [
             (&[3][..], "the"),
             (&[4], "s"),

@@ -67,7 +67,13 @@ impl SentencePiece {
             texts.push_str(piece.text);
             ends.push(texts.len() as u32);
         }
-        Ok(Self { normalizer: Normalizer::new(&file)?, unigram: Unigram::new(&file)?, texts, ends, reserved })
+        Ok(Self {
+            normalizer: Normalizer::new(&file)?,
+            unigram: Unigram::new(&file)?,
+            texts,
+            ends,
+            reserved,
+        })
     }
 
     /// Cuts a text. A run of unknown characters is one piece.
@@ -80,12 +86,18 @@ impl SentencePiece {
             let chars = at..at + text[done..end].chars().count();
             (done, at) = (end, chars.end);
             match pieces.last_mut() {
-                Some(last) if id == self.unigram.unknown() && last.id == id => last.chars.end = chars.end,
+                Some(last) if id == self.unigram.unknown() && last.id == id => {
+                    last.chars.end = chars.end
+                }
                 _ => pieces.push(CutPiece { id, chars }),
             }
         }
-        // An unknown run may spell a piece that is never chosen, whose id the library then looks up.
-        for piece in pieces.iter_mut().filter(|piece| piece.id == self.unigram.unknown()) {
+        // An unknown run may spell a piece that is never chosen, whose id the library then looks
+        // up.
+        for piece in pieces
+            .iter_mut()
+            .filter(|piece| piece.id == self.unigram.unknown())
+        {
             piece.id = self.id_or_unknown(&chars[piece.chars.clone()]);
         }
         Ok(Cut { chars, pieces })
@@ -97,12 +109,17 @@ impl SentencePiece {
 
     fn piece(&self, id: u32) -> Option<&str> {
         let end = *self.ends.get(id as usize)?;
-        let start = (id as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
+        let start = (id as usize)
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before]);
         self.texts.get(start as usize..end as usize)
     }
 
     fn id(&self, piece: &str) -> Option<u32> {
-        self.reserved.get(piece).copied().or_else(|| self.unigram.id(piece))
+        self.reserved
+            .get(piece)
+            .copied()
+            .or_else(|| self.unigram.id(piece))
     }
 
     /// The id of the piece that these characters spell.
@@ -126,15 +143,27 @@ mod tests {
     fn unknown_characters_in_a_row_are_one_piece() {
         let model = parse(&[("<unk>", 0.0, 2), ("▁", -1.0, 1), ("a", -1.0, 1)]).unwrap();
         let cut = model.cut(&trace("東京a 京")).unwrap();
-        let pieces: Vec<(u32, Range<usize>)> =
-            cut.pieces.into_iter().map(|piece| (piece.id, piece.chars)).collect();
-        assert_eq!(pieces, [(1, 0..1), (0, 1..3), (2, 3..4), (1, 4..5), (0, 5..6)]);
+        let pieces: Vec<(u32, Range<usize>)> = cut
+            .pieces
+            .into_iter()
+            .map(|piece| (piece.id, piece.chars))
+            .collect();
+        assert_eq!(
+            pieces,
+            [(1, 0..1), (0, 1..3), (2, 3..4), (1, 4..5), (0, 5..6)]
+        );
     }
 
     #[test]
     fn an_unknown_run_that_spells_a_reserved_piece_has_its_id() {
         let model = parse(&[("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("▁", -1.0, 1)]).unwrap();
-        let ids: Vec<u32> = model.cut(&trace("<s>")).unwrap().pieces.iter().map(|piece| piece.id).collect();
+        let ids: Vec<u32> = model
+            .cut(&trace("<s>"))
+            .unwrap()
+            .pieces
+            .iter()
+            .map(|piece| piece.id)
+            .collect();
         assert_eq!(ids, [2, 1]);
     }
 
@@ -145,7 +174,10 @@ mod tests {
             assert_eq!(model.piece(id as u32), Some(piece));
             assert_eq!(model.id(piece), Some(id as u32));
         }
-        assert_eq!((model.piece(3), model.id("b"), model.len()), (None, None, 3));
+        assert_eq!(
+            (model.piece(3), model.id("b"), model.len()),
+            (None, None, 3)
+        );
     }
 
     #[test]

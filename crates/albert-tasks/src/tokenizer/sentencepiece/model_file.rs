@@ -1,8 +1,8 @@
 //! A `spiece.model` file: SentencePiece's `ModelProto`, a protocol buffer.
 //!
-//! Only the fields that decide how text is cut are read; the rest is passed over. The reader is strict:
-//! what is not well-formed, or would be cut in a way that is not computed here, is refused. It borrows
-//! from the file, and what it allocates grows with the number of pieces alone.
+//! Only the fields that decide how text is cut are read; the rest is passed over. The reader is
+//! strict: what is not well-formed, or would be cut in a way that is not computed here, is refused.
+//! It borrows from the file, and what it allocates grows with the number of pieces alone.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/sentencepiece_model.proto`.
 
@@ -101,14 +101,24 @@ fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
         3 => Kind::Control,
         4 => Kind::UserDefined,
         5 => Kind::Unused,
-        6 => return Err(format!("piece `{text}` stands for a byte, which is not supported")),
-        other => return Err(format!("piece {id}: expected a type from 1 to 6, found {other}")),
+        6 => {
+            return Err(format!(
+                "piece `{text}` stands for a byte, which is not supported"
+            ));
+        }
+        other => {
+            return Err(format!(
+                "piece {id}: expected a type from 1 to 6, found {other}"
+            ));
+        }
     };
     if text.is_empty() || text.contains('\0') {
         return Err(format!("piece {id} is empty or holds a zero byte"));
     }
     if !score.is_finite() {
-        return Err(format!("piece `{text}`: expected a finite score, found {score}"));
+        return Err(format!(
+            "piece `{text}`: expected a finite score, found {score}"
+        ));
     }
     Ok(Piece { text, score, kind })
 }
@@ -222,7 +232,9 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, Refusal> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
-            let &[byte] = self.take(1)? else { return Err(cut()) };
+            let &[byte] = self.take(1)? else {
+                return Err(cut());
+            };
             number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(number);
@@ -285,8 +297,9 @@ pub(super) mod tests {
     #[test]
     fn every_cut_is_refused_or_ends_between_fields() {
         let bytes = model(&[("<unk>", 0.0, 2), ("▁a", -1.5, 1)], b"map");
-        let read: Vec<usize> =
-            (0..bytes.len()).filter(|&end| ModelFile::parse(&bytes[..end]).is_ok()).collect();
+        let read: Vec<usize> = (0..bytes.len())
+            .filter(|&end| ModelFile::parse(&bytes[..end]).is_ok())
+            .collect();
         assert_eq!(read, [16, 31]);
     }
 
@@ -298,7 +311,10 @@ pub(super) mod tests {
             refusal(&bytes)
         };
         assert_eq!(with(&[3 << 3, 2]), "its model is BPE: expected unigram");
-        assert_eq!(with(&[0xc0, 1, 1]), "`treat_whitespace_as_suffix` is not supported");
+        assert_eq!(
+            with(&[0xc0, 1, 1]),
+            "`treat_whitespace_as_suffix` is not supported"
+        );
         assert_eq!(with(&[0x98, 2, 1]), "`byte_fallback` is not supported");
         assert_eq!(
             refusal(&model(&[("<0x0A>", 0.0, 6)], b"")),
@@ -309,14 +325,29 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_model_is_refused() {
         assert_eq!(refusal(b""), "it has no pieces");
-        assert_eq!(refusal(b"{\"a\": 1}"), "it is not a protocol buffer: wire type 3");
-        assert_eq!(refusal(&[0x80; 11]), "it is not a protocol buffer: a number of more than 64 bits");
-        assert_eq!(refusal(&[10, 0xff, 0xff, 0xff, 0xff, 0x0f]), "it ends within a field");
-        assert_eq!(refusal(&field(1, &field(1, &[0xff]))), "piece 0 is not UTF-8");
+        assert_eq!(
+            refusal(b"{\"a\": 1}"),
+            "it is not a protocol buffer: wire type 3"
+        );
+        assert_eq!(
+            refusal(&[0x80; 11]),
+            "it is not a protocol buffer: a number of more than 64 bits"
+        );
+        assert_eq!(
+            refusal(&[10, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+            "it ends within a field"
+        );
+        assert_eq!(
+            refusal(&field(1, &field(1, &[0xff]))),
+            "piece 0 is not UTF-8"
+        );
         assert_eq!(
             refusal(&model(&[("a", f32::NAN, 1)], b"")),
             "piece `a`: expected a finite score, found NaN"
         );
-        assert_eq!(refusal(&model(&[("", 0.0, 1)], b"")), "piece 0 is empty or holds a zero byte");
+        assert_eq!(
+            refusal(&model(&[("", 0.0, 1)], b"")),
+            "piece 0 is empty or holds a zero byte"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! SentencePiece's own normalization: the character map, spaces, and the ▁ before the text.
 //!
-//! User-defined symbols are taken first, as they stand. Where the rest begins a rule of the map, the
-//! longest such rule applies; else a character stays.
+//! User-defined symbols are taken first, as they stand. Where the rest begins a rule of the map,
+//! the longest such rule applies; else a character stays.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`.
 
@@ -31,8 +31,12 @@ enum Prefix<'a> {
 
 impl Normalizer {
     pub(super) fn new(file: &ModelFile<'_>) -> Result<Self, Refusal> {
-        let NormalizerSpec { charsmap, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces } =
-            file.normalizer;
+        let NormalizerSpec {
+            charsmap,
+            add_dummy_prefix,
+            remove_extra_whitespaces,
+            escape_whitespaces,
+        } = file.normalizer;
         let mut symbols: Vec<(&str, u32)> = file
             .pieces
             .iter()
@@ -60,7 +64,8 @@ impl Normalizer {
         self.add_dummy_prefix
     }
 
-    /// The text as the model cuts it. A sign for a space stands where the character after it begins.
+    /// The text as the model cuts it. A sign for a space stands where the character after it
+    /// begins.
     ///
     /// # Errors
     /// If the character map is broken.
@@ -71,7 +76,10 @@ impl Normalizer {
             while !rest.is_empty() {
                 let (length, prefix) = self.prefix(rest)?;
                 let taken = &rest[..length];
-                if !matches!((prefix, taken), (Prefix::Kept, " ") | (Prefix::Replaced(" "), _)) {
+                if !matches!(
+                    (prefix, taken),
+                    (Prefix::Kept, " ") | (Prefix::Replaced(" "), _)
+                ) {
                     break;
                 }
                 rest = &rest[length..];
@@ -83,18 +91,31 @@ impl Normalizer {
             return Ok(result);
         }
         if self.add_dummy_prefix {
-            self.push(TracedChar { c: ' ', steps: Steps::default(), ..chars[at] }, &mut result);
+            self.push(
+                TracedChar {
+                    c: ' ',
+                    steps: Steps::default(),
+                    ..chars[at]
+                },
+                &mut result,
+            );
         }
         let mut after_space = self.remove_extra_whitespaces;
         while !rest.is_empty() {
             let (length, prefix) = self.prefix(rest)?;
             let taken = &rest[..length];
             // Most rules and characters take one; counting them is slower than asking for that.
-            let count = if length == 1 { 1 } else { taken.chars().count() };
+            let count = if length == 1 {
+                1
+            } else {
+                taken.chars().count()
+            };
             let sources = &chars[at..at + count];
             match prefix {
                 Prefix::Kept => {
-                    let kept = sources.iter().skip_while(|source| after_space && source.c == ' ');
+                    let kept = sources
+                        .iter()
+                        .skip_while(|source| after_space && source.c == ' ');
                     let before = result.len();
                     kept.for_each(|source| self.push(*source, &mut result));
                     if result.len() > before {
@@ -107,7 +128,9 @@ impl Normalizer {
                         true => replacement.trim_start_matches(' '),
                         false => replacement,
                     };
-                    replacement.chars().for_each(|c| self.push(TracedChar { c, ..source }, &mut result));
+                    replacement
+                        .chars()
+                        .for_each(|c| self.push(TracedChar { c, ..source }, &mut result));
                     if !replacement.is_empty() {
                         after_space = self.remove_extra_whitespaces && replacement.ends_with(' ');
                     }
@@ -132,7 +155,10 @@ impl Normalizer {
         if let Some((length, replacement)) = self.charsmap.longest_prefix(rest)? {
             return Ok((length, Prefix::Replaced(replacement)));
         }
-        Ok((rest.chars().next().map_or(rest.len(), char::len_utf8), Prefix::Kept))
+        Ok((
+            rest.chars().next().map_or(rest.len(), char::len_utf8),
+            Prefix::Kept,
+        ))
     }
 
     fn push(&self, mut traced: TracedChar, result: &mut Vec<TracedChar>) {
@@ -152,11 +178,18 @@ impl Normalizer {
 /// What several characters become when they turn into one thing.
 fn joined(sources: &[TracedChar], changed: bool) -> TracedChar {
     let (first, last) = (sources[0], sources[sources.len() - 1]);
-    let mut steps = sources.iter().fold(Steps::default(), |steps, source| steps.with(source.steps));
+    let mut steps = sources
+        .iter()
+        .fold(Steps::default(), |steps, source| steps.with(source.steps));
     if changed {
         steps = steps.with(Steps::CHARSMAP);
     }
-    TracedChar { c: first.c, start: first.start, end: last.end.max(first.end), steps }
+    TracedChar {
+        c: first.c,
+        start: first.start,
+        end: last.end.max(first.end),
+        steps,
+    }
 }
 
 #[cfg(test)]
@@ -175,12 +208,25 @@ mod tests {
             escape_whitespaces: true,
         };
         change(&mut spec);
-        let symbol = Piece { text: "aa", score: 0.0, kind: Kind::UserDefined };
-        Normalizer::new(&ModelFile { pieces: vec![symbol], normalizer: spec }).unwrap()
+        let symbol = Piece {
+            text: "aa",
+            score: 0.0,
+            kind: Kind::UserDefined,
+        };
+        Normalizer::new(&ModelFile {
+            pieces: vec![symbol],
+            normalizer: spec,
+        })
+        .unwrap()
     }
 
     fn normalized(normalizer: &Normalizer, text: &str) -> String {
-        normalizer.normalize(&trace(text)).unwrap().iter().map(|traced| traced.c).collect()
+        normalizer
+            .normalize(&trace(text))
+            .unwrap()
+            .iter()
+            .map(|traced| traced.c)
+            .collect()
     }
 
     #[test]
@@ -213,8 +259,10 @@ mod tests {
     #[test]
     fn a_space_stands_where_its_word_begins() {
         let chars = normalizer(|_| {}).normalize(&trace(" b  a")).unwrap();
-        let places: Vec<(char, u32, u32)> =
-            chars.iter().map(|traced| (traced.c, traced.start, traced.end)).collect();
+        let places: Vec<(char, u32, u32)> = chars
+            .iter()
+            .map(|traced| (traced.c, traced.start, traced.end))
+            .collect();
         assert_eq!(places, [('▁', 1, 2), ('b', 1, 2), ('▁', 4, 5), ('x', 4, 5)]);
         assert!(chars[3].steps.has(Steps::CHARSMAP));
     }

@@ -1,5 +1,5 @@
-//! What is done to a stretch of text before SentencePiece reads it: spaces joined, quotes made one, accents
-//! dropped.
+//! What is done to a stretch of text before SentencePiece reads it: spaces joined, quotes made one,
+//! accents dropped.
 //!
 //! Source: transformers 4.46.3, `models/albert/tokenization_albert.py`, `preprocess_text`.
 

@@ -7,8 +7,8 @@ pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// What `str.isdigit` takes for a digit: decimal digits of every script, and superscript, circled and
-/// similar ones. Unicode 14, that of Python 3.11.
+/// What `str.isdigit` takes for a digit: decimal digits of every script, and superscript, circled
+/// and similar ones. Unicode 14, that of Python 3.11.
 pub(super) fn is_digit(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_digit();
@@ -28,7 +28,12 @@ pub(super) fn lower(chars: &mut Vec<TracedChar>) {
     let mut result = Vec::with_capacity(chars.len());
     for traced in chars.iter() {
         let count = traced.c.to_lowercase().count();
-        result.extend(lowered.by_ref().take(count).map(|c| traced.becomes(c, Steps::LOWERCASE)));
+        result.extend(
+            lowered
+                .by_ref()
+                .take(count)
+                .map(|c| traced.becomes(c, Steps::LOWERCASE)),
+        );
     }
     *chars = result;
 }
@@ -38,7 +43,11 @@ pub(super) fn lower_each(chars: &mut Vec<TracedChar>) {
     // İ alone becomes two characters.
     if chars.iter().any(|traced| traced.c == 'İ') {
         let lowered = chars.iter().flat_map(|traced| {
-            traced.c.to_lowercase().map(|c| traced.becomes(c, Steps::LOWERCASE)).collect::<Vec<_>>()
+            traced
+                .c
+                .to_lowercase()
+                .map(|c| traced.becomes(c, Steps::LOWERCASE))
+                .collect::<Vec<_>>()
         });
         *chars = lowered.collect();
         return;
@@ -99,7 +108,10 @@ mod tests {
     fn every_part_of_a_lowered_letter_keeps_its_place() {
         let mut chars = trace("aİB");
         lower(&mut chars);
-        let places: Vec<(u32, u32)> = chars.iter().map(|traced| (traced.start, traced.end)).collect();
+        let places: Vec<(u32, u32)> = chars
+            .iter()
+            .map(|traced| (traced.start, traced.end))
+            .collect();
         assert_eq!(places, [(0, 1), (1, 2), (1, 2), (2, 3)]);
         assert_eq!(chars[0].steps, Steps::default());
         assert_eq!(chars[3].steps, Steps::LOWERCASE);
@@ -117,7 +129,15 @@ mod tests {
 
     #[test]
     fn separators_are_white_space() {
-        assert!(['\u{1c}', '\u{1f}', '\u{85}', '\u{a0}', '\u{3000}'].into_iter().all(is_space));
-        assert!(!['\u{200b}', '\u{feff}', '\u{0}', '\u{1b}'].into_iter().any(is_space));
+        assert!(
+            ['\u{1c}', '\u{1f}', '\u{85}', '\u{a0}', '\u{3000}']
+                .into_iter()
+                .all(is_space)
+        );
+        assert!(
+            !['\u{200b}', '\u{feff}', '\u{0}', '\u{1b}']
+                .into_iter()
+                .any(is_space)
+        );
     }
 }

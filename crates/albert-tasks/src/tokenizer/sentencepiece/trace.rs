@@ -16,7 +16,11 @@ pub(super) struct TracedChar {
 impl TracedChar {
     /// This character as `c`, changed by `step` if it is another one now.
     pub(super) fn becomes(self, c: char, step: Steps) -> Self {
-        let steps = if c == self.c { self.steps } else { self.steps.with(step) };
+        let steps = if c == self.c {
+            self.steps
+        } else {
+            self.steps.with(step)
+        };
         Self { c, steps, ..self }
     }
 }
@@ -39,8 +43,14 @@ impl Steps {
     /// Replaced by the model's own map.
     pub(super) const CHARSMAP: Self = Self(1 << 5);
 
-    const NAMES: [&'static str; 6] =
-        ["lowercased", "spaces joined", "quotes joined", "NFKD", "accents dropped", "character map"];
+    const NAMES: [&'static str; 6] = [
+        "lowercased",
+        "spaces joined",
+        "quotes joined",
+        "NFKD",
+        "accents dropped",
+        "character map",
+    ];
 
     /// Both sets.
     pub(super) fn with(self, other: Self) -> Self {
@@ -55,7 +65,10 @@ impl Steps {
     /// The steps in words.
     pub(super) fn names(self) -> Vec<String> {
         let names = Self::NAMES.iter().enumerate();
-        names.filter(|(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| name.to_string()).collect()
+        names
+            .filter(|(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, name)| name.to_string())
+            .collect()
     }
 }
 
@@ -74,8 +87,9 @@ pub(super) fn trace(text: &str) -> Vec<TracedChar> {
 
 /// From the first place of some characters to the last.
 pub(super) fn place<'a>(chars: impl IntoIterator<Item = &'a TracedChar>) -> (u32, u32) {
-    let whole =
-        |(start, end): (u32, u32), traced: &TracedChar| (start.min(traced.start), end.max(traced.end));
+    let whole = |(start, end): (u32, u32), traced: &TracedChar| {
+        (start.min(traced.start), end.max(traced.end))
+    };
     let (start, end) = chars.into_iter().fold((u32::MAX, 0), whole);
     (start.min(end), end)
 }

@@ -1,7 +1,7 @@
 //! A set of strings, searched for all that begin a text.
 
-/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbours, in the
-/// order of their bytes.
+/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbours, in
+/// the order of their bytes.
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
@@ -34,13 +34,30 @@ impl Trie {
             depth: u32,
         }
         // One node a byte at most; growing step by step could take three times the room.
-        let most = strings.iter().map(|(string, _)| string.len()).sum::<usize>() + 1;
+        let most = strings
+            .iter()
+            .map(|(string, _)| string.len())
+            .sum::<usize>()
+            + 1;
         let mut passes = Vec::with_capacity(most);
-        passes.push(Pass { begin: 0, end: strings.len() as u32, depth: 0 });
+        passes.push(Pass {
+            begin: 0,
+            end: strings.len() as u32,
+            depth: 0,
+        });
         let mut labels = Vec::with_capacity(most);
         labels.push(0);
-        let mut trie = Self { nodes: Vec::with_capacity(most), labels, first_step: [0; 256] };
-        while let Some(&Pass { mut begin, end, depth }) = passes.get(trie.nodes.len()) {
+        let mut trie = Self {
+            nodes: Vec::with_capacity(most),
+            labels,
+            first_step: [0; 256],
+        };
+        while let Some(&Pass {
+            mut begin,
+            end,
+            depth,
+        }) = passes.get(trie.nodes.len())
+        {
             let byte_of = |string: u32| strings[string as usize].0.as_bytes()[depth as usize];
             let mut value = NONE;
             if begin < end && strings[begin as usize].0.len() == depth as usize {
@@ -50,14 +67,24 @@ impl Trie {
             let first_child = passes.len() as u32;
             while begin < end {
                 let byte = byte_of(begin);
-                let same = (begin..end).take_while(|&string| byte_of(string) == byte).count() as u32;
-                passes.push(Pass { begin, end: begin + same, depth: depth + 1 });
+                let same = (begin..end)
+                    .take_while(|&string| byte_of(string) == byte)
+                    .count() as u32;
+                passes.push(Pass {
+                    begin,
+                    end: begin + same,
+                    depth: depth + 1,
+                });
                 trie.labels.push(byte);
                 begin += same;
             }
             // At most 256.
             let children = (passes.len() as u32 - first_child) as u16;
-            trie.nodes.push(Node { first_child, children, value });
+            trie.nodes.push(Node {
+                first_child,
+                children,
+                value,
+            });
         }
         trie.nodes.shrink_to_fit();
         trie.labels.shrink_to_fit();
@@ -74,7 +101,11 @@ impl Trie {
         if node == ROOT {
             return Some(self.first_step[usize::from(byte)]).filter(|&child| child != 0);
         }
-        let Node { first_child, children, .. } = self.nodes[node as usize];
+        let Node {
+            first_child,
+            children,
+            ..
+        } = self.nodes[node as usize];
         let labels = &self.labels[first_child as usize..][..usize::from(children)];
         let at = match labels.len() {
             // A search by halves is slower on the few children that most nodes have.
@@ -92,12 +123,18 @@ impl Trie {
 
     /// The value of a whole string.
     pub(super) fn get(&self, string: &str) -> Option<u32> {
-        let node = string.bytes().try_fold(ROOT, |node, byte| self.step(node, byte))?;
+        let node = string
+            .bytes()
+            .try_fold(ROOT, |node, byte| self.step(node, byte))?;
         self.value(node)
     }
 
-    /// The strings that begin a text, the shortest first: how many characters each has, and its value.
-    pub(super) fn prefixes(&self, chars: impl Iterator<Item = char>) -> impl Iterator<Item = (usize, u32)> {
+    /// The strings that begin a text, the shortest first: how many characters each has, and its
+    /// value.
+    pub(super) fn prefixes(
+        &self,
+        chars: impl Iterator<Item = char>,
+    ) -> impl Iterator<Item = (usize, u32)> {
         let mut node = Some(ROOT);
         let ends = (1..).zip(chars).map_while(move |(count, c)| {
             let mut bytes = [0; 4];
@@ -113,7 +150,9 @@ impl Trie {
     pub(super) fn longest_prefix(&self, text: &str) -> Option<usize> {
         let (mut node, mut longest) = (ROOT, None);
         for (index, byte) in text.bytes().enumerate() {
-            let Some(next) = self.step(node, byte) else { break };
+            let Some(next) = self.step(node, byte) else {
+                break;
+            };
             node = next;
             if self.value(node).is_some() {
                 longest = Some(index + 1);
@@ -129,7 +168,14 @@ mod tests {
 
     #[test]
     fn every_string_is_found_and_nothing_else() {
-        let mut strings = vec![("a", 3), ("ab", 1), ("abc", 7), ("b", 0), ("▁", 4), ("▁the", 5)];
+        let mut strings = vec![
+            ("a", 3),
+            ("ab", 1),
+            ("abc", 7),
+            ("b", 0),
+            ("▁", 4),
+            ("▁the", 5),
+        ];
         strings.sort_unstable();
         let trie = Trie::new(&strings);
         for (string, value) in &strings {
@@ -138,8 +184,14 @@ mod tests {
         for other in ["", "abcd", "c", "▁t", "\u{2582}"] {
             assert_eq!(trie.get(other), None, "{other}");
         }
-        assert_eq!(trie.prefixes("abd".chars()).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
-        assert_eq!(trie.prefixes("▁the".chars()).collect::<Vec<_>>(), [(1, 4), (4, 5)]);
+        assert_eq!(
+            trie.prefixes("abd".chars()).collect::<Vec<_>>(),
+            [(1, 3), (2, 1)]
+        );
+        assert_eq!(
+            trie.prefixes("▁the".chars()).collect::<Vec<_>>(),
+            [(1, 4), (4, 5)]
+        );
         assert_eq!(trie.longest_prefix("abd"), Some(2));
         assert_eq!(trie.longest_prefix("▁th"), Some(3));
         assert_eq!(trie.longest_prefix("cab"), None);
@@ -150,7 +202,11 @@ mod tests {
         let texts: Vec<String> = ('\u{1}'..='\u{7ff}').map(|c| format!("x{c}")).collect();
         let strings: Vec<(&str, u32)> = texts.iter().map(String::as_str).zip(0..).collect();
         let trie = Trie::new(&strings);
-        assert!(strings.iter().all(|(string, value)| trie.get(string) == Some(*value)));
+        assert!(
+            strings
+                .iter()
+                .all(|(string, value)| trie.get(string) == Some(*value))
+        );
     }
 
     #[test]
