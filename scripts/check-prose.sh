@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Finds words and openings that a native engineer would stop at, in sources and documentation.
+# CONTRIBUTING.md, "Prose", says what to write instead.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+sources=('*.rs' '*.md' '*.py' '*.sh' '*.toml' '*.yml' '*.cu' '*.cpp' '*.cuh'
+    ':!scripts/check-prose.sh' ':!CONTRIBUTING.md' ':!**/tests/fixtures/**' ':!fuzz/corpus/**')
+found=0
+
+# A word or phrase, and what to write in its place.
+refuse() {
+    if git grep -nwiIE "$1" -- "${sources[@]}"; then
+        echo "^ $2" >&2
+        found=1
+    fi
+}
+
+refuse 'beside' 'next to, or compared with'
+refuse 'stands? for' 'is, or replaces'
+refuse 'tells?|told' 'reports, says or shows'
+refuse 'where there (is|are) (such|one|none|any)' 'if any'
+refuse 'what becomes? of|becomes? of' 'name the thing that is done'
+refuse 'until said otherwise|unless said otherwise' 'unless set'
+refuse 'till' 'until'
+
+# "behind" is for a proxy or a feature flag, not for an order or a place in a text.
+if git grep -nwiI 'behind' -- "${sources[@]}" | grep -viE 'prox(y|ies)|feature|flag|behind `'; then
+    echo '^ after' >&2
+    found=1
+fi
+
+# The first line of a documentation comment: a verb or a noun, not a question word.
+if git ls-files -z '*.rs' | xargs -0 awk '
+    FNR == 1 { previous = "" }
+    {
+        line = $0
+        sub(/^[ \t]+/, "", line)
+        marker = substr(line, 1, 4)
+        if (marker ~ /^\/\/[\/!] $/ && previous != marker &&
+            line ~ /^\/\/[\/!] (What|Whether|How|Where|Which|Who|Why|The same|As above)[ ,:]/) {
+            print FILENAME ":" FNR ": " line
+            bad = 1
+        }
+        previous = marker
+    }
+    END { exit !bad }'; then
+    echo '^ begin with a verb ("Returns") or a noun phrase' >&2
+    found=1
+fi
+
+exit "$found"
