@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+pub(crate) use albert_data::Hint;
+use albert_data::Hinted;
 use albert_model::candle_core;
 use clap::error::ErrorKind::{
     DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -29,25 +31,6 @@ impl fmt::Display for Usage {
 }
 
 impl StdError for Usage {}
-
-/// An error together with what the user could do about it.
-#[derive(Debug)]
-struct Hinted {
-    hint: String,
-    error: anyhow::Error,
-}
-
-impl fmt::Display for Hinted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hint)
-    }
-}
-
-impl StdError for Hinted {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.error.as_ref())
-    }
-}
 
 /// The reader of standard output went away, as `head` does: the run ends early and in peace.
 #[derive(Debug)]
@@ -91,28 +74,6 @@ fn hinted(text: &str) -> String {
         .replace("\n  tip: ", "\nhint: ")
 }
 
-/// Attaches a hint to an error.
-pub(crate) trait Hint {
-    /// The same thing, and where it is an error, with a line on what to do.
-    fn hint(self, hint: impl Into<String>) -> Self;
-}
-
-impl Hint for anyhow::Error {
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Hinted {
-            hint: hint.into(),
-            error: self,
-        }
-        .into()
-    }
-}
-
-impl<T> Hint for anyhow::Result<T> {
-    fn hint(self, hint: impl Into<String>) -> Self {
-        self.map_err(|error| error.hint(hint))
-    }
-}
-
 /// An error made ready to be shown: the `error:` line, the `hint:` line, the exit code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Report {
@@ -135,7 +96,7 @@ impl Report {
                 return None;
             }
             if let Some(hinted) = cause.downcast_ref::<Hinted>() {
-                hint.get_or_insert_with(|| hinted.hint.clone());
+                hint.get_or_insert_with(|| hinted.hint().to_string());
                 continue;
             }
             if let Some(error) = cause.downcast_ref::<albert_tasks::Error>() {

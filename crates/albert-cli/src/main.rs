@@ -4,6 +4,7 @@
 //! 1: failed; 2: wrong usage.
 
 mod args;
+mod arguments;
 mod commands;
 mod device;
 mod failure;

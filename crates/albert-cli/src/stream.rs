@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
+use albert_data::{Line, Pairs, Place, Text, Window};
 use albert_tasks::{ModelFiles, RunOptions, overlap};
 use anyhow::Context;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, Report};
-use crate::input::{Input, Line, Pairs, Place, Text, Window};
+use crate::input::Input;
 use crate::output::{BadRow, Output, RECORDS, Row, RowWriter, Saved, VectorType};
 use crate::progress::{Progress, Talk, Tally, rows};
 
@@ -65,8 +66,30 @@ impl Job {
         work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
     ) -> anyhow::Result<()> {
         let progress = Progress::new(self.talk, self.input.extent, self.shows_rows);
-        let window = Window::of(&self.options);
+        let window = window_of(&self.options);
         run(self.input, self.output, None, window, &progress, work)
+    }
+}
+
+/// The window of a command that takes texts to a model.
+pub(crate) fn window_of(options: &RunOptions) -> Window {
+    Window {
+        at_once: options.portions_at_once(),
+        ..window_of_batches(options.most_batch_tokens())
+    }
+}
+
+/// A window that fills several batches of so many tokens.
+pub(crate) fn window_of_batches(batch_tokens: usize) -> Window {
+    /// Several batches a window: texts of like length can be put together.
+    const BATCHES: usize = 4;
+    /// English takes a little more than four bytes a token.
+    const BYTES_PER_TOKEN: usize = 4;
+    let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
+    Window {
+        rows: tokens / 4,
+        bytes: tokens * BYTES_PER_TOKEN,
+        at_once: 1,
     }
 }
 

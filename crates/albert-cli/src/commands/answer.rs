@@ -1,12 +1,12 @@
 //! `answer`: questions to the words of a context that answer them.
 
+use albert_data::Pairs;
 use albert_tasks::{AnswerOptions, Answerer};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, visible};
 use crate::progress::Talk;
 use crate::stream::Job;

@@ -1,5 +1,6 @@
 //! `choose`: the choice that goes best with a text.
 
+use albert_data::{Pairs, Text};
 use albert_tasks::{Choice, Chooser};
 use anyhow::anyhow;
 use clap::Args;
@@ -7,7 +8,6 @@ use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
-use crate::input::{Pairs, Text};
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;

@@ -1,11 +1,11 @@
 //! `classify`: texts to the labels that a model was fine-tuned for.
 
+use albert_data::Pairs;
 use albert_tasks::{Classifier, ClassifyOptions, LabelScore, ScoreFunction};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs, number};
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, bar, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use albert_data::{Pairs, Window};
 use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, Quantizer, RunOptions};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::precision::{Numbers, PrecisionArgs, vector_type};
 use super::say_dropped_marks;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs, number};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, Pairs, Window};
+use crate::input::Input;
 use crate::output::{
     Column, Format, Kind, Output, RECORDS, Row, VECTORS, Vector, VectorType, columns, shown,
     visible,
@@ -253,7 +254,7 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let files = args.model.files(talk)?;
     output.spare(&files)?;
     let embedder = load(&files, &options, &args.task, talk)?;
-    let window = Window::of(&options);
+    let window = stream::window_of(&options);
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
     if by_token {
         embed_tokens(&embedder, input, output, window, &progress)?;

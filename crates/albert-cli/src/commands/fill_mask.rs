@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
+use albert_data::Pairs;
 use albert_tasks::{FillOptions, FilledMask, Filling, MaskFiller};
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::usage;
-use crate::input::Pairs;
 use crate::interactive;
 use crate::output::{BAR_WIDTH, Column, Kind, Row, bar_of, columns, visible};
 use crate::progress::Talk;

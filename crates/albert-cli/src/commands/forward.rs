@@ -1,5 +1,6 @@
 //! `forward`: the tensors of one forward pass, to a safetensors file.
 
+use albert_data::{Line, Pairs, Window};
 use albert_model::candle_core::Tensor;
 use albert_tasks::{ForwardOutput, Forwarder, ModelFiles, RunOptions, Tokenizer};
 use anyhow::{Context, bail};
@@ -8,7 +9,7 @@ use safetensors::serialize;
 
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
 use crate::failure::usage;
-use crate::input::{Input, Line, Pairs, Window};
+use crate::input::Input;
 use crate::output::Format;
 use crate::progress::Talk;
 

@@ -1,13 +1,13 @@
 //! `order`: which of two texts comes first; with `--sort`, the order of a text's shuffled
 //! sentences.
 
+use albert_data::Pairs;
 use albert_tasks::{InOrder, Orderer};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::{Item, Job};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use albert_data::{Pairs, Window};
 use albert_tasks::{Calibration, Embedder, Embedding, Quantized, Quantizer};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::embed::embed_window;
 use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, Pairs, Vectors, Window};
+use crate::input::{Input, vectors};
 use crate::output::{Element, Vector, VectorType};
 use crate::progress::{Extent, Progress, Talk, Tally};
 use crate::stream::{self, Item};
@@ -139,7 +140,7 @@ impl PrecisionArgs {
 
 fn add_vectors(calibration: &mut Calibration, path: &Path) -> anyhow::Result<usize> {
     let mut count = 0;
-    for row in Vectors::open(path)? {
+    for row in vectors(path)? {
         if let Some((vector, _)) = row? {
             calibration
                 .add(&vector)

@@ -1,11 +1,11 @@
 //! `score`: how well texts fit the model, as pseudo-log-likelihoods.
 
+use albert_data::Pairs;
 use albert_tasks::{MaskFiller, TextScore};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs};
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
 use crate::stream::Job;

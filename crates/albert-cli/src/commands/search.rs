@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use albert_data::{Pairs, Vectors, Window};
 use albert_tasks::{Embedding, Hit, Search, Searcher};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::embed::embed_window;
 use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
 use crate::failure::{Hint, usage};
-use crate::input::{Input, InputFormat, Pairs, Vectors, Window};
+use crate::input::{Input, InputFormat, vectors};
 use crate::output::{Column, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Item};
@@ -140,11 +141,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         .flatten()
         .map(PathBuf::as_path)
         .collect();
-    let vectors = corpus
-        .embeddings
-        .as_deref()
-        .map(Vectors::open)
-        .transpose()?;
+    let vectors = corpus.embeddings.as_deref().map(vectors).transpose()?;
     let output = args.output.open(RECORDS, &inputs)?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
@@ -157,7 +154,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut search = searcher.start(&args.query, args.task.top_k)?;
     let mut tally = Tally::default();
-    let window = Window::of(&options);
+    let window = stream::window_of(&options);
     let hits = match (vectors, texts) {
         (Some(vectors), texts) => {
             let name = corpus.embeddings.as_deref().unwrap_or(Path::new(""));

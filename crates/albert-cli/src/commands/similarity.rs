@@ -1,12 +1,12 @@
 //! `similarity`: how alike two texts are.
 
+use albert_data::Pairs;
 use albert_tasks::{Similar, Similarity};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::TextArgs;
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
 use crate::stream::Job;

@@ -1,12 +1,12 @@
 //! `tag`: the labelled stretches of texts: names, places, parts of speech.
 
+use albert_data::Pairs;
 use albert_tasks::{Aggregation, Entity, TagOptions, Tagger};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::{Hint, usage};
-use crate::input::Pairs;
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::Job;

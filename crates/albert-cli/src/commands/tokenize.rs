@@ -1,6 +1,7 @@
 //! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing
 //! off.
 
+use albert_data::Pairs;
 use albert_tasks::{Explanation, Tokenizer, TokenizerOptions};
 use clap::Args;
 use rayon::prelude::*;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::say_dropped_marks;
 use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
-use crate::input::{Input, Pairs, Window};
+use crate::input::Input;
 use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
 use crate::progress::{Progress, Talk};
 use crate::stream;
@@ -136,7 +137,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     output.spare(&files)?;
     let tokenizer = Tokenizer::load(&files, &options)?;
     let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let window = Window::of_batches(BATCH_TOKENS);
+    let window = stream::window_of_batches(BATCH_TOKENS);
     stream::run(input, output, None, window, &progress, |items| {
         let rows = items.into_par_iter().map(|item| {
             let (text, pair) = (&item.text.text, item.text.pair.as_deref());

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::str::FromStr;
 use std::time::Instant;
 
+use albert_data::{Pairs, Window};
 use albert_tasks::{Embedder, RunOptions, SAMPLE_TEXTS, TokenEmbeddings, Verification};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -11,7 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::args::{ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::Hint;
-use crate::input::{Input, Pairs, Window};
+use crate::input::Input;
 use crate::output::{REPORT, columns};
 use crate::progress::{Extent, Progress, Talk, Tally};
 use crate::stream::{self, Item};
@@ -148,7 +149,7 @@ impl Ways {
 
     /// The window that serves both.
     fn window(own: &RunOptions, others: &RunOptions) -> Window {
-        let (own, others) = (Window::of(own), Window::of(others));
+        let (own, others) = (stream::window_of(own), stream::window_of(others));
         let at_once = own.at_once.min(others.at_once);
         Window {
             at_once,

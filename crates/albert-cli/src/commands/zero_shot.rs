@@ -1,12 +1,12 @@
 //! `zero-shot`: texts to labels of the caller's choosing.
 
+use albert_data::Pairs;
 use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
 use clap::Args;
 
 use crate::args::{PairArgs, TextArgs};
 use crate::commands::classify::LabelsRow;
 use crate::failure::usage;
-use crate::input::Pairs;
 use crate::progress::Talk;
 use crate::stream::Job;
 

@@ -38,7 +38,7 @@ use crate::failure::{Hint, usage};
 pub(crate) use column::{Column, Element, Kind, Vector, VectorType};
 use format::RESUMABLE;
 pub(crate) use format::{Format, RECORDS, REPORT, VECTORS};
-pub(crate) use safetensors::EMBEDDINGS;
+
 pub(crate) use saved::Saved;
 pub(crate) use sink::Sink;
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};

@@ -3,6 +3,7 @@
 //! Format: <https://github.com/huggingface/safetensors>, "Format": the length of the header in
 //! eight bytes, the header as JSON with spaces behind it, the numbers.
 
+use albert_data::EMBEDDINGS;
 use anyhow::{Context, ensure};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -12,9 +13,6 @@ use super::column::{Element, VectorType};
 /// Length and JSON together: room for four numbers of 20 digits, and a multiple of eight, as the
 /// format asks.
 const HEADER_BYTES: usize = 256;
-
-/// The tensor's name.
-pub(crate) const EMBEDDINGS: &str = "embeddings";
 
 /// The header of a file with so many vectors.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {

@@ -3,12 +3,11 @@
 //! A file is read as the work goes on. A pipe is read by a thread of its own, so that a window can
 //! end early when its writer pauses: who writes one line and waits gets that line's answer.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
-
-use albert_tasks::RunOptions;
 
 use super::{Line, Lines};
 
@@ -20,45 +19,34 @@ const AHEAD: usize = 64;
 
 /// When a window is full.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Window {
+pub struct Window {
     /// At this many lines,
-    pub(crate) rows: usize,
+    pub rows: usize,
     /// or at this many bytes of text, whichever comes first.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// How many windows are worked on at a time.
-    pub(crate) at_once: usize,
-}
-
-impl Window {
-    /// The window of a command that takes texts to a model.
-    pub(crate) fn of(options: &RunOptions) -> Self {
-        Self {
-            at_once: options.portions_at_once(),
-            ..Self::of_batches(options.most_batch_tokens())
-        }
-    }
-
-    /// A window that fills several batches of so many tokens.
-    pub(crate) fn of_batches(batch_tokens: usize) -> Self {
-        /// Several batches a window: texts of like length can be put together.
-        const BATCHES: usize = 4;
-        /// English takes a little more than four bytes a token.
-        const BYTES_PER_TOKEN: usize = 4;
-        let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
-        Self {
-            rows: tokens / 4,
-            bytes: tokens * BYTES_PER_TOKEN,
-            at_once: 1,
-        }
-    }
+    pub at_once: usize,
 }
 
 /// Lines, a window at a time.
-pub(crate) enum Feed {
-    /// Read here, when asked.
+#[derive(Debug)]
+pub struct Feed(Way);
+
+/// Where the lines are read.
+enum Way {
+    /// Here, when asked.
     Direct(Lines),
-    /// Read by a thread.
+    /// By a thread.
     Paced(Receiver<anyhow::Result<Line>>),
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct(_) => "Direct",
+            Self::Paced(_) => "Paced",
+        })
+    }
 }
 
 /// How long to wait for a line.
@@ -72,7 +60,7 @@ enum Patience {
 impl Feed {
     pub(super) fn new(lines: Lines, paced: bool) -> Self {
         if !paced {
-            return Self::Direct(lines);
+            return Self(Way::Direct(lines));
         }
         let (sender, receiver) = sync_channel(AHEAD);
         thread::spawn(move || {
@@ -91,7 +79,7 @@ impl Feed {
                 )));
             }
         });
-        Self::Paced(receiver)
+        Self(Way::Paced(receiver))
     }
 
     /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them
@@ -99,11 +87,7 @@ impl Feed {
     ///
     /// # Errors
     /// If reading fails; the lines before the failure come first, in a window of their own.
-    pub(crate) fn window(
-        &mut self,
-        window: Window,
-        may_wait: bool,
-    ) -> (Vec<Line>, anyhow::Result<()>) {
+    pub fn window(&mut self, window: Window, may_wait: bool) -> (Vec<Line>, anyhow::Result<()>) {
         let mut lines = Vec::new();
         let mut bytes = 0;
         while lines.len() < window.rows && bytes < window.bytes {
@@ -126,11 +110,11 @@ impl Feed {
 
     /// The next line, waiting for a pipe's no longer than that.
     fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
-        match (self, patience) {
-            (Self::Direct(lines), _) => lines.next(),
-            (Self::Paced(receiver), Patience::Endless) => receiver.recv().ok(),
-            (Self::Paced(receiver), Patience::ALull) => receiver.recv_timeout(LULL).ok(),
-            (Self::Paced(receiver), Patience::None) => receiver.try_recv().ok(),
+        match (&mut self.0, patience) {
+            (Way::Direct(lines), _) => lines.next(),
+            (Way::Paced(receiver), Patience::Endless) => receiver.recv().ok(),
+            (Way::Paced(receiver), Patience::ALull) => receiver.recv_timeout(LULL).ok(),
+            (Way::Paced(receiver), Patience::None) => receiver.try_recv().ok(),
         }
     }
 }
@@ -205,7 +189,7 @@ mod tests {
     fn a_pause_ends_the_window() {
         let (sender, receiver) = sync_channel(4);
         sender.send(line("a")).unwrap();
-        let mut feed = Feed::Paced(receiver);
+        let mut feed = Feed(Way::Paced(receiver));
         let (lines, _) = feed.window(of(9, 9), true);
         assert_eq!(lines.len(), 1);
         let (lines, end) = feed.window(of(9, 9), false);

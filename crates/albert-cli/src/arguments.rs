@@ -1,6 +1,7 @@
 //! Texts given as arguments: each is one text, or the only one has `--pair` beside it.
 
-use super::{Line, Place, Text};
+use albert_data::{Line, Place, Text};
+
 use crate::args::{InputArgs, PairArgs};
 use crate::failure::{Hint, usage};
 
@@ -31,28 +32,26 @@ impl InputArgs {
 ///
 /// # Errors
 /// If there is a pair and more than one text for it.
-pub(super) fn lines(
-    texts: Vec<String>,
-    pair: Option<String>,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + Send> {
+pub(crate) fn lines(texts: Vec<String>, pair: Option<String>) -> anyhow::Result<Vec<Line>> {
     let count = texts.len();
     if pair.is_some() && count != 1 {
         return Err(usage(format!("`--pair` goes with one text, found {count}")));
     }
-    Ok(texts.into_iter().enumerate().map(move |(index, text)| {
+    let line = |(index, text)| {
         let place = if count == 1 {
             Place::OnlyArgument
         } else {
             Place::Argument(index + 1)
         };
-        Ok(Line {
+        Line {
             place,
             text: Ok(Text {
                 text,
                 pair: pair.clone(),
             }),
-        })
-    }))
+        }
+    };
+    Ok(texts.into_iter().enumerate().map(line).collect())
 }
 
 #[cfg(test)]
@@ -64,7 +63,8 @@ mod tests {
         let texts = vec!["a\tb".to_string(), String::new()];
         let lines: Vec<_> = lines(texts, None)
             .unwrap()
-            .map(|line| line.unwrap().text.unwrap())
+            .into_iter()
+            .map(|line| line.text.unwrap())
             .collect();
         assert_eq!(
             lines[0],
@@ -80,10 +80,7 @@ mod tests {
     fn a_pair_needs_exactly_one_text() {
         let two = vec!["a".to_string(), "b".to_string()];
         assert!(lines(two, Some("c".into())).is_err());
-        let mut one = lines(vec!["a".into()], Some("c".into())).unwrap();
-        assert_eq!(
-            one.next().unwrap().unwrap().text.unwrap().pair.as_deref(),
-            Some("c")
-        );
+        let one = lines(vec!["a".into()], Some("c".into())).unwrap();
+        assert_eq!(one[0].text.as_ref().unwrap().pair.as_deref(), Some("c"));
     }
 }

@@ -11,8 +11,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::VectorRow;
-use crate::failure::Hint;
-use crate::input::lines::{RawLines, utf8};
+use crate::hint::Hint;
+use crate::lines::{RawLines, utf8};
 
 /// The part of a jsonl row that matters here.
 #[derive(Deserialize)]

@@ -10,10 +10,9 @@ use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
-use super::VectorRow;
-use crate::input::batches::{Batches, column, parts};
-use crate::input::cells::Strings;
-use crate::output::Format;
+use super::{VectorFormat, VectorRow};
+use crate::batches::{Batches, column, parts};
+use crate::cells::Strings;
 
 const EMBEDDING: &str = "embedding";
 const TEXT: &str = "text";
@@ -25,11 +24,13 @@ const ERROR: &str = "error";
 /// If it is no table, or has no column `embedding`.
 pub(super) fn rows(
     file: File,
-    format: Format,
+    format: VectorFormat,
     name: Arc<str>,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
     let batches = match format {
-        Format::Parquet => Batches::parquet(file, &[EMBEDDING, TEXT, ERROR], name, Arc::default())?,
+        VectorFormat::Parquet => {
+            Batches::parquet(file, &[EMBEDDING, TEXT, ERROR], name, Arc::default())?
+        }
         _ => Batches::arrow(file, name)?,
     };
     batches.expect(EMBEDDING)?;

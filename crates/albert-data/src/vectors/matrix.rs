@@ -7,9 +7,8 @@ use anyhow::{Context, anyhow, bail};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::VectorRow;
-use crate::failure::Hint;
-use crate::output::EMBEDDINGS;
+use super::{EMBEDDINGS, VectorRow};
+use crate::hint::Hint;
 
 /// Vectors of f32, one behind the other.
 pub(super) struct Matrix<R> {

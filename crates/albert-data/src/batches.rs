@@ -17,7 +17,7 @@ use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::failure::Hint;
+use crate::hint::Hint;
 
 /// Rows that are decoded together.
 const BATCH_ROWS: usize = 1024;

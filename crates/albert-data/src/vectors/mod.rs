@@ -1,0 +1,98 @@
+//! Embeddings that `embed` saved, row by row, in each of its formats.
+
+mod matrix;
+mod rows;
+#[cfg(feature = "parquet")]
+mod table;
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+#[cfg(not(feature = "parquet"))]
+use anyhow::bail;
+
+/// One row: the embedding, and the text where the file has it. `None` is a row that `embed` wrote
+/// for a bad line.
+pub type VectorRow = Option<(Vec<f32>, Option<String>)>;
+
+/// The name of the tensor in a safetensors file of embeddings.
+pub const EMBEDDINGS: &str = "embeddings";
+
+/// The format of a file of embeddings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum VectorFormat {
+    /// A NumPy array.
+    Npy,
+    /// A safetensors file.
+    Safetensors,
+    /// One array of JSON objects.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values, a vector as JSON in one cell.
+    Csv,
+    /// A Parquet file.
+    Parquet,
+    /// An Arrow IPC file or stream.
+    Arrow,
+}
+
+/// The rows of a file of embeddings.
+pub struct Vectors {
+    rows: Box<dyn Iterator<Item = anyhow::Result<VectorRow>>>,
+}
+
+impl fmt::Debug for Vectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vectors").finish_non_exhaustive()
+    }
+}
+
+impl Vectors {
+    /// Opens a file of a format.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not of that format.
+    pub fn open(path: &Path, format: VectorFormat) -> anyhow::Result<Self> {
+        let name = path.display();
+        #[cfg(not(feature = "parquet"))]
+        if matches!(format, VectorFormat::Parquet | VectorFormat::Arrow) {
+            bail!("tables: albert-data was built without the feature `parquet`");
+        }
+        let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+        let length = file
+            .metadata()
+            .with_context(|| format!("cannot open `{name}`"))?
+            .len();
+        let name: Arc<str> = format!("`{name}`").into();
+        #[cfg(feature = "parquet")]
+        if matches!(format, VectorFormat::Parquet | VectorFormat::Arrow) {
+            return Ok(Self {
+                rows: Box::new(table::rows(file, format, name)?),
+            });
+        }
+        let reader = BufReader::with_capacity(1 << 16, file);
+        let rows: Box<dyn Iterator<Item = _>> = match format {
+            VectorFormat::Npy => Box::new(matrix::Matrix::npy(reader, length, name)?),
+            VectorFormat::Safetensors => {
+                Box::new(matrix::Matrix::safetensors(reader, length, name)?)
+            }
+            VectorFormat::Csv => Box::new(rows::csv(reader, name)?),
+            VectorFormat::Json => Box::new(rows::json(reader, name)),
+            _ => Box::new(rows::jsonl(reader, name)),
+        };
+        Ok(Self { rows })
+    }
+}
+
+impl Iterator for Vectors {
+    type Item = anyhow::Result<VectorRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows.next()
+    }
+}
