@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use albert_benches::{Ceiling, Speed, set_threads};
 use albert_kernels::{
-    Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut, Then,
-    Threads, product, quantize_weights, quantized_product,
+    Epilogue, InstructionSet, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows,
+    RowsMut, Threads, product, quantize_weights, quantized_product,
 };
 
 /// One column of A in so many stays in f32 in 8-bit products, as in the model.
@@ -15,7 +15,7 @@ const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 fn main() {
     let threads = set_threads();
-    let level = Level::current().expect("an instruction set of this machine");
+    let level = InstructionSet::current().expect("an instruction set of this machine");
     let who = if threads == 1 {
         Threads::One
     } else {
@@ -47,7 +47,7 @@ fn main() {
             let a = Rows::new(&a, m, k);
             let speed = Speed::of(Ceiling::Floats, operations, Duration::from_secs(1), || {
                 let c = RowsMut::new(&mut c, m, n);
-                rayon::scope(|_| product(a, &packed.view(), c, Then::Nothing, who));
+                rayon::scope(|_| product(a, &packed.view(), c, Epilogue::Store, who));
             });
             report("f32 ", [m, k, n], operations, &speed);
             let mut rows = QuantizedRows::default();
@@ -55,7 +55,7 @@ fn main() {
                 rayon::scope(|_| {
                     rows.quantize(a, &quantized.view(), who);
                     let c = RowsMut::new(&mut c, m, n);
-                    quantized_product(&rows, &quantized.view(), c, Then::Nothing, who);
+                    quantized_product(&rows, &quantized.view(), c, Epilogue::Store, who);
                 });
             });
             report("int8", [m, k, n], operations, &speed);

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use albert_kernels::{Level, peak_byte_operations, peak_flops};
+use albert_kernels::{InstructionSet, peak_flops, peak_int8_ops};
 
 /// What the machine could do at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,9 @@ impl Speed {
     pub fn of(ceiling: Ceiling, operations: f64, time: Duration, mut work: impl FnMut()) -> Self {
         let (measure, rounds): (fn(_, _) -> _, _) = match ceiling {
             Ceiling::Floats => (peak_flops, 30_000),
-            Ceiling::Bytes => (peak_byte_operations, 30_000),
+            Ceiling::Bytes => (peak_int8_ops, 30_000),
         };
-        let level = Level::current().expect("an instruction set of this machine");
+        let level = InstructionSet::current().expect("an instruction set of this machine");
         let (mut seconds, mut peak, mut busy, mut samples) = (f64::MAX, 0f64, 0.0, 0);
         let start = Instant::now();
         work();

@@ -165,7 +165,7 @@ fn weighted<S: Simd>(s: S, x: S::V, z: S::V) -> S::V {
 mod tests {
     use super::*;
     use crate::functions::tests::{exact_erf, sweep};
-    use crate::level::Level;
+    use crate::instruction_set::InstructionSet;
     use crate::simd::Kernel;
 
     struct Activate<'a> {
@@ -188,8 +188,13 @@ mod tests {
         }
     }
 
-    fn activate(level: Level, xs: &mut [f32], bias: &[f32], activation: Activation) {
-        level.run(Activate {
+    fn activate(
+        instructions: InstructionSet,
+        xs: &mut [f32],
+        bias: &[f32],
+        activation: Activation,
+    ) {
+        instructions.run(Activate {
             xs,
             bias,
             activation,
@@ -246,20 +251,23 @@ mod tests {
     #[test]
     fn every_activation_is_as_exact_as_stated() {
         let xs = sweep(-20.0, 20.0);
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for activation in Activation::ALL {
                 let mut ys = xs.clone();
-                activate(level, &mut ys, &vec![0.0; xs.len()], activation);
+                activate(instructions, &mut ys, &vec![0.0; xs.len()], activation);
                 let mut worst = 0.0f64;
                 for (x, y) in xs.iter().zip(&ys) {
                     let exact = exact(activation, f64::from(*x));
                     let error = (f64::from(*y) - exact).abs() / exact.abs().max(1.0);
-                    assert!(!error.is_nan(), "{activation:?}({x}) = {y} on {level}");
+                    assert!(
+                        !error.is_nan(),
+                        "{activation:?}({x}) = {y} on {instructions}"
+                    );
                     worst = worst.max(error);
                 }
                 assert!(
                     worst <= stated(activation),
-                    "{activation:?} is off by {worst:.2e} on {level}"
+                    "{activation:?} is off by {worst:.2e} on {instructions}"
                 );
             }
         }
@@ -267,20 +275,20 @@ mod tests {
 
     #[test]
     fn the_bias_is_added_first_and_nan_stays() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for activation in Activation::ALL {
                 let mut xs = [0.5f32, -1.0, f32::NAN, 3.0, 1.0, f32::NAN];
-                activate(level, &mut xs, &[0.25, 1.5, 0.0], activation);
+                activate(instructions, &mut xs, &[0.25, 1.5, 0.0], activation);
                 for (x, at) in [(0, 0.75), (1, 0.5), (3, 3.25), (4, 2.5)] {
                     let exact = exact(activation, at);
                     assert!(
                         (f64::from(xs[x]) - exact).abs() <= 1e-6 * exact.abs().max(1.0),
-                        "{activation:?} on {level}"
+                        "{activation:?} on {instructions}"
                     );
                 }
                 assert!(
                     xs[2].is_nan() && xs[5].is_nan(),
-                    "{activation:?} on {level}: {xs:?}"
+                    "{activation:?} on {instructions}: {xs:?}"
                 );
             }
         }
@@ -288,16 +296,16 @@ mod tests {
 
     #[test]
     fn numbers_far_out_stay_numbers() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for activation in Activation::ALL {
                 let mut xs = [-1e4f32, -200.0, -90.0, 90.0, 200.0, 1e4];
                 let before = xs;
-                activate(level, &mut xs, &[0.0; 6], activation);
+                activate(instructions, &mut xs, &[0.0; 6], activation);
                 for (x, y) in before.iter().zip(xs) {
                     let exact = exact(activation, f64::from(*x));
                     assert!(
                         (f64::from(y) - exact).abs() <= 1e-6 * exact.abs().max(1.0),
-                        "{activation:?}({x}) = {y} on {level}"
+                        "{activation:?}({x}) = {y} on {instructions}"
                     );
                 }
             }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes in a line.
+/// Int8Operands in a line.
 const LINE: usize = 64;
 
 #[derive(Clone, Copy)]

@@ -22,8 +22,8 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     // 2ⁿ in two factors: n = 128 has no f32 of its own.
     let power = s.power_of_two(s.sub(n, s.splat(1.0)));
     let y = s.mul(s.mul(e_to_r, s.splat(2.0)), power);
-    let y = s.where_less(x, s.splat(EXP_MIN), s.splat(0.0), y);
-    s.where_less(s.splat(EXP_MAX), x, s.splat(f32::INFINITY), y)
+    let y = s.select_less(x, s.splat(EXP_MIN), s.splat(0.0), y);
+    s.select_less(s.splat(EXP_MAX), x, s.splat(f32::INFINITY), y)
 }
 
 /// `eˣ` for x from -87.3 to 88.3, to 2 ULP, and at the nearer of these for any other. NaN stays.
@@ -80,7 +80,7 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let near = s.mul_add(s.mul(x, square), tail, x);
     let e = exp(s, s.add(magnitude, magnitude));
     let far = s.sub(one, s.div(s.splat(2.0), s.add(e, one)));
-    s.where_less(magnitude, s.splat(0.65), near, s.copy_sign(far, x))
+    s.select_less(magnitude, s.splat(0.65), near, s.copy_sign(far, x))
 }
 
 /// `erf x`, within 1.8e-7.
@@ -124,7 +124,7 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
         ],
     );
     let far = s.sub(one, exp(s, log));
-    s.where_less(s.abs(x), one, near, s.copy_sign(far, x))
+    s.select_less(s.abs(x), one, near, s.copy_sign(far, x))
 }
 
 /// `ln(1 + eˣ)`, to 4 ULP; overflows for no x.
@@ -168,7 +168,7 @@ fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, coefficients: [f32; N]) ->
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::level::Level;
+    use crate::instruction_set::InstructionSet;
     use crate::simd::Kernel;
 
     /// Applies one function to all numbers.
@@ -241,7 +241,7 @@ pub(crate) mod tests {
         sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
     }
 
-    /// The largest error over `xs` on every level, in units that `unit` gives for an exact value.
+    /// The largest error over `xs` on every instructions, in units that `unit` gives for an exact value.
     fn worst<F: Function + Copy>(
         f: F,
         xs: &[f32],
@@ -249,13 +249,13 @@ pub(crate) mod tests {
         unit: impl Fn(f64) -> f64,
     ) -> f64 {
         let mut worst = 0.0f64;
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let mut ys = xs.to_vec();
-            level.run(Each(&mut ys, f));
+            instructions.run(Each(&mut ys, f));
             for (x, y) in xs.iter().zip(&ys) {
                 let exact = exact(f64::from(*x));
                 let error = (f64::from(*y) - exact).abs() / unit(exact);
-                assert!(!error.is_nan(), "{x} gives {y} on {level}");
+                assert!(!error.is_nan(), "{x} gives {y} on {instructions}");
                 worst = worst.max(error);
             }
         }
@@ -309,21 +309,21 @@ pub(crate) mod tests {
 
     #[test]
     fn nothing_is_lost_at_the_ends() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let mut ys = [f32::NEG_INFINITY, -1e30, 0.0, 89.0, f32::INFINITY, f32::NAN];
-            level.run(Each(&mut ys, Exp));
+            instructions.run(Each(&mut ys, Exp));
             assert_eq!(
                 ys[..5],
                 [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY],
-                "{level}"
+                "{instructions}"
             );
             assert!(ys[5].is_nan());
             let mut xs = [f32::NAN; 4];
-            level.run(Each(&mut xs[..1], Tanh));
-            level.run(Each(&mut xs[1..2], Erf));
-            level.run(Each(&mut xs[2..3], Softplus));
-            level.run(Each(&mut xs[3..], Sigmoid));
-            assert!(xs.iter().all(|x| x.is_nan()), "{level}: {xs:?}");
+            instructions.run(Each(&mut xs[..1], Tanh));
+            instructions.run(Each(&mut xs[1..2], Erf));
+            instructions.run(Each(&mut xs[2..3], Softplus));
+            instructions.run(Each(&mut xs[3..], Sigmoid));
+            assert!(xs.iter().all(|x| x.is_nan()), "{instructions}: {xs:?}");
         }
     }
 }

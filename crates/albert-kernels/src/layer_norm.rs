@@ -1,6 +1,6 @@
 //! Layer norm of rows, with what comes before it: bias and residual.
 
-use crate::level::Level;
+use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
 
 /// `LN(x) = γ (x - mean x) / √(var x + ε) + β`
@@ -22,9 +22,9 @@ impl LayerNorm<'_> {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn apply(&self, level: Level, xs: &mut [f32]) {
+    pub fn apply(&self, instructions: InstructionSet, xs: &mut [f32]) {
         self.check(xs);
-        level.run(Rows {
+        instructions.run(Rows {
             xs,
             added: None,
             norm: *self,
@@ -38,13 +38,19 @@ impl LayerNorm<'_> {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn apply_to_sum(&self, level: Level, xs: &mut [f32], ys: &[f32], bias: &[f32]) {
+    pub fn apply_to_sum(
+        &self,
+        instructions: InstructionSet,
+        xs: &mut [f32],
+        ys: &[f32],
+        bias: &[f32],
+    ) {
         self.check(xs);
         assert!(
             ys.len() == xs.len() && bias.len() == self.gamma.len(),
             "rows and bias as wide as γ"
         );
-        level.run(Rows {
+        instructions.run(Rows {
             xs,
             added: Some((ys, bias)),
             norm: *self,
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn rows_are_normalised_after_their_sum() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for width in [1, 2, 13, 16, 64, 100, 768, 1000] {
                 let (gamma, beta, bias) = (numbers(width, 1), numbers(width, 2), numbers(width, 3));
                 let norm = LayerNorm {
@@ -158,7 +164,7 @@ mod tests {
                 };
                 let (xs, ys) = (numbers(3 * width, 4), numbers(3 * width, 5));
                 let mut found = xs.clone();
-                norm.apply_to_sum(level, &mut found, &ys, &bias);
+                norm.apply_to_sum(instructions, &mut found, &ys, &bias);
                 for (row, found) in found.chunks(width).enumerate() {
                     let sum: Vec<f64> = (0..width)
                         .map(|i| f64::from(xs[row * width + i] + (ys[row * width + i] + bias[i])))
@@ -167,7 +173,7 @@ mod tests {
                         let error = (exact - f64::from(*found)).abs();
                         assert!(
                             error <= TOLERANCE,
-                            "{error:.1e} at width {width} on {level}"
+                            "{error:.1e} at width {width} on {instructions}"
                         );
                     }
                 }
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_constant_row_becomes_beta_however_large() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for (width, value) in [(768, 1234.567), (300, 0.1), (5, -3e7)] {
                 let (gamma, beta) = (vec![1.0; width], numbers(width, 1));
                 let mut row = vec![value; width];
@@ -186,15 +192,15 @@ mod tests {
                     beta: &beta,
                     eps: 1e-12,
                 }
-                .apply(level, &mut row);
-                assert_eq!(row, beta, "{width} times {value} on {level}");
+                .apply(instructions, &mut row);
+                assert_eq!(row, beta, "{width} times {value} on {instructions}");
             }
         }
     }
 
     #[test]
     fn a_large_mean_does_not_hide_a_small_deviation() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let row: Vec<f32> = (0..768)
                 .map(|i| if i % 2 == 0 { 1000.0 } else { 1000.5 })
                 .collect();
@@ -204,10 +210,10 @@ mod tests {
                 beta: &[0.0; 768],
                 eps: 1e-12,
             }
-            .apply(level, &mut found);
+            .apply(instructions, &mut found);
             assert!(
                 found.iter().all(|x| (x.abs() - 1.0).abs() < 1e-5),
-                "{level}: {:?}",
+                "{instructions}: {:?}",
                 &found[..2]
             );
         }

@@ -3,22 +3,22 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use crate::level::Level;
+use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
 /// Fused multiply-adds in registers for `rounds` rounds, counted as two operations each.
 ///
 /// Returns operations in a second on the calling thread.
-pub fn peak_flops(level: Level, rounds: usize) -> f64 {
+pub fn peak_flops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
-    let operations = level.run(Chains { rounds });
+    let operations = instructions.run(Chains { rounds });
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
 /// The same for dot products of bytes, each product and each sum an operation.
-pub fn peak_byte_operations(level: Level, rounds: usize) -> f64 {
+pub fn peak_int8_ops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
-    let operations = level.run_on_bytes(ByteChains { rounds });
+    let operations = instructions.run_integer(Int8Chains { rounds });
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
@@ -26,25 +26,25 @@ struct Chains {
     rounds: usize,
 }
 
-struct ByteChains {
+struct Int8Chains {
     rounds: usize,
 }
 
-impl Kernel for ByteChains {
+impl Kernel for Int8Chains {
     type Output = usize;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> usize {
-        let mut sums = [s.splat_quad(black_box([0; 4])); CHAINS];
-        let mut b = [s.splat_quad([0; 4]); CHAINS];
+        let mut sums = [s.splat_bytes(black_box([0; 4])); CHAINS];
+        let mut b = [s.splat_bytes([0; 4]); CHAINS];
         for (chain, b) in b.iter_mut().enumerate() {
-            *b = s.splat_quad(black_box([chain as u8; 4]));
+            *b = s.splat_bytes(black_box([chain as u8; 4]));
         }
         for _ in 0..self.rounds * 8 {
             // Else products that stay the same would be computed once.
-            let a = s.splat_quad(black_box([1; 4]));
+            let a = s.splat_bytes(black_box([1; 4]));
             for (sum, b) in sums.iter_mut().zip(&b) {
-                *sum = s.dot(*sum, a, *b);
+                *sum = s.dot_u8i8(*sum, a, *b);
             }
         }
         let mut total = s.splat(0.0);

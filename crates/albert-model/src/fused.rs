@@ -12,7 +12,7 @@
 use std::sync::{Arc, Mutex};
 
 use albert_kernels::{
-    Aligned, Heads, QuantizedRows, Rows, RowsMut, Then, Threads, attention, attention_in_words,
+    Aligned, Epilogue, Heads, QuantizedRows, Rows, RowsMut, Threads, attention, attention_int16,
 };
 use candle_core::{Device, Result, Tensor};
 
@@ -247,7 +247,7 @@ impl FusedEncoder {
             .apply(Rows::new(states, rows, h), rounded, qkv, threads);
         let is_quantized = layer.attention.projections.is_quantized();
         let attend = if is_quantized {
-            attention_in_words
+            attention_int16
         } else {
             attention
         };
@@ -266,7 +266,7 @@ impl FusedEncoder {
             context,
             [0..h, 0..h],
             RowsMut::new(output, rows, h),
-            Then::Nothing,
+            Epilogue::Store,
             threads,
         );
         layer
@@ -290,7 +290,7 @@ impl FusedEncoder {
         for start in (0..i).step_by(step) {
             let part = start..(start + step).min(i);
             let width = part.len();
-            let then = Then::Activate(
+            let then = Epilogue::BiasActivation(
                 &feed_forward.inner.bias[part.clone()],
                 feed_forward.activation,
             );
@@ -307,9 +307,9 @@ impl FusedEncoder {
                     .output
                     .factors(activated, part.clone(), rounded_inner, threads);
             let then = if start == 0 {
-                Then::Nothing
+                Epilogue::Store
             } else {
-                Then::Accumulate
+                Epilogue::Accumulate
             };
             feed_forward.output.product(
                 activated,

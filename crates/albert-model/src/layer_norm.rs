@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use albert_kernels::Level;
+use albert_kernels::InstructionSet;
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use rayon::prelude::*;
@@ -163,7 +163,7 @@ impl CustomOp3 for RowNorm {
                 xs_layout.dims()
             )
         }
-        let level = Level::current().map_err(candle_core::Error::wrap)?;
+        let level = InstructionSet::current().map_err(candle_core::Error::wrap)?;
         let norm = albert_kernels::LayerNorm {
             gamma,
             beta,

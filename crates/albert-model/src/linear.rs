@@ -4,10 +4,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use albert_kernels::quantized::GROUP;
+use albert_kernels::quantized::SCALE_BLOCK;
 use albert_kernels::{
-    Activation, Level, PackedMatrix, QuantizedMatrix, QuantizedPart, QuantizedRows, Rows, RowsMut,
-    Then, Threads, product, quantized_product,
+    Activation, Epilogue, InstructionSet, PackedMatrix, QuantizedMatrix, QuantizedPart,
+    QuantizedRows, Rows, RowsMut, Threads, product, quantized_product,
 };
 use candle_core::{
     CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
@@ -276,10 +276,10 @@ impl PackedLinear {
     }
 
     /// What the weights were packed for.
-    pub(crate) fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> InstructionSet {
         match &self.matrix {
-            Matrix::Floats(matrix) => matrix.level(),
-            Matrix::Bytes(matrix) => matrix.level(),
+            Matrix::Floats(matrix) => matrix.instruction_set(),
+            Matrix::Bytes(matrix) => matrix.instruction_set(),
         }
     }
 
@@ -337,7 +337,7 @@ impl PackedLinear {
         xs: Factors<'_>,
         [inputs, outputs]: [Range<usize>; 2],
         ys: RowsMut<'_>,
-        then: Then<'_>,
+        epilogue: Epilogue<'_>,
         threads: Threads,
     ) {
         match (&self.matrix, xs) {
@@ -345,14 +345,14 @@ impl PackedLinear {
                 xs,
                 &matrix.view().rows(inputs).columns(outputs),
                 ys,
-                then,
+                epilogue,
                 threads,
             ),
             (Matrix::Bytes(matrix), Factors::Bytes(xs)) => quantized_product(
                 xs,
                 &matrix.view().rows(inputs).columns(outputs),
                 ys,
-                then,
+                epilogue,
                 threads,
             ),
             _ => unreachable!("factors of another kind than the weights they were made for"),
@@ -368,7 +368,7 @@ impl PackedLinear {
         threads: Threads,
     ) {
         let xs = self.factors(xs, 0..self.input(), rounded, threads);
-        let then = Then::Activate(&self.bias, Activation::Linear);
+        let then = Epilogue::BiasActivation(&self.bias, Activation::Linear);
         self.product(xs, [0..self.input(), 0..self.out()], ys, then, threads);
     }
 
@@ -413,7 +413,7 @@ pub(crate) struct QuantizedWeight {
     input: usize,
     /// `(out, in)`
     rounded: Vec<i8>,
-    /// `(out, ⌈in / GROUP⌉)`
+    /// `(out, ⌈in / SCALE_BLOCK⌉)`
     scales: Vec<f32>,
     is_rotated: bool,
     /// `(O)`
@@ -428,7 +428,7 @@ impl QuantizedWeight {
     fn new(input: usize, out: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let rounded =
             vb.get_with_hints_dtype((out, input), "weight", Init::Const(0.0), DType::U8)?;
-        let shape = (out, input.div_ceil(GROUP));
+        let shape = (out, input.div_ceil(SCALE_BLOCK));
         let scales =
             vb.get_with_hints_dtype(shape, "weight_scale", Init::Const(0.0), DType::F32)?;
         let channels = vb
@@ -472,8 +472,8 @@ impl QuantizedWeight {
     }
 }
 
-fn level() -> Result<Level> {
-    Level::current().map_err(candle_core::Error::wrap)
+fn level() -> Result<InstructionSet> {
+    InstructionSet::current().map_err(candle_core::Error::wrap)
 }
 
 /// The numbers of a contiguous f32 tensor.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use albert_kernels::quantized::GROUP;
+use albert_kernels::quantized::SCALE_BLOCK;
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -14,11 +14,11 @@ use crate::linear::{Linear, PackedLinear, QuantizedWeight};
 pub(crate) enum WordEmbeddings {
     /// `(V, E)`
     Floats(Tensor),
-    /// A row is `scale (byte - 128)`, with a scale for each [`GROUP`] of its numbers.
+    /// A row is `scale (byte - 128)`, with a scale for each [`SCALE_BLOCK`] of its numbers.
     Bytes {
         /// `(V, E)`
         rounded: Tensor,
-        /// `(V, ⌈E / GROUP⌉)`
+        /// `(V, ⌈E / SCALE_BLOCK⌉)`
         scales: Tensor,
     },
 }
@@ -42,7 +42,7 @@ impl WordEmbeddings {
         Ok(Self::Bytes {
             rounded: vb.get_with_hints_dtype((v, e), "weight", init, DType::U8)?,
             scales: vb.get_with_hints_dtype(
-                (v, e.div_ceil(GROUP)),
+                (v, e.div_ceil(SCALE_BLOCK)),
                 "weight_scale",
                 init,
                 DType::F32,
@@ -83,14 +83,14 @@ impl WordEmbeddings {
     }
 }
 
-/// `(…, E)` bytes and `(…, ⌈E / GROUP⌉)` scales → `(…, E)`
+/// `(…, E)` bytes and `(…, ⌈E / SCALE_BLOCK⌉)` scales → `(…, E)`
 fn restore(rounded: &Tensor, scales: &Tensor) -> Result<Tensor> {
     let integers = (rounded.to_dtype(DType::F32)? - 128.0)?;
     let groups = (0..integers.dim(D::Minus1)?)
-        .step_by(GROUP)
+        .step_by(SCALE_BLOCK)
         .enumerate()
         .map(|(group, start)| {
-            let width = GROUP.min(integers.dim(D::Minus1)? - start);
+            let width = SCALE_BLOCK.min(integers.dim(D::Minus1)? - start);
             let integers = integers.narrow(D::Minus1, start, width)?;
             integers.broadcast_mul(&scales.narrow(D::Minus1, group, 1)?)
         });

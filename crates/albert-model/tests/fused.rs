@@ -19,7 +19,7 @@ use support::relative_difference;
 const TOLERANCE: f64 = 5e-6;
 
 /// What the kernels are chosen by.
-const LEVEL_VARIABLE: &str = "ALBERT_KERNELS";
+const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 
 fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {
     AlbertConfig {
@@ -172,13 +172,13 @@ fn both_paths_give_the_same_for_every_activation() -> Result<()> {
 /// The process chooses its instructions once, so each choice is a process.
 #[test]
 fn every_instruction_set_passes_these_tests() {
-    if std::env::var_os(LEVEL_VARIABLE).is_some() {
+    if std::env::var_os(INSTRUCTION_SET_VARIABLE).is_some() {
         return;
     }
-    for level in albert_kernels::Level::available() {
+    for level in albert_kernels::InstructionSet::available() {
         let tests = Command::new(std::env::current_exe().unwrap())
             .args(["both_paths", "bits"])
-            .env(LEVEL_VARIABLE, level.to_string())
+            .env(INSTRUCTION_SET_VARIABLE, level.to_string())
             .output()
             .unwrap();
         assert!(
@@ -201,7 +201,7 @@ fn an_unknown_instruction_set_is_an_error() {
     }
     let test = Command::new(std::env::current_exe().unwrap())
         .args(["an_unknown_instruction_set_is_an_error", "--exact"])
-        .envs([(LEVEL_VARIABLE, "fpga"), (CHILD, "1")])
+        .envs([(INSTRUCTION_SET_VARIABLE, "fpga"), (CHILD, "1")])
         .output()
         .unwrap();
     assert!(

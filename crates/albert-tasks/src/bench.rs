@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use albert_kernels::Level;
+use albert_kernels::InstructionSet;
 use albert_model::{AlbertModel, Pretrained as _};
 use candle_core::Device;
 use serde::Serialize;
@@ -142,7 +142,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         Device::Cpu => (
             "cpu",
             Some(
-                Level::current()
+                InstructionSet::current()
                     .map_err(candle_core::Error::wrap)?
                     .to_string(),
             ),

@@ -1,8 +1,8 @@
 //! Self-attention of one sequence.
 
-mod floats;
+mod float32;
+mod int16;
 mod softmax;
-mod words;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -12,14 +12,14 @@ use std::thread::LocalKey;
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::attention::floats::Floats;
+use crate::attention::float32::Float32;
+use crate::attention::int16::Int16;
 use crate::attention::softmax::exponentials;
-use crate::attention::words::Words;
-use crate::grid::Threads;
-use crate::level::Level;
-use crate::rows::even;
+use crate::gemm::Threads;
+use crate::gemm::even;
+use crate::gemm::{Microkernel, Tile, TileProduct};
+use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
-use crate::tile::{CheckedTile, Sums, Target};
 
 /// The heads of an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +43,14 @@ pub struct Heads {
 /// If the shapes do not fit.
 ///
 /// Source: Vaswani et al. 2017, eq. 1.
-pub fn attention(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], threads: Threads) {
-    attend::<Floats>(level, heads, qkv, context, threads);
+pub fn attention(
+    instructions: InstructionSet,
+    heads: Heads,
+    qkv: &[f32],
+    context: &mut [f32],
+    threads: Threads,
+) {
+    attend::<Float32>(instructions, heads, qkv, context, threads);
 }
 
 /// The same with products of 16-bit integers, beside products of 8-bit weights: queries, keys and
@@ -55,14 +61,14 @@ pub fn attention(level: Level, heads: Heads, qkv: &[f32], context: &mut [f32], t
 ///
 /// # Panics
 /// As [`attention`], and if the sequence is of 2²⁰ tokens or more.
-pub fn attention_in_words(
-    level: Level,
+pub fn attention_int16(
+    instructions: InstructionSet,
     heads: Heads,
     qkv: &[f32],
     context: &mut [f32],
     threads: Threads,
 ) {
-    attend::<Words>(level, heads, qkv, context, threads);
+    attend::<Int16>(instructions, heads, qkv, context, threads);
 }
 
 /// What the two products of attention are computed in; a value holds one head's part of them.
@@ -74,7 +80,7 @@ trait Arithmetic: Default + 'static {
     fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>>;
 
     /// Runs a kernel that multiplies such numbers.
-    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output;
+    fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output;
 
     /// Rearranges what belongs to one head.
     ///
@@ -93,7 +99,7 @@ trait Arithmetic: Default + 'static {
         qkv: Qkv,
         head: usize,
         queries: Range<usize>,
-        scores: RowsOf,
+        scores: RowsPtr,
     ) -> f32;
 
     /// Takes one query's exponentials, of this sum, as factors of the values; returns what to
@@ -110,8 +116,8 @@ trait Arithmetic: Default + 'static {
         s: S,
         qkv: Qkv,
         queries: usize,
-        scores: RowsOf,
-        context: RowsOf,
+        scores: RowsPtr,
+        context: RowsPtr,
     );
 }
 
@@ -122,9 +128,9 @@ struct Scratch<A> {
     scores: Aligned,
 }
 
-/// Rows of numbers somewhere.
+/// A strided view of rows.
 #[derive(Debug, Clone, Copy)]
-struct RowsOf {
+struct RowsPtr {
     first: *mut f32,
     stride: usize,
 }
@@ -159,7 +165,7 @@ impl Qkv {
 const BLOCK_QUERIES: usize = 32;
 
 fn attend<A: Arithmetic>(
-    level: Level,
+    instructions: InstructionSet,
     heads: Heads,
     qkv: &[f32],
     context: &mut [f32],
@@ -201,13 +207,13 @@ fn attend<A: Arithmetic>(
     };
     let work = 0..heads.count * blocks;
     match threads {
-        Threads::One => A::run(level, share(work)),
+        Threads::One => A::run(instructions, share(work)),
         Threads::All => {
             let threads = rayon::current_num_threads().min(work.len());
             let shares: Vec<_> = even(work, threads).map(share).collect();
             shares
                 .into_par_iter()
-                .for_each(|share| A::run(level, share));
+                .for_each(|share| A::run(instructions, share));
         }
     }
 }
@@ -267,7 +273,7 @@ impl<A: Arithmetic> Share<A> {
         let Scratch { packed, scores } = scratch;
         let stride = qkv.tokens.next_multiple_of(S::LANES);
         scores.resize(BLOCK_QUERIES * stride);
-        let rows = RowsOf {
+        let rows = RowsPtr {
             first: scores.as_mut_ptr(),
             stride,
         };
@@ -287,7 +293,7 @@ impl<A: Arithmetic> Share<A> {
 
         // SAFETY: the context of this head begins within its first row.
         let first = unsafe { self.context.add((queries.start * count + head) * size) };
-        let context = RowsOf {
+        let context = RowsPtr {
             first,
             stride: count * size,
         };
@@ -316,7 +322,7 @@ fn panel_width<S: Simd>(columns: usize) -> usize {
 
 /// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each.
 #[inline(always)]
-fn turn<'a, T: Copy + 'a>(
+fn transpose_into_panels<'a, T: Copy + 'a>(
     zero: T,
     [tokens, depth, width]: [usize; 3],
     row: impl Fn(usize) -> &'a [T],
@@ -362,27 +368,27 @@ fn turn<'a, T: Copy + 'a>(
 /// a panel.
 ///
 /// # Safety
-/// As [`CheckedTile::new`] for each tile.
+/// As [`Microkernel::new`] for each tile.
 #[inline(always)]
-unsafe fn tiles<S: Simd, T: Sums>(
+unsafe fn tiles<S: Simd, T: TileProduct>(
     s: S,
     rows: usize,
     [columns, width]: [usize; 2],
-    c: RowsOf,
-    sums: impl Fn(usize, usize) -> T,
+    c: RowsPtr,
+    product: impl Fn(usize, usize) -> T,
 ) {
-    let strips = rows.div_ceil(S::TILE_ROWS);
+    let row_tiles = rows.div_ceil(S::TILE_ROWS);
     for panel in 0..columns.div_ceil(width) {
-        for strip in even(0..rows, strips) {
+        for row_tile in even(0..rows, row_tiles) {
             // SAFETY: the caller's promise.
             unsafe {
-                let target = Target {
-                    rows: strip.len(),
-                    c: c.first.add(strip.start * c.stride + panel * width),
+                let tile = Tile {
+                    rows: row_tile.len(),
+                    c: c.first.add(row_tile.start * c.stride + panel * width),
                     c_stride: c.stride,
                     columns: width.min(columns - panel * width),
                 };
-                s.call(CheckedTile::new(target, sums(strip.start, panel)));
+                s.call(Microkernel::new(tile, product(row_tile.start, panel)));
             }
         }
     }
@@ -398,7 +404,7 @@ mod tests {
 
     /// Of values up to 2, half a step of 12 bits, and what half a step of 9 bits (D 1024) to 15 (D
     /// 4) in Q and K makes of a weight. Seen: 0.
-    const WORDS_TOLERANCE: f64 = 2e-3;
+    const INT16_TOLERANCE: f64 = 2e-3;
 
     fn exact(heads: Heads, qkv: &[f32]) -> Vec<f64> {
         let h = heads.count * heads.size;
@@ -433,20 +439,18 @@ mod tests {
         context
     }
 
-    type Attention = fn(Level, Heads, &[f32], &mut [f32], Threads);
+    type Attention = fn(InstructionSet, Heads, &[f32], &mut [f32], Threads);
 
     /// Both kinds, with what they may be wrong by.
-    const KINDS: [(Attention, f64); 2] = [
-        (attention, TOLERANCE),
-        (attention_in_words, WORDS_TOLERANCE),
-    ];
+    const KINDS: [(Attention, f64); 2] =
+        [(attention, TOLERANCE), (attention_int16, INT16_TOLERANCE)];
 
     #[test]
     fn every_head_attends_as_the_formula_says() {
-        for ((attention, tolerance), level) in KINDS.into_iter().flat_map(|kind| {
-            Level::available()
+        for ((attention, tolerance), instructions) in KINDS.into_iter().flat_map(|kind| {
+            InstructionSet::available()
                 .into_iter()
-                .map(move |level| (kind, level))
+                .map(move |instructions| (kind, instructions))
         }) {
             for (count, size, tokens) in [
                 (1, 1, 1),
@@ -464,12 +468,12 @@ mod tests {
                     .map(|x| 2.0 * x)
                     .collect();
                 let mut context = vec![f32::NAN; tokens * count * size];
-                attention(level, heads, &qkv, &mut context, Threads::One);
+                attention(instructions, heads, &qkv, &mut context, Threads::One);
                 for (exact, found) in exact(heads, &qkv).iter().zip(&context) {
                     let error = (exact - f64::from(*found)).abs();
                     assert!(
                         error <= tolerance,
-                        "{error:.1e} for {heads:?}, {tokens} tokens on {level}"
+                        "{error:.1e} for {heads:?}, {tokens} tokens on {instructions}"
                     );
                 }
                 for threads in [2, 5] {
@@ -478,8 +482,8 @@ mod tests {
                         .build()
                         .unwrap();
                     let mut split = vec![f32::NAN; context.len()];
-                    pool.install(|| attention(level, heads, &qkv, &mut split, Threads::All));
-                    assert_eq!(split, context, "{threads} threads on {level}");
+                    pool.install(|| attention(instructions, heads, &qkv, &mut split, Threads::All));
+                    assert_eq!(split, context, "{threads} threads on {instructions}");
                 }
             }
         }
@@ -488,12 +492,12 @@ mod tests {
     #[test]
     fn words_that_could_overflow_do_not() {
         // All scores as large as they can be, all weights alike, all values the largest.
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for (size, tokens) in [(64, 600), (1024, 3), (1, 40)] {
                 let qkv = vec![-5.0; tokens * 3 * size];
                 let mut context = vec![f32::NAN; tokens * size];
-                attention_in_words(
-                    level,
+                attention_int16(
+                    instructions,
                     Heads { count: 1, size },
                     &qkv,
                     &mut context,
@@ -501,8 +505,8 @@ mod tests {
                 );
                 let error = context.iter().map(|x| (x + 5.0).abs()).fold(0.0, f32::max);
                 assert!(
-                    f64::from(error) <= WORDS_TOLERANCE,
-                    "{error:.1e} on {level}"
+                    f64::from(error) <= INT16_TOLERANCE,
+                    "{error:.1e} on {instructions}"
                 );
             }
         }
@@ -511,7 +515,7 @@ mod tests {
     #[test]
     fn many_small_weights_beside_a_large_one_are_not_lost() {
         // One score is 9 above 511 others, whose weights sum up to a sixteenth of its own.
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let heads = Heads { count: 1, size: 2 };
             let row = |token: usize| {
                 if token == 0 {
@@ -522,12 +526,12 @@ mod tests {
             };
             let qkv: Vec<f32> = (0..512).flat_map(row).collect();
             let mut context = vec![f32::NAN; 512 * 2];
-            attention_in_words(level, heads, &qkv, &mut context, Threads::One);
+            attention_int16(instructions, heads, &qkv, &mut context, Threads::One);
             let exact = exact(heads, &qkv);
             assert!(exact[0] > 0.05, "{}", exact[0]);
             for (exact, found) in exact.iter().zip(&context) {
                 let error = (exact - f64::from(*found)).abs();
-                assert!(error <= WORDS_TOLERANCE, "{error:.1e} on {level}");
+                assert!(error <= INT16_TOLERANCE, "{error:.1e} on {instructions}");
             }
         }
     }
@@ -535,11 +539,11 @@ mod tests {
     #[test]
     fn scores_far_apart_do_not_overflow() {
         for (attention, tolerance) in KINDS {
-            for level in Level::available() {
+            for instructions in InstructionSet::available() {
                 let qkv = [300.0, 300.0, 1.0, 300.0, -300.0, 2.0];
                 let mut context = [0.0; 2];
                 attention(
-                    level,
+                    instructions,
                     Heads { count: 1, size: 1 },
                     &qkv,
                     &mut context,
@@ -549,7 +553,7 @@ mod tests {
                     context
                         .iter()
                         .all(|x| (f64::from(*x) - 1.0).abs() <= tolerance),
-                    "{context:?} {level}"
+                    "{context:?} {instructions}"
                 );
             }
         }
@@ -558,7 +562,7 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_not_hidden() {
         for (attention, _) in KINDS {
-            for level in Level::available() {
+            for instructions in InstructionSet::available() {
                 for (bad, at) in [
                     (f32::NAN, 0),
                     (f32::INFINITY, 2),
@@ -569,7 +573,7 @@ mod tests {
                     qkv[at] = bad;
                     let mut context = vec![0.0; 4 * 2];
                     attention(
-                        level,
+                        instructions,
                         Heads { count: 1, size: 2 },
                         &qkv,
                         &mut context,
@@ -577,7 +581,7 @@ mod tests {
                     );
                     assert!(
                         context.iter().any(|x| !x.is_finite()),
-                        "{bad} at {at} on {level}: {context:?}"
+                        "{bad} at {at} on {instructions}: {context:?}"
                     );
                 }
             }
@@ -592,7 +596,7 @@ mod tests {
             size: 2,
         };
         attention(
-            Level::available()[0],
+            InstructionSet::available()[0],
             heads,
             &[0.0; 6],
             &mut [0.0; 2],
@@ -604,7 +608,7 @@ mod tests {
     fn no_token_is_no_work() {
         for (attention, _) in KINDS {
             attention(
-                Level::available()[0],
+                InstructionSet::available()[0],
                 Heads { count: 2, size: 3 },
                 &[],
                 &mut [],

@@ -12,7 +12,7 @@ pub(super) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
         largest[one] = s.max(s.load_or(&row[at], f32::NEG_INFINITY), largest[one]);
     });
     let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
-    let (largest, scale) = (s.splat(s.largest_number(largest)), s.splat(scale));
+    let (largest, scale) = (s.splat(s.max_lane(largest)), s.splat(scale));
     let mut sums = [s.splat(0.0); 4];
     each_vector!(S, row.len(), |at, one| {
         let x = s.load_or(&row[at.clone()], f32::NEG_INFINITY);

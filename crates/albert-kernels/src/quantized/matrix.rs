@@ -4,10 +4,10 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::aligned::Aligned;
-use crate::level::Level;
-use crate::packed::PackedMatrix;
-use crate::quantized::{GROUP, STEP, rotate_weights_back};
-use crate::rectangle::Rectangle;
+use crate::gemm::PackedMatrix;
+use crate::gemm::Submatrix;
+use crate::instruction_set::InstructionSet;
+use crate::quantized::{SCALE_BLOCK, STEP, unrotate_weights};
 
 /// Weights of one dense layer, `w ≈ scale · rounded`, as
 /// [`quantize_weights`](crate::quantize_weights) makes them, of rotated weights or others, and
@@ -16,7 +16,7 @@ use crate::rectangle::Rectangle;
 pub struct QuantizedPart<'a> {
     /// `(N, K)`, of weights that are 0 at outliers.
     pub rounded: &'a [i8],
-    /// `(N, ⌈K / GROUP⌉)`
+    /// `(N, ⌈K / SCALE_BLOCK⌉)`
     pub scales: &'a [f32],
     /// `(N, O)`
     pub outliers: &'a [f32],
@@ -32,7 +32,7 @@ pub struct QuantizedPart<'a> {
 /// ```
 #[derive(Clone)]
 pub struct QuantizedMatrix {
-    level: Level,
+    instructions: InstructionSet,
     depth: usize,
     columns: usize,
     panel_width: usize,
@@ -66,13 +66,13 @@ impl QuantizedMatrix {
     /// # Panics
     /// If lengths do not fit, channels do not ascend or are not below `depth`, or `depth` is 0.
     pub fn from_transposed(
-        level: Level,
+        instructions: InstructionSet,
         depth: usize,
         parts: &[QuantizedPart<'_>],
         channels: &[usize],
         is_rotated: bool,
     ) -> Self {
-        let groups = depth.div_ceil(GROUP);
+        let groups = depth.div_ceil(SCALE_BLOCK);
         let fits = |part: &QuantizedPart<'_>| {
             let rows = part.rounded.len() / depth.max(1);
             part.rounded.len() == rows * depth
@@ -88,13 +88,14 @@ impl QuantizedMatrix {
             ascend && channels.last().is_none_or(|&last| last < depth),
             "ascending outliers below {depth}"
         );
-        let before = |group: usize| channels.partition_point(|&channel| channel < group * GROUP);
+        let before =
+            |group: usize| channels.partition_point(|&channel| channel < group * SCALE_BLOCK);
         let rows: Vec<&[i8]> = parts
             .iter()
             .flat_map(|part| part.rounded.chunks_exact(depth))
             .collect();
-        let (columns, width) = (rows.len(), level.panel_width());
-        let mut kept = Aligned::zeros(groups * GROUP);
+        let (columns, width) = (rows.len(), instructions.panel_width());
+        let mut kept = Aligned::zeros(groups * SCALE_BLOCK);
         kept[..depth].fill(1.0);
         channels.iter().for_each(|&channel| kept[channel] = 0.0);
 
@@ -109,7 +110,7 @@ impl QuantizedMatrix {
             let panel = &mut panels[column / width * panel_len..][..panel_len];
             for (k, &weight) in row.iter().enumerate() {
                 panel[(k / 4 * width + column % width) * 4 + k % 4] = weight;
-                offsets[k / GROUP * padded + column] -= 128 * i32::from(weight);
+                offsets[k / SCALE_BLOCK * padded + column] -= 128 * i32::from(weight);
             }
         }
         let of_parts = parts
@@ -122,9 +123,9 @@ impl QuantizedMatrix {
         }
         let outliers: Vec<&[f32]> = parts.iter().map(|part| part.outliers).collect();
         let outliers = (!channels.is_empty())
-            .then(|| PackedMatrix::from_transposed(level, channels.len(), &outliers));
+            .then(|| PackedMatrix::from_transposed(instructions, channels.len(), &outliers));
         Self {
-            level,
+            instructions,
             depth,
             columns,
             panel_width: width,
@@ -146,12 +147,12 @@ impl QuantizedMatrix {
         for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
             let panel = &self.panels[column / width * panel_len..][..panel_len];
             for (k, x) in row.iter_mut().enumerate() {
-                let scale = self.scales[k / GROUP * self.padded_columns() + column];
+                let scale = self.scales[k / SCALE_BLOCK * self.padded_columns() + column];
                 *x = f32::from(panel[(k / 4 * width + column % width) * 4 + k % 4]) * scale;
             }
         }
         if self.is_rotated {
-            rotate_weights_back(&mut rows, self.depth);
+            unrotate_weights(&mut rows, self.depth);
         }
         if let Some(outliers) = &self.outliers {
             let outliers = outliers.to_transposed();
@@ -167,8 +168,8 @@ impl QuantizedMatrix {
     }
 
     /// What it was packed for.
-    pub fn level(&self) -> Level {
-        self.level
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instructions
     }
 
     /// K
@@ -188,8 +189,11 @@ impl QuantizedMatrix {
 
     /// The whole matrix.
     pub fn view(&self) -> QuantizedView<'_> {
-        let part = Rectangle::whole([self.depth, self.columns], self.panel_width);
-        QuantizedView { matrix: self, part }
+        let submatrix = Submatrix::whole([self.depth, self.columns], self.panel_width);
+        QuantizedView {
+            matrix: self,
+            submatrix,
+        }
     }
 
     fn padded_columns(&self) -> usize {
@@ -207,12 +211,12 @@ impl fmt::Debug for QuantizedMatrix {
             depth,
             columns,
             channels,
-            level,
+            instructions,
             ..
         } = self;
         write!(
             f,
-            "QuantizedMatrix({depth} × {columns}, {} outliers, {level})",
+            "QuantizedMatrix({depth} × {columns}, {} outliers, {instructions})",
             channels.len()
         )
     }
@@ -222,7 +226,7 @@ impl fmt::Debug for QuantizedMatrix {
 #[derive(Debug, Clone)]
 pub struct QuantizedView<'a> {
     matrix: &'a QuantizedMatrix,
-    part: Rectangle,
+    submatrix: Submatrix,
 }
 
 impl<'a> QuantizedView<'a> {
@@ -232,15 +236,19 @@ impl<'a> QuantizedView<'a> {
     /// If there is none or are not as many, or they begin or end within a group and not at the
     /// matrix's end.
     pub fn rows(self, rows: Range<usize>) -> Self {
-        assert!(rows.start < rows.end, "{rows:?} of {:?}", self.part.rows);
-        let part = self.part.rows(rows);
-        let Range { start, end } = part.rows;
-        let is_between = |row: usize| row.is_multiple_of(GROUP) || row == self.matrix.depth;
+        assert!(
+            rows.start < rows.end,
+            "{rows:?} of {:?}",
+            self.submatrix.rows
+        );
+        let submatrix = self.submatrix.rows(rows);
+        let Range { start, end } = submatrix.rows;
+        let is_between = |row: usize| row.is_multiple_of(SCALE_BLOCK) || row == self.matrix.depth;
         assert!(
             is_between(start) && is_between(end),
             "rows {start} to {end} divide a group"
         );
-        Self { part, ..self }
+        Self { submatrix, ..self }
     }
 
     /// Some of its columns, from the start of a panel on.
@@ -249,38 +257,39 @@ impl<'a> QuantizedView<'a> {
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
-            part: self.part.columns(columns),
+            submatrix: self.submatrix.columns(columns),
             ..self
         }
     }
 
-    pub(crate) fn level(&self) -> Level {
-        self.matrix.level
+    pub(crate) fn instruction_set(&self) -> InstructionSet {
+        self.matrix.instructions
     }
 
-    pub(crate) fn part(&self) -> &Rectangle {
-        &self.part
+    pub(crate) fn submatrix(&self) -> &Submatrix {
+        &self.submatrix
     }
 
     /// Outliers before the first row, before each group of the view, and before its end.
     #[inline(always)]
     pub(crate) fn channels_before(&self) -> &'a [usize] {
-        let rows = &self.part.rows;
-        &self.matrix.channels_before[rows.start / GROUP..=rows.end.div_ceil(GROUP)]
+        let rows = &self.submatrix.rows;
+        &self.matrix.channels_before[rows.start / SCALE_BLOCK..=rows.end.div_ceil(SCALE_BLOCK)]
     }
 
     /// The rows that are outliers, counted from the view's first.
     pub(crate) fn channels(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
         let before = self.channels_before();
         let channels = &self.matrix.channels[before[0]..before[before.len() - 1]];
-        let start = self.part.rows.start;
+        let start = self.submatrix.rows.start;
         channels.iter().map(move |channel| channel - start)
     }
 
     /// 0 for a row that is an outlier, else 1; whole groups.
     #[inline(always)]
     pub(crate) fn kept(&self) -> &'a [f32] {
-        &self.matrix.kept[self.part.rows.start..self.part.rows.end.next_multiple_of(GROUP)]
+        &self.matrix.kept
+            [self.submatrix.rows.start..self.submatrix.rows.end.next_multiple_of(SCALE_BLOCK)]
     }
 
     /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a
@@ -288,8 +297,8 @@ impl<'a> QuantizedView<'a> {
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
-        let panel = &self.matrix.panels[(self.part.first_panel() + panel) * len..][..len];
-        let rows = &self.part.rows;
+        let panel = &self.matrix.panels[(self.submatrix.first_panel() + panel) * len..][..len];
+        let rows = &self.submatrix.rows;
         let end = rows.end.next_multiple_of(STEP);
         &panel[(rows.start + depth).next_multiple_of(STEP) * width..end * width]
     }
@@ -309,13 +318,13 @@ impl<'a> QuantizedView<'a> {
 
     #[inline(always)]
     fn group_start(&self, panel: usize) -> usize {
-        let column = (self.part.first_panel() + panel) * self.matrix.panel_width;
-        self.part.rows.start / GROUP * self.groups_stride() + column
+        let column = (self.submatrix.first_panel() + panel) * self.matrix.panel_width;
+        self.submatrix.rows.start / SCALE_BLOCK * self.scales_stride() + column
     }
 
     /// From the scales of a group of rows to those of the next.
     #[inline(always)]
-    pub(crate) fn groups_stride(&self) -> usize {
+    pub(crate) fn scales_stride(&self) -> usize {
         self.matrix.padded_columns()
     }
 
@@ -328,7 +337,7 @@ impl<'a> QuantizedView<'a> {
     #[inline(always)]
     pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;
-        let panel = self.part.first_panel() + panel;
+        let panel = self.submatrix.first_panel() + panel;
         let outliers = self
             .matrix
             .outliers
@@ -341,12 +350,12 @@ impl<'a> QuantizedView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantized::{quantize_weights, restore_weights, rotate_weights};
+    use crate::quantized::{dequantize_weights, quantize_weights, rotate_weights};
     use crate::random::numbers;
 
     #[test]
     fn unpacking_gives_the_parts_back() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for (depth, counts, channels) in [
                 (1, [1, 2], vec![]),
                 (7, [3, 5], vec![6]),
@@ -369,7 +378,7 @@ mod tests {
                     let (rounded, scales) = quantize_weights(&weights, depth);
                     let (r, s, o) = (
                         rounded.split_at(depth * counts[0]),
-                        scales.split_at(counts[0] * depth.div_ceil(GROUP)),
+                        scales.split_at(counts[0] * depth.div_ceil(SCALE_BLOCK)),
                         outliers.split_at(counts[0] * channels.len()),
                     );
                     let parts = [
@@ -385,11 +394,15 @@ mod tests {
                         },
                     ];
                     let matrix = QuantizedMatrix::from_transposed(
-                        level, depth, &parts, &channels, is_rotated,
+                        instructions,
+                        depth,
+                        &parts,
+                        &channels,
+                        is_rotated,
                     );
-                    let mut expected = restore_weights(&rounded, &scales, depth);
+                    let mut expected = dequantize_weights(&rounded, &scales, depth);
                     if is_rotated {
-                        rotate_weights_back(&mut expected, depth);
+                        unrotate_weights(&mut expected, depth);
                     }
                     let rows = expected
                         .chunks_mut(depth)
@@ -403,7 +416,7 @@ mod tests {
                     assert_eq!(
                         matrix.to_transposed(),
                         expected,
-                        "{level} {depth} {counts:?}"
+                        "{instructions} {depth} {counts:?}"
                     );
                 }
             }

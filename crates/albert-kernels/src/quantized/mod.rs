@@ -7,14 +7,14 @@
 //! C = A B ≈ Σ_o x_o w_o + Σ_g s_mg s_gn Σ_k q r
 //! ```
 //!
-//! Groups are [`GROUP`] wide: a sum within one is below 2²⁴ and exact in f32 too.
+//! Groups are [`SCALE_BLOCK`] wide: a sum within one is below 2²⁴ and exact in f32 too.
 //!
 //! Layer norms and gelu make some columns of A much larger than the others, the same for every
 //! token, and one scale cannot serve both; what is lost is lost again in every repetition of a
 //! shared layer. So A and B are [rotated](rotate_weights), which makes the numbers of a group
 //! alike; and the few largest columns, the *outliers*, stay in f32: they are the first sum.
 //!
-//! Sums over k are exact and everything after them runs in one order: a row gives the same bits in
+//! TileProduct over k are exact and everything after them runs in one order: a row gives the same bits in
 //! any company, on any number of threads and, where the CPU has fused multiply-adds, with any
 //! instructions.
 //!
@@ -29,12 +29,12 @@ mod weights;
 
 pub use matrix::{QuantizedMatrix, QuantizedPart, QuantizedView};
 pub use product::quantized_product;
-pub use rotation::{rotate_weights, rotate_weights_back};
+pub use rotation::{rotate_weights, unrotate_weights};
 pub use rows::QuantizedRows;
-pub use weights::{quantize_weights, restore_weights};
+pub use weights::{dequantize_weights, quantize_weights};
 
 /// Columns of A, and rows of B, that share a scale.
-pub const GROUP: usize = 256;
+pub const SCALE_BLOCK: usize = 256;
 
 /// Columns of A, and rows of B, that the innermost loop takes in one step.
 const STEP: usize = 16;

@@ -4,7 +4,7 @@
 //! x W = Σ_b (x_b H_b) (H_b W_b / n_b)
 //! ```
 //!
-//! over blocks of [`GROUP`] inputs; what is left at the end is divided into blocks of 128, 64 and
+//! over blocks of [`SCALE_BLOCK`] inputs; what is left at the end is divided into blocks of 128, 64 and
 //! so on. H is the Hadamard matrix of n rows, with ±1 in it: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ -Hₙ]`, and
 //! `H H = n I`.
 //!
@@ -14,7 +14,7 @@
 //! Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there in the whole width and between layers
 //! too.
 
-use crate::quantized::GROUP;
+use crate::quantized::SCALE_BLOCK;
 use crate::simd::{Kernel, MAX_LANES, Portable, Simd};
 
 /// 1 for a lane that is the first of its pair, -1 for the second; of pairs 1, 2, 4 and 8 apart.
@@ -22,9 +22,9 @@ const SIGNS: [[f32; MAX_LANES]; 4] = {
     let mut signs = [[1.0; MAX_LANES]; 4];
     let mut lane = 0;
     while lane < 4 * MAX_LANES {
-        let (level, index) = (lane / MAX_LANES, lane % MAX_LANES);
-        if index >> level & 1 == 1 {
-            signs[level][index] = -1.0;
+        let (step, index) = (lane / MAX_LANES, lane % MAX_LANES);
+        if index >> step & 1 == 1 {
+            signs[step][index] = -1.0;
         }
         lane += 1;
     }
@@ -52,7 +52,7 @@ pub fn rotate_weights(weights: &mut [f32], depth: usize) {
 ///
 /// # Panics
 /// As [`rotate_weights`].
-pub fn rotate_weights_back(weights: &mut [f32], depth: usize) {
+pub fn unrotate_weights(weights: &mut [f32], depth: usize) {
     for_each_group(weights, depth, |group| Portable.call(Rotate(group)));
 }
 
@@ -63,7 +63,7 @@ fn for_each_group(weights: &mut [f32], depth: usize, each: impl FnMut(&mut [f32]
     );
     weights
         .chunks_exact_mut(depth)
-        .flat_map(|row| row.chunks_mut(GROUP))
+        .flat_map(|row| row.chunks_mut(SCALE_BLOCK))
         .for_each(each);
 }
 
@@ -106,8 +106,8 @@ fn transform<S: Simd>(s: S, xs: &mut [f32]) {
     if xs.len() >= S::LANES {
         for xs in xs.chunks_exact_mut(S::LANES) {
             let mut x = s.load(xs);
-            for (level, signs) in SIGNS.iter().enumerate().take(S::LANES.ilog2() as usize) {
-                x = s.mul_add(x, s.load(signs), s.exchange(x, 1 << level));
+            for (step, signs) in SIGNS.iter().enumerate().take(S::LANES.ilog2() as usize) {
+                x = s.mul_add(x, s.load(signs), s.swap_lanes(x, 1 << step));
             }
             s.store(xs, x);
         }
@@ -152,7 +152,7 @@ fn transform<S: Simd>(s: S, xs: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::level::Level;
+    use crate::instruction_set::InstructionSet;
     use crate::random::numbers;
 
     /// f32 sums of 256 terms below 1, in eight steps and one after another; of results up to 30.
@@ -164,9 +164,9 @@ mod tests {
         for len in [1, 2, 8, 16, 32, 64, 256, 3, 56, 200, 255] {
             let xs = numbers(len, 1);
             let mut results = Vec::new();
-            for level in Level::available() {
+            for instructions in InstructionSet::available() {
                 let mut rotated = xs.clone();
-                level.run(Rotate(&mut rotated));
+                instructions.run(Rotate(&mut rotated));
                 results.push(rotated);
             }
             assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{len}");
@@ -205,14 +205,14 @@ mod tests {
         let (xs, weights) = (numbers(depth, 1), numbers(2 * depth, 2));
         let (mut rotated_xs, mut rotated) = (xs.clone(), weights.clone());
         rotated_xs
-            .chunks_mut(GROUP)
+            .chunks_mut(SCALE_BLOCK)
             .for_each(|group| Portable.call(Rotate(group)));
         rotate_weights(&mut rotated, depth);
         let dot = |xs: &[f32], ws: &[f32]| xs.iter().zip(ws).map(|(x, w)| x * w).sum::<f32>();
         for (row, rotated) in weights.chunks(depth).zip(rotated.chunks(depth)) {
             assert!((dot(&xs, row) - dot(&rotated_xs, rotated)).abs() <= ROUNDING);
         }
-        rotate_weights_back(&mut rotated, depth);
+        unrotate_weights(&mut rotated, depth);
         assert!(
             weights
                 .iter()

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::grid::Threads;
+use crate::gemm::Threads;
+use crate::gemm::{RowTiles, Rows, fit};
 use crate::quantized::rotation::rotate;
-use crate::quantized::{GROUP, QuantizedView, STEP};
-use crate::rows::{Rows, Strips, fit};
+use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
 use crate::simd::{Kernel, Simd, each_vector};
 
 /// The largest of the integers that activations become.
@@ -22,31 +22,31 @@ const OFFSET: f32 = 128.0;
 /// s = max |x| / 127,   q = round(x / s)
 /// ```
 ///
-/// for each row and each [`GROUP`] of its columns, rotated where the matrix is. Outliers are 0
+/// for each row and each [`SCALE_BLOCK`] of its columns, rotated where the matrix is. Outliers are 0
 /// there and stand aside in f32.
 ///
-/// What a tile of the product reads together lies together: the rows are in strips, and within a
-/// strip the rows' numbers side by side.
+/// What a tile of the product reads together lies together: the rows are in row_tiles, and within a
+/// row_tile the rows' numbers side by side.
 #[derive(Default)]
 pub struct QuantizedRows {
     layout: Layout,
-    /// [`STEP`] columns of each row of a strip, then the next.
+    /// [`STEP`] columns of each row of a row_tile, then the next.
     bytes: Aligned<u8>,
-    /// For each group, a scale of each row of a strip.
+    /// For each group, a scale of each row of a row_tile.
     scales: Aligned<f32>,
-    /// For each outlier, a number of each row of a strip.
+    /// For each outlier, a number of each row of a row_tile.
     outliers: Aligned<f32>,
     /// The columns that are outliers.
     channels: Vec<usize>,
 }
 
-/// Where numbers of a strip lie.
+/// Where numbers of a row_tile lie.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
-    strips: Strips,
+    row_tiles: RowTiles,
     rows: usize,
     depth: usize,
-    /// Rows that a strip has room for.
+    /// Rows that a row_tile has room for.
     tile_rows: usize,
     /// Of a row.
     outliers: usize,
@@ -55,7 +55,7 @@ struct Layout {
 impl Default for Layout {
     fn default() -> Self {
         Self {
-            strips: Strips::new(0, 1),
+            row_tiles: RowTiles::new(0, 1),
             rows: 0,
             depth: 0,
             tile_rows: 1,
@@ -66,11 +66,11 @@ impl Default for Layout {
 
 impl Layout {
     fn groups(&self) -> usize {
-        self.depth.div_ceil(GROUP)
+        self.depth.div_ceil(SCALE_BLOCK)
     }
 
     fn bytes_len(&self) -> usize {
-        self.groups() * GROUP * self.tile_rows
+        self.groups() * SCALE_BLOCK * self.tile_rows
     }
 
     fn scales_len(&self) -> usize {
@@ -83,8 +83,8 @@ impl Layout {
     }
 }
 
-/// Strips that a thread takes at a time.
-const STRIPS_AT_ONCE: usize = 4;
+/// RowTiles that a thread takes at a time.
+const ROW_TILES_AT_ONCE: usize = 4;
 
 impl QuantizedRows {
     /// Rounds rows for products with `matrix`.
@@ -97,9 +97,9 @@ impl QuantizedRows {
     /// # Panics
     /// If the shapes do not fit.
     pub fn quantize(&mut self, xs: Rows<'_>, matrix: &QuantizedView<'_>, threads: Threads) {
-        let (depth, level) = (matrix.part().depth(), matrix.level());
+        let (depth, instructions) = (matrix.submatrix().depth(), matrix.instruction_set());
         assert!(
-            xs.count == 0 || fit(xs.numbers, xs.count, xs.stride, depth),
+            xs.count == 0 || fit(xs.values, xs.count, xs.stride, depth),
             "{} rows of {depth}",
             xs.count
         );
@@ -108,30 +108,30 @@ impl QuantizedRows {
         self.channels.clear();
         self.channels.extend(matrix.channels());
         let layout = Layout {
-            strips: Strips::new(xs.count, level.tile_rows()),
+            row_tiles: RowTiles::new(xs.count, instructions.tile_rows()),
             rows: xs.count,
             depth,
-            tile_rows: level.tile_rows(),
+            tile_rows: instructions.tile_rows(),
             outliers: self.channels.len(),
         };
-        let of_strips = |len: usize| {
+        let of_row_tiles = |len: usize| {
             layout
-                .strips
+                .row_tiles
                 .count
                 .checked_mul(len)
                 .expect("rows that fit into memory")
         };
-        self.bytes.resize(of_strips(layout.bytes_len()));
-        self.scales.resize(of_strips(layout.scales_len()));
-        self.outliers.resize(of_strips(layout.outliers_len()));
+        self.bytes.resize(of_row_tiles(layout.bytes_len()));
+        self.scales.resize(of_row_tiles(layout.scales_len()));
+        self.outliers.resize(of_row_tiles(layout.outliers_len()));
         self.layout = layout;
 
         let portion = |(index, memory): (usize, Memory<'_>)| {
-            level.run(Round {
+            instructions.run(Round {
                 xs,
                 matrix,
                 layout,
-                strip: index * STRIPS_AT_ONCE,
+                row_tile: index * ROW_TILES_AT_ONCE,
                 memory,
             });
         };
@@ -140,7 +140,7 @@ impl QuantizedRows {
             layout.scales_len(),
             layout.outliers_len(),
         ];
-        let [bytes, scales, outliers] = lens.map(|len| STRIPS_AT_ONCE * len);
+        let [bytes, scales, outliers] = lens.map(|len| ROW_TILES_AT_ONCE * len);
         match threads {
             Threads::One => {
                 let portions = self
@@ -173,22 +173,22 @@ impl QuantizedRows {
         self.layout.depth
     }
 
-    /// [`STEP`] columns of each row of a strip, then the next.
+    /// [`STEP`] columns of each row of a row_tile, then the next.
     #[inline(always)]
-    pub(crate) fn bytes(&self, strip: usize) -> &[u8] {
-        &self.bytes[strip * self.layout.bytes_len()..][..self.layout.bytes_len()]
+    pub(crate) fn bytes(&self, row_tile: usize) -> &[u8] {
+        &self.bytes[row_tile * self.layout.bytes_len()..][..self.layout.bytes_len()]
     }
 
-    /// For each group, a scale of each row of a strip.
+    /// For each group, a scale of each row of a row_tile.
     #[inline(always)]
-    pub(crate) fn scales(&self, strip: usize) -> &[f32] {
-        &self.scales[strip * self.layout.scales_len()..][..self.layout.scales_len()]
+    pub(crate) fn scales(&self, row_tile: usize) -> &[f32] {
+        &self.scales[row_tile * self.layout.scales_len()..][..self.layout.scales_len()]
     }
 
-    /// For each outlier, a number of each row of a strip.
+    /// For each outlier, a number of each row of a row_tile.
     #[inline(always)]
-    pub(crate) fn outliers(&self, strip: usize) -> &[f32] {
-        &self.outliers[strip * self.layout.outliers_len()..][..self.layout.outliers_len()]
+    pub(crate) fn outliers(&self, row_tile: usize) -> &[f32] {
+        &self.outliers[row_tile * self.layout.outliers_len()..][..self.layout.outliers_len()]
     }
 
     /// The columns that are outliers.
@@ -201,34 +201,35 @@ impl QuantizedRows {
 impl QuantizedRows {
     /// The scale of a number's group, and what the number became.
     pub(crate) fn get(&self, row: usize, column: usize) -> (f32, i32) {
-        let (strip, within) = self.place(row);
+        let (row_tile, within) = self.place(row);
         let tile_rows = self.layout.tile_rows;
-        let byte = self.bytes(strip)[(column / STEP * tile_rows + within) * STEP + column % STEP];
+        let byte =
+            self.bytes(row_tile)[(column / STEP * tile_rows + within) * STEP + column % STEP];
         (
-            self.scales(strip)[column / GROUP * tile_rows + within],
+            self.scales(row_tile)[column / SCALE_BLOCK * tile_rows + within],
             i32::from(byte) - 128,
         )
     }
 
     fn outliers_of(&self, row: usize) -> Vec<f32> {
-        let (strip, within) = self.place(row);
-        let outliers = self.outliers(strip)[within..]
+        let (row_tile, within) = self.place(row);
+        let outliers = self.outliers(row_tile)[within..]
             .iter()
             .step_by(self.layout.tile_rows);
         outliers.take(self.layout.outliers).copied().collect()
     }
 
-    /// A row's strip, and its place in it.
+    /// A row's row_tile, and its place in it.
     fn place(&self, row: usize) -> (usize, usize) {
-        let strips = self.layout.strips;
-        let strip = (0..strips.count)
-            .find(|&strip| strips.rows(strip).contains(&row))
+        let row_tiles = self.layout.row_tiles;
+        let row_tile = (0..row_tiles.count)
+            .find(|&row_tile| row_tiles.rows(row_tile).contains(&row))
             .expect("a row");
-        (strip, row - strips.rows(strip).start)
+        (row_tile, row - row_tiles.rows(row_tile).start)
     }
 }
 
-/// Where some strips go.
+/// Where some row_tiles go.
 struct Memory<'a> {
     bytes: &'a mut [u8],
     scales: &'a mut [f32],
@@ -245,13 +246,13 @@ impl<'a> Memory<'a> {
     }
 }
 
-/// As many strips as there is memory for.
+/// As many row_tiles as there is memory for.
 struct Round<'a> {
     xs: Rows<'a>,
     matrix: &'a QuantizedView<'a>,
     layout: Layout,
     /// The first of them.
-    strip: usize,
+    row_tile: usize,
     memory: Memory<'a>,
 }
 
@@ -260,7 +261,9 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Layout { strips, depth, .. } = self.layout;
+        let Layout {
+            row_tiles, depth, ..
+        } = self.layout;
         let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
         let bytes = self.memory.bytes.chunks_exact_mut(self.layout.bytes_len());
         let scales = self
@@ -271,10 +274,10 @@ impl Kernel for Round<'_> {
             .memory
             .outliers
             .chunks_exact_mut(self.layout.outliers_len());
-        let mut aside = Group([0.0; GROUP]);
+        let mut aside = Group([0.0; SCALE_BLOCK]);
         for (index, ((bytes, scales), outliers)) in bytes.zip(scales).zip(outliers).enumerate() {
-            for (within, row) in strips.rows(self.strip + index).enumerate() {
-                let xs = &self.xs.numbers[row * self.xs.stride..][..depth];
+            for (within, row) in row_tiles.rows(self.row_tile + index).enumerate() {
+                let xs = &self.xs.values[row * self.xs.stride..][..depth];
                 for (channel, outlier) in self
                     .matrix
                     .channels()
@@ -283,9 +286,9 @@ impl Kernel for Round<'_> {
                     *outlier = xs[channel];
                 }
                 let groups = bytes
-                    .chunks_exact_mut(GROUP * S::TILE_ROWS)
-                    .zip(kept.chunks_exact(GROUP));
-                for (group, (xs, (bytes, kept))) in xs.chunks(GROUP).zip(groups).enumerate() {
+                    .chunks_exact_mut(SCALE_BLOCK * S::TILE_ROWS)
+                    .zip(kept.chunks_exact(SCALE_BLOCK));
+                for (group, (xs, (bytes, kept))) in xs.chunks(SCALE_BLOCK).zip(groups).enumerate() {
                     let aside = &mut aside.0;
                     each_vector!(S, xs.len(), |at, _sum| {
                         let x = s.mul(s.load(&xs[at.clone()]), s.load(&kept[at.clone()]));
@@ -305,22 +308,22 @@ impl Kernel for Round<'_> {
 
 /// Numbers of a group.
 #[repr(align(64))]
-struct Group([f32; GROUP]);
+struct Group([f32; SCALE_BLOCK]);
 
-/// Rounds one group of one row, the bytes of each step a strip apart; returns the scale.
+/// Rounds one group of one row, the bytes of each step a row_tile apart; returns the scale.
 #[inline(always)]
-fn round<S: Simd>(s: S, xs: &[f32; GROUP], bytes: &mut [u8]) -> f32 {
-    let bytes = &mut bytes[..(GROUP - STEP) * S::TILE_ROWS + STEP];
+fn round<S: Simd>(s: S, xs: &[f32; SCALE_BLOCK], bytes: &mut [u8]) -> f32 {
+    let bytes = &mut bytes[..(SCALE_BLOCK - STEP) * S::TILE_ROWS + STEP];
     let zero = s.splat(0.0);
     let (mut largest, mut poison) = ([zero; 4], [zero; 4]);
-    each_vector!(S, GROUP, |at, one| {
+    each_vector!(S, SCALE_BLOCK, |at, one| {
         let x = s.load(&xs[at]);
         largest[one] = s.max(s.abs(x), largest[one]);
         // What is not finite is NaN from here on; the largest passes over a NaN.
         poison[one] = s.mul_add(x, zero, poison[one]);
     });
     let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
-    let largest = s.largest_number(largest);
+    let largest = s.max_lane(largest);
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let scale = largest * (1.0 / LARGEST);
     // Zeros, or numbers so small that their scale is none, are all zeros.
@@ -330,11 +333,11 @@ fn round<S: Simd>(s: S, xs: &[f32; GROUP], bytes: &mut [u8]) -> f32 {
         0.0
     };
     let (factor, offset) = (s.splat(inverse), s.splat(OFFSET));
-    for at in (0..GROUP).step_by(S::LANES) {
+    for at in (0..SCALE_BLOCK).step_by(S::LANES) {
         let q = s.mul_add(s.load(&xs[at..][..S::LANES]), factor, offset);
         let to = &mut bytes[at / STEP * STEP * S::TILE_ROWS + at % STEP..][..S::LANES];
         // SAFETY: the slice has as many bytes.
-        unsafe { s.store_bytes_to(to.as_mut_ptr(), q) };
+        unsafe { s.store_u8_to(to.as_mut_ptr(), q) };
     }
     scale + poison
 }
@@ -342,30 +345,35 @@ fn round<S: Simd>(s: S, xs: &[f32; GROUP], bytes: &mut [u8]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::level::Level;
+    use crate::instruction_set::InstructionSet;
     use crate::quantized::{QuantizedMatrix, QuantizedPart};
     use crate::random::numbers;
 
     /// Without weights: what rows are rounded for.
-    fn empty(level: Level, depth: usize, channels: &[usize], is_rotated: bool) -> QuantizedMatrix {
+    fn empty(
+        instructions: InstructionSet,
+        depth: usize,
+        channels: &[usize],
+        is_rotated: bool,
+    ) -> QuantizedMatrix {
         let part = QuantizedPart {
             rounded: &[],
             scales: &[],
             outliers: &[],
         };
-        QuantizedMatrix::from_transposed(level, depth, &[part], channels, is_rotated)
+        QuantizedMatrix::from_transposed(instructions, depth, &[part], channels, is_rotated)
     }
 
     #[test]
     fn numbers_are_within_half_a_step_and_zero_is_zero() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for depth in [1, 5, 16, 100, 256, 300, 768] {
                 let mut xs = numbers(3 * depth, 1);
                 xs[0] = 0.0;
                 let mut rows = QuantizedRows::default();
                 rows.quantize(
                     Rows::new(&xs, 3, depth),
-                    &empty(level, depth, &[], false).view(),
+                    &empty(instructions, depth, &[], false).view(),
                     Threads::One,
                 );
                 for (i, x) in xs.iter().enumerate() {
@@ -373,9 +381,9 @@ mod tests {
                     let restored = scale * q as f32;
                     assert!(
                         (x - restored).abs() <= 0.500_1 * scale,
-                        "{x} became {restored} on {level}"
+                        "{x} became {restored} on {instructions}"
                     );
-                    assert!(*x != 0.0 || q == 0, "{level}");
+                    assert!(*x != 0.0 || q == 0, "{instructions}");
                 }
             }
         }
@@ -384,11 +392,11 @@ mod tests {
     #[test]
     fn threads_and_instructions_with_one_rounding_give_the_same_bytes() {
         let (depth, xs) = (300, numbers(70 * 300, 3));
-        let round = |level, threads| {
+        let round = |instructions, threads| {
             let mut rows = QuantizedRows::default();
             rows.quantize(
                 Rows::new(&xs, 70, depth),
-                &empty(level, depth, &[7], true).view(),
+                &empty(instructions, depth, &[7], true).view(),
                 threads,
             );
             let all = (0..70 * depth).map(|i| rows.get(i / depth, i % depth));
@@ -399,50 +407,53 @@ mod tests {
                     .collect::<Vec<_>>(),
             )
         };
-        let levels = Level::available();
-        let first = round(levels[0], Threads::One);
-        for level in levels {
-            let alone = round(level, Threads::One);
+        let instruction_sets = InstructionSet::available();
+        let first = round(instruction_sets[0], Threads::One);
+        for instructions in instruction_sets {
+            let alone = round(instructions, Threads::One);
             // Without fused multiply-adds `x / s + 128` is rounded twice.
-            assert!(alone == first || level.to_string() == "portable", "{level}");
-            assert!(round(level, Threads::All) == alone, "{level}");
+            assert!(
+                alone == first || instructions.to_string() == "portable",
+                "{instructions}"
+            );
+            assert!(round(instructions, Threads::All) == alone, "{instructions}");
         }
     }
 
     #[test]
     fn outliers_stand_apart_and_take_no_part_in_the_scale() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let mut rows = QuantizedRows::default();
             let xs = [1.0, 500.0, -0.5, 0.25];
             rows.quantize(
                 Rows::new(&xs, 1, 4),
-                &empty(level, 4, &[1], false).view(),
+                &empty(instructions, 4, &[1], false).view(),
                 Threads::One,
             );
-            assert_eq!(rows.outliers_of(0), [500.0], "{level}");
+            assert_eq!(rows.outliers_of(0), [500.0], "{instructions}");
             let found = [0, 1, 2, 3].map(|column| rows.get(0, column));
             assert_eq!(
                 found,
                 [127, 0, -64, 32].map(|q| (1.0 / LARGEST, q)),
-                "{level}"
+                "{instructions}"
             );
         }
     }
 
     #[test]
     fn what_is_not_finite_is_not_hidden() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             let mut rows = QuantizedRows::default();
             // Too small for a scale: zeros, and not what their inverse would be.
             rows.quantize(
                 Rows::new(&[1e-38, -1e-39], 1, 2),
-                &empty(level, 2, &[], false).view(),
+                &empty(instructions, 2, &[], false).view(),
                 Threads::One,
             );
             assert_eq!(
                 [0, 1].map(|column| rows.get(0, column).1),
                 [0, 0],
-                "{level}"
+                "{instructions}"
             );
             for (bad, is_rotated) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
                 .into_iter()
@@ -451,10 +462,10 @@ mod tests {
                 let (mut rows, xs) = (QuantizedRows::default(), [1.0, bad, 3.0]);
                 rows.quantize(
                     Rows::new(&xs, 1, 3),
-                    &empty(level, 3, &[], is_rotated).view(),
+                    &empty(instructions, 3, &[], is_rotated).view(),
                     Threads::One,
                 );
-                assert!(rows.get(0, 0).0.is_nan(), "{bad} on {level}");
+                assert!(rows.get(0, 0).0.is_nan(), "{bad} on {instructions}");
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Weights rounded to 8 bits.
 
-use crate::quantized::GROUP;
+use crate::quantized::SCALE_BLOCK;
 
 /// The largest of the integers that weights become.
 const LARGEST: f32 = 127.0;
 
 /// Rounds each row of a matrix, an output of a dense layer, to integers from -127 to 127 times a
-/// scale for each [`GROUP`] of its columns.
+/// scale for each [`SCALE_BLOCK`] of its columns.
 ///
 /// ```text
 /// s = max |w| / 127,   r = round(w / s)
@@ -17,7 +17,7 @@ const LARGEST: f32 = 127.0;
 ///
 /// # Shapes
 /// - `weights`: `(N, K)`, K is `depth`
-/// - returns `(N, K)` and the scales, `(N, ⌈K / GROUP⌉)`
+/// - returns `(N, K)` and the scales, `(N, ⌈K / SCALE_BLOCK⌉)`
 ///
 /// # Panics
 /// If the number of weights is no multiple of `depth`, or `depth` is 0.
@@ -27,10 +27,10 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
         "rows of {depth} weights"
     );
     let mut rounded = Vec::with_capacity(weights.len());
-    let mut scales = Vec::with_capacity(weights.len() / depth * depth.div_ceil(GROUP));
+    let mut scales = Vec::with_capacity(weights.len() / depth * depth.div_ceil(SCALE_BLOCK));
     for group in weights
         .chunks_exact(depth)
-        .flat_map(|row| row.chunks(GROUP))
+        .flat_map(|row| row.chunks(SCALE_BLOCK))
     {
         // `f32::max` would pass over a NaN.
         let larger = |largest: f32, w: &f32| {
@@ -61,16 +61,16 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn restore_weights(rounded: &[i8], scales: &[f32], depth: usize) -> Vec<f32> {
+pub fn dequantize_weights(rounded: &[i8], scales: &[f32], depth: usize) -> Vec<f32> {
     assert!(
         depth > 0 && rounded.len().is_multiple_of(depth),
         "rows of {depth} weights"
     );
     let groups = rounded
         .chunks_exact(depth)
-        .flat_map(|row| row.chunks(GROUP));
+        .flat_map(|row| row.chunks(SCALE_BLOCK));
     assert!(
-        rounded.len() / depth * depth.div_ceil(GROUP) == scales.len(),
+        rounded.len() / depth * depth.div_ceil(SCALE_BLOCK) == scales.len(),
         "a scale for each group"
     );
     groups
@@ -88,9 +88,9 @@ mod tests {
     fn weights_are_within_half_a_step_and_stay_when_rounded_again() {
         let (depth, weights) = (300, numbers(20 * 300, 1));
         let (rounded, scales) = quantize_weights(&weights, depth);
-        let restored = restore_weights(&rounded, &scales, depth);
+        let restored = dequantize_weights(&rounded, &scales, depth);
         for (i, (w, restored)) in weights.iter().zip(&restored).enumerate() {
-            let scale = scales[i / depth * depth.div_ceil(GROUP) + i % depth / GROUP];
+            let scale = scales[i / depth * depth.div_ceil(SCALE_BLOCK) + i % depth / SCALE_BLOCK];
             // A step and a half of f32's rounding beside half a step of the grid's.
             assert!(
                 (w - restored).abs() <= 0.500_01 * scale,

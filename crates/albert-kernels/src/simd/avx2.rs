@@ -55,7 +55,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
         };
-        where_less(a, b, yes, no) _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+        select_less(a, b, yes, no) _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
     }
 
     #[inline]
@@ -87,7 +87,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn exchange(self, v: __m256, apart: usize) -> __m256 {
+    fn swap_lanes(self, v: __m256, apart: usize) -> __m256 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             match apart {
@@ -99,13 +99,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn splat_quad(self, bytes: [u8; 4]) -> __m256i {
+    fn splat_bytes(self, bytes: [u8; 4]) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm256_set1_epi32(i32::from_ne_bytes(bytes)) }
     }
 
     #[inline(always)]
-    fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    fn dot_u8i8(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             if VNNI {
@@ -123,7 +123,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    fn dot_i16(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             if VNNI {
@@ -140,13 +140,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn load_quads_from(self, from: *const i8) -> __m256i {
+    unsafe fn load_bytes_from(self, from: *const i8) -> __m256i {
         // SAFETY: the caller's promise.
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn store_bytes_to(self, to: *mut u8, v: __m256) {
+    unsafe fn store_u8_to(self, to: *mut u8, v: __m256) {
         // SAFETY: the caller's promise.
         unsafe {
             let words = _mm256_cvtps_epi32(v);
@@ -159,7 +159,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn store_words_to(self, to: *mut i16, v: __m256) {
+    unsafe fn store_i16_to(self, to: *mut i16, v: __m256) {
         // SAFETY: the caller's promise.
         unsafe {
             let lanes = _mm256_cvtps_epi32(v);

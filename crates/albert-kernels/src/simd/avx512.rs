@@ -53,7 +53,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
         };
         times_power_of_two(a, n) _mm512_scalef_ps(a, n);
-        where_less(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
+        select_less(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
     }
 
     #[inline]
@@ -85,7 +85,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    fn exchange(self, v: __m512, apart: usize) -> __m512 {
+    fn swap_lanes(self, v: __m512, apart: usize) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             match apart {
@@ -104,30 +104,30 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    fn largest_number(self, v: __m512) -> f32 {
+    fn max_lane(self, v: __m512) -> f32 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_reduce_max_ps(v) }
     }
 
     #[inline(always)]
-    fn splat_quad(self, bytes: [u8; 4]) -> __m512i {
+    fn splat_bytes(self, bytes: [u8; 4]) -> __m512i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_set1_epi32(i32::from_ne_bytes(bytes)) }
     }
 
     #[inline(always)]
-    fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    fn dot_u8i8(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             if VNNI {
                 return _mm512_dpbusd_epi32(sum, a, b);
             }
-            dot_of_words(sum, a, b)
+            dot_u8i8_widened(sum, a, b)
         }
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    fn dot_i16(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             if VNNI {
@@ -144,19 +144,19 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn load_quads_from(self, from: *const i8) -> __m512i {
+    unsafe fn load_bytes_from(self, from: *const i8) -> __m512i {
         // SAFETY: the caller's promise.
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn store_bytes_to(self, to: *mut u8, v: __m512) {
+    unsafe fn store_u8_to(self, to: *mut u8, v: __m512) {
         // SAFETY: the caller's promise.
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
     }
 
     #[inline(always)]
-    unsafe fn store_words_to(self, to: *mut i16, v: __m512) {
+    unsafe fn store_i16_to(self, to: *mut i16, v: __m512) {
         // SAFETY: the caller's promise.
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v))) }
     }
@@ -180,13 +180,13 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 }
 
-/// [`Simd::dot`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. Sums
+/// [`Simd::dot_u8i8`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. TileProduct
 /// of bytes' products in 16 bits would saturate.
 ///
 /// One call within a kernel instead of seven: the compiler puts only so many into their places.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn dot_of_words(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+fn dot_u8i8_widened(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
     let even = _mm512_madd_epi16(
         _mm512_and_si512(a, _mm512_set1_epi16(0xff)),
         _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)),

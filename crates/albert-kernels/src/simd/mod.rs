@@ -2,7 +2,7 @@
 //! kernel is written once.
 //!
 //! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]; [`Simd::call`] compiles
-//! it once for each instruction set, and [`Level::run`](crate::Level) calls the one that was
+//! it once for each instruction set, and [`InstructionSet::run`](crate::InstructionSet) calls the one that was
 //! chosen. Everything within a kernel is `#[inline(always)]`: only code that ends up inside the
 //! function with the target features is compiled with them.
 
@@ -50,7 +50,7 @@ pub(crate) use each_vector;
 
 /// A proof that the CPU has an instruction set, and the vectors that come with it.
 ///
-/// Values of the implementing types are made in [`Level::run`](crate::Level) alone, behind the
+/// Values of the implementing types are made in [`InstructionSet::run`](crate::InstructionSet) alone, behind the
 /// check that the CPU has the instructions: that is why the methods are safe.
 pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
@@ -98,11 +98,11 @@ pub(crate) trait Simd: Copy {
         self.mul(a, self.power_of_two(n))
     }
     /// `yes` where `a < b`, else `no`.
-    fn where_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    fn select_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
     /// Lanes so far apart in each other's places: a power of two below [`LANES`](Self::LANES).
     #[inline(always)]
-    fn exchange(self, v: Self::V, apart: usize) -> Self::V {
+    fn swap_lanes(self, v: Self::V, apart: usize) -> Self::V {
         let lanes = self.to_array(v);
         let mut exchanged = [0.0; MAX_LANES];
         for lane in 0..Self::LANES {
@@ -113,30 +113,30 @@ pub(crate) trait Simd: Copy {
     }
 
     /// The same four bytes in every lane.
-    fn splat_quad(self, bytes: [u8; 4]) -> Self::I;
+    fn splat_bytes(self, bytes: [u8; 4]) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b`
     /// signed: exact.
-    fn dot(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    fn dot_u8i8(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the two words of each lane, with signs: exact where it fits.
-    fn dot_words(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    fn dot_i16(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Integers as numbers.
     fn to_f32(self, a: Self::I) -> Self::V;
 
     /// # Safety
     /// Four times [`LANES`](Self::LANES) bytes can be read at `from`.
-    unsafe fn load_quads_from(self, from: *const i8) -> Self::I;
+    unsafe fn load_bytes_from(self, from: *const i8) -> Self::I;
     /// Writes numbers from 0 to 255 as bytes, rounded to the nearest integer, halves to even.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) bytes can be written at `to`.
-    unsafe fn store_bytes_to(self, to: *mut u8, v: Self::V);
+    unsafe fn store_u8_to(self, to: *mut u8, v: Self::V);
 
     /// Writes numbers that 16 bits with a sign can hold, rounded to the nearest integer, halves to
     /// even. NaN becomes some number.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) words can be written at `to`.
-    unsafe fn store_words_to(self, to: *mut i16, v: Self::V);
+    unsafe fn store_i16_to(self, to: *mut i16, v: Self::V);
 
     /// # Safety
     /// [`LANES`](Self::LANES) numbers can be read at `from`.
@@ -206,7 +206,7 @@ pub(crate) trait Simd: Copy {
 
     /// The largest of all lanes, none of which is NaN.
     #[inline(always)]
-    fn largest_number(self, v: Self::V) -> f32 {
+    fn max_lane(self, v: Self::V) -> f32 {
         let mut lanes = self.to_array(v);
         let mut half = Self::LANES / 2;
         while half > 0 {

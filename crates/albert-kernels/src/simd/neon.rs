@@ -52,7 +52,7 @@ impl Simd for Neon {
             let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
             vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
         };
-        where_less(a, b, yes, no) vbslq_f32(vcltq_f32(a, b), yes, no);
+        select_less(a, b, yes, no) vbslq_f32(vcltq_f32(a, b), yes, no);
     }
 
     #[inline]
@@ -73,7 +73,7 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn exchange(self, v: float32x4_t, apart: usize) -> float32x4_t {
+    fn swap_lanes(self, v: float32x4_t, apart: usize) -> float32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             if apart == 1 {
@@ -85,13 +85,13 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn splat_quad(self, bytes: [u8; 4]) -> int32x4_t {
+    fn splat_bytes(self, bytes: [u8; 4]) -> int32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { vdupq_n_s32(i32::from_ne_bytes(bytes)) }
     }
 
     #[inline(always)]
-    fn dot(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    fn dot_u8i8(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             // The bytes of two lanes at a time, widened to 16 bits.
@@ -112,7 +112,7 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    fn dot_i16(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
@@ -129,13 +129,13 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_quads_from(self, from: *const i8) -> int32x4_t {
+    unsafe fn load_bytes_from(self, from: *const i8) -> int32x4_t {
         // SAFETY: the caller's promise.
         unsafe { vreinterpretq_s32_s8(vld1q_s8(from)) }
     }
 
     #[inline(always)]
-    unsafe fn store_bytes_to(self, to: *mut u8, v: float32x4_t) {
+    unsafe fn store_u8_to(self, to: *mut u8, v: float32x4_t) {
         let mut lanes = [0.0; 4];
         // SAFETY: the array has four numbers; the caller's promise.
         unsafe {
@@ -145,7 +145,7 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store_words_to(self, to: *mut i16, v: float32x4_t) {
+    unsafe fn store_i16_to(self, to: *mut i16, v: float32x4_t) {
         // SAFETY: the caller's promise.
         unsafe { vst1_s16(to, vqmovn_s32(vcvtnq_s32_f32(v))) }
     }

@@ -49,7 +49,7 @@ impl Simd for Portable {
             if a.abs() < 4_194_304.0 { (a + shift) - shift } else { a }
         };
         power_of_two(n) f32::from_bits(((n as i32 + 127) as u32) << 23);
-        where_less(a, b, yes, no) if a < b { yes } else { no };
+        select_less(a, b, yes, no) if a < b { yes } else { no };
     }
 
     #[inline(never)]
@@ -63,12 +63,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn splat_quad(self, bytes: [u8; 4]) -> [i32; 4] {
+    fn splat_bytes(self, bytes: [u8; 4]) -> [i32; 4] {
         [i32::from_ne_bytes(bytes); 4]
     }
 
     #[inline(always)]
-    fn dot(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+    fn dot_u8i8(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|lane| {
             let bytes = a[lane].to_ne_bytes().into_iter().zip(b[lane].to_ne_bytes());
             bytes.fold(sum[lane], |sum, (a, b)| {
@@ -78,7 +78,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+    fn dot_i16(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|lane| {
             let words = [
                 a[lane] as i16,
@@ -97,19 +97,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_quads_from(self, from: *const i8) -> [i32; 4] {
+    unsafe fn load_bytes_from(self, from: *const i8) -> [i32; 4] {
         // SAFETY: the caller's promise.
         unsafe { from.cast::<[i32; 4]>().read_unaligned() }
     }
 
     #[inline(always)]
-    unsafe fn store_bytes_to(self, to: *mut u8, v: [f32; 4]) {
+    unsafe fn store_u8_to(self, to: *mut u8, v: [f32; 4]) {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<[u8; 4]>().write(self.round(v).map(|x| x as u8)) }
     }
 
     #[inline(always)]
-    unsafe fn store_words_to(self, to: *mut i16, v: [f32; 4]) {
+    unsafe fn store_i16_to(self, to: *mut i16, v: [f32; 4]) {
         // SAFETY: the caller's promise; an array of words has their alignment.
         unsafe { to.cast::<[i16; 4]>().write(self.round(v).map(|x| x as i16)) }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use albert_kernels::quantized::GROUP;
+use albert_kernels::quantized::SCALE_BLOCK;
 
 use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
 use crate::checkpoint::stored::StoredTensor;
@@ -85,7 +85,7 @@ impl Companions {
         // The check of the integers' own shape refuses anything else.
         let &[out, input] = shape else { return Ok(()) };
         self.scales
-            .expect(&self.names[0], &[out, input.div_ceil(GROUP)])?;
+            .expect(&self.names[0], &[out, input.div_ceil(SCALE_BLOCK)])?;
         if let Some((name, rotation)) = &self.rotation {
             rotation.expect_indices(name, &[1])?;
         }

@@ -1,7 +1,7 @@
 //! A weight in 8 bits in memory: read from a file or rounded, and what becomes of it.
 
-use albert_kernels::quantized::GROUP;
-use albert_kernels::{quantize_weights, restore_weights, rotate_weights, rotate_weights_back};
+use albert_kernels::quantized::SCALE_BLOCK;
+use albert_kernels::{dequantize_weights, quantize_weights, rotate_weights, unrotate_weights};
 use candle_core::{DType, Device, Tensor};
 
 use super::calibration::ChannelStatistics;
@@ -21,7 +21,7 @@ pub(in crate::checkpoint) struct RoundedWeight {
     shape: [usize; 2],
     /// `(out, in)`
     rounded: Vec<i8>,
-    /// `(out, ⌈in / GROUP⌉)`
+    /// `(out, ⌈in / SCALE_BLOCK⌉)`
     scales: Vec<f32>,
     /// Whether the integers are those of rotated weights.
     is_rotated: bool,
@@ -71,9 +71,9 @@ impl RoundedWeight {
             channels
                 .iter()
                 .for_each(|&channel| means[channel as usize] = 0.0);
-            let mut restored = restore_weights(&rounded, &scales, input);
+            let mut restored = dequantize_weights(&rounded, &scales, input);
             if is_rotated {
-                rotate_weights_back(&mut restored, input);
+                unrotate_weights(&mut restored, input);
             }
             let rows = before.chunks_exact(input).zip(restored.chunks_exact(input));
             rows.map(|(row, restored)| {
@@ -126,8 +126,10 @@ impl RoundedWeight {
             None => false,
             Some((name, rotation)) => {
                 match rotation.load()?.to_dtype(DType::I64)?.to_vec1::<i64>()?[..] {
-                    [size] if size == GROUP as i64 => true,
-                    ref found => candle_core::bail!("`{name}`: expected {GROUP}, found {found:?}"),
+                    [size] if size == SCALE_BLOCK as i64 => true,
+                    ref found => {
+                        candle_core::bail!("`{name}`: expected {SCALE_BLOCK}, found {found:?}")
+                    }
                 }
             }
         };
@@ -169,9 +171,9 @@ impl RoundedWeight {
     /// The weight in f32, `(out, in)`.
     pub(in crate::checkpoint) fn restore(&self) -> candle_core::Result<Tensor> {
         let [out, input] = self.shape;
-        let mut weights = restore_weights(&self.rounded, &self.scales, input);
+        let mut weights = dequantize_weights(&self.rounded, &self.scales, input);
         if self.is_rotated {
-            rotate_weights_back(&mut weights, input);
+            unrotate_weights(&mut weights, input);
         }
         if !self.channels.is_empty() {
             let rows = weights.chunks_exact_mut(input);
@@ -194,9 +196,9 @@ impl RoundedWeight {
                 let bytes: Vec<u8> = self.rounded.iter().map(|r| *r as u8 ^ 0x80).collect();
                 Tensor::from_vec(bytes, (out, input), cpu)?
             }
-            SCALE => Tensor::from_slice(&self.scales, (out, input.div_ceil(GROUP)), cpu)?,
+            SCALE => Tensor::from_slice(&self.scales, (out, input.div_ceil(SCALE_BLOCK)), cpu)?,
             ROTATION => Tensor::from_slice(
-                &[GROUP as u32][..usize::from(self.is_rotated)],
+                &[SCALE_BLOCK as u32][..usize::from(self.is_rotated)],
                 usize::from(self.is_rotated),
                 cpu,
             )?,

@@ -10,21 +10,21 @@ use crate::simd::{Avx2, Avx512};
 use crate::simd::{Kernel, Portable, Simd};
 
 /// The environment variable that chooses an instruction set by name.
-pub const LEVEL_VARIABLE: &str = "ALBERT_KERNELS";
+pub const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 
 /// An instruction set that this CPU has.
 ///
 /// ```
-/// use albert_kernels::Level;
+/// use albert_kernels::InstructionSet;
 ///
-/// let portable = Level::named("portable")?;
-/// assert!(Level::available().contains(&portable));
-/// # Ok::<(), albert_kernels::LevelError>(())
+/// let portable = InstructionSet::from_name("portable")?;
+/// assert!(InstructionSet::available().contains(&portable));
+/// # Ok::<(), albert_kernels::InstructionSetError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Level(Instructions);
+pub struct InstructionSet(Instructions);
 
-/// Private, so that a [`Level`] is always one that the CPU has.
+/// Private, so that a [`InstructionSet`] is always one that the CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]
@@ -46,14 +46,14 @@ enum Instructions {
     "kernels `{name}`: expected one of this machine's, {}, found `{name}`",
     available_names()
 )]
-pub struct LevelError {
+pub struct InstructionSetError {
     name: String,
 }
 
-impl Level {
+impl InstructionSet {
     /// What this CPU has, the fastest first.
     pub fn available() -> Vec<Self> {
-        let mut levels = Vec::new();
+        let mut instruction_sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
             let fma = is_x86_feature_detected!("fma");
@@ -62,25 +62,25 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             if fma && avx512 && is_x86_feature_detected!("avx512vnni") {
-                levels.push(Self(Instructions::Avx512Vnni));
+                instruction_sets.push(Self(Instructions::Avx512Vnni));
             }
             if fma && avx512 {
-                levels.push(Self(Instructions::Avx512));
+                instruction_sets.push(Self(Instructions::Avx512));
             }
             let avx2 = is_x86_feature_detected!("avx2");
             if fma && avx2 && is_x86_feature_detected!("avxvnni") {
-                levels.push(Self(Instructions::AvxVnni));
+                instruction_sets.push(Self(Instructions::AvxVnni));
             }
             if fma && avx2 {
-                levels.push(Self(Instructions::Avx2));
+                instruction_sets.push(Self(Instructions::Avx2));
             }
         }
         #[cfg(target_arch = "aarch64")]
         if std::arch::is_aarch64_feature_detected!("neon") {
-            levels.push(Self(Instructions::Neon));
+            instruction_sets.push(Self(Instructions::Neon));
         }
-        levels.push(Self(Instructions::Portable));
-        levels
+        instruction_sets.push(Self(Instructions::Portable));
+        instruction_sets
     }
 
     /// `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`. VNNI multiplies bytes; in
@@ -88,11 +88,11 @@ impl Level {
     ///
     /// # Errors
     /// If it is another word, or the CPU has no such instructions.
-    pub fn named(name: &str) -> Result<Self, LevelError> {
+    pub fn from_name(name: &str) -> Result<Self, InstructionSetError> {
         let named = Self::available()
             .into_iter()
-            .find(|level| level.to_string() == name);
-        named.ok_or_else(|| LevelError { name: name.into() })
+            .find(|instructions| instructions.to_string() == name);
+        named.ok_or_else(|| InstructionSetError { name: name.into() })
     }
 
     /// The one that the environment variable `ALBERT_KERNELS` names or, without it, the fastest.
@@ -100,11 +100,11 @@ impl Level {
     /// It is asked for once: all weights of a process are packed for the same instructions.
     ///
     /// # Errors
-    /// As [`named`](Self::named).
-    pub fn current() -> Result<Self, LevelError> {
-        static CURRENT: OnceLock<Result<Level, LevelError>> = OnceLock::new();
-        let choose = || match std::env::var_os(LEVEL_VARIABLE) {
-            Some(name) if !name.is_empty() => Self::named(&name.to_string_lossy()),
+    /// As [`named`](Self::from_name).
+    pub fn current() -> Result<Self, InstructionSetError> {
+        static CURRENT: OnceLock<Result<InstructionSet, InstructionSetError>> = OnceLock::new();
+        let choose = || match std::env::var_os(INSTRUCTION_SET_VARIABLE) {
+            Some(name) if !name.is_empty() => Self::from_name(&name.to_string_lossy()),
             _ => Ok(Self::available()[0]),
         };
         CURRENT.get_or_init(choose).clone()
@@ -114,7 +114,7 @@ impl Level {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a level is made only where the CPU has its instructions.
+            // SAFETY: a instructions is made only where the CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni | Instructions::Avx512 => {
                 unsafe { Avx512::<false>::new() }.call(kernel)
@@ -133,9 +133,9 @@ impl Level {
 
     /// Runs a kernel that multiplies bytes.
     #[inline]
-    pub(crate) fn run_on_bytes<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run_integer<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a level is made only where the CPU has its instructions.
+            // SAFETY: a instructions is made only where the CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni => unsafe { Avx512::<true>::new() }.call(kernel),
             // SAFETY: as above.
@@ -168,7 +168,7 @@ impl Kernel for TileSize {
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -187,9 +187,9 @@ impl fmt::Display for Level {
 }
 
 fn available_names() -> String {
-    let names: Vec<_> = Level::available()
+    let names: Vec<_> = InstructionSet::available()
         .iter()
-        .map(|level| format!("`{level}`"))
+        .map(|instructions| format!("`{instructions}`"))
         .collect();
     names.join(", ")
 }
@@ -200,14 +200,17 @@ mod tests {
 
     #[test]
     fn every_available_level_is_found_by_its_name() {
-        for level in Level::available() {
-            assert_eq!(Level::named(&level.to_string()), Ok(level));
+        for instructions in InstructionSet::available() {
+            assert_eq!(
+                InstructionSet::from_name(&instructions.to_string()),
+                Ok(instructions)
+            );
         }
     }
 
     #[test]
     fn an_unknown_level_is_an_error_that_names_the_known() {
-        let error = Level::named("mmx").unwrap_err().to_string();
+        let error = InstructionSet::from_name("mmx").unwrap_err().to_string();
         assert!(
             error.starts_with("kernels `mmx`") && error.contains("`portable`"),
             "{error}"

@@ -1,15 +1,9 @@
-//! The innermost loops: a few rows times one panel, all sums in registers.
+//! The micro-kernel: a row tile of A times a panel of B, all sums in registers.
 
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
-/// The most vectors that a panel is wide.
+/// Vectors in a panel's width, at most.
 const MAX_VECTORS: usize = 3;
-
-/// The most rows of a tile.
-const MAX_ROWS: usize = 8;
-
-/// The most numbers of a tile.
-pub(crate) const MAX_TILE: usize = MAX_ROWS * MAX_VECTORS * MAX_LANES;
 
 /// Steps over k between two prefetches.
 const PREFETCH_STEPS: usize = 8;
@@ -17,27 +11,26 @@ const PREFETCH_STEPS: usize = 8;
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
-/// Bytes that will be read next, to be fetched from a farther cache meanwhile.
+/// Bytes that a later tile reads, to be fetched from an outer cache meanwhile.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ahead {
-    /// Where they are; need not be valid.
+pub(crate) struct Prefetch {
+    /// Start; need not be valid memory.
     pub(crate) address: *const u8,
-    /// How many.
-    pub(crate) count: usize,
+    pub(crate) bytes: usize,
 }
 
-impl Ahead {
-    /// Nothing.
+impl Prefetch {
+    /// Fetches nothing.
     pub(crate) const NONE: Self = Self {
         address: std::ptr::null(),
-        count: 0,
+        bytes: 0,
     };
 
-    /// Calls `step` `steps` times, and asks for the bytes on the way.
+    /// Calls `step` `steps` times, with the prefetches spread between the calls.
     #[inline(always)]
-    pub(crate) fn while_stepping<S: Simd>(self, s: S, steps: usize, mut step: impl FnMut()) {
+    pub(crate) fn interleave<S: Simd>(self, s: S, steps: usize, mut step: impl FnMut()) {
         let chunks = steps.div_ceil(PREFETCH_STEPS).max(1);
-        let lines = self.count.div_ceil(LINE).div_ceil(chunks);
+        let lines = self.bytes.div_ceil(LINE).div_ceil(chunks);
         let (mut address, mut left) = (self.address, steps);
         while left > 0 {
             for _ in 0..lines {
@@ -53,29 +46,28 @@ impl Ahead {
     }
 }
 
-/// Rows of C that a tile writes, in one panel.
+/// A tile of C: at most [`Simd::TILE_ROWS`] rows of one panel.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
-    /// [`Simd::TILE_ROWS`] at most.
+pub(crate) struct Tile {
     pub(crate) rows: usize,
     pub(crate) c: *mut f32,
     /// From a row of C to the next.
     pub(crate) c_stride: usize,
-    /// A panel's width at most.
+    /// At most the width of a panel.
     pub(crate) columns: usize,
 }
 
-/// What is summed up for a [`Target`].
+/// The sums of a tile, over one depth block.
 ///
-/// Every element of C is one sum in one order, however many rows there are: a row's result does not
-/// depend on its neighbours.
-pub(crate) trait Sums: Copy {
+/// Each element of C is one sum in one order, independent of the number of rows: a row's result
+/// does not depend on its neighbors.
+pub(crate) trait TileProduct: Copy {
     /// Computes `ROWS` rows of `VECTORS` vectors at `c`.
     ///
     /// # Safety
-    /// All that is summed up can be read; `c` has `ROWS` rows of `VECTORS` vectors that nothing
+    /// The inputs of the product can be read; `c` has `ROWS` rows of `VECTORS` vectors that nothing
     /// else reads or writes.
-    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         s: S,
         c: *mut f32,
@@ -83,20 +75,20 @@ pub(crate) trait Sums: Copy {
     );
 }
 
-/// A tile whose memory is there.
-pub(crate) struct CheckedTile<T>(Target, T);
+/// Computes one tile, by code that is specialized for its number of rows and vectors.
+pub(crate) struct Microkernel<P>(Tile, P);
 
-impl<T: Sums> CheckedTile<T> {
+impl<P: TileProduct> Microkernel<P> {
     /// # Safety
-    /// Until it is computed, all that is summed up can be read, and `c` has `rows` rows of
-    /// `columns` numbers that nothing else reads or writes.
+    /// Until it has run, the inputs of the product can be read, and `tile.c` has `rows` rows of
+    /// `columns` values that nothing else reads or writes.
     #[inline(always)]
-    pub(crate) unsafe fn new(target: Target, sums: T) -> Self {
-        Self(target, sums)
+    pub(crate) unsafe fn new(tile: Tile, product: P) -> Self {
+        Self(tile, product)
     }
 }
 
-impl<T: Sums> Kernel for CheckedTile<T> {
+impl<P: TileProduct> Kernel for Microkernel<P> {
     type Output = ();
 
     #[inline(always)]
@@ -119,69 +111,54 @@ impl<T: Sums> Kernel for CheckedTile<T> {
     }
 }
 
-impl<T: Sums> CheckedTile<T> {
+impl<P: TileProduct> Microkernel<P> {
     #[inline(always)]
     fn sized<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, s: S) {
-        let Self(target, sums) = *self;
-        if target.columns == VECTORS * S::LANES {
-            // SAFETY: the tile was checked, and its vectors are whole.
-            return unsafe { sums.write::<S, ROWS, VECTORS>(s, target.c, target.c_stride) };
+        let Self(tile, product) = *self;
+        if tile.columns == VECTORS * S::LANES {
+            // SAFETY: `new`'s caller has promised it, and the vectors are whole.
+            return unsafe { product.compute::<S, ROWS, VECTORS>(s, tile.c, tile.c_stride) };
         }
-        // The matrix ends within a vector: its last columns are computed aside.
-        const ASIDE: usize = MAX_VECTORS * MAX_LANES;
-        let mut aside = [[0.0; ASIDE]; ROWS];
-        let aside: *mut f32 = aside.as_mut_ptr().cast();
-        // SAFETY: C has `ROWS` rows of `columns` numbers, and a row aside is as wide as any panel.
+        // The matrix ends within a vector: the tile is computed in a buffer and copied.
+        const STRIDE: usize = MAX_VECTORS * MAX_LANES;
+        let mut buffer = [[0.0; STRIDE]; ROWS];
+        let buffer: *mut f32 = buffer.as_mut_ptr().cast();
+        let columns = tile.columns;
+        // SAFETY: C has `ROWS` rows of `columns` values, and the buffer is as wide as any panel.
         unsafe {
-            copy(
-                target.c,
-                target.c_stride,
-                aside,
-                ASIDE,
-                ROWS,
-                target.columns,
-            );
-            let columns = VECTORS * S::LANES;
-            s.call(CheckedTile(
-                Target {
-                    c: aside,
-                    c_stride: ASIDE,
-                    columns,
-                    ..target
-                },
-                sums,
-            ));
-            copy(
-                aside,
-                ASIDE,
-                target.c,
-                target.c_stride,
-                ROWS,
-                target.columns,
-            );
+            copy(tile.c, tile.c_stride, buffer, STRIDE, [ROWS, columns]);
+            let whole = Tile {
+                c: buffer,
+                c_stride: STRIDE,
+                columns: VECTORS * S::LANES,
+                ..tile
+            };
+            s.call(Self(whole, product));
+            copy(buffer, STRIDE, tile.c, tile.c_stride, [ROWS, columns]);
         }
     }
 }
 
 /// `A B` or `C + A B` in f32, the sum over k in ascending order: `c = fma(a, b, c)`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Products {
+pub(crate) struct F32Product {
+    /// KC
     pub(crate) depth: usize,
     pub(crate) a: *const f32,
     /// From a row of A to the next.
     pub(crate) a_stride: usize,
-    /// `depth` short rows.
+    /// `depth` rows of a panel.
     pub(crate) panel: *const f32,
-    /// From a short row to the next.
+    /// From a row of the panel to the next.
     pub(crate) panel_width: usize,
-    /// Whether to add to what is in C.
+    /// Adds to the values in C.
     pub(crate) accumulate: bool,
-    pub(crate) ahead: Ahead,
+    pub(crate) prefetch: Prefetch,
 }
 
-impl Sums for Products {
+impl TileProduct for F32Product {
     #[inline(always)]
-    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         s: S,
         c: *mut f32,
@@ -198,7 +175,7 @@ impl Sums for Products {
                 }
             }
             let (mut a, mut panel) = (self.a, self.panel);
-            self.ahead.while_stepping(
+            self.prefetch.interleave(
                 s,
                 self.depth,
                 #[inline(always)]
@@ -229,14 +206,13 @@ impl Sums for Products {
 /// Copies rows from one place to another.
 ///
 /// # Safety
-/// Both have `rows` rows of `columns` numbers, and do not overlap.
+/// Both places have `rows` rows of `columns` values and do not overlap.
 unsafe fn copy(
     from: *const f32,
     from_stride: usize,
     to: *mut f32,
     to_stride: usize,
-    rows: usize,
-    columns: usize,
+    [rows, columns]: [usize; 2],
 ) {
     for row in 0..rows {
         // SAFETY: the caller's promise.

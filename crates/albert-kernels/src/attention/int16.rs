@@ -14,10 +14,12 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use crate::aligned::Aligned;
-use crate::attention::{Arithmetic, BLOCK_QUERIES, Qkv, RowsOf, Scratch, panel_width, tiles, turn};
-use crate::level::Level;
+use crate::attention::{
+    Arithmetic, BLOCK_QUERIES, Qkv, RowsPtr, Scratch, panel_width, tiles, transpose_into_panels,
+};
+use crate::gemm::TileProduct;
+use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
-use crate::tile::Sums;
 
 /// The largest word.
 const LARGEST: f32 = i16::MAX as f32;
@@ -37,9 +39,9 @@ fn largest_factor(depth: usize) -> f32 {
         .min(f64::from(LARGEST)) as f32
 }
 
-/// One head in 16 bits. Words that are multiplied one after another lie side by side in pairs.
+/// One head in 16 bits. Int16 that are multiplied one after another lie side by side in pairs.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct Int16 {
     /// `(T, D)`, rows whole vectors long.
     queries: Aligned<i16>,
     /// Kᵀ in panels `(D / 2, W, 2)` of W tokens.
@@ -57,10 +59,10 @@ pub(super) struct Words {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch<Words>> = RefCell::default();
+    static SCRATCH: RefCell<Scratch<Int16>> = RefCell::default();
 }
 
-impl Arithmetic for Words {
+impl Arithmetic for Int16 {
     const MOST_TOKENS: usize = LARGEST_SUM - 1;
 
     fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>> {
@@ -68,8 +70,8 @@ impl Arithmetic for Words {
     }
 
     #[inline(always)]
-    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
-        level.run_on_bytes(kernel)
+    fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output {
+        instructions.run_integer(kernel)
     }
 
     #[inline(always)]
@@ -85,7 +87,7 @@ impl Arithmetic for Words {
         self.keys.resize(tokens.div_ceil(width) * width * pairs * 2);
         let rounded = &self.rounded;
         let key = |token: usize| rounded[token * stride..][..2 * pairs].as_chunks().0;
-        turn(
+        transpose_into_panels(
             [0i16; 2],
             [tokens, pairs, width],
             key,
@@ -133,7 +135,7 @@ impl Arithmetic for Words {
         qkv: Qkv,
         _: usize,
         queries: Range<usize>,
-        scores: RowsOf,
+        scores: RowsPtr,
     ) -> f32 {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let (width, pairs, stride) = (
@@ -141,7 +143,7 @@ impl Arithmetic for Words {
             depth.div_ceil(2),
             depth.next_multiple_of(S::LANES),
         );
-        let products = |row: usize, panel: usize| WordProducts {
+        let products = |row: usize, panel: usize| Int16Product {
             pairs,
             a: self.queries[(queries.start + row) * stride..].as_ptr(),
             a_stride: stride,
@@ -163,14 +165,21 @@ impl Arithmetic for Words {
     }
 
     #[inline(always)]
-    unsafe fn contexts<S: Simd>(&self, s: S, qkv: Qkv, queries: usize, _: RowsOf, context: RowsOf) {
+    unsafe fn contexts<S: Simd>(
+        &self,
+        s: S,
+        qkv: Qkv,
+        queries: usize,
+        _: RowsPtr,
+        context: RowsPtr,
+    ) {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let (width, pairs, stride) = (
             panel_width::<S>(depth),
             tokens.div_ceil(2),
             tokens.next_multiple_of(S::LANES),
         );
-        let products = |row: usize, panel: usize| WordProducts {
+        let products = |row: usize, panel: usize| Int16Product {
             pairs,
             a: self.weights[row * stride..].as_ptr(),
             a_stride: stride,
@@ -212,7 +221,7 @@ unsafe fn round<S: Simd>(
         });
     }
     let found = s.max(s.max(found[0], found[1]), s.max(found[2], found[3]));
-    let found = s.largest_number(found);
+    let found = s.max_lane(found);
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let unit = found / largest;
     // Zeros, or numbers so small that their unit is none, are all zeros.
@@ -240,14 +249,14 @@ fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, words: &mut [i16]) -> f32 {
         sums[one] = s.add(sums[one], x);
         let words = &mut words[at.start..][..S::LANES];
         // SAFETY: the slice has as many words.
-        unsafe { s.store_words_to(words.as_mut_ptr(), x) };
+        unsafe { s.store_i16_to(words.as_mut_ptr(), x) };
     });
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 
 /// `A B` of words, as f32.
 #[derive(Debug, Clone, Copy)]
-struct WordProducts {
+struct Int16Product {
     /// K / 2
     pairs: usize,
     a: *const i16,
@@ -259,27 +268,27 @@ struct WordProducts {
     panel_width: usize,
 }
 
-impl Sums for WordProducts {
+impl TileProduct for Int16Product {
     #[inline(always)]
-    unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         s: S,
         c: *mut f32,
         c_stride: usize,
     ) {
-        let mut sums = [[s.splat_quad([0; 4]); VECTORS]; ROWS];
+        let mut sums = [[s.splat_bytes([0; 4]); VECTORS]; ROWS];
         let (mut a, mut panel) = (self.a, self.panel);
         // SAFETY: all offsets are within the rows that the caller promises.
         unsafe {
             for _ in 0..self.pairs {
-                let mut b = [s.splat_quad([0; 4]); VECTORS];
+                let mut b = [s.splat_bytes([0; 4]); VECTORS];
                 for (v, b) in b.iter_mut().enumerate() {
-                    *b = s.load_quads_from(panel.add(2 * v * S::LANES).cast());
+                    *b = s.load_bytes_from(panel.add(2 * v * S::LANES).cast());
                 }
                 for (row, sums) in sums.iter_mut().enumerate() {
-                    let a = s.splat_quad(a.add(row * self.a_stride).cast::<[u8; 4]>().read());
+                    let a = s.splat_bytes(a.add(row * self.a_stride).cast::<[u8; 4]>().read());
                     for (sum, b) in sums.iter_mut().zip(&b) {
-                        *sum = s.dot_words(*sum, a, *b);
+                        *sum = s.dot_i16(*sum, a, *b);
                     }
                 }
                 a = a.add(2);

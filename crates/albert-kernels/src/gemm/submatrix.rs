@@ -4,13 +4,13 @@ use std::ops::Range;
 
 /// Some rows and columns; the columns begin with a panel.
 #[derive(Debug, Clone)]
-pub(crate) struct Rectangle {
+pub(crate) struct Submatrix {
     pub(crate) rows: Range<usize>,
     columns: Range<usize>,
     panel_width: usize,
 }
 
-impl Rectangle {
+impl Submatrix {
     /// A whole matrix.
     pub(crate) fn whole([rows, columns]: [usize; 2], panel_width: usize) -> Self {
         Self {

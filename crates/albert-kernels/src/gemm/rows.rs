@@ -1,32 +1,32 @@
-//! Rows of numbers, and their division among threads and blocks.
+//! Rows of values, and their division among threads and blocks.
 
 use std::ops::Range;
 
-/// Rows of numbers at a fixed distance.
+/// Rows of values at a fixed distance.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
-    pub(crate) numbers: &'a [f32],
+    pub(crate) values: &'a [f32],
     pub(crate) count: usize,
     pub(crate) stride: usize,
 }
 
-/// Rows of numbers at a fixed distance, to be written.
+/// Rows of values at a fixed distance, to be written.
 #[derive(Debug)]
 pub struct RowsMut<'a> {
-    pub(crate) numbers: &'a mut [f32],
+    pub(crate) values: &'a mut [f32],
     pub(crate) count: usize,
     pub(crate) stride: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// `count` rows that begin `stride` numbers apart.
+    /// `count` rows that begin `stride` values apart.
     ///
     /// # Panics
-    /// If there are fewer numbers; the last row may be as short as it likes.
-    pub fn new(numbers: &'a [f32], count: usize, stride: usize) -> Self {
-        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
+    /// If there are fewer values; the last row may be as short as it likes.
+    pub fn new(values: &'a [f32], count: usize, stride: usize) -> Self {
+        assert!(fit(values, count, stride, 0), "{count} rows of {stride}");
         Self {
-            numbers,
+            values,
             count,
             stride,
         }
@@ -34,14 +34,14 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> RowsMut<'a> {
-    /// `count` rows that begin `stride` numbers apart.
+    /// `count` rows that begin `stride` values apart.
     ///
     /// # Panics
-    /// If there are fewer numbers; the last row may be as short as it likes.
-    pub fn new(numbers: &'a mut [f32], count: usize, stride: usize) -> Self {
-        assert!(fit(numbers, count, stride, 0), "{count} rows of {stride}");
+    /// If there are fewer values; the last row may be as short as it likes.
+    pub fn new(values: &'a mut [f32], count: usize, stride: usize) -> Self {
+        assert!(fit(values, count, stride, 0), "{count} rows of {stride}");
         Self {
-            numbers,
+            values,
             count,
             stride,
         }
@@ -50,14 +50,14 @@ impl<'a> RowsMut<'a> {
 
 /// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may
 /// wrap: the kernels trust the answer.
-pub(crate) fn fit(numbers: &[f32], count: usize, stride: usize, width: usize) -> bool {
+pub(crate) fn fit(values: &[f32], count: usize, stride: usize, width: usize) -> bool {
     let Some(before_last) = count.checked_sub(1) else {
         return true;
     };
     let end = before_last
         .checked_mul(stride)
         .and_then(|start| start.checked_add(width));
-    end.is_some_and(|end| end <= numbers.len())
+    end.is_some_and(|end| end <= values.len())
 }
 
 /// `parts` ranges that differ in length by one at most.
@@ -67,15 +67,15 @@ pub(crate) fn even(range: Range<usize>, parts: usize) -> impl Iterator<Item = Ra
     (0..parts).map(move |part| start + len * part / parts..start + len * (part + 1) / parts)
 }
 
-/// Rows in strips that a tile takes at once, as even as can be.
+/// Rows in row_tiles that a tile takes at once, as even as can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Strips {
+pub(crate) struct RowTiles {
     rows: usize,
     pub(crate) count: usize,
 }
 
-impl Strips {
-    /// Strips of `tile_rows` rows at most.
+impl RowTiles {
+    /// RowTiles of `tile_rows` rows at most.
     pub(crate) fn new(rows: usize, tile_rows: usize) -> Self {
         Self {
             rows,
@@ -83,10 +83,10 @@ impl Strips {
         }
     }
 
-    /// The rows of one strip.
+    /// The rows of one row_tile.
     #[inline(always)]
-    pub(crate) fn rows(self, strip: usize) -> Range<usize> {
-        self.rows * strip / self.count..self.rows * (strip + 1) / self.count
+    pub(crate) fn rows(self, row_tile: usize) -> Range<usize> {
+        self.rows * row_tile / self.count..self.rows * (row_tile + 1) / self.count
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::aligned::Aligned;
-use crate::level::Level;
-use crate::rectangle::Rectangle;
+use crate::gemm::Submatrix;
+use crate::instruction_set::InstructionSet;
 
 /// A K×N matrix in column panels.
 ///
@@ -17,7 +17,7 @@ use crate::rectangle::Rectangle;
 /// ```
 #[derive(Clone)]
 pub struct PackedMatrix {
-    level: Level,
+    instructions: InstructionSet,
     depth: usize,
     columns: usize,
     panel_width: usize,
@@ -33,7 +33,7 @@ impl PackedMatrix {
     ///
     /// # Panics
     /// If a part's length is no multiple of `depth`, or `depth` is 0.
-    pub fn from_transposed(level: Level, depth: usize, parts: &[&[f32]]) -> Self {
+    pub fn from_transposed(instructions: InstructionSet, depth: usize, parts: &[&[f32]]) -> Self {
         let fits = |part: &&[f32]| part.len().is_multiple_of(depth);
         assert!(
             depth > 0 && parts.iter().all(fits),
@@ -43,7 +43,7 @@ impl PackedMatrix {
             .iter()
             .flat_map(|part| part.chunks_exact(depth))
             .collect();
-        let width = level.panel_width();
+        let width = instructions.panel_width();
         let mut panels = Aligned::zeros(rows.len().div_ceil(width) * width * depth);
         for (rows, panel) in rows
             .chunks(width)
@@ -60,7 +60,7 @@ impl PackedMatrix {
             }
         }
         Self {
-            level,
+            instructions,
             depth,
             columns: rows.len(),
             panel_width: width,
@@ -84,8 +84,8 @@ impl PackedMatrix {
     }
 
     /// What it was packed for.
-    pub fn level(&self) -> Level {
-        self.level
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instructions
     }
 
     /// K
@@ -105,8 +105,11 @@ impl PackedMatrix {
 
     /// The whole matrix.
     pub fn view(&self) -> PackedView<'_> {
-        let part = Rectangle::whole([self.depth, self.columns], self.panel_width);
-        PackedView { matrix: self, part }
+        let submatrix = Submatrix::whole([self.depth, self.columns], self.panel_width);
+        PackedView {
+            matrix: self,
+            submatrix,
+        }
     }
 
     /// One panel, short row by short row.
@@ -121,7 +124,7 @@ impl fmt::Debug for PackedMatrix {
         write!(
             f,
             "PackedMatrix({} × {}, {})",
-            self.depth, self.columns, self.level
+            self.depth, self.columns, self.instructions
         )
     }
 }
@@ -130,7 +133,7 @@ impl fmt::Debug for PackedMatrix {
 #[derive(Debug, Clone)]
 pub struct PackedView<'a> {
     matrix: &'a PackedMatrix,
-    part: Rectangle,
+    submatrix: Submatrix,
 }
 
 impl<'a> PackedView<'a> {
@@ -140,7 +143,7 @@ impl<'a> PackedView<'a> {
     /// If there are not as many.
     pub fn rows(self, rows: Range<usize>) -> Self {
         Self {
-            part: self.part.rows(rows),
+            submatrix: self.submatrix.rows(rows),
             ..self
         }
     }
@@ -151,26 +154,26 @@ impl<'a> PackedView<'a> {
     /// If there are not as many, or the first is within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
-            part: self.part.columns(columns),
+            submatrix: self.submatrix.columns(columns),
             ..self
         }
     }
 
-    pub(crate) fn level(&self) -> Level {
-        self.matrix.level
+    pub(crate) fn instruction_set(&self) -> InstructionSet {
+        self.matrix.instructions
     }
 
-    pub(crate) fn part(&self) -> &Rectangle {
-        &self.part
+    pub(crate) fn submatrix(&self) -> &Submatrix {
+        &self.submatrix
     }
 
     /// One panel from the row `depth` on, short row by short row.
     #[inline(always)]
-    pub(crate) fn short_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
+    pub(crate) fn panel_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();
         let (rows, panel) = (
-            &self.part.rows,
-            self.matrix.panel(self.part.first_panel() + panel),
+            &self.submatrix.rows,
+            self.matrix.panel(self.submatrix.first_panel() + panel),
         );
         &panel[(rows.start + depth) * width..rows.end * width]
     }
@@ -182,18 +185,18 @@ mod tests {
 
     #[test]
     fn unpacking_gives_the_parts_back() {
-        for level in Level::available() {
+        for instructions in InstructionSet::available() {
             for (depth, counts) in [(1, [1, 0]), (3, [2, 5]), (40, [33, 32]), (100, [7, 90])] {
                 let numbers: Vec<f32> = (0..depth * (counts[0] + counts[1]))
                     .map(|i| i as f32)
                     .collect();
                 let (first, second) = numbers.split_at(depth * counts[0]);
-                let packed = PackedMatrix::from_transposed(level, depth, &[first, second]);
+                let packed = PackedMatrix::from_transposed(instructions, depth, &[first, second]);
                 assert_eq!(packed.columns(), counts[0] + counts[1]);
                 assert_eq!(
                     packed.to_transposed(),
                     numbers,
-                    "{level} {depth} {counts:?}"
+                    "{instructions} {depth} {counts:?}"
                 );
             }
         }

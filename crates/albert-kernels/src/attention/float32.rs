@@ -5,14 +5,16 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use crate::aligned::Aligned;
-use crate::attention::{Arithmetic, Qkv, RowsOf, Scratch, panel_width, tiles, turn};
-use crate::level::Level;
+use crate::attention::{
+    Arithmetic, Qkv, RowsPtr, Scratch, panel_width, tiles, transpose_into_panels,
+};
+use crate::gemm::{F32Product, Prefetch};
+use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
-use crate::tile::{Ahead, Products};
 
 /// Keys and values of one head in f32. Queries stay where they are, and so do exponentials.
 #[derive(Default)]
-pub(super) struct Floats {
+pub(super) struct Float32 {
     /// Kᵀ in panels `(D, W)` of W tokens.
     keys: Aligned,
     /// V in panels `(T, W)` of W of its D columns.
@@ -20,10 +22,10 @@ pub(super) struct Floats {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch<Floats>> = RefCell::default();
+    static SCRATCH: RefCell<Scratch<Float32>> = RefCell::default();
 }
 
-impl Arithmetic for Floats {
+impl Arithmetic for Float32 {
     const MOST_TOKENS: usize = usize::MAX;
 
     fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>> {
@@ -31,8 +33,8 @@ impl Arithmetic for Floats {
     }
 
     #[inline(always)]
-    fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
-        level.run(kernel)
+    fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output {
+        instructions.run(kernel)
     }
 
     #[inline(always)]
@@ -41,7 +43,7 @@ impl Arithmetic for Floats {
         let width = panel_width::<S>(tokens);
         self.keys.resize(tokens.div_ceil(width) * width * depth);
         // SAFETY: the tokens are of the sequence.
-        turn(
+        transpose_into_panels(
             0.0,
             [tokens, depth, width],
             |token| unsafe { qkv.row(1, head, token) },
@@ -68,11 +70,11 @@ impl Arithmetic for Floats {
         qkv: Qkv,
         head: usize,
         queries: Range<usize>,
-        scores: RowsOf,
+        scores: RowsPtr,
     ) -> f32 {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let width = panel_width::<S>(tokens);
-        let products = |row: usize, panel: usize| Products {
+        let products = |row: usize, panel: usize| F32Product {
             depth,
             // SAFETY: the query is one of the sequence.
             a: unsafe { qkv.row(0, head, queries.start + row) }.as_ptr(),
@@ -80,7 +82,7 @@ impl Arithmetic for Floats {
             panel: self.keys[panel * width * depth..].as_ptr(),
             panel_width: width,
             accumulate: false,
-            ahead: Ahead::NONE,
+            prefetch: Prefetch::NONE,
         };
         // SAFETY: the queries are there, and scores have a row for each.
         unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
@@ -98,12 +100,12 @@ impl Arithmetic for Floats {
         s: S,
         qkv: Qkv,
         queries: usize,
-        scores: RowsOf,
-        context: RowsOf,
+        scores: RowsPtr,
+        context: RowsPtr,
     ) {
         let (tokens, depth) = (qkv.tokens, qkv.heads.size);
         let width = panel_width::<S>(depth);
-        let products = |row: usize, panel: usize| Products {
+        let products = |row: usize, panel: usize| F32Product {
             depth: tokens,
             // SAFETY: scores have such a row.
             a: unsafe { scores.first.add(row * scores.stride) },
@@ -111,7 +113,7 @@ impl Arithmetic for Floats {
             panel: self.values[panel * width * tokens..].as_ptr(),
             panel_width: width,
             accumulate: false,
-            ahead: Ahead::NONE,
+            prefetch: Prefetch::NONE,
         };
         // SAFETY: the caller's promise.
         unsafe { tiles(s, queries, [depth, width], context, products) };
