@@ -6,7 +6,9 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use albert_tasks::{BUILTIN, DEFAULT_BATCH_TOKENS, ModelFiles, RunOptions, TokenizerOptions};
+use albert_tasks::{
+    BUILTIN, DEFAULT_BATCH_TOKENS, Event, ModelFiles, RunOptions, TokenizerOptions,
+};
 use anyhow::Context;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -239,11 +241,13 @@ pub(crate) struct ComputeArgs {
     batch_tokens: Option<usize>,
 }
 
-/// What is said when a GPU's memory is exhausted.
-fn say_smaller_batches(rows: usize, tokens: usize) {
-    Talk::new(false).say(format_args!(
-        "the GPU has no memory for {rows} rows of {tokens} tokens at a time: going on with half of them"
-    ));
+/// Reports that a GPU's memory is exhausted.
+fn say(event: &Event) {
+    if let Event::SmallerBatches { rows, tokens } = event {
+        Talk::new(false).say(format_args!(
+            "the GPU has no memory for {rows} rows of {tokens} tokens: continuing with half of them"
+        ));
+    }
 }
 
 impl ComputeArgs {
@@ -255,13 +259,11 @@ impl ComputeArgs {
             pool.build_global()
                 .with_context(|| format!("cannot start {threads} threads"))?;
         }
-        let mut options = RunOptions {
-            tokenizer: model.tokenizer(),
-            max_length: self.max_length,
-            batch_tokens: self.batch_tokens,
-            on_smaller_batches: talk.is_heard().then_some(say_smaller_batches),
-            ..RunOptions::default()
-        };
+        let mut options = RunOptions::default().with_tokenizer(model.tokenizer());
+        (options.max_length, options.batch_tokens) = (self.max_length, self.batch_tokens);
+        if talk.is_heard() {
+            options = options.with_observer(say);
+        }
         options.load.dtype = self.dtype.into();
         options.load.device = self.device.open()?;
         Ok(options)

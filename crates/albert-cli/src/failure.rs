@@ -100,7 +100,7 @@ impl Report {
                 continue;
             }
             if let Some(error) = cause.downcast_ref::<albert_tasks::Error>() {
-                hint = hint.or_else(|| error.hint());
+                hint = hint.or_else(|| hint_for(error));
             }
             if cause.is::<Usage>() {
                 code = USAGE;
@@ -134,6 +134,54 @@ impl fmt::Display for Report {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns what to do about a library's error, in the words of the command line where that has
+/// some.
+fn hint_for(error: &albert_tasks::Error) -> Option<String> {
+    use albert_model::Error as ModelError;
+    use albert_tasks::Error;
+    let hint = match error {
+        Error::Model(ModelError::MissingHead { served, .. }) => {
+            let commands: Vec<&str> = served
+                .iter()
+                .flat_map(|&head| commands(head))
+                .copied()
+                .collect();
+            return Some(format!("this model serves {}", commands.join(", ")));
+        }
+        Error::Model(ModelError::OtherClassifier { found, .. }) => {
+            return Some(format!("this model serves {}", commands(*found).join(", ")));
+        }
+        Error::NoHub(_) => {
+            "build with `--features hub`, or download the model's files into a folder and pass it"
+        }
+        Error::OutOfMemory { .. } => {
+            "cut texts with `--max-length`, say `--dtype bf16`, or free memory: `nvidia-smi` lists who holds it"
+        }
+        Error::UnknownTarget(_) => "`tokenize` shows the pieces of a text",
+        Error::NoPooler => "choose another pooling, such as mean or cls",
+        error if error.is_out_of_memory() => {
+            "free GPU memory (`nvidia-smi` lists who holds it), or use `--device cpu`"
+        }
+        error => return error.hint(),
+    };
+    Some(hint.to_string())
+}
+
+/// Returns the commands of the tasks that a model with this head does.
+fn commands(head: albert_model::Head) -> &'static [&'static str] {
+    use albert_model::Head;
+    match head {
+        Head::Encoder => &["embed", "similarity", "search"],
+        Head::MaskedLm => &["fill-mask", "score"],
+        Head::PreTraining => &["order"],
+        Head::SequenceClassification => &["classify", "zero-shot"],
+        Head::TokenClassification => &["tag"],
+        Head::QuestionAnswering => &["answer"],
+        Head::MultipleChoice => &["choose"],
+        _ => &[],
     }
 }
 

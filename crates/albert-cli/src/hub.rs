@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use albert_tasks::{Error, Hub, HubEvent, ModelFiles};
+use albert_tasks::hub::Event;
+use albert_tasks::{Error, Hub, ModelFiles};
 use clap::Args;
 
 use crate::failure::{Hint, usage};
@@ -83,25 +84,25 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn tell(&mut self, event: &HubEvent<'_>) {
+    fn tell(&mut self, event: &Event<'_>) {
         match event {
-            HubEvent::Progress { file, done, total } => self.progress(file, *done, *total),
-            HubEvent::Waiting { file } => {
+            Event::Progress { file, done, total } => self.progress(file, *done, *total),
+            Event::Waiting { file } => {
                 self.say(format!("`{file}`: another process fetches it, waiting"))
             }
-            HubEvent::Retry { what, error, pause } => {
+            Event::Retry { what, error, pause } => {
                 self.say(format!(
                     "`{what}`: {error}; again in {:.1} s",
                     pause.as_secs_f64()
                 ));
             }
-            HubEvent::Unchecked { files, error: None } => {
+            Event::Unchecked { files, error: None } => {
                 self.say(format!(
                     "from the cache; not known whether the Hub has {}",
                     files.join(", ")
                 ));
             }
-            HubEvent::Unchecked {
+            Event::Unchecked {
                 error: Some(error), ..
             } => self.say(format!("{error}: taken from the cache")),
             _ => {}

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use albert_data::{Line, Pairs, Place, Text, Window};
-use albert_tasks::{ModelFiles, RunOptions, overlap};
+use albert_tasks::{ModelFiles, RunOptions, pipelined};
 use anyhow::Context;
 
 use crate::args::{PairArgs, TextArgs};
@@ -74,7 +74,7 @@ impl Job {
 /// The window of a command that takes texts to a model.
 pub(crate) fn window_of(options: &RunOptions) -> Window {
     Window {
-        at_once: options.portions_at_once(),
+        at_once: options.chunks_in_flight(),
         ..window_of_batches(options.most_batch_tokens())
     }
 }
@@ -296,7 +296,7 @@ fn windows<T: Send>(
         has_ended = lines.end.is_err();
         Some(lines)
     };
-    overlap(
+    pipelined(
         window.at_once,
         next,
         |lines: Lines| lines.answered(&work),

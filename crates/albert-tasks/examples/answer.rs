@@ -16,7 +16,8 @@ fn main() -> anyhow::Result<()> {
         .zip(arguments.next())
         .context("expected a question and a context")?;
     let answerer = Answerer::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
-    for answer in answerer.answer(&[pair], &AnswerOptions::default())? {
+    let found = answerer.answer(&[pair], &AnswerOptions::default().with_top_k(3))?;
+    for answer in &found[0].answers {
         println!("{:.3}  {}", answer.score, answer.answer);
     }
     Ok(())

@@ -17,8 +17,8 @@ fn main() -> anyhow::Result<()> {
         None => ModelFiles::builtin()?,
     };
     let orderer = Orderer::load(&files, &RunOptions::default())?;
-    for sorted in orderer.sort(&[text]) {
-        println!("{}", sorted?.sentences.join(" "));
+    for sorted in orderer.sort(&[text])? {
+        println!("{}", sorted.sentences.join(" "));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use albert_tasks::{ModelFiles, RunOptions, Similarity};
+use albert_tasks::{ModelFiles, RunOptions, SimilarityScorer};
 use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
         .next()
         .zip(texts.next())
         .context("expected two texts")?;
-    let similarity = Similarity::load(&ModelFiles::builtin()?, &RunOptions::default())?;
+    let similarity = SimilarityScorer::load(&ModelFiles::builtin()?, &RunOptions::default())?;
     for answer in similarity.compare(&[pair])? {
         println!("{:.3}", answer.cosine);
     }

@@ -2,7 +2,8 @@
 
 #![allow(clippy::print_stdout)]
 
-use albert_tasks::{Embedder, ModelFiles, RunOptions, SAMPLE_TEXTS, albert_model, verify};
+use albert_tasks::tools::{SAMPLE_TEXTS, verify};
+use albert_tasks::{Embedder, ModelFiles, RunOptions, albert_model};
 
 fn main() -> anyhow::Result<()> {
     let files = ModelFiles::builtin()?;

@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use albert_tasks::{ModelFiles, RunOptions, ZeroShot, ZeroShotOptions};
+use albert_tasks::{ModelFiles, RunOptions, ZeroShotClassifier, ZeroShotOptions};
 use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
@@ -15,7 +15,8 @@ fn main() -> anyhow::Result<()> {
         .zip(arguments.next())
         .context("expected a folder and a text")?;
     let labels: Vec<String> = arguments.collect();
-    let zero_shot = ZeroShot::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
+    let zero_shot =
+        ZeroShotClassifier::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
     for answer in zero_shot.classify(&[text], &labels, &ZeroShotOptions::default())? {
         for label in answer.labels {
             println!("{:.3}  {}", label.score, label.label);

@@ -1,35 +1,53 @@
-//! Which of several texts goes best with another: reading comprehension with given answers (RACE),
-//! endings of stories (SWAG).
+//! Multiple choice: which of several texts goes best with another, as in reading comprehension with
+//! given answers (RACE) or endings of stories (SWAG).
 //!
 //! Each choice is read together with the text, `[CLS] text [SEP] choice [SEP]`, and has one logit;
-//! a softmax over the choices makes them probabilities.
+//! a softmax over the choices turns the logits into probabilities.
 
-use albert_model::{AlbertConfig, AlbertForMultipleChoice, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForMultipleChoice};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching;
-use crate::options::{Purpose, Setup};
+use crate::engine::batching;
+use crate::engine::runner::CHUNK_BYTES;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::{argmax, softmax};
-use crate::runner::{Runner, TEXT_AT_ONCE};
-use crate::tokenizer::TokenIds;
+use crate::sequence::{Owner, Sequence};
+use crate::windowed::{Windowed, room};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 
-/// One text's best choice.
+/// Options for [`Chooser::choose_with`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChooseOptions {
+    /// Reads a text that is too long in windows that share this many tokens, and averages their
+    /// probabilities by the tokens of the text in each. `None` truncates the longer of text and
+    /// choice.
+    pub stride: Option<usize>,
+}
+
+impl ChooseOptions {
+    /// Reads long texts in windows that share `stride` tokens.
+    pub fn with_stride(mut self, stride: impl Into<Option<usize>>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+}
+
+/// The scores of one text's choices.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Choice {
-    /// The best choice's number, from 0.
+pub struct ChoiceScores {
+    /// The index of the best choice, from 0.
     pub choice: usize,
     /// The probability of each choice, in the order they were given.
     pub scores: Vec<f32>,
-    /// Tokens that entered the model, special tokens included, over all choices.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included, over all choices and windows.
     pub tokens: usize,
-    /// Whether the text or a choice was cut to fit: the longer of the two loses its end.
-    #[serde(skip)]
+    /// True if the text or a choice was truncated: the longer of the two loses its end.
     pub truncated: bool,
 }
 
-/// Picks one of several choices for a text.
+/// Picks one of several choices for a text, with a multiple choice head.
 ///
 /// ```
 /// use albert_tasks::{Chooser, ModelFiles, RunOptions};
@@ -42,105 +60,161 @@ pub struct Choice {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "multiple choice")]
+#[doc(alias = "AlbertForMultipleChoice")]
 #[derive(Debug)]
 pub struct Chooser {
-    model: AlbertForMultipleChoice,
-    tokenizer: Tokenizer,
-    max_length: usize,
-    runner: Runner,
+    pipeline: Pipeline<AlbertForMultipleChoice>,
 }
 
 impl Chooser {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Chooser::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no multiple choice head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        tokenizer.room(max_length, true)?;
-        Ok(Self {
-            model,
-            tokenizer,
-            max_length,
-            runner,
-        })
+        let (pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
+        Ok(Self { pipeline })
     }
 
-    /// The longest text with a choice in tokens, special ones included.
+    /// Returns the longest text with a choice in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.pipeline.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+        self.pipeline.model.config()
     }
 
-    /// The best choice for each text, in order. Texts may have different numbers of choices.
+    /// Scores the choices of each text, in order. Texts may have different numbers of choices.
     ///
     /// # Errors
     /// If a text has no choices, the tokenizer refuses a text or the computation fails.
     pub fn choose<S: AsRef<str> + Sync, C: AsRef<str> + Sync>(
         &self,
         texts: &[(S, &[C])],
-    ) -> Result<Vec<Choice>> {
+    ) -> Result<Vec<ChoiceScores>> {
+        self.choose_with(texts, &ChooseOptions::default())
+    }
+
+    /// Scores the choices of each text with options.
+    ///
+    /// # Errors
+    /// See [`choose`](Self::choose); with a stride also if a choice or the stride leaves no room
+    /// for the text.
+    pub fn choose_with<S: AsRef<str> + Sync, C: AsRef<str> + Sync>(
+        &self,
+        texts: &[(S, &[C])],
+        options: &ChooseOptions,
+    ) -> Result<Vec<ChoiceScores>> {
         if texts.iter().any(|(_, choices)| choices.is_empty()) {
-            return Err(Error::NoChoices);
+            return Err(Error::Empty { what: "choices" });
         }
         // Each choice is read with the text.
         let size = |(text, choices): &(S, &[C])| {
-            let of_choices = choices
-                .iter()
-                .map(|choice| choice.as_ref().len())
-                .sum::<usize>();
-            text.as_ref()
-                .len()
-                .saturating_mul(choices.len())
-                .saturating_add(of_choices)
+            let of_choices: usize = choices.iter().map(|choice| choice.as_ref().len()).sum();
+            let of_texts = text.as_ref().len().saturating_mul(choices.len());
+            of_texts.saturating_add(of_choices)
         };
-        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| {
-            self.choose_portion(texts)
-        })
+        self.pipeline
+            .runner
+            .in_chunks(texts, CHUNK_BYTES, size, |texts| {
+                self.choose_chunk(texts, options)
+            })
     }
 
-    fn choose_portion<S: AsRef<str>, C: AsRef<str>>(
+    fn choose_chunk<S: AsRef<str> + Sync, C: AsRef<str> + Sync>(
         &self,
         texts: &[(S, &[C])],
-    ) -> Result<Vec<Choice>> {
-        let inputs: Vec<(&str, Option<&str>)> = texts
-            .iter()
-            .flat_map(|(text, choices)| {
-                choices
-                    .iter()
-                    .map(|choice| (text.as_ref(), Some(choice.as_ref())))
-            })
-            .collect();
-        let rows = batching::encode(&self.tokenizer, &inputs, self.max_length)?;
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self
-                .model
+        options: &ChooseOptions,
+    ) -> Result<Vec<ChoiceScores>> {
+        let read: Vec<Vec<Windowed>> = texts
+            .par_iter()
+            .map(|(text, choices)| self.read(text.as_ref(), choices, options))
+            .collect::<Result<_>>()?;
+        let rows: Vec<_> = read.iter().flatten().flat_map(|it| &it.rows).collect();
+        let model = &self.pipeline.model;
+        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
+            Ok(model
                 .forward(&batching::choice_input(rows, device)?)?
                 .logits) // (B, 1)
         })?;
-        let mut answers = rows.iter().zip(logits.iter().flatten());
-        let finish = |(_, choices): &(S, &[C])| {
-            let of_text: Vec<(&TokenIds, &f32)> = answers.by_ref().take(choices.len()).collect();
-            let mut scores: Vec<f32> = of_text.iter().map(|(_, logit)| **logit).collect();
-            softmax(&mut scores);
-            Choice {
+        let mut logits = logits.into_iter().flatten();
+        let finish = |choices: Vec<Windowed>| {
+            // All choices of a text have the same windows.
+            let windows = choices[0].rows.len();
+            let by_choice: Vec<Vec<f32>> = choices
+                .iter()
+                .map(|_| logits.by_ref().take(windows).collect())
+                .collect();
+            let by_window: Vec<Vec<f32>> = (0..windows)
+                .map(|window| {
+                    let mut scores: Vec<f32> = by_choice.iter().map(|it| it[window]).collect();
+                    softmax(&mut scores);
+                    scores
+                })
+                .collect();
+            let scores = choices[0].average(&by_window);
+            ChoiceScores {
                 choice: argmax(&scores),
                 scores,
-                tokens: of_text.iter().map(|(row, _)| row.ids.len()).sum(),
-                truncated: of_text.iter().any(|(row, _)| row.truncated),
+                tokens: choices.iter().map(Windowed::tokens).sum(),
+                truncated: choices.iter().any(Windowed::truncated),
             }
         };
-        Ok(texts.iter().map(finish).collect())
+        Ok(read.into_iter().map(finish).collect())
+    }
+
+    /// Returns the rows of each choice; if one of them is too long, all are read in the same
+    /// windows.
+    fn read<C: AsRef<str>>(
+        &self,
+        text: &str,
+        choices: &[C],
+        options: &ChooseOptions,
+    ) -> Result<Vec<Windowed>> {
+        let Pipeline {
+            tokenizer,
+            max_length,
+            ..
+        } = &self.pipeline;
+        let whole: Vec<Windowed> = choices
+            .iter()
+            .map(|choice| Windowed::new(tokenizer, &(text, choice.as_ref()), *max_length, None))
+            .collect::<Result<_>>()?;
+        let Some(stride) = options
+            .stride
+            .filter(|_| whole.iter().any(Windowed::truncated))
+        else {
+            return Ok(whole);
+        };
+        let sequences: Vec<Sequence> = choices
+            .iter()
+            .map(|choice| Sequence::new(tokenizer, text, Some(choice.as_ref())))
+            .collect::<Result<_>>()?;
+        let fixed = sequences
+            .iter()
+            .map(|sequence| sequence.special() + sequence.count(Owner::Second))
+            .max();
+        let room = room(*max_length, fixed.unwrap_or(0), "choice")?;
+        sequences
+            .iter()
+            .map(|sequence| Windowed::from_sequence(sequence, room, stride))
+            .collect()
     }
 }

@@ -1,42 +1,44 @@
-//! Labels for whole texts.
+//! Text classification: labels for whole texts and for pairs of texts.
 
 use std::fmt;
 use std::str::FromStr;
 
-use albert_model::{AlbertConfig, AlbertForSequenceClassification, Pretrained as _, ProblemType};
+use albert_model::{AlbertConfig, AlbertForSequenceClassification, ProblemType};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching;
-use crate::names;
-use crate::options::{Purpose, Setup};
+use crate::engine::batching;
+use crate::engine::runner::CHUNK_BYTES;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::{sigmoid, softmax};
-use crate::runner::{Runner, TEXT_AT_ONCE};
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::windowed::Windowed;
+use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input, names};
 
-/// From logits to scores.
+/// Turns logits into scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ScoreFunction {
-    /// Probabilities that sum to 1: one label holds.
+    /// Probabilities that sum to 1: one label applies.
     Softmax,
-    /// A probability for each label by itself: any number of them may hold.
+    /// A probability for each label by itself: any number of them may apply.
     Sigmoid,
     /// The logits as they are.
     None,
 }
 
 impl ScoreFunction {
-    /// Every function with its name on the command line.
+    /// Every function with its name.
     pub const ALL: [(Self, &'static str); 3] = [
         (Self::Softmax, "softmax"),
         (Self::Sigmoid, "sigmoid"),
         (Self::None, "none"),
     ];
 
-    /// The function that a model's `config.json` asks for: for regression none; for a single label,
-    /// or where several may hold, the sigmoid; else softmax.
+    /// Returns the function that a model's `config.json` asks for: none for regression; the sigmoid
+    /// for a single label, or where several may apply; else softmax.
     ///
     /// Source: transformers 4.46.3, `pipelines/text_classification.py`, `postprocess`.
-    pub fn of_model(config: &AlbertConfig) -> Self {
+    pub fn from_config(config: &AlbertConfig) -> Self {
         match config.problem_type {
             Some(ProblemType::Regression) => Self::None,
             Some(ProblemType::MultiLabelClassification) => Self::Sigmoid,
@@ -68,39 +70,80 @@ impl FromStr for ScoreFunction {
     }
 }
 
-/// What to make of a classifier's logits.
+/// Options for [`Classifier::classify`].
+///
+/// ```
+/// use albert_tasks::{ClassifyOptions, ScoreFunction};
+///
+/// let options = ClassifyOptions::default().with_top_k(1).with_function(ScoreFunction::Sigmoid);
+/// assert_eq!(options.top_k, Some(1));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClassifyOptions {
-    /// How many labels to give, the best ones; `None` gives all.
+    /// Keeps this many of the best labels; `None` keeps all.
     pub top_k: Option<usize>,
-    /// The function; `None` is what the model asks for, [`ScoreFunction::of_model`].
+    /// Turns logits into scores; `None` takes the model's function,
+    /// [`Classifier::score_function`].
     pub function: Option<ScoreFunction>,
+    /// Reads a text that is too long in windows that share this many tokens, and averages their
+    /// scores by the tokens of the text in each. `None` truncates the text.
+    pub stride: Option<usize>,
 }
 
-/// A label and how well it fits.
+impl ClassifyOptions {
+    /// Keeps the `top_k` best labels.
+    pub fn with_top_k(mut self, top_k: impl Into<Option<usize>>) -> Self {
+        self.top_k = top_k.into();
+        self
+    }
+
+    /// Turns logits into scores with `function`.
+    pub fn with_function(mut self, function: impl Into<Option<ScoreFunction>>) -> Self {
+        self.function = function.into();
+        self
+    }
+
+    /// Reads long texts in windows that share `stride` tokens.
+    pub fn with_stride(mut self, stride: impl Into<Option<usize>>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+}
+
+/// A label with its score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LabelScore {
-    /// The label's name, from `config.json`; `LABEL_0` and so on where that names none.
+    /// The label's name, from `config.json`; `LABEL_0` and so on where that has no names.
     pub label: String,
-    /// What the function makes of the label's logit.
+    /// The score, by the options' function.
     pub score: f32,
 }
 
-/// One text's labels.
+impl LabelScore {
+    /// Creates a label with its score.
+    pub fn new(label: impl Into<String>, score: f32) -> Self {
+        Self {
+            label: label.into(),
+            score,
+        }
+    }
+}
+
+/// The labels of one text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Classification {
-    /// The labels, the best first.
+    /// The labels, best first.
     pub labels: Vec<LabelScore>,
-    /// Tokens that entered the model, special tokens included.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included, over all windows.
     pub tokens: usize,
-    /// Whether the text was cut to fit.
-    #[serde(skip)]
+    /// True if the text was truncated.
     pub truncated: bool,
 }
 
-/// Gives texts the labels that a model was fine-tuned for: sentiment, topic, a grade, whether one
-/// text follows from another.
+/// Text classification: gives texts the labels that a model was fine-tuned for, such as sentiment,
+/// topic, a rating, or whether one text follows from another.
 ///
 /// ```
 /// use albert_tasks::{Classifier, ClassifyOptions, ModelFiles, RunOptions};
@@ -114,112 +157,130 @@ pub struct Classification {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "text classification")]
+#[doc(alias = "sentiment analysis")]
+#[doc(alias = "AlbertForSequenceClassification")]
 #[derive(Debug)]
 pub struct Classifier {
-    model: AlbertForSequenceClassification,
-    tokenizer: Tokenizer,
-    max_length: usize,
-    runner: Runner,
+    pipeline: Pipeline<AlbertForSequenceClassification>,
+    function: ScoreFunction,
 }
 
 impl Classifier {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Classifier::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
+        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
         Ok(Self {
+            pipeline,
+            function: ScoreFunction::from_config(checkpoint.config()),
+        })
+    }
+
+    /// Returns the longest text in tokens, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.pipeline.max_length
+    }
+
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
+    pub fn config(&self) -> &AlbertConfig {
+        self.pipeline.model.config()
+    }
+
+    /// Returns the function that the model's files ask for.
+    pub fn score_function(&self) -> ScoreFunction {
+        self.function
+    }
+
+    /// Scores the labels of each text, or of each pair of texts, in order.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses a text or the computation fails; with a stride also if the second
+    /// text of a pair or the stride leaves no room for the first.
+    pub fn classify<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        options: &ClassifyOptions,
+    ) -> Result<Vec<Classification>> {
+        let function = options.function.unwrap_or(self.function);
+        let answers = self.scores(inputs, function, options.stride)?;
+        let finish = |(scores, read): (Vec<f32>, Windowed)| {
+            let names = (0..).map(|index| self.config().label(index));
+            let mut labels = best_first(names.zip(scores));
+            labels.truncate(options.top_k.unwrap_or(labels.len()));
+            Classification {
+                labels,
+                tokens: read.tokens(),
+                truncated: read.truncated(),
+            }
+        };
+        Ok(answers.into_iter().map(finish).collect())
+    }
+
+    /// Scores all labels of each input, in the order of the labels.
+    pub(crate) fn scores<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        function: ScoreFunction,
+        stride: Option<usize>,
+    ) -> Result<Vec<(Vec<f32>, Windowed)>> {
+        self.pipeline
+            .runner
+            .in_chunks(inputs, CHUNK_BYTES, input::bytes, |inputs| {
+                self.scores_chunk(inputs, function, stride)
+            })
+    }
+
+    fn scores_chunk<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        function: ScoreFunction,
+        stride: Option<usize>,
+    ) -> Result<Vec<(Vec<f32>, Windowed)>> {
+        let Pipeline {
             model,
             tokenizer,
             max_length,
             runner,
-        })
-    }
-
-    /// The longest text in tokens, special ones included.
-    pub fn max_length(&self) -> usize {
-        self.max_length
-    }
-
-    /// The network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
-    }
-
-    /// The labels of each text, in order.
-    ///
-    /// # Errors
-    /// If the tokenizer refuses a text or the computation fails.
-    pub fn classify<S: AsRef<str> + Sync>(
-        &self,
-        texts: &[S],
-        options: &ClassifyOptions,
-    ) -> Result<Vec<Classification>> {
-        let inputs: Vec<(&str, Option<&str>)> =
-            texts.iter().map(|text| (text.as_ref(), None)).collect();
-        self.classify_pairs(&inputs, options)
-    }
-
-    /// The labels of each text together with its second one, where it has one; in order.
-    ///
-    /// # Errors
-    /// As [`classify`](Self::classify).
-    pub fn classify_pairs<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
-        &self,
-        inputs: &[(S, Option<P>)],
-        options: &ClassifyOptions,
-    ) -> Result<Vec<Classification>> {
-        let size = |(text, pair): &(S, Option<P>)| {
-            text.as_ref().len() + pair.as_ref().map_or(0, |pair| pair.as_ref().len())
-        };
-        self.runner
-            .in_portions(inputs, TEXT_AT_ONCE, size, |inputs| {
-                self.classify_portion(inputs, options)
-            })
-    }
-
-    fn classify_portion<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
-        &self,
-        inputs: &[(S, Option<P>)],
-        options: &ClassifyOptions,
-    ) -> Result<Vec<Classification>> {
-        let rows = batching::encode(&self.tokenizer, inputs, self.max_length)?;
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self
-                .model
-                .forward(&batching::model_input(rows, device)?)?
-                .logits)
+        } = &self.pipeline;
+        let read: Vec<Windowed> = inputs
+            .par_iter()
+            .map(|input| Windowed::new(tokenizer, input, *max_length, stride))
+            .collect::<Result<_>>()?;
+        let rows: Vec<_> = read.iter().flat_map(|input| &input.rows).collect();
+        let mut scores = batching::logits(&rows, runner, |rows, device| {
+            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
-        let function = options
-            .function
-            .unwrap_or_else(|| ScoreFunction::of_model(self.config()));
-        let finish = |(row, mut logits): (&crate::tokenizer::TokenIds, Vec<f32>)| {
-            function.apply(&mut logits);
-            let names = (0..).map(|index| self.config().label(index));
-            let mut labels = best_first(names.zip(logits));
-            labels.truncate(options.top_k.unwrap_or(labels.len()));
-            Classification {
-                labels,
-                tokens: row.ids.len(),
-                truncated: row.truncated,
-            }
+        scores.iter_mut().for_each(|scores| function.apply(scores));
+        let mut scores = scores.into_iter();
+        let finish = |input: Windowed| {
+            let by_window: Vec<Vec<f32>> = scores.by_ref().take(input.rows.len()).collect();
+            (input.average(&by_window), input)
         };
-        Ok(rows.iter().zip(logits).map(finish).collect())
+        Ok(read.into_iter().map(finish).collect())
     }
 }
 
-/// Labels with their scores, the best first; of equals the first.
+/// Sorts labels by their scores, best first; equal scores keep their order.
 pub(crate) fn best_first(scores: impl Iterator<Item = (String, f32)>) -> Vec<LabelScore> {
     let mut labels: Vec<LabelScore> = scores
-        .map(|(label, score)| LabelScore { label, score })
+        .map(|(label, score)| LabelScore::new(label, score))
         .collect();
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
     labels
@@ -240,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_problem_type_decides_then_the_number_of_labels() {
-        let of = |problem_type, labels| ScoreFunction::of_model(&config(problem_type, labels));
+        let of = |problem_type, labels| ScoreFunction::from_config(&config(problem_type, labels));
         assert_eq!(of(None, 3), ScoreFunction::Softmax);
         assert_eq!(of(None, 1), ScoreFunction::Sigmoid);
         assert_eq!(
@@ -264,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_label_comes_first_and_of_equals_the_first() {
+    fn the_best_label_comes_first_and_equal_scores_keep_their_order() {
         let scores =
             [("a", 0.2), ("b", 0.4), ("c", 0.4)].map(|(label, score)| (label.to_string(), score));
         let labels: Vec<String> = best_first(scores.into_iter())

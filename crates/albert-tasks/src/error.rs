@@ -1,4 +1,4 @@
-//! What can go wrong between a model's files, a text and an answer.
+//! Errors between a model's files, a text and an answer.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The error inside [`Error::Tokenizer`] and [`Error::Tokenize`], as the tokenizers crate gives it.
 pub type TokenizerSource = Box<dyn std::error::Error + Send + Sync>;
 
-/// A model folder, an option or a text that cannot be used, and why.
+/// An error of a model's files, an option or a text.
+///
+/// Its message names the file or value, what was expected and what was found; [`Error::hint`] says
+/// what to do about it. Callers rarely need to match on a variant: the predicates
+/// [`is_input`](Self::is_input), [`is_missing_head`](Self::is_missing_head),
+/// [`is_out_of_memory`](Self::is_out_of_memory) and [`is_missing_model`](Self::is_missing_model)
+/// tell apart who can act on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,7 +30,7 @@ pub enum Error {
     #[error(transparent)]
     Hub(#[from] crate::HubError),
 
-    /// Neither a built-in name, nor a folder, nor a name that the Hub could have.
+    /// Not a built-in name, a folder, or a possible name on the Hub.
     #[error("no model `{0}`: expected a folder, the built-in name `{builtin}` or a model of the Hub as `owner/model`", builtin = crate::BUILTIN)]
     UnknownModel(String),
     /// The program was built without the feature `hub`.
@@ -46,7 +52,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file that cannot be written.
@@ -54,10 +60,10 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that every model needs.
+    /// A required file is missing.
     #[error("no `{file}` in `{model}`")]
     MissingFile {
         /// The model's name or folder.
@@ -65,7 +71,7 @@ pub enum Error {
         /// The file.
         file: &'static str,
     },
-    /// A placeholder that Git LFS leaves where the file was not fetched.
+    /// A Git LFS pointer in place of a file that was not fetched.
     #[error("`{0}` is a Git LFS pointer: expected the file itself")]
     LfsPointer(String),
     /// A path inside a model's files that leads out of its folder.
@@ -81,22 +87,22 @@ pub enum Error {
     Json {
         /// The file.
         file: String,
-        /// Where and why.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// A value of a JSON file that has another type or meaning than it must have.
+    /// A value in a JSON file of the wrong type or meaning.
     #[error("`{field}` in `{file}`: expected {expected}, found {found}")]
     Field {
         /// The file.
         file: String,
         /// The key.
         field: String,
-        /// What may stand there.
+        /// The values that are allowed.
         expected: String,
-        /// What stands there.
+        /// The value found.
         found: String,
     },
-    /// A module of sentence-transformers that is not computed here.
+    /// A module of sentence-transformers that is not supported.
     #[error("module `{module}` in `modules.json` is not supported: {why}")]
     UnsupportedModule {
         /// The module's type, as the file has it.
@@ -108,7 +114,7 @@ pub enum Error {
     /// A folder without any tokenizer file.
     #[error("no tokenizer in `{0}`: expected `spiece.model`, `tokenizer.json` or `vocab.txt`")]
     NoTokenizer(String),
-    /// A `spiece.model` that is broken, or wants what is not supported.
+    /// A `spiece.model` that is broken or not supported.
     #[error("`{file}` cannot be used: {why}")]
     SentencePiece {
         /// The file.
@@ -131,18 +137,18 @@ pub enum Error {
     UnknownSpecialToken(String),
     /// An added token whose id does not follow the vocabulary's.
     #[error(
-        "added token `{token}` has the id {id}: expected ids that go on from the vocabulary's {next}"
+        "added token `{token}` has the id {id}: expected ids that continue the vocabulary's at {next}"
     )]
     AddedTokenId {
         /// The token.
         token: String,
         /// Its id in the files.
         id: u32,
-        /// Where ids go on.
+        /// The next free id.
         next: usize,
     },
-    /// An added token that is found between spaces only.
-    #[error("added token `{0}` has `single_word`, which is not supported beside `spiece.model`")]
+    /// An added token that matches whole words only.
+    #[error("added token `{0}` has `single_word`, which is not supported with `spiece.model`")]
     SingleWordToken(String),
     /// A `tokenizer.json` or `vocab.txt` that the tokenizers crate refuses.
     #[error("`{file}` does not describe a tokenizer")]
@@ -152,7 +158,7 @@ pub enum Error {
         /// The reason.
         source: TokenizerSource,
     },
-    /// `lowercase` or `keep_accents` where the normalizer cannot follow.
+    /// `lowercase` or `keep_accents` for a normalizer that cannot change it.
     #[error("the normalizer of `tokenizer.json` does not allow `{option}`: {why}")]
     NormalizerOverride {
         /// The option with its value.
@@ -168,7 +174,7 @@ pub enum Error {
         /// The tokenizer's file.
         file: String,
     },
-    /// Ids that the embedding table does not have.
+    /// Ids beyond the embedding table.
     #[error(
         "`{file}` has ids up to {highest}: expected ids below {rows}, the `vocab_size` of `config.json`"
     )]
@@ -180,14 +186,14 @@ pub enum Error {
         /// Rows of the embedding table.
         rows: usize,
     },
-    /// A length that leaves no room for text.
+    /// A longest text without room for text.
     #[error(
         "max length {max_length} leaves no room for text: expected more than the {special} special tokens"
     )]
     MaxLength {
         /// The length asked for.
         max_length: usize,
-        /// How many special tokens are added.
+        /// The special tokens that are added.
         special: usize,
     },
     /// A text that the tokenizer refuses.
@@ -197,7 +203,7 @@ pub enum Error {
     /// Pooling by the pooler of a model that has none.
     #[error("pooling `pooler`: the model has no pooler")]
     NoPooler,
-    /// A cut longer than the embedding, or to nothing.
+    /// A width to cut to that is zero or wider than the embedding.
     #[error("embeddings cannot be cut to {asked} dimensions: expected 1 to {dim}")]
     TruncateDim {
         /// The width asked for.
@@ -205,7 +211,7 @@ pub enum Error {
         /// The model's width.
         dim: usize,
     },
-    /// A prompt that leaves nothing to pool where the model leaves the prompt out.
+    /// A prompt that leaves no room for text, or no token to pool.
     #[error("the prompt takes {prompt} tokens of at most {max_length}: expected room for the text")]
     PromptTooLong {
         /// Tokens of the prompt.
@@ -214,10 +220,10 @@ pub enum Error {
         max_length: usize,
     },
 
-    /// A text to fill without a mask.
+    /// A text without a mask to fill.
     #[error("no `{0}` in the text: expected at least one")]
     NoMask(String),
-    /// A text whose mask lies beyond the model's length.
+    /// A text with a mask beyond the longest text.
     #[error(
         "{lost} of {masks} `{mask_token}` lie beyond the first {max_length} tokens of the text"
     )]
@@ -231,13 +237,19 @@ pub enum Error {
         /// Tokens that enter the model.
         max_length: usize,
     },
-    /// A target that no sequence of pieces of the vocabulary spells.
+    /// A target that the vocabulary cannot spell.
     #[error("target `{0}` is outside the vocabulary")]
     UnknownTarget(String),
-    /// A list of targets without any.
-    #[error("no targets: expected at least one")]
-    NoTargets,
-    /// A target of several pieces that makes the text longer than the model takes.
+    /// An empty list of what a task needs at least one of.
+    #[error("no {what}: expected at least one")]
+    Empty {
+        /// The things that are missing.
+        what: &'static str,
+    },
+    /// A prompt by name, of a model that has no prompts.
+    #[error("the model has no prompts, and none named `{0}`")]
+    NoPrompts(String),
+    /// A target of several pieces that makes the text too long.
     #[error("target `{target}` makes the text {tokens} tokens long: expected at most {max_length}")]
     TargetTooLong {
         /// The target.
@@ -248,26 +260,26 @@ pub enum Error {
         max_length: usize,
     },
 
-    /// The mask token is a piece of the vocabulary, but text that names it is cut apart.
+    /// A mask token that is in the vocabulary but is not matched in texts.
     #[error("`{0}` is not among the `added_tokens` of the tokenizer, so no text can hold it")]
     MaskNotAdded(String),
 
-    /// The network's results hold NaN or an infinity.
+    /// Results with NaN or an infinity.
     #[error(
-        "the model computes numbers that are not finite: its weights are broken, or overflow in this dtype"
+        "the model computes values that are not finite: its weights are broken, or overflow in this type"
     )]
     NotFinite,
 
-    /// A text that the device has no memory for, even alone.
+    /// A text that the device has no memory for, even by itself.
     #[error("the device has no memory for a text of {tokens} tokens")]
     OutOfMemory {
         /// Its tokens.
         tokens: usize,
-        /// What the device says.
+        /// The device's error.
         source: candle_core::Error,
     },
 
-    /// Labels asked of a classifier that has a single one.
+    /// Zero-shot classification with a classifier that has a single label.
     #[error(
         "zero-shot needs a model of natural language inference: expected at least 2 labels, found {labels}"
     )]
@@ -275,78 +287,75 @@ pub enum Error {
         /// The model's labels.
         labels: usize,
     },
-    /// No labels to choose from.
-    #[error("no labels: expected at least one")]
-    NoLabels,
-    /// A hypothesis that does not say where the label goes.
+    /// Reranking with a classifier that has several labels.
+    #[error("reranking needs a cross-encoder: expected a single label, found {labels}")]
+    NotCrossEncoder {
+        /// The model's labels.
+        labels: usize,
+    },
+    /// A hypothesis without a place for the label.
     #[error("hypothesis `{0}`: expected `{{}}` where the label goes, found none")]
     Hypothesis(String),
-    /// A text that may not be cut, and leaves no room for the one beside it.
+    /// A text that may not be truncated and leaves no room for the other.
     #[error(
         "the {what} takes {tokens} tokens with the special ones: expected room for text within {max_length}"
     )]
     NoRoom {
-        /// What the text is.
+        /// The kind of text.
         what: &'static str,
         /// Its tokens with the special ones.
         tokens: usize,
         /// Tokens that enter the model.
         max_length: usize,
     },
-    /// Windows whose tokens are to stay as they are, though they overlap.
+    /// Windows for tokens that are left as they are, which cannot be joined.
     #[error(
         "a stride needs an aggregation: with `none` the tokens of two windows cannot be joined"
     )]
     StrideWithoutAggregation,
-    /// Windows that would not move on.
+    /// A stride that leaves windows no new tokens.
     #[error("stride {stride}: expected less than the {room} tokens of text in a window")]
     Stride {
-        /// Tokens that windows were to have in common.
+        /// Tokens that windows share.
         stride: usize,
         /// Tokens of text in a window.
         room: usize,
     },
-    /// Windows of a pair.
+    /// A pair to embed in windows.
     #[error("pairs are not read in windows: expected single texts")]
     PairInWindows,
-    /// A calibration without an embedding to take ranges from.
-    #[error("the calibration has no embeddings: expected at least one")]
-    NoCalibration,
-    /// A text without any choice.
-    #[error("no choices: expected at least one")]
-    NoChoices,
-    /// A text too long to be sorted.
+    /// A text with too many sentences to sort.
     #[error("{found} sentences: expected at most {limit}")]
     TooManySentences {
         /// The text's sentences.
         found: usize,
-        /// The most that are sorted.
+        /// The most that can be sorted.
         limit: usize,
     },
-    /// An embedding that another model has made.
-    #[error("expected embeddings of {expected} numbers, found {found}")]
+    /// An embedding of another model.
+    #[error("expected embeddings of {expected} values, found {found}")]
     VectorWidth {
         /// The model's.
         expected: usize,
-        /// What was handed over.
+        /// The embedding's.
         found: usize,
     },
 
-    /// Two computations that were to be compared, and are not of the same model.
+    /// A comparison of two different models.
     #[error("text {index}: expected {expected}, found {found}: not the same model")]
     NotTheSameModel {
         /// The text's number.
         index: usize,
-        /// What the one side has.
+        /// The one side.
         expected: String,
-        /// What the other has there.
+        /// The other side.
         found: String,
     },
 
-    /// An id that its table does not have.
+    /// An id beyond its table.
     #[error("{what} {value} is outside the model's {limit}: expected at most {}", limit - 1)]
     InputValue {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
         /// The id.
         value: u32,
@@ -354,18 +363,18 @@ pub enum Error {
         limit: usize,
     },
 
-    /// Token ids, types or a mask of the wrong length.
+    /// Token ids, types, a mask or rows of the wrong length.
     #[error("{what}: expected {expected} values, found {found}")]
     InputLength {
-        /// Which of the three.
+        /// The values.
         what: &'static str,
-        /// How many there must be.
+        /// The length they must have.
         expected: String,
-        /// How many there are.
+        /// Their length.
         found: usize,
     },
 
-    /// An output that the model does not have.
+    /// An output that the model cannot compute.
     #[error("output `{output}`: {why}")]
     MissingOutput {
         /// The output's name.
@@ -373,10 +382,10 @@ pub enum Error {
         /// The reason.
         why: &'static str,
     },
-    /// A name that is none of a fixed list.
+    /// A name that is not in a fixed list.
     #[error("unknown {what} `{name}`: expected one of {expected}")]
     UnknownName {
-        /// What is named.
+        /// The kind of name.
         what: &'static str,
         /// The name.
         name: String,
@@ -386,61 +395,125 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a person can do about it, where that is known: one line without a final period.
+    /// Returns what can be done about the error, if that is known: one line without a period, which
+    /// names Rust items where it needs to name any.
     ///
     /// ```
     /// let error = albert_tasks::ModelFiles::resolve("./albert-base-v2").unwrap_err();
     /// assert!(error.hint().unwrap().contains("owner/model"));
     /// ```
     pub fn hint(&self) -> Option<String> {
+        use albert_model::Error as ModelError;
         let hint = match self {
             #[cfg(feature = "hub")]
             Error::Hub(error) => return error.hint(),
             Error::NoHub(_) => {
-                "build with `--features hub`, or download the model's files into a folder and pass it"
+                "build with the feature `hub`, or download the model's files to a folder and pass it"
             }
             Error::UnknownModel(_) => {
-                "check the path; a model of the Hub is named owner/model, as its page is"
+                "check the path; a model of the Hub is named owner/model, as on its page"
             }
             Error::NoTokenizer(_) => {
-                "put the model's spiece.model beside config.json; most model pages offer it for download"
+                "put the model's spiece.model next to config.json; most model pages offer it for download"
             }
             Error::LfsPointer(_) => "run `git lfs pull` in the model's folder",
             Error::NoMask(mask) => {
                 return Some(format!("write {mask} where a token is to be filled in"));
             }
             Error::MaskTruncated { .. } => "shorten the text before the mask",
-            Error::UnknownTarget(_) => "see with `tokenize` how the tokenizer cuts it",
-            Error::NoPooler => "choose another pooling, such as mean or cls",
+            Error::UnknownTarget(_) => "`Tokenizer::encode` shows the pieces of a text",
+            Error::NoPooler => "choose another `PoolingMode`, such as `Mean` or `Cls`",
             Error::OutOfMemory { .. } => {
-                "cut texts with `--max-length`, say `--dtype bf16`, or free memory: `nvidia-smi` shows who has it"
+                "set `RunOptions::max_length`, load the weights as bf16, or free memory (`nvidia-smi` lists who holds it)"
             }
-            Error::Compute(error) | Error::Model(albert_model::Error::Candle(error))
+            Error::Compute(error) | Error::Model(ModelError::Candle(error))
                 if is_out_of_memory(error) =>
             {
-                "free the device's memory, of which `nvidia-smi` shows who has it, or use `--device cpu`"
+                "free GPU memory (`nvidia-smi` lists who holds it), or compute on the CPU"
             }
             Error::VectorWidth { .. } => "use embeddings of this model, made with the same options",
-            Error::Model(albert_model::Error::MissingHead { served, .. }) => {
-                let commands: Vec<&str> = served
+            Error::Model(ModelError::MissingHead { served, .. }) => {
+                let tasks: Vec<&str> = served
                     .iter()
-                    .flat_map(|&head| commands(head))
+                    .flat_map(|&head| tasks(head))
                     .copied()
                     .collect();
-                return Some(format!("this model serves {}", commands.join(", ")));
+                return Some(format!("this model can be loaded as {}", tasks.join(", ")));
             }
-            Error::Model(albert_model::Error::OtherClassifier { found, .. }) => {
-                return Some(format!("this model serves {}", commands(*found).join(", ")));
+            Error::Model(ModelError::OtherClassifier { found, .. }) => {
+                let tasks = tasks(*found).join(", ");
+                return Some(format!("this model can be loaded as {tasks}"));
             }
             Error::Model(error) => return error.hint(),
             _ => return None,
         };
         Some(hint.to_string())
     }
+
+    /// Returns true if the texts or options of the call are at fault, and not the model or the
+    /// machine: another call may succeed.
+    pub fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Error::MaxLength { .. }
+                | Error::Tokenize(_)
+                | Error::NoPooler
+                | Error::TruncateDim { .. }
+                | Error::PromptTooLong { .. }
+                | Error::NoMask(_)
+                | Error::MaskTruncated { .. }
+                | Error::UnknownTarget(_)
+                | Error::Empty { .. }
+                | Error::NoPrompts(_)
+                | Error::TargetTooLong { .. }
+                | Error::Hypothesis(_)
+                | Error::NoRoom { .. }
+                | Error::StrideWithoutAggregation
+                | Error::Stride { .. }
+                | Error::PairInWindows
+                | Error::TooManySentences { .. }
+                | Error::VectorWidth { .. }
+                | Error::InputValue { .. }
+                | Error::InputLength { .. }
+                | Error::UnknownName { .. }
+        )
+    }
+
+    /// Returns true if the model has no head for the task.
+    pub fn is_missing_head(&self) -> bool {
+        matches!(
+            self,
+            Error::Model(
+                albert_model::Error::MissingHead { .. }
+                    | albert_model::Error::OtherClassifier { .. }
+            ) | Error::NotInference { .. }
+                | Error::NotCrossEncoder { .. }
+                | Error::MissingOutput { .. }
+        )
+    }
+
+    /// Returns true if the device has no memory for the computation.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Error::OutOfMemory { .. } => true,
+            Error::Compute(error) | Error::Model(albert_model::Error::Candle(error)) => {
+                is_out_of_memory(error)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if there is no model of that name, or no such folder.
+    pub fn is_missing_model(&self) -> bool {
+        matches!(
+            self,
+            Error::UnknownModel(_) | Error::NoHub(_) | Error::NoBuiltin | Error::NotAFolder(_)
+        )
+    }
 }
 
-/// Whether a device had no memory for a tensor or for a library's workspace, by the status that
-/// CUDA's libraries answer with and cudarc's errors name.
+/// Returns true if a device had no memory for a tensor or for a library's workspace, by the status
+/// of CUDA's libraries that cudarc's errors name.
 pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let text = error.to_string();
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]
@@ -448,17 +521,33 @@ pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
         .any(|status| text.contains(status))
 }
 
-/// The tasks that a model with this head does, as the command line names them.
-fn commands(head: albert_model::Head) -> &'static [&'static str] {
+/// Returns the types that a model with this head can be loaded as.
+fn tasks(head: albert_model::Head) -> &'static [&'static str] {
     use albert_model::Head;
     match head {
-        Head::Encoder => &["embed", "similarity", "search"],
-        Head::MaskedLm => &["fill-mask", "score"],
-        Head::PreTraining => &["order"],
-        Head::SequenceClassification => &["classify", "zero-shot"],
-        Head::TokenClassification => &["tag"],
-        Head::QuestionAnswering => &["answer"],
-        Head::MultipleChoice => &["choose"],
+        Head::Encoder => &["`Embedder`", "`SimilarityScorer`", "`Searcher`"],
+        Head::MaskedLm => &["`MaskFiller`"],
+        Head::PreTraining => &["`Orderer`"],
+        Head::SequenceClassification => &["`Classifier`", "`ZeroShotClassifier`"],
+        Head::TokenClassification => &["`Tagger`"],
+        Head::QuestionAnswering => &["`Answerer`"],
+        Head::MultipleChoice => &["`Chooser`"],
         _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predicates_tell_apart_who_can_act() {
+        let empty = Error::Empty { what: "labels" };
+        assert!(empty.is_input() && !empty.is_missing_head() && !empty.is_missing_model());
+        assert_eq!(empty.to_string(), "no labels: expected at least one");
+        assert!(Error::NotInference { labels: 1 }.is_missing_head());
+        assert!(Error::UnknownModel("x".into()).is_missing_model());
+        let full = crate::engine::runner::out_of_memory();
+        assert!(Error::Compute(full).is_out_of_memory());
     }
 }

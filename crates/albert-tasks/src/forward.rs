@@ -11,10 +11,10 @@ use albert_model::{
 use candle_core::{DType, Device, Tensor};
 
 use crate::names;
-use crate::options::{Purpose, max_length};
+use crate::pipeline::{Purpose, max_length};
 use crate::{Error, ModelFiles, Result, RunOptions};
 
-/// A group of tensors that [`Forwarder`] can give.
+/// A group of tensors that [`Forwarder`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardOutput {
     /// `last_hidden_state` (1, T, H)
@@ -30,7 +30,7 @@ pub enum ForwardOutput {
 }
 
 impl ForwardOutput {
-    /// Every output with its name on the command line.
+    /// Every output with its name.
     pub const ALL: [(ForwardOutput, &'static str); 5] = [
         (ForwardOutput::LastHiddenState, "last_hidden_state"),
         (ForwardOutput::PoolerOutput, "pooler_output"),
@@ -54,10 +54,10 @@ impl FromStr for ForwardOutput {
     }
 }
 
-/// Runs the network on token ids and gives its tensors by name. Needs no tokenizer.
+/// Runs the network on token ids and returns its tensors by name. It needs no tokenizer.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Absent where only logits are asked for.
+    /// `None` if only logits are asked for.
     encoder: Option<AlbertModel>,
     head: Option<HeadModel>,
     outputs: Vec<ForwardOutput>,
@@ -77,8 +77,8 @@ enum HeadModel {
 }
 
 impl Forwarder {
-    /// Loads what `outputs` need; none named means the last hidden state, and the pooler's output
-    /// where the model has one.
+    /// Loads the parts that compute `outputs`. An empty slice means the last hidden state, and the
+    /// pooler's output if the model has a pooler.
     ///
     /// # Errors
     /// If a file is missing or wrong, or the model has no pooler or no head and one is asked for.
@@ -104,19 +104,16 @@ impl Forwarder {
                 why: "the model has no pooler",
             });
         }
-        let head = match outputs.contains(&ForwardOutput::Logits) {
-            true => Some(HeadModel::load(&checkpoint, &options.load)?),
-            false => None,
-        };
-        let encoder = match outputs
-            .iter()
-            .any(|output| *output != ForwardOutput::Logits)
-        {
-            true => Some(AlbertModel::load(&checkpoint, &options.load)?.0),
-            false => None,
-        };
+        let mut head = None;
+        if outputs.contains(&ForwardOutput::Logits) {
+            head = Some(HeadModel::load(&checkpoint, &options.load)?);
+        }
+        let mut encoder = None;
+        if outputs.iter().any(|it| *it != ForwardOutput::Logits) {
+            encoder = Some(AlbertModel::load(&checkpoint, &options.load)?.0);
+        }
         let config = checkpoint.config().clone();
-        let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Tokens)?;
+        let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Texts)?;
         Ok(Self {
             encoder,
             head,
@@ -127,17 +124,17 @@ impl Forwarder {
         })
     }
 
-    /// The longest row of ids that a text should be cut to.
+    /// Returns the longest row of ids that a text should be truncated to.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
         &self.config
     }
 
-    /// The outputs for one row of ids, with a batch axis of 1, as f32 on the CPU.
+    /// Computes the outputs for one row of ids, with a batch axis of 1, as f32 on the CPU.
     ///
     /// Token types default to 0, the mask to 1 (a token) everywhere.
     ///
@@ -166,7 +163,7 @@ impl Forwarder {
                 });
             }
         }
-        // On the host, for on a GPU the model does not look.
+        // Here, since the model does not check ids on a GPU.
         let config = &self.config;
         for (what, values, limit) in [
             ("token id", Some(ids), config.vocab_size),
@@ -301,8 +298,8 @@ impl HeadModel {
     }
 }
 
-/// The head that gives the logits: the one that `architectures` names, else the first that the
-/// weights serve in this order. A file with sentence order and masked tokens gives both.
+/// Chooses the head of the logits: the one that `architectures` names, else the first in this order
+/// that the weights have. A file with both pretraining heads returns both.
 fn choose_head(served: &[Head], architectures: &[String]) -> Option<Head> {
     const ORDER: [Head; 6] = [
         Head::PreTraining,
@@ -325,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn architectures_choose_among_the_heads_that_are_there() {
+    fn architectures_choose_among_the_heads_of_the_file() {
         let classifiers = [
             Head::Encoder,
             Head::SequenceClassification,

@@ -1,107 +1,156 @@
-//! Text in, answers out, with [ALBERT](albert_model) models on Candle.
-//!
-//! A model is a folder as Hugging Face lays it out, a name of the Hub (feature `hub`), or
-//! `albert-mini-en`, which the default feature `builtin` compiles in. [`ModelFiles`] finds its
-//! files; each task is a struct that is loaded from them and takes many texts at once:
-//!
-//! - [`Embedder`]: texts to sentence embeddings; [`Quantizer`]: those in fewer bits
-//! - [`MaskFiller`]: what stands at a `[MASK]`, and how well a text fits the model
-//! - [`Similarity`]: how alike two texts are; [`Searcher`]: the texts most like a query
-//! - [`Classifier`]: labels for texts; [`ZeroShot`]: labels that the model was not trained on
-//! - [`Tagger`]: names, places and other labelled stretches of a text
-//! - [`Answerer`]: the answer to a question in a context; [`Chooser`]: the best of several choices
-//! - [`Orderer`]: which of two texts comes first, and the order of shuffled sentences
-//! - [`Tokenizer`]: texts to token ids and back to places in the text
-//! - [`Forwarder`]: the network's tensors, by name
-//! - [`inspect`]: what a model's files hold, and what would be made of them
-//! - [`verify`]: how far apart two ways of computing a model come out
-//! - [`bench()`]: how fast a model runs on this machine
-//! - [`convert`]: a model in any layout to a folder as Hugging Face has it today
-//! - [`overlap()`]: a stream of texts through a task, without a GPU ever waiting for the next ones
-//!
-//! All of them are `Send + Sync`. No text and no file makes them panic; an [`Error`] names the
-//! file, what was expected and what was found, and [`Error::hint`] what to do.
+//! Text in, answers out: tasks with [ALBERT](albert_model) models on Candle.
 //!
 //! ```
-//! use albert_tasks::{Embedder, ModelFiles, RunOptions};
 //! # fn main() -> albert_tasks::Result<()> {
 //! # if cfg!(not(feature = "builtin")) { return Ok(()) }
-//! let embedder = Embedder::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-//! let embeddings = embedder.embed(&["A man is playing a guitar.", "Someone plays an instrument."])?;
-//! let cosine: f32 = embeddings[0].vector.iter().zip(&embeddings[1].vector).map(|(a, b)| a * b).sum();
-//! assert!(cosine <= 1.0 + 1e-5);
+//! use albert_tasks::{Embedder, cosine};
+//!
+//! let embedder = Embedder::from_pretrained("albert-mini-en")?;
+//! let texts = ["A man is playing a guitar.", "Someone plays an instrument."];
+//! let embeddings = embedder.embed(&texts)?;
+//! assert!(cosine(&embeddings[0].vector, &embeddings[1].vector) > 0.5);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Tasks
+//!
+//! Each task is a struct that is loaded from a model and takes many texts at once. All are `Send +
+//! Sync`, and none panics on any text or file.
+//!
+//! | Type | Task | Name at Hugging Face |
+//! |---|---|---|
+//! | [`Embedder`] | sentence embeddings; [`VectorQuantizer`] stores them in fewer bits | feature-extraction |
+//! | [`SimilarityScorer`] | semantic similarity of two texts | sentence-similarity |
+//! | [`Searcher`] | semantic search: the texts of a corpus that are most similar to a query | |
+//! | [`NeighborFinder`] | near-duplicates: the pairs of texts that are most similar | paraphrase mining |
+//! | [`Reranker`] | ranks texts for a query with a cross-encoder | text-ranking |
+//! | [`MaskFiller`] | masked language modeling: tokens at a `[MASK]`, scores of texts | fill-mask |
+//! | [`Classifier`] | text classification, such as sentiment | text-classification |
+//! | [`ZeroShotClassifier`] | labels that the model was not trained on | zero-shot-classification |
+//! | [`Tagger`] | named entity recognition (NER) and other token classification | token-classification |
+//! | [`Answerer`] | extractive question answering (QA) | question-answering |
+//! | [`Chooser`] | multiple choice | multiple-choice |
+//! | [`Orderer`] | sentence order prediction, and the order of shuffled sentences | |
+//! | [`Forwarder`] | the network's tensors by name | |
+//!
+//! A call takes a slice of texts and returns a `Result<Vec<_>>` with one result for each text, in
+//! order; the first error ends it. A method whose name ends in `_each` returns a `Vec<Result<_>>`
+//! instead, where each text has an error of its own. What may grow is an options struct with
+//! `with_…` methods, such as [`TagOptions`]. [`TextInput`] is a text or a pair of texts.
+//!
+//! [`pipelined()`] runs a stream of texts through a task so that a GPU never waits for the next
+//! ones.
+//!
+//! # Files and the Hub
+//!
+//! A model is a folder as Hugging Face lays it out, a name on the Hub (feature `hub`), or
+//! `albert-mini-en`, which the feature `builtin` compiles into the program. `from_pretrained` takes
+//! any of them by name; [`ModelFiles`] finds the files, and `load` takes these with [`RunOptions`].
+//! The module `hub` has the Hub's client, with its cache, tokens and proxies.
+//!
+//! # Tokenizer
+//!
+//! [`tokenizer`] turns texts into token ids, with offsets into the text. [`pooling`] describes how
+//! an embedding is made from the vectors of a text's tokens.
+//!
+//! # Tools
+//!
+//! [`tools`] looks into a model's files, converts them, compares two ways of computing a model, and
+//! measures its speed.
+//!
+//! # Devices
+//!
+//! The CPU is the default. [`RunOptions::on_device`] selects a CUDA or Metal [`Device`], and
+//! [`RunOptions::with_weights`] the type of the weights:
+//!
+//! ```no_run
+//! use albert_tasks::{Device, ModelFiles, RunOptions, Tagger, WeightType};
+//! # fn main() -> anyhow::Result<()> {
+//! let options = RunOptions::on_device(Device::new_cuda(0)?).with_weights(WeightType::BF16);
+//! let tagger = Tagger::load(&ModelFiles::from_dir("./ner")?, &options)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Feature flags
+//!
+//! | Flag | |
+//! |---|---|
+//! | `builtin` (default) | compiles the model `albert-mini-en` (about 8 MB) into the program |
+//! | `hub` | models of the Hugging Face Hub by name |
+//! | `cuda`, `cudnn`, `flash-attn`, `metal`, `mkl`, `accelerate` | Candle's backends |
+//!
+//! # Errors and hints
+//!
+//! An [`Error`] names the file or value, what was expected and what was found. [`Error::hint`] says
+//! what to do about it; it is a call of its own, which `?` in `main` does not make.
 
-// docs.rs tells what is there with the feature `hub` alone.
+// docs.rs marks what needs the feature `hub`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
-mod batching;
-mod bench;
-mod budget;
 mod choose;
 mod classify;
-mod convert;
 mod embed;
+mod engine;
 mod error;
+mod events;
 mod files;
 mod fill_mask;
 mod forward;
 #[cfg(feature = "hub")]
-mod hub;
-mod inspect;
+pub mod hub;
+mod input;
 mod json;
 mod names;
+mod neighbors;
 mod options;
 mod order;
-mod overlap;
-mod pooling;
-mod precision;
+mod pipeline;
+pub mod pooling;
 mod probability;
-mod runner;
+mod rerank;
 mod search;
 mod sequence;
 mod similarity;
 mod tag;
-mod tokenizer;
-mod verify;
+pub mod tokenizer;
+pub mod tools;
+mod vector_precision;
+mod windowed;
 mod zero_shot;
 
 pub use albert_model;
+pub use albert_model::{LoadOptions, WeightType};
+pub use candle_core::Device;
 
-pub use answer::{Answer, AnswerOptions, Answerer};
-pub use bench::{Benchmark, ShapeTime, bench};
-pub use choose::{Choice, Chooser};
+pub use answer::{Answer, AnswerOptions, Answerer, Answers};
+pub use choose::{ChoiceScores, ChooseOptions, Chooser};
 pub use classify::{Classification, Classifier, ClassifyOptions, LabelScore, ScoreFunction};
-pub use convert::convert;
-pub use embed::{Embedder, Embedding, TokenEmbeddings};
+pub use embed::{EmbedOptions, Embedder, Embedding, PreparedText, TokenEmbeddings, TruncationSide};
+pub use engine::pipelined;
 pub use error::{Error, Result, TokenizerSource};
+pub use events::{Event, Observer};
 pub use files::{BUILTIN, ModelFiles};
 pub use fill_mask::{
     Candidate, FillOptions, FilledMask, FilledText, Filling, MaskFiller, TextScore,
 };
 pub use forward::{ForwardOutput, Forwarder};
 #[cfg(feature = "hub")]
-pub use hub::{
-    CachedModel, CachedRevision, Event as HubEvent, Hub, HubError, HubSettings, HubToken,
-    Observer as HubObserver, Proxies, Removable,
-};
-pub use inspect::{
-    Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
-};
-pub use options::{DEFAULT_BATCH_TOKENS, MOST_BATCH_TOKENS, RunOptions};
-pub use order::{InOrder, Orderer, Sorted, split_sentences};
-pub use overlap::overlap;
-pub use pooling::{Pooling, PoolingMode, Stage};
-pub use precision::{Calibration, Quantized, Quantizer};
+pub use hub::{Hub, HubError};
+pub use input::{SecondText, TextInput};
+pub use neighbors::{Neighbor, NeighborFinder, NeighborOptions, NeighborSearch};
+pub use options::{DEFAULT_BATCH_TOKENS, MAX_BATCH_TOKENS, RunOptions};
+pub use order::{Orderer, SentenceOrder, SortedSentences, split_sentences};
+pub use pooling::{Pooling, PoolingMode};
+pub use rerank::{RankedText, Relevance, RerankOptions, Reranker};
 pub use search::{Hit, Search, Searcher};
-pub use similarity::{Similar, Similarity};
-pub use tag::{Aggregation, Entity, TagOptions, Tagged, Tagger};
-pub use tokenizer::{Encoding, Explanation, Normalized, Rule, Tokenizer, TokenizerOptions};
-pub use verify::{SAMPLE_TEXTS, Verification, verify};
-pub use zero_shot::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
+pub use similarity::{SimilarityScore, SimilarityScorer, cosine};
+pub use tag::{Aggregation, Entities, Entity, TagOptions, Tagger};
+pub use tokenizer::{Tokenizer, TokenizerOptions};
+pub use vector_precision::{QuantizedVector, Ranges, VectorQuantizer};
+pub use zero_shot::{DEFAULT_HYPOTHESIS, ZeroShotClassifier, ZeroShotOptions};
 
 /// The README's examples, kept working.
 #[cfg(all(doctest, feature = "builtin"))]

@@ -1,4 +1,4 @@
-//! Choices that have a name on the command line: from the name to the choice and back.
+//! Names of enum variants: from the name to the variant and back.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(crate) fn display<T: PartialEq>(
     )
 }
 
-/// The choice of this name among `all`.
+/// Returns the choice of this name among `all`.
 pub(crate) fn parse<T: Copy>(
     what: &'static str,
     all: &[(T, &'static str)],

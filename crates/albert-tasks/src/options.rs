@@ -1,153 +1,106 @@
-//! What every pipeline over a model needs before its own work: options, length, and the checks that
-//! tokenizer and network belong together.
+//! Options that every task takes: the device, the weights' type, the tokenizer, lengths and batches.
 
-use albert_model::{AlbertConfig, Checkpoint, LoadOptions};
+use albert_model::{LoadOptions, WeightType};
+use candle_core::Device;
 
-use crate::json::JsonObject;
-use crate::{ModelFiles, Result, Tokenizer, TokenizerOptions};
+use crate::{Event, Observer, TokenizerOptions};
 
-/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] says otherwise or CUDA
+/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] is set or CUDA
 /// computes.
 ///
 /// From about 1,024 rows on, the matrix products run at full speed; more only moves the activations
 /// out of the caches (2,048 tokens of ALBERT base are 24 MB in the feed-forward layer).
 pub const DEFAULT_BATCH_TOKENS: usize = 2048;
 
-/// The most tokens in a batch on CUDA, padding included, however much memory there is: more fill no
-/// GPU any better, and their states have to be copied and held on the CPU.
-pub const MOST_BATCH_TOKENS: usize = 32_768;
+/// The most tokens in a batch on CUDA, padding included, whatever memory there is: more fill no GPU
+/// any better, and their states have to be copied and held on the CPU.
+pub const MAX_BATCH_TOKENS: usize = 32_768;
 
-/// How to load and run a model.
+/// Options for loading and running a model.
+///
+/// ```
+/// use albert_tasks::{Device, RunOptions};
+///
+/// let options = RunOptions::on_device(Device::Cpu).with_max_length(128);
+/// assert_eq!(options.max_length, Some(128));
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct RunOptions {
-    /// Device and dtype.
+    /// The device, and the type of the weights.
     pub load: LoadOptions,
     /// Overrides of the tokenizer.
     pub tokenizer: TokenizerOptions,
-    /// The longest text in tokens, special ones included; the model's own limit holds besides.
+    /// The longest text in tokens, special tokens included; the model's own limit also applies.
     pub max_length: Option<usize>,
     /// Tokens in a batch, padding included. A single text may be longer.
     ///
-    /// `None` is [`DEFAULT_BATCH_TOKENS`]; on CUDA as many as half of the memory that is free once
-    /// the weights are loaded has room for, by
-    /// [`activation_bytes`](AlbertConfig::activation_bytes), and at most [`MOST_BATCH_TOKENS`].
+    /// `None` is [`DEFAULT_BATCH_TOKENS`]. On CUDA it is as many as fit into half of the memory
+    /// that is free once the weights are loaded, by
+    /// [`activation_bytes`](albert_model::AlbertConfig::activation_bytes), and at most
+    /// [`MAX_BATCH_TOKENS`].
     pub batch_tokens: Option<usize>,
-    /// Called once for each task whose batches are more than a GPU's memory takes, with a batch's
-    /// rows and the tokens of the longest: the batch is computed in halves, and so are those that
-    /// follow.
-    pub on_smaller_batches: Option<fn(usize, usize)>,
+    /// Receives what happens while tasks run: progress, and batches that a GPU has no memory for.
+    pub observer: Observer,
 }
 
 impl RunOptions {
-    /// The most tokens that a batch can have, unless a single text has more.
+    /// Creates options that compute on `device`.
+    pub fn on_device(device: Device) -> Self {
+        Self::default().with_device(device)
+    }
+
+    /// Computes on `device`.
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.load.device = device;
+        self
+    }
+
+    /// Converts the weights to `weights` when they are loaded.
+    pub fn with_weights(mut self, weights: WeightType) -> Self {
+        self.load.dtype = weights;
+        self
+    }
+
+    /// Overrides how the tokenizer normalizes text.
+    pub fn with_tokenizer(mut self, tokenizer: TokenizerOptions) -> Self {
+        self.tokenizer = tokenizer;
+        self
+    }
+
+    /// Truncates texts to `max_length` tokens, special tokens included.
+    pub fn with_max_length(mut self, max_length: impl Into<Option<usize>>) -> Self {
+        self.max_length = max_length.into();
+        self
+    }
+
+    /// Computes `batch_tokens` tokens at a time, padding included.
+    pub fn with_batch_tokens(mut self, batch_tokens: impl Into<Option<usize>>) -> Self {
+        self.batch_tokens = batch_tokens.into();
+        self
+    }
+
+    /// Calls `observe` for each [`Event`] of the tasks that are loaded with these options.
+    pub fn with_observer(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observe);
+        self
+    }
+
+    /// Returns the most tokens that a batch can have, unless a single text has more.
     pub fn most_batch_tokens(&self) -> usize {
-        let of_device = if self.load.device.is_cuda() {
-            MOST_BATCH_TOKENS
+        let default = if self.load.device.is_cuda() {
+            MAX_BATCH_TOKENS
         } else {
             DEFAULT_BATCH_TOKENS
         };
-        self.batch_tokens.unwrap_or(of_device)
+        self.batch_tokens.unwrap_or(default)
     }
 
-    /// How many portions of a stream to have under way ([`overlap`](crate::overlap())): on a GPU
-    /// three, one that is computed, one that is ready and one that is cut into tokens; on the CPU,
-    /// whose cores do all of it, one.
-    pub fn portions_at_once(&self) -> usize {
+    /// Returns how many chunks of a stream to keep in flight ([`pipelined`](crate::pipelined())).
+    ///
+    /// On a GPU that is three: one is computed, one is ready and one is cut into tokens. On the CPU
+    /// it is one, since its cores do all of that.
+    pub fn chunks_in_flight(&self) -> usize {
         if self.load.device.is_cpu() { 1 } else { 3 }
-    }
-}
-
-/// A model's files, read and checked against each other, with no weights loaded yet.
-pub(crate) struct Setup {
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) tokenizer: Tokenizer,
-    pub(crate) max_length: usize,
-}
-
-/// What a model's limit on length is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Sentence embeddings, which `sentence_bert_config.json` limits further.
-    Embedding,
-    /// Anything else.
-    Tokens,
-}
-
-impl Setup {
-    pub(crate) fn new(files: &ModelFiles, options: &RunOptions, purpose: Purpose) -> Result<Self> {
-        let checkpoint = files.checkpoint()?;
-        let mut tokenizer_options = options.tokenizer.clone();
-        if purpose == Purpose::Embedding && tokenizer_options.lowercase.is_none() {
-            let sentence_bert = sentence_bert_config(files)?;
-            let lowercase = sentence_bert
-                .as_ref()
-                .map(|config| config.bool("do_lower_case"))
-                .transpose()?
-                .flatten();
-            // `false` means: as the tokenizer has it.
-            tokenizer_options.lowercase = lowercase.filter(|&lowercase| lowercase);
-        }
-        let tokenizer = Tokenizer::load(files, &tokenizer_options)?;
-        tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
-        let (max_length, _) = max_length(files, checkpoint.config(), options.max_length, purpose)?;
-        tokenizer.room(max_length, false)?;
-        Ok(Self {
-            checkpoint,
-            tokenizer,
-            max_length,
-        })
-    }
-}
-
-/// The least of the limits on a text's length, and which one it is.
-pub(crate) fn max_length(
-    files: &ModelFiles,
-    config: &AlbertConfig,
-    asked: Option<usize>,
-    purpose: Purpose,
-) -> Result<(usize, String)> {
-    let mut least = (
-        config.max_position_embeddings,
-        "`max_position_embeddings` in `config.json`".to_string(),
-    );
-    let mut consider = |length: usize, why: String| {
-        if length < least.0 {
-            least = (length, why);
-        }
-    };
-    if purpose == Purpose::Embedding
-        && let Some(sentence_bert) = sentence_bert_config(files)?
-        && let Some(length) = sentence_bert.usize("max_seq_length")?
-    {
-        consider(
-            length,
-            format!("`max_seq_length` in `{}`", sentence_bert.file()),
-        );
-    }
-    if let Some(tokenizer) = JsonObject::read(files, "tokenizer_config.json")? {
-        // `max_len` is the old name. "No limit" is written as a number near 1e30.
-        for key in ["model_max_length", "max_len"] {
-            if let Some(length) = tokenizer
-                .number(key)?
-                .filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
-            {
-                consider(
-                    length as usize,
-                    format!("`{key}` in `tokenizer_config.json`"),
-                );
-            }
-        }
-    }
-    if let Some(length) = asked {
-        consider(length, "the option".to_string());
-    }
-    Ok(least)
-}
-
-/// sentence-transformers' settings of the tokenizer, under either name that ALBERT models have.
-fn sentence_bert_config(files: &ModelFiles) -> Result<Option<JsonObject>> {
-    match JsonObject::read(files, "sentence_bert_config.json")? {
-        Some(config) => Ok(Some(config)),
-        None => JsonObject::read(files, "sentence_albert_config.json"),
     }
 }

@@ -1,7 +1,7 @@
-//! The texts that are most like a query, out of any number of them.
+//! Semantic search: the texts of a corpus that are most similar to a query.
 //!
-//! A search keeps its best hits and nothing else, so that a corpus of any size takes constant
-//! memory. It compares with every text; there is no index.
+//! A search keeps only its best hits, so that a corpus of any size takes constant memory. It compares
+//! the query with every text; there is no index.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,66 +10,113 @@ use albert_model::AlbertConfig;
 use serde::Serialize;
 
 use crate::similarity::cosine;
-use crate::{Embedder, Error, ModelFiles, Result, RunOptions};
+use crate::{EmbedOptions, Embedder, Error, ModelFiles, Result, RunOptions, TextInput};
 
-/// A text that is like the query.
+/// A text that is similar to the query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hit {
-    /// Its number in the corpus, from 0.
+    /// The index of the text in the corpus, from 0.
     pub index: usize,
-    /// The text, where it is known.
+    /// The text, if it is known.
     pub text: Option<String>,
     /// The cosine of the angle between its embedding and the query's, in [−1, 1].
     pub cosine: f32,
 }
 
-/// Searches texts by meaning.
+/// Semantic search: finds texts by meaning.
 ///
 /// ```
-/// use albert_tasks::{ModelFiles, RunOptions, Searcher};
+/// use albert_tasks::Searcher;
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-/// let searcher = Searcher::load(&ModelFiles::builtin()?, &RunOptions::default())?;
+/// let searcher = Searcher::from_pretrained("albert-mini-en")?;
 /// let corpus = ["The stock market fell sharply.", "Someone plays an instrument.", "It is raining."];
 /// let hits = searcher.search("A man is playing a guitar.", &corpus, 1)?;
 /// assert_eq!(hits[0].index, 1);
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "semantic search")]
+#[doc(alias = "retrieval")]
 #[derive(Debug)]
 pub struct Searcher {
     embedder: Embedder,
+    query: EmbedOptions,
+    document: EmbedOptions,
 }
 
 impl Searcher {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`Embedder::from_pretrained`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Ok(Self::new(Embedder::from_pretrained(id)?))
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// As [`Embedder::load`].
+    /// See [`Embedder::load`].
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         Ok(Self::new(Embedder::load(files, options)?))
     }
 
-    /// Searches by the embeddings of `embedder`.
+    /// Creates a searcher from the embeddings of `embedder`. Queries and documents have the model's
+    /// prompts for them, if it has any.
     pub fn new(embedder: Embedder) -> Self {
-        Self { embedder }
+        Self {
+            query: embedder.query_options(),
+            document: embedder.document_options(),
+            embedder,
+        }
     }
 
-    /// What makes the embeddings.
+    /// Embeds queries with `options`.
+    ///
+    /// # Errors
+    /// If the options do not fit the model ([`Embedder::check`]).
+    pub fn with_query_options(mut self, options: EmbedOptions) -> Result<Self> {
+        self.embedder.check(&options)?;
+        self.query = options;
+        Ok(self)
+    }
+
+    /// Embeds the documents of a corpus with `options`.
+    ///
+    /// # Errors
+    /// If the options do not fit the model ([`Embedder::check`]).
+    pub fn with_document_options(mut self, options: EmbedOptions) -> Result<Self> {
+        self.embedder.check(&options)?;
+        self.document = options;
+        Ok(self)
+    }
+
+    /// Returns the embedder.
     pub fn embedder(&self) -> &Embedder {
         &self.embedder
     }
 
-    /// The network's configuration.
+    /// Returns the options that queries are embedded with.
+    pub fn query_options(&self) -> &EmbedOptions {
+        &self.query
+    }
+
+    /// Returns the options that documents are embedded with.
+    pub fn document_options(&self) -> &EmbedOptions {
+        &self.document
+    }
+
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
         self.embedder.config()
     }
 
-    /// The `top_k` texts of `corpus` that are most like `query`, the most alike first.
+    /// Returns the `top_k` texts of `corpus` that are most similar to `query`, most similar first.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
-    pub fn search<S: AsRef<str>>(
+    /// See [`Embedder::embed`].
+    pub fn search<S: AsRef<str> + TextInput + Sync>(
         &self,
         query: &str,
         corpus: &[S],
@@ -80,19 +127,15 @@ impl Searcher {
         Ok(search.hits())
     }
 
-    /// Begins a search through a corpus that is handed over piece by piece.
+    /// Begins a search through a corpus that is added piece by piece.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
+    /// See [`Embedder::embed`].
     pub fn start(&self, query: &str, top_k: usize) -> Result<Search<'_>> {
-        let query = self
-            .embedder
-            .embed(&[query])?
-            .pop()
-            .map(|embedding| embedding.vector);
+        let query = self.embedder.embed_with(&[query], &self.query)?.pop();
         Ok(Search {
-            embedder: &self.embedder,
-            query: query.unwrap_or_default(),
+            searcher: self,
+            query: query.map(|query| query.vector).unwrap_or_default(),
             top_k,
             best: BinaryHeap::new(),
             seen: 0,
@@ -100,10 +143,10 @@ impl Searcher {
     }
 }
 
-/// A search on its way through a corpus.
+/// A search in progress.
 #[derive(Debug)]
 pub struct Search<'a> {
-    embedder: &'a Embedder,
+    searcher: &'a Searcher,
     query: Vec<f32>,
     top_k: usize,
     /// The best hits so far, the worst of them on top.
@@ -112,34 +155,35 @@ pub struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// How many texts have gone by.
+    /// Returns the number of texts added so far.
     pub fn seen(&self) -> usize {
         self.seen
     }
 
-    /// The next texts of the corpus; gives the number of tokens that entered the model, and how
-    /// many texts were cut to fit.
+    /// Adds the next texts of the corpus. Returns the tokens that entered the network, and the
+    /// number of texts that were truncated.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
-    pub fn add_texts<S: AsRef<str>>(&mut self, texts: &[S]) -> Result<(usize, usize)> {
-        let embeddings = self.embedder.embed(texts)?;
+    /// See [`Embedder::embed`].
+    pub fn add_texts<S: AsRef<str> + TextInput + Sync>(
+        &mut self,
+        texts: &[S],
+    ) -> Result<(usize, usize)> {
+        let embeddings = self
+            .searcher
+            .embedder
+            .embed_with(texts, &self.searcher.document)?;
         for (text, embedding) in texts.iter().zip(&embeddings) {
             self.add_vector(&embedding.vector, Some(text.as_ref()))?;
         }
         let tokens = embeddings.iter().map(|embedding| embedding.tokens).sum();
-        Ok((
-            tokens,
-            embeddings
-                .iter()
-                .filter(|embedding| embedding.truncated)
-                .count(),
-        ))
+        let truncated = embeddings.iter().filter(|it| it.truncated).count();
+        Ok((tokens, truncated))
     }
 
-    /// The embedding of the next text, made before by the same model with the same options.
+    /// Adds the embedding of the next text, computed before by the same model with the same options.
     ///
-    /// One that is not a number, as saved embeddings have it for a bad line, is passed over.
+    /// One that is not finite, as saved embeddings have it for a bad line, is skipped.
     ///
     /// # Errors
     /// If it has another width than the query's.
@@ -158,7 +202,7 @@ impl Search<'_> {
         let cosine = cosine(&self.query, vector);
         if self.best.len() == self.top_k {
             match self.best.peek() {
-                // Of equals the earlier one stays.
+                // Of equal ones the earlier stays.
                 Some(worst) if cosine <= worst.0.cosine => return Ok(()),
                 _ => self.best.pop(),
             };
@@ -171,12 +215,12 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Counts a text of the corpus that has no embedding.
+    /// Counts a text of the corpus without an embedding.
     pub fn skip(&mut self) {
         self.seen += 1;
     }
 
-    /// The best hits, the best of them first; of equals the earlier one.
+    /// Returns the best hits, best first; of equal ones the earlier first.
     pub fn hits(self) -> Vec<Hit> {
         self.best
             .into_sorted_vec()
@@ -186,7 +230,7 @@ impl Search<'_> {
     }
 }
 
-/// A hit that is the greater the worse it is.
+/// A hit that is greater the worse it is.
 #[derive(Debug)]
 struct Worst(Hit);
 

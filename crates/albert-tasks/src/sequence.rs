@@ -1,19 +1,20 @@
-//! A text's tokens, uncut, from which windows are taken: parts of a text that is too long for the
-//! model, each with the special tokens around it and, of a pair, with the other text beside it.
+//! The tokens of a whole text, which windows are taken from: parts of a text that is too long for
+//! the network, each with the special tokens around it and, for a pair, with the other text.
 
 use std::ops::Range;
 
 use crate::tokenizer::{Encoding, TokenIds};
 use crate::{Result, Tokenizer};
 
-/// The tokens of a text, or of a pair, and whose each of them is.
+/// The tokens of a text or a pair, and the text that each of them belongs to.
+#[derive(Debug)]
 pub(crate) struct Sequence {
     pub(crate) encoding: Encoding,
-    /// For each token the text it belongs to; `None` for the special tokens around the texts.
+    /// For each token, the text it belongs to; `None` for the special tokens around the texts.
     owners: Vec<Option<Owner>>,
-    /// Where the special tokens around the texts stand.
+    /// The indices of the special tokens around the texts.
     special: Vec<usize>,
-    /// Where the tokens of either text stand.
+    /// The indices of the tokens of either text.
     places: [Vec<usize>; 2],
 }
 
@@ -25,22 +26,24 @@ pub(crate) enum Owner {
 }
 
 impl Sequence {
+    /// Tokenizes a text or a pair as a whole.
     pub(crate) fn new(tokenizer: &Tokenizer, text: &str, pair: Option<&str>) -> Result<Self> {
         let first = match pair {
             None => usize::MAX,
             Some(_) => Self::tokens_alone(tokenizer, text)?,
         };
-        Self::of_pair(tokenizer, text, pair, first)
+        Self::with_first(tokenizer, text, pair, first)
     }
 
-    /// How many tokens a text has: alone as in a pair, since each text is cut by itself before the
-    /// two are joined. Token types would not tell in every tokenizer.
+    /// Returns the number of a text's tokens. It is the same alone as in a pair, since each text is
+    /// tokenized by itself before the two are joined. Not every tokenizer has token types that show
+    /// it.
     pub(crate) fn tokens_alone(tokenizer: &Tokenizer, text: &str) -> Result<usize> {
         Ok(tokenizer.ids_without_special_tokens(text)?.len())
     }
 
-    /// [`Sequence::new`] where the number of the first text's tokens is known.
-    pub(crate) fn of_pair(
+    /// Tokenizes a text or a pair of which the first text is known to have `first` tokens.
+    pub(crate) fn with_first(
         tokenizer: &Tokenizer,
         text: &str,
         pair: Option<&str>,
@@ -69,18 +72,18 @@ impl Sequence {
         })
     }
 
-    /// How many tokens a text has.
+    /// Returns the number of a text's tokens.
     pub(crate) fn count(&self, owner: Owner) -> usize {
         self.places[owner as usize].len()
     }
 
-    /// How many tokens stand around the texts.
+    /// Returns the number of special tokens around the texts.
     pub(crate) fn special(&self) -> usize {
         self.special.len()
     }
 
-    /// The indices of the special tokens and of those of the texts' tokens that are in `first` and
-    /// in `second`, each counted within its text.
+    /// Returns the indices of the special tokens, and of the tokens in `first` and in `second`, each
+    /// counted within its text.
     pub(crate) fn window(
         &self,
         first: impl Iterator<Item = usize>,
@@ -92,12 +95,32 @@ impl Sequence {
         kept
     }
 
-    /// Whose the token is.
+    /// Keeps the last tokens that fit into `max_length`. Of a pair the longer text loses tokens
+    /// first, of equally long ones the second.
+    pub(crate) fn truncated_left(&self, max_length: usize) -> TokenIds {
+        let room = max_length.saturating_sub(self.special());
+        let [mut first, mut second] = [Owner::First, Owner::Second].map(|owner| self.count(owner));
+        let (all_first, all_second) = (first, second);
+        while first + second > room {
+            if first > second {
+                first -= 1;
+            } else {
+                second -= 1;
+            }
+        }
+        let kept = self.window(
+            all_first - first..all_first,
+            all_second - second..all_second,
+        );
+        self.tokens(&kept)
+    }
+
+    /// Returns the text that a token belongs to.
     pub(crate) fn owner(&self, index: usize) -> Option<Owner> {
         self.owners[index]
     }
 
-    /// The tokens of a window, as the network takes them.
+    /// Returns the tokens of a window as the network takes them.
     pub(crate) fn tokens(&self, window: &[usize]) -> TokenIds {
         TokenIds {
             ids: window
@@ -113,8 +136,8 @@ impl Sequence {
     }
 }
 
-/// Ranges of at most `room` that cover `count` tokens, each beginning with the last `stride` of the
-/// one before; one empty range where there are no tokens.
+/// Returns ranges of at most `room` that cover `count` tokens, each beginning with the last `stride`
+/// of the one before; one empty range for no tokens.
 ///
 /// `stride` must be below `room`. Source: tokenizers 0.23, `Encoding::truncate`.
 pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usize>> {
@@ -130,10 +153,10 @@ pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usi
     }
 }
 
-/// A text whose parts are named by characters.
+/// A text that is sliced by characters.
 pub(crate) struct Characters<'a> {
     text: &'a str,
-    /// Where each character begins, in bytes, and where the text ends.
+    /// The byte where each character begins, and the length of the text.
     starts: Vec<usize>,
 }
 
@@ -149,7 +172,7 @@ impl<'a> Characters<'a> {
         }
     }
 
-    /// The characters from `start` up to `end`; beyond the text there are none.
+    /// Returns the characters from `start` up to `end`, as far as the text goes.
     pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
         let byte = |at: usize| self.starts.get(at).copied().unwrap_or(self.text.len());
         self.text.get(byte(start)..byte(end)).unwrap_or_default()

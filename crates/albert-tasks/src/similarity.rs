@@ -1,31 +1,29 @@
-//! How alike two texts are.
+//! Semantic similarity of two texts: the cosine of their embeddings.
 
 use albert_model::AlbertConfig;
 use serde::Serialize;
 
-use crate::{Embedder, ModelFiles, Result, RunOptions};
+use crate::{EmbedOptions, Embedder, ModelFiles, Result, RunOptions};
 
-/// How alike the texts of a pair are.
+/// The similarity of two texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Similar {
+pub struct SimilarityScore {
     /// The cosine of the angle between their embeddings, in [−1, 1].
     pub cosine: f32,
-    /// Tokens that entered the model, special tokens included, of both texts.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included, of both texts.
     pub tokens: usize,
-    /// Whether one of the texts was cut to fit.
-    #[serde(skip)]
+    /// True if one of the texts was truncated.
     pub truncated: bool,
 }
 
 /// Compares texts by their embeddings.
 ///
 /// ```
-/// use albert_tasks::{ModelFiles, RunOptions, Similarity};
+/// use albert_tasks::SimilarityScorer;
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-/// let similarity = Similarity::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// let answers = similarity.compare(&[
+/// let scorer = SimilarityScorer::from_pretrained("albert-mini-en")?;
+/// let answers = scorer.compare(&[
 ///     ("A man is playing a guitar.", "Someone plays an instrument."),
 ///     ("A man is playing a guitar.", "The stock market fell sharply."),
 /// ])?;
@@ -33,46 +31,71 @@ pub struct Similar {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "semantic textual similarity")]
+#[doc(alias = "STS")]
 #[derive(Debug)]
-pub struct Similarity {
+pub struct SimilarityScorer {
     embedder: Embedder,
 }
 
-impl Similarity {
+impl SimilarityScorer {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`Embedder::from_pretrained`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Ok(Self::new(Embedder::from_pretrained(id)?))
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
-    /// As [`Embedder::load`].
+    /// See [`Embedder::load`].
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         Ok(Self::new(Embedder::load(files, options)?))
     }
 
-    /// Compares by the embeddings of `embedder`.
+    /// Creates a scorer from the embeddings of `embedder`.
     pub fn new(embedder: Embedder) -> Self {
         Self { embedder }
     }
 
-    /// What makes the embeddings.
+    /// Returns the embedder.
     pub fn embedder(&self) -> &Embedder {
         &self.embedder
     }
 
-    /// The network's configuration.
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
         self.embedder.config()
     }
 
-    /// How alike the texts of each pair are, in input order.
+    /// Compares the texts of each pair, in order.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
-    pub fn compare<S: AsRef<str>, P: AsRef<str>>(&self, pairs: &[(S, P)]) -> Result<Vec<Similar>> {
+    /// See [`Embedder::embed`].
+    pub fn compare<S: AsRef<str>, P: AsRef<str>>(
+        &self,
+        pairs: &[(S, P)],
+    ) -> Result<Vec<SimilarityScore>> {
+        self.compare_with(pairs, &EmbedOptions::default())
+    }
+
+    /// Compares the texts of each pair with options for this call.
+    ///
+    /// # Errors
+    /// See [`Embedder::embed_with`].
+    pub fn compare_with<S: AsRef<str>, P: AsRef<str>>(
+        &self,
+        pairs: &[(S, P)],
+        options: &EmbedOptions,
+    ) -> Result<Vec<SimilarityScore>> {
         let texts: Vec<&str> = pairs
             .iter()
             .flat_map(|(first, second)| [first.as_ref(), second.as_ref()])
             .collect();
-        let embeddings = self.embedder.embed(&texts)?;
-        let compare = |pair: &[crate::Embedding]| Similar {
+        let embeddings = self.embedder.embed_with(&texts, options)?;
+        let compare = |pair: &[crate::Embedding]| SimilarityScore {
             cosine: cosine(&pair[0].vector, &pair[1].vector),
             tokens: pair[0].tokens + pair[1].tokens,
             truncated: pair[0].truncated || pair[1].truncated,
@@ -81,8 +104,14 @@ impl Similarity {
     }
 }
 
-/// `a · b / (|a| |b|)`, in f64, within [−1, 1]; 0 where a vector has no length.
-pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+/// Returns the cosine of the angle between two vectors, `a · b / (|a| |b|)`, computed in f64. It is
+/// in [−1, 1], and 0 if a vector is zero.
+///
+/// ```
+/// assert_eq!(albert_tasks::cosine(&[3.0, 0.0], &[0.5, 0.0]), 1.0);
+/// ```
+#[doc(alias = "cos_sim")]
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter()
             .zip(b)
@@ -110,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_without_length_is_like_nothing() {
+    fn a_zero_vector_has_the_cosine_zero() {
         assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
     }
 }

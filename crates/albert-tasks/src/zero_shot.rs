@@ -1,34 +1,38 @@
-//! Labels that a model was never trained on, by asking whether the text entails them.
+//! Zero-shot classification: labels that a model was never trained on, by asking if the text
+//! entails them.
 //!
-//! A model of natural language inference reads the text and, as a second one, a hypothesis that
+//! A model of natural language inference reads the text and, as the second text, a hypothesis that
 //! names the label. Source: transformers 4.46.3, `pipelines/zero_shot_classification.py`.
 
-use albert_model::{AlbertConfig, AlbertForSequenceClassification, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForSequenceClassification};
 use rayon::prelude::*;
 
-use crate::batching;
 use crate::classify::{Classification, best_first};
-use crate::options::{Purpose, Setup};
+use crate::engine::batching;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
-use crate::runner::Runner;
 use crate::sequence::{Owner, Sequence};
-use crate::tokenizer::TokenIds;
+use crate::windowed::{Windowed, room};
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 
 /// The hypothesis of transformers' pipeline.
 pub const DEFAULT_HYPOTHESIS: &str = "This example is {}.";
 
-/// Texts times labels that are prepared at a time.
-const ROWS_AT_ONCE: usize = 4096;
+/// Rows, texts times labels, that are prepared together.
+const CHUNK_ROWS: usize = 4096;
 
-/// How labels are asked for.
+/// Options for [`ZeroShotClassifier::classify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ZeroShotOptions {
-    /// The sentence that is to follow from the text; each `{}` becomes the label.
+    /// The sentence that should follow from the text; each `{}` becomes the label.
     pub hypothesis: String,
-    /// Whether several labels may hold. If so a label's score is its own probability of entailment
-    /// against contradiction; if not the scores of all labels sum to 1.
+    /// Scores each label by itself, as entailment against contradiction, so that several may apply;
+    /// otherwise the scores of all labels sum to 1.
     pub multi_label: bool,
+    /// Reads a text that is too long in windows that share this many tokens, and averages their
+    /// scores by the tokens of the text in each. `None` truncates the text.
+    pub stride: Option<usize>,
 }
 
 impl Default for ZeroShotOptions {
@@ -36,68 +40,99 @@ impl Default for ZeroShotOptions {
         Self {
             hypothesis: DEFAULT_HYPOTHESIS.to_string(),
             multi_label: false,
+            stride: None,
         }
     }
 }
 
-/// Gives texts labels of the caller's choosing, with a model of natural language inference.
+impl ZeroShotOptions {
+    /// Sets the hypothesis; each `{}` becomes the label.
+    pub fn with_hypothesis(mut self, hypothesis: impl Into<String>) -> Self {
+        self.hypothesis = hypothesis.into();
+        self
+    }
+
+    /// Scores each label by itself, or all labels against each other.
+    pub fn with_multi_label(mut self, multi_label: bool) -> Self {
+        self.multi_label = multi_label;
+        self
+    }
+
+    /// Reads long texts in windows that share `stride` tokens.
+    pub fn with_stride(mut self, stride: impl Into<Option<usize>>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+}
+
+/// Zero-shot classification: gives texts labels of the caller's choosing, with a model of natural
+/// language inference.
 ///
 /// ```
-/// use albert_tasks::{ModelFiles, RunOptions, ZeroShot, ZeroShotOptions};
+/// use albert_tasks::{ModelFiles, RunOptions, ZeroShotClassifier, ZeroShotOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pipelines/nli");
-/// let zero_shot = ZeroShot::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
+/// let classifier = ZeroShotClassifier::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
 /// let texts = ["A man is playing a guitar."];
-/// let answers = zero_shot.classify(&texts, &["music", "the weather"], &ZeroShotOptions::default())?;
+/// let answers = classifier.classify(&texts, &["music", "the weather"], &ZeroShotOptions::default())?;
 /// let sum: f32 = answers[0].labels.iter().map(|label| label.score).sum();
 /// assert!((sum - 1.0).abs() < 1e-6);
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "zero-shot")]
+#[doc(alias = "NLI")]
+#[doc(alias = "natural language inference")]
 #[derive(Debug)]
-pub struct ZeroShot {
-    model: AlbertForSequenceClassification,
-    tokenizer: Tokenizer,
+pub struct ZeroShotClassifier {
+    pipeline: Pipeline<AlbertForSequenceClassification>,
     entailment: usize,
-    max_length: usize,
-    runner: Runner,
 }
 
-impl ZeroShot {
+impl ZeroShotClassifier {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`ZeroShotClassifier::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head with at least two labels.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForSequenceClassification::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        let labels = model.config().num_labels();
+        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
+        let labels = checkpoint.config().num_labels();
         if labels < 2 {
             return Err(Error::NotInference { labels });
         }
-        let entailment = named_entailment(model.config()).unwrap_or(labels - 1);
+        let entailment = named_entailment(checkpoint.config()).unwrap_or(labels - 1);
         Ok(Self {
-            model,
-            tokenizer,
+            pipeline,
             entailment,
-            max_length,
-            runner,
         })
     }
 
-    /// The network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+    /// Returns the longest text with a hypothesis in tokens, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.pipeline.max_length
     }
 
-    /// The label that stands for entailment: the first whose name begins with `entail`, in any
-    /// case, else the last one. The flag tells whether it has the name.
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
+    pub fn config(&self) -> &AlbertConfig {
+        self.pipeline.model.config()
+    }
+
+    /// Returns the label that means entailment, and true if its name says so: the first whose name
+    /// begins with `entail`, in any case, else the last one.
     pub fn entailment(&self) -> (String, bool) {
         (
             self.config().label(self.entailment),
@@ -105,13 +140,14 @@ impl ZeroShot {
         )
     }
 
-    /// The labels of each text, the best first; in order.
+    /// Scores the labels of each text, in order; each text's labels come best first.
     ///
-    /// Of a text too long for the model the end is cut off, never the hypothesis.
+    /// A text too long for the network loses its end or is read in windows, and never the
+    /// hypothesis.
     ///
     /// # Errors
-    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the model, or
-    /// the computation fails.
+    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the network, the
+    /// stride leaves no room, or the computation fails.
     pub fn classify<S: AsRef<str> + Sync, L: AsRef<str>>(
         &self,
         texts: &[S],
@@ -119,7 +155,7 @@ impl ZeroShot {
         options: &ZeroShotOptions,
     ) -> Result<Vec<Classification>> {
         if labels.is_empty() {
-            return Err(Error::NoLabels);
+            return Err(Error::Empty { what: "labels" });
         }
         if !options.hypothesis.contains("{}") {
             return Err(Error::Hypothesis(options.hypothesis.clone()));
@@ -129,75 +165,95 @@ impl ZeroShot {
             .iter()
             .map(|label| options.hypothesis.replace("{}", label))
             .collect();
-        self.runner.in_portions(
+        self.pipeline.runner.in_chunks(
             texts,
-            ROWS_AT_ONCE,
+            CHUNK_ROWS,
             |_| labels.len(),
-            |texts| self.classify_portion(texts, &labels, &hypotheses, options.multi_label),
+            |texts| self.classify_chunk(texts, &labels, &hypotheses, options),
         )
     }
 
-    fn classify_portion<S: AsRef<str> + Sync>(
+    fn classify_chunk<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
         labels: &[&str],
         hypotheses: &[String],
-        multi_label: bool,
+        options: &ZeroShotOptions,
     ) -> Result<Vec<Classification>> {
-        let rows: Vec<TokenIds> = texts
+        let read: Vec<Vec<Windowed>> = texts
             .par_iter()
-            .map(|text| self.rows(text.as_ref(), hypotheses))
-            .collect::<Result<Vec<_>>>()?
-            .concat();
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self
-                .model
-                .forward(&batching::model_input(rows, device)?)?
-                .logits)
+            .map(|text| self.read(text.as_ref(), hypotheses, options.stride))
+            .collect::<Result<_>>()?;
+        let rows: Vec<_> = read.iter().flatten().flat_map(|it| &it.rows).collect();
+        let model = &self.pipeline.model;
+        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
+            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
-        let of_text = rows.chunks(labels.len()).zip(logits.chunks(labels.len()));
-        let finish = |(rows, logits): (&[TokenIds], &[Vec<f32>])| {
-            let scores = self.scores(logits, multi_label);
+        let mut logits = logits.into_iter();
+        let finish = |hypotheses: Vec<Windowed>| {
+            // All hypotheses of a text have the same windows.
+            let windows = hypotheses[0].rows.len();
+            let by_label: Vec<Vec<Vec<f32>>> = hypotheses
+                .iter()
+                .map(|_| logits.by_ref().take(windows).collect())
+                .collect();
+            let by_window: Vec<Vec<f32>> = (0..windows)
+                .map(|window| {
+                    let logits: Vec<&[f32]> = by_label.iter().map(|it| &*it[window]).collect();
+                    self.scores(&logits, options.multi_label)
+                })
+                .collect();
             let names = labels.iter().map(|label| label.to_string());
             Classification {
-                labels: best_first(names.zip(scores)),
-                tokens: rows.iter().map(|row| row.ids.len()).sum(),
-                truncated: rows.iter().any(|row| row.truncated),
+                labels: best_first(names.zip(hypotheses[0].average(&by_window))),
+                tokens: hypotheses.iter().map(Windowed::tokens).sum(),
+                truncated: hypotheses.iter().any(Windowed::truncated),
             }
         };
-        Ok(of_text.map(finish).collect())
+        Ok(read.into_iter().map(finish).collect())
     }
 
-    /// A row for each hypothesis, with the text in front of it.
-    fn rows(&self, text: &str, hypotheses: &[String]) -> Result<Vec<TokenIds>> {
-        let tokens = Sequence::tokens_alone(&self.tokenizer, text)?;
-        hypotheses
+    /// Returns the rows of each hypothesis, with the text before it. With a stride all hypotheses
+    /// have the same windows; otherwise the text is truncated to fit each of them.
+    fn read(
+        &self,
+        text: &str,
+        hypotheses: &[String],
+        stride: Option<usize>,
+    ) -> Result<Vec<Windowed>> {
+        let Pipeline {
+            tokenizer,
+            max_length,
+            ..
+        } = &self.pipeline;
+        let text = match stride {
+            None => tokenizer.beginning(text, *max_length)?,
+            Some(_) => text,
+        };
+        let tokens = Sequence::tokens_alone(tokenizer, text)?;
+        let sequences: Vec<Sequence> = hypotheses
             .iter()
-            .map(|hypothesis| self.row(text, tokens, hypothesis))
-            .collect()
+            .map(|hypothesis| Sequence::with_first(tokenizer, text, Some(hypothesis), tokens))
+            .collect::<Result<_>>()?;
+        let rooms: Vec<usize> = sequences
+            .iter()
+            .map(|sequence| {
+                let fixed = sequence.special() + sequence.count(Owner::Second);
+                room(*max_length, fixed, "hypothesis")
+            })
+            .collect::<Result<_>>()?;
+        let least = rooms.iter().copied().min().unwrap_or(0);
+        let read = |(sequence, room): (&Sequence, usize)| match stride {
+            Some(stride) if tokens > least => Windowed::from_sequence(sequence, least, stride),
+            _ => Ok(Windowed::truncated_to(sequence, room)),
+        };
+        sequences.iter().zip(rooms).map(read).collect()
     }
 
-    /// Text and hypothesis as one row, the text, of so many tokens, cut to fit.
-    fn row(&self, text: &str, tokens: usize, hypothesis: &str) -> Result<TokenIds> {
-        let sequence = Sequence::of_pair(&self.tokenizer, text, Some(hypothesis), tokens)?;
-        let fixed = sequence.special() + sequence.count(Owner::Second);
-        let room = self.max_length.saturating_sub(fixed);
-        if room == 0 {
-            let max_length = self.max_length;
-            return Err(Error::NoRoom {
-                what: "hypothesis",
-                tokens: fixed,
-                max_length,
-            });
-        }
-        let kept = sequence.count(Owner::First).min(room);
-        Ok(sequence.tokens(&sequence.window(0..kept, 0..sequence.count(Owner::Second))))
-    }
-
-    /// A score for each label from the logits of its hypothesis.
-    fn scores(&self, logits: &[Vec<f32>], multi_label: bool) -> Vec<f32> {
+    /// Scores each label from the logits of its hypothesis.
+    fn scores(&self, logits: &[&[f32]], multi_label: bool) -> Vec<f32> {
         if multi_label || logits.len() == 1 {
-            // Where entailment is the first label, the last one is taken for contradiction.
+            // If entailment is the first label, the last one means contradiction.
             let contradiction = |logits: &[f32]| {
                 if self.entailment == 0 {
                     logits.len() - 1
@@ -205,7 +261,7 @@ impl ZeroShot {
                     0
                 }
             };
-            let score = |logits: &Vec<f32>| {
+            let score = |logits: &&[f32]| {
                 let mut two = [logits[contradiction(logits)], logits[self.entailment]];
                 softmax(&mut two);
                 two[1]
@@ -221,7 +277,7 @@ impl ZeroShot {
     }
 }
 
-/// The first label whose name begins with `entail`.
+/// Returns the first label whose name begins with `entail`.
 fn named_entailment(config: &AlbertConfig) -> Option<usize> {
     (0..config.num_labels()).find(|&index| config.label(index).to_lowercase().starts_with("entail"))
 }

@@ -2,6 +2,7 @@
 
 use albert_data::Pairs;
 use albert_tasks::{AnswerOptions, Answerer};
+use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
@@ -88,10 +89,7 @@ impl Row for AnswerRow {
 
 /// Runs the command.
 pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
-    let ask = AnswerOptions {
-        allow_no_answer: args.task.allow_no_answer,
-        ..AnswerOptions::default()
-    };
+    let ask = AnswerOptions::default().with_allow_no_answer(args.task.allow_no_answer);
     let context = args.task.context;
     let pairs = match &context {
         Some(_) => Pairs::Refused,
@@ -115,7 +113,9 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
             .collect();
         let answers = answerer.answer(&questions, &ask)?;
         let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
-        let rows = items.into_iter().zip(answers).map(|(item, answer)| {
+        let rows = items.into_iter().zip(answers).map(|(item, found)| {
+            let mut best = found.answers.into_iter();
+            let answer = best.next().ok_or_else(|| anyhow!("no answer"))?;
             Ok(AnswerRow {
                 index: item.index,
                 question: item.text.text,
@@ -123,8 +123,8 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
                 start: place(answer.start),
                 end: place(answer.end),
                 score: answer.score,
-                tokens: answer.tokens,
-                truncated: answer.truncated,
+                tokens: found.tokens,
+                truncated: found.truncated,
             })
         });
         Ok(rows.collect())

@@ -1,6 +1,6 @@
 //! `bench`: how fast a model runs on this machine.
 
-use albert_tasks::{Benchmark, bench};
+use albert_tasks::tools::{Benchmark, bench};
 use clap::Args;
 
 use crate::args::{ComputeArgs, ModelArgs, OutputArgs, number};
@@ -81,7 +81,7 @@ fn table(measured: &Benchmark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use albert_tasks::ShapeTime;
+    use albert_tasks::tools::ShapeTime;
 
     #[test]
     fn the_table_says_what_was_measured_and_with_what() {

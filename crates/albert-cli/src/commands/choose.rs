@@ -1,7 +1,7 @@
 //! `choose`: the choice that goes best with a text.
 
 use albert_data::{Pairs, Text};
-use albert_tasks::{Choice, Chooser};
+use albert_tasks::{ChoiceScores, Chooser};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
@@ -117,7 +117,7 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
         let mut answers = chooser.choose(&texts)?.into_iter();
         let rows = items.into_iter().zip(choices).map(|(item, choices)| {
             let choices = choices?;
-            let Choice {
+            let ChoiceScores {
                 choice,
                 scores,
                 tokens,

@@ -89,10 +89,8 @@ impl Row for LabelsRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
-    let classify = ClassifyOptions {
-        top_k: args.task.top_k,
-        function: args.task.function,
-    };
+    let mut classify = ClassifyOptions::default();
+    (classify.top_k, classify.function) = (args.task.top_k, args.task.function);
     let job = Job::open(args.texts, args.pair, Pairs::Taken, talk)?;
     let classifier = Classifier::load(&job.files, &job.options)?;
     job.run(|items| {
@@ -100,7 +98,7 @@ pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
             .iter()
             .map(|item| (item.text.text.as_str(), item.text.pair.as_deref()))
             .collect();
-        let answers = classifier.classify_pairs(&texts, &classify)?;
+        let answers = classifier.classify(&texts, &classify)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
             Ok(LabelsRow {
                 index: item.index,

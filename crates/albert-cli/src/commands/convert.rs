@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use albert_model::WeightType;
-use albert_tasks::convert;
+use albert_tasks::tools::convert;
 use clap::{Args, ValueEnum};
 
 use crate::args::{ModelArgs, folder};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use albert_data::{Pairs, Window};
-use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, Quantizer, RunOptions};
+use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, RunOptions, VectorQuantizer};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -294,7 +294,7 @@ fn load(
         embedder = embedder.with_prompt(prompt);
     }
     if let Some(stride) = task.window {
-        embedder = embedder.with_window(stride)?;
+        embedder = embedder.with_stride(stride)?;
     }
     if !embedder.pooling().from_modules && task.pooling.is_none() {
         talk.say(format_args!("pooling: {}", embedder.pooling().why));
@@ -304,7 +304,7 @@ fn load(
 
 fn embed(
     embedder: &Embedder,
-    quantizer: Option<&Quantizer>,
+    quantizer: Option<&VectorQuantizer>,
     input: Input,
     output: Output,
     window: Window,
@@ -327,38 +327,13 @@ fn embed(
     })
 }
 
-/// Embeds the texts of a window together, and its pairs together; the order is the items'.
+/// Embeds the texts and pairs of a chunk, in order.
 pub(super) fn embed_window(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
-    let single = |item: &&Item| item.text.pair.is_none();
-    let texts: Vec<&str> = items
+    let inputs: Vec<(&str, Option<&str>)> = items
         .iter()
-        .filter(single)
-        .map(|item| item.text.text.as_str())
+        .map(|item| (item.text.text.as_str(), item.text.pair.as_deref()))
         .collect();
-    let pairs: Vec<(&str, &str)> = items
-        .iter()
-        .filter_map(|item| Some((item.text.text.as_str(), item.text.pair.as_deref()?)))
-        .collect();
-    let mut singles = match texts.is_empty() {
-        true => Vec::new(),
-        false => embedder.embed(&texts)?,
-    }
-    .into_iter();
-    let mut paired = match pairs.is_empty() {
-        true => Vec::new(),
-        false => embedder.embed_pairs(&pairs)?,
-    }
-    .into_iter();
-    Ok(items
-        .iter()
-        .filter_map(|item| {
-            if single(&item) {
-                singles.next()
-            } else {
-                paired.next()
-            }
-        })
-        .collect())
+    Ok(embedder.embed(&inputs)?)
 }
 
 fn embed_tokens(

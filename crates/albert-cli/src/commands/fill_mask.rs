@@ -67,12 +67,12 @@ impl MaskArgs {
             .map(targets)
             .transpose()
             .map_err(usage)?;
-        Ok(FillOptions {
-            top_k: self.top_k,
-            targets,
-            joint: self.joint,
-            beam: self.beam.unwrap_or(1),
-        })
+        let mut options = FillOptions::default()
+            .with_top_k(self.top_k)
+            .with_beam(self.beam.unwrap_or(1))
+            .with_joint(self.joint);
+        options.targets = targets;
+        Ok(options)
     }
 }
 
@@ -96,12 +96,31 @@ struct FillMaskRow {
     masks: Vec<FilledMask>,
     /// With `--beam`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    fillings: Vec<Filling>,
-    /// For people, who are shown the whole text without `--beam` too.
+    fillings: Vec<FillingRow>,
+    /// The same for the table, which has the whole text without `--beam` too.
     #[serde(skip)]
     filling: Vec<Filling>,
     #[serde(skip)]
     truncated: bool,
+}
+
+/// A whole text with its masks filled together.
+#[derive(Debug, Serialize)]
+struct FillingRow {
+    tokens: Vec<String>,
+    score: f64,
+    text: String,
+}
+
+impl FillingRow {
+    fn of(fillings: &[Filling]) -> Vec<Self> {
+        let row = |filling: &Filling| Self {
+            tokens: filling.tokens.clone(),
+            score: filling.score,
+            text: filling.text.clone(),
+        };
+        fillings.iter().map(row).collect()
+    }
 }
 
 const MASK: Kind = Kind::Record(&[
@@ -133,12 +152,7 @@ impl Row for FillMaskRow {
 
     fn lines(&self) -> String {
         const WIDTH: usize = 100;
-        let fillings = if self.fillings.is_empty() {
-            &self.filling
-        } else {
-            &self.fillings
-        };
-        let chart = chart(&self.masks, fillings, WIDTH);
+        let chart = chart(&self.masks, &self.filling, WIDTH);
         format!("{}\n{chart}\n", visible(&self.text, WIDTH))
     }
 
@@ -243,11 +257,11 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     }
     job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
-        let filled = filler.fill(&texts, &fill);
+        let filled = filler.fill_each(&texts, &fill);
         let rows = items.into_iter().zip(filled).map(|(item, filled)| {
             let filled = filled?;
             let (fillings, filling) = match has_beam {
-                true => (filled.fillings, Vec::new()),
+                true => (FillingRow::of(&filled.fillings), filled.fillings),
                 false => (Vec::new(), filled.fillings),
             };
             Ok(FillMaskRow {

@@ -1,6 +1,6 @@
 //! `inspect`: what a model is made of, which of its tensors are used, and what was chosen and why.
 
-use albert_tasks::inspect;
+use albert_tasks::tools::inspect;
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use albert_tasks::{BUILTIN, CachedModel, CachedRevision, Error, Hub, ModelFiles, Removable};
+use albert_tasks::hub::{CachedModel, CachedRevision, Removable};
+use albert_tasks::{BUILTIN, Error, Hub, ModelFiles};
 use clap::Args;
 use serde::Serialize;
 

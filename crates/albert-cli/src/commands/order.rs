@@ -2,7 +2,7 @@
 //! sentences.
 
 use albert_data::Pairs;
-use albert_tasks::{InOrder, Orderer};
+use albert_tasks::{Orderer, SentenceOrder};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
@@ -126,7 +126,7 @@ fn order(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Resu
         .collect();
     let answers = orderer.order(&pairs)?;
     let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-        let InOrder {
+        let SentenceOrder {
             in_order,
             tokens,
             truncated,
@@ -146,7 +146,7 @@ fn order(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Resu
 
 fn sort(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<SortRow>>> {
     let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
-    let answers = orderer.sort(&texts);
+    let answers = orderer.sort_each(&texts);
     let rows = items.into_iter().zip(answers).map(|(item, answer)| {
         let answer = answer?;
         Ok(SortRow {

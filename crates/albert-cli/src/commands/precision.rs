@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use albert_data::{Pairs, Window};
-use albert_tasks::{Calibration, Embedder, Embedding, Quantized, Quantizer};
+use albert_tasks::{Embedder, Embedding, QuantizedVector, Ranges, VectorQuantizer};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -52,7 +52,7 @@ enum Precision {
 #[serde(untagged)]
 pub(super) enum Numbers {
     Floats(Vec<f32>),
-    Bytes(Quantized),
+    Bytes(QuantizedVector),
 }
 
 impl PrecisionArgs {
@@ -96,17 +96,17 @@ impl PrecisionArgs {
         pairs: Pairs,
         window: Window,
         talk: Talk,
-    ) -> anyhow::Result<Option<Quantizer>> {
-        let calibrated = |quantizer: fn(Calibration) -> albert_tasks::Result<Quantizer>| {
+    ) -> anyhow::Result<Option<VectorQuantizer>> {
+        let calibrated = |quantizer: fn(Ranges) -> albert_tasks::Result<VectorQuantizer>| {
             let (calibration, path) = self.calibrate(embedder, pairs, window, talk)?;
             quantizer(calibration).with_context(|| format!("`{}`", path.display()))
         };
         Ok(match self.precision {
             Precision::F32 => None,
-            Precision::Int8 => Some(calibrated(Quantizer::int8)?),
-            Precision::Uint8 => Some(calibrated(Quantizer::uint8)?),
-            Precision::Binary => Some(Quantizer::binary()),
-            Precision::Ubinary => Some(Quantizer::ubinary()),
+            Precision::Int8 => Some(calibrated(VectorQuantizer::int8)?),
+            Precision::Uint8 => Some(calibrated(VectorQuantizer::uint8)?),
+            Precision::Binary => Some(VectorQuantizer::binary()),
+            Precision::Ubinary => Some(VectorQuantizer::ubinary()),
         })
     }
 
@@ -117,12 +117,12 @@ impl PrecisionArgs {
         pairs: Pairs,
         window: Window,
         talk: Talk,
-    ) -> anyhow::Result<(Calibration, &Path)> {
+    ) -> anyhow::Result<(Ranges, &Path)> {
         let path = self
             .calibration
             .as_deref()
             .context("`--calibration` is missing")?;
-        let mut calibration = Calibration::new(embedder.dim());
+        let mut calibration = Ranges::new(embedder.dim());
         let count = match path
             .extension()
             .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
@@ -138,7 +138,7 @@ impl PrecisionArgs {
     }
 }
 
-fn add_vectors(calibration: &mut Calibration, path: &Path) -> anyhow::Result<usize> {
+fn add_vectors(calibration: &mut Ranges, path: &Path) -> anyhow::Result<usize> {
     let mut count = 0;
     for row in vectors(path)? {
         if let Some((vector, _)) = row? {
@@ -152,7 +152,7 @@ fn add_vectors(calibration: &mut Calibration, path: &Path) -> anyhow::Result<usi
 }
 
 fn add_texts(
-    calibration: &mut Calibration,
+    calibration: &mut Ranges,
     path: &Path,
     embedder: &Embedder,
     pairs: Pairs,
@@ -182,7 +182,7 @@ fn add_texts(
 }
 
 /// The type of the vectors of `dim` numbers that `quantizer` makes.
-pub(super) fn vector_type(quantizer: Option<&Quantizer>, dim: usize) -> VectorType {
+pub(super) fn vector_type(quantizer: Option<&VectorQuantizer>, dim: usize) -> VectorType {
     match quantizer {
         None => VectorType {
             element: Element::F32,
@@ -204,7 +204,10 @@ pub(super) fn vector_type(quantizer: Option<&Quantizer>, dim: usize) -> VectorTy
 
 impl Numbers {
     /// An embedding as it is, or as bytes.
-    pub(super) fn new(vector: Vec<f32>, quantizer: Option<&Quantizer>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        vector: Vec<f32>,
+        quantizer: Option<&VectorQuantizer>,
+    ) -> anyhow::Result<Self> {
         Ok(match quantizer {
             Some(quantizer) => Self::Bytes(quantizer.quantize(&vector)?),
             None => Self::Floats(vector),
@@ -215,8 +218,8 @@ impl Numbers {
     pub(super) fn as_vector(&self) -> Vector<'_> {
         match self {
             Self::Floats(values) => Vector::F32(values),
-            Self::Bytes(Quantized::I8(values)) => Vector::I8(values),
-            Self::Bytes(Quantized::U8(values)) => Vector::U8(values),
+            Self::Bytes(QuantizedVector::I8(values)) => Vector::I8(values),
+            Self::Bytes(QuantizedVector::U8(values)) => Vector::U8(values),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `score`: how well texts fit the model, as pseudo-log-likelihoods.
 
 use albert_data::Pairs;
-use albert_tasks::{MaskFiller, TextScore};
+use albert_tasks::MaskFiller;
 use clap::Args;
 use serde::Serialize;
 
@@ -26,8 +26,10 @@ pub(crate) struct ScoreArgs {
 struct ScoreRow {
     index: usize,
     text: String,
-    #[serde(flatten)]
-    score: TextScore,
+    log_likelihood: f64,
+    tokens: usize,
+    #[serde(skip)]
+    truncated: bool,
 }
 
 impl Row for ScoreRow {
@@ -40,24 +42,21 @@ impl Row for ScoreRow {
     const HEADING: &'static str = "index  tokens  log likelihood  text";
 
     fn lines(&self) -> String {
-        let TextScore {
-            log_likelihood,
-            tokens,
-            ..
-        } = self.score;
         format!(
-            "{:>5}  {tokens:>6}  {log_likelihood:>14.4}  {}\n",
+            "{:>5}  {:>6}  {:>14.4}  {}\n",
             self.index,
+            self.tokens,
+            self.log_likelihood,
             shown(&self.text, None)
         )
     }
 
     fn tokens(&self) -> Option<usize> {
-        Some(self.score.tokens)
+        Some(self.tokens)
     }
 
     fn truncated(&self) -> Option<bool> {
-        Some(self.score.truncated)
+        Some(self.truncated)
     }
 }
 
@@ -74,7 +73,9 @@ pub(crate) fn run(args: ScoreArgs, talk: Talk) -> anyhow::Result<()> {
                 Ok(ScoreRow {
                     index: item.index,
                     text: item.text.text,
-                    score,
+                    log_likelihood: score.log_likelihood,
+                    tokens: score.tokens,
+                    truncated: score.truncated,
                 })
             })
             .collect())
@@ -87,15 +88,12 @@ mod tests {
 
     #[test]
     fn a_row_has_its_keys_in_order() {
-        let score = TextScore {
-            log_likelihood: -12.25,
-            tokens: 7,
-            truncated: false,
-        };
         let row = ScoreRow {
             index: 0,
             text: "a".into(),
-            score,
+            log_likelihood: -12.25,
+            tokens: 7,
+            truncated: false,
         };
         let json = r#"{"index":0,"text":"a","log_likelihood":-12.25,"tokens":7}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);

@@ -1,7 +1,7 @@
 //! `similarity`: how alike two texts are.
 
 use albert_data::Pairs;
-use albert_tasks::{Similar, Similarity};
+use albert_tasks::{SimilarityScore, SimilarityScorer};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
@@ -62,7 +62,7 @@ impl Row for SimilarityRow {
 pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
     let pair = args.texts.input.take_pair()?;
     let job = Job::open(args.texts, pair, Pairs::Needed("first,second"), talk)?;
-    let similarity = Similarity::load(&job.files, &job.options)?;
+    let similarity = SimilarityScorer::load(&job.files, &job.options)?;
     let pooling = similarity.embedder().pooling();
     if !pooling.from_modules {
         talk.say(format_args!("pooling: {}", pooling.why));
@@ -79,7 +79,7 @@ pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
             .collect();
         let answers = similarity.compare(&pairs)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
-            let Similar {
+            let SimilarityScore {
                 cosine,
                 tokens,
                 truncated,

@@ -45,10 +45,9 @@ impl EntityArgs {
             )
             .hint("choose another aggregation, such as simple"));
         }
-        Ok(TagOptions {
-            aggregation: self.aggregation,
-            stride: self.stride,
-        })
+        let mut options = TagOptions::default().with_aggregation(self.aggregation);
+        options.stride = self.stride;
+        Ok(options)
     }
 }
 
@@ -141,6 +140,8 @@ mod tests {
             label: "PER".into(),
             start: 0,
             end: 5,
+            first_word: None,
+            last_word: None,
             text: "Alice".into(),
             score: 0.5,
         };

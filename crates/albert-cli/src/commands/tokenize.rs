@@ -2,7 +2,8 @@
 //! off.
 
 use albert_data::Pairs;
-use albert_tasks::{Explanation, Tokenizer, TokenizerOptions};
+use albert_tasks::tokenizer::Explanation;
+use albert_tasks::{Tokenizer, TokenizerOptions};
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;

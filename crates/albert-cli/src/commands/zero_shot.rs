@@ -1,7 +1,7 @@
 //! `zero-shot`: texts to labels of the caller's choosing.
 
 use albert_data::Pairs;
-use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShot, ZeroShotOptions};
+use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShotClassifier, ZeroShotOptions};
 use clap::Args;
 
 use crate::args::{PairArgs, TextArgs};
@@ -57,10 +57,9 @@ impl HypothesisArgs {
 
     fn options(&self) -> anyhow::Result<ZeroShotOptions> {
         match self.hypothesis.contains("{}") {
-            true => Ok(ZeroShotOptions {
-                hypothesis: self.hypothesis.clone(),
-                multi_label: self.multi_label,
-            }),
+            true => Ok(ZeroShotOptions::default()
+                .with_hypothesis(&self.hypothesis)
+                .with_multi_label(self.multi_label)),
             false => Err(usage(format!(
                 "`--hypothesis {}`: expected {{}} where the label goes, found none",
                 self.hypothesis
@@ -73,7 +72,7 @@ impl HypothesisArgs {
 pub(crate) fn run(args: ZeroShotArgs, talk: Talk) -> anyhow::Result<()> {
     let (labels, ask) = (args.task.labels()?, args.task.options()?);
     let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
-    let zero_shot = ZeroShot::load(&job.files, &job.options)?;
+    let zero_shot = ZeroShotClassifier::load(&job.files, &job.options)?;
     if let (label, false) = zero_shot.entailment() {
         talk.say(format_args!(
             "no label of the model begins with `entail`: its last one, `{label}`, is taken for entailment"

@@ -83,12 +83,8 @@ pub(crate) trait Fill {
 
 impl Fill for MaskFiller {
     fn fill(&self, text: &str, options: &FillOptions) -> anyhow::Result<FilledText> {
-        let filled = MaskFiller::fill(self, &[text], options);
-        filled
-            .into_iter()
-            .next()
-            .context("no answer")?
-            .map_err(Into::into)
+        let filled = MaskFiller::fill(self, &[text], options)?;
+        filled.into_iter().next().context("no answer")
     }
 
     fn mask_token(&self) -> &str {

@@ -1,78 +1,139 @@
-//! Answers to questions, found in a context.
+//! Extractive question answering: answers to questions, found in a context.
 //!
-//! The question and a window of the context enter the model as a pair; a context too long for one
-//! window is read in several that overlap. The best span over all of them is the answer (`span`),
-//! widened to whole words. Source: transformers 4.46.3, `pipelines/question_answering.py`.
+//! The question and a window of the context enter the network as a pair; a context too long for one
+//! window is read in several that overlap. The best spans over all of them are the answers
+//! (`span`), widened to whole words. Source: transformers 4.46.3, `pipelines/question_answering.py`.
 
 mod span;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use albert_model::{AlbertConfig, AlbertForQuestionAnswering, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForQuestionAnswering};
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching;
-use crate::options::{Purpose, Setup};
-use crate::runner::{Runner, TEXT_AT_ONCE};
+use crate::engine::batching;
+use crate::engine::runner::CHUNK_BYTES;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
-use span::best_span;
+use crate::windowed::room;
+use crate::{ModelFiles, Result, RunOptions, Tokenizer};
+use span::best_spans;
 
-/// Tokens of a window, special tokens included, unless the model or the caller says less or the
-/// caller says more: the pipeline's `max_seq_len`.
+/// Tokens of a window, special tokens included, unless the caller sets a number or the model takes
+/// fewer: the pipeline's `max_seq_len`.
 const WINDOW_TOKENS: usize = 384;
 
-/// Tokens that a window has in common with the one before: the pipeline's `doc_stride`.
+/// Tokens that a window shares with the one before: the pipeline's `doc_stride`.
 const STRIDE: usize = 128;
 
-/// Tokens of the question that are kept where all of them would leave too little room for the
-/// context: the pipeline's `max_question_len`.
+/// Tokens of the question that are kept if all of them would leave too little room for the context:
+/// the pipeline's `max_question_len`.
 const QUESTION_TOKENS: usize = 64;
 
-/// How answers are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Options for [`Answerer::answer`].
+///
+/// ```
+/// use albert_tasks::AnswerOptions;
+///
+/// let options = AnswerOptions::default().with_top_k(3).with_threshold(0.1);
+/// assert_eq!(options.top_k.get(), 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct AnswerOptions {
-    /// The most tokens that an answer may have.
+    /// The most answers that a question gets. Several may be the same words, found in two windows
+    /// or widened from two spans.
+    pub top_k: NonZeroUsize,
+    /// The most tokens of an answer, before it is widened to whole words.
     pub max_answer_tokens: NonZeroUsize,
-    /// Whether "no answer" is one: it is given where no span is more probable.
+    /// Makes "no answer" one of the answers, with its own score.
     pub allow_no_answer: bool,
+    /// Leaves out answers with a lower score. A question that none is left for has "no answer".
+    pub threshold: Option<f32>,
+    /// Widens an answer to whole words. Without it an answer is exactly the tokens found, as texts
+    /// without spaces need it.
+    pub align_to_words: bool,
 }
 
 impl Default for AnswerOptions {
+    /// The defaults of transformers' pipeline.
     fn default() -> Self {
-        const PIPELINES: NonZeroUsize = NonZeroUsize::new(15).unwrap();
+        const MAX_ANSWER_TOKENS: NonZeroUsize = NonZeroUsize::new(15).unwrap();
         Self {
-            max_answer_tokens: PIPELINES,
+            top_k: NonZeroUsize::MIN,
+            max_answer_tokens: MAX_ANSWER_TOKENS,
             allow_no_answer: false,
+            threshold: None,
+            align_to_words: true,
         }
     }
 }
 
-/// A question's answer.
+impl AnswerOptions {
+    /// Gives up to `top_k` answers; 0 is 1.
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = NonZeroUsize::new(top_k).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// Limits answers to `max_answer_tokens` tokens; 0 is 1.
+    pub fn with_max_answer_tokens(mut self, max_answer_tokens: usize) -> Self {
+        self.max_answer_tokens = NonZeroUsize::new(max_answer_tokens).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// Makes "no answer" one of the answers, or not.
+    pub fn with_allow_no_answer(mut self, allow_no_answer: bool) -> Self {
+        self.allow_no_answer = allow_no_answer;
+        self
+    }
+
+    /// Leaves out answers with a score below `threshold`.
+    pub fn with_threshold(mut self, threshold: impl Into<Option<f32>>) -> Self {
+        self.threshold = threshold.into();
+        self
+    }
+
+    /// Widens answers to whole words, or not.
+    pub fn with_align_to_words(mut self, align_to_words: bool) -> Self {
+        self.align_to_words = align_to_words;
+        self
+    }
+}
+
+/// An answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Answer {
-    /// The words of the context; empty where there is no answer.
+    /// The words of the context; empty for "no answer".
     pub answer: String,
-    /// Its first character in the context, counted in Unicode scalar values; `None` where there is
-    /// no answer.
+    /// The offset of its first character in the context, in Unicode scalar values; `None` for "no
+    /// answer".
     pub start: Option<usize>,
-    /// The character behind its last.
+    /// The end offset (exclusive).
     pub end: Option<usize>,
-    /// The product of the probabilities of its first and its last token, within its window.
+    /// The product of the probabilities of its first and its last token, within its window. For "no
+    /// answer", the same product for `[CLS]`, the least over all windows.
     pub score: f32,
-    /// Tokens that entered the model, special tokens included, over all windows.
-    #[serde(skip)]
+}
+
+/// The answers to one question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Answers {
+    /// The answers, best first; at least one.
+    pub answers: Vec<Answer>,
+    /// Tokens that entered the network, special tokens included, over all windows.
     pub tokens: usize,
-    /// Whether the question was cut to fit.
-    #[serde(skip)]
+    /// True if the question was truncated.
     pub truncated: bool,
 }
 
-/// Answers questions from contexts, as models fine-tuned on SQuAD do.
+/// Extractive question answering: finds answers in contexts, as models fine-tuned on SQuAD do.
 ///
 /// ```
 /// use albert_tasks::{AnswerOptions, Answerer, ModelFiles, RunOptions};
@@ -80,20 +141,21 @@ pub struct Answer {
 /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pipelines/question");
 /// let answerer = Answerer::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
 /// let context = "The river runs through the old town.";
-/// let answers = answerer.answer(&[("What runs through the town?", context)], &AnswerOptions::default())?;
-/// assert!(context.contains(&answers[0].answer));
+/// let found = answerer.answer(&[("What runs through the town?", context)], &AnswerOptions::default())?;
+/// assert!(context.contains(&found[0].answers[0].answer));
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "question answering")]
+#[doc(alias = "QA")]
+#[doc(alias = "SQuAD")]
+#[doc(alias = "AlbertForQuestionAnswering")]
 #[derive(Debug)]
 pub struct Answerer {
-    model: AlbertForQuestionAnswering,
-    tokenizer: Tokenizer,
-    max_length: usize,
-    runner: Runner,
+    pipeline: Pipeline<AlbertForQuestionAnswering>,
 }
 
-/// A question with its context, ready to be read.
+/// A tokenized question with its context.
 struct Prepared {
     sequence: Sequence,
     /// The token indices of each window.
@@ -102,6 +164,14 @@ struct Prepared {
 }
 
 impl Answerer {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Answerer::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// A window has 384 tokens, or as many as the model takes if those are fewer;
@@ -111,37 +181,29 @@ impl Answerer {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no question answering head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForQuestionAnswering::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        let max_length = match options.max_length {
-            Some(_) => max_length,
-            None => max_length.min(WINDOW_TOKENS),
-        };
-        tokenizer.room(max_length, true)?;
-        Ok(Self {
-            model,
-            tokenizer,
-            max_length,
-            runner,
-        })
+        let (mut pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
+        if options.max_length.is_none() {
+            pipeline.max_length = pipeline.max_length.min(WINDOW_TOKENS);
+        }
+        Ok(Self { pipeline })
     }
 
-    /// The tokens of a window, special ones included.
+    /// Returns the tokens of a window, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.pipeline.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+        self.pipeline.model.config()
     }
 
-    /// The answer to each question from the context beside it, in order.
+    /// Answers each question from the context next to it, in order.
     ///
     /// An empty context has the empty answer at its beginning, with a score of 0.
     ///
@@ -151,19 +213,20 @@ impl Answerer {
         &self,
         questions: &[(Q, C)],
         options: &AnswerOptions,
-    ) -> Result<Vec<Answer>> {
+    ) -> Result<Vec<Answers>> {
         let size = |(_, context): &(Q, C)| context.as_ref().len();
-        self.runner
-            .in_portions(questions, TEXT_AT_ONCE, size, |questions| {
-                self.answer_portion(questions, options)
+        self.pipeline
+            .runner
+            .in_chunks(questions, CHUNK_BYTES, size, |questions| {
+                self.answer_chunk(questions, options)
             })
     }
 
-    fn answer_portion<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
+    fn answer_chunk<Q: AsRef<str> + Sync, C: AsRef<str> + Sync>(
         &self,
         questions: &[(Q, C)],
         options: &AnswerOptions,
-    ) -> Result<Vec<Answer>> {
+    ) -> Result<Vec<Answers>> {
         let prepared: Vec<Prepared> = questions
             .par_iter()
             .map(|(question, context)| self.prepare(question.as_ref(), context.as_ref()))
@@ -176,8 +239,9 @@ impl Answerer {
                     .map(|window| pair.sequence.tokens(window))
             })
             .collect();
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            let output = self.model.forward(&batching::model_input(rows, device)?)?;
+        let model = &self.pipeline.model;
+        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
+            let output = model.forward(&batching::model_input(rows, device)?)?;
             Tensor::stack(&[output.start_logits, output.end_logits], 2) // (B, T, 2)
         })?;
         let mut logits = logits.into_iter();
@@ -189,24 +253,17 @@ impl Answerer {
     }
 
     fn prepare(&self, question: &str, context: &str) -> Result<Prepared> {
-        let sequence = Sequence::new(&self.tokenizer, question, Some(context))?;
-        let available = self.max_length.saturating_sub(sequence.special());
-        let wanted = (self.max_length / 2).min(STRIDE);
+        let sequence = Sequence::new(&self.pipeline.tokenizer, question, Some(context))?;
+        let max_length = self.pipeline.max_length;
+        let available = max_length.saturating_sub(sequence.special());
+        let wanted = (max_length / 2).min(STRIDE);
         let (asked, given) = (sequence.count(Owner::First), sequence.count(Owner::Second));
         let mut kept = asked;
         // transformers fails here; its documentation has the question cut.
         if asked + given.max(1) > available && available.saturating_sub(kept) <= wanted {
             kept = kept.min(QUESTION_TOKENS).min(available / 2);
         }
-        let room = available - kept;
-        if room == 0 {
-            let tokens = sequence.special() + kept;
-            return Err(Error::NoRoom {
-                what: "question",
-                tokens,
-                max_length: self.max_length,
-            });
-        }
+        let room = room(max_length, sequence.special() + kept, "question")?;
         let stride = wanted.min(room - 1);
         let windows = windows(given, room, stride);
         let windows = windows
@@ -220,60 +277,63 @@ impl Answerer {
         })
     }
 
-    /// The best span over all windows, as words of the context.
+    /// Collects the best spans over all windows, as words of the context.
     fn best(
         &self,
         context: &str,
         prepared: &Prepared,
         logits: &[Vec<f32>],
         options: &AnswerOptions,
-    ) -> Answer {
-        let mut best: Option<(f32, Range<usize>)> = None;
+    ) -> Answers {
+        let characters = Characters::new(context);
+        let answer = |range: Range<usize>, score: f32| Answer {
+            answer: characters.slice(range.start, range.end).to_string(),
+            start: Some(range.start),
+            end: Some(range.end),
+            score,
+        };
+        let mut answers = Vec::new();
         let mut null_score = f32::INFINITY;
         for (window, logits) in prepared.windows.iter().zip(logits) {
             let in_context = |index: &usize| prepared.sequence.owner(*index) == Some(Owner::Second);
             let allowed: Vec<bool> = window.iter().map(in_context).collect();
-            let found = best_span(logits, &allowed, options.max_answer_tokens.get());
-            null_score = null_score.min(found.null_score);
-            if best.as_ref().is_none_or(|(score, _)| found.score > *score) {
-                let characters = found
-                    .span
-                    .map(|span| self.characters(&prepared.sequence, window, span));
-                best = Some((found.score, characters.unwrap_or(0..0)));
-            }
+            let (max_tokens, top_k) = (options.max_answer_tokens.get(), options.top_k.get());
+            let spans = best_spans(logits, &allowed, max_tokens, top_k);
+            null_score = null_score.min(spans.null_score);
+            answers.extend(spans.best.into_iter().map(|(span, score)| {
+                let range = if options.align_to_words {
+                    self.widened(&prepared.sequence, window, span)
+                } else {
+                    offsets(&prepared.sequence, window, span.start, span.end - 1)
+                };
+                answer(range, score)
+            }));
         }
-        let tokens = prepared.windows.iter().map(Vec::len).sum();
-        let truncated = prepared.truncated;
-        match best {
-            Some((score, characters)) if !options.allow_no_answer || score > null_score => Answer {
-                answer: Characters::new(context)
-                    .slice(characters.start, characters.end)
-                    .to_string(),
-                start: Some(characters.start),
-                end: Some(characters.end),
-                score,
-                tokens,
-                truncated,
-            },
-            _ => Answer {
+        if answers.is_empty() {
+            answers.push(answer(0..0, 0.0));
+        }
+        answers.retain(|answer| options.threshold.is_none_or(|least| answer.score >= least));
+        if options.allow_no_answer || answers.is_empty() {
+            answers.push(Answer {
                 answer: String::new(),
                 start: None,
                 end: None,
                 score: null_score,
-                tokens,
-                truncated,
-            },
+            });
+        }
+        // A stable sort: of equal scores the earlier window's wins, and a span before "no answer".
+        answers.sort_by(|a, b| b.score.total_cmp(&a.score));
+        answers.truncate(options.top_k.get());
+        Answers {
+            answers,
+            tokens: prepared.windows.iter().map(Vec::len).sum(),
+            truncated: prepared.truncated,
         }
     }
 
-    /// The characters of a window's tokens, from the beginning of the first one's word to the end
-    /// of the last one's, as far as these are in the window.
-    fn characters(
-        &self,
-        sequence: &Sequence,
-        window: &[usize],
-        span: Range<usize>,
-    ) -> Range<usize> {
+    /// Returns the characters of a span, widened from the beginning of its first token's word to
+    /// the end of its last one's, as far as these are in the window.
+    fn widened(&self, sequence: &Sequence, window: &[usize], span: Range<usize>) -> Range<usize> {
         let in_context = |at: usize| sequence.owner(window[at]) == Some(Owner::Second);
         let mut first = span.start;
         while !self.begins_word(sequence, window[first]) && first > 0 && in_context(first - 1) {
@@ -286,17 +346,22 @@ impl Answerer {
         {
             last += 1;
         }
-        sequence.encoding.offsets[window[first]].0..sequence.encoding.offsets[window[last]].1
+        offsets(sequence, window, first, last)
     }
 
-    /// Whether a token begins a word, as the tokenizer cuts words: at spaces, where a piece begins
-    /// with `▁`; of a vocab.txt, everything but `##` pieces. The mask and its like are words of
-    /// their own.
+    /// Returns true if a token begins a word by the tokenizer's rules: at spaces, where a piece begins
+    /// with `▁`; of a vocab.txt, every piece without `##`. Special tokens are words of their own.
     fn begins_word(&self, sequence: &Sequence, index: usize) -> bool {
         let piece = &sequence.encoding.pieces[index];
-        match self.tokenizer.model_name() {
+        match self.pipeline.tokenizer.model_name() {
             "WordPiece" => !piece.starts_with("##"),
             _ => piece.starts_with('▁') || ["[CLS]", "[SEP]", "[MASK]"].contains(&piece.as_str()),
         }
     }
+}
+
+/// Returns the characters from the first token of a window to the last.
+fn offsets(sequence: &Sequence, window: &[usize], first: usize, last: usize) -> Range<usize> {
+    let offsets = &sequence.encoding.offsets;
+    offsets[window[first]].0..offsets[window[last]].1
 }

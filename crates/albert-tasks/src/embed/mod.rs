@@ -1,27 +1,34 @@
-//! Sentence embeddings.
+//! Sentence embeddings: one vector for each text, as sentence-transformers computes it.
 
+mod options;
 mod prepared;
+mod prompts;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use albert_model::{AlbertConfig, AlbertModel, AlbertOutput, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertModel, AlbertOutput};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching::{self, to_f32};
-use crate::options::{Purpose, Setup};
+use crate::engine::batching::{self, chunks, to_f32};
+use crate::engine::runner::CHUNK_BYTES;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::pooling::{LoadedStage, Pass, Pool, Reduction, add_to, finite, normalize};
-use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
+use crate::{
+    Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, TextInput, Tokenizer, input,
+};
+pub use options::{EmbedOptions, TruncationSide};
 use prepared::{Prepared, Windows};
+use prompts::Prompts;
 
-/// One text's embedding.
+/// The embedding of one text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Embedding {
-    /// Tokens that entered the model, special tokens included, over all windows.
+    /// Tokens that entered the network, special tokens included, over all windows.
     pub tokens: usize,
-    /// Whether the text was cut to fit.
+    /// True if the text was truncated.
     pub truncated: bool,
     /// The embedding.
     pub vector: Vec<f32>,
@@ -32,19 +39,38 @@ pub struct Embedding {
 pub struct TokenEmbeddings {
     /// The tokens' pieces, special tokens included.
     pub pieces: Vec<String>,
-    /// Tokens that entered the model, over all windows.
-    #[serde(skip)]
+    /// Tokens that entered the network, over all windows.
     pub tokens: usize,
-    /// Whether the text was cut to fit.
+    /// True if the text was truncated.
     pub truncated: bool,
-    /// One vector a piece.
+    /// One vector for each piece.
     pub vectors: Vec<Vec<f32>>,
 }
 
-/// Turns texts into embeddings as sentence-transformers does.
+/// A tokenized text that [`Embedder::embed_prepared`] embeds.
+#[derive(Debug)]
+pub struct PreparedText {
+    text: Prepared,
+    /// Tokens at the beginning that pooling skips: those of a prompt that is not pooled.
+    skipped: usize,
+}
+
+impl PreparedText {
+    /// Returns the tokens that enter the network, special tokens included, over all windows.
+    pub fn tokens(&self) -> usize {
+        self.text.entered()
+    }
+
+    /// Returns true if the text was truncated.
+    pub fn is_truncated(&self) -> bool {
+        self.text.truncated()
+    }
+}
+
+/// Turns texts into sentence embeddings, as sentence-transformers does.
 ///
-/// Pooling and what follows it, length and prompt come from the model's own files; the `with_`
-/// methods override them.
+/// Pooling and the modules after it, the longest text and the prompts come from the model's own
+/// files. The `with_…` methods override them for all calls, [`EmbedOptions`] for one call.
 ///
 /// ```
 /// use albert_tasks::{Embedder, ModelFiles, PoolingMode, RunOptions};
@@ -55,54 +81,65 @@ pub struct TokenEmbeddings {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "sentence embeddings")]
+#[doc(alias = "feature extraction")]
+#[doc(alias = "SentenceTransformer")]
 #[derive(Debug)]
 pub struct Embedder {
-    model: AlbertModel,
-    tokenizer: Tokenizer,
+    pipeline: Pipeline<AlbertModel>,
     pooling: Pooling,
     stages: Vec<LoadedStage>,
-    /// The width behind the stages.
+    prompts: Prompts,
+    /// The width after the stages.
     full_dim: usize,
     has_pooler: bool,
-    max_length: usize,
-    runner: Runner,
-    /// Tokens that windows have in common, where texts are read in windows.
-    stride: Option<usize>,
-    /// What the caller asked for, as opposed to the model's files.
-    asked_to_normalize: Option<bool>,
+    /// What the caller set for all calls.
+    defaults: EmbedOptions,
 }
 
 impl Embedder {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// ```
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// use albert_tasks::{Embedder, cosine};
+    ///
+    /// let embedder = Embedder::from_pretrained("albert-mini-en")?;
+    /// let texts = embedder.embed(&["A man plays the guitar.", "Someone plays an instrument."])?;
+    /// assert!(cosine(&texts[0].vector, &texts[1].vector) > 0.5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Embedder::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, or the tokenizer does not belong to the network.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let pooling = Pooling::from_files(files)?;
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Embedding)?;
+        let prompts = Prompts::from_files(files)?;
+        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Embedding)?;
         let full_dim = pooling.check_width(checkpoint.config().hidden_size)?;
         let stages = pooling.load_stages(files)?;
-        let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
         Ok(Self {
             has_pooler: checkpoint.has_pooler(),
-            model,
-            tokenizer,
+            pipeline,
             pooling,
             stages,
+            prompts,
             full_dim,
-            max_length,
-            runner,
-            stride: None,
-            asked_to_normalize: None,
+            defaults: EmbedOptions::default(),
         })
     }
 
-    /// Pools with `mode` instead of the model's modes; what the model has behind its pooling stays.
+    /// Pools with `mode` instead of the model's modes; the modules after the pooling stay.
     ///
     /// # Errors
     /// If `mode` is the pooler and the model has none, or the model's dense layer takes another
@@ -119,40 +156,45 @@ impl Embedder {
 
     /// Scales embeddings to length 1, or does not.
     pub fn with_normalize(mut self, normalize: bool) -> Self {
-        self.pooling.normalize = normalize;
-        self.asked_to_normalize = Some(normalize);
+        self.defaults.normalize = Some(normalize);
         self
     }
 
-    /// Cuts embeddings to their first `dim` dimensions.
+    /// Keeps the first `dim` dimensions of embeddings.
     ///
-    /// A model that normalizes by itself does so before the cut; the cut vector is normalized again
-    /// only by [`Embedder::with_normalize`], or where the model's files say nothing about pooling.
+    /// A model that normalizes by itself does so before the cut. The cut vector is normalized again
+    /// only with [`Embedder::with_normalize`], or if the model's files do not describe the pooling.
     ///
     /// # Errors
     /// If `dim` is zero or more than the model has.
     pub fn with_truncate_dim(mut self, dim: usize) -> Result<Self> {
-        if dim == 0 || dim > self.full_dim {
-            return Err(Error::TruncateDim {
-                asked: dim,
-                dim: self.full_dim,
-            });
-        }
-        self.pooling.truncate_dim = Some(dim);
+        self.defaults.truncate_dim = Some(dim);
+        self.check(&EmbedOptions::default())?;
         Ok(self)
     }
 
     /// Puts `prompt` before every text, instead of the model's default prompt; an empty one is
     /// none.
     pub fn with_prompt(mut self, prompt: &str) -> Self {
-        self.pooling.prompt = Some(prompt.to_string()).filter(|prompt| !prompt.is_empty());
+        self.defaults.prompt = Some(prompt.to_string());
+        self.defaults.prompt_name = None;
         self
+    }
+
+    /// Puts the model's prompt of this name before every text.
+    ///
+    /// # Errors
+    /// If the model has no such prompt.
+    pub fn with_prompt_name(mut self, name: &str) -> Result<Self> {
+        let prompt = self.prompts.get(name)?.to_string();
+        self.defaults.prompt = Some(prompt);
+        Ok(self)
     }
 
     /// Reads a text that is longer than the model in windows, each beginning with the last `stride`
     /// tokens of the one before, instead of cutting its end off.
     ///
-    /// Special tokens and a prompt stand in every window. The windows' vectors of one token are
+    /// Special tokens and a prompt are in every window. The windows' vectors of one token are
     /// weighted so that it counts once: a token of text that is in `c` windows has the weight `1 /
     /// c` in each, and the tokens around it have the window's share of the text, `Σ (1 / c)` over
     /// its tokens of text by their number in all of it. The weighted sums are then pooled as those
@@ -169,96 +211,264 @@ impl Embedder {
     /// # Errors
     /// If a window has no more tokens of text than the stride, or the prompt leaves no room for
     /// text.
-    pub fn with_window(mut self, stride: usize) -> Result<Self> {
-        self.stride = Some(stride);
-        if let Some(windows) = self.windows()? {
-            windows.room(&self.tokenizer, self.max_length)?;
-        }
+    pub fn with_stride(mut self, stride: usize) -> Result<Self> {
+        self.defaults.stride = Some(stride);
+        self.check(&EmbedOptions::default())?;
         Ok(self)
     }
 
-    /// How this embedder pools, and why.
+    /// Returns how this embedder pools, and why.
     pub fn pooling(&self) -> &Pooling {
         &self.pooling
     }
 
-    /// The width of an embedding.
+    /// Returns the model's prompts by name.
+    pub fn prompts(&self) -> &BTreeMap<String, String> {
+        self.prompts.by_name()
+    }
+
+    /// Returns options for the queries of a search: with the model's prompt `query`, if it has one.
+    pub fn query_options(&self) -> EmbedOptions {
+        self.prompts.for_queries()
+    }
+
+    /// Returns options for the documents of a search: with the model's prompt `document`, `passage`
+    /// or `corpus`, if it has one.
+    pub fn document_options(&self) -> EmbedOptions {
+        self.prompts.for_documents()
+    }
+
+    /// Returns the width of an embedding.
     pub fn dim(&self) -> usize {
-        self.pooling
-            .truncate_dim
+        self.dim_with(&EmbedOptions::default())
+    }
+
+    /// Returns the width of an embedding with options.
+    pub fn dim_with(&self, options: &EmbedOptions) -> usize {
+        self.truncate_dim(options)
             .map_or(self.full_dim, |dim| dim.min(self.full_dim))
     }
 
-    /// The longest text in tokens, special ones included.
+    /// Returns the longest text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.pipeline.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+        self.pipeline.model.config()
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        &self.pipeline.tokenizer
     }
 
-    /// One embedding for each text, in order.
+    /// Embeds each text, or each pair of texts joined as `[CLS] first [SEP] second [SEP]`; results
+    /// are in order.
     ///
-    /// A text is computed with others of like length; its embedding does not depend on them beyond
-    /// rounding. An empty text is `[CLS] [SEP]` and has an embedding.
+    /// A text is computed with others of similar length; its embedding does not depend on them
+    /// beyond rounding. An empty text is `[CLS] [SEP]` and has an embedding.
     ///
     /// # Errors
-    /// If the tokenizer refuses a text or the computation fails, such as for want of memory.
-    pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Embedding>> {
-        let prompted: Vec<Cow<'_, str>> = texts
-            .iter()
-            .map(|text| self.prompted(text.as_ref()))
-            .collect();
-        let inputs: Vec<(&str, Option<&str>)> =
-            prompted.iter().map(|text| (text.as_ref(), None)).collect();
-        self.embed_inputs(&inputs)
+    /// If the tokenizer refuses a text, a pair is to be read in windows, or the computation fails,
+    /// such as for lack of memory.
+    pub fn embed<I: TextInput + Sync>(&self, inputs: &[I]) -> Result<Vec<Embedding>> {
+        self.embed_with(inputs, &EmbedOptions::default())
     }
 
-    /// One embedding for each pair of texts, joined as `[CLS] first [SEP] second [SEP]`.
+    /// Embeds texts with options for this call.
     ///
     /// # Errors
-    /// As [`Embedder::embed`], and if windows are asked for, which divide single texts only.
-    pub fn embed_pairs<S: AsRef<str>, P: AsRef<str>>(
+    /// See [`Embedder::embed`], and [`Embedder::check`] for the options.
+    pub fn embed_with<I: TextInput + Sync>(
         &self,
-        pairs: &[(S, P)],
+        inputs: &[I],
+        options: &EmbedOptions,
     ) -> Result<Vec<Embedding>> {
-        if self.stride.is_some() {
-            return Err(Error::PairInWindows);
-        }
-        let first: Vec<Cow<'_, str>> = pairs
-            .iter()
-            .map(|(text, _)| self.prompted(text.as_ref()))
-            .collect();
-        let second = pairs.iter().map(|(_, pair)| Some(pair.as_ref()));
-        let inputs: Vec<(&str, Option<&str>)> =
-            first.iter().map(AsRef::as_ref).zip(second).collect();
-        self.embed_inputs(&inputs)
+        self.check(options)?;
+        self.pipeline
+            .runner
+            .in_chunks(inputs, CHUNK_BYTES, input::bytes, |inputs| {
+                self.embed_prepared(&self.prepare(inputs, options)?, options)
+            })
     }
 
-    /// The vectors of each text's tokens, in order.
+    /// Embeds texts into `rows`, one embedding after another, and returns for each text its tokens
+    /// and true if it was truncated.
     ///
-    /// They are the network's own: neither pooled nor taken through what follows the pooling, and
-    /// normalized only by [`Embedder::with_normalize`]`(true)`. A token that is in several windows
-    /// has the weighted mean of its vectors.
+    /// ```
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// use albert_tasks::{EmbedOptions, Embedder};
+    ///
+    /// let embedder = Embedder::from_pretrained("albert-mini-en")?;
+    /// let mut rows = vec![0.0; 2 * embedder.dim()];
+    /// embedder.embed_into(&["A cat.", "A dog."], &EmbedOptions::default(), &mut rows)?;
+    /// assert_eq!(rows[..embedder.dim()], embedder.embed(&["A cat."])?[0].vector);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
-    pub fn embed_tokens<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<TokenEmbeddings>> {
-        let prompted: Vec<Cow<'_, str>> = texts
-            .iter()
-            .map(|text| self.prompted(text.as_ref()))
-            .collect();
-        let inputs: Vec<(&str, Option<&str>)> =
-            prompted.iter().map(|text| (text.as_ref(), None)).collect();
+    /// If `rows` has not [`dim_with`](Self::dim_with) values for each text; see also
+    /// [`Embedder::embed_with`].
+    pub fn embed_into<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        options: &EmbedOptions,
+        rows: &mut [f32],
+    ) -> Result<Vec<(usize, bool)>> {
+        let dim = self.dim_with(options);
+        if rows.len() != inputs.len() * dim {
+            return Err(Error::InputLength {
+                what: "rows",
+                expected: (inputs.len() * dim).to_string(),
+                found: rows.len(),
+            });
+        }
+        let mut rows = rows.chunks_exact_mut(dim);
+        let mut texts = Vec::with_capacity(inputs.len());
+        for chunk in chunks(inputs, CHUNK_BYTES, input::bytes) {
+            for (embedding, row) in self.embed_with(chunk, options)?.iter().zip(rows.by_ref()) {
+                row.copy_from_slice(&embedding.vector);
+                texts.push((embedding.tokens, embedding.truncated));
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Tokenizes texts for [`embed_prepared`](Self::embed_prepared), so that their tokens are known
+    /// before anything is computed. Of the options it takes prompt, stride and truncation.
+    ///
+    /// ```
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// use albert_tasks::{EmbedOptions, Embedder};
+    ///
+    /// let embedder = Embedder::from_pretrained("albert-mini-en")?;
+    /// let options = EmbedOptions::default();
+    /// let prepared = embedder.prepare(&["A cat sleeps."], &options)?;
+    /// assert!(prepared[0].tokens() > 3);
+    /// let embeddings = embedder.embed_prepared(&prepared, &options)?;
+    /// assert_eq!(embeddings, embedder.embed(&["A cat sleeps."])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Embedder::embed_with`].
+    pub fn prepare<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        options: &EmbedOptions,
+    ) -> Result<Vec<PreparedText>> {
+        let options = options.or(&self.defaults);
+        let prompt = self.prompt(&options)?;
+        let windows = self.windows(&options)?;
+        let skipped = if self.pooling.include_prompt {
+            0
+        } else {
+            self.prompt_tokens(prompt)?
+        };
+        let prepare = |input: &I| {
+            let first = match prompt {
+                Some(prompt) => Cow::Owned(format!("{prompt}{}", input.first())),
+                None => Cow::Borrowed(input.first()),
+            };
+            if windows.is_some() && input.second().is_some() {
+                return Err(Error::PairInWindows);
+            }
+            let pair = (&*first, input.second());
+            let text = Prepared::new(
+                self.tokenizer(),
+                pair,
+                self.max_length(),
+                windows.as_ref(),
+                options.truncation,
+            )?;
+            Ok(PreparedText { text, skipped })
+        };
+        inputs.par_iter().map(prepare).collect()
+    }
+
+    /// Embeds texts that [`prepare`](Self::prepare) tokenized. Of the options it takes those of the
+    /// result, `normalize` and `truncate_dim`.
+    ///
+    /// # Errors
+    /// If the computation fails.
+    pub fn embed_prepared(
+        &self,
+        texts: &[PreparedText],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Embedding>> {
         let hidden_size = self.config().hidden_size;
-        let start = |text: &Prepared| Ok(vec![vec![0f32; hidden_size]; text.ids().len()]);
+        let start = |prepared: &PreparedText| -> Result<Vec<Pool>> {
+            let (tokens, skipped) = (prepared.text.ids().len(), prepared.skipped);
+            if skipped >= tokens {
+                return Err(Error::PromptTooLong {
+                    prompt: skipped,
+                    max_length: self.max_length(),
+                });
+            }
+            let pool = |&mode: &PoolingMode| Pool::new(mode, hidden_size, tokens, skipped);
+            Ok(self.pooling.modes.iter().map(pool).collect())
+        };
+        let mut pools: Vec<Vec<Pool>> = texts.iter().map(start).collect::<Result<_>>()?;
+        // All texts of one call have the same prompt.
+        let reduction = Reduction {
+            modes: &self.pooling.modes,
+            skipped: texts.first().map_or(0, |text| text.skipped),
+        };
+        let reduce = |output: &AlbertOutput, passes: &[Pass]| {
+            let pooler = output.pooler_output.as_ref();
+            reduction.of_batch(&output.last_hidden_state, pooler, passes)
+        };
+        let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
+        self.compute(&prepared, reduce, |text, _, vectors: Vec<f32>| {
+            let vectors = vectors.chunks_exact(hidden_size);
+            for (pool, vector) in pools[text].iter_mut().zip(vectors) {
+                pool.add(vector);
+            }
+        })?;
+        let finish = |(text, pools): (&PreparedText, Vec<Pool>)| {
+            let pooled = pools.into_iter().flat_map(Pool::finish).collect();
+            Ok(Embedding {
+                tokens: text.tokens(),
+                truncated: text.is_truncated(),
+                vector: self.finish(pooled, options)?,
+            })
+        };
+        texts.iter().zip(pools).map(finish).collect()
+    }
+
+    /// Returns the vectors of each text's tokens, in order.
+    ///
+    /// They are the network's own: not pooled, without the modules after the pooling, and normalized
+    /// only with [`Embedder::with_normalize`]`(true)`. A token that is in several windows has the
+    /// weighted mean of its vectors.
+    ///
+    /// # Errors
+    /// See [`Embedder::embed`].
+    pub fn embed_tokens<I: TextInput + Sync>(&self, inputs: &[I]) -> Result<Vec<TokenEmbeddings>> {
+        self.pipeline
+            .runner
+            .in_chunks(inputs, CHUNK_BYTES, input::bytes, |inputs| {
+                self.embed_tokens_chunk(inputs)
+            })
+    }
+
+    fn embed_tokens_chunk<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+    ) -> Result<Vec<TokenEmbeddings>> {
+        let texts = self.prepare(inputs, &EmbedOptions::default())?;
+        let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
+        let hidden_size = self.config().hidden_size;
+        let mut vectors: Vec<Vec<Vec<f32>>> = prepared
+            .iter()
+            .map(|text| vec![vec![0f32; hidden_size]; text.ids().len()])
+            .collect();
         let reduce = |output: &AlbertOutput, passes: &[Pass]| {
             let states = to_f32(&output.last_hidden_state)?;
             let of_rows = states
@@ -268,123 +478,58 @@ impl Embedder {
             own.map(|states| finite(states).map(|()| states.to_vec()))
                 .collect()
         };
-        let add = |vectors: &mut Vec<Vec<f32>>, pass: &Pass, states: Vec<f32>| {
-            for (occurrence, vector) in pass
-                .occurrences
-                .iter()
-                .zip(states.chunks_exact(hidden_size))
-            {
-                add_to(&mut vectors[occurrence.position], occurrence.weight, vector);
+        self.compute(&prepared, reduce, |text, pass, states: Vec<f32>| {
+            let states = states.chunks_exact(hidden_size);
+            for (occurrence, state) in pass.occurrences.iter().zip(states) {
+                let vector = &mut vectors[text][occurrence.position];
+                add_to(vector, occurrence.weight, state);
             }
-        };
-        self.run(&inputs, start, reduce, add, |text, mut vectors| {
+        })?;
+        let dim = self.truncate_dim(&EmbedOptions::default());
+        let finish = |(text, mut vectors): (&&Prepared, Vec<Vec<f32>>)| {
             for vector in &mut vectors {
-                self.cut(vector);
-                if self.asked_to_normalize == Some(true) {
+                vector.truncate(dim.unwrap_or(vector.len()));
+                if self.defaults.normalize == Some(true) {
                     normalize(vector);
                 }
             }
-            let pieces = text
-                .ids()
-                .iter()
-                .map(|&id| self.tokenizer.id_to_token(id).unwrap_or_default());
-            Ok(TokenEmbeddings {
-                pieces: pieces.collect(),
+            let piece = |&id: &u32| self.tokenizer().id_to_token(id).unwrap_or_default();
+            TokenEmbeddings {
+                pieces: text.ids().iter().map(piece).collect(),
                 tokens: text.entered(),
                 truncated: text.truncated(),
                 vectors,
-            })
-        })
-    }
-
-    fn embed_inputs(&self, inputs: &[(&str, Option<&str>)]) -> Result<Vec<Embedding>> {
-        let skipped = if self.pooling.include_prompt {
-            0
-        } else {
-            self.prompt_tokens()?
-        };
-        let hidden_size = self.config().hidden_size;
-        let start = |text: &Prepared| -> Result<Vec<Pool>> {
-            let tokens = text.ids().len();
-            if skipped >= tokens {
-                return Err(Error::PromptTooLong {
-                    prompt: skipped,
-                    max_length: self.max_length,
-                });
             }
-            Ok(self
-                .pooling
-                .modes
-                .iter()
-                .map(|&mode| Pool::new(mode, hidden_size, tokens, skipped))
-                .collect())
         };
-        let reduction = Reduction {
-            modes: &self.pooling.modes,
-            skipped,
-        };
-        let reduce = |output: &AlbertOutput, passes: &[Pass]| {
-            reduction.of_batch(
-                &output.last_hidden_state,
-                output.pooler_output.as_ref(),
-                passes,
-            )
-        };
-        let add = |pools: &mut Vec<Pool>, _: &Pass, vectors: Vec<f32>| {
-            pools
-                .iter_mut()
-                .zip(vectors.chunks_exact(hidden_size))
-                .for_each(|(pool, vector)| pool.add(vector));
-        };
-        self.run(inputs, start, reduce, add, |text, pools| {
-            let pooled = pools.into_iter().flat_map(Pool::finish).collect();
-            let vector = self.finish(pooled)?;
-            Ok(Embedding {
-                tokens: text.entered(),
-                truncated: text.truncated(),
-                vector,
-            })
-        })
+        Ok(prepared.iter().zip(vectors).map(finish).collect())
     }
 
-    /// Tokenizes, computes in batches, and adds what `reduce` keeps of every pass to what `start`
-    /// made of its text; when the last one is in, `finish` has the text's result. Results in input
-    /// order.
-    fn run<A, P: Send, T: Send>(
-        &self,
-        inputs: &[(&str, Option<&str>)],
-        start: impl Fn(&Prepared) -> Result<A> + Sync,
-        reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
-        add: impl Fn(&mut A, &Pass, P) + Sync,
-        finish: impl Fn(&Prepared, A) -> Result<T> + Sync,
-    ) -> Result<Vec<T>> {
-        let windows = self.windows()?;
-        self.runner.in_portions(
-            inputs,
-            TEXT_AT_ONCE,
-            |(text, _)| text.len(),
-            |inputs| {
-                let prepare = |input: &(&str, Option<&str>)| {
-                    Prepared::new(&self.tokenizer, *input, self.max_length, windows.as_ref())
-                };
-                let texts: Vec<Prepared> = inputs.par_iter().map(prepare).collect::<Result<_>>()?;
-                let mut sums: Vec<A> = texts.iter().map(&start).collect::<Result<_>>()?;
-                self.compute(&texts, &reduce, |text, pass, kept| {
-                    add(&mut sums[text], pass, kept)
-                })?;
-                texts
-                    .iter()
-                    .zip(sums)
-                    .map(|(text, sum)| finish(text, sum))
-                    .collect()
-            },
-        )
+    /// Checks options, as [`embed_with`](Self::embed_with) does before it reads a text.
+    ///
+    /// # Errors
+    /// If the model has no such prompt or not as many dimensions, a window has no more tokens of
+    /// text than the stride, or the prompt leaves no room for text.
+    pub fn check(&self, options: &EmbedOptions) -> Result<()> {
+        let merged = options.or(&self.defaults);
+        if let Some(dim) = merged.truncate_dim
+            && !(1..=self.full_dim).contains(&dim)
+        {
+            return Err(Error::TruncateDim {
+                asked: dim,
+                dim: self.full_dim,
+            });
+        }
+        self.prompt(&merged)?;
+        if let Some(windows) = self.windows(&merged)? {
+            windows.room(self.tokenizer(), self.max_length())?;
+        }
+        Ok(())
     }
 
-    /// Takes every pass of every text through the network; those of one text come in their order.
+    /// Runs every pass of every text through the network; the passes of one text come in order.
     fn compute<P: Send>(
         &self,
-        texts: &[Prepared],
+        texts: &[&Prepared],
         reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
         mut add: impl FnMut(usize, &Pass, P),
     ) -> Result<()> {
@@ -401,77 +546,85 @@ impl Embedder {
             let of_batch = || {
                 batch
                     .iter()
-                    .map(|&row| (&texts[passes[row].0], passes[row].1))
+                    .map(|&row| (texts[passes[row].0], passes[row].1))
             };
             let tokens: Vec<Cow<'_, TokenIds>> =
                 of_batch().map(|(text, pass)| text.pass(pass)).collect();
             let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
-            let output = self
-                .model
-                .forward(&batching::model_input(&rows, self.model.device())?)?;
+            let model = &self.pipeline.model;
+            let output = model.forward(&batching::model_input(&rows, model.device())?)?;
             let places: Vec<Pass> = of_batch().map(|(text, pass)| text.places(pass)).collect();
             let kept = reduce(&output, &places)?;
             Ok((places, kept))
         };
-        // The longest first, and those of one length in order: a text's windows are of one length
-        // but the last.
-        self.runner.run(&lengths, forward, |batch, (places, kept)| {
-            let rows = batch.iter().zip(places.iter().zip(kept));
-            rows.for_each(|(&index, (pass, kept))| add(passes[index].0, pass, kept));
-            Ok(())
-        })
+        // The longest come first, and those of one length in order: all windows of a text but the
+        // last have the same length.
+        self.pipeline
+            .runner
+            .run(&lengths, forward, |batch, (places, kept)| {
+                let rows = batch.iter().zip(places.iter().zip(kept));
+                rows.for_each(|(&index, (pass, kept))| add(passes[index].0, pass, kept));
+                Ok(())
+            })
     }
 
-    /// What follows the pooling; then normalizes and cuts, in the order that
-    /// [`Embedder::with_truncate_dim`] tells.
-    fn finish(&self, pooled: Vec<f32>) -> Result<Vec<f32>> {
+    /// Applies the modules after the pooling, then normalizes and cuts in the order that
+    /// [`Embedder::with_truncate_dim`] describes.
+    fn finish(&self, pooled: Vec<f32>, options: &EmbedOptions) -> Result<Vec<f32>> {
         let mut vector = self
             .stages
             .iter()
             .try_fold(pooled, |vector, stage| stage.forward(vector))?;
-        let last = self.asked_to_normalize.is_some() || !self.pooling.from_modules;
-        if self.pooling.normalize && !last {
+        let asked = options.normalize.or(self.defaults.normalize);
+        let normalizes = asked.unwrap_or(self.pooling.normalize);
+        let last = asked.is_some() || !self.pooling.from_modules;
+        if normalizes && !last {
             normalize(&mut vector);
         }
-        self.cut(&mut vector);
-        if self.pooling.normalize && last {
+        vector.truncate(self.truncate_dim(options).unwrap_or(vector.len()));
+        if normalizes && last {
             normalize(&mut vector);
         }
         Ok(vector)
     }
 
-    fn cut(&self, vector: &mut Vec<f32>) {
-        vector.truncate(self.pooling.truncate_dim.unwrap_or(vector.len()));
+    /// Returns the width that embeddings are cut to.
+    fn truncate_dim(&self, options: &EmbedOptions) -> Option<usize> {
+        options
+            .truncate_dim
+            .or(self.defaults.truncate_dim)
+            .or(self.pooling.truncate_dim)
     }
 
-    fn prompted<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match &self.pooling.prompt {
-            Some(prompt) => Cow::Owned(format!("{prompt}{text}")),
-            None => Cow::Borrowed(text),
-        }
+    /// Returns the prompt of merged options, else the model's default one.
+    fn prompt<'a>(&'a self, options: &'a EmbedOptions) -> Result<Option<&'a str>> {
+        let prompt = match (&options.prompt, &options.prompt_name) {
+            (Some(prompt), _) => Some(prompt.as_str()),
+            (None, Some(name)) => Some(self.prompts.get(name)?),
+            (None, None) => self.pooling.prompt.as_deref(),
+        };
+        Ok(prompt.filter(|prompt| !prompt.is_empty()))
     }
 
-    /// How texts that are too long are divided, if they are.
-    fn windows(&self) -> Result<Option<Windows>> {
-        let Some(stride) = self.stride else {
+    /// Returns how long texts are divided, if merged options have a stride.
+    fn windows(&self, options: &EmbedOptions) -> Result<Option<Windows>> {
+        let Some(stride) = options.stride else {
             return Ok(None);
         };
         // The first special token is not the prompt's.
-        Ok(Some(Windows {
-            stride,
-            prompt: self.prompt_tokens()?.saturating_sub(1),
-        }))
+        let prompt = self.prompt_tokens(self.prompt(options)?)?.saturating_sub(1);
+        Ok(Some(Windows { stride, prompt }))
     }
 
-    /// The prompt's tokens with the `[CLS]` before them, counted as sentence-transformers does, by
-    /// the prompt alone; 0 without a prompt.
-    fn prompt_tokens(&self) -> Result<usize> {
-        match &self.pooling.prompt {
-            Some(prompt) => {
-                let alone = self.tokenizer.encode_ids(prompt, None, self.max_length)?;
-                Ok(alone.ids.len().saturating_sub(1))
-            }
-            None => Ok(0),
-        }
+    /// Counts the tokens of a prompt with the `[CLS]` before them, by the prompt alone as
+    /// sentence-transformers does; 0 without a prompt.
+    fn prompt_tokens(&self, prompt: Option<&str>) -> Result<usize> {
+        let Some(prompt) = prompt else {
+            return Ok(0);
+        };
+        let alone = self
+            .tokenizer()
+            .encode_ids(prompt, None, self.max_length())?;
+        Ok(alone.ids.len().saturating_sub(1))
     }
 }

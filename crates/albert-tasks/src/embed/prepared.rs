@@ -15,40 +15,43 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::TruncationSide;
 use crate::pooling::{Occurrence, Pass};
 use crate::sequence::{Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result, Tokenizer};
 
-/// How texts that are too long are read.
+/// How a text that is too long is divided.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Windows {
-    /// Tokens that a window has in common with the one before.
+    /// Tokens that a window shares with the one before.
     pub(super) stride: usize,
-    /// Tokens of the prompt, which stands in every window.
+    /// Tokens of the prompt, which is in every window.
     pub(super) prompt: usize,
 }
 
-/// A text's tokens, in passes of the network.
+/// The tokens of a text, in passes through the network.
+#[derive(Debug)]
 pub(super) enum Prepared {
-    /// A single one, of all of it or of its beginning.
+    /// One pass, of the whole text or of its beginning or end.
     Whole(TokenIds),
-    /// One for each window.
+    /// One pass for each window.
     Windowed(Box<Windowed>),
 }
 
-/// A text that is divided.
+/// A text divided into windows.
+#[derive(Debug)]
 pub(super) struct Windowed {
     sequence: Sequence,
     prompt: usize,
-    /// What of the text, behind the prompt, is in each window.
+    /// For each window, the range of text tokens after the prompt.
     ranges: Vec<Range<usize>>,
-    /// For each token of text behind the prompt, how many windows hold it.
+    /// For each text token after the prompt, the number of windows that hold it.
     windows_of: Vec<u32>,
 }
 
 impl Windows {
-    /// Tokens of text that a window has room for.
+    /// Returns the tokens of text that a window has room for.
     ///
     /// # Errors
     /// If that is none, or no more than the stride.
@@ -57,24 +60,24 @@ impl Windows {
         let room = room.checked_sub(self.prompt).filter(|room| *room > 0);
         let prompt = max_length.min(self.prompt);
         let room = room.ok_or(Error::PromptTooLong { prompt, max_length })?;
-        match self.stride < room {
-            true => Ok(room),
-            false => Err(Error::Stride {
+        if self.stride >= room {
+            return Err(Error::Stride {
                 stride: self.stride,
                 room,
-            }),
+            });
         }
+        Ok(room)
     }
 }
 
 impl Prepared {
-    /// Cuts a text, or a pair, into tokens; what is too long loses its end, or with `windows` is
-    /// divided.
+    /// Tokenizes a text or a pair; one that is too long is truncated, or with `windows` divided.
     pub(super) fn new(
         tokenizer: &Tokenizer,
         (text, pair): (&str, Option<&str>),
         max_length: usize,
         windows: Option<&Windows>,
+        truncation: TruncationSide,
     ) -> Result<Self> {
         let cut = tokenizer.encode_ids(text, pair, max_length)?;
         match windows {
@@ -85,11 +88,15 @@ impl Prepared {
                     sequence, room, windows,
                 ))))
             }
+            None if cut.truncated && truncation == TruncationSide::Left => {
+                let sequence = Sequence::new(tokenizer, text, pair)?;
+                Ok(Self::Whole(sequence.truncated_left(max_length)))
+            }
             _ => Ok(Self::Whole(cut)),
         }
     }
 
-    /// How many passes there are.
+    /// Returns the number of passes.
     pub(super) fn passes(&self) -> usize {
         match self {
             Self::Whole(_) => 1,
@@ -97,7 +104,7 @@ impl Prepared {
         }
     }
 
-    /// How many tokens enter the network in one of them.
+    /// Returns the number of tokens that enter the network in a pass.
     pub(super) fn pass_len(&self, pass: usize) -> usize {
         match self {
             Self::Whole(tokens) => tokens.ids.len(),
@@ -107,7 +114,7 @@ impl Prepared {
         }
     }
 
-    /// What enters the network in one of them.
+    /// Returns the tokens that enter the network in a pass.
     pub(super) fn pass(&self, pass: usize) -> Cow<'_, TokenIds> {
         match self {
             Self::Whole(tokens) => Cow::Borrowed(tokens),
@@ -117,7 +124,7 @@ impl Prepared {
         }
     }
 
-    /// The places and weights of a pass's tokens, and its share.
+    /// Returns the places and weights of a pass's tokens, and its share.
     pub(super) fn places(&self, pass: usize) -> Pass {
         let (occurrences, share) = match self {
             Self::Whole(tokens) => {
@@ -141,7 +148,7 @@ impl Prepared {
         }
     }
 
-    /// The ids of the text, as far as it is read.
+    /// Returns the ids of the text, as far as it is read.
     pub(super) fn ids(&self) -> &[u32] {
         match self {
             Self::Whole(tokens) => &tokens.ids,
@@ -149,22 +156,22 @@ impl Prepared {
         }
     }
 
-    /// Whether the text was cut to fit.
+    /// Returns true if the text was truncated.
     pub(super) fn truncated(&self) -> bool {
         matches!(self, Self::Whole(tokens) if tokens.truncated)
     }
 
-    /// Tokens that enter the network, over all passes.
+    /// Returns the number of tokens that enter the network, over all passes.
     pub(super) fn entered(&self) -> usize {
         (0..self.passes()).map(|pass| self.pass_len(pass)).sum()
     }
 }
 
 impl Windowed {
-    fn new(sequence: Sequence, room: usize, of: &Windows) -> Self {
+    fn new(sequence: Sequence, room: usize, by: &Windows) -> Self {
         let tokens = sequence.count(Owner::First);
-        let prompt = of.prompt.min(tokens);
-        let ranges = windows(tokens - prompt, room, of.stride);
+        let prompt = by.prompt.min(tokens);
+        let ranges = windows(tokens - prompt, room, by.stride);
         let mut windows_of = vec![0; tokens - prompt];
         for range in &ranges {
             windows_of[range.clone()]
@@ -179,7 +186,7 @@ impl Windowed {
         }
     }
 
-    /// The tokens of a window, by their places in the text.
+    /// Returns the tokens of a window by their places in the text.
     fn window(&self, pass: usize) -> Vec<usize> {
         let Range { start, end } = self.ranges[pass];
         self.sequence.window(

@@ -1,174 +1,210 @@
-//! A text on its way from masks to candidates: all masks at once, or one after another.
+//! A text on its way from masks to candidates: all masks at once, or one after another by beam
+//! search.
 //!
-//! Filled together, masks are filled in the order of confidence: of the masks still open that one
-//! is next whose best candidate is the most probable. A filling's probability is the product of the
-//! conditional ones on this way,
-//!
-//! ```text
-//! P(w₁ … wₙ) = Π over t of P(w_σ(t) | text, w_σ(1) … w_σ(t−1));   σ(t) = argmax over open m of max over w of P(w at m | …)
-//! ```
-//!
-//! and a beam keeps the most probable fillings after each step. The order σ belongs to the filling:
-//! those of one beam may have come different ways.
+//! Filled together, masks are filled in the order of confidence: the next mask is the open one
+//! whose best candidate is the most probable. The probability of a filling is the product of the
+//! conditional probabilities of its steps ([`Filling::score`](super::Filling::score)), and a beam
+//! keeps the most probable hypotheses after each step. The order belongs to the hypothesis: those of
+//! one beam may have been filled in different orders.
+
+use std::sync::Arc;
 
 use super::ranking::{Query, Scored};
 use super::text::MaskedText;
 use crate::tokenizer::TokenIds;
 
-/// A text with the fillings that are being considered.
-pub(super) struct Work<'a> {
+/// A text with the hypotheses about its masks.
+pub(super) struct Beam<'a> {
     pub(super) masked: MaskedText<'a>,
     /// The pieces of each target; `None` is the whole vocabulary.
-    pub(super) targets: Option<&'a [Vec<u32>]>,
-    /// The most probable first; only one, unless masks are filled together.
-    pub(super) partials: Vec<Partial>,
+    targets: Option<&'a [Vec<u32>]>,
+    /// Most probable first; only one, unless masks are filled together.
+    pub(super) hypotheses: Vec<Hypothesis>,
 }
 
-/// A filling with masks still open.
-pub(super) struct Partial {
-    /// The tokens with the masks settled so far filled in.
+/// A partial filling.
+pub(super) struct Hypothesis {
+    /// The tokens with the masks filled so far.
     tokens: TokenIds,
-    /// Masks without candidates: number and present position.
+    /// The number and the present position of each mask without candidates.
     open: Vec<(usize, usize)>,
-    /// The candidates of each mask at its turn.
-    pub(super) candidates: Vec<Vec<Scored>>,
-    /// What was put at each mask; nothing where masks are filled each by itself.
-    pub(super) chosen: Vec<Vec<u32>>,
+    filled: Vec<Option<FilledMask>>,
     /// The natural logarithm of the product of the probabilities of what was chosen.
     pub(super) log_probability: f64,
 }
 
-/// One way to go on: a candidate at a place among the open masks of a filling.
-struct Step {
-    partial: usize,
-    place: usize,
+/// The candidates of a mask at its step, shared by all hypotheses that come from it.
+#[derive(Clone)]
+struct FilledMask {
+    candidates: Arc<[Scored]>,
+    /// The index of the chosen candidate; `None` if each mask is filled by itself.
+    chosen: Option<usize>,
+}
+
+/// An extension of a hypothesis: a candidate at one of its open masks.
+struct Extension {
+    hypothesis: usize,
+    open: usize,
     candidate: usize,
     log_probability: f64,
 }
 
-impl<'a> Work<'a> {
+impl<'a> Beam<'a> {
     pub(super) fn new(masked: MaskedText<'a>, targets: Option<&'a [Vec<u32>]>) -> Self {
-        let masks = masked.positions.len();
-        let partial = Partial {
+        let hypothesis = Hypothesis {
             tokens: masked.tokens.clone(),
             open: masked.positions.iter().copied().enumerate().collect(),
-            candidates: vec![Vec::new(); masks],
-            chosen: vec![Vec::new(); masks],
+            filled: vec![None; masked.positions.len()],
             log_probability: 0.0,
         };
         Self {
             masked,
             targets,
-            partials: vec![partial],
+            hypotheses: vec![hypothesis],
         }
     }
 
-    /// What is to be ranked next: the open masks of each filling. None once all are settled.
+    /// Returns the number of masks that are still open.
+    pub(super) fn open_masks(&self) -> usize {
+        self.hypotheses.first().map_or(0, |best| best.open.len())
+    }
+
+    /// Returns what to rank next: the open masks of each hypothesis. None once all are filled.
     pub(super) fn queries(&self) -> impl Iterator<Item = Query<'_>> {
-        let open = self
-            .partials
-            .iter()
-            .filter(|partial| !partial.open.is_empty());
-        open.map(|partial| Query {
-            tokens: &partial.tokens,
-            positions: partial.open.iter().map(|(_, position)| *position).collect(),
+        let open = self.hypotheses.iter().filter(|it| !it.open.is_empty());
+        open.map(|hypothesis| Query {
+            tokens: &hypothesis.tokens,
+            positions: hypothesis.open.iter().map(|(_, at)| *at).collect(),
             targets: self.targets,
         })
     }
 
-    /// Settles every mask with its own candidates.
-    pub(super) fn settle_all(&mut self, ranked: Vec<Vec<Vec<Scored>>>) {
-        for (partial, ranked) in self.partials.iter_mut().zip(ranked) {
-            for ((mask, _), candidates) in partial.open.drain(..).zip(ranked) {
-                partial.candidates[mask] = candidates;
-            }
-        }
-    }
-
-    /// Settles one mask of each filling, and keeps the `beam` most probable fillings that come of
-    /// it.
-    ///
-    /// Of fillings that agree in all that they have put in, only the most probable one is kept.
-    pub(super) fn settle_most_confident(&mut self, ranked: Vec<Vec<Vec<Scored>>>, beam: usize) {
-        let mut steps = Vec::new();
-        for (partial, masks) in ranked.iter().enumerate() {
-            let Some(place) = most_confident(masks) else {
-                continue;
-            };
-            for (candidate, scored) in masks[place].iter().take(beam).enumerate() {
-                let log_probability =
-                    self.partials[partial].log_probability + f64::from(scored.score).ln();
-                steps.push(Step {
-                    partial,
-                    place,
-                    candidate,
-                    log_probability,
+    /// Gives every open mask its own candidates.
+    pub(super) fn fill_all(&mut self, ranked: Vec<Vec<Vec<Scored>>>) {
+        for (hypothesis, ranked) in self.hypotheses.iter_mut().zip(ranked) {
+            for ((mask, _), candidates) in hypothesis.open.drain(..).zip(ranked) {
+                hypothesis.filled[mask] = Some(FilledMask {
+                    candidates: candidates.into(),
+                    chosen: None,
                 });
             }
         }
-        // A stable sort: of equals those of the better filling, and of the better candidate, come
-        // first.
-        steps.sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability));
-        let mut kept: Vec<Partial> = Vec::with_capacity(beam.min(steps.len()));
-        for step in steps {
-            if kept.len() == beam {
+    }
+
+    /// Fills the most confident mask of each hypothesis, and keeps the `width` most probable
+    /// extensions.
+    ///
+    /// Of hypotheses with the same filling, only the most probable one is kept.
+    pub(super) fn expand(&mut self, mut ranked: Vec<Vec<Vec<Scored>>>, width: usize) {
+        let mut extensions = Vec::new();
+        let mut candidates: Vec<Arc<[Scored]>> = Vec::with_capacity(ranked.len());
+        for (hypothesis, masks) in ranked.iter_mut().enumerate() {
+            let Some(open) = most_confident(masks) else {
+                candidates.push(Arc::default());
+                continue;
+            };
+            let of_mask: Arc<[Scored]> = std::mem::take(&mut masks[open]).into();
+            for (candidate, scored) in of_mask.iter().take(width).enumerate() {
+                let so_far = self.hypotheses[hypothesis].log_probability;
+                extensions.push(Extension {
+                    hypothesis,
+                    open,
+                    candidate,
+                    log_probability: so_far + f64::from(scored.score).ln(),
+                });
+            }
+            candidates.push(of_mask);
+        }
+        // A stable sort: equal extensions keep the order of their hypotheses and candidates.
+        extensions.sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability));
+        let mut kept: Vec<Hypothesis> = Vec::with_capacity(width.min(extensions.len()));
+        for extension in extensions {
+            if kept.len() == width {
                 break;
             }
-            let next = self.partials[step.partial].after(&step, &ranked[step.partial][step.place]);
-            if !kept.iter().any(|other| other.chosen == next.chosen) {
+            let parent = &self.hypotheses[extension.hypothesis];
+            let next = parent.extended(&extension, &candidates[extension.hypothesis]);
+            if !kept.iter().any(|other| other.has_filling_of(&next)) {
                 kept.push(next);
             }
         }
-        self.partials = kept;
+        self.hypotheses = kept;
     }
 }
 
-impl Partial {
-    /// The filling with one more mask settled.
-    fn after(&self, step: &Step, candidates: &[Scored]) -> Self {
-        let ids = &candidates[step.candidate].ids;
+impl Hypothesis {
+    /// Returns the hypothesis with one more mask filled.
+    fn extended(&self, extension: &Extension, candidates: &Arc<[Scored]>) -> Self {
+        let ids = &candidates[extension.candidate].ids;
         let (mut tokens, mut open) = (self.tokens.clone(), self.open.clone());
-        let (mask, position) = open.remove(step.place);
+        let (mask, position) = open.remove(extension.open);
         tokens.replace(position, ids);
         for (_, later) in open.iter_mut().filter(|(_, later)| *later > position) {
             *later += ids.len() - 1;
         }
-        let (mut of_masks, mut chosen) = (self.candidates.clone(), self.chosen.clone());
-        of_masks[mask] = candidates.to_vec();
-        chosen[mask] = ids.clone();
+        let mut filled = self.filled.clone();
+        filled[mask] = Some(FilledMask {
+            candidates: Arc::clone(candidates),
+            chosen: Some(extension.candidate),
+        });
         Self {
             tokens,
             open,
-            candidates: of_masks,
-            chosen,
-            log_probability: step.log_probability,
+            filled,
+            log_probability: extension.log_probability,
         }
+    }
+
+    /// Returns the candidates of each mask at its step.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &[Scored]> {
+        self.filled
+            .iter()
+            .map(|mask| mask.as_ref().map_or(&[][..], |mask| &mask.candidates))
+    }
+
+    /// Returns the chosen ids of each mask; none for a mask that is open or filled by itself.
+    pub(super) fn chosen(&self) -> Vec<Vec<u32>> {
+        self.chosen_ids().map(<[u32]>::to_vec).collect()
+    }
+
+    fn chosen_ids(&self) -> impl Iterator<Item = &[u32]> {
+        self.filled.iter().map(|mask| match mask {
+            Some(FilledMask {
+                candidates,
+                chosen: Some(chosen),
+            }) => candidates[*chosen].ids.as_slice(),
+            _ => &[],
+        })
+    }
+
+    fn has_filling_of(&self, other: &Self) -> bool {
+        self.chosen_ids().eq(other.chosen_ids())
     }
 }
 
-/// The mask with the most probable candidate; of equals the leftmost.
+/// Returns the mask with the most probable candidate; of equal ones the leftmost.
 fn most_confident(masks: &[Vec<Scored>]) -> Option<usize> {
     let best = masks
         .iter()
         .enumerate()
-        .filter_map(|(place, candidates)| Some((place, candidates.first()?)));
-    // `max_by` keeps the last of equals.
+        .filter_map(|(open, candidates)| Some((open, candidates.first()?)));
+    // `max_by` keeps the last of equal ones.
     best.rev()
         .max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))
-        .map(|(place, _)| place)
+        .map(|(open, _)| open)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn work(masks: usize) -> Work<'static> {
+    fn beam(masks: usize) -> Beam<'static> {
         let tokens = TokenIds {
             ids: vec![4; masks],
             type_ids: vec![0; masks],
             truncated: false,
         };
-        Work::new(MaskedText::of_tokens(tokens, (0..masks).collect()), None)
+        Beam::new(MaskedText::from_tokens(tokens, (0..masks).collect()), None)
     }
 
     fn scored(candidates: &[(u32, f32)]) -> Vec<Scored> {
@@ -181,9 +217,9 @@ mod tests {
             .collect()
     }
 
-    fn fillings(work: &Work<'_>) -> Vec<(Vec<u32>, f64)> {
-        let flat = |partial: &Partial| (partial.chosen.concat(), partial.log_probability.exp());
-        work.partials.iter().map(flat).collect()
+    fn fillings(beam: &Beam<'_>) -> Vec<(Vec<u32>, f64)> {
+        let flat = |it: &Hypothesis| (it.chosen().concat(), it.log_probability.exp());
+        beam.hypotheses.iter().map(flat).collect()
     }
 
     #[test]
@@ -195,20 +231,20 @@ mod tests {
                 scored(&[(8, 0.3), (9, 0.3)]),
             ]]
         };
-        let mut greedy = work(2);
-        greedy.settle_most_confident(first(), 1);
-        greedy.settle_most_confident(vec![vec![scored(&[(8, 0.5), (9, 0.5)])]], 1);
-        assert_eq!(greedy.partials[0].chosen, [vec![6], vec![8]]);
-        let mut beam = work(2);
-        beam.settle_most_confident(first(), 2);
-        beam.settle_most_confident(
+        let mut greedy = beam(2);
+        greedy.expand(first(), 1);
+        greedy.expand(vec![vec![scored(&[(8, 0.5), (9, 0.5)])]], 1);
+        assert_eq!(greedy.hypotheses[0].chosen(), [vec![6], vec![8]]);
+        let mut wide = beam(2);
+        wide.expand(first(), 2);
+        wide.expand(
             vec![
                 vec![scored(&[(8, 0.5), (9, 0.5)])],
                 vec![scored(&[(9, 1.0)])],
             ],
             2,
         );
-        let found = fillings(&beam);
+        let found = fillings(&wide);
         assert_eq!(found[0].0, [7, 9]);
         assert_eq!(found[1].0, [6, 8]);
         assert!(
@@ -218,36 +254,33 @@ mod tests {
     }
 
     #[test]
-    fn the_same_filling_by_two_ways_is_kept_once() {
-        let mut beam = work(2);
-        // Both masks could be first: the left one is.
-        beam.settle_most_confident(
-            vec![vec![scored(&[(6, 0.5), (7, 0.5)]), scored(&[(6, 0.5)])]],
+    fn the_same_filling_in_two_orders_is_kept_once() {
+        let mut wide = beam(2);
+        // One hypothesis has filled the left mask with 6, the other the right one with 7.
+        wide.expand(vec![vec![scored(&[(6, 0.5)]), scored(&[(7, 0.4)])]], 4);
+        let mut other = beam(2);
+        other.expand(vec![vec![scored(&[(6, 0.4)]), scored(&[(7, 0.5)])]], 4);
+        wide.hypotheses.append(&mut other.hypotheses);
+        wide.expand(
+            vec![vec![scored(&[(7, 0.9)])], vec![scored(&[(6, 0.8)])]],
             4,
         );
-        assert_eq!(beam.partials.len(), 2);
-        let twin = beam.partials[0].chosen.clone();
-        beam.partials[1].chosen = twin;
-        beam.settle_most_confident(
-            vec![vec![scored(&[(8, 0.9)])], vec![scored(&[(8, 0.8)])]],
-            4,
-        );
-        assert_eq!(beam.partials.len(), 1);
-        assert!((beam.partials[0].log_probability.exp() - 0.45).abs() < 1e-6);
+        assert_eq!(wide.hypotheses.len(), 1);
+        assert!((wide.hypotheses[0].log_probability.exp() - 0.45).abs() < 1e-6);
     }
 
     #[test]
-    fn pieces_of_a_longer_candidate_move_the_masks_behind_it() {
-        let mut work = work(3);
+    fn pieces_of_a_longer_candidate_move_the_masks_after_it() {
+        let mut wide = beam(3);
         let long = vec![Scored {
             ids: vec![6, 7],
             score: 0.9,
         }];
-        work.settle_most_confident(
+        wide.expand(
             vec![vec![scored(&[(5, 0.1)]), long, scored(&[(5, 0.1)])]],
             1,
         );
-        let query = work.queries().next().unwrap();
+        let query = wide.queries().next().unwrap();
         assert_eq!(query.tokens.ids, [4, 6, 7, 4]);
         assert_eq!(query.positions, [0, 3]);
     }

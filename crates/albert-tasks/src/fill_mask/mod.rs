@@ -1,7 +1,7 @@
-//! What stands at a mask.
+//! Masked language modeling: the most probable tokens at a `[MASK]`.
 //!
-//! One pass gives every mask its distribution over the vocabulary, each mask seen with the others
-//! still masked; the decoder runs at the masks only. [`FillOptions::joint`] fills the masks one
+//! One pass computes the distribution of every mask over the vocabulary, each with the other masks
+//! still in place; the decoder runs at the masks only. [`FillOptions::joint`] fills the masks one
 //! after another instead (`filling`), and targets of several pieces take further passes
 //! (`ranking`).
 
@@ -12,35 +12,44 @@ mod text;
 
 use std::convert::Infallible;
 
-use albert_model::{AlbertConfig, AlbertForMaskedLM, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForMaskedLM};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::options::{Purpose, Setup};
-use crate::runner::{Runner, TEXT_AT_ONCE};
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
-use filling::{Partial, Work};
+use crate::engine::runner::CHUNK_BYTES;
+use crate::pipeline::{Pipeline, Purpose};
+use crate::{Error, Event, ModelFiles, Result, RunOptions, Tokenizer};
+use filling::{Beam, Hypothesis};
 use ranking::Query;
 pub use score::TextScore;
 use text::MaskedText;
 
-/// How masks are filled.
+/// Options for [`MaskFiller::fill`].
+///
+/// ```
+/// use albert_tasks::FillOptions;
+///
+/// let options = FillOptions::default().with_top_k(3).with_beam(2);
+/// assert!(options.joint && options.top_k == 3);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FillOptions {
-    /// How many candidates each mask gets.
+    /// The number of candidates for each mask.
     pub top_k: usize,
-    /// Consider these texts only. `the` means the piece `▁the`; a text of several pieces is scored
+    /// Considers these texts only. `the` means the piece `▁the`; a text of several pieces is scored
     /// as described at [`Candidate::score`].
     pub targets: Option<Vec<String>>,
-    /// Fill the masks together: the mask whose best candidate is the most probable is filled first,
-    /// then the others are looked at again with it in place, and so on. A mask's candidates are
-    /// those at its turn, and their texts show the other masks filled as in the best of
+    /// Fills the masks together: the mask whose best candidate is the most probable is filled
+    /// first, then the others are scored again with it in place, and so on. A mask's candidates are
+    /// those of its step, and their texts show the other masks filled as in the best of
     /// [`FilledText::fillings`].
     pub joint: bool,
-    /// How many fillings of the whole text are kept at each step while masks are filled together; 1
-    /// follows the best one alone, 0 is 1. It is also how many [`FilledText::fillings`] there are.
+    /// The width of the beam search over whole fillings if masks are filled together: how many
+    /// hypotheses are kept after each step, and how many [`FilledText::fillings`] there are. 1 is
+    /// greedy, and so is 0.
     ///
-    /// More cost as many passes as there are fillings, and may find a more probable one.
+    /// A wider beam takes that many times the passes, and may find a more probable filling.
     pub beam: usize,
 }
 
@@ -55,70 +64,93 @@ impl Default for FillOptions {
     }
 }
 
-/// One text's masks in order.
+impl FillOptions {
+    /// Returns `top_k` candidates for each mask.
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Considers `targets` only.
+    pub fn with_targets(mut self, targets: impl Into<Option<Vec<String>>>) -> Self {
+        self.targets = targets.into();
+        self
+    }
+
+    /// Fills the masks together, or each by itself.
+    pub fn with_joint(mut self, joint: bool) -> Self {
+        self.joint = joint;
+        self
+    }
+
+    /// Fills the masks together and keeps the `beam` best hypotheses after each step.
+    pub fn with_beam(mut self, beam: usize) -> Self {
+        (self.joint, self.beam) = (true, beam);
+        self
+    }
+}
+
+/// A text with candidates for its masks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilledText {
-    /// The masks.
+    /// The masks in order.
     pub masks: Vec<FilledMask>,
-    /// The whole text filled, where the masks were filled together: the most probable first.
+    /// The whole text filled, if the masks were filled together; most probable first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fillings: Vec<Filling>,
-    /// Whether the text was cut to fit, behind its last mask.
-    #[serde(skip)]
+    /// True if the text was truncated after its last mask.
     pub truncated: bool,
 }
 
-/// One mask.
+/// A mask with its candidates.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilledMask {
     /// The token's index; `[CLS]` is 0.
     pub position: usize,
-    /// The best first.
+    /// The candidates, best first.
     pub candidates: Vec<Candidate>,
 }
 
-/// One way to fill a mask.
+/// A candidate for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Candidate {
     /// The decoded piece, or pieces.
     pub token: String,
-    /// The id of the piece; `None` where there are several.
+    /// The id of the piece; `None` for several.
     pub id: Option<u32>,
-    /// The ids, where there are several.
+    /// The ids of several pieces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u32>>,
-    /// The probability among the whole vocabulary. For k pieces, k masks stand in for the one and
-    /// are filled from left to right; the score is the product of the probabilities.
+    /// The probability among the whole vocabulary. For k pieces, k masks replace the one and are
+    /// filled from left to right; the score is the product of the probabilities.
     pub score: f32,
     /// The text with this mask replaced.
     pub text: String,
 }
 
-/// One way to fill all masks of a text together.
+/// All masks of a text filled together.
 ///
 /// ```
 /// use albert_tasks::{FillOptions, MaskFiller, ModelFiles, RunOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let filler = MaskFiller::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// let options = FillOptions { joint: true, beam: 3, ..FillOptions::default() };
-/// for filled in filler.fill(&["The [MASK] sat on the [MASK]."], &options) {
-///     let fillings = filled?.fillings;
-///     assert_eq!(fillings.len(), 3);
-///     assert!(fillings[0].score >= fillings[1].score && !fillings[0].text.contains("[MASK]"));
-/// }
+/// let options = FillOptions::default().with_beam(3);
+/// let filled = filler.fill(&["The [MASK] sat on the [MASK]."], &options)?;
+/// let fillings = &filled[0].fillings;
+/// assert_eq!(fillings.len(), 3);
+/// assert!(fillings[0].score >= fillings[1].score && !fillings[0].text.contains("[MASK]"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Filling {
-    /// What stands at each mask, decoded, in the order of the text.
+    /// The decoded pieces at each mask, in the order of the text.
     pub tokens: Vec<String>,
     /// The ids of each mask's pieces.
-    #[serde(skip)]
     pub ids: Vec<Vec<u32>>,
-    /// The product, over the masks, of the probability of what was put in: each given the text and
-    /// what was put in before it, and the most confident mask first.
+    /// The product, over the masks, of the probability of the pieces chosen: each given the text
+    /// and the masks filled before it, and the most confident mask first.
     ///
     /// ```text
     /// P(w₁ … wₙ) = Π over t of P(w_σ(t) | text, w_σ(1) … w_σ(t−1));   σ(t) = argmax over open m of max over w of P(w at m | …)
@@ -130,86 +162,83 @@ pub struct Filling {
     pub text: String,
 }
 
-/// Fills masks with the masked language model head.
+/// Masked language modeling: fills masks, and scores texts.
 ///
 /// ```
 /// use albert_tasks::{FillOptions, MaskFiller, ModelFiles, RunOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let filler = MaskFiller::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// for filled in filler.fill(&["She opened the [MASK] and walked in."], &FillOptions::default()) {
-///     assert_eq!(filled?.masks[0].candidates.len(), 5);
-/// }
+/// let filled = filler.fill(&["She opened the [MASK] and walked in."], &FillOptions::default())?;
+/// assert_eq!(filled[0].masks[0].candidates.len(), 5);
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "fill-mask")]
+#[doc(alias = "MLM")]
+#[doc(alias = "masked language model")]
+#[doc(alias = "AlbertForMaskedLM")]
 #[derive(Debug)]
 pub struct MaskFiller {
-    model: AlbertForMaskedLM,
-    tokenizer: Tokenizer,
+    pipeline: Pipeline<AlbertForMaskedLM>,
     mask_id: u32,
-    max_length: usize,
-    runner: Runner,
 }
 
 impl MaskFiller {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`MaskFiller::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, the vocabulary
     /// has no mask token, or the model has no masked language model head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
+        let (pipeline, _) = Pipeline::load(files, options, Purpose::Texts)?;
+        let tokenizer: &Tokenizer = &pipeline.tokenizer;
+        let mask_token = tokenizer.mask_token().to_string();
         let Some(mask_id) = tokenizer.mask_token_id() else {
-            let token = tokenizer.mask_token().to_string();
             return Err(Error::MissingToken {
-                token,
+                token: mask_token,
                 file: tokenizer.file().to_string(),
             });
         };
         if !tokenizer
-            .ids_without_special_tokens(tokenizer.mask_token())?
+            .ids_without_special_tokens(&mask_token)?
             .contains(&mask_id)
         {
-            return Err(Error::MaskNotAdded(tokenizer.mask_token().to_string()));
+            return Err(Error::MaskNotAdded(mask_token));
         }
-        let (model, _) = AlbertForMaskedLM::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        Ok(Self {
-            model,
-            tokenizer,
-            mask_id,
-            max_length,
-            runner,
-        })
+        Ok(Self { pipeline, mask_id })
     }
 
-    /// The token that marks a place to fill, such as `[MASK]`.
+    /// Returns the token that marks a place to fill, such as `[MASK]`.
     pub fn mask_token(&self) -> &str {
-        self.tokenizer.mask_token()
+        self.pipeline.tokenizer.mask_token()
     }
 
-    /// The longest text in tokens, special ones included.
+    /// Returns the longest text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.pipeline.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+        self.pipeline.model.config()
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        &self.pipeline.tokenizer
     }
 
-    /// Checks that every target can stand at a mask, which [`fill`](Self::fill) would find out text
-    /// by text.
+    /// Checks that the vocabulary spells every target, which [`fill`](Self::fill) would find out
+    /// text by text.
     ///
     /// # Errors
     /// If there are none, or one is outside the vocabulary.
@@ -217,11 +246,22 @@ impl MaskFiller {
         self.resolve_targets(targets).map(drop)
     }
 
-    /// Fills the masks of each text; results in input order.
+    /// Fills the masks of each text; results are in order.
     ///
-    /// A text that cannot be filled has its own error and does not disturb the others: no mask, a
-    /// mask beyond the model's length, a target outside the vocabulary.
+    /// # Errors
+    /// If a text has no mask or one beyond the longest text, a target is outside the vocabulary, or
+    /// the computation fails.
     pub fn fill<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        options: &FillOptions,
+    ) -> Result<Vec<FilledText>> {
+        self.fill_each(texts, options).into_iter().collect()
+    }
+
+    /// Fills masks like [`fill`](Self::fill), with an error of its own for each text that cannot be
+    /// filled.
+    pub fn fill_each<S: AsRef<str>>(
         &self,
         texts: &[S],
         options: &FillOptions,
@@ -235,113 +275,117 @@ impl MaskFiller {
                 .transpose()
         };
         let Ok(targets) = resolve() else {
-            // Every text has the error for its own.
-            return texts
-                .iter()
-                .map(|_| resolve().and_then(|_| Err(Error::NoTargets)))
-                .collect();
+            // Every text has an error of its own.
+            let error = || resolve().err().unwrap_or(Error::Empty { what: "targets" });
+            return texts.iter().map(|_| Err(error())).collect();
         };
-        let Ok(filled) = self.runner.in_portions(
+        let Ok(filled) = self.pipeline.runner.in_chunks(
             &texts,
-            TEXT_AT_ONCE,
+            CHUNK_BYTES,
             |text| text.len(),
-            |texts| Ok::<_, Infallible>(self.fill_portion(texts, targets.as_deref(), options)),
+            |texts| Ok::<_, Infallible>(self.fill_chunk(texts, targets.as_deref(), options)),
         );
         filled
     }
 
-    fn fill_portion(
+    fn fill_chunk(
         &self,
         texts: &[&str],
         targets: Option<&[Vec<u32>]>,
         options: &FillOptions,
     ) -> Vec<Result<FilledText>> {
-        let mut work: Vec<Result<Work<'_>>> = texts
+        let mut beams: Vec<Result<Beam<'_>>> = texts
             .par_iter()
-            .map(|text| self.prepare(text, targets))
+            .map(|text| self.start(text, targets))
             .collect();
-        // Without `joint` every mask is settled in the first round.
-        let beam = options.beam.max(1);
+        let width = options.beam.max(1);
         let top_k = if options.joint {
-            options.top_k.max(beam)
+            options.top_k.max(width)
         } else {
             options.top_k.max(1)
         };
+        let open = |beams: &[Result<Beam<'_>>]| -> usize {
+            beams.iter().flatten().map(Beam::open_masks).sum()
+        };
+        let total = open(&beams);
+        // Unless the masks are filled together, every mask has its candidates in the first round.
         loop {
-            let of_work: Vec<Vec<Query<'_>>> = work
+            let of_texts: Vec<Vec<Query<'_>>> = beams
                 .iter()
-                .map(|work| {
-                    work.as_ref()
-                        .map_or_else(|_| Vec::new(), |work| work.queries().collect())
+                .map(|beam| {
+                    beam.as_ref()
+                        .map_or_else(|_| Vec::new(), |beam| beam.queries().collect())
                 })
                 .collect();
-            let counts: Vec<usize> = of_work.iter().map(Vec::len).collect();
-            let queries: Vec<Query<'_>> = of_work.into_iter().flatten().collect();
+            let counts: Vec<usize> = of_texts.iter().map(Vec::len).collect();
+            let queries: Vec<Query<'_>> = of_texts.into_iter().flatten().collect();
             if queries.is_empty() {
                 break;
             }
             let mut ranked = self.rank(&queries, top_k).into_iter();
             drop(queries);
-            for (work, count) in work.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
+            for (beam, count) in beams.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
                 let ranked: Result<Vec<_>> = ranked.by_ref().take(count).collect();
-                match (work.as_mut(), ranked) {
-                    (Ok(work), Ok(ranked)) if options.joint => {
-                        work.settle_most_confident(ranked, beam)
-                    }
-                    (Ok(work), Ok(ranked)) => work.settle_all(ranked),
-                    (_, Err(error)) => *work = Err(error),
+                match (beam.as_mut(), ranked) {
+                    (Ok(beam), Ok(ranked)) if options.joint => beam.expand(ranked, width),
+                    (Ok(beam), Ok(ranked)) => beam.fill_all(ranked),
+                    (_, Err(error)) => *beam = Err(error),
                     (Err(_), Ok(_)) => {}
                 }
             }
+            if options.joint {
+                let done = total - open(&beams).min(total);
+                let event = Event::MasksFilled { done, total };
+                self.pipeline.runner.observer().notify(&event);
+            }
         }
-        work.into_iter()
-            .map(|work| work.and_then(|work| self.render(work, options)))
+        beams
+            .into_iter()
+            .map(|beam| beam.and_then(|beam| self.render(beam, options)))
             .collect()
     }
 
-    fn prepare<'a>(&self, text: &'a str, targets: Option<&'a [Vec<u32>]>) -> Result<Work<'a>> {
-        let masked = MaskedText::new(text, &self.tokenizer, self.mask_id, self.max_length)?;
-        Ok(Work::new(masked, targets))
+    fn start<'a>(&self, text: &'a str, targets: Option<&'a [Vec<u32>]>) -> Result<Beam<'a>> {
+        let masked = MaskedText::new(text, self.tokenizer(), self.mask_id, self.max_length())?;
+        Ok(Beam::new(masked, targets))
     }
 
-    /// The answer once every mask has its candidates.
-    fn render(&self, work: Work<'_>, options: &FillOptions) -> Result<FilledText> {
-        let fillings: Vec<Filling> = match options.joint {
-            true => work
-                .partials
+    /// Renders the answer once every mask has its candidates.
+    fn render(&self, beam: Beam<'_>, options: &FillOptions) -> Result<FilledText> {
+        let fillings: Vec<Filling> = if options.joint {
+            beam.hypotheses
                 .iter()
-                .map(|partial| self.filling(&work.masked, partial))
-                .collect::<Result<_>>()?,
-            false => Vec::new(),
+                .map(|hypothesis| self.filling(&beam.masked, hypothesis))
+                .collect::<Result<_>>()?
+        } else {
+            Vec::new()
         };
-        // What stands at the other masks in a candidate's text.
+        // The other masks in a candidate's text.
         let others: Vec<Option<&str>> = match fillings.first() {
             Some(best) => best
                 .tokens
                 .iter()
                 .map(|token| Some(token.as_str()))
                 .collect(),
-            None => vec![None; work.masked.positions.len()],
+            None => vec![None; beam.masked.positions.len()],
         };
-        let of_masks = work
-            .partials
+        let of_masks = beam.hypotheses.first().map(Hypothesis::candidates);
+        let mut masks = Vec::with_capacity(beam.masked.positions.len());
+        let masks_with_positions = of_masks
             .into_iter()
-            .next()
-            .map(|best| best.candidates)
-            .unwrap_or_default();
-        let mut masks = Vec::with_capacity(of_masks.len());
-        for (mask, (scored, &position)) in
-            of_masks.into_iter().zip(&work.masked.positions).enumerate()
-        {
-            let candidates = scored.into_iter().take(options.top_k.max(1)).map(|scored| {
-                let token = self.tokenizer.decode(&scored.ids)?;
+            .flatten()
+            .zip(&beam.masked.positions)
+            .enumerate();
+        for (mask, (scored, &position)) in masks_with_positions {
+            let candidates = scored.iter().take(options.top_k.max(1)).map(|scored| {
+                let token = self.tokenizer().decode(&scored.ids)?;
                 let mut fillings = others.clone();
                 fillings[mask] = Some(&token);
-                let text = work.masked.filled(&fillings);
-                let id = <[u32; 1]>::try_from(scored.ids.as_slice())
-                    .ok()
-                    .map(|[id]| id);
-                let ids = if id.is_none() { Some(scored.ids) } else { None };
+                let text = beam.masked.filled(&fillings);
+                let (id, ids) = match scored.ids.as_slice() {
+                    [id] => (Some(*id), None),
+                    ids => (None, Some(ids.to_vec())),
+                };
                 Ok(Candidate {
                     token,
                     id,
@@ -358,28 +402,22 @@ impl MaskFiller {
         Ok(FilledText {
             masks,
             fillings,
-            truncated: work.masked.tokens.truncated,
+            truncated: beam.masked.tokens.truncated,
         })
     }
 
-    fn filling(&self, masked: &MaskedText<'_>, partial: &Partial) -> Result<Filling> {
-        let tokens: Vec<String> = partial
-            .chosen
+    fn filling(&self, masked: &MaskedText<'_>, hypothesis: &Hypothesis) -> Result<Filling> {
+        let ids = hypothesis.chosen();
+        let tokens: Vec<String> = ids
             .iter()
-            .map(|ids| self.tokenizer.decode(ids))
+            .map(|ids| self.tokenizer().decode(ids))
             .collect::<Result<_>>()?;
-        let text = masked.filled(
-            &tokens
-                .iter()
-                .map(|token| Some(token.as_str()))
-                .collect::<Vec<_>>(),
-        );
-        let score = partial.log_probability.exp();
+        let of_masks: Vec<Option<&str>> = tokens.iter().map(|token| Some(token.as_str())).collect();
         Ok(Filling {
+            text: masked.filled(&of_masks),
             tokens,
-            ids: partial.chosen.clone(),
-            score,
-            text,
+            ids,
+            score: hypothesis.log_probability.exp(),
         })
     }
 }

@@ -4,15 +4,15 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::MaskFiller;
-use crate::batching::{self, to_f32};
+use crate::engine::batching::{self, to_f32};
 use crate::probability::softmax;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result};
 
-/// Logits held at a time: 16 MB.
-const LOGITS_AT_ONCE: usize = 1 << 22;
+/// Logits of one chunk: 16 MB.
+const CHUNK_LOGITS: usize = 1 << 22;
 
-/// Some pieces and their probability at a mask.
+/// Pieces with their probability at a mask.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scored {
     pub(super) ids: Vec<u32>,
@@ -27,16 +27,16 @@ pub(super) struct Query<'a> {
     pub(super) targets: Option<&'a [Vec<u32>]>,
 }
 
-/// For each mask of a query its candidates, the best first.
+/// The candidates of each mask of a query, best first.
 type Ranked = Vec<Vec<Scored>>;
 
 impl MaskFiller {
-    /// Ranks the masks of each query. A batch that fails is tried again query by query, so that an
-    /// error is that of its own text.
+    /// Ranks the candidates of each query. A batch that fails is computed again query by query, so
+    /// that every error belongs to its own text.
     pub(super) fn rank(&self, queries: &[Query<'_>], top_k: usize) -> Vec<Result<Ranked>> {
         let lengths: Vec<usize> = queries.iter().map(|query| query.tokens.ids.len()).collect();
         let mut results: Vec<(usize, Result<Ranked>)> = Vec::with_capacity(queries.len());
-        for batch in self.runner.plan(&lengths) {
+        for batch in self.pipeline.runner.plan(&lengths) {
             let rows: Vec<&Query<'_>> = batch.iter().map(|&index| &queries[index]).collect();
             match self.rank_batch(&rows, top_k) {
                 Ok(ranked) => results.extend(batch.into_iter().zip(ranked.into_iter().map(Ok))),
@@ -97,8 +97,8 @@ impl MaskFiller {
         Ok(ranked)
     }
 
-    /// Scores the targets of several pieces at each mask: as many masks in place of the one, filled
-    /// from left to right, the probabilities multiplied.
+    /// Scores targets of several pieces at each mask: that many masks replace the one and are filled
+    /// from left to right, and the probabilities are multiplied.
     fn add_long_targets(
         &self,
         query: &Query<'_>,
@@ -112,12 +112,12 @@ impl MaskFiller {
             tokens: TokenIds,
             score: f32,
         }
-        let limit = self.max_length;
+        let limit = self.max_length();
         let mut attempts = Vec::new();
         for ids in targets.iter().filter(|ids| ids.len() > 1) {
             let tokens = query.tokens.ids.len() + ids.len() - 1;
             if tokens > limit {
-                let target = self.tokenizer.decode(ids)?;
+                let target = self.tokenizer().decode(ids)?;
                 return Err(Error::TargetTooLong {
                     target,
                     tokens,
@@ -179,11 +179,11 @@ impl MaskFiller {
         Ok(())
     }
 
-    /// What `read` makes of the logits over the vocabulary at each of the positions, row after row.
-    /// Its first argument counts the positions.
+    /// Calls `read` with the index of each position, row after row, and its logits over the
+    /// vocabulary, and returns the results in that order.
     ///
     /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
-    /// would want logits for every token.
+    /// would need logits for every token.
     pub(super) fn at_each_position<T: Send>(
         &self,
         rows: &[(&TokenIds, &[usize])],
@@ -197,9 +197,10 @@ impl MaskFiller {
             .collect();
         let lengths: Vec<usize> = rows.iter().map(|(tokens, _)| tokens.ids.len()).collect();
         let forward = |batch: &[usize]| {
-            let device = self.runner.device();
+            let device = self.pipeline.runner.device();
             let tokens: Vec<&TokenIds> = batch.iter().map(|&row| rows[row].0).collect();
             let hidden_states = self
+                .pipeline
                 .model
                 .albert()
                 .forward(&batching::model_input(&tokens, device)?)?
@@ -218,24 +219,26 @@ impl MaskFiller {
                 .index_select(&positions, 0)?) // (P, H)
         };
         let mut chosen: Vec<(Vec<usize>, Tensor)> = Vec::new();
-        self.runner.run(&lengths, forward, |batch, hidden_states| {
-            let positions = batch
-                .iter()
-                .flat_map(|&row| firsts[row]..firsts[row] + rows[row].1.len());
-            chosen.push((positions.collect(), hidden_states));
-            Ok(())
-        })?;
+        self.pipeline
+            .runner
+            .run(&lengths, forward, |batch, hidden_states| {
+                let positions = batch
+                    .iter()
+                    .flat_map(|&row| firsts[row]..firsts[row] + rows[row].1.len());
+                chosen.push((positions.collect(), hidden_states));
+                Ok(())
+            })?;
 
         let vocab_size = self.config().vocab_size;
-        let at_once = (LOGITS_AT_ONCE / vocab_size).max(1);
+        let at_once = (CHUNK_LOGITS / vocab_size).max(1);
         let mut results = Vec::new();
         for (positions, hidden_states) in chosen {
             for (chunk, positions) in positions.chunks(at_once).enumerate() {
                 let decode = || {
                     let of_chunk = hidden_states.narrow(0, chunk * at_once, positions.len())?;
-                    to_f32(&self.model.decode(&of_chunk)?) // (P, V)
+                    to_f32(&self.pipeline.model.decode(&of_chunk)?) // (P, V)
                 };
-                let mut logits = self.runner.on_device(decode)?;
+                let mut logits = self.pipeline.runner.on_device(decode)?;
                 if !logits.iter().all(|logit| logit.is_finite()) {
                     return Err(Error::NotFinite);
                 }
@@ -251,23 +254,23 @@ impl MaskFiller {
         Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
-    /// The pieces of each target, the same ones only once.
+    /// Returns the pieces of each distinct target.
     ///
-    /// A target is cut as a text of its own, which gives it a `▁`. One that is a piece as it stands
-    /// and says so with its first character, `▁the` or `##ing`, is that piece.
+    /// A target is tokenized as a text of its own, which gives it a `▁`. One that is a piece and
+    /// begins as pieces do, such as `▁the` or `##ing`, is that piece.
     pub(super) fn resolve_targets(&self, targets: &[String]) -> Result<Vec<Vec<u32>>> {
         if targets.is_empty() {
-            return Err(Error::NoTargets);
+            return Err(Error::Empty { what: "targets" });
         }
         let mut resolved: Vec<Vec<u32>> = Vec::with_capacity(targets.len());
         for target in targets {
             let as_piece = self
-                .tokenizer
+                .tokenizer()
                 .token_to_id(target)
                 .filter(|_| target.starts_with('▁') || target.starts_with("##"));
             let ids = match as_piece {
                 Some(id) => Some(vec![id]),
-                None => self.tokenizer.known_ids(target)?,
+                None => self.tokenizer().known_ids(target)?,
             };
             let Some(ids) = ids.filter(|ids| !ids.is_empty()) else {
                 return Err(Error::UnknownTarget(target.clone()));
@@ -280,22 +283,38 @@ impl MaskFiller {
     }
 }
 
-/// The `count` largest, the largest first; of equals the lower id first.
+/// Returns the `count` largest scores, largest first; of equal ones the lower id first.
 fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
-    let mut scores: Vec<(usize, f32)> = scores.iter().copied().enumerate().collect();
+    /// Up to this many are kept sorted in one pass, which allocates nothing for the rest of the
+    /// vocabulary.
+    const FEW: usize = 64;
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if (1..scores.len()).contains(&count) {
-        scores.select_nth_unstable_by(count - 1, order);
-        scores.truncate(count);
+    let mut best: Vec<(usize, f32)>;
+    if count <= FEW {
+        best = Vec::with_capacity(count);
+        for (id, &score) in scores.iter().enumerate() {
+            if best.len() == count {
+                if best.last().is_none_or(|(_, worst)| score <= *worst) {
+                    continue;
+                }
+                best.pop();
+            }
+            let place = best.partition_point(|(_, other)| *other >= score);
+            best.insert(place, (id, score));
+        }
+    } else {
+        best = scores.iter().copied().enumerate().collect();
+        if count < best.len() {
+            best.select_nth_unstable_by(count - 1, order);
+            best.truncate(count);
+        }
+        best.sort_by(order);
     }
-    scores.sort_by(order);
-    scores
-        .into_iter()
-        .map(|(id, score)| Scored {
-            ids: vec![id as u32],
-            score,
-        })
-        .collect()
+    let scored = |(id, score)| Scored {
+        ids: vec![id as u32],
+        score,
+    };
+    best.into_iter().map(scored).collect()
 }
 
 #[cfg(test)]
@@ -303,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_come_first_and_equals_by_id() {
+    fn the_best_come_first_and_equal_ones_by_id() {
         let scores = [0.1, 0.4, 0.1, 0.4, 0.0];
         let ids = |count: usize| -> Vec<u32> {
             best_of(&scores, count)
@@ -313,5 +332,12 @@ mod tests {
         };
         assert_eq!(ids(3), [1, 3, 0]);
         assert_eq!(ids(9), [1, 3, 0, 2, 4]);
+    }
+
+    #[test]
+    fn few_and_many_are_chosen_alike() {
+        let scores: Vec<f32> = (0..300).map(|at| (at * 7919 % 101) as f32).collect();
+        assert_eq!(best_of(&scores, 64), best_of(&scores, 65)[..64]);
+        assert_eq!(best_of(&scores, 500).len(), 300);
     }
 }

@@ -1,36 +1,34 @@
-//! How well a text fits the model: its pseudo-log-likelihood.
+//! Text scores: the pseudo-log-likelihood of a text under the model.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::MaskFiller;
+use crate::engine::runner::CHUNK_BYTES;
 use crate::probability::log_softmax;
-use crate::runner::TEXT_AT_ONCE;
 use crate::tokenizer::TokenIds;
 use crate::{Result, Tokenizer};
 
-/// One text's score.
+/// The score of one text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TextScore {
     /// The sum of the natural logarithms of the probability of each token, given all the others; 0
     /// for a text without tokens. The special tokens around the text are neither masked nor
     /// counted.
     pub log_likelihood: f64,
-    /// Tokens that entered the model, special tokens included.
+    /// Tokens that entered the network, special tokens included.
     pub tokens: usize,
-    /// Whether the text was cut to fit.
-    #[serde(skip)]
+    /// True if the text was truncated.
     pub truncated: bool,
 }
 
-/// Masks computed at a time, as a number of batches: what is prepared for them is dropped before
-/// the next ones.
-const BATCHES_AT_ONCE: usize = 16;
+/// Batches of masked rows that are prepared together.
+const CHUNK_BATCHES: usize = 16;
 
 impl MaskFiller {
-    /// The pseudo-log-likelihood of each text, in order: one token after another is masked, and the
-    /// logarithms of the probabilities that the model gives to what stood there are added up. A
-    /// text of n tokens takes n passes.
+    /// Computes the pseudo-log-likelihood of each text, in order: one token after another is masked,
+    /// and the logarithms of the probabilities of the masked tokens are added up. A text of n tokens
+    /// takes n rows.
     ///
     /// ```text
     /// PLL(x) = Σ over the text's tokens t of ln P(xₜ | x without xₜ)
@@ -53,13 +51,14 @@ impl MaskFiller {
     /// If the tokenizer refuses a text or the computation fails.
     pub fn score<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
         let size = |text: &S| text.as_ref().len();
-        self.runner
-            .in_portions(texts, TEXT_AT_ONCE, size, |texts| self.score_portion(texts))
+        self.pipeline
+            .runner
+            .in_chunks(texts, CHUNK_BYTES, size, |texts| self.score_chunk(texts))
     }
 
-    fn score_portion<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
-        let max_length = self.max_length;
-        let encode = |text: &S| encode(&self.tokenizer, text.as_ref(), max_length);
+    fn score_chunk<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<TextScore>> {
+        let max_length = self.max_length();
+        let encode = |text: &S| encode(self.tokenizer(), text.as_ref(), max_length);
         let encoded: Vec<(TokenIds, Vec<usize>)> =
             texts.par_iter().map(encode).collect::<Result<_>>()?;
         let mut scores: Vec<TextScore> = encoded
@@ -77,7 +76,7 @@ impl MaskFiller {
                 positions.iter().map(move |&position| (text, position))
             })
             .collect();
-        for masks in masks.chunks(self.masks_at_once(&encoded)) {
+        for masks in masks.chunks(self.rows_in_chunk(&encoded)) {
             let masked: Vec<TokenIds> = masks
                 .iter()
                 .map(|&(text, position)| {
@@ -100,17 +99,20 @@ impl MaskFiller {
         Ok(scores)
     }
 
-    fn masks_at_once(&self, encoded: &[(TokenIds, Vec<usize>)]) -> usize {
+    fn rows_in_chunk(&self, encoded: &[(TokenIds, Vec<usize>)]) -> usize {
         let longest = encoded
             .iter()
             .map(|(tokens, _)| tokens.ids.len())
             .max()
             .unwrap_or(1);
-        self.runner.rows(longest).saturating_mul(BATCHES_AT_ONCE)
+        self.pipeline
+            .runner
+            .rows(longest)
+            .saturating_mul(CHUNK_BATCHES)
     }
 }
 
-/// A text's tokens, and where among them those of the text itself stand.
+/// Returns a text's tokens, and the positions of those that are not special.
 fn encode(tokenizer: &Tokenizer, text: &str, max_length: usize) -> Result<(TokenIds, Vec<usize>)> {
     let encoding = tokenizer.encode(text, None, Some(max_length))?;
     let special = encoding.special_tokens_mask.iter().enumerate();

@@ -1,11 +1,11 @@
-//! A text with masks: which tokens they are, and where they stand in the text.
+//! A text with masks: their tokens, and their places in the text.
 
 use std::ops::Range;
 
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result, Tokenizer};
 
-/// A text with at least one mask, all of them within the model's length.
+/// A text with at least one mask, all of them within the longest text.
 pub(super) struct MaskedText<'a> {
     text: &'a str,
     pub(super) tokens: TokenIds,
@@ -16,6 +16,10 @@ pub(super) struct MaskedText<'a> {
 }
 
 impl<'a> MaskedText<'a> {
+    /// Tokenizes a text and finds its masks.
+    ///
+    /// # Errors
+    /// If there is no mask, or one beyond `max_length` tokens.
     pub(super) fn new(
         text: &'a str,
         tokenizer: &Tokenizer,
@@ -31,8 +35,8 @@ impl<'a> MaskedText<'a> {
             .map(|(position, _)| position)
             .collect();
         if encoding.truncated {
-            let all = tokenizer.ids_without_special_tokens(text)?;
-            let masks = all.iter().filter(|&&id| id == mask_id).count();
+            // By the characters: tokenizing all of a long text takes much memory.
+            let masks = text.matches(tokenizer.mask_token()).count();
             if masks > positions.len() {
                 let mask_token = tokenizer.mask_token().to_string();
                 return Err(Error::MaskTruncated {
@@ -68,9 +72,9 @@ impl<'a> MaskedText<'a> {
         })
     }
 
-    /// Tokens alone, for what never looks at the text.
+    /// Creates a text from tokens alone.
     #[cfg(test)]
-    pub(super) fn of_tokens(tokens: TokenIds, positions: Vec<usize>) -> Self {
+    pub(super) fn from_tokens(tokens: TokenIds, positions: Vec<usize>) -> Self {
         Self {
             text: "",
             tokens,
@@ -79,7 +83,7 @@ impl<'a> MaskedText<'a> {
         }
     }
 
-    /// The text with a filling for some of its masks.
+    /// Returns the text with a filling for some of its masks.
     pub(super) fn filled(&self, fillings: &[Option<&str>]) -> String {
         let mut filled = String::with_capacity(self.text.len());
         let mut done = 0;
@@ -94,15 +98,14 @@ impl<'a> MaskedText<'a> {
     }
 }
 
-/// The mask inside the stretch that the tokenizer took for it: `[MASK]` swallows spaces to its
-/// left.
+/// Returns the mask inside the characters of its token, which include the spaces before it.
 fn tighten(text: &str, token: Range<usize>, mask_token: &str) -> Range<usize> {
-    let stretch = &text[token.clone()];
-    match stretch.find(mask_token) {
+    let characters = &text[token.clone()];
+    match characters.find(mask_token) {
         Some(at) => token.start + at..token.start + at + mask_token.len(),
         None => {
-            let start = token.start + (stretch.len() - stretch.trim_start().len());
-            start..start + stretch.trim().len()
+            let start = token.start + (characters.len() - characters.trim_start().len());
+            start..start + characters.trim().len()
         }
     }
 }
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn swallowed_spaces_stay_in_the_text() {
+    fn spaces_before_a_mask_stay_in_the_text() {
         let text = "the  [MASK] end";
         assert_eq!(tighten(text, 3..11, "[MASK]"), 5..11);
         assert_eq!(tighten(text, 3..11, "<mask>"), 5..11);

@@ -1,51 +1,52 @@
-//! Which of two texts comes first, and in which order the sentences of a text belong.
+//! Sentence order prediction: which of two texts comes first, and the best order of a text's
+//! sentences.
 //!
-//! ALBERT is pretrained on this: of two segments it is to tell whether they stand as they stood in
-//! the document or swapped (Lan et al. 2020, §3.1). Only files with that head will do: the
-//! checkpoints on the Hub named albert-*-v1 and -v2 lack it, Google's own have it.
+//! ALBERT is pretrained on this: given two segments, it predicts if they are in the order of the
+//! document or swapped (Lan et al. 2020, §3.1). It takes a file with that head: Google's own
+//! checkpoints have it, the albert-*-v1 and -v2 on the Hub do not.
 
 mod sentences;
 mod sort;
 
-use albert_model::{AlbertConfig, AlbertForPreTraining, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForPreTraining};
 use serde::Serialize;
 
-use crate::batching;
-use crate::options::{Purpose, Setup};
+use crate::engine::batching;
+use crate::engine::runner::CHUNK_BYTES;
+use crate::input::SecondText;
+use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
-use crate::runner::{Runner, TEXT_AT_ONCE};
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::tokenizer::TokenIds;
+use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input};
 pub use sentences::split_sentences;
 
-/// More sentences than this are not sorted: every ordered pair of them is a pass through the model.
+/// The most sentences that are sorted: every ordered pair of them is a row.
 const MAX_SENTENCES: usize = 100;
 
-/// How likely two texts stand in order.
+/// The order of two texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct InOrder {
+pub struct SentenceOrder {
     /// The probability that the second text follows the first, as opposed to the two being swapped.
     pub in_order: f32,
-    /// Tokens that entered the model, special tokens included.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included.
     pub tokens: usize,
-    /// Whether the texts were cut to fit.
-    #[serde(skip)]
+    /// True if the texts were truncated.
     pub truncated: bool,
 }
 
 /// A text's sentences in the best order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Sorted {
-    /// Where each of the sentences stood in the text, from 0.
+#[non_exhaustive]
+pub struct SortedSentences {
+    /// The place of each sentence in the text, from 0.
     pub order: Vec<usize>,
     /// The sentences, in that order.
     pub sentences: Vec<String>,
-    /// Tokens that entered the model, special tokens included, over all pairs.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included, over all pairs.
     pub tokens: usize,
 }
 
-/// Tells the order of texts with the sentence order head.
+/// Predicts the order of texts with the sentence order head.
 ///
 /// ```
 /// use albert_tasks::{ModelFiles, Orderer, RunOptions};
@@ -57,73 +58,77 @@ pub struct Sorted {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "sentence order prediction")]
+#[doc(alias = "SOP")]
 #[derive(Debug)]
 pub struct Orderer {
-    model: AlbertForPreTraining,
-    tokenizer: Tokenizer,
-    max_length: usize,
-    runner: Runner,
+    pipeline: Pipeline<AlbertForPreTraining>,
 }
 
 impl Orderer {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Orderer::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sentence order head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForPreTraining::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        tokenizer.room(max_length, true)?;
-        Ok(Self {
+        let (pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
+        Ok(Self { pipeline })
+    }
+
+    /// Returns the longest pair in tokens, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.pipeline.max_length
+    }
+
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
+    pub fn config(&self) -> &AlbertConfig {
+        self.pipeline.model.config()
+    }
+
+    /// Computes the probability of each pair to be in order; results are in input order.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses a text or the computation fails.
+    pub fn order<S, P>(&self, pairs: &[(S, P)]) -> Result<Vec<SentenceOrder>>
+    where
+        S: AsRef<str> + Sync,
+        P: SecondText + Sync,
+    {
+        self.pipeline
+            .runner
+            .in_chunks(pairs, CHUNK_BYTES, input::bytes, |pairs| {
+                self.order_chunk(pairs)
+            })
+    }
+
+    fn order_chunk<I: TextInput + Sync>(&self, pairs: &[I]) -> Result<Vec<SentenceOrder>> {
+        let Pipeline {
             model,
             tokenizer,
             max_length,
             runner,
-        })
-    }
-
-    /// The longest pair in tokens, special ones included.
-    pub fn max_length(&self) -> usize {
-        self.max_length
-    }
-
-    /// The network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
-    }
-
-    /// How likely each pair stands in order, in input order.
-    ///
-    /// # Errors
-    /// If the tokenizer refuses a text or the computation fails.
-    pub fn order<S: AsRef<str>, P: AsRef<str>>(&self, pairs: &[(S, P)]) -> Result<Vec<InOrder>> {
-        let inputs: Vec<(&str, Option<&str>)> = pairs
-            .iter()
-            .map(|(first, second)| (first.as_ref(), Some(second.as_ref())))
-            .collect();
-        let size =
-            |(first, second): &(&str, Option<&str>)| first.len() + second.map_or(0, str::len);
-        self.runner
-            .in_portions(&inputs, TEXT_AT_ONCE, size, |inputs| {
-                self.order_portion(inputs)
-            })
-    }
-
-    fn order_portion(&self, inputs: &[(&str, Option<&str>)]) -> Result<Vec<InOrder>> {
-        let rows = batching::encode(&self.tokenizer, inputs, self.max_length)?;
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            self.model
-                .sentence_order(&batching::model_input(rows, device)?) // (B, 2)
+        } = &self.pipeline;
+        let rows = batching::encode(tokenizer, pairs, *max_length)?;
+        let logits = batching::logits(&rows, runner, |rows, device| {
+            model.sentence_order(&batching::model_input(rows, device)?) // (B, 2)
         })?;
-        let finish = |(row, mut logits): (&crate::tokenizer::TokenIds, Vec<f32>)| {
+        let finish = |(row, mut logits): (&TokenIds, Vec<f32>)| {
             softmax(&mut logits);
-            InOrder {
+            SentenceOrder {
                 in_order: logits[0],
                 tokens: row.ids.len(),
                 truncated: row.truncated,
@@ -132,28 +137,35 @@ impl Orderer {
         Ok(rows.iter().zip(logits).map(finish).collect())
     }
 
-    /// The sentences of each text ([`split_sentences`]) in the order that suits the model best.
+    /// Sorts the sentences of each text ([`split_sentences`]) into the order that the model finds
+    /// most probable.
     ///
-    /// Every ordered pair of sentences is asked for. The best order is the one with the largest
-    /// sum, over all sentences a and b of which a stands somewhere before b,
+    /// Every ordered pair of sentences is scored. The best order has the largest sum, over all
+    /// sentences a and b where a comes anywhere before b, of
     ///
     /// ```text
     /// ln P(in order | a, b) + ln P(swapped | b, a)
     /// ```
     ///
-    /// It is exact up to 16 sentences. Beyond, sentences are moved one by one from a first guess
-    /// until no move is for the better, which need not find the best order of all. Of equally good
-    /// orders the one that keeps earlier sentences first is given.
+    /// The result is exact up to 16 sentences. Beyond that, sentences are moved one by one from a
+    /// first guess until no move improves the sum, which may miss the best order. Among equally good
+    /// orders, the one that keeps earlier sentences first wins.
     ///
-    /// A text that cannot be sorted has its own error: one of more than 100 sentences is refused.
-    pub fn sort<S: AsRef<str>>(&self, texts: &[S]) -> Vec<Result<Sorted>> {
+    /// # Errors
+    /// If a text has more than 100 sentences, or the computation fails.
+    pub fn sort<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<SortedSentences>> {
+        self.sort_each(texts).into_iter().collect()
+    }
+
+    /// Sorts like [`sort`](Self::sort), with an error of its own for each text that cannot be sorted.
+    pub fn sort_each<S: AsRef<str>>(&self, texts: &[S]) -> Vec<Result<SortedSentences>> {
         texts
             .iter()
             .map(|text| self.sort_sentences(&split_sentences(text.as_ref())))
             .collect()
     }
 
-    fn sort_sentences(&self, sentences: &[&str]) -> Result<Sorted> {
+    fn sort_sentences(&self, sentences: &[&str]) -> Result<SortedSentences> {
         let count = sentences.len();
         if count > MAX_SENTENCES {
             return Err(Error::TooManySentences {
@@ -175,7 +187,7 @@ impl Orderer {
             in_order[a][b] = f64::from(answer.in_order);
         }
         let order = sort::best_order(&sort::weights(&in_order));
-        Ok(Sorted {
+        Ok(SortedSentences {
             sentences: order
                 .iter()
                 .map(|&index| sentences[index].to_string())

@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{Occurrence, Pass, PoolingMode};
-use crate::batching::to_f32;
+use crate::engine::batching::to_f32;
 use crate::{Error, Result};
 
 /// What is kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and

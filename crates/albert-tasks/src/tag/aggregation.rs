@@ -1,4 +1,4 @@
-//! From tokens with probabilities to labelled spans: the strategies of transformers' pipeline.
+//! Joins tokens with probabilities into labelled spans, by the strategies of transformers' pipeline.
 //!
 //! Source: transformers 4.46.3, `pipelines/token_classification.py`, `aggregate` and what it calls.
 
@@ -9,16 +9,16 @@ use crate::names;
 use crate::probability::argmax;
 use crate::{Error, Result};
 
-/// What is not an entity.
+/// The label of what is not an entity.
 const OUTSIDE: &str = "O";
 
-/// How the labels of tokens become those of entities.
+/// A strategy that joins tokens into entities.
 ///
-/// All but [`None`](Self::None) join neighbours of the same label, unless the second one begins an
-/// entity of its own (`B-`), and give the mean of their scores. The last three first settle on one
-/// label a word, where a word is a run without a space; with a vocab.txt, a piece and the `##`
-/// pieces behind it.
+/// All but [`None`](Self::None) join neighbours of the same label, unless the second begins an
+/// entity of its own (`B-`), and average their scores. The last three first give each word one
+/// label. A word is a run without a space; with a vocab.txt, a piece and the `##` pieces after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Aggregation {
     /// Each token by itself, its label as the model has it.
     None,
@@ -34,7 +34,7 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// Every strategy with its name on the command line.
+    /// Every strategy with its name.
     pub const ALL: [(Self, &'static str); 5] = [
         (Self::None, "none"),
         (Self::Simple, "simple"),
@@ -43,7 +43,7 @@ impl Aggregation {
         (Self::Max, "max"),
     ];
 
-    /// The spans of a window's tokens, those outside of any entity left out.
+    /// Returns the spans of a window's tokens, without those outside of any entity.
     pub(super) fn apply(self, tokens: &[TokenScores<'_>], labels: &[String]) -> Vec<Span> {
         let best = |token: &TokenScores<'_>| token.span(token.scores, labels);
         let spans: Vec<Span> = match self {
@@ -61,7 +61,7 @@ impl Aggregation {
         spans
     }
 
-    /// One span for the tokens of a word.
+    /// Returns one span for the tokens of a word.
     fn word(self, word: &[TokenScores<'_>], labels: &[String]) -> Span {
         let highest = |token: &TokenScores<'_>| token.scores[argmax(token.scores)];
         let scores = match self {
@@ -98,19 +98,19 @@ impl FromStr for Aggregation {
     }
 }
 
-/// A token's probabilities and its place in the text.
+/// The probabilities of a token, and its place in the text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenScores<'a> {
     /// One for each label.
     pub(super) scores: &'a [f32],
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Whether it belongs to the word before it.
+    /// True if it continues the word of the token before.
     pub(super) continues: bool,
 }
 
 impl TokenScores<'_> {
-    /// The token's place with the best label of `scores`.
+    /// Returns the token's place with the best label of `scores`.
     fn span(&self, scores: &[f32], labels: &[String]) -> Span {
         let best = argmax(scores);
         Span {
@@ -122,7 +122,7 @@ impl TokenScores<'_> {
     }
 }
 
-/// A labelled stretch of the text.
+/// A labelled span of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
     pub(super) label: String,
@@ -131,12 +131,12 @@ pub(super) struct Span {
     pub(super) score: f32,
 }
 
-/// The tokens word by word.
+/// Groups the tokens by word.
 fn words<'s, 'a>(tokens: &'s [TokenScores<'a>]) -> impl Iterator<Item = &'s [TokenScores<'a>]> {
     tokens.chunk_by(|_, next| next.continues)
 }
 
-/// Neighbours of the same label as one span each, with the mean of their scores.
+/// Joins neighbours of the same label into one span, with the mean of their scores.
 fn entities(spans: &[Span]) -> Vec<Span> {
     let joins = |span: &Span, next: &Span| {
         let (begins, tag) = parts(&next.label);
@@ -144,7 +144,7 @@ fn entities(spans: &[Span]) -> Vec<Span> {
     };
     let join = |group: &[Span]| {
         let first = &group[0];
-        // Not `parts`: of a label with another prefix the pipeline drops that too.
+        // Not `parts`: the pipeline also drops any other prefix.
         let label = first
             .label
             .split_once('-')
@@ -159,7 +159,7 @@ fn entities(spans: &[Span]) -> Vec<Span> {
     spans.chunk_by(joins).map(join).collect()
 }
 
-/// Whether a label begins an entity, and the label without `B-` or `I-`.
+/// Returns true if a label begins an entity, and the label without `B-` or `I-`.
 fn parts(label: &str) -> (bool, &str) {
     match (label.strip_prefix("B-"), label.strip_prefix("I-")) {
         (Some(tag), _) => (true, tag),
@@ -168,7 +168,7 @@ fn parts(label: &str) -> (bool, &str) {
     }
 }
 
-/// The spans of several windows with the lesser ones of those that overlap left out.
+/// Keeps the longer, or else the more probable, of spans from several windows that overlap.
 pub(super) fn without_overlaps(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.start);
     let mut kept: Vec<Span> = Vec::new();

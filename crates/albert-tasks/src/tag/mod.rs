@@ -1,65 +1,114 @@
-//! Labels for stretches of a text: names, places, parts of speech.
+//! Token classification: labels for spans of a text, such as named entities (NER) or parts of
+//! speech.
 //!
-//! Every token gets its most probable label; [`Aggregation`] makes words and entities of them
+//! Every token gets its most probable label; [`Aggregation`] joins tokens into words and entities
 //! (`aggregation`). Source: transformers 4.46.3, `pipelines/token_classification.py`.
 
 mod aggregation;
+mod words;
 
-use albert_model::{AlbertConfig, AlbertForTokenClassification, Pretrained as _};
+use albert_model::{AlbertConfig, AlbertForTokenClassification};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::batching;
+use crate::engine::batching;
+use crate::engine::runner::CHUNK_BYTES;
 use crate::json::JsonObject;
-use crate::options::{Purpose, Setup};
+use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
-use crate::runner::{Runner, TEXT_AT_ONCE};
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 pub use aggregation::Aggregation;
 use aggregation::{Span, TokenScores};
+use words::Words;
 
-/// How a text is tagged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Options for [`Tagger::tag`] and [`Tagger::tag_words`].
+///
+/// ```
+/// use albert_tasks::{Aggregation, TagOptions};
+///
+/// let options = TagOptions::default().with_aggregation(Aggregation::First).with_stride(32);
+/// assert_eq!(options.stride, Some(32));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TagOptions {
-    /// How tokens become entities.
+    /// Joins tokens into entities.
     pub aggregation: Aggregation,
-    /// Tag the whole of a long text in windows that have this many tokens in common with the one
-    /// before; `None` cuts the text to the model's length. Of entities that overlap the longer one
-    /// is kept, of equally long ones the more probable.
+    /// Tags the whole of a long text in windows that share this many tokens; `None` truncates the
+    /// text. Of entities that overlap, the longer one is kept, of equally long ones the more
+    /// probable.
     pub stride: Option<usize>,
+    /// Gives all tokens of a word one label, where the aggregation says so. Without it every token
+    /// is a word of its own, as texts without spaces need it.
+    pub align_to_words: bool,
 }
 
-/// A labelled stretch of a text.
+impl Default for TagOptions {
+    fn default() -> Self {
+        Self {
+            aggregation: Aggregation::default(),
+            stride: None,
+            align_to_words: true,
+        }
+    }
+}
+
+impl TagOptions {
+    /// Joins tokens into entities by `aggregation`.
+    pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
+        self.aggregation = aggregation;
+        self
+    }
+
+    /// Reads long texts in windows that share `stride` tokens.
+    pub fn with_stride(mut self, stride: impl Into<Option<usize>>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+
+    /// Gives all tokens of a word one label, or not.
+    pub fn with_align_to_words(mut self, align_to_words: bool) -> Self {
+        self.align_to_words = align_to_words;
+        self
+    }
+}
+
+/// A labelled span of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entity {
-    /// Its label; without `B-` or `I-`, unless tokens are left as they are.
+    /// The label, without `B-` or `I-` unless tokens are left as they are.
     pub label: String,
-    /// Its first character, counted in Unicode scalar values.
+    /// The offset of the first character, in Unicode scalar values.
     pub start: usize,
-    /// The character behind its last.
+    /// The end offset (exclusive).
     pub end: usize,
-    /// What stands there.
+    /// The index of the first word, if the text was given as words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_word: Option<usize>,
+    /// The index of the last word (inclusive), if the text was given as words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_word: Option<usize>,
+    /// The characters of the span.
     pub text: String,
-    /// Its probability, as the aggregation defines it.
+    /// The probability, as the aggregation defines it.
     pub score: f32,
 }
 
-/// One text's entities.
+/// The entities of one text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tagged {
-    /// The entities in the order of the text; what is labelled `O` is left out.
+#[non_exhaustive]
+pub struct Entities {
+    /// The entities in the order of the text; spans labelled `O` are left out.
     pub entities: Vec<Entity>,
-    /// Tokens that entered the model, special tokens included, over all windows.
-    #[serde(skip)]
+    /// Tokens that entered the network, special tokens included, over all windows.
     pub tokens: usize,
-    /// Whether the text was cut to fit.
-    #[serde(skip)]
+    /// True if the text was truncated.
     pub truncated: bool,
 }
 
-/// Finds the entities of texts.
+/// Token classification: finds the named entities of texts, or other labelled spans.
 ///
 /// ```
 /// use albert_tasks::{ModelFiles, RunOptions, TagOptions, Tagger};
@@ -74,17 +123,19 @@ pub struct Tagged {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "NER")]
+#[doc(alias = "named entity recognition")]
+#[doc(alias = "part of speech")]
+#[doc(alias = "token classification")]
+#[doc(alias = "AlbertForTokenClassification")]
 #[derive(Debug)]
 pub struct Tagger {
-    model: AlbertForTokenClassification,
-    tokenizer: Tokenizer,
+    pipeline: Pipeline<AlbertForTokenClassification>,
     labels: Vec<String>,
     unknown_id: Option<u32>,
-    max_length: usize,
-    runner: Runner,
 }
 
-/// A text ready to be tagged.
+/// A tokenized text.
 struct Prepared {
     sequence: Sequence,
     /// The token indices of each window.
@@ -93,43 +144,47 @@ struct Prepared {
 }
 
 impl Tagger {
+    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    ///
+    /// # Errors
+    /// See [`ModelFiles::resolve`] and [`Tagger::load`].
+    pub fn from_pretrained(id: &str) -> Result<Self> {
+        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
+    }
+
     /// Loads a model with its tokenizer.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no token classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let Setup {
-            checkpoint,
-            tokenizer,
-            max_length,
-        } = Setup::new(files, options, Purpose::Tokens)?;
-        let (model, _) = AlbertForTokenClassification::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
+        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
         let config = checkpoint.config();
         Ok(Self {
             labels: (0..config.num_labels())
                 .map(|index| config.label(index))
                 .collect(),
-            unknown_id: unknown_id(files, &tokenizer)?,
-            model,
-            tokenizer,
-            max_length,
-            runner,
+            unknown_id: unknown_id(files, &pipeline.tokenizer)?,
+            pipeline,
         })
     }
 
-    /// The longest text, or window, in tokens, special ones included.
+    /// Returns the longest text, or window, in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.pipeline.max_length
     }
 
-    /// The network's configuration.
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.pipeline.tokenizer
+    }
+
+    /// Returns the network's configuration.
     pub fn config(&self) -> &AlbertConfig {
-        self.model.config()
+        self.pipeline.model.config()
     }
 
-    /// Checks options, which [`tag`](Self::tag) would do too.
+    /// Checks options, as [`tag`](Self::tag) does before it reads a text.
     ///
     /// # Errors
     /// If windows are asked for together with [`Aggregation::None`], which cannot join them, or a
@@ -141,14 +196,14 @@ impl Tagger {
         if options.aggregation == Aggregation::None {
             return Err(Error::StrideWithoutAggregation);
         }
-        let room = self.tokenizer.room(self.max_length, false)?;
+        let room = self.tokenizer().room(self.max_length(), false)?;
         if stride >= room {
             return Err(Error::Stride { stride, room });
         }
         Ok(())
     }
 
-    /// The entities of each text, in order.
+    /// Finds the entities of each text, in order.
     ///
     /// # Errors
     /// If the options do not fit ([`check`](Self::check)), the tokenizer refuses a text or the
@@ -157,22 +212,64 @@ impl Tagger {
         &self,
         texts: &[S],
         options: &TagOptions,
-    ) -> Result<Vec<Tagged>> {
+    ) -> Result<Vec<Entities>> {
         self.check(options)?;
         let size = |text: &S| text.as_ref().len();
-        self.runner.in_portions(texts, TEXT_AT_ONCE, size, |texts| {
-            self.tag_portion(texts, options)
-        })
+        self.pipeline
+            .runner
+            .in_chunks(texts, CHUNK_BYTES, size, |texts| {
+                let texts: Vec<(&str, Option<&Words>)> =
+                    texts.iter().map(|text| (text.as_ref(), None)).collect();
+                self.tag_chunk(&texts, options)
+            })
     }
 
-    fn tag_portion<S: AsRef<str> + Sync>(
+    /// Finds the entities of texts that are already split into words, in order.
+    ///
+    /// The words are joined by spaces, and entities have the indices of their first and last word.
+    /// [`Aggregation::First`], [`Aggregation::Average`] and [`Aggregation::Max`] take these words
+    /// for the text's, whatever spaces they hold. Offsets and `text` are those of the joined text.
+    ///
+    /// ```
+    /// use albert_tasks::{ModelFiles, RunOptions, TagOptions, Tagger};
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pipelines/entities");
+    /// let tagger = Tagger::load(&ModelFiles::from_dir(folder)?, &RunOptions::default())?;
+    /// let words = ["The", "doctor", "went", "to", "Zürich", "."];
+    /// for entity in &tagger.tag_words(&[words], &TagOptions::default())?[0].entities {
+    ///     assert!(entity.first_word <= entity.last_word && entity.last_word < Some(words.len()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`tag`](Self::tag).
+    pub fn tag_words<W: AsRef<[S]> + Sync, S: AsRef<str>>(
         &self,
-        texts: &[S],
+        texts: &[W],
         options: &TagOptions,
-    ) -> Result<Vec<Tagged>> {
+    ) -> Result<Vec<Entities>> {
+        self.check(options)?;
+        let size = |words: &W| words.as_ref().iter().map(|word| word.as_ref().len()).sum();
+        self.pipeline
+            .runner
+            .in_chunks(texts, CHUNK_BYTES, size, |texts| {
+                let words: Vec<Words> = texts.iter().map(|it| Words::new(it.as_ref())).collect();
+                let texts: Vec<(&str, Option<&Words>)> =
+                    words.iter().map(|it| (it.text(), Some(it))).collect();
+                self.tag_chunk(&texts, options)
+            })
+    }
+
+    fn tag_chunk(
+        &self,
+        texts: &[(&str, Option<&Words>)],
+        options: &TagOptions,
+    ) -> Result<Vec<Entities>> {
         let prepared: Vec<Prepared> = texts
             .par_iter()
-            .map(|text| self.prepare(text.as_ref(), options))
+            .map(|(text, _)| self.prepare(text, options))
             .collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
@@ -182,34 +279,32 @@ impl Tagger {
                     .map(|window| text.sequence.tokens(window))
             })
             .collect();
-        let logits = batching::logits(&rows, &self.runner, |rows, device| {
-            Ok(self
-                .model
-                .forward(&batching::model_input(rows, device)?)?
-                .logits)
+        let model = &self.pipeline.model;
+        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
+            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
         })?;
         let mut logits = logits.into_iter();
-        let finish = |(text, prepared): (&S, Prepared)| {
+        let finish = |(&(text, words), prepared): (&(&str, Option<&Words>), Prepared)| {
             let of_text: Vec<Vec<f32>> = logits.by_ref().take(prepared.windows.len()).collect();
-            self.entities(text.as_ref(), &prepared, of_text, options)
+            self.entities(text, words, &prepared, of_text, options)
         };
         Ok(texts.iter().zip(prepared).map(finish).collect())
     }
 
     fn prepare(&self, text: &str, options: &TagOptions) -> Result<Prepared> {
-        let sequence = Sequence::new(&self.tokenizer, text, None)?;
-        let room = self.tokenizer.room(self.max_length, false)?;
-        let mut ranges = windows(
-            sequence.count(Owner::First),
-            room,
-            options.stride.unwrap_or(0),
-        );
+        let tokenizer = self.tokenizer();
+        let text = match options.stride {
+            None => tokenizer.beginning(text, self.max_length())?,
+            Some(_) => text,
+        };
+        let sequence = Sequence::new(tokenizer, text, None)?;
+        let room = tokenizer.room(self.max_length(), false)?;
+        let count = sequence.count(Owner::First);
+        let mut ranges = windows(count, room, options.stride.unwrap_or(0));
         if options.stride.is_none() {
             ranges.truncate(1);
         }
-        let truncated = ranges
-            .last()
-            .is_some_and(|last| last.end < sequence.count(Owner::First));
+        let truncated = ranges.last().is_some_and(|last| last.end < count);
         let windows = ranges
             .into_iter()
             .map(|range| sequence.window(range, 0..0))
@@ -224,18 +319,36 @@ impl Tagger {
     fn entities(
         &self,
         text: &str,
+        words: Option<&Words>,
         prepared: &Prepared,
         logits: Vec<Vec<f32>>,
         options: &TagOptions,
-    ) -> Tagged {
+    ) -> Entities {
         let characters = Characters::new(text);
         let mut spans: Vec<Span> = Vec::new();
         for (window, mut logits) in prepared.windows.iter().zip(logits) {
             logits.chunks_exact_mut(self.labels.len()).for_each(softmax);
             let scores = window.iter().zip(logits.chunks_exact(self.labels.len()));
+            let mut before = None;
             let tokens: Vec<TokenScores<'_>> = scores
                 .filter(|(index, _)| prepared.sequence.owner(**index).is_some())
-                .map(|(&index, scores)| self.token(&prepared.sequence, index, scores, &characters))
+                .map(|(&index, scores)| {
+                    let (start, end) = prepared.sequence.encoding.offsets[index];
+                    let continues = match words {
+                        _ if !options.align_to_words => false,
+                        Some(words) => {
+                            let word = words.at(start);
+                            word == before.replace(word).unwrap_or(usize::MAX)
+                        }
+                        None => self.continues(&prepared.sequence, index, &characters),
+                    };
+                    TokenScores {
+                        scores,
+                        start,
+                        end,
+                        continues,
+                    }
+                })
                 .collect();
             spans.extend(options.aggregation.apply(&tokens, &self.labels));
         }
@@ -244,42 +357,33 @@ impl Tagger {
         }
         let entities = spans.into_iter().map(|span| Entity {
             text: characters.slice(span.start, span.end).to_string(),
+            first_word: words.map(|words| words.at(span.start)),
+            last_word: words.map(|words| words.at(span.end.saturating_sub(1))),
             label: span.label,
             start: span.start,
             end: span.end,
             score: span.score,
         });
-        Tagged {
+        Entities {
             entities: entities.collect(),
             tokens: prepared.windows.iter().map(Vec::len).sum(),
             truncated: prepared.truncated,
         }
     }
 
-    fn token<'a>(
-        &self,
-        sequence: &Sequence,
-        index: usize,
-        scores: &'a [f32],
-        characters: &Characters<'_>,
-    ) -> TokenScores<'a> {
-        let (start, end) = sequence.encoding.offsets[index];
-        let unknown = self.unknown_id == Some(sequence.encoding.ids[index]);
-        let continues = match self.tokenizer.model_name() {
+    /// Returns true if a token continues the word of the token before it.
+    fn continues(&self, sequence: &Sequence, index: usize, characters: &Characters<'_>) -> bool {
+        let (start, _) = sequence.encoding.offsets[index];
+        let continues = match self.tokenizer().model_name() {
             "WordPiece" => sequence.encoding.pieces[index].starts_with("##"),
             // No space at the token's first character, nor before it.
             _ => start > 0 && !characters.slice(start - 1, start + 1).contains(' '),
         };
-        TokenScores {
-            scores,
-            start,
-            end,
-            continues: continues && !unknown,
-        }
+        continues && self.unknown_id != Some(sequence.encoding.ids[index])
     }
 }
 
-/// The id of the unknown token: that of `tokenizer_config.json`, else of a usual name.
+/// Returns the id of the unknown token: that of `tokenizer_config.json`, else of a usual name.
 fn unknown_id(files: &ModelFiles, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     let config = JsonObject::read(files, "tokenizer_config.json")?;
     let value = config.as_ref().and_then(|config| config.get("unk_token"));

@@ -248,16 +248,61 @@ impl Tokenizer {
         pair: Option<&str>,
         max_length: usize,
     ) -> Result<TokenIds> {
-        if pair.is_none()
-            && let Some(beginning) = beginning(text, max_length)
+        let Some(pair) = pair else {
+            let text = self.beginning(text, max_length)?;
+            return self.engine.encode_ids(text, None, max_length);
+        };
+        // The longer text loses its end, and the tokenizers crate gives an odd token to the longer
+        // one: of two that are far too long none is cut here.
+        let (begun, pair_begun) = (
+            self.beginning(text, max_length)?,
+            self.beginning(pair, max_length)?,
+        );
+        if begun.len() < text.len() && pair_begun.len() < pair.len() {
+            return self.engine.encode_ids(text, Some(pair), max_length);
+        }
+        self.engine.encode_ids(begun, Some(pair_begun), max_length)
+    }
+
+    /// Returns the beginning of a text that is far longer than `max_length` tokens: one whose first
+    /// `max_length` tokens are those of the whole text, and that has more of them. Other texts are
+    /// returned as they are.
+    ///
+    /// A book on one line would otherwise be tokenized for seconds and gigabytes, to be thrown away.
+    /// The beginning ends before a space, where no token of the vocabulary is cut. Without a space,
+    /// it ends at a character: every tokenization of the whole text goes on from one of the last
+    /// boundaries before that, so the beginning is taken only if all of these agree.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub(crate) fn beginning<'a>(&self, text: &'a str, max_length: usize) -> Result<&'a str> {
+        /// No language has tokens this long on average.
+        const BYTES_A_TOKEN: usize = 64;
+        /// Characters of the longest piece that a boundary can fall into: SentencePiece trains
+        /// pieces of 16 at most.
+        const LONGEST_PIECE: usize = 24;
+        let limit = max_length.saturating_mul(BYTES_A_TOKEN);
+        if text.len() <= limit {
+            return Ok(text);
+        }
+        let Some(end) = (0..=limit).rev().find(|&end| text.is_char_boundary(end)) else {
+            return Ok(text);
+        };
+        let ids = |beginning: &str| self.engine.encode_ids(beginning, None, max_length);
+        if let Some(space) = text[..end].rfind(char::is_whitespace)
+            && ids(&text[..space])?.truncated
         {
-            let cut = self.engine.encode_ids(beginning, None, max_length)?;
-            // Else its tokens are longer than any language's, and all of it has to be read.
-            if cut.truncated {
-                return Ok(cut);
+            return Ok(&text[..space]);
+        }
+        let expected = ids(&text[..end])?;
+        let ends = text[..end].char_indices().rev().take(LONGEST_PIECE);
+        for (shorter, _) in ends {
+            let found = ids(&text[..shorter])?;
+            if !found.truncated || found.ids != expected.ids {
+                return Ok(text);
             }
         }
-        self.engine.encode_ids(text, pair, max_length)
+        Ok(&text[..end])
     }
 
     /// Tokens of text that fit beside the special ones.
@@ -390,19 +435,4 @@ fn check_class(files: &ModelFiles) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// The beginning of a text that is far longer than the model, up to a space.
-///
-/// A book on one line would be cut into tokens for seconds and gigabytes, to be thrown away.
-fn beginning(text: &str, max_length: usize) -> Option<&str> {
-    const BYTES_A_TOKEN: usize = 64;
-    let limit = max_length.saturating_mul(BYTES_A_TOKEN);
-    if text.len() <= limit {
-        return None;
-    }
-    let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end))?;
-    text[..end]
-        .rfind(char::is_whitespace)
-        .map(|space| &text[..space])
 }

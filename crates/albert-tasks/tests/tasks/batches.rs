@@ -2,7 +2,8 @@
 
 use albert_tasks::{
     Answerer, Chooser, Classifier, Embedder, FillOptions, Forwarder, MaskFiller, ModelFiles,
-    Orderer, PoolingMode, Quantizer, RunOptions, Searcher, Similarity, Tagger, Tokenizer, ZeroShot,
+    Orderer, PoolingMode, RunOptions, Searcher, SimilarityScorer, Tagger, Tokenizer,
+    VectorQuantizer, ZeroShotClassifier,
 };
 
 use crate::support::{max_difference, message, options, tiny};
@@ -25,12 +26,12 @@ fn every_pipeline_can_be_shared_between_threads() {
     assert_shared::<ModelFiles>();
     assert_shared::<Tokenizer>();
     assert_shared::<Embedder>();
-    assert_shared::<Quantizer>();
-    assert_shared::<Similarity>();
+    assert_shared::<VectorQuantizer>();
+    assert_shared::<SimilarityScorer>();
     assert_shared::<Searcher>();
     assert_shared::<MaskFiller>();
     assert_shared::<Classifier>();
-    assert_shared::<ZeroShot>();
+    assert_shared::<ZeroShotClassifier>();
     assert_shared::<Tagger>();
     assert_shared::<Answerer>();
     assert_shared::<Chooser>();
@@ -60,13 +61,13 @@ fn a_batch_is_each_text_alone() {
 #[test]
 fn filled_texts_keep_their_order_and_their_errors() {
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
-    let filled = filler.fill(&TEXTS, &FillOptions::default());
+    let filled = filler.fill_each(&TEXTS, &FillOptions::default());
     for (index, (filled, text)) in filled.into_iter().zip(TEXTS).enumerate() {
         match filled {
             Ok(filled) => {
                 assert_eq!(index, 3);
                 let alone = filler
-                    .fill(&[text], &FillOptions::default())
+                    .fill_each(&[text], &FillOptions::default())
                     .pop()
                     .unwrap()
                     .unwrap();
@@ -123,8 +124,8 @@ fn token_vectors_pool_to_the_embedding() {
 #[test]
 fn a_pair_has_types_of_its_own() {
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
-    let pair = &embedder.embed_pairs(&[("the river", "the town")]).unwrap()[0];
-    let swapped = &embedder.embed_pairs(&[("the town", "the river")]).unwrap()[0];
+    let pair = &embedder.embed(&[("the river", "the town")]).unwrap()[0];
+    let swapped = &embedder.embed(&[("the town", "the river")]).unwrap()[0];
     assert_eq!(pair.tokens, 7);
     assert!(max_difference(&pair.vector, &swapped.vector) > 0.01);
 }
@@ -152,7 +153,7 @@ fn cutting_dimensions_normalizes_again_only_when_asked() {
 fn a_mask_behind_the_models_length_is_its_own_error() {
     let text = "the river and the town ".repeat(9) + "[MASK]";
     let filler = MaskFiller::load(&tiny(), &options(Some(16), 4096)).unwrap();
-    let filled = filler.fill(&[text.as_str(), "the [MASK]"], &FillOptions::default());
+    let filled = filler.fill_each(&[text.as_str(), "the [MASK]"], &FillOptions::default());
     let [long, short] = <[_; 2]>::try_from(filled).unwrap();
     assert_eq!(
         message(long),
@@ -160,7 +161,7 @@ fn a_mask_behind_the_models_length_is_its_own_error() {
     );
     assert!(!short.unwrap().truncated);
     let before = filler
-        .fill(
+        .fill_each(
             &[format!("the [MASK] {}", &text[..180])],
             &FillOptions::default(),
         )
@@ -173,11 +174,8 @@ fn a_mask_behind_the_models_length_is_its_own_error() {
 fn targets_outside_the_vocabulary_and_beyond_the_length_are_errors() {
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
     let fill = |text: &str, target: &str| {
-        let options = FillOptions {
-            targets: Some(vec![target.to_string()]),
-            ..FillOptions::default()
-        };
-        filler.fill(&[text], &options).pop().unwrap()
+        let options = FillOptions::default().with_targets(vec![target.to_string()]);
+        filler.fill_each(&[text], &options).pop().unwrap()
     };
     for target in ["東京", ""] {
         assert_eq!(

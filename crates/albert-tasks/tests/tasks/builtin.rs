@@ -1,9 +1,8 @@
 //! The model in the program: it knows some English, and it is the same model as its files in a
 //! folder.
 
-use albert_tasks::{
-    BUILTIN, Embedder, Embedding, FillOptions, MaskFiller, ModelFiles, RunOptions, inspect,
-};
+use albert_tasks::tools::inspect;
+use albert_tasks::{BUILTIN, Embedder, Embedding, FillOptions, MaskFiller, ModelFiles, RunOptions};
 
 fn cosine(a: &Embedding, b: &Embedding) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
@@ -51,7 +50,7 @@ fn similar_sentences_are_closer_than_dissimilar_ones() {
 fn a_mask_is_filled_with_a_word_that_fits() {
     let filler = MaskFiller::load(&ModelFiles::builtin().unwrap(), &RunOptions::default()).unwrap();
     let filled = filler
-        .fill(
+        .fill_each(
             &["She opened the [MASK] and walked in."],
             &FillOptions::default(),
         )

@@ -1,7 +1,8 @@
 //! A model written anew is the same model, with all that belongs to it.
 
 use albert_tasks::albert_model::WeightType;
-use albert_tasks::{Embedder, ModelFiles, RunOptions, convert};
+use albert_tasks::tools::convert;
+use albert_tasks::{Embedder, ModelFiles, RunOptions};
 
 use crate::support::{Folder, max_difference, message, tiny};
 

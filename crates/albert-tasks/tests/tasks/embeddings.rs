@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 
 use albert_tasks::albert_model::WeightType;
+use albert_tasks::pooling::Stage;
+use albert_tasks::tools::convert;
 use albert_tasks::{
-    Calibration, Embedder, Embedding, Error, ModelFiles, PoolingMode, Quantized, Quantizer,
-    RunOptions, Stage, convert,
+    Embedder, Embedding, Error, ModelFiles, PoolingMode, QuantizedVector, Ranges, RunOptions,
+    VectorQuantizer,
 };
 use serde_json::{Value, json};
 
@@ -248,7 +250,7 @@ fn windows_agree_with_their_formula_over_the_networks_vectors() {
                     .with_pooling(mode.parse().unwrap())
                     .unwrap()
                     .with_prompt(case["prompt"].as_str().unwrap())
-                    .with_window(case["stride"].as_u64().unwrap() as usize)
+                    .with_stride(case["stride"].as_u64().unwrap() as usize)
                     .unwrap()
             };
             let found = load(2048).embed(&["the river", text]).unwrap();
@@ -277,7 +279,7 @@ fn a_text_that_fits_is_the_same_with_and_without_windows() {
     let plain = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
     let windowed = Embedder::load(&tiny(), &RunOptions::default())
         .unwrap()
-        .with_window(5)
+        .with_stride(5)
         .unwrap();
     assert_eq!(
         plain.embed(&texts).unwrap(),
@@ -295,7 +297,7 @@ fn the_tokens_of_a_long_text_have_one_vector_each_and_pool_to_its_embedding() {
     let text = reference["text"].as_str().unwrap();
     let embedder = Embedder::load(&tiny(), &RunOptions::default())
         .unwrap()
-        .with_window(12)
+        .with_stride(12)
         .unwrap();
     let embedder = embedder
         .with_pooling(PoolingMode::Mean)
@@ -317,26 +319,26 @@ fn the_tokens_of_a_long_text_have_one_vector_each_and_pool_to_its_embedding() {
 #[test]
 fn windows_that_would_not_move_on_and_pairs_are_refused() {
     let load = || Embedder::load(&tiny(), &options(Some(12), 64)).unwrap();
-    load().with_window(9).unwrap();
+    load().with_stride(9).unwrap();
     assert_eq!(
-        message(load().with_window(10)),
+        message(load().with_stride(10)),
         "stride 10: expected less than the 10 tokens of text in a window"
     );
     let prompted = || load().with_prompt("the river and the town");
-    prompted().with_window(4).unwrap();
+    prompted().with_stride(4).unwrap();
     assert_eq!(
-        message(prompted().with_window(5)),
+        message(prompted().with_stride(5)),
         "stride 5: expected less than the 5 tokens of text in a window"
     );
     let crowded = load().with_prompt("the river and the town and the river and the town");
-    assert!(message(crowded.with_window(0)).starts_with("the prompt takes "));
+    assert!(message(crowded.with_stride(0)).starts_with("the prompt takes "));
     // A prompt that comes after the stride is checked where it matters.
-    let late = load().with_window(9).unwrap().with_prompt("the river");
+    let late = load().with_stride(9).unwrap().with_prompt("the river");
     assert!(matches!(
         late.embed(&["the river ".repeat(20)]),
         Err(Error::Stride { stride: 9, room: 8 })
     ));
-    let pairs = load().with_window(0).unwrap().embed_pairs(&[("a", "b")]);
+    let pairs = load().with_stride(0).unwrap().embed(&[("a", "b")]);
     assert_eq!(
         message(pairs),
         "pairs are not read in windows: expected single texts"
@@ -347,22 +349,25 @@ fn windows_that_would_not_move_on_and_pairs_are_refused() {
 fn bytes_agree_with_quantize_embeddings() {
     let reference = json("precision.json");
     let embeddings = vectors(&reference["embeddings"]);
-    let mut calibration = Calibration::new(11);
+    let mut calibration = Ranges::new(11);
     vectors(&reference["calibration"])
         .iter()
         .for_each(|vector| calibration.add(vector).unwrap());
     for (name, expected) in reference["quantized"].as_object().unwrap() {
         let quantizer = match name.as_str() {
-            "int8" => Quantizer::int8(calibration.clone()).unwrap(),
-            "uint8" => Quantizer::uint8(calibration.clone()).unwrap(),
-            "binary" => Quantizer::binary(),
-            _ => Quantizer::ubinary(),
+            "int8" => VectorQuantizer::int8(calibration.clone()).unwrap(),
+            "uint8" => VectorQuantizer::uint8(calibration.clone()).unwrap(),
+            "binary" => VectorQuantizer::binary(),
+            _ => VectorQuantizer::ubinary(),
         };
-        let found: Vec<Quantized> = embeddings
+        let found: Vec<QuantizedVector> = embeddings
             .iter()
             .map(|vector| quantizer.quantize(vector).unwrap())
             .collect();
         assert_eq!(json!(found), *expected, "{name}");
-        assert_eq!(matches!(&found[0], Quantized::U8(_)), name.starts_with('u'));
+        assert_eq!(
+            matches!(&found[0], QuantizedVector::U8(_)),
+            name.starts_with('u')
+        );
     }
 }

@@ -349,7 +349,7 @@ fn weights_that_are_no_numbers_give_an_error_and_no_answer() {
     assert!(message(embedder.embed(&["the river"])).contains("not finite"));
     let filler = MaskFiller::load(&folder.files(), &RunOptions::default()).unwrap();
     let filled = filler
-        .fill(&["the [MASK]"], &FillOptions::default())
+        .fill_each(&["the [MASK]"], &FillOptions::default())
         .pop()
         .unwrap();
     assert!(message(filled).contains("not finite"));

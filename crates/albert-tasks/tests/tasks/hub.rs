@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use albert_tasks::{
-    Embedder, Error, Hub, HubError, HubEvent, HubSettings, HubToken, ModelFiles, Proxies,
-    RunOptions,
-};
+use albert_tasks::hub::{Event as HubEvent, HubSettings, HubToken, Proxies};
+use albert_tasks::{Embedder, Error, Hub, HubError, ModelFiles, RunOptions};
 use serde_json::json;
 
 use crate::hub_server::{Fault, Files, HubServer, Request, TOKEN, etag, proxy, tiny_files};

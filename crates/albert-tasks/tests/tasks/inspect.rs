@@ -1,6 +1,7 @@
 //! What `inspect` tells of a model.
 
-use albert_tasks::{RunOptions, inspect};
+use albert_tasks::RunOptions;
+use albert_tasks::tools::inspect;
 
 use crate::support::{Folder, tiny};
 

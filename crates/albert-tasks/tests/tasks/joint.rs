@@ -18,7 +18,7 @@ fn filler() -> MaskFiller {
 }
 
 fn fill(text: &str, options: &FillOptions) -> FilledText {
-    filler().fill(&[text], options).pop().unwrap().unwrap()
+    filler().fill_each(&[text], options).pop().unwrap().unwrap()
 }
 
 #[test]
@@ -27,14 +27,15 @@ fn the_fillings_of_every_beam_agree() {
     let reference: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let filler = filler();
     for answer in reference["answers"].as_array().unwrap() {
-        let options = FillOptions {
-            top_k: 3,
-            targets: serde_json::from_value(answer["targets"].clone()).unwrap(),
-            joint: true,
-            beam: answer["beam"].as_u64().unwrap() as usize,
-        };
+        let options = FillOptions::default()
+            .with_top_k(3)
+            .with_joint(true)
+            .with_targets(
+                serde_json::from_value::<Option<Vec<String>>>(answer["targets"].clone()).unwrap(),
+            )
+            .with_beam(answer["beam"].as_u64().unwrap() as usize);
         let text = answer["text"].as_str().unwrap();
-        let filled = filler.fill(&[text], &options).pop().unwrap().unwrap();
+        let filled = filler.fill_each(&[text], &options).pop().unwrap().unwrap();
         let expected = answer["fillings"].as_array().unwrap();
         assert_eq!(filled.fillings.len(), expected.len(), "{options:?}");
         for (found, expected) in filled.fillings.iter().zip(expected) {
@@ -51,14 +52,7 @@ fn the_fillings_of_every_beam_agree() {
 #[test]
 fn candidates_show_the_best_filling_around_them() {
     let text = "the [MASK] of the [MASK] [MASK]";
-    let filled = fill(
-        text,
-        &FillOptions {
-            joint: true,
-            beam: 16,
-            ..FillOptions::default()
-        },
-    );
+    let filled = fill(text, &FillOptions::default().with_beam(16));
     let best = &filled.fillings[0];
     assert_eq!(
         best.text,
@@ -102,15 +96,11 @@ fn texts_of_different_numbers_of_masks_are_filled_in_one_call() {
         "no mask",
         "She opened the [MASK].",
     ];
-    let options = FillOptions {
-        joint: true,
-        beam: 3,
-        ..FillOptions::default()
-    };
+    let options = FillOptions::default().with_beam(3);
     let filler = filler();
-    let filled = filler.fill(&texts, &options);
+    let filled = filler.fill_each(&texts, &options);
     assert_eq!(
-        message(filler.fill(&texts, &options).remove(1)),
+        message(filler.fill_each(&texts, &options).remove(1)),
         "no `[MASK]` in the text: expected at least one"
     );
     for (filled, text) in [(&filled[0], texts[0]), (&filled[2], texts[2])] {
@@ -130,10 +120,7 @@ fn texts_of_different_numbers_of_masks_are_filled_in_one_call() {
 fn masks_filled_each_by_itself_have_no_fillings() {
     let filled = fill(
         "the [MASK] of the [MASK]",
-        &FillOptions {
-            beam: 5,
-            ..FillOptions::default()
-        },
+        &FillOptions::default().with_beam(5).with_joint(false),
     );
     assert!(filled.fillings.is_empty());
     assert!(filled.masks[0].candidates[0].text.contains("[MASK]"));
@@ -141,12 +128,9 @@ fn masks_filled_each_by_itself_have_no_fillings() {
 
 #[test]
 fn no_targets_are_an_error() {
-    let options = FillOptions {
-        targets: Some(Vec::new()),
-        ..FillOptions::default()
-    };
+    let options = FillOptions::default().with_targets(Vec::new());
     assert_eq!(
-        message(filler().fill(&["a [MASK]"], &options).remove(0)),
+        message(filler().fill_each(&["a [MASK]"], &options).remove(0)),
         "no targets: expected at least one"
     );
 }

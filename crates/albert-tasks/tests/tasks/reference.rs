@@ -139,14 +139,14 @@ fn prompts_are_pooled_or_left_out_as_the_folder_says() {
 
 fn fill(text: &str, options: &FillOptions) -> FilledText {
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
-    filler.fill(&[text], options).pop().unwrap().unwrap()
+    filler.fill_each(&[text], options).pop().unwrap().unwrap()
 }
 
 #[test]
 fn masks_agree_with_the_pipeline() {
     let reference = &reference()["fill_mask"];
     let filler = MaskFiller::load(&tiny(), &RunOptions::default()).unwrap();
-    let filled = filler.fill(&texts(reference), &FillOptions::default());
+    let filled = filler.fill_each(&texts(reference), &FillOptions::default());
     for (filled, expected) in filled
         .into_iter()
         .zip(reference["masks"].as_array().unwrap())
@@ -187,11 +187,9 @@ fn targets_of_one_and_of_several_pieces_agree() {
     let targets = expected
         .iter()
         .map(|target| target["target"].as_str().unwrap().to_string());
-    let options = FillOptions {
-        top_k: 9,
-        targets: Some(targets.rev().collect()),
-        ..FillOptions::default()
-    };
+    let options = FillOptions::default()
+        .with_top_k(9)
+        .with_targets(targets.rev().collect::<Vec<_>>());
     let filled = fill(&texts(reference)[0], &options);
     assert_eq!(filled.masks[0].candidates.len(), expected.len());
     for (candidate, expected) in filled.masks[0].candidates.iter().zip(expected) {
@@ -217,10 +215,7 @@ fn joint_filling_starts_with_the_most_confident() {
     let reference = &reference()["fill_mask"];
     let filled = fill(
         &texts(reference)[1],
-        &FillOptions {
-            joint: true,
-            ..FillOptions::default()
-        },
+        &FillOptions::default().with_joint(true),
     );
     for expected in reference["joint"].as_array().unwrap() {
         let mask = filled

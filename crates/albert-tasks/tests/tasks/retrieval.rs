@@ -2,7 +2,7 @@
 
 use albert_tasks::{
     Answerer, Chooser, Classifier, Embedder, Error, MaskFiller, ModelFiles, Orderer, RunOptions,
-    Searcher, Similarity, Tagger, ZeroShot, ZeroShotOptions,
+    Searcher, SimilarityScorer, Tagger, ZeroShotClassifier, ZeroShotOptions,
 };
 
 use crate::pipelines::model;
@@ -23,7 +23,7 @@ const CORPUS: [&str; 5] = [
 fn the_cosine_is_that_of_the_embeddings() {
     let embedder = Embedder::load(&tiny(), &RunOptions::default()).unwrap();
     let embeddings = embedder.embed(&CORPUS).unwrap();
-    let similarity = Similarity::new(embedder);
+    let similarity = SimilarityScorer::new(embedder);
     let answers = similarity.compare(&[
         (CORPUS[0], CORPUS[1]),
         (CORPUS[2], CORPUS[4]),
@@ -115,19 +115,19 @@ fn a_model_without_the_head_says_what_it_serves() {
     );
     assert_eq!(
         hint(missing),
-        "this model serves embed, similarity, search, order, fill-mask, score"
+        "this model can be loaded as `Embedder`, `SimilarityScorer`, `Searcher`, `Orderer`, `MaskFiller`"
     );
     assert_eq!(
         hint(Tagger::load(&model("sentiment"), &options).unwrap_err()),
-        "this model serves classify, zero-shot"
+        "this model can be loaded as classify, zero-shot"
     );
     assert_eq!(
         hint(Classifier::load(&model("entities"), &options).unwrap_err()),
-        "this model serves tag"
+        "this model can be loaded as tag"
     );
     assert_eq!(
-        hint(ZeroShot::load(&model("choice"), &options).unwrap_err()),
-        "this model serves choose"
+        hint(ZeroShotClassifier::load(&model("choice"), &options).unwrap_err()),
+        "this model can be loaded as choose"
     );
     for error in [
         Answerer::load(&model("choice"), &options).unwrap_err(),
@@ -135,23 +135,23 @@ fn a_model_without_the_head_says_what_it_serves() {
         Orderer::load(&model("rating"), &options).unwrap_err(),
         MaskFiller::load(&model("topics"), &options).unwrap_err(),
     ] {
-        assert!(hint(error).starts_with("this model serves "));
+        assert!(hint(error).starts_with("this model can be loaded as "));
     }
 }
 
 #[test]
 fn zero_shot_needs_labels_a_place_for_them_and_two_classes() {
-    let load = |files: ModelFiles, max_length| ZeroShot::load(&files, &options(max_length, 64));
+    let load =
+        |files: ModelFiles, max_length| ZeroShotClassifier::load(&files, &options(max_length, 64));
     assert_eq!(
         message(load(model("rating"), None)),
         "zero-shot needs a model of natural language inference: expected at least 2 labels, found 1"
     );
     let zero_shot = load(model("nli"), Some(9)).unwrap();
     let ask = |labels: &[&str], hypothesis: &str| {
-        let options = ZeroShotOptions {
-            hypothesis: hypothesis.to_string(),
-            multi_label: false,
-        };
+        let options = ZeroShotOptions::default()
+            .with_hypothesis(hypothesis.to_string())
+            .with_multi_label(false);
         zero_shot.classify(&["a text that is longer than the model"], labels, &options)
     };
     assert_eq!(message(ask(&[], "{}")), "no labels: expected at least one");

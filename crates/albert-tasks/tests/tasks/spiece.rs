@@ -6,7 +6,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use albert_tasks::{Encoding, Explanation, ModelFiles, Rule, Tokenizer, TokenizerOptions};
+use albert_tasks::tokenizer::{Encoding, Explanation, Rule};
+use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -18,11 +18,9 @@ pub(crate) fn tiny() -> ModelFiles {
 
 /// Options with a limit on length and a budget of tokens.
 pub(crate) fn options(max_length: Option<usize>, batch_tokens: usize) -> RunOptions {
-    RunOptions {
-        max_length,
-        batch_tokens: Some(batch_tokens),
-        ..RunOptions::default()
-    }
+    RunOptions::default()
+        .with_batch_tokens(batch_tokens)
+        .with_max_length(max_length)
 }
 
 /// A copy of the tiny model to break.

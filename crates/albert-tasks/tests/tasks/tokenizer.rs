@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use albert_tasks::{Encoding, ModelFiles, Tokenizer, TokenizerOptions};
+use albert_tasks::tokenizer::Encoding;
+use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use serde::Deserialize;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! How fast a model runs on this machine.
+//! Measures how fast a model runs on this machine.
 
 use std::time::Instant;
 
@@ -7,12 +7,12 @@ use albert_model::{AlbertModel, Pretrained as _};
 use candle_core::Device;
 use serde::Serialize;
 
-use crate::batching;
-use crate::runner::Runner;
+use crate::engine::batching;
+use crate::engine::runner::Runner;
 use crate::tokenizer::TokenIds;
 use crate::{ModelFiles, Result, RunOptions};
 
-/// What was measured, and with what.
+/// A measurement, and what it was made with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Benchmark {
     /// The model.
@@ -33,7 +33,7 @@ pub struct Benchmark {
     pub rounds: usize,
     /// One row a shape.
     pub shapes: Vec<ShapeTime>,
-    /// The most memory that the process had so far; `None` where the system does not tell.
+    /// The peak memory of the process so far; `None` if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ pub struct ShapeTime {
 /// Texts and tokens of the shapes: one short text, one long, and a batch of long ones.
 const SHAPES: [(usize, usize); 3] = [(1, 16), (1, 128), (8, 128)];
 
-/// Lengths as sentences have them: most are short, some are long.
+/// Lengths like those of sentences: most are short, some are long.
 const RAGGED: [usize; 32] = [
     7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 32, 35, 38, 41,
     45, 50, 56, 63, 72, 84, 102, 128,
@@ -61,12 +61,13 @@ const RAGGED: [usize; 32] = [
 
 /// Times the encoder on token ids of a few shapes.
 ///
-/// Each shape is computed once to warm up. Then all shapes take turns, `rounds` times, so that
-/// whatever disturbs the machine for a while disturbs all of them; the median of the rounds is
-/// reported. Texts longer than the model takes are shortened. Tokenizing is not part of it.
+/// Each shape is computed once to warm up. Then all shapes take turns, `rounds` times, so that a
+/// disturbance of the machine affects all of them; the median of the rounds is reported. Texts are
+/// no longer than the model takes. Tokenization is not measured.
 ///
 /// ```
-/// use albert_tasks::{ModelFiles, RunOptions, bench};
+/// use albert_tasks::tools::bench;
+/// use albert_tasks::{ModelFiles, RunOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let measured = bench(&ModelFiles::builtin()?, &RunOptions::default(), 1)?;
@@ -90,7 +91,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         .min(options.max_length.unwrap_or(usize::MAX));
     let of_length = |tokens: usize| -> TokenIds {
         let tokens = tokens.min(longest);
-        // Any ids do: the time does not depend on them.
+        // Any ids will do: the time does not depend on them.
         let ids = (0..tokens)
             .map(|at| (at * 7919 % config.vocab_size) as u32)
             .collect();
@@ -113,7 +114,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         let forward = |batch: &[usize]| {
             let rows: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
             let output = model.forward(&batching::model_input(&rows, model.device())?)?;
-            // A GPU has only been asked so far: the numbers are waited for.
+            // A GPU may still be computing: copying the values waits for it.
             Ok(batching::to_f32(&output.last_hidden_state)?)
         };
         runner.run(&lengths, forward, |_, _| Ok(()))?;
@@ -166,7 +167,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     })
 }
 
-/// The middle of the values; of an even number the mean of the two in the middle.
+/// Returns the median of the values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -176,7 +177,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Linux tells the largest resident size of a process as `VmHWM`, in KiB.
+/// Returns the peak resident memory, which Linux reports as `VmHWM` in KiB.
 fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -198,7 +199,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn linux_tells_the_peak() {
+    fn linux_reports_the_peak() {
         let megabyte = 1 << 20;
         assert!(peak_memory_bytes().unwrap() > megabyte);
     }

@@ -1,14 +1,14 @@
-//! What a model's files hold, and what would be made of them and why. Loads no weights.
+//! Describes a model's files and how they would be used, without loading weights.
 
 use std::error::Error as _;
 
 use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, WeightType};
 use serde::Serialize;
 
-use crate::options::{Purpose, max_length};
+use crate::pipeline::{Purpose, max_length};
 use crate::{Error, ModelFiles, Pooling, Result, RunOptions, Tokenizer};
 
-/// A model's description, serialized as `inspect --format json` writes it.
+/// A model's description.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// The model's name or folder.
@@ -23,7 +23,7 @@ pub struct Inspection {
     pub dtypes: Vec<String>,
     /// The network's sizes.
     pub shape: Shape,
-    /// What each tensor is for.
+    /// The use of each tensor.
     pub tensors: TensorNames,
     /// The tokenizer.
     pub tokenizer: Section<TokenizerInfo>,
@@ -56,15 +56,15 @@ pub struct TensorNames {
     pub used: Vec<String>,
     /// Not in the file, though the architecture has them.
     pub missing: Vec<String>,
-    /// In the file, and read by nothing.
+    /// In the file, but never read.
     pub unused: Vec<String>,
     /// Read under another name.
     pub renamed: Vec<Renamed>,
-    /// Not read, because another tensor has their values.
+    /// Not read, since another tensor has the same values.
     pub tied: Vec<Tied>,
-    /// Which files and forms were chosen, what was taken off the names, and why.
+    /// The files and forms chosen, the prefixes removed from names, and the reasons.
     pub choices: Vec<String>,
-    /// What else there is to say about them.
+    /// Other remarks about them.
     pub notes: Vec<String>,
 }
 
@@ -86,13 +86,13 @@ pub struct Tied {
     pub source: String,
 }
 
-/// A part of a model that some models lack, such as a tokenizer.
+/// A part of a model that may be missing or unusable, such as a tokenizer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Section<T> {
     /// The part.
     Found(T),
-    /// Why it cannot be used.
+    /// The reason that it cannot be used.
     Unusable {
         /// The error with its causes.
         error: String,
@@ -102,7 +102,7 @@ pub enum Section<T> {
 /// A tokenizer's facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenizerInfo {
-    /// The file, and why that one.
+    /// The file, and the reason for it.
     pub why: String,
     /// The model: `Unigram`, `WordPiece`, `WordLevel` or `BPE`.
     pub model: String,
@@ -118,7 +118,7 @@ pub struct TokenizerInfo {
     pub mask_token_id: Option<u32>,
     /// The longest text to embed, in tokens.
     pub max_length: usize,
-    /// Which limit that is.
+    /// The source of that limit.
     pub max_length_why: String,
 }
 
@@ -127,11 +127,11 @@ pub struct TokenizerInfo {
 pub struct Activation {
     /// Hugging Face's name.
     pub name: String,
-    /// Where the choice comes from, and which of the look-alikes it is.
+    /// The source of the choice, and its exact form.
     pub why: String,
 }
 
-/// The types that weights are stored in, in the words of `--dtype`.
+/// Returns the types that weights are stored in, by the names of [`WeightType`].
 fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
     let in_bytes = checkpoint
         .is_quantized()
@@ -146,7 +146,8 @@ fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
 /// Describes a model from its files.
 ///
 /// ```
-/// use albert_tasks::{ModelFiles, RunOptions, inspect};
+/// use albert_tasks::tools::inspect;
+/// use albert_tasks::{ModelFiles, RunOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let inspection = inspect(&ModelFiles::builtin()?, &RunOptions::default())?;
@@ -177,7 +178,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
         parameters,
         heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
         dtypes: dtypes(&checkpoint),
-        shape: Shape::of(config),
+        shape: Shape::new(config),
         tensors: TensorNames {
             used: report.used,
             missing: report.missing,
@@ -205,7 +206,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
 }
 
 impl Shape {
-    fn of(config: &AlbertConfig) -> Self {
+    fn new(config: &AlbertConfig) -> Self {
         Self {
             vocab_size: config.vocab_size,
             embedding_size: config.embedding_size,
@@ -221,7 +222,7 @@ impl Shape {
     }
 }
 
-/// The head that `architectures` names, else the fullest one in the file.
+/// Returns the head that `architectures` names, else the fullest one in the file.
 fn described_head(checkpoint: &Checkpoint) -> Head {
     let named = |head: &Head| {
         checkpoint
@@ -298,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unusable_section_tells_every_cause() {
+    fn an_unusable_section_names_every_cause() {
         let broken = serde_json::from_str::<u8>("x").unwrap_err();
         let message = broken.to_string();
         let error = Error::Json {

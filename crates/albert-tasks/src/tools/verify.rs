@@ -1,13 +1,13 @@
-//! How far apart two ways of computing the same texts come out: another device, another dtype,
-//! other batches, a converted copy of the model.
+//! Compares two ways of computing the same texts: another device, another type of weights, other
+//! batches, a converted copy of the model.
 
 use serde::Serialize;
 
 use crate::similarity::cosine;
-use crate::{Embedder, Error, Result, TokenEmbeddings};
+use crate::{Embedder, Error, Result, TextInput, TokenEmbeddings};
 
-/// Texts to compare on where there are no better ones: of one token and of many, with digits,
-/// accents, another script, and nothing at all.
+/// Sample texts to compare on: short and long ones, with digits, accents, another script, and an
+/// empty one.
 pub const SAMPLE_TEXTS: [&str; 8] = [
     "Water",
     "The cat sat on the mat.",
@@ -23,7 +23,7 @@ pub const SAMPLE_TEXTS: [&str; 8] = [
      swim in and for old men to sit beside and talk about the weather.",
 ];
 
-/// How far apart the hidden states of texts are, over all their tokens.
+/// The differences between hidden states, over all tokens of some texts.
 ///
 /// ```text
 /// max_abs    = max over texts, tokens t and dimensions d of |a_td − b_td|
@@ -32,23 +32,22 @@ pub const SAMPLE_TEXTS: [&str; 8] = [
 ///
 /// a and b are the last hidden states, computed in two ways.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Verification {
-    /// The largest difference between two numbers.
+    /// The largest difference between two values.
     pub max_abs: f32,
     /// The smallest cosine between the two vectors of a token, in [−1, 1].
     pub min_cosine: f32,
-    /// The text with the largest difference, by its number; of equals the first.
+    /// The index of the text with the largest difference; of equal ones the first.
     pub worst_index: usize,
-    /// Texts so far.
-    #[serde(skip)]
+    /// Texts compared so far.
     pub texts: usize,
     /// Tokens of these texts.
-    #[serde(skip)]
     pub tokens: usize,
 }
 
 impl Default for Verification {
-    /// Of no texts: no difference.
+    /// Returns the verification of no texts: no difference.
     fn default() -> Self {
         Self {
             max_abs: 0.0,
@@ -61,11 +60,11 @@ impl Default for Verification {
 }
 
 impl Verification {
-    /// Takes further texts in, each computed in both ways ([`Embedder::embed_tokens`]).
+    /// Compares further texts, each computed in both ways ([`Embedder::embed_tokens`]).
     ///
     /// # Errors
-    /// If a text has other tokens or vectors of another width on one side: the two are not the same
-    /// model then.
+    /// If a text has other tokens, or vectors of another width, on one side: the two are then not the
+    /// same model.
     pub fn add(&mut self, expected: &[TokenEmbeddings], found: &[TokenEmbeddings]) -> Result<()> {
         for (expected, found) in expected.iter().zip(found) {
             let index = self.texts;
@@ -79,7 +78,7 @@ impl Verification {
             for (a, b) in expected.vectors.iter().zip(&found.vectors) {
                 if a.len() != b.len() {
                     let [expected, found] =
-                        [a, b].map(|vector| format!("{} numbers a token", vector.len()));
+                        [a, b].map(|vector| format!("{} values a token", vector.len()));
                     return Err(Error::NotTheSameModel {
                         index,
                         expected,
@@ -111,7 +110,7 @@ impl Verification {
     }
 }
 
-/// How two lists of pieces differ, if they do.
+/// Returns the first difference between two lists of pieces, if any.
 fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String)> {
     if expected.len() != found.len() {
         return Some((
@@ -129,21 +128,22 @@ fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String
 /// Computes the texts in two ways and compares them, token by token.
 ///
 /// ```
-/// use albert_tasks::{Embedder, ModelFiles, RunOptions, SAMPLE_TEXTS, verify};
+/// use albert_tasks::tools::{SAMPLE_TEXTS, verify};
+/// use albert_tasks::{Embedder, ModelFiles, RunOptions};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let files = ModelFiles::builtin()?;
 /// let one = Embedder::load(&files, &RunOptions::default())?;
-/// let other = Embedder::load(&files, &RunOptions { batch_tokens: Some(64), ..RunOptions::default() })?;
+/// let other = Embedder::load(&files, &RunOptions::default().with_batch_tokens(64))?;
 /// assert!(verify(&SAMPLE_TEXTS, &one, &other)?.max_abs < 1e-4);
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
-/// As [`Embedder::embed_tokens`] and [`Verification::add`].
-pub fn verify<S: AsRef<str>>(
-    texts: &[S],
+/// See [`Embedder::embed_tokens`] and [`Verification::add`].
+pub fn verify<I: TextInput + Sync>(
+    texts: &[I],
     one: &Embedder,
     other: &Embedder,
 ) -> Result<Verification> {
@@ -189,7 +189,7 @@ mod tests {
             tokens: 4,
         };
         assert_eq!(verification, expected);
-        let json = r#"{"max_abs":1.0,"min_cosine":0.0,"worst_index":2}"#;
+        let json = r#"{"max_abs":1.0,"min_cosine":0.0,"worst_index":2,"texts":4,"tokens":4}"#;
         assert_eq!(serde_json::to_string(&verification).unwrap(), json);
     }
 

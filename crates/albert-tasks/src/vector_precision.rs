@@ -1,31 +1,30 @@
-//! Embeddings in fewer bits: a byte or a bit a number in place of four bytes.
+//! Embeddings in fewer bits: a byte or a bit for each value instead of four bytes.
 //!
-//! Source: sentence-transformers 6.2, `util/quantization.py`, `quantize_embeddings`; the numbers
-//! are its.
+//! Source: sentence-transformers 6.2, `util/quantization.py`, `quantize_embeddings`.
 
 use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// The range of each dimension over embeddings of texts like those to come.
+/// The range of each dimension over sample embeddings.
 ///
-/// Numbers outside it are cut to it later, so a calibration takes some hundred texts of the kind.
+/// Values outside the range are clipped later, so take some hundred texts like those to come.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
-    /// Of each dimension the least and the largest number.
+pub struct Ranges {
+    /// The smallest and the largest value of each dimension.
     ranges: Vec<(f32, f32)>,
 }
 
-impl Calibration {
-    /// Of embeddings of `dim` numbers, none of them seen yet.
+impl Ranges {
+    /// Creates the ranges of embeddings with `dim` values, none seen yet.
     pub fn new(dim: usize) -> Self {
         Self {
             ranges: vec![(f32::INFINITY, f32::NEG_INFINITY); dim],
         }
     }
 
-    /// Takes an embedding in. One that is not a number, as saved embeddings have it for a bad line,
-    /// is passed over.
+    /// Widens the ranges by an embedding. One that is not finite, as saved embeddings have it for a
+    /// bad line, is skipped.
     ///
     /// # Errors
     /// If it has another width.
@@ -39,103 +38,105 @@ impl Calibration {
         Ok(())
     }
 
-    /// The ranges, where there was an embedding at all.
-    fn ranges(self) -> Result<Vec<(f32, f32)>> {
+    /// Returns the ranges, if there was an embedding.
+    fn finish(self) -> Result<Vec<(f32, f32)>> {
         match self.ranges.first() {
             Some((least, _)) if least.is_finite() => Ok(self.ranges),
-            _ => Err(Error::NoCalibration),
+            _ => Err(Error::Empty {
+                what: "embeddings to take ranges from",
+            }),
         }
     }
 }
 
-/// Turns embeddings into bytes.
+/// Converts embeddings to bytes, or to bits.
 ///
 /// ```
-/// use albert_tasks::{Calibration, Embedder, ModelFiles, Quantized, Quantizer, RunOptions};
+/// use albert_tasks::{Embedder, QuantizedVector, Ranges, VectorQuantizer};
 /// # fn main() -> albert_tasks::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-/// let embedder = Embedder::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// let mut calibration = Calibration::new(embedder.dim());
+/// let embedder = Embedder::from_pretrained("albert-mini-en")?;
+/// let mut ranges = Ranges::new(embedder.dim());
 /// for embedding in embedder.embed(&["A quick test", "And another one", "The third"])? {
-///     calibration.add(&embedding.vector)?;
+///     ranges.add(&embedding.vector)?;
 /// }
-/// let quantizer = Quantizer::int8(calibration)?;
+/// let quantizer = VectorQuantizer::int8(ranges)?;
 /// let embedding = &embedder.embed(&["A quick test"])?[0];
-/// assert!(matches!(quantizer.quantize(&embedding.vector)?, Quantized::I8(bytes) if bytes.len() == embedder.dim()));
+/// assert!(matches!(quantizer.quantize(&embedding.vector)?, QuantizedVector::I8(bytes) if bytes.len() == embedder.dim()));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Quantizer(Kind);
+pub struct VectorQuantizer(Precision);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Kind {
+enum Precision {
     Int8(Vec<(f32, f32)>),
     Uint8(Vec<(f32, f32)>),
     Binary,
     Ubinary,
 }
 
-/// An embedding as bytes.
+/// An embedding in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Quantized {
+pub enum QuantizedVector {
     /// Signed bytes.
     I8(Vec<i8>),
     /// Unsigned bytes.
     U8(Vec<u8>),
 }
 
-impl Quantizer {
-    /// 256 steps over each dimension's range, from −128.
+impl VectorQuantizer {
+    /// Creates a quantizer with 256 steps over each dimension's range, from −128.
     ///
     /// ```text
     /// q = clip(⌊(x − least) / step⌋, 0, 255) − 128,   step = (largest − least) / 255, or 1 where that is 0
     /// ```
     ///
     /// # Errors
-    /// If no embedding was added to the calibration.
-    pub fn int8(calibration: Calibration) -> Result<Self> {
-        Ok(Self(Kind::Int8(calibration.ranges()?)))
+    /// If the ranges are of no embedding.
+    pub fn int8(ranges: Ranges) -> Result<Self> {
+        Ok(Self(Precision::Int8(ranges.finish()?)))
     }
 
-    /// The same from 0.
+    /// Creates a quantizer like [`int8`](Self::int8) whose steps begin at 0.
     ///
     /// # Errors
-    /// As [`Quantizer::int8`].
-    pub fn uint8(calibration: Calibration) -> Result<Self> {
-        Ok(Self(Kind::Uint8(calibration.ranges()?)))
+    /// If the ranges are of no embedding.
+    pub fn uint8(ranges: Ranges) -> Result<Self> {
+        Ok(Self(Precision::Uint8(ranges.finish()?)))
     }
 
-    /// A bit for each number, 1 where it is above 0: eight to a byte, the first the highest, minus
-    /// 128.
+    /// Creates a quantizer with one bit for each value, 1 if it is above 0. A byte has eight, the
+    /// first the highest, minus 128.
     pub fn binary() -> Self {
-        Self(Kind::Binary)
+        Self(Precision::Binary)
     }
 
-    /// The same without the 128.
+    /// Creates a quantizer like [`binary`](Self::binary) without the 128.
     pub fn ubinary() -> Self {
-        Self(Kind::Ubinary)
+        Self(Precision::Ubinary)
     }
 
-    /// Whether the bytes are signed.
+    /// Returns true if the bytes are signed.
     pub fn is_signed(&self) -> bool {
-        matches!(self.0, Kind::Int8(_) | Kind::Binary)
+        matches!(self.0, Precision::Int8(_) | Precision::Binary)
     }
 
-    /// How many bytes an embedding of `dim` numbers has.
+    /// Returns the bytes of an embedding with `dim` values.
     pub fn bytes(&self, dim: usize) -> usize {
         match &self.0 {
-            Kind::Int8(_) | Kind::Uint8(_) => dim,
-            Kind::Binary | Kind::Ubinary => dim.div_ceil(8),
+            Precision::Int8(_) | Precision::Uint8(_) => dim,
+            Precision::Binary | Precision::Ubinary => dim.div_ceil(8),
         }
     }
 
-    /// The embedding as bytes.
+    /// Quantizes an embedding.
     ///
     /// # Errors
-    /// If it has another width than those of the calibration.
-    pub fn quantize(&self, vector: &[f32]) -> Result<Quantized> {
+    /// If it has another width than the ranges.
+    pub fn quantize(&self, vector: &[f32]) -> Result<QuantizedVector> {
         let signed = |bytes: Vec<u8>| {
             bytes
                 .into_iter()
@@ -143,10 +144,10 @@ impl Quantizer {
                 .collect()
         };
         Ok(match &self.0 {
-            Kind::Int8(ranges) => Quantized::I8(signed(steps(ranges, vector)?)),
-            Kind::Uint8(ranges) => Quantized::U8(steps(ranges, vector)?),
-            Kind::Binary => Quantized::I8(signed(bits(vector))),
-            Kind::Ubinary => Quantized::U8(bits(vector)),
+            Precision::Int8(ranges) => QuantizedVector::I8(signed(steps(ranges, vector)?)),
+            Precision::Uint8(ranges) => QuantizedVector::U8(steps(ranges, vector)?),
+            Precision::Binary => QuantizedVector::I8(signed(bits(vector))),
+            Precision::Ubinary => QuantizedVector::U8(bits(vector)),
         })
     }
 }
@@ -182,18 +183,16 @@ fn check_width(expected: usize, vector: &[f32]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn calibrated(dim: usize, vectors: &[&[f32]]) -> Result<Quantizer> {
-        let mut calibration = Calibration::new(dim);
-        vectors
-            .iter()
-            .try_for_each(|vector| calibration.add(vector))?;
-        Quantizer::uint8(calibration)
+    fn calibrated(dim: usize, vectors: &[&[f32]]) -> Result<VectorQuantizer> {
+        let mut ranges = Ranges::new(dim);
+        vectors.iter().try_for_each(|vector| ranges.add(vector))?;
+        VectorQuantizer::uint8(ranges)
     }
 
     #[test]
-    fn a_calibration_of_nothing_or_of_bad_rows_is_refused() {
+    fn ranges_of_nothing_or_of_bad_rows_are_refused() {
         for vectors in [&[][..], &[&[f32::NAN, 1.0][..]]] {
-            assert!(matches!(calibrated(2, vectors), Err(Error::NoCalibration)));
+            assert!(matches!(calibrated(2, vectors), Err(Error::Empty { .. })));
         }
     }
 
@@ -229,13 +228,13 @@ mod tests {
     fn bits_are_packed_from_the_highest() {
         let vector = [1.0, 0.0, -1.0, 0.5, 0.0, 0.0, 0.0, 2.0, 3.0];
         assert_eq!(
-            Quantizer::ubinary().quantize(&vector).unwrap(),
-            Quantized::U8(vec![0b1001_0001, 0b1000_0000])
+            VectorQuantizer::ubinary().quantize(&vector).unwrap(),
+            QuantizedVector::U8(vec![0b1001_0001, 0b1000_0000])
         );
         assert_eq!(
-            Quantizer::binary().quantize(&vector).unwrap(),
-            Quantized::I8(vec![17, 0])
+            VectorQuantizer::binary().quantize(&vector).unwrap(),
+            QuantizedVector::I8(vec![17, 0])
         );
-        assert_eq!(Quantizer::binary().bytes(vector.len()), 2);
+        assert_eq!(VectorQuantizer::binary().bytes(vector.len()), 2);
     }
 }

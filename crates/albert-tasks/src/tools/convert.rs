@@ -1,4 +1,4 @@
-//! A model in any layout, written anew as Hugging Face has it today.
+//! Converts a model in any layout to a folder as Hugging Face lays it out today.
 
 use std::path::Path;
 
@@ -10,24 +10,24 @@ use crate::json::read_value;
 use crate::{Error, ModelFiles, Result};
 
 /// Companions that nothing here reads: the tokenizers of Google's archives under Google's names,
-/// and what transformers keeps beside the configuration.
+/// and what transformers keeps next to the configuration.
 const UNREAD: [&str; 3] = [
     "30k-clean.model",
     "vocab_chinese.txt",
     "generation_config.json",
 ];
 
-/// What a module of sentence-transformers keeps in its folder.
+/// The files of a sentence-transformers module in its folder.
 const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
-/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
-/// `model.safetensors`, `config.json`, and the files for tokenizer and pooling as they are.
+/// Writes the model to a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
+/// `model.safetensors`, `config.json`, and the files for tokenizer and pooling unchanged.
 ///
-/// The result tells what became of each tensor; those it calls unused are left out.
+/// The report lists the use of each tensor; unused tensors are left out.
 ///
 /// ```
-/// use albert_tasks::albert_model::WeightType;
-/// use albert_tasks::{ModelFiles, convert};
+/// use albert_tasks::tools::convert;
+/// use albert_tasks::{ModelFiles, WeightType};
 /// # fn main() -> anyhow::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let dir = tempfile::tempdir()?;
@@ -43,7 +43,7 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 /// written.
 pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
     let dir = dir.as_ref();
-    // All that can be wrong with the source is found before the first file is written.
+    // Everything wrong with the source is found before the first file is written.
     let companions = companions(files)?;
     let mut checkpoint = files.checkpoint()?;
     checkpoint.report()?;
@@ -51,8 +51,7 @@ pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> 
     if dtype == WeightType::Int8 {
         checkpoint = checkpoint.quantize()?;
     }
-    // Before the weights: what is left by a run that was broken off is no model, and the next run
-    // goes over it.
+    // Before the weights: an interrupted run leaves no model, and the next run overwrites it.
     for (name, bytes) in companions {
         let path = dir.join(&name);
         let parent = path.parent().unwrap_or(dir);

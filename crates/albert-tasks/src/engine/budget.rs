@@ -1,4 +1,4 @@
-//! How many rows make a batch: as many as have so many tokens, or as a GPU has memory for.
+//! Decides how many rows make a batch: by a number of tokens, or by the memory of a GPU.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,25 +7,25 @@ use candle_core::{Device, Result};
 
 use crate::RunOptions;
 
-/// Of the memory that is free once the weights are loaded, batches get this part: the rest is for
-/// the allocator's gaps, cuBLAS, logits over the vocabulary, and whoever shares the card.
+/// Batches get one part in this many of the memory that is free once the weights are loaded. The
+/// rest is for the allocator's gaps, cuBLAS, logits over the vocabulary and other processes.
 const PART_OF_FREE_MEMORY: usize = 2;
 
-/// The tokens of a batch, and of the device's memory what they may take.
+/// The number of tokens in a batch, and the device memory that they may take.
 #[derive(Debug)]
 pub(crate) struct Budget {
     config: AlbertConfig,
     /// Padding included.
     tokens: usize,
-    /// For activations; without bound where the device does not tell, or the number of tokens was
-    /// asked for.
+    /// Memory for activations; unbounded where the device does not report its memory, or the caller
+    /// set the number of tokens.
     bytes: AtomicUsize,
 }
 
 impl Budget {
-    /// The budget that was asked for, else the device's.
+    /// Creates the budget that the options ask for, else one from the device's free memory.
     ///
-    /// To be made when the weights are loaded.
+    /// Call it once the weights are loaded.
     ///
     /// # Errors
     /// If the device does not answer.
@@ -42,22 +42,21 @@ impl Budget {
         })
     }
 
-    /// How many rows fit into a batch whose longest has so many tokens; at least one.
+    /// Returns how many rows fit into a batch whose longest row has `longest` tokens; at least one.
     ///
     /// ```text
     /// rows = min(tokens, bytes / bytes per token) / longest
     /// ```
     ///
-    /// Padding counts although the CPU's own path computes none: the states that come back are as
-    /// large as with it, and one long row among many short ones would ask for memory without bound.
-    /// Among rows of like length there is little of it.
+    /// Padding counts although the CPU path computes none: the hidden states that come back include
+    /// it, and one long row among many short ones would need unbounded memory. Rows of similar
+    /// length have little padding.
     pub(crate) fn rows(&self, longest: usize) -> usize {
         let fit = self.bytes.load(Ordering::Relaxed) / self.config.activation_bytes(longest).max(1);
         (self.tokens.min(fit) / longest.max(1)).max(1)
     }
 
-    /// Takes what a batch would have needed for more than there is: from now on half of it is the
-    /// limit.
+    /// Lowers the limit to half of what a batch that failed would have needed.
     pub(crate) fn halve(&self, rows: usize, longest: usize) {
         let tried = self
             .config
@@ -67,7 +66,7 @@ impl Budget {
     }
 }
 
-/// Bytes of a CUDA device's memory that nobody holds; `None` on other devices.
+/// Returns the free memory of a CUDA device in bytes; `None` on other devices.
 fn free_bytes(device: &Device) -> Result<Option<usize>> {
     match device {
         #[cfg(feature = "cuda")]
@@ -82,8 +81,8 @@ fn free_bytes(device: &Device) -> Result<Option<usize>> {
 
 #[cfg(test)]
 impl Budget {
-    /// So many tokens and bytes.
-    pub(crate) fn of(tokens: usize, bytes: usize) -> Self {
+    /// Creates a budget of `tokens` and `bytes`.
+    pub(crate) fn with_limits(tokens: usize, bytes: usize) -> Self {
         Self {
             config: AlbertConfig::base_v2(),
             tokens,
@@ -98,14 +97,14 @@ mod tests {
 
     #[test]
     fn rows_are_bounded_by_tokens_and_by_memory() {
-        let tokens = Budget::of(2048, usize::MAX);
+        let tokens = Budget::with_limits(2048, usize::MAX);
         assert_eq!(
             [16, 128, 512, 2048, 2049].map(|longest| tokens.rows(longest)),
             [128, 16, 4, 1, 1]
         );
         let config = AlbertConfig::base_v2();
         // The memory of eight rows of 512 tokens.
-        let memory = Budget::of(usize::MAX, 8 * 512 * config.activation_bytes(512));
+        let memory = Budget::with_limits(usize::MAX, 8 * 512 * config.activation_bytes(512));
         assert_eq!(memory.rows(512), 8);
         // Scores grow with the length: of rows twice as long there are less than half as many.
         assert!(memory.rows(128) > 4 * 8 && memory.rows(1024) < 8 / 2);
@@ -113,14 +112,17 @@ mod tests {
 
     #[test]
     fn nothing_and_absurd_lengths_are_one_row() {
-        assert_eq!(Budget::of(0, 0).rows(1), 1);
-        assert_eq!(Budget::of(usize::MAX, usize::MAX).rows(usize::MAX), 1);
-        assert_eq!(Budget::of(7, usize::MAX).rows(0), 7);
+        assert_eq!(Budget::with_limits(0, 0).rows(1), 1);
+        assert_eq!(
+            Budget::with_limits(usize::MAX, usize::MAX).rows(usize::MAX),
+            1
+        );
+        assert_eq!(Budget::with_limits(7, usize::MAX).rows(0), 7);
     }
 
     #[test]
     fn halving_halves_the_rows_of_that_length_and_of_others() {
-        let budget = Budget::of(1 << 16, usize::MAX);
+        let budget = Budget::with_limits(1 << 16, usize::MAX);
         let before = budget.rows(128);
         budget.halve(before, 128);
         assert_eq!(budget.rows(128), before / 2);

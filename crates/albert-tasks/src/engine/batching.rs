@@ -1,59 +1,60 @@
-//! From texts to a network's input, and from its logits back to each text's, in input order.
+//! Turns texts into a network's input, and its logits back into one row for each text, in input
+//! order.
+
+use std::borrow::Borrow;
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use albert_model::ModelInput;
 
-use crate::runner::Runner;
+use super::runner::Runner;
 use crate::tokenizer::TokenIds;
-use crate::{Error, Tokenizer};
+use crate::{Error, TextInput, Tokenizer};
 
-/// A text, or two that belong together, cut to `max_length` tokens.
-pub(crate) fn encode<S: AsRef<str> + Sync, P: AsRef<str> + Sync>(
+/// Tokenizes texts or pairs, each truncated to `max_length` tokens.
+pub(crate) fn encode<I: TextInput + Sync>(
     tokenizer: &Tokenizer,
-    inputs: &[(S, Option<P>)],
+    inputs: &[I],
     max_length: usize,
 ) -> crate::Result<Vec<TokenIds>> {
-    let encode = |(text, pair): &(S, Option<P>)| {
-        tokenizer.encode_ids(text.as_ref(), pair.as_ref().map(AsRef::as_ref), max_length)
-    };
+    let encode = |input: &I| tokenizer.encode_ids(input.first(), input.second(), max_length);
     inputs.par_iter().map(encode).collect()
 }
 
-/// The items in portions of neighbours whose sizes add up to about `limit`, each of one item at
-/// least.
+/// Splits the items into chunks of neighbours whose sizes add up to at most `limit`; a larger item
+/// is a chunk by itself.
 ///
-/// Where an item becomes many rows, preparing all items at once would take memory without bound.
-pub(crate) fn portions<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let mut portions = Vec::new();
+/// An item may become many rows, so preparing all items at once would take unbounded memory.
+pub(crate) fn chunks<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut chunks = Vec::new();
     let (mut start, mut total) = (0, 0usize);
     for (index, item) in items.iter().enumerate() {
         let size = size(item);
         if index > start && total.saturating_add(size) > limit {
-            portions.push(&items[start..index]);
+            chunks.push(&items[start..index]);
             (start, total) = (index, 0);
         }
         total = total.saturating_add(size);
     }
     if start < items.len() {
-        portions.push(&items[start..]);
+        chunks.push(&items[start..]);
     }
-    portions
+    chunks
 }
 
-/// Each row's logits, in input order: what `forward` gives for a batch, `(B, …)`, row by row.
+/// Computes each row's logits, in input order. `forward` returns those of a batch, `(B, …)`.
 ///
-/// Logits by token, `(B, T, …)`, are those of the row's own tokens: padding is cut off.
+/// Of logits by token, `(B, T, …)`, a row gets those of its own tokens, without padding.
 pub(crate) fn logits(
-    rows: &[TokenIds],
+    rows: &[impl Borrow<TokenIds> + Sync],
     runner: &Runner,
     forward: impl Fn(&[&TokenIds], &Device) -> Result<Tensor> + Sync,
 ) -> crate::Result<Vec<Vec<f32>>> {
-    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().ids.len()).collect();
     let mut results = vec![Vec::new(); rows.len()];
     let compute = |batch: &[usize]| {
-        let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| &rows[index]).collect();
+        let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| rows[index].borrow()).collect();
         let logits = forward(&of_batch, runner.device())?;
         let longest = if logits.rank() == 3 {
             Some(logits.dim(1)?)
@@ -77,7 +78,7 @@ pub(crate) fn logits(
     Ok(results)
 }
 
-/// The values row after row, in f32, on the CPU.
+/// Copies a tensor to the CPU as f32 values in row-major order.
 pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor
         .to_dtype(DType::F32)?
@@ -86,15 +87,15 @@ pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
         .to_vec1()
 }
 
-/// The rows as one padded input `(B, T)`.
+/// Builds one padded input `(B, T)` from the rows.
 ///
-/// Padding stands on the right, as ALBERT's absolute positions ask. Mask and token types are left
-/// out where they would say nothing, which saves the model their work.
+/// Padding is on the right, as ALBERT's absolute positions require. A mask without padding and
+/// token types that are all 0 are left out, which saves the model their work.
 pub(crate) fn model_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
     padded(rows, |batch, tokens| vec![batch, tokens], device)
 }
 
-/// The rows as one padded input of a single choice each, `(B, 1, T)`.
+/// Builds one padded input of a single choice a row, `(B, 1, T)`.
 pub(crate) fn choice_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
     padded(rows, |batch, tokens| vec![batch, 1, tokens], device)
 }
@@ -114,10 +115,10 @@ fn padded(
         }
         Tensor::from_vec(flat, shape.as_slice(), device)
     };
-    // Padding has the id 0, whatever token that is: it is masked out, and 0 is in every table.
+    // Padding has the id 0, whatever token that is: it is masked out, and every table has a row 0.
     let mut input = ModelInput::new(padded(&|row| row.ids.clone(), device)?);
     if rows.iter().any(|row| row.ids.len() < longest) {
-        // On the CPU, where the model can read it without waiting for a GPU.
+        // On the CPU, where the model can read it without waiting for the GPU.
         input = input.with_attention_mask(padded(&|row| vec![1; row.ids.len()], &Device::Cpu)?);
     }
     if rows
@@ -131,11 +132,11 @@ fn padded(
 
 #[cfg(test)]
 mod tests {
-    use albert_model::{AlbertForTokenClassification, LoadOptions, Pretrained as _};
+    use albert_model::AlbertForTokenClassification;
 
     use super::*;
-    use crate::options::{Purpose, Setup};
-    use crate::runner::out_of_memory;
+    use crate::engine::runner::out_of_memory;
+    use crate::pipeline::{Pipeline, Purpose};
     use crate::{ModelFiles, RunOptions};
 
     #[test]
@@ -145,9 +146,9 @@ mod tests {
             "/tests/fixtures/pipelines/entities"
         );
         let files = ModelFiles::from_dir(folder).unwrap();
-        let setup = Setup::new(&files, &RunOptions::default(), Purpose::Tokens).unwrap();
-        let (model, _) =
-            AlbertForTokenClassification::load(&setup.checkpoint, &LoadOptions::default()).unwrap();
+        let loaded = Pipeline::load(&files, &RunOptions::default(), Purpose::Texts);
+        let (pipeline, _) = loaded.unwrap();
+        let model: &AlbertForTokenClassification = &pipeline.model;
         let texts = [
             "the river",
             "",
@@ -156,19 +157,16 @@ mod tests {
             "the town by the river",
             "b c",
         ];
-        let rows = encode(
-            &setup.tokenizer,
-            &texts.map(|text| (text, None::<&str>)),
-            40,
-        )
-        .unwrap();
-        // A device with memory for so many rows.
+        let rows = encode(&pipeline.tokenizer, &texts, 40).unwrap();
+        // A device with memory for `memory` rows.
         let compute = |has_thread, memory: usize| {
-            let forward = |rows: &[&TokenIds], device: &Device| match rows.len() <= memory {
-                true => Ok(model.forward(&model_input(rows, device)?)?.logits),
-                false => Err(out_of_memory()),
+            let forward = |rows: &[&TokenIds], device: &Device| {
+                if rows.len() > memory {
+                    return Err(out_of_memory());
+                }
+                Ok(model.forward(&model_input(rows, device)?)?.logits)
             };
-            logits(&rows, &Runner::of(4096, has_thread), forward).unwrap()
+            logits(&rows, &Runner::with_budget(4096, has_thread), forward).unwrap()
         };
         let expected = compute(false, usize::MAX);
         let width = model.config().num_labels();
@@ -186,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn portions_keep_the_order_within_the_limit_and_are_never_empty() {
+    fn chunks_keep_the_order_within_the_limit_and_are_never_empty() {
         let of = |items: &[usize]| -> Vec<Vec<usize>> {
-            portions(items, 5, |size| *size)
+            chunks(items, 5, |size| *size)
                 .into_iter()
                 .map(<[usize]>::to_vec)
                 .collect()

@@ -1,6 +1,7 @@
-//! Batches on their way through the network: how large they are, which thread asks the device for
-//! them, and what becomes of one that the device has no memory for.
+//! Runs a task's batches: how large they are, which thread asks the device for them, and what
+//! happens when the device has no memory for one.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,57 +10,61 @@ use albert_model::AlbertConfig;
 use candle_core::{Device, DeviceLocation};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::batching::portions;
-use crate::budget::Budget;
+use super::batching::chunks;
+use super::budget::Budget;
+use super::pipelined::pipelined;
 use crate::error::is_out_of_memory;
-use crate::overlap::overlap;
-use crate::{Error, Result, RunOptions};
+use crate::{Error, Event, Observer, Result, RunOptions};
 
-/// Bytes of text that are cut into tokens at a time: many questions may share a long context, and
-/// windows keep a long text's tokens.
-pub(crate) const TEXT_AT_ONCE: usize = 1 << 20;
+/// Bytes of text in a chunk: many questions may share a long context, and windows keep the tokens
+/// of a long text.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Runs the batches of a task.
 #[derive(Debug)]
 pub(crate) struct Runner {
     device: Device,
     budget: Budget,
-    /// The GPU's thread; the CPU has none.
+    /// The GPU's thread; `None` on the CPU.
     thread: Option<Arc<ThreadPool>>,
-    portions_at_once: usize,
-    on_smaller_batches: Option<fn(usize, usize)>,
-    has_told: AtomicBool,
+    chunks_in_flight: usize,
+    observer: Observer,
+    has_reported: AtomicBool,
 }
 
 impl Runner {
-    /// For a network whose weights are loaded.
+    /// Creates a runner for a network whose weights are loaded.
     ///
     /// # Errors
     /// If the device does not answer.
     pub(crate) fn new(config: &AlbertConfig, options: &RunOptions) -> Result<Self> {
         let device = options.load.device.clone();
-        // The weights are on their way, which only the thread that loads them waits for by itself.
+        // Weights may still be on their way, and only the thread that loads them waits for them.
         device.synchronize()?;
         Ok(Self {
             budget: Budget::new(config, options)?,
-            thread: thread_of(&device)?,
-            portions_at_once: options.portions_at_once(),
-            on_smaller_batches: options.on_smaller_batches,
-            has_told: AtomicBool::new(false),
+            thread: device_thread(&device)?,
+            chunks_in_flight: options.chunks_in_flight(),
+            observer: options.observer.clone(),
+            has_reported: AtomicBool::new(false),
             device,
         })
     }
 
-    /// Where it computes.
+    /// Returns the device that computes.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What `answer` makes of the inputs, a portion of about `limit` at a time; results in input
-    /// order.
+    /// Returns whoever watches the run.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Answers the inputs a chunk of about `limit` at a time; results are in input order.
     ///
-    /// On a GPU one portion is made ready while another is computed.
-    pub(crate) fn in_portions<I: Sync, T: Send, E: Send>(
+    /// On a GPU one chunk is tokenized while another is computed.
+    pub(crate) fn in_chunks<I: Sync, T: Send, E: Send>(
         &self,
         inputs: &[I],
         limit: usize,
@@ -67,23 +72,23 @@ impl Runner {
         answer: impl Fn(&[I]) -> Result<Vec<T>, E> + Sync,
     ) -> Result<Vec<T>, E> {
         let mut answers = Vec::with_capacity(inputs.len());
-        let mut portions = portions(inputs, limit, size).into_iter();
-        let at_once = self.portions_at_once.min(portions.len());
+        let mut chunks = chunks(inputs, limit, size).into_iter();
+        let in_flight = self.chunks_in_flight.min(chunks.len());
         let take = |answered: Result<Vec<T>, E>| -> Result<(), E> {
             answers.extend(answered?);
             Ok(())
         };
-        overlap(at_once, |_| portions.next(), answer, take)?;
+        pipelined(in_flight, |_| chunks.next(), answer, take)?;
         Ok(answers)
     }
 
-    /// Takes rows of these lengths through `compute`, a batch of like length at a time, and what it
-    /// makes of each to `take`, which gets the batch's rows by their indices in `lengths`. On a GPU
-    /// `take` works on one batch while the next is computed.
+    /// Runs rows of these lengths through `compute`, a batch of similar lengths at a time, and
+    /// hands each result to `take` with the batch's rows as indices into `lengths`. On a GPU `take`
+    /// works on one batch while the next is computed.
     ///
-    /// Longest first, so that a batch too large for the memory fails at once: it is computed again
-    /// in halves, and so are those that follow. `take` must not ask for the device, which it would
-    /// wait for in vain.
+    /// The longest rows come first, so that a batch too large for the memory fails at once: it is
+    /// computed again in halves, as are the batches after it. `take` must not ask for the device:
+    /// it would wait forever.
     ///
     /// # Errors
     /// If `compute` or `take` fails, or the device has no memory for a single row.
@@ -94,32 +99,32 @@ impl Runner {
         mut take: impl FnMut(&[usize], T) -> Result<()>,
     ) -> Result<()> {
         let Some(thread) = &self.thread else {
-            return self.batches(lengths, &compute).try_for_each(|made| {
-                let (batch, made) = made?;
-                take(&batch, made)
+            return self.batches(lengths, &compute).try_for_each(|computed| {
+                let (batch, result) = computed?;
+                take(&batch, result)
             });
         };
         let compute = &compute;
         let (sender, receiver) = sync_channel(0);
         thread.in_place_scope(|scope| {
             scope.spawn(move |_| {
-                for made in self.batches(lengths, compute) {
-                    let failed = made.is_err();
-                    if sender.send(made).is_err() || failed {
+                for computed in self.batches(lengths, compute) {
+                    let failed = computed.is_err();
+                    if sender.send(computed).is_err() || failed {
                         return;
                     }
                 }
             });
             receiver
                 .into_iter()
-                .try_for_each(|made: Result<(Vec<usize>, T)>| {
-                    let (batch, made) = made?;
-                    take(&batch, made)
+                .try_for_each(|computed: Result<(Vec<usize>, T)>| {
+                    let (batch, result) = computed?;
+                    take(&batch, result)
                 })
         })
     }
 
-    /// What `work` does with the device, on the device's thread.
+    /// Runs `work`, which uses the device, on the device's thread.
     pub(crate) fn on_device<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.thread {
             Some(thread) => thread.install(work),
@@ -127,12 +132,12 @@ impl Runner {
         }
     }
 
-    /// How many rows fit into a batch whose longest has so many tokens.
+    /// Returns how many rows fit into a batch whose longest row has `longest` tokens.
     pub(crate) fn rows(&self, longest: usize) -> usize {
         self.budget.rows(longest)
     }
 
-    /// The batches that rows of these lengths make.
+    /// Returns the batches that rows of these lengths make.
     pub(crate) fn plan(&self, lengths: &[usize]) -> Vec<Vec<usize>> {
         self.batches(lengths, &|_| Ok(()))
             .flatten()
@@ -140,14 +145,14 @@ impl Runner {
             .collect()
     }
 
-    /// The batches with what `compute` makes of them, up to the first that fails.
+    /// Iterates over the batches with the results of `compute`, up to the first that fails.
     fn batches<T>(
         &self,
         lengths: &[usize],
         compute: &impl Fn(&[usize]) -> Result<T>,
     ) -> impl Iterator<Item = Result<(Vec<usize>, T)>> {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
-        order.sort_by_key(|&index| (std::cmp::Reverse(lengths[index]), index));
+        order.sort_by_key(|&index| (Reverse(lengths[index]), index));
         let mut done = 0;
         std::iter::from_fn(move || {
             let rest = &order[done..];
@@ -162,44 +167,45 @@ impl Runner {
                                 source,
                             }));
                         }
-                        if let Err(error) = self.go_on_with_less(batch.len(), longest) {
+                        if let Err(error) = self.halve_budget(batch.len(), longest) {
                             return Some(Err(error));
                         }
                     }
-                    made => {
+                    computed => {
                         done += batch.len();
-                        return Some(made.map(|made| (batch.to_vec(), made)));
+                        return Some(computed.map(|result| (batch.to_vec(), result)));
                     }
                 }
             }
         })
     }
 
-    fn go_on_with_less(&self, rows: usize, longest: usize) -> Result<()> {
-        // What the failed batch held is given back to the device once it is done with it.
+    fn halve_budget(&self, rows: usize, longest: usize) -> Result<()> {
+        // The device frees what the failed batch held once it is done with it.
         self.device.synchronize()?;
         self.budget.halve(rows, longest);
-        if let Some(tell) = self.on_smaller_batches
-            && !self.has_told.swap(true, Ordering::Relaxed)
-        {
-            tell(rows, longest);
+        if !self.has_reported.swap(true, Ordering::Relaxed) {
+            self.observer.notify(&Event::SmallerBatches {
+                rows,
+                tokens: longest,
+            });
         }
         Ok(())
     }
 }
 
-/// The thread that a GPU is used from, one for each GPU in the process; `None` for the CPU.
+/// Returns the thread that a GPU is used from, one for each GPU in the process; `None` for the CPU.
 ///
-/// A CUDA device of Candle's asks for work on the calling thread's own stream, and two streams
-/// neither wait for each other nor can share cuBLAS's workspace.
-fn thread_of(device: &Device) -> Result<Option<Arc<ThreadPool>>> {
+/// Candle's CUDA device issues work on the calling thread's own stream. Two streams do not wait for
+/// each other and cannot share cuBLAS's workspace.
+fn device_thread(device: &Device) -> Result<Option<Arc<ThreadPool>>> {
     static THREADS: Mutex<Vec<(DeviceLocation, Arc<ThreadPool>)>> = Mutex::new(Vec::new());
     let location = device.location();
     if location == DeviceLocation::Cpu {
         return Ok(None);
     }
     let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, thread)) = threads.iter().find(|(of, _)| *of == location) {
+    if let Some((_, thread)) = threads.iter().find(|(known, _)| *known == location) {
         return Ok(Some(Arc::clone(thread)));
     }
     let thread = Arc::new(new_thread()?);
@@ -216,21 +222,21 @@ fn new_thread() -> Result<ThreadPool> {
 
 #[cfg(test)]
 impl Runner {
-    /// For the CPU, with so many tokens a batch, on the calling thread or, as for a GPU, on one of
-    /// its own.
-    pub(crate) fn of(tokens: usize, has_thread: bool) -> Self {
+    /// Creates a runner for the CPU with `tokens` in a batch, on the calling thread or, as for a
+    /// GPU, on a thread of its own.
+    pub(crate) fn with_budget(tokens: usize, has_thread: bool) -> Self {
         Self {
             device: Device::Cpu,
-            budget: Budget::of(tokens, usize::MAX),
+            budget: Budget::with_limits(tokens, usize::MAX),
             thread: has_thread.then(|| Arc::new(new_thread().unwrap())),
-            portions_at_once: if has_thread { 3 } else { 1 },
-            on_smaller_batches: None,
-            has_told: AtomicBool::new(false),
+            chunks_in_flight: if has_thread { 3 } else { 1 },
+            observer: Observer::default(),
+            has_reported: AtomicBool::new(false),
         }
     }
 }
 
-/// What Candle makes of a failed allocation: cudarc's error, whose text begins with the status.
+/// Returns Candle's error for a failed allocation: cudarc's, whose text begins with the status.
 #[cfg(test)]
 pub(crate) fn out_of_memory() -> candle_core::Error {
     let status = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
@@ -245,21 +251,21 @@ mod tests {
 
     const LENGTHS: [usize; 12] = [5, 40, 3, 3, 17, 64, 8, 1, 40, 40, 2, 9];
 
-    /// A device with memory for so many tokens, and how often more was asked of it.
+    /// A device with memory for `tokens`, which counts the batches it refused.
     struct SmallDevice {
         tokens: usize,
         refused: AtomicUsize,
     }
 
     impl SmallDevice {
-        fn of(tokens: usize) -> Self {
+        fn new(tokens: usize) -> Self {
             Self {
                 tokens,
                 refused: AtomicUsize::new(0),
             }
         }
 
-        /// The square of each row's length.
+        /// Returns the square of each row's length.
         fn compute(&self, batch: &[usize]) -> Result<Vec<usize>> {
             let longest = batch.iter().map(|&row| LENGTHS[row]).max().unwrap();
             if batch.len() * longest > self.tokens {
@@ -270,7 +276,7 @@ mod tests {
         }
     }
 
-    /// The rows' results in input order, and the sizes of the batches.
+    /// Returns the rows' results in input order, and the sizes of the batches.
     fn squares(runner: &Runner, device: &SmallDevice) -> Result<(Vec<usize>, Vec<usize>)> {
         let (mut results, mut sizes) = (vec![0; LENGTHS.len()], Vec::new());
         let take = |batch: &[usize], made: Vec<usize>| {
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_row_is_in_one_batch_within_the_budget() {
-        let batches = Runner::of(64, false).plan(&LENGTHS);
+        let batches = Runner::with_budget(64, false).plan(&LENGTHS);
         let mut seen = batches.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..LENGTHS.len()).collect::<Vec<_>>());
@@ -300,11 +306,14 @@ mod tests {
     #[test]
     fn rows_of_like_length_go_together_longest_first() {
         assert_eq!(
-            Runner::of(18, false).plan(&[3, 9, 3, 9]),
+            Runner::with_budget(18, false).plan(&[3, 9, 3, 9]),
             [vec![1, 3], vec![0, 2]]
         );
-        assert_eq!(Runner::of(0, false).plan(&[2, 2]), [vec![0], vec![1]]);
-        assert!(Runner::of(0, false).plan(&[]).is_empty());
+        assert_eq!(
+            Runner::with_budget(0, false).plan(&[2, 2]),
+            [vec![0], vec![1]]
+        );
+        assert!(Runner::with_budget(0, false).plan(&[]).is_empty());
     }
 
     #[test]
@@ -312,11 +321,14 @@ mod tests {
         let expected: Vec<usize> = LENGTHS.iter().map(|length| length.pow(2)).collect();
         for has_thread in [false, true] {
             for memory in [usize::MAX, 200, 100, 64] {
-                let (runner, device) = (Runner::of(256, has_thread), SmallDevice::of(memory));
+                let (runner, device) = (
+                    Runner::with_budget(256, has_thread),
+                    SmallDevice::new(memory),
+                );
                 let (found, sizes) = squares(&runner, &device).unwrap();
                 assert_eq!(found, expected);
                 assert_eq!(sizes.iter().sum::<usize>(), LENGTHS.len());
-                // 256 tokens are halved at most twice, and what was learnt is kept.
+                // 256 tokens are halved at most twice, and the smaller budget is kept.
                 let refused = device.refused.swap(0, Ordering::Relaxed);
                 assert!(
                     (memory == usize::MAX) == (refused == 0) && refused <= 2,
@@ -331,29 +343,34 @@ mod tests {
     #[test]
     fn a_row_without_memory_is_an_error_that_names_its_length() {
         for has_thread in [false, true] {
-            let error = squares(&Runner::of(256, has_thread), &SmallDevice::of(63)).unwrap_err();
+            let error =
+                squares(&Runner::with_budget(256, has_thread), &SmallDevice::new(63)).unwrap_err();
             assert!(
                 matches!(error, Error::OutOfMemory { tokens: 64, .. }),
                 "{error:?}"
             );
-            assert!(error.hint().unwrap().contains("--max-length"));
+            assert!(error.hint().unwrap().contains("max_length"));
         }
     }
 
     #[test]
-    fn smaller_batches_are_told_of_once() {
-        static TOLD: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
-        let mut runner = Runner::of(256, false);
-        runner.on_smaller_batches =
-            Some(|rows, longest| TOLD.lock().unwrap().push((rows, longest)));
-        squares(&runner, &SmallDevice::of(64)).unwrap();
-        assert_eq!(*TOLD.lock().unwrap(), [(4, 64)]);
+    fn smaller_batches_are_reported_once() {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let mut runner = Runner::with_budget(256, false);
+        let log = Arc::clone(&reported);
+        runner.observer = Observer::new(move |event| {
+            if let Event::SmallerBatches { rows, tokens } = event {
+                log.lock().unwrap().push((*rows, *tokens));
+            }
+        });
+        squares(&runner, &SmallDevice::new(64)).unwrap();
+        assert_eq!(*reported.lock().unwrap(), [(4, 64)]);
     }
 
     #[test]
     fn any_other_failure_ends_the_run_at_once() {
         for has_thread in [false, true] {
-            let runner = Runner::of(64, has_thread);
+            let runner = Runner::with_budget(64, has_thread);
             let computed = AtomicUsize::new(0);
             let compute = |_: &[usize]| {
                 computed.fetch_add(1, Ordering::Relaxed);
@@ -363,19 +380,19 @@ mod tests {
             assert!(matches!(error, Error::NotFinite));
             assert_eq!(computed.into_inner(), 1);
             let error = runner
-                .run(&LENGTHS, |_| Ok(()), |_, ()| Err(Error::NoLabels))
+                .run(&LENGTHS, |_| Ok(()), |_, ()| Err(Error::PairInWindows))
                 .unwrap_err();
-            assert!(matches!(error, Error::NoLabels));
+            assert!(matches!(error, Error::PairInWindows));
         }
     }
 
     #[test]
-    fn portions_overlap_and_keep_their_order() {
+    fn chunks_in_flight_overlap_and_keep_their_order() {
         for has_thread in [false, true] {
-            let runner = Runner::of(64, has_thread);
+            let runner = Runner::with_budget(64, has_thread);
             let inputs: Vec<usize> = (0..50).collect();
-            let answer = |portion: &[usize]| {
-                let mut answers = vec![0; portion.len()];
+            let answer = |chunk: &[usize]| {
+                let mut answers = vec![0; chunk.len()];
                 let take = |batch: &[usize], made: Vec<usize>| {
                     batch
                         .iter()
@@ -384,11 +401,11 @@ mod tests {
                     Ok(())
                 };
                 let compute =
-                    |batch: &[usize]| Ok(batch.iter().map(|&row| portion[row] + 1).collect());
-                runner.run(&vec![9; portion.len()], compute, take)?;
+                    |batch: &[usize]| Ok(batch.iter().map(|&row| chunk[row] + 1).collect());
+                runner.run(&vec![9; chunk.len()], compute, take)?;
                 Ok::<_, Error>(answers)
             };
-            let answers = runner.in_portions(&inputs, 8, |_| 1, answer).unwrap();
+            let answers = runner.in_chunks(&inputs, 8, |_| 1, answer).unwrap();
             assert_eq!(answers, (1..51).collect::<Vec<_>>());
         }
     }

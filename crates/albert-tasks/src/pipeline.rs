@@ -1,0 +1,125 @@
+//! Loads what every task needs: the network, its tokenizer, the longest text, and the runner.
+
+use albert_model::{AlbertConfig, Checkpoint, Pretrained};
+
+use crate::engine::runner::Runner;
+use crate::json::JsonObject;
+use crate::{ModelFiles, Result, RunOptions, Tokenizer};
+
+/// A network `M` with all that a task needs to run it.
+#[derive(Debug)]
+pub(crate) struct Pipeline<M> {
+    pub(crate) model: M,
+    pub(crate) tokenizer: Tokenizer,
+    /// Tokens that enter the network at most, special tokens included.
+    pub(crate) max_length: usize,
+    pub(crate) runner: Runner,
+}
+
+/// The use that a model's longest text is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Sentence embeddings, which `sentence_bert_config.json` limits further.
+    Embedding,
+    /// Single texts for any other task.
+    Texts,
+    /// Pairs of texts, which have more special tokens.
+    Pairs,
+}
+
+impl<M: Pretrained> Pipeline<M> {
+    /// Loads a model with its tokenizer, and checks that the two belong together before any weights
+    /// are read.
+    ///
+    /// # Errors
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, the model has no
+    /// head for `M`, or the longest text has no room for a token of text.
+    pub(crate) fn load(
+        files: &ModelFiles,
+        options: &RunOptions,
+        purpose: Purpose,
+    ) -> Result<(Self, Checkpoint)> {
+        let checkpoint = files.checkpoint()?;
+        let tokenizer = load_tokenizer(files, options, purpose)?;
+        tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
+        let (max_length, _) = max_length(files, checkpoint.config(), options.max_length, purpose)?;
+        tokenizer.room(max_length, purpose == Purpose::Pairs)?;
+        let (model, _) = M::load(&checkpoint, &options.load)?;
+        let runner = Runner::new(checkpoint.config(), options)?;
+        let pipeline = Self {
+            model,
+            tokenizer,
+            max_length,
+            runner,
+        };
+        Ok((pipeline, checkpoint))
+    }
+}
+
+fn load_tokenizer(files: &ModelFiles, options: &RunOptions, purpose: Purpose) -> Result<Tokenizer> {
+    let mut tokenizer_options = options.tokenizer.clone();
+    if purpose == Purpose::Embedding && tokenizer_options.lowercase.is_none() {
+        let sentence_bert = sentence_bert_config(files)?;
+        let lowercase = sentence_bert
+            .as_ref()
+            .map(|config| config.bool("do_lower_case"))
+            .transpose()?
+            .flatten();
+        // `false` leaves the choice to the tokenizer.
+        tokenizer_options.lowercase = lowercase.filter(|&lowercase| lowercase);
+    }
+    Tokenizer::load(files, &tokenizer_options)
+}
+
+/// Returns the smallest limit on a text's length, and its source.
+pub(crate) fn max_length(
+    files: &ModelFiles,
+    config: &AlbertConfig,
+    asked: Option<usize>,
+    purpose: Purpose,
+) -> Result<(usize, String)> {
+    let mut least = (
+        config.max_position_embeddings,
+        "`max_position_embeddings` in `config.json`".to_string(),
+    );
+    let mut consider = |length: usize, why: String| {
+        if length < least.0 {
+            least = (length, why);
+        }
+    };
+    if purpose == Purpose::Embedding
+        && let Some(sentence_bert) = sentence_bert_config(files)?
+        && let Some(length) = sentence_bert.usize("max_seq_length")?
+    {
+        consider(
+            length,
+            format!("`max_seq_length` in `{}`", sentence_bert.file()),
+        );
+    }
+    if let Some(tokenizer) = JsonObject::read(files, "tokenizer_config.json")? {
+        // `max_len` is the old name. A number near 1e30 means no limit.
+        for key in ["model_max_length", "max_len"] {
+            if let Some(length) = tokenizer
+                .number(key)?
+                .filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
+            {
+                consider(
+                    length as usize,
+                    format!("`{key}` in `tokenizer_config.json`"),
+                );
+            }
+        }
+    }
+    if let Some(length) = asked {
+        consider(length, "the option".to_string());
+    }
+    Ok(least)
+}
+
+/// Reads sentence-transformers' settings of the tokenizer, under either name that ALBERT models use.
+fn sentence_bert_config(files: &ModelFiles) -> Result<Option<JsonObject>> {
+    match JsonObject::read(files, "sentence_bert_config.json")? {
+        Some(config) => Ok(Some(config)),
+        None => JsonObject::read(files, "sentence_albert_config.json"),
+    }
+}
