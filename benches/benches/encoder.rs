@@ -9,7 +9,7 @@ use albert_benches::{Ceiling, Speed, set_threads};
 use albert_model::candle_core::{DType, Device, Tensor};
 use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
-    AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightType,
+    AlbertConfig, AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightFormat,
 };
 use anyhow::Result;
 
@@ -39,14 +39,11 @@ fn main() -> Result<()> {
         "{threads} threads; best sample, GOP/s, of the measured ceiling (FMA or dot products of bytes), the same by processor time"
     );
     for (dtype, ceiling) in [
-        (WeightType::F32, Ceiling::Floats),
-        (WeightType::Int8, Ceiling::Bytes),
+        (WeightFormat::F32, Ceiling::Floats),
+        (WeightFormat::Int8, Ceiling::Bytes),
     ] {
-        let options = LoadOptions {
-            dtype,
-            ..LoadOptions::default()
-        };
-        let (model, _) = AlbertModel::load(&checkpoint, &options)?;
+        let options = LoadOptions::default().with_weights(dtype);
+        let model = AlbertModel::load(&checkpoint, &options)?;
         for (name, batches) in cases() {
             if wanted
                 .as_deref()

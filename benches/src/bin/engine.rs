@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use albert_model::candle_core::{DType, Device, Result as CandleResult, Tensor};
-use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightType};
+use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightFormat};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
@@ -56,13 +56,13 @@ fn main() -> anyhow::Result<()> {
     };
     let folder = PathBuf::from(folder);
     let (model, dtype, product_type) = match what.as_str() {
-        "f32" => ("model", WeightType::F32, DType::F32),
-        "f16" => ("model", WeightType::F16, DType::F16),
-        "bf16" => ("model", WeightType::BF16, DType::BF16),
-        "int8" => ("model-int8", WeightType::Int8, DType::F32),
+        "f32" => ("model", WeightFormat::F32, DType::F32),
+        "f16" => ("model", WeightFormat::F16, DType::F16),
+        "bf16" => ("model", WeightFormat::BF16, DType::BF16),
+        "int8" => ("model-int8", WeightFormat::Int8, DType::F32),
         "convert" => {
             let checkpoint = Checkpoint::from_dir(folder.join("model"))?.quantize()?;
-            checkpoint.save(folder.join("model-int8"), WeightType::Int8)?;
+            checkpoint.save(folder.join("model-int8"), WeightFormat::Int8)?;
             return Ok(());
         }
         other => bail!("expected f32, f16, bf16, int8 or convert, found `{other}`"),
@@ -70,12 +70,9 @@ fn main() -> anyhow::Result<()> {
     let cases: BTreeMap<String, Case> =
         serde_json::from_slice(&std::fs::read(folder.join("cases.json"))?)?;
     let checkpoint = Checkpoint::from_dir(folder.join(model))?;
-    let (model, _) = AlbertModel::load(
+    let model = AlbertModel::load(
         &checkpoint,
-        &LoadOptions {
-            device: device.clone(),
-            dtype,
-        },
+        &LoadOptions::new(device.clone()).with_weights(dtype),
     )?;
     for line in stdin().lock().lines() {
         let seconds = match serde_json::from_str(&line?)? {

@@ -264,7 +264,7 @@ impl ComputeArgs {
         if talk.is_heard() {
             options = options.with_observer(say);
         }
-        options.load.dtype = self.dtype.into();
+        options.load.weights = self.dtype.into();
         options.load.device = self.device.open()?;
         Ok(options)
     }

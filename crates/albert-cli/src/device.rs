@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use albert_model::WeightType;
+use albert_model::WeightFormat;
 use albert_model::candle_core::Device;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -131,7 +131,7 @@ pub(crate) enum DtypeChoice {
     Int8,
 }
 
-impl From<DtypeChoice> for WeightType {
+impl From<DtypeChoice> for WeightFormat {
     fn from(choice: DtypeChoice) -> Self {
         match choice {
             DtypeChoice::Auto => Self::Auto,

@@ -9,7 +9,7 @@ use albert_model::candle_nn::loss::cross_entropy;
 use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder};
 use albert_model::{
     AlbertConfig, AlbertForSequenceClassification, Checkpoint, Head, LoadOptions, ModelInput,
-    WeightType,
+    WeightFormat,
 };
 use anyhow::Context;
 
@@ -47,6 +47,6 @@ fn main() -> anyhow::Result<()> {
         optimizer.backward_step(&loss)?;
         println!("step {step}: {:.4}", loss.to_scalar::<f32>()?);
     }
-    Checkpoint::from_var_map(&config, &variables)?.save(out, WeightType::F32)?;
+    Checkpoint::from_var_map(&config, &variables)?.save(out, WeightFormat::F32)?;
     Ok(())
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
-use crate::gpu_kernels::{self, Attention, RowKernel};
 use crate::layer_norm::{LayerNorm, NormConstants};
-use crate::linear::{Linear, PackedLinear};
-use crate::packing::Sequences;
+use crate::linear::Linear;
+use crate::ops::attention::Attention;
+use crate::ops::packed_linear::PackedLinear;
+use crate::ops::softmax::masked_softmax;
+use crate::parameters::{ATTENTION_NORM, Product};
+use crate::ragged::Sequences;
 
 /// One attention sub-layer.
 ///
@@ -25,7 +28,7 @@ pub struct AlbertAttention {
     projections: Projections,
     output: Linear,
     norm: LayerNorm,
-    /// Attention without padding, where it serves.
+    /// Attention over ragged sequences, if the CUDA kernels are used.
     kernel: Option<Attention>,
     heads: usize,
     head_size: usize,
@@ -33,16 +36,16 @@ pub struct AlbertAttention {
     output_dropout_prob: f64,
 }
 
-/// From hidden states to queries, keys and values.
+/// The products from hidden states to queries, keys and values.
 #[derive(Debug, Clone)]
 enum Projections {
-    Apart {
+    Separate {
         query: Linear,
         key: Linear,
         value: Linear,
     },
     /// One product, `(H, 3H)`
-    Fused(Linear),
+    Joined(Linear),
 }
 
 impl AlbertAttention {
@@ -52,21 +55,23 @@ impl AlbertAttention {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let h = config.hidden_size;
-        let linear = |name: &str| Linear::new(h, h, config.initializer_range, vb.pp(name));
-        let parts = ["query", "key", "value"].map(|name| vb.pp(name));
-        let projections = match Linear::side_by_side(h, h, config.initializer_range, &parts)? {
-            Some(fused) => Projections::Fused(fused),
-            None => Projections::Apart {
-                query: linear("query")?,
-                key: linear("key")?,
-                value: linear("value")?,
+        let std = config.initializer_range;
+        let linear = |product: Product| Linear::new(h, h, std, vb.pp(product.in_attention()));
+        let parts = [Product::Query, Product::Key, Product::Value];
+        let vbs = parts.map(|product| vb.pp(product.in_attention()));
+        let projections = match Linear::side_by_side(h, h, std, &vbs)? {
+            Some(joined) => Projections::Joined(joined),
+            None => Projections::Separate {
+                query: linear(Product::Query)?,
+                key: linear(Product::Key)?,
+                value: linear(Product::Value)?,
             },
         };
         let (heads, head_size) = (config.num_attention_heads, config.head_size());
         Ok(Self {
             projections,
-            output: linear("dense")?,
-            norm: LayerNorm::new(h, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            output: linear(Product::AttentionOutput)?,
+            norm: LayerNorm::new(h, config.layer_norm_eps, vb.pp(ATTENTION_NORM))?,
             kernel: Attention::new(heads, head_size, vb.device(), vb.dtype())?,
             heads,
             head_size,
@@ -75,9 +80,9 @@ impl AlbertAttention {
         })
     }
 
-    /// Its weights for the fused path, where all of them are packed.
+    /// Returns the weights for the fused path, if all of them are packed.
     pub(crate) fn packed(&self) -> Result<Option<PackedAttention>> {
-        let Projections::Fused(projections) = &self.projections else {
+        let Projections::Joined(projections) = &self.projections else {
             return Ok(None);
         };
         let parts = (
@@ -95,32 +100,30 @@ impl AlbertAttention {
         }))
     }
 
-    /// Whether [`forward_packed`](Self::forward_packed) serves.
-    pub(crate) fn takes_packed(&self) -> bool {
-        self.kernel.is_some() && matches!(self.projections, Projections::Fused(_))
+    /// Returns true if [`forward_ragged`](Self::forward_ragged) serves.
+    pub(crate) fn takes_ragged(&self) -> bool {
+        self.kernel.is_some() && matches!(self.projections, Projections::Joined(_))
     }
 
-    /// For inference, over sequences without padding; `None` where something before it is trained.
+    /// Runs inference over ragged sequences by the CUDA kernels.
     ///
     /// # Shapes
     /// - `hidden_states`: `(ΣT, H)`
     /// - returns `(ΣT, H)`
-    pub(crate) fn forward_packed(
+    pub(crate) fn forward_ragged(
         &self,
         hidden_states: &Tensor,
         sequences: &Sequences,
-    ) -> Result<Option<Tensor>> {
-        let (Some(kernel), Projections::Fused(projections)) = (self.kernel, &self.projections)
+    ) -> Result<Tensor> {
+        let (Some(kernel), Projections::Joined(projections)) = (self.kernel, &self.projections)
         else {
-            return Ok(None);
+            bail!("attention over ragged sequences: expected constant weights on CUDA")
         };
-        if hidden_states.track_op() {
-            return Ok(None);
-        }
-        let context = kernel.apply(&projections.forward(hidden_states)?, sequences)?;
+        // Weights after attention may be variables, whose gradients nobody takes here.
+        let hidden_states = hidden_states.detach();
+        let context = kernel.apply(&projections.forward(&hidden_states)?, sequences)?;
         self.norm
-            .forward_sum_t(hidden_states, &self.output.forward(&context)?, false)
-            .map(Some)
+            .forward_sum_t(&hidden_states, &self.output.forward(&context)?, false)
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -140,7 +143,7 @@ impl AlbertAttention {
     ) -> Result<(Tensor, Tensor)> {
         let (batch, tokens, h) = hidden_states.dims3()?;
         let [query, key, value] = match &self.projections {
-            Projections::Apart { query, key, value } => {
+            Projections::Separate { query, key, value } => {
                 let project = |linear: &Linear| {
                     let split = (batch, tokens, self.heads, self.head_size);
                     linear
@@ -151,7 +154,7 @@ impl AlbertAttention {
                 };
                 [project(query)?, project(key)?, project(value)?]
             }
-            Projections::Fused(projection) => {
+            Projections::Joined(projection) => {
                 let split = (batch, tokens, 3, self.heads, self.head_size);
                 let projected = projection.forward(hidden_states)?.reshape(split)?;
                 // One copy for all three.
@@ -162,7 +165,7 @@ impl AlbertAttention {
         let query = (query / (self.head_size as f64).sqrt())?;
         let scores = query.matmul(&key.transpose(2, 3)?)?; // (B, N, T, T)
         let probs = dropout(
-            &softmax(&scores, mask, train)?,
+            &masked_softmax(&scores, mask, train)?,
             self.probs_dropout_prob,
             train,
         )?;
@@ -181,34 +184,11 @@ impl AlbertAttention {
     }
 }
 
-/// The weights of [`AlbertAttention`] for the CPU's own kernels.
+/// The weights of [`AlbertAttention`], packed for the fused path.
 #[derive(Debug)]
 pub(crate) struct PackedAttention {
     /// Queries, keys and values, `(H, 3H)`
     pub(crate) projections: Arc<PackedLinear>,
     pub(crate) output: Arc<PackedLinear>,
     pub(crate) norm: NormConstants,
-}
-
-/// `softmax(scores + mask)` over the last dimension, in f32 at least. Candle's fused form has no
-/// backward pass.
-fn softmax(scores: &Tensor, mask: Option<&Tensor>, train: bool) -> Result<Tensor> {
-    if !train && gpu_kernels::serve(scores) {
-        let rows_of_mask = mask.map_or(0, |mask| scores.elem_count() / mask.elem_count());
-        return RowKernel::Softmax { rows_of_mask }.apply(scores, mask.unwrap_or(scores), scores);
-    }
-    let scores = match mask {
-        Some(mask) => scores.broadcast_add(mask)?,
-        None => scores.clone(),
-    };
-    let dtype = scores.dtype();
-    let scores = match dtype {
-        DType::F16 | DType::BF16 => scores.to_dtype(DType::F32)?,
-        _ => scores,
-    };
-    let probs = match train {
-        true => candle_nn::ops::softmax(&scores, D::Minus1)?,
-        false => candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?,
-    };
-    probs.to_dtype(dtype)
 }

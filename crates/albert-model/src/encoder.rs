@@ -7,11 +7,13 @@ use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
 use crate::fused::FusedEncoder;
+use crate::layer::AlbertLayer;
 use crate::layer_group::AlbertLayerGroup;
 use crate::linear::Linear;
+use crate::observer::Observer;
 use crate::outputs::Trace;
-use crate::packing::Sequences;
-use crate::quantize::Observer;
+use crate::parameters::{GROUPS, PROJECTION};
+use crate::ragged::Sequences;
 
 /// The projection from E to H, then the repeated layer groups.
 ///
@@ -26,8 +28,31 @@ pub struct AlbertEncoder {
     groups: Vec<AlbertLayerGroup>,
     /// The group that each repetition uses.
     schedule: Vec<usize>,
-    /// The same, where inference on the CPU can take it.
-    fused: Option<Arc<FusedEncoder>>,
+    path: Path,
+}
+
+/// The way in which inference runs the encoder, chosen once from its weights and their device.
+#[derive(Debug, Clone)]
+enum Path {
+    /// Candle's operations over padded batches: the reference on every device. It also serves
+    /// training, hidden states and attentions, whatever the path of inference.
+    Eager,
+    /// Packed weights on the CPU, over ragged sequences.
+    Fused(Arc<FusedEncoder>),
+    /// This crate's CUDA kernels, over ragged sequences.
+    Ragged,
+}
+
+/// The layout of the embeddings that an encoder is given.
+pub(crate) enum Layout<'a> {
+    /// `(B, T, E)` and the mask to add to attention scores, `(B, 1, 1, T)`.
+    Padded {
+        mask: Option<&'a Tensor>,
+        trace: &'a mut Trace,
+        train: bool,
+    },
+    /// `(ΣT, E)`, for inference by an encoder that [takes it](AlbertEncoder::takes_ragged).
+    Ragged(&'a Sequences),
 }
 
 impl AlbertEncoder {
@@ -41,29 +66,35 @@ impl AlbertEncoder {
             config.hidden_size,
             config.initializer_range,
         );
-        let group_vb = vb.pp("albert_layer_groups");
+        let group_vb = vb.pp(GROUPS);
         let groups = (0..config.num_hidden_groups)
             .map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
-        let projection = Linear::new(e, h, std, vb.pp("embedding_hidden_mapping_in"))?;
+        let projection = Linear::new(e, h, std, vb.pp(PROJECTION))?;
         let groups = groups.collect::<Result<Vec<_>>>()?;
         let schedule: Vec<_> = (0..config.num_hidden_layers)
             .map(|layer| config.group_for_layer(layer))
             .collect();
-        let fused = FusedEncoder::new(config, &projection, &groups, &schedule)?.map(Arc::new);
+        let takes_ragged =
+            |group: &AlbertLayerGroup| group.layers().iter().all(AlbertLayer::takes_ragged);
+        let path = match FusedEncoder::new(config, &projection, &groups, &schedule)? {
+            _ if groups.iter().all(takes_ragged) => Path::Ragged,
+            Some(fused) => Path::Fused(Arc::new(fused)),
+            None => Path::Eager,
+        };
         Ok(Self {
             projection,
             groups,
             schedule,
-            fused,
+            path,
         })
     }
 
-    /// The G groups of weights.
+    /// Returns the G groups of weights.
     pub fn groups(&self) -> &[AlbertLayerGroup] {
         &self.groups
     }
 
-    /// Runs all repetitions, from embeddings of your own where you like.
+    /// Runs all repetitions on embeddings, such as embeddings of your own.
     ///
     /// # Shapes
     /// - `embeddings`: `(B, T, E)`
@@ -78,75 +109,53 @@ impl AlbertEncoder {
         mask: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
-        self.forward_traced(embeddings, mask, &mut Trace::default(), train)
+        let trace = &mut Trace::default();
+        self.forward(embeddings, Layout::Padded { mask, trace, train })
     }
 
-    /// The same as one computation on the CPU, where its weights are such.
-    pub(crate) fn fused(&self) -> Option<&FusedEncoder> {
-        self.fused.as_deref()
+    /// Returns true if inference runs on ragged batches.
+    pub(crate) fn takes_ragged(&self) -> bool {
+        !matches!(self.path, Path::Eager)
     }
 
-    /// Whether [`forward_packed`](Self::forward_packed) serves.
-    pub(crate) fn takes_packed(&self) -> bool {
-        self.groups
-            .iter()
-            .flat_map(|group| group.layers())
-            .all(|layer| layer.takes_packed())
-    }
-
-    /// [`forward_t`](Self::forward_t) for inference by the kernels for GPUs, over sequences without
-    /// padding; `None` where something before an attention is trained.
-    ///
-    /// # Shapes
-    /// - `embeddings`: `(ΣT, E)`
-    /// - returns `(ΣT, H)`
-    pub(crate) fn forward_packed(
-        &self,
-        embeddings: &Tensor,
-        sequences: &Sequences,
-    ) -> Result<Option<Tensor>> {
-        let mut hidden_states = self.projection.forward(embeddings)?; // (ΣT, H)
-        for &group in &self.schedule {
-            for layer in self.groups[group].layers() {
-                let Some(next) = layer.forward_packed(&hidden_states, sequences)? else {
-                    return Ok(None);
-                };
-                hidden_states = next;
+    /// Runs all repetitions: `(B, T, E)` → `(B, T, H)` or `(ΣT, E)` → `(ΣT, H)`.
+    pub(crate) fn forward(&self, embeddings: &Tensor, layout: Layout<'_>) -> Result<Tensor> {
+        match (layout, &self.path) {
+            (Layout::Padded { mask, trace, train }, _) => {
+                let mut states = self.projection.forward(embeddings)?; // (B, T, H)
+                trace.hidden_state(&states);
+                for &group in &self.schedule {
+                    states = self.groups[group].forward_traced(&states, mask, trace, train)?;
+                }
+                Ok(states)
             }
+            (Layout::Ragged(sequences), Path::Fused(fused)) => fused.forward(embeddings, sequences),
+            (Layout::Ragged(sequences), Path::Ragged) => {
+                let mut states = self.projection.forward(embeddings)?; // (ΣT, H)
+                for &group in &self.schedule {
+                    for layer in self.groups[group].layers() {
+                        states = layer.forward_ragged(&states, sequences)?;
+                    }
+                }
+                Ok(states)
+            }
+            (Layout::Ragged(_), Path::Eager) => bail!("this encoder computes padded batches only"),
         }
-        Ok(Some(hidden_states))
     }
 
-    /// Shows an observer what the products are fed, on the CPU in f32.
+    /// Shows an observer the inputs of all products, on the CPU in f32.
     ///
     /// # Shapes
-    /// - `embeddings`: `(1, T, E)`
+    /// - `embeddings`: `(T, E)`, of one sequence
     /// - returns `(T, H)`
     pub(crate) fn observe(
         &self,
         embeddings: &Tensor,
         observer: &mut impl Observer,
     ) -> Result<Vec<f32>> {
-        match &self.fused {
-            Some(fused) => fused.observe(embeddings, observer),
-            None => bail!("an encoder is observed on the CPU, in f32 and without variables"),
+        match &self.path {
+            Path::Fused(fused) => fused.observe(embeddings, observer),
+            _ => bail!("an encoder is observed on the CPU, in f32 and without variables"),
         }
-    }
-
-    /// [`forward_t`](Self::forward_t), with the intermediate results that `trace` collects.
-    pub(crate) fn forward_traced(
-        &self,
-        embeddings: &Tensor,
-        mask: Option<&Tensor>,
-        trace: &mut Trace,
-        train: bool,
-    ) -> Result<Tensor> {
-        let mut hidden_states = self.projection.forward(embeddings)?; // (B, T, H)
-        trace.hidden_state(&hidden_states);
-        for &group in &self.schedule {
-            hidden_states =
-                self.groups[group].forward_traced(&hidden_states, mask, trace, train)?;
-        }
-        Ok(hidden_states)
     }
 }

@@ -8,7 +8,9 @@ use candle_nn::VarBuilder;
 
 use crate::activation::HiddenAct;
 use crate::config::AlbertConfig;
-use crate::linear::{Linear, PackedLinear};
+use crate::linear::Linear;
+use crate::ops::packed_linear::PackedLinear;
+use crate::parameters::Product;
 
 /// Two dense layers with the activation between them.
 ///
@@ -41,14 +43,14 @@ impl FeedForward {
             config.initializer_range,
         );
         Ok(Self {
-            inner: Linear::new(h, i, std, vb.pp("ffn"))?,
+            inner: Linear::new(h, i, std, vb.pp(Product::Inner.name()))?,
             activation: config.hidden_act,
-            output: Linear::new(i, h, std, vb.pp("ffn_output"))?,
+            output: Linear::new(i, h, std, vb.pp(Product::Output.name()))?,
         })
     }
 }
 
-/// The weights of [`FeedForward`] for the CPU's own kernels.
+/// The weights of [`FeedForward`], packed for the fused path.
 #[derive(Debug)]
 pub(crate) struct PackedFeedForward {
     pub(crate) inner: Arc<PackedLinear>,
@@ -57,7 +59,7 @@ pub(crate) struct PackedFeedForward {
 }
 
 impl FeedForward {
-    /// Its weights for the fused path, where all of them are packed.
+    /// Returns the weights for the fused path, if all of them are packed.
     pub(crate) fn packed(&self) -> Option<PackedFeedForward> {
         let (inner, output) = (self.inner.packed()?, self.output.packed()?);
         Some(PackedFeedForward {

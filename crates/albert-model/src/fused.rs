@@ -1,13 +1,11 @@
-//! The inference path on the CPU: the whole encoder as one computation over tokens without padding.
+//! Inference on the CPU: the whole encoder as one computation over ragged sequences.
 //!
-//! It means what [`AlbertEncoder`](crate::AlbertEncoder) means and is held to it by tests. Padding
-//! is never computed. A thread takes whole sequences, some 256 tokens together (128 in 8 bits),
-//! through all repetitions: the shared weights stay near its core, and its memory is used again
-//! from layer to layer. Where the sequences are too few to keep all threads busy, the threads share
-//! the work within each layer.
+//! Computes the same function as [`AlbertEncoder`](crate::AlbertEncoder); tests compare the two. A
+//! thread takes whole sequences, about 256 tokens at a time (128 in int8), through all repetitions:
+//! the shared weights stay in its caches, and its memory is reused from layer to layer. If the
+//! sequences are too few to keep all threads busy, the threads share the work within each layer.
 //!
-//! A token's result has the same bits in either case, on any number of threads and in any batch
-//! that this path can serve (a row of nothing but padding sends the whole batch to the other one).
+//! A token's result has the same bits in either case, on any number of threads and in any batch.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,9 +17,10 @@ use candle_core::{Device, Result, Tensor};
 use crate::config::AlbertConfig;
 use crate::layer::PackedLayer;
 use crate::layer_group::AlbertLayerGroup;
-use crate::linear::{Linear, PackedLinear};
-use crate::packing::Packing;
-use crate::quantize::{Blind, Observer, Product};
+use crate::linear::Linear;
+use crate::observer::{NoObserver, Observer, ProductInput};
+use crate::ops::packed_linear::PackedLinear;
+use crate::ragged::Sequences;
 
 /// The packed weights of an encoder.
 #[derive(Debug)]
@@ -33,28 +32,29 @@ pub(crate) struct FusedEncoder {
     heads: Heads,
 }
 
-/// Tokens that a thread takes together at most, longer sequences aside: enough to use a weight
-/// often while it is near, few enough for their activations to be near too.
-const TOKENS_TOGETHER: usize = 256;
+/// Tokens in the bundle of sequences that a thread takes at a time, unless a single sequence has
+/// more: enough to use a cached weight often, few enough for their activations to stay cached.
+const BUNDLE_TOKENS: usize = 256;
 
-/// The same with weights in 8 bits, which are a quarter as much to read: 3 % faster than 256 on two
-/// threads of a Zen 5 with 1 MB of second cache.
-const TOKENS_TOGETHER_QUANTIZED: usize = 128;
+/// [`BUNDLE_TOKENS`] with int8 weights, which are a quarter as much to read: 3 % faster than 256 on
+/// two threads of a Zen 5 with 1 MB of second-level cache.
+const BUNDLE_TOKENS_INT8: usize = 128;
 
-/// Below this number of tokens for each thread, weights are read more than used: better that each
-/// thread reads its own part of them. Two threads on a Xeon with 2 MB of second cache broke even
-/// about here.
+/// Tokens for each thread below which the threads share each product instead: with fewer, reading
+/// the weights takes longer than using them, and each thread then reads its own part. Two threads on
+/// a Xeon with 2 MB of second-level cache broke even about here.
 const TOKENS_APART: usize = 64;
 
-/// Time that a schedule of whole sequences may take beside an even one; sharing the work within
-/// layers costs about as much in waiting.
+/// Time that a schedule of whole sequences may take compared with an even one; sharing the work
+/// within layers costs about as much in waiting.
 const UNEVENNESS: f64 = 1.15;
 
-/// Columns of the feed-forward network that are computed and used up together, while they are near.
+/// Columns of the feed-forward network that are computed and consumed together, while they are
+/// cached.
 const COLUMNS_TOGETHER: usize = 768;
 
 impl FusedEncoder {
-    /// `None` where a weight is not packed.
+    /// Returns `None` unless every weight is packed.
     pub(crate) fn new(
         config: &AlbertConfig,
         projection: &Linear,
@@ -82,46 +82,49 @@ impl FusedEncoder {
         }))
     }
 
-    /// # Shapes
-    /// - `embeddings`: `(B, T, E)`
-    /// - returns `(B, T, H)`, 0 at padding
-    pub(crate) fn forward(&self, embeddings: &Tensor, packing: &Packing) -> Result<Tensor> {
-        let (batch, tokens, e) = embeddings.dims3()?;
-        let h = self.heads.count * self.heads.size;
-        let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
-        let mut states = vec![0f32; batch * tokens * h];
-        let parts = states
-            .chunks_exact_mut(tokens * h)
-            .zip(embeddings.chunks_exact(tokens * e));
-        let sequences = parts
-            .zip(packing.sequences())
-            .map(|((states, embeddings), columns)| Sequence {
-                tokens: columns.iter().map(|&column| column as usize).collect(),
-                embeddings,
-                states,
-            });
-        let sequences: Vec<_> = sequences.collect();
-        // Within the pool from here on: entering it for every product would take longer than a
-        // short text.
-        rayon::scope(|_| self.run(sequences));
-        Tensor::from_vec(states, (batch, tokens, h), &Device::Cpu)
-    }
-
-    /// All repetitions for one sequence, with an observer of what its products are fed.
+    /// Runs all repetitions.
     ///
     /// # Shapes
-    /// - `embeddings`: `(1, T, E)`
+    /// - `embeddings`: `(ΣT, E)`
+    /// - returns `(ΣT, H)`
+    pub(crate) fn forward(&self, embeddings: &Tensor, sequences: &Sequences) -> Result<Tensor> {
+        let (tokens, e) = embeddings.dims2()?;
+        let h = self.heads.count * self.heads.size;
+        let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
+        let mut states = vec![0f32; tokens * h];
+        let (mut rest, mut states_rest) = (&embeddings[..], &mut states[..]);
+        let sequences = sequences.lengths().map(|tokens| {
+            let (embeddings, states);
+            (embeddings, rest) = rest.split_at(tokens * e);
+            (states, states_rest) = std::mem::take(&mut states_rest).split_at_mut(tokens * h);
+            Sequence {
+                tokens,
+                embeddings,
+                states,
+            }
+        });
+        let sequences: Vec<_> = sequences.collect();
+        // Enter the thread pool once: entering it for every product would take longer than a short
+        // text.
+        rayon::scope(|_| self.run(sequences));
+        Tensor::from_vec(states, (tokens, h), &Device::Cpu)
+    }
+
+    /// Runs all repetitions on one sequence and shows an observer the inputs of its products.
+    ///
+    /// # Shapes
+    /// - `embeddings`: `(T, E)`
     /// - returns `(T, H)`
     pub(crate) fn observe(
         &self,
         embeddings: &Tensor,
         observer: &mut impl Observer,
     ) -> Result<Vec<f32>> {
-        let (_, tokens, _) = embeddings.dims3()?;
+        let (tokens, _) = embeddings.dims2()?;
         let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
         let mut states = vec![0f32; tokens * self.heads.count * self.heads.size];
         let sequence = Sequence {
-            tokens: (0..tokens).collect(),
+            tokens,
             embeddings: &embeddings,
             states: &mut states,
         };
@@ -136,34 +139,35 @@ impl FusedEncoder {
 
     fn run(&self, sequences: Vec<Sequence<'_>>) {
         let threads = rayon::current_num_threads();
-        let is_quantized = self
+        let is_int8 = self
             .groups
             .iter()
             .flatten()
-            .any(|layer| layer.feed_forward.inner.is_quantized());
-        let together = if is_quantized {
-            TOKENS_TOGETHER_QUANTIZED
+            .any(|layer| layer.feed_forward.inner.is_int8());
+        let bundle_tokens = if is_int8 {
+            BUNDLE_TOKENS_INT8
         } else {
-            TOKENS_TOGETHER
+            BUNDLE_TOKENS
         };
-        match Plan::new(sequences, threads, together) {
-            Plan::Shared(groups) => {
+        match Plan::new(sequences, threads, bundle_tokens) {
+            Plan::Shared(bundles) => {
                 let mut scratch = Scratch::default();
-                groups
-                    .into_iter()
-                    .for_each(|group| self.encode(group, &mut scratch, Threads::All, &mut Blind));
+                bundles.into_iter().for_each(|bundle| {
+                    self.encode(bundle, &mut scratch, Threads::All, &mut NoObserver)
+                });
             }
-            Plan::Apart(groups) => {
-                let workers = threads.min(groups.len());
-                let groups = Mutex::new(groups.into_iter());
+            Plan::Apart(bundles) => {
+                let workers = threads.min(bundles.len());
+                let bundles = Mutex::new(bundles.into_iter());
                 rayon::scope(|scope| {
                     for _ in 0..workers {
                         scope.spawn(|_| {
                             let mut scratch = Scratch::default();
                             loop {
-                                let group = groups.lock().expect("no worker panics with it").next();
-                                let Some(group) = group else { break };
-                                self.encode(group, &mut scratch, Threads::One, &mut Blind);
+                                let bundle =
+                                    bundles.lock().expect("no worker panics with it").next();
+                                let Some(bundle) = bundle else { break };
+                                self.encode(bundle, &mut scratch, Threads::One, &mut NoObserver);
                             }
                         });
                     }
@@ -172,28 +176,25 @@ impl FusedEncoder {
         }
     }
 
-    /// All repetitions for some sequences together.
+    /// Runs all repetitions on a bundle of sequences.
     fn encode(
         &self,
-        mut group: Vec<Sequence<'_>>,
+        mut bundle: Vec<Sequence<'_>>,
         scratch: &mut Scratch,
         threads: Threads,
         observer: &mut impl Observer,
     ) {
-        let rows = group.iter().map(|sequence| sequence.tokens.len()).sum();
+        let rows = bundle.iter().map(|sequence| sequence.tokens).sum();
         let (e, h) = (self.projection.input(), self.heads.count * self.heads.size);
         scratch.states.resize(rows * h);
         scratch.wide.resize(rows * e.max(3 * h));
         scratch.context.resize(rows * h);
         scratch.output.resize(rows * h);
 
-        let embeddings = group.iter().flat_map(|s| {
-            s.tokens
-                .iter()
-                .map(|&token| &s.embeddings[token * e..][..e])
-        });
-        for (packed, embedding) in scratch.wide.chunks_exact_mut(e).zip(embeddings) {
-            packed.copy_from_slice(embedding);
+        let mut start = 0;
+        for sequence in &bundle {
+            scratch.wide[start..][..sequence.embeddings.len()].copy_from_slice(sequence.embeddings);
+            start += sequence.embeddings.len();
         }
         let Scratch {
             wide,
@@ -204,31 +205,35 @@ impl FusedEncoder {
         let states = RowsMut::new(states, rows, h);
         self.projection
             .apply(Rows::new(wide, rows, e), rounded, states, threads);
-        for &index in &self.schedule {
-            for (inner, layer) in self.groups[index].iter().enumerate() {
-                let see =
-                    |product, xs: &[f32], width| observer.see((index, inner), product, xs, width);
-                self.layer(layer, &group, rows, scratch, threads, see);
+        for &group in &self.schedule {
+            for (inner, layer) in self.groups[group].iter().enumerate() {
+                let see = |input, xs: &[f32], width| observer.see((group, inner), input, xs, width);
+                self.layer(layer, &bundle, rows, scratch, threads, see);
             }
         }
-        let mut packed = scratch.states.chunks_exact(h);
-        for sequence in &mut group {
-            for (&token, state) in sequence.tokens.iter().zip(&mut packed) {
-                sequence.states[token * h..][..h].copy_from_slice(state);
-            }
+        let mut start = 0;
+        for sequence in &mut bundle {
+            let len = sequence.states.len();
+            sequence
+                .states
+                .copy_from_slice(&scratch.states[start..][..len]);
+            start += len;
         }
     }
 
     fn layer(
         &self,
         layer: &PackedLayer,
-        group: &[Sequence<'_>],
+        bundle: &[Sequence<'_>],
         rows: usize,
         scratch: &mut Scratch,
         threads: Threads,
-        mut see: impl FnMut(Product, &[f32], usize),
+        mut see: impl FnMut(ProductInput, &[f32], usize),
     ) {
-        let (h, level) = (self.heads.count * self.heads.size, self.projection.level());
+        let (h, instructions) = (
+            self.heads.count * self.heads.size,
+            self.projection.instruction_set(),
+        );
         let Scratch {
             states,
             wide,
@@ -239,29 +244,28 @@ impl FusedEncoder {
             rounded_inner,
         } = scratch;
 
-        see(Product::Projections, states, h);
+        see(ProductInput::HiddenStates, states, h);
         let qkv = RowsMut::new(wide, rows, 3 * h);
         layer
             .attention
             .projections
             .apply(Rows::new(states, rows, h), rounded, qkv, threads);
-        let is_quantized = layer.attention.projections.is_quantized();
-        let attend = if is_quantized {
+        let attend = if layer.attention.projections.is_int8() {
             attention_int16
         } else {
             attention
         };
         let (mut queries, mut contexts) = (&wide[..], &mut context[..]);
-        for sequence in group {
-            let tokens = sequence.tokens.len();
+        for sequence in bundle {
+            let tokens = sequence.tokens;
             let (qkv, context);
             (qkv, queries) = queries.split_at(tokens * 3 * h);
             (context, contexts) = contexts.split_at_mut(tokens * h);
-            attend(level, self.heads, qkv, context, threads);
+            attend(instructions, self.heads, qkv, context, threads);
         }
         let linear = &layer.attention.output;
-        see(Product::AttentionOutput, context, h);
-        let context = linear.factors(Rows::new(context, rows, h), 0..h, rounded, threads);
+        see(ProductInput::Context, context, h);
+        let context = linear.prepare(Rows::new(context, rows, h), 0..h, rounded, threads);
         linear.product(
             context,
             [0..h, 0..h],
@@ -273,40 +277,45 @@ impl FusedEncoder {
             .attention
             .norm
             .kernel()
-            .apply_to_sum(level, states, output, &linear.bias);
+            .apply_to_sum(instructions, states, output, &linear.bias);
 
         let feed_forward = &layer.feed_forward;
         let i = feed_forward.inner.out();
-        // Sums over all of K at once are the same in f32; in 8 bits each part has sums of its own.
-        let is_whole = threads == Threads::All && !feed_forward.output.is_quantized();
+        // In f32, one sum over all of K has the same bits as sums of parts; int8 parts have sums of
+        // their own.
+        let is_whole = threads == Threads::All && !feed_forward.output.is_int8();
         let together = COLUMNS_TOGETHER.next_multiple_of(feed_forward.inner.panel_width());
         let step = if is_whole { i } else { together };
         inner.resize(rows * step.min(i));
-        see(Product::Inner, states, h);
+        see(ProductInput::Attended, states, h);
         let attended =
             feed_forward
                 .inner
-                .factors(Rows::new(states, rows, h), 0..h, rounded, threads);
+                .prepare(Rows::new(states, rows, h), 0..h, rounded, threads);
         for start in (0..i).step_by(step) {
             let part = start..(start + step).min(i);
             let width = part.len();
-            let then = Epilogue::BiasActivation(
+            let epilogue = Epilogue::BiasActivation(
                 &feed_forward.inner.bias[part.clone()],
                 feed_forward.activation,
             );
             let activated = RowsMut::new(inner, rows, width);
-            feed_forward
-                .inner
-                .product(attended, [0..h, part.clone()], activated, then, threads);
+            feed_forward.inner.product(
+                attended,
+                [0..h, part.clone()],
+                activated,
+                epilogue,
+                threads,
+            );
             if width == i {
-                see(Product::Output, inner, i);
+                see(ProductInput::Activations, inner, i);
             }
             let activated = Rows::new(inner, rows, width);
             let activated =
                 feed_forward
                     .output
-                    .factors(activated, part.clone(), rounded_inner, threads);
-            let then = if start == 0 {
+                    .prepare(activated, part.clone(), rounded_inner, threads);
+            let epilogue = if start == 0 {
                 Epilogue::Store
             } else {
                 Epilogue::Accumulate
@@ -315,29 +324,29 @@ impl FusedEncoder {
                 activated,
                 [part, 0..h],
                 RowsMut::new(output, rows, h),
-                then,
+                epilogue,
                 threads,
             );
         }
         layer
             .norm
             .kernel()
-            .apply_to_sum(level, states, output, &feed_forward.output.bias);
+            .apply_to_sum(instructions, states, output, &feed_forward.output.bias);
     }
 }
 
 /// A sequence of the batch.
 #[derive(Debug)]
 struct Sequence<'a> {
-    /// Where its tokens stand, without padding.
-    tokens: Vec<usize>,
+    /// T, its length.
+    tokens: usize,
     /// `(T, E)`
     embeddings: &'a [f32],
     /// `(T, H)`
     states: &'a mut [f32],
 }
 
-/// Memory that a thread uses again for every layer.
+/// Memory that a thread reuses for every layer.
 #[derive(Default)]
 struct Scratch {
     /// The hidden states.
@@ -345,48 +354,44 @@ struct Scratch {
     /// The embeddings, then queries, keys and values.
     wide: Aligned,
     context: Aligned,
-    /// What is added to the hidden states.
+    /// The output of a sub-layer, which is added to the hidden states.
     output: Aligned,
     /// A part of the inner feed-forward layer.
     inner: Aligned,
-    /// What is multiplied with 8-bit weights.
+    /// Input of int8 products.
     rounded: QuantizedRows,
-    /// The same for the part of the inner layer.
+    /// Input of int8 products from the part of the inner layer.
     rounded_inner: QuantizedRows,
 }
 
-/// Who computes what: sequences in groups, the largest first.
+/// The bundles of sequences to compute, the largest first, and the threads that compute each.
 enum Plan<'a> {
-    /// Each group by all threads.
+    /// All threads share a bundle.
     Shared(Vec<Vec<Sequence<'a>>>),
-    /// Each group by one thread.
+    /// One thread takes a bundle.
     Apart(Vec<Vec<Sequence<'a>>>),
 }
 
 impl<'a> Plan<'a> {
-    fn new(mut sequences: Vec<Sequence<'a>>, threads: usize, together: usize) -> Self {
-        let total: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
-        sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.tokens.len()));
-        // As many groups for each thread, as even as can be.
-        let count = threads * total.div_ceil(threads * together);
-        let lengths: Vec<usize> = sequences
-            .iter()
-            .map(|sequence| sequence.tokens.len())
-            .collect();
-        let (groups, sizes) = distribute(&lengths, count);
+    fn new(mut sequences: Vec<Sequence<'a>>, threads: usize, bundle_tokens: usize) -> Self {
+        let total: usize = sequences.iter().map(|sequence| sequence.tokens).sum();
+        sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.tokens));
+        // The same number of bundles for each thread, as even as possible.
+        let count = threads * total.div_ceil(threads * bundle_tokens);
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens).collect();
+        let (bundles, sizes) = distribute(&lengths, count);
         let (_, loads) = distribute(&sizes, threads);
         let longest = loads.into_iter().max().unwrap_or(0);
         let is_even = (longest * threads) as f64 <= UNEVENNESS * total as f64;
         let is_apart = threads == 1 || is_even && total >= threads * TOKENS_APART;
 
         let mut members: Vec<Vec<Sequence<'a>>> = sizes.iter().map(|_| Vec::new()).collect();
-        for (sequence, group) in sequences.into_iter().zip(groups) {
-            members[group].push(sequence);
+        for (sequence, bundle) in sequences.into_iter().zip(bundles) {
+            members[bundle].push(sequence);
         }
-        let tokens =
-            |group: &Vec<Sequence<'_>>| group.iter().map(|s| s.tokens.len()).sum::<usize>();
-        members.sort_by_key(|group| std::cmp::Reverse(tokens(group)));
-        members.retain(|group| !group.is_empty());
+        let tokens = |bundle: &Vec<Sequence<'_>>| bundle.iter().map(|s| s.tokens).sum::<usize>();
+        members.sort_by_key(|bundle| std::cmp::Reverse(tokens(bundle)));
+        members.retain(|bundle| !bundle.is_empty());
         if is_apart {
             Self::Apart(members)
         } else {
@@ -395,7 +400,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Gives each size, largest first, to the bin with the least; returns the bins and their loads.
+/// Assigns each size, largest first, to the lightest bin. Returns the bin of each size and the load
+/// of each bin.
 fn distribute(sizes: &[usize], bins: usize) -> (Vec<usize>, Vec<usize>) {
     let mut loads = vec![0; bins];
     let lightest = |loads: &[usize]| {

@@ -1,10 +1,10 @@
-//! What a model reads.
+//! The input of a model: the tokens of a batch of sequences, padded or ragged.
 
 use candle_core::Tensor;
 
 use crate::outputs::Outputs;
 
-/// The tokens of a batch of sequences, padded on the right to the same length.
+/// The tokens of a batch of sequences, padded on the right to the same length, or ragged.
 ///
 /// ```
 /// use albert_model::candle_core::{Device, Tensor};
@@ -13,11 +13,17 @@ use crate::outputs::Outputs;
 /// let ids = Tensor::new(&[[2u32, 48, 25, 3], [2, 21, 3, 0]], &Device::Cpu)?;
 /// let mask = Tensor::new(&[[1u32, 1, 1, 1], [1, 1, 1, 0]], &Device::Cpu)?;
 /// let input = ModelInput::new(ids).with_attention_mask(mask).with_outputs(Outputs::ATTENTIONS);
+///
+/// // The same sequences, one after another, without padding.
+/// let ids = Tensor::new(&[2u32, 48, 25, 3, 2, 21, 3], &Device::Cpu)?;
+/// let input = ModelInput::ragged(ids, vec![4, 3]);
 /// # Ok::<(), albert_model::candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct ModelInput {
     pub(crate) ids: Tensor,
+    /// The lengths of ragged sequences; `None` for a padded batch.
+    pub(crate) lengths: Option<Vec<usize>>,
     pub(crate) attention_mask: Option<Tensor>,
     pub(crate) token_type_ids: Option<Tensor>,
     pub(crate) position_ids: Option<Tensor>,
@@ -25,11 +31,13 @@ pub struct ModelInput {
 }
 
 impl ModelInput {
-    /// Token ids, `(B, T)` (for multiple choice `(B, choices, T)`), u32, i64 or u8. Every token is
-    /// attended to, every token type is 0 and positions count from 0, until said otherwise.
+    /// Creates a padded batch from token ids, `(B, T)` (for multiple choice `(B, choices, T)`), of
+    /// type u32, i64 or u8. Unless set, every token is attended to, every token type is 0 and
+    /// positions count from 0.
     pub fn new(ids: Tensor) -> Self {
         Self {
             ids,
+            lengths: None,
             attention_mask: None,
             token_type_ids: None,
             position_ids: None,
@@ -37,13 +45,24 @@ impl ModelInput {
         }
     }
 
-    /// 1 for a token and 0 for padding, in the shape of the ids and any numeric type.
+    /// Creates a ragged batch: the token ids of all sequences, one after another, `(ΣT)`, and the
+    /// length of each sequence. Results are ragged as well: `(ΣT, …)` in place of `(B, T, …)`.
     ///
-    /// A padded batch without it gives other numbers than its rows alone.
+    /// Nothing is computed for padding, so there is none to mask. Intermediate results
+    /// ([`Outputs`]) are available from padded batches only.
+    pub fn ragged(ids: Tensor, lengths: Vec<usize>) -> Self {
+        Self {
+            lengths: Some(lengths),
+            ..Self::new(ids)
+        }
+    }
+
+    /// Sets the mask: 1 for a token and 0 for padding, in the shape of the ids and any numeric type.
     ///
-    /// Where the ids are on a GPU the mask may stay on the CPU. That is the better place: the model
-    /// sees there which tokens to leave out, and would have to wait for the GPU to read it from
-    /// there.
+    /// Without a mask, the padding of a batch changes the results of its rows.
+    ///
+    /// If the ids are on a GPU, prefer a mask on the CPU: the model reads it to skip padding, and
+    /// reading it from the GPU would stall.
     pub fn with_attention_mask(self, attention_mask: Tensor) -> Self {
         Self {
             attention_mask: Some(attention_mask),
@@ -51,7 +70,8 @@ impl ModelInput {
         }
     }
 
-    /// 0 for tokens of the first segment and 1 for the second's, in the shape of the ids.
+    /// Sets token types, in the shape of the ids: 0 for tokens of the first segment and 1 for those
+    /// of the second.
     pub fn with_token_type_ids(self, token_type_ids: Tensor) -> Self {
         Self {
             token_type_ids: Some(token_type_ids),
@@ -59,7 +79,8 @@ impl ModelInput {
         }
     }
 
-    /// Positions, in the shape of the ids or, the same for every row, `(T)`.
+    /// Sets positions, in the shape of the ids, or `(T)` for the same positions in every row of a
+    /// padded batch.
     pub fn with_position_ids(self, position_ids: Tensor) -> Self {
         Self {
             position_ids: Some(position_ids),
@@ -67,7 +88,7 @@ impl ModelInput {
         }
     }
 
-    /// Asks for intermediate results.
+    /// Requests intermediate results.
     pub fn with_outputs(self, outputs: Outputs) -> Self {
         Self { outputs, ..self }
     }

@@ -7,9 +7,10 @@ use crate::attention::{AlbertAttention, PackedAttention};
 use crate::config::AlbertConfig;
 use crate::feed_forward::{FeedForward, PackedFeedForward};
 use crate::layer_norm::{LayerNorm, NormConstants};
-use crate::packing::Sequences;
+use crate::parameters::{ATTENTION, LAYER_NORM};
+use crate::ragged::Sequences;
 
-/// Attention, then the feed-forward network, each normalised after its residual.
+/// Attention, then the feed-forward network, each followed by a residual and a layer norm.
 ///
 /// ```text
 /// a = AlbertAttention(x);   y = LayerNorm(a + FeedForward(a))
@@ -23,7 +24,7 @@ pub struct AlbertLayer {
     norm: LayerNorm,
 }
 
-/// The weights of [`AlbertLayer`] for the CPU's own kernels.
+/// The weights of [`AlbertLayer`], packed for the fused path.
 #[derive(Debug)]
 pub(crate) struct PackedLayer {
     pub(crate) attention: PackedAttention,
@@ -38,17 +39,13 @@ impl AlbertLayer {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            attention: AlbertAttention::new(config, vb.pp("attention"))?,
-            norm: LayerNorm::new(
-                config.hidden_size,
-                config.layer_norm_eps,
-                vb.pp("full_layer_layer_norm"),
-            )?,
+            attention: AlbertAttention::new(config, vb.pp(ATTENTION))?,
+            norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp(LAYER_NORM))?,
             feed_forward: FeedForward::new(config, vb)?,
         })
     }
 
-    /// Its weights for the fused path, where all of them are packed.
+    /// Returns the weights for the fused path, if all of them are packed.
     pub(crate) fn packed(&self) -> Result<Option<PackedLayer>> {
         let parts = (
             self.attention.packed()?,
@@ -65,22 +62,19 @@ impl AlbertLayer {
         }))
     }
 
-    /// Whether [`forward_packed`](Self::forward_packed) serves.
-    pub(crate) fn takes_packed(&self) -> bool {
-        self.attention.takes_packed()
+    /// Returns true if [`forward_ragged`](Self::forward_ragged) serves.
+    pub(crate) fn takes_ragged(&self) -> bool {
+        self.attention.takes_ragged()
     }
 
-    /// For inference, over sequences without padding: `(ΣT, H)` → `(ΣT, H)`; `None` where something
-    /// before it is trained.
-    pub(crate) fn forward_packed(
+    /// Runs inference over ragged sequences by the CUDA kernels: `(ΣT, H)` → `(ΣT, H)`.
+    pub(crate) fn forward_ragged(
         &self,
         hidden_states: &Tensor,
         sequences: &Sequences,
-    ) -> Result<Option<Tensor>> {
-        let attended = self.attention.forward_packed(hidden_states, sequences)?;
-        attended
-            .map(|attended| self.forward_attended(&attended, false))
-            .transpose()
+    ) -> Result<Tensor> {
+        let attended = self.attention.forward_ragged(hidden_states, sequences)?;
+        self.forward_attended(&attended, false)
     }
 
     /// Returns the new hidden states and the attention probabilities.
@@ -102,7 +96,7 @@ impl AlbertLayer {
         Ok((self.forward_attended(&attended, train)?, probs))
     }
 
-    /// What follows attention.
+    /// Runs the sub-layer after attention.
     fn forward_attended(&self, attended: &Tensor, train: bool) -> Result<Tensor> {
         self.norm
             .forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)

@@ -1,4 +1,4 @@
-//! The layers that share no weights among themselves and are repeated as one.
+//! Layers with weights of their own that are repeated as one group.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 use crate::config::AlbertConfig;
 use crate::layer::AlbertLayer;
 use crate::outputs::Trace;
+use crate::parameters::LAYERS;
 
 /// `inner_group_num` layers in a row, each fed by the one before it.
 ///
@@ -21,7 +22,7 @@ impl AlbertLayerGroup {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let vb = vb.pp("albert_layers");
+        let vb = vb.pp(LAYERS);
         let layers =
             (0..config.inner_group_num).map(|inner| AlbertLayer::new(config, vb.pp(inner)));
         Ok(Self {

@@ -1,20 +1,19 @@
-//! Layer norm, differentiable where it must be, its variance taken about the mean, in f32 at least.
+//! Layer norm with a gradient and an accurate variance.
 //!
-//! Candle's fused `layer_norm` serves neither end. It has no backward pass: everything before it
-//! would stay untrained, silently. And on the CPU, as on CUDA, it takes the variance as `mean x² -
-//! (mean x)²` in f32, which loses its digits where the mean is large beside the deviation, and can
-//! come out negative: with ALBERT's ε of 1e-12, a NaN. ε is 0 in f16 besides, so half-precision
-//! input is normalised in f32.
+//! Candle's fused `layer_norm` has neither. Without a backward pass, everything upstream of it
+//! would stay untrained, silently. And on the CPU and on CUDA it computes the variance as `mean x²
+//! - (mean x)²` in f32, which loses its digits if the mean is large compared with the deviation,
+//! and can be negative: with ALBERT's ε of 1e-12, that is NaN. This one subtracts the mean first.
+//! ε rounds to 0 in f16, so half-precision input is normalised in f32.
 
 use std::fmt;
 
-use albert_kernels::InstructionSet;
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use rayon::prelude::*;
 
-use crate::gpu_kernels::{self, RowKernel};
-use crate::linear::numbers;
+use crate::ops::cuda;
+use crate::ops::layer_norm::RowNorm;
+use crate::ops::rows::RowKernel;
 
 /// `y = γ (x - mean x) / √(var x + ε) + β`, over the last dimension.
 #[derive(Debug, Clone)]
@@ -22,7 +21,7 @@ pub(crate) struct LayerNorm {
     gamma: Tensor,
     beta: Tensor,
     eps: f64,
-    /// γ and β, `(2, width)`, where row kernels serve.
+    /// γ and β, `(2, width)`, if the CUDA row kernels are used.
     stacked: Option<Tensor>,
 }
 
@@ -31,7 +30,7 @@ impl LayerNorm {
     pub(crate) fn new(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let gamma = vb.get_with_hints(width, "weight", Init::Const(1.0))?;
         let beta = vb.get_with_hints(width, "bias", Init::Const(0.0))?;
-        let stacked = gpu_kernels::serve(&gamma)
+        let stacked = cuda::serves(&gamma)
             .then(|| Tensor::stack(&[&gamma, &beta], 0))
             .transpose()?;
         Ok(Self {
@@ -42,7 +41,7 @@ impl LayerNorm {
         })
     }
 
-    /// Its numbers, where the CPU's own kernels can use them and they will not change.
+    /// Returns γ, β and ε for the CPU's kernels, unless they are variables or on another device.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
         let is_constant = |tensor: &Tensor| {
             tensor.dtype() == DType::F32
@@ -60,7 +59,7 @@ impl LayerNorm {
         }))
     }
 
-    /// `LayerNorm(x + r)`: `(…, width)` → `(…, width)`
+    /// Computes `LayerNorm(x + r)`: `(…, width)` → `(…, width)`.
     pub(crate) fn forward_sum_t(
         &self,
         xs: &Tensor,
@@ -68,7 +67,7 @@ impl LayerNorm {
         train: bool,
     ) -> Result<Tensor> {
         match &self.stacked {
-            Some(stacked) if !train && gpu_kernels::serve(xs) => RowKernel::AddNorm {
+            Some(stacked) if !train && cuda::serves(xs) => RowKernel::AddNorm {
                 eps: self.eps as f32,
             }
             .apply(xs, residual, stacked),
@@ -76,7 +75,7 @@ impl LayerNorm {
         }
     }
 
-    /// `(…, width)` → `(…, width)`
+    /// Computes `LayerNorm(x)`: `(…, width)` → `(…, width)`.
     pub(crate) fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         let dtype = xs.dtype();
         if !train && dtype == DType::F32 && matches!(xs.device(), Device::Cpu) {
@@ -104,14 +103,14 @@ impl LayerNorm {
     }
 }
 
-/// γ, β and ε as numbers.
+/// γ, β and ε as plain values.
 pub(crate) struct NormConstants {
     gamma: Vec<f32>,
     beta: Vec<f32>,
     eps: f32,
 }
 
-/// By its width: a model's numbers would fill screens.
+/// Shows the width instead of the values.
 impl fmt::Debug for NormConstants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NormConstants({})", self.gamma.len())
@@ -119,60 +118,13 @@ impl fmt::Debug for NormConstants {
 }
 
 impl NormConstants {
-    /// The kernel with these numbers.
+    /// Returns the kernel with these constants.
     pub(crate) fn kernel(&self) -> albert_kernels::LayerNorm<'_> {
         albert_kernels::LayerNorm {
             gamma: &self.gamma,
             beta: &self.beta,
             eps: self.eps,
         }
-    }
-}
-
-/// Rows that a thread takes at a time.
-const ROWS_AT_ONCE: usize = 32;
-
-/// The same by the CPU's own kernel, for inference.
-struct RowNorm {
-    eps: f32,
-}
-
-impl CustomOp3 for RowNorm {
-    fn name(&self) -> &'static str {
-        "row-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        gamma: &CpuStorage,
-        gamma_layout: &Layout,
-        beta: &CpuStorage,
-        beta_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (xs, gamma, beta) = (
-            numbers(xs, xs_layout)?,
-            numbers(gamma, gamma_layout)?,
-            numbers(beta, beta_layout)?,
-        );
-        let width = gamma.len();
-        if beta.len() != width || xs_layout.dims().last() != Some(&width) {
-            bail!(
-                "layer norm: expected a last dimension of {width}, found the shape {:?}",
-                xs_layout.dims()
-            )
-        }
-        let level = InstructionSet::current().map_err(candle_core::Error::wrap)?;
-        let norm = albert_kernels::LayerNorm {
-            gamma,
-            beta,
-            eps: self.eps,
-        };
-        let mut ys = xs.to_vec();
-        ys.par_chunks_mut(width * ROWS_AT_ONCE)
-            .for_each(|rows| norm.apply(level, rows));
-        Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
     }
 }
 

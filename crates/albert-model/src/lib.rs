@@ -29,8 +29,7 @@
 //! use albert_model::{AlbertForMaskedLM, Checkpoint, LoadOptions, Pretrained};
 //!
 //! let checkpoint = Checkpoint::from_dir("albert-base-v2")?;
-//! let (model, report) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default())?;
-//! println!("{} tensors used, {} not needed", report.used.len(), report.unused.len());
+//! let model = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default())?;
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
@@ -83,7 +82,6 @@ mod encoder;
 mod error;
 mod feed_forward;
 mod fused;
-mod gpu_kernels;
 mod heads;
 mod input;
 mod layer;
@@ -93,12 +91,14 @@ mod linear;
 mod mask;
 mod memory;
 mod model;
+mod observer;
+mod ops;
 mod outputs;
-mod packing;
 mod parameters;
 mod pooler;
 mod pretrained;
 mod quantize;
+mod ragged;
 mod word_embeddings;
 
 pub use candle_core;
@@ -108,7 +108,7 @@ pub use activation::{HiddenAct, UnknownActivation};
 pub use attention::AlbertAttention;
 #[doc(hidden)]
 pub use checkpoint::read_tensorflow_index;
-pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors, WeightType};
+pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors, WeightFormat};
 pub use config::{AlbertConfig, ProblemType};
 pub use embeddings::AlbertEmbeddings;
 pub use encoder::AlbertEncoder;

@@ -1,20 +1,19 @@
-//! The bare model: embeddings, encoder and, where there is one, the pooler.
+//! The bare model: embeddings, encoder and, if the checkpoint has one, the pooler.
 
 use candle_core::{Device, Module, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use crate::checkpoint::{Checkpoint, LoadOptions, LoadReport};
+use crate::checkpoint::{Checkpoint, LoadOptions};
 use crate::config::AlbertConfig;
 use crate::embeddings::AlbertEmbeddings;
-use crate::encoder::AlbertEncoder;
+use crate::encoder::{AlbertEncoder, Layout};
 use crate::error::Result as LoadResult;
 use crate::input::ModelInput;
-use crate::mask::additive_mask;
 use crate::outputs::Trace;
-use crate::packing::Packing;
-use crate::parameters::Head;
+use crate::parameters::{ALBERT, EMBEDDINGS, ENCODER, Head, POOLER};
 use crate::pooler::AlbertPooler;
 use crate::pretrained::{Pretrained, prepared};
+use crate::ragged::{self, Ragged};
 
 /// An ALBERT without a head.
 ///
@@ -31,41 +30,66 @@ pub struct AlbertModel {
     pooler: Option<AlbertPooler>,
 }
 
-/// What [`AlbertModel`] returns.
+/// The output of [`AlbertModel`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AlbertOutput {
-    /// The hidden states of the last layer, `(B, T, H)`. At padding there may be zeros, unless
-    /// [`Outputs::PADDING`](crate::Outputs::PADDING) or intermediate results were asked for.
+    /// The hidden states of the last layer, `(B, T, H)`, or `(ΣT, H)` for a ragged batch. At padding
+    /// they may be zero, unless [`Outputs::PADDING`](crate::Outputs::PADDING) or intermediate
+    /// results were requested.
     pub last_hidden_state: Tensor,
-    /// The pooled `[CLS]`, `(B, H)`, where the model has a pooler.
+    /// The pooled `[CLS]`, `(B, H)`, if the model has a pooler.
     pub pooler_output: Option<Tensor>,
-    /// The projected embeddings, then the result of each layer call: `1 + L × inner_group_num`
-    /// tensors `(B, T, H)`, where they were asked for.
+    /// The projected embeddings, then the result of each layer call, if requested:
+    /// `1 + L × inner_group_num` tensors `(B, T, H)`.
     pub hidden_states: Option<Vec<Tensor>>,
-    /// The attention probabilities of each layer call: `L × inner_group_num` tensors
-    /// `(B, N, T, T)`, where they were asked for.
+    /// The attention probabilities of each layer call, if requested: `L × inner_group_num` tensors
+    /// `(B, N, T, T)`.
     pub attentions: Option<Vec<Tensor>>,
 }
 
+impl AlbertOutput {
+    /// Averages the hidden states of each sequence over its tokens, as sentence-transformers does.
+    ///
+    /// ```text
+    /// y = Σ mask h / max(Σ mask, 1)
+    /// ```
+    ///
+    /// # Shapes
+    /// - `attention_mask`: `(B, T)` of the input, 0 for padding
+    /// - returns `(B, H)`
+    ///
+    /// # Errors
+    /// If the batch is ragged, or the mask has another shape.
+    pub fn mean_pooled(&self, attention_mask: &Tensor) -> Result<Tensor> {
+        let states = &self.last_hidden_state;
+        let (_, _, _) = states.dims3()?;
+        let mask = attention_mask.to_device(states.device())?;
+        // Padding may have any value: every value but 0 counts once.
+        let mask = mask.ne(&mask.zeros_like()?)?.to_dtype(states.dtype())?;
+        let sums = states.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?; // (B, H)
+        sums.broadcast_div(&mask.sum_keepdim(1)?.clamp(1f32, f32::MAX)?)
+    }
+}
+
 impl AlbertModel {
-    /// A model with a pooler. `vb` is at the model's own level, in most files `albert`.
+    /// Creates a model with a pooler. `vb` is at the model's own level, in most files `albert`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let of_pooler = vb.pp("pooler");
-        // First: where nothing is found under `vb`, the embeddings are named, and not the pooler
-        // that many lack.
+        let pooler_vb = vb.pp(POOLER);
+        // Load the embeddings first, so that an empty `vb` is reported as missing embeddings rather
+        // than as a missing pooler, which many checkpoints lack.
         let model = Self::without_pooler(config, vb)?;
         Ok(Self {
-            pooler: Some(AlbertPooler::new(config, of_pooler)?),
+            pooler: Some(AlbertPooler::new(config, pooler_vb)?),
             ..model
         })
     }
 
-    /// A model without a pooler, as masked-LM, token classification and question answering
-    /// checkpoints have it.
+    /// Creates a model without a pooler, as checkpoints of masked LM, token classification and
+    /// question answering have it.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -75,28 +99,28 @@ impl AlbertModel {
         }
         Ok(Self {
             config: config.clone(),
-            embeddings: AlbertEmbeddings::new(config, vb.pp("embeddings"))?,
-            encoder: AlbertEncoder::new(config, vb.pp("encoder"))?,
+            embeddings: AlbertEmbeddings::new(config, vb.pp(EMBEDDINGS))?,
+            encoder: AlbertEncoder::new(config, vb.pp(ENCODER))?,
             pooler: None,
         })
     }
 
-    /// The configuration it was made from.
+    /// Returns the configuration.
     pub fn config(&self) -> &AlbertConfig {
         &self.config
     }
 
-    /// Where its weights are.
+    /// Returns the device of the weights.
     pub fn device(&self) -> &Device {
         self.embeddings.device()
     }
 
-    /// The embeddings.
+    /// Returns the embeddings.
     pub fn embeddings(&self) -> &AlbertEmbeddings {
         &self.embeddings
     }
 
-    /// The encoder.
+    /// Returns the encoder.
     pub fn encoder(&self) -> &AlbertEncoder {
         &self.encoder
     }
@@ -121,93 +145,125 @@ impl AlbertModel {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
-        let Ok((batch, tokens)) = input.ids.dims2() else {
-            bail!(
-                "token ids: expected the shape (batch, tokens), found {:?}",
-                input.ids.dims()
-            )
-        };
-        if tokens == 0 {
-            bail!(
-                "token ids: expected at least one token in a sequence, found {:?}",
-                input.ids.dims()
-            )
-        }
-        self.embeddings.check(input)?;
-        let mask = input.attention_mask.as_ref();
-        if let Some(mask) = mask
-            && mask.dims() != input.ids.dims()
-        {
-            let (ids, mask) = (input.ids.dims(), mask.dims());
-            bail!("attention mask: expected the shape of the token ids, {ids:?}, found {mask:?}")
-        }
-        let mut trace = Trace::new(input.outputs);
-        let packing = match input.outputs.is_empty() && !train {
-            true => Packing::new(mask, (batch, tokens), self.pooler.is_some())?,
-            false => None,
-        };
-        let without_padding = match &packing {
-            Some(packing) => self.forward_without_padding(input, packing)?,
-            None => None,
-        };
-        let last_hidden_state = match without_padding {
-            Some(hidden_states) => hidden_states,
-            None => {
-                let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
-                let additive = |mask: &Tensor| {
-                    additive_mask(&mask.to_device(embeddings.device())?, embeddings.dtype())
-                };
-                let mask = mask.map(additive).transpose()?;
-                self.encoder
-                    .forward_traced(&embeddings, mask.as_ref(), &mut trace, train)?
+        let is_plain = !train && input.outputs.is_empty();
+        match &input.lengths {
+            Some(lengths) => {
+                ragged::check(input, lengths)?;
+                if !is_plain {
+                    bail!(
+                        "a ragged batch is for inference without intermediate results: expected a \
+                         padded one"
+                    )
+                }
+                self.forward_ragged(input, &Ragged::from_lengths(lengths, self.device())?)
             }
-        }; // (B, T, H)
-        let pooler_output = match &self.pooler {
-            Some(pooler) => Some(pooler.forward(&last_hidden_state)?),
-            None => None,
+            None => {
+                let shape = check_padded(input)?;
+                self.embeddings.check(input)?;
+                let ragged = if is_plain && self.encoder.takes_ragged() {
+                    let mask = input.attention_mask.as_ref();
+                    Ragged::from_mask(mask, shape, self.pooler.is_some(), self.device())?
+                } else {
+                    None
+                };
+                match ragged {
+                    Some(ragged) => self.forward_unpadded(input, &ragged),
+                    None => self.forward_padded(input, train),
+                }
+            }
+        }
+    }
+
+    /// Computes a padded batch as it is.
+    fn forward_padded(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
+        let mut trace = Trace::new(input.outputs);
+        let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
+        let mask = ragged::mask_for_scores(input, &embeddings)?;
+        let layout = Layout::Padded {
+            mask: mask.as_ref(),
+            trace: &mut trace,
+            train,
         };
+        let last_hidden_state = self.encoder.forward(&embeddings, layout)?; // (B, T, H)
+        let pool = |pooler: &AlbertPooler| pooler.forward(&last_hidden_state);
         Ok(AlbertOutput {
+            pooler_output: self.pooler.as_ref().map(pool).transpose()?,
             last_hidden_state,
-            pooler_output,
             hidden_states: trace.hidden_states,
             attentions: trace.attentions,
         })
     }
 
-    /// The hidden states by a path that computes no padding, `(B, T, H)` and 0 there; `None` where
-    /// none serves.
-    fn forward_without_padding(
-        &self,
-        input: &ModelInput,
-        packing: &Packing,
-    ) -> Result<Option<Tensor>> {
-        if self.encoder.takes_packed() {
-            let packed = packing.on(self.device())?;
-            let embeddings = self
-                .embeddings
-                .forward_t(&packed.input(input)?, false)?
-                .squeeze(0)?; // (ΣT, E)
-            let hidden_states = self
-                .encoder
-                .forward_packed(&embeddings, &packed.sequences)?;
-            return hidden_states
-                .map(|hidden_states| packed.unpack(&hidden_states))
-                .transpose();
-        }
-        let embeddings = || self.embeddings.forward_t(input, false);
-        self.encoder
-            .fused()
-            .map(|fused| fused.forward(&embeddings()?, packing))
-            .transpose()
+    /// Computes a padded batch without its padding, where hidden states are then 0.
+    fn forward_unpadded(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
+        let joined = ragged.unpadded_input(input)?;
+        let output = self.forward_joined(&joined, ragged)?;
+        Ok(AlbertOutput {
+            last_hidden_state: ragged.pad(&output.last_hidden_state)?,
+            ..output
+        })
     }
 
-    /// The pooled output of a model made with [`new`](Self::new).
+    /// Computes a ragged batch, on a padded copy if the encoder takes no other.
+    fn forward_ragged(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
+        let longest = ragged.sequences.longest();
+        if input.position_ids.is_none() && longest > self.config.max_position_embeddings {
+            bail!(
+                "a sequence of {longest} tokens is longer than the model's {} positions",
+                self.config.max_position_embeddings
+            )
+        }
+        if self.encoder.takes_ragged() {
+            return self.forward_joined(&ragged.joined_input(input)?, ragged);
+        }
+        let output = self.forward_padded(&ragged.padded_input(input)?, false)?;
+        Ok(AlbertOutput {
+            last_hidden_state: ragged.unpad(&output.last_hidden_state)?,
+            ..output
+        })
+    }
+
+    /// Computes the tokens of all sequences, given as one: ids `(1, ΣT)` → hidden states `(ΣT, H)`.
+    fn forward_joined(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
+        let embeddings = self.embeddings.forward_t(input, false)?.squeeze(0)?; // (ΣT, E)
+        let layout = Layout::Ragged(&ragged.sequences);
+        let last_hidden_state = self.encoder.forward(&embeddings, layout)?; // (ΣT, H)
+        let pool = |pooler: &AlbertPooler| {
+            pooler.forward_first(&ragged.sequences.first_rows(&last_hidden_state)?)
+        };
+        Ok(AlbertOutput {
+            pooler_output: self.pooler.as_ref().map(pool).transpose()?,
+            last_hidden_state,
+            hidden_states: None,
+            attentions: None,
+        })
+    }
+
+    /// Returns the pooled output of a model made with [`new`](Self::new).
     pub(crate) fn pooled(output: &AlbertOutput) -> Result<&Tensor> {
         match &output.pooler_output {
             Some(pooled) => Ok(pooled),
             None => bail!("this model has no pooler"),
         }
     }
+}
+
+/// Checks the shapes of a padded batch's ids and mask, and returns `(B, T)`.
+fn check_padded(input: &ModelInput) -> Result<(usize, usize)> {
+    let ids = input.ids.dims();
+    let Ok((batch, tokens)) = input.ids.dims2() else {
+        bail!("token ids: expected the shape (batch, tokens), found {ids:?}")
+    };
+    if tokens == 0 {
+        bail!("token ids: expected at least one token in a sequence, found {ids:?}")
+    }
+    if let Some(mask) = &input.attention_mask
+        && mask.dims() != ids
+    {
+        let mask = mask.dims();
+        bail!("attention mask: expected the shape of the token ids, {ids:?}, found {mask:?}")
+    }
+    Ok((batch, tokens))
 }
 
 impl Pretrained for AlbertModel {
@@ -217,19 +273,18 @@ impl Pretrained for AlbertModel {
         Self::new(config, vb)
     }
 
-    /// The pooler comes along where the checkpoint has one; else it is reported as missing and
-    /// the pooled output is `None`.
-    fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<(Self, LoadReport)> {
-        let report = checkpoint.check(Head::Encoder)?;
+    /// Loads the pooler if the checkpoint has one; if not, the pooled output is `None`.
+    fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<Self> {
+        checkpoint.check(Head::Encoder)?;
         let vb = prepared(checkpoint, options)?
             .var_builder(options)?
-            .pp("albert");
+            .pp(ALBERT);
         let config = checkpoint.config();
         let model = if checkpoint.has_pooler() {
             Self::new(config, vb)?
         } else {
             Self::without_pooler(config, vb)?
         };
-        Ok((model, report))
+        Ok(model)
     }
 }

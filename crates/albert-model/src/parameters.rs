@@ -1,7 +1,7 @@
-//! Every tensor of a model by its name in a Hugging Face checkpoint, and how many numbers it holds.
+//! Every tensor of a model: its name in a Hugging Face checkpoint and its shape.
 //!
-//! This is the list that a checkpoint is checked against before anything is loaded, and the one
-//! that parameters are counted from.
+//! Names are spelt here and nowhere else. A checkpoint is checked against this list before anything
+//! is loaded, and parameters are counted from it.
 
 use std::fmt;
 
@@ -10,7 +10,125 @@ use crate::config::AlbertConfig;
 /// The width of the sentence-order head: in order, swapped.
 pub(crate) const SENTENCE_ORDERS: usize = 2;
 
-/// What a model ends in.
+/// The module that every head holds, and the first part of its tensors' names.
+pub(crate) const ALBERT: &str = "albert";
+
+/// The embedding tables and their norm, in [`ALBERT`].
+pub(crate) const EMBEDDINGS: &str = "embeddings";
+
+/// The encoder, in [`ALBERT`].
+pub(crate) const ENCODER: &str = "encoder";
+
+/// The projection from E to H, in [`ENCODER`].
+pub(crate) const PROJECTION: &str = "embedding_hidden_mapping_in";
+
+/// The groups of layers, in [`ENCODER`], and the layers of a group.
+pub(crate) const GROUPS: &str = "albert_layer_groups";
+pub(crate) const LAYERS: &str = "albert_layers";
+
+/// The parts of a layer: attention, the norm in it, and the norm after the feed-forward network.
+pub(crate) const ATTENTION: &str = "attention";
+pub(crate) const ATTENTION_NORM: &str = "LayerNorm";
+pub(crate) const LAYER_NORM: &str = "full_layer_layer_norm";
+
+/// The pooler, in [`ALBERT`].
+pub(crate) const POOLER: &str = "pooler";
+
+/// The masked-LM head and its first product.
+pub(crate) const MASKED_LM: &str = "predictions";
+pub(crate) const MASKED_LM_DENSE: &str = "dense";
+
+/// The sentence-order head.
+pub(crate) const SENTENCE_ORDER: &str = "sop_classifier.classifier";
+
+/// The classifier of sequences, tokens or choices.
+pub(crate) const CLASSIFIER: &str = "classifier";
+
+/// The head that scores the first and last tokens of answers.
+pub(crate) const SPANS: &str = "qa_outputs";
+
+/// The word embeddings, which the masked-LM decoder is tied to.
+pub(crate) const WORD_EMBEDDINGS: &str = "albert.embeddings.word_embeddings.weight";
+pub(crate) const DECODER_WEIGHT: &str = "predictions.decoder.weight";
+
+/// The bias of the masked-LM head, under its own name and under the decoder's.
+pub(crate) const MASKED_LM_BIAS: &str = "predictions.bias";
+pub(crate) const DECODER_BIAS: &str = "predictions.decoder.bias";
+
+/// Returns the name of a module in the model, such as `albert.pooler`.
+pub(crate) fn in_model(module: &str) -> String {
+    format!("{ALBERT}.{module}")
+}
+
+/// Returns the name of the projection from E to H.
+pub(crate) fn projection() -> String {
+    format!("{ALBERT}.{ENCODER}.{PROJECTION}")
+}
+
+/// Returns the name of a layer: its group, and its place in the group.
+pub(crate) fn layer_prefix(group: usize, inner: usize) -> String {
+    format!("{ALBERT}.{ENCODER}.{GROUPS}.{group}.{LAYERS}.{inner}")
+}
+
+/// A dense product of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// Hidden states to queries.
+    Query,
+    /// Hidden states to keys.
+    Key,
+    /// Hidden states to values.
+    Value,
+    /// The context to attention's output.
+    AttentionOutput,
+    /// The feed-forward network's inner product, H to I.
+    Inner,
+    /// The feed-forward network's output product, I to H.
+    Output,
+}
+
+impl Product {
+    /// All products, in the order of a forward pass.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Query,
+        Self::Key,
+        Self::Value,
+        Self::AttentionOutput,
+        Self::Inner,
+        Self::Output,
+    ];
+
+    /// Returns its name in a layer.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Query => "attention.query",
+            Self::Key => "attention.key",
+            Self::Value => "attention.value",
+            Self::AttentionOutput => "attention.dense",
+            Self::Inner => "ffn",
+            Self::Output => "ffn_output",
+        }
+    }
+
+    /// Returns its name in the layer's attention, or in the layer if it is not a part of attention.
+    pub(crate) fn in_attention(self) -> &'static str {
+        self.name()
+            .strip_prefix("attention.")
+            .unwrap_or(self.name())
+    }
+
+    /// Returns its outputs and inputs.
+    fn shape(self, config: &AlbertConfig) -> (usize, usize) {
+        let (h, i) = (config.hidden_size, config.intermediate_size);
+        match self {
+            Self::Inner => (i, h),
+            Self::Output => (h, i),
+            _ => (h, h),
+        }
+    }
+}
+
+/// The head of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Head {
@@ -33,7 +151,7 @@ pub enum Head {
 }
 
 impl Head {
-    /// All of them.
+    /// All heads.
     pub const ALL: [Self; 7] = [
         Self::Encoder,
         Self::PreTraining,
@@ -44,7 +162,8 @@ impl Head {
         Self::MultipleChoice,
     ];
 
-    /// The class of transformers that has this head, as `architectures` in `config.json` names it.
+    /// Returns the class of transformers that has this head, as `architectures` in `config.json` names
+    /// it.
     pub fn architecture(self) -> &'static str {
         match self {
             Self::Encoder => "AlbertModel",
@@ -57,7 +176,7 @@ impl Head {
         }
     }
 
-    /// Whether its tensors are called `classifier.*`, which says nothing of the head.
+    /// Returns true if its tensors are named `classifier.*`, a name that three heads share.
     pub(crate) fn is_classifier(self) -> bool {
         matches!(
             self,
@@ -65,7 +184,7 @@ impl Head {
         )
     }
 
-    /// Whether the head reads the pooled output.
+    /// Returns true if the head reads the pooled output.
     pub(crate) fn uses_pooler(self) -> bool {
         !matches!(
             self,
@@ -84,10 +203,10 @@ impl fmt::Display for Head {
 pub(crate) type Parameter = (String, Vec<usize>);
 
 impl AlbertConfig {
-    /// How many parameters a model with this head has; tied tensors count once.
+    /// Counts the parameters of a model with this head; tied tensors count once.
     ///
     /// The encoder is counted with its pooler. The base size has 11,683,584, a tenth of BERT's.
-    /// A count beyond `usize` is given as `usize::MAX`.
+    /// Returns `usize::MAX` for a larger count.
     pub fn parameter_count(&self, head: Head) -> usize {
         let layers = self.num_hidden_groups.saturating_mul(self.inner_group_num);
         count(layer(self, 0, 0))
@@ -105,8 +224,8 @@ fn count(parameters: impl Iterator<Item = Parameter>) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// Every tensor of a model with this head. The list is made as it is read: a configuration with
-/// absurd sizes costs nothing until then.
+/// Lists every tensor of a model with this head, lazily: a configuration with absurd sizes costs
+/// nothing until it is read.
 pub(crate) fn parameters(
     config: &AlbertConfig,
     head: Head,
@@ -121,7 +240,7 @@ fn around_layers(config: &AlbertConfig, head: Head) -> impl Iterator<Item = Para
     let mut parameters = embeddings(config);
     if head.uses_pooler() {
         parameters.extend(linear(
-            "albert.pooler",
+            &in_model(POOLER),
             config.hidden_size,
             config.hidden_size,
         ));
@@ -134,7 +253,7 @@ fn embeddings(config: &AlbertConfig) -> Vec<Parameter> {
     let width = config.embedding_size;
     let table = |name: &str, rows| {
         (
-            format!("albert.embeddings.{name}_embeddings.weight"),
+            format!("{ALBERT}.{EMBEDDINGS}.{name}_embeddings.weight"),
             vec![rows, width],
         )
     };
@@ -143,12 +262,8 @@ fn embeddings(config: &AlbertConfig) -> Vec<Parameter> {
         table("position", config.max_position_embeddings),
         table("token_type", config.type_vocab_size),
     ];
-    parameters.extend(norm("albert.embeddings.LayerNorm", width));
-    parameters.extend(linear(
-        "albert.encoder.embedding_hidden_mapping_in",
-        config.hidden_size,
-        width,
-    ));
+    parameters.extend(norm(&format!("{ALBERT}.{EMBEDDINGS}.LayerNorm"), width));
+    parameters.extend(linear(&projection(), config.hidden_size, width));
     parameters
 }
 
@@ -157,29 +272,20 @@ fn layer(
     group: usize,
     inner: usize,
 ) -> impl Iterator<Item = Parameter> + use<> {
-    let (h, i) = (config.hidden_size, config.intermediate_size);
-    let prefix = format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}");
-    let products = [
-        ("attention.query", h, h),
-        ("attention.key", h, h),
-        ("attention.value", h, h),
-        ("attention.dense", h, h),
-        ("ffn", i, h),
-        ("ffn_output", h, i),
+    let prefix = layer_prefix(group, inner);
+    let norms = [
+        format!("{prefix}.{ATTENTION}.{ATTENTION_NORM}"),
+        format!("{prefix}.{LAYER_NORM}"),
     ];
-    let norms = ["attention.LayerNorm", "full_layer_layer_norm"];
-    let products: Vec<_> = products
-        .iter()
-        .flat_map(|(name, out, input)| linear(&format!("{prefix}.{name}"), *out, *input))
-        .collect();
-    let norms: Vec<_> = norms
-        .iter()
-        .flat_map(|name| norm(&format!("{prefix}.{name}"), h))
-        .collect();
-    products.into_iter().chain(norms)
+    let products = Product::ALL.map(|product| {
+        let (out, input) = product.shape(config);
+        linear(&format!("{prefix}.{}", product.name()), out, input)
+    });
+    let norms = norms.map(|name| norm(&name, config.hidden_size));
+    products.into_iter().chain(norms).flatten()
 }
 
-/// The tensors beyond the encoder and its pooler.
+/// Returns the tensors of the head alone, without the encoder and its pooler.
 pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Parameter> {
     let h = config.hidden_size;
     match head {
@@ -187,24 +293,24 @@ pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Paramete
         Head::MaskedLm => masked_lm(config),
         Head::PreTraining => {
             let mut parameters = masked_lm(config);
-            parameters.extend(linear("sop_classifier.classifier", SENTENCE_ORDERS, h));
+            parameters.extend(linear(SENTENCE_ORDER, SENTENCE_ORDERS, h));
             parameters
         }
         Head::SequenceClassification | Head::TokenClassification => {
-            linear("classifier", config.num_labels(), h).to_vec()
+            linear(CLASSIFIER, config.num_labels(), h).to_vec()
         }
-        Head::MultipleChoice => linear("classifier", 1, h).to_vec(),
-        Head::QuestionAnswering => linear("qa_outputs", 2, h).to_vec(),
+        Head::MultipleChoice => linear(CLASSIFIER, 1, h).to_vec(),
+        Head::QuestionAnswering => linear(SPANS, 2, h).to_vec(),
     }
 }
 
 fn masked_lm(config: &AlbertConfig) -> Vec<Parameter> {
     let (e, h, v) = (config.embedding_size, config.hidden_size, config.vocab_size);
-    let mut parameters = linear("predictions.dense", e, h).to_vec();
-    parameters.extend(norm("predictions.LayerNorm", e));
-    parameters.push(("predictions.bias".into(), vec![v]));
+    let mut parameters = linear(&format!("{MASKED_LM}.{MASKED_LM_DENSE}"), e, h).to_vec();
+    parameters.extend(norm(&format!("{MASKED_LM}.LayerNorm"), e));
+    parameters.push((MASKED_LM_BIAS.into(), vec![v]));
     if !config.tie_word_embeddings {
-        parameters.push(("predictions.decoder.weight".into(), vec![v, e]));
+        parameters.push((DECODER_WEIGHT.into(), vec![v, e]));
     }
     parameters
 }

@@ -1,4 +1,4 @@
-//! One vector for a sequence, from its first token.
+//! One vector for each sequence, from its first token.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use crate::config::AlbertConfig;
 use crate::linear::Linear;
 
-/// `tanh(h_[CLS] W + b)`, which sentence order and sequence classifiers read.
+/// `tanh(h_[CLS] W + b)`, which the sentence-order head and sequence classifiers read.
 ///
 /// It was trained for those: as a sentence embedding, the mean of the hidden states is better.
 ///
@@ -27,6 +27,11 @@ impl AlbertPooler {
             dense: Linear::new(h, h, config.initializer_range, vb)?,
         })
     }
+
+    /// Pools the hidden states of first tokens: `(B, H)` → `(B, H)`.
+    pub(crate) fn forward_first(&self, first: &Tensor) -> Result<Tensor> {
+        self.dense.forward(first)?.tanh()
+    }
 }
 
 impl Module for AlbertPooler {
@@ -38,6 +43,6 @@ impl Module for AlbertPooler {
     /// If the last dimension is not `hidden_size`, or there is no token.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
         let first = hidden_states.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?; // (B, H)
-        self.dense.forward(&first)?.tanh()
+        self.forward_first(&first)
     }
 }

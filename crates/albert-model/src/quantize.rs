@@ -1,68 +1,40 @@
-//! What rounding to 8 bits must know of a model's activations, found by running it.
+//! Statistics of a model's activations for rounding to int8, found by running the model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use crate::checkpoint::{Calibration, ChannelStatistics, Checkpoint, LoadOptions, WeightType};
+use crate::checkpoint::{Calibration, ChannelStatistics, Checkpoint, LoadOptions, WeightFormat};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
 use crate::input::ModelInput;
 use crate::model::AlbertModel;
+use crate::observer::{Observer, ProductInput};
+use crate::parameters::{MASKED_LM, MASKED_LM_DENSE, POOLER, Product, in_model, layer_prefix};
 use crate::pretrained::Pretrained;
 
 /// Tokens that are run, or as many as the model has positions.
 const TOKENS: usize = 128;
 
-/// What a product of an encoder is fed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Product {
-    /// Queries, keys and values, from hidden states.
-    Projections,
-    /// Attention's output, from the context.
-    AttentionOutput,
-    /// The feed-forward network's inner layer.
-    Inner,
-    /// Its outer layer.
-    Output,
-}
-
-impl Product {
-    fn weights(self) -> &'static [&'static str] {
-        match self {
-            Self::Projections => &["attention.query", "attention.key", "attention.value"],
-            Self::AttentionOutput => &["attention.dense"],
-            Self::Inner => &["ffn"],
-            Self::Output => &["ffn_output"],
-        }
+/// Returns the products that read an input.
+fn readers(input: ProductInput) -> &'static [Product] {
+    match input {
+        ProductInput::HiddenStates => &[Product::Query, Product::Key, Product::Value],
+        ProductInput::Context => &[Product::AttentionOutput],
+        ProductInput::Attended => &[Product::Inner],
+        ProductInput::Activations => &[Product::Output],
     }
 }
 
-/// Sees what the products of an encoder are fed.
-pub(crate) trait Observer {
-    /// Rows of so many channels on their way into a product of the layer `inner` of `group`.
-    fn see(&mut self, layer: (usize, usize), product: Product, rows: &[f32], channels: usize);
-}
-
-/// Looks at nothing.
-pub(crate) struct Blind;
-
-impl Observer for Blind {
-    #[inline(always)]
-    fn see(&mut self, _: (usize, usize), _: Product, _: &[f32], _: usize) {}
-}
-
-impl Observer for BTreeMap<((usize, usize), Product), ChannelStatistics> {
-    fn see(&mut self, layer: (usize, usize), product: Product, rows: &[f32], channels: usize) {
-        self.entry((layer, product))
-            .or_default()
-            .see(rows, channels);
+impl Observer for BTreeMap<((usize, usize), ProductInput), ChannelStatistics> {
+    fn see(&mut self, layer: (usize, usize), input: ProductInput, rows: &[f32], channels: usize) {
+        self.entry((layer, input)).or_default().see(rows, channels);
     }
 }
 
 impl Checkpoint {
-    /// The same checkpoint, ready to be loaded or saved as [`Int8`](WeightType::Int8).
+    /// The same checkpoint, ready to be loaded or saved as [`Int8`](WeightFormat::Int8).
     ///
     /// The model is loaded in f32 and run once, on 128 tokens drawn at random, or as many as it has
     /// positions: layer norms make the same channels large whatever the text. A file with weights
@@ -75,13 +47,13 @@ impl Checkpoint {
         if self.is_quantized() {
             return Ok(self.clone());
         }
-        let options = LoadOptions {
-            device: Device::Cpu,
-            dtype: WeightType::F32,
-        };
-        let (model, _) = AlbertModel::load(self, &options)?;
+        let options = LoadOptions::default().with_weights(WeightFormat::F32);
+        let model = AlbertModel::load(self, &options)?;
         let ids = random_ids(self.config())?;
-        let embeddings = model.embeddings().forward_t(&ModelInput::new(ids), false)?;
+        let embeddings = model
+            .embeddings()
+            .forward_t(&ModelInput::new(ids), false)?
+            .squeeze(0)?; // (T, E)
         let mut seen = BTreeMap::new();
         let states = model.encoder().observe(&embeddings, &mut seen)?;
         if !states.iter().all(|x| x.is_finite()) {
@@ -91,23 +63,20 @@ impl Checkpoint {
         }
 
         let mut calibration = Calibration::new();
-        for (((group, inner), product), statistics) in seen {
-            let (layer, statistics) = (
-                format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}"),
-                Arc::new(statistics),
-            );
-            for weight in product.weights() {
-                calibration.insert(format!("{layer}.{weight}.weight"), Arc::clone(&statistics));
+        for (((group, inner), input), statistics) in seen {
+            let (layer, statistics) = (layer_prefix(group, inner), Arc::new(statistics));
+            for product in readers(input) {
+                let weight = format!("{layer}.{}.weight", product.name());
+                calibration.insert(weight, Arc::clone(&statistics));
             }
         }
         let mut last = ChannelStatistics::default();
         last.see(&states, self.config().hidden_size);
         // The pooler reads the first token alone, which has a mean of its own.
-        calibration.insert(
-            "albert.pooler.weight".into(),
-            Arc::new(last.without_means()),
-        );
-        calibration.insert("predictions.dense.weight".into(), Arc::new(last));
+        let without_means = Arc::new(last.without_means());
+        calibration.insert(format!("{}.weight", in_model(POOLER)), without_means);
+        let dense = format!("{MASKED_LM}.{MASKED_LM_DENSE}.weight");
+        calibration.insert(dense, Arc::new(last));
         Ok(self.with_calibration(calibration))
     }
 }

@@ -7,7 +7,9 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::config::AlbertConfig;
-use crate::linear::{Linear, PackedLinear, QuantizedWeight};
+use crate::linear::Linear;
+use crate::ops::packed_linear::PackedLinear;
+use crate::ops::quantized_weight::QuantizedWeight;
 
 /// A row E wide for each piece of the vocabulary.
 #[derive(Debug, Clone)]
@@ -73,9 +75,9 @@ impl WordEmbeddings {
     /// The decoder that is tied to the table, with its own bias, `(V)`.
     pub(crate) fn decoder(&self, bias: Tensor) -> Result<Linear> {
         match self {
-            Self::Floats(table) => Linear::of(table.clone(), bias),
+            Self::Floats(table) => Linear::from_shared(table.clone(), bias),
             Self::Bytes { rounded, scales } => {
-                let weight = QuantizedWeight::of_rows(rounded, scales)?;
+                let weight = QuantizedWeight::from_rows(rounded, scales)?;
                 let packed = PackedLinear::from_quantized(&[weight], bias.to_vec1()?)?;
                 Ok(Linear::Packed(Arc::new(packed)))
             }

@@ -13,7 +13,7 @@ use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap}
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertForSequenceClassification,
     AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput,
-    Pretrained, WeightType,
+    Pretrained, WeightFormat,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ fn rename(tensors: &mut Tensors, from: &str, to: &str) {
 }
 
 fn load<M: Pretrained>(dir: &Path) -> albert_model::Result<M> {
-    Ok(M::load(&Checkpoint::from_dir(dir)?, &LoadOptions::default())?.0)
+    M::load(&Checkpoint::from_dir(dir)?, &LoadOptions::default())
 }
 
 fn message<M: Pretrained>(dir: &Path) -> String {
@@ -136,7 +136,7 @@ fn a_bare_models_names_load_without_the_prefix() {
     });
     let checkpoint = Checkpoint::from_dir(bare.path()).unwrap();
     assert_eq!(checkpoint.heads(), [Head::Encoder]);
-    let (_, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let report = checkpoint.check(Head::Encoder).unwrap();
     assert!(report.used.contains(&"pooler.weight".to_string()));
     assert!(
         report.missing.is_empty() && report.unused.is_empty() && report.renamed.is_empty(),
@@ -151,7 +151,8 @@ fn a_model_without_a_pooler_gives_no_pooled_output() {
         tensors.remove("albert.pooler.bias");
     });
     let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
-    let (model, report) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let model = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let report = checkpoint.check(Head::Encoder).unwrap();
     assert_eq!(
         report.missing,
         ["albert.pooler.weight", "albert.pooler.bias"]
@@ -542,7 +543,7 @@ fn a_fine_tuned_model_is_saved_and_loads_again() {
     let dir = TempDir::new().unwrap();
     Checkpoint::from_var_map(&config, &variables)
         .unwrap()
-        .save(dir.path(), WeightType::F32)
+        .save(dir.path(), WeightFormat::F32)
         .unwrap();
     // transformers 4.46 refuses a file that does not say so.
     let file = fs::read(dir.path().join("model.safetensors")).unwrap();
@@ -551,7 +552,8 @@ fn a_fine_tuned_model_is_saved_and_loads_again() {
 
     let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
     assert_eq!(checkpoint.config().label(1), "odd");
-    let (loaded, report) =
+    let report = checkpoint.check(Head::SequenceClassification).unwrap();
+    let loaded =
         AlbertForSequenceClassification::load(&checkpoint, &LoadOptions::default()).unwrap();
     assert!(
         report.unused.is_empty() && report.missing.is_empty(),

@@ -12,7 +12,7 @@ use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
     AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification,
-    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightFormat,
 };
 use support::{Expected, Model, Named, device, numbers, path, relative_difference};
 use tempfile::TempDir;
@@ -165,11 +165,8 @@ fn outputs_in_half_precision_point_the_same_way() -> anyhow::Result<()> {
 #[test]
 fn a_checkpoint_is_loaded_onto_the_device() -> anyhow::Result<()> {
     let (folder, device) = ("grouped-model", device()?);
-    let options = LoadOptions {
-        device: device.clone(),
-        ..LoadOptions::default()
-    };
-    let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path(folder))?, &options)?;
+    let options = LoadOptions::new(device.clone());
+    let model = AlbertModel::load(&Checkpoint::from_dir(path(folder))?, &options)?;
     assert!(model.device().same_device(&device));
     let expected = Expected::of(folder)?;
     for (name, expected, found) in
@@ -190,19 +187,16 @@ fn a_folder_in_8_bits_is_loaded_onto_any_device() -> anyhow::Result<()> {
     let (folder, device, dir) = ("grouped-model", device()?, TempDir::new()?);
     Checkpoint::from_dir(path(folder))?
         .quantize()?
-        .save(dir.path(), WeightType::Int8)?;
+        .save(dir.path(), WeightFormat::Int8)?;
     let checkpoint = Checkpoint::from_dir(dir.path())?;
     let found = if device.is_cpu() {
-        WeightType::Int8
+        WeightFormat::Int8
     } else {
-        WeightType::F32
+        WeightFormat::F32
     };
-    assert_eq!(checkpoint.weight_type(WeightType::Auto, &device), found);
-    let options = LoadOptions {
-        device: device.clone(),
-        ..LoadOptions::default()
-    };
-    let (model, _) = AlbertModel::load(&checkpoint, &options)?;
+    assert_eq!(checkpoint.weight_format(WeightFormat::Auto, &device), found);
+    let options = LoadOptions::new(device.clone());
+    let model = AlbertModel::load(&checkpoint, &options)?;
     let expected = Expected::of(folder)?;
     for (name, expected, found) in
         compared(&expected, &model.run(&expected.input_on_device()?, false)?)?
@@ -210,10 +204,7 @@ fn a_folder_in_8_bits_is_loaded_onto_any_device() -> anyhow::Result<()> {
         let cosine = cosine(&expected, &found)?;
         assert!(cosine >= INT8_COSINE, "{name}: cosine {cosine:.6}");
     }
-    let asked = LoadOptions {
-        dtype: WeightType::Int8,
-        ..options
-    };
+    let asked = options.with_weights(WeightFormat::Int8);
     assert_eq!(
         AlbertModel::load(&checkpoint, &asked).is_ok(),
         device.is_cpu()

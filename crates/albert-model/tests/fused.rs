@@ -432,7 +432,7 @@ fn gradients_reach_what_weights_are_made_of() -> Result<()> {
 fn a_fixture_takes_the_fused_path() -> anyhow::Result<()> {
     // Zeros at padding are its mark.
     let checkpoint = Checkpoint::from_dir(support::path("grouped-model"))?;
-    let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
+    let model = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
     let states = model.forward(&batch(&[4, 2])?)?.last_hidden_state;
     assert_eq!(
         states.i((1, 2..))?.abs()?.max_all()?.to_scalar::<f32>()?,

@@ -14,9 +14,7 @@ fn checkpoint() -> Checkpoint {
 }
 
 fn model() -> AlbertModel {
-    AlbertModel::load(&checkpoint(), &LoadOptions::default())
-        .unwrap()
-        .0
+    AlbertModel::load(&checkpoint(), &LoadOptions::default()).unwrap()
 }
 
 fn ids<const ROWS: usize>(rows: &[[u32; 4]; ROWS]) -> Tensor {
@@ -166,7 +164,7 @@ fn impossible_inputs_are_refused_by_name() -> Result<()> {
 #[test]
 fn multiple_choice_wants_a_dimension_for_the_choices() -> Result<()> {
     let checkpoint = Checkpoint::from_dir(support::path("grouped-choice")).unwrap();
-    let (model, _) = AlbertForMultipleChoice::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let model = AlbertForMultipleChoice::load(&checkpoint, &LoadOptions::default()).unwrap();
     let error = model
         .forward(&ModelInput::new(ids(&[[2, 5, 6, 3]])))
         .unwrap_err()
@@ -223,7 +221,7 @@ fn embeddings_of_another_width_are_refused_by_it() -> Result<()> {
 #[test]
 fn positions_to_decode_lie_in_the_batch() -> Result<()> {
     let checkpoint = Checkpoint::from_dir(support::path("grouped-masked-lm")).unwrap();
-    let (model, _) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let model = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default()).unwrap();
     let input = ModelInput::new(ids(&[[2, 5, 6, 3]]));
     let vocab_size = model.config().vocab_size;
     assert_eq!(
@@ -255,7 +253,7 @@ fn what_is_shown_for_debugging_fits_a_screen_or_two() {
     let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
     let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
     let checkpoint = Checkpoint::from_bytes(&config, weights, "weights").unwrap();
-    let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let model = AlbertModel::load(&checkpoint, &LoadOptions::default()).unwrap();
     let shown = format!("{model:?}");
     assert!(
         shown.len() < 10_000 && shown.contains("PackedMatrix(16 × 21"),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use albert_model::candle_core::{DType, Tensor};
 use albert_model::{
     AlbertForPreTraining, AlbertForSequenceClassification, AlbertModel, Checkpoint, Head,
-    LoadOptions, LoadReport, Outputs, Pretrained, WeightType,
+    LoadOptions, LoadReport, Outputs, Pretrained, WeightFormat,
 };
 use support::{Expected, Model, Named, relative_difference};
 use tempfile::TempDir;
@@ -49,8 +49,9 @@ fn layout(name: &str) -> PathBuf {
 fn load<M: Pretrained>(dir: &Path) -> (M, LoadReport) {
     let checkpoint =
         Checkpoint::from_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    M::load(&checkpoint, &LoadOptions::default())
-        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+    let model = M::load(&checkpoint, &LoadOptions::default())
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    (model, checkpoint.check(M::HEAD).unwrap())
 }
 
 /// All outputs of the model in a folder for the given inputs.
@@ -408,9 +409,9 @@ fn a_converted_folder_gives_the_same_numbers_from_any_layout() {
         "google-tf",
     ] {
         for (dtype, stored) in [
-            (WeightType::F32, DType::F32),
-            (WeightType::F16, DType::F16),
-            (WeightType::BF16, DType::BF16),
+            (WeightFormat::F32, DType::F32),
+            (WeightFormat::F16, DType::F16),
+            (WeightFormat::BF16, DType::BF16),
         ] {
             let dir = TempDir::new().unwrap();
             let converted = dir.path().join("new/folder");
@@ -442,7 +443,7 @@ fn a_converted_folder_gives_the_same_numbers_from_any_layout() {
         let dir = TempDir::new().unwrap();
         Checkpoint::from_dir(layout(name))
             .unwrap()
-            .save(dir.path(), WeightType::F32)
+            .save(dir.path(), WeightFormat::F32)
             .unwrap();
         assert_identical(
             name,
@@ -459,7 +460,7 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join(name), "").unwrap();
         let text = source
-            .save(dir.path(), WeightType::F32)
+            .save(dir.path(), WeightFormat::F32)
             .unwrap_err()
             .to_string();
         assert!(
@@ -486,14 +487,14 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
     let large = Checkpoint::from_dir(dir.path()).unwrap();
     let target = TempDir::new().unwrap();
     let text = large
-        .save(target.path(), WeightType::F16)
+        .save(target.path(), WeightFormat::F16)
         .unwrap_err()
         .to_string();
     assert!(
         text.contains("`albert.pooler.weight` overflows F16"),
         "{text}"
     );
-    large.save(target.path(), WeightType::BF16).unwrap();
+    large.save(target.path(), WeightFormat::BF16).unwrap();
 }
 
 /// What `hostile/cases.json` tells of each file, in the words of the error.

@@ -9,7 +9,7 @@ mod support;
 use albert_model::candle_core::{self, D, Device, IndexOp, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForPreTraining, AlbertModel, Checkpoint, LoadOptions, Outputs,
-    Pretrained, WeightType,
+    Pretrained, WeightFormat,
 };
 use support::{Expected, FIXTURES, Named, load, open, path, relative_difference};
 
@@ -71,7 +71,7 @@ fn at_tokens(expected: &Expected, outputs: &Named) -> anyhow::Result<Named> {
     Ok(kept)
 }
 
-fn assert_all_close(dtype: WeightType, tolerance: f64) -> anyhow::Result<()> {
+fn assert_all_close(dtype: WeightFormat, tolerance: f64) -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
         let input = expected.input()?.with_outputs(Outputs::all());
@@ -90,7 +90,7 @@ fn assert_all_close(dtype: WeightType, tolerance: f64) -> anyhow::Result<()> {
 
 #[test]
 fn every_output_is_that_of_transformers() -> anyhow::Result<()> {
-    assert_all_close(WeightType::F32, F32_TOLERANCE)
+    assert_all_close(WeightFormat::F32, F32_TOLERANCE)
 }
 
 /// Also where two logits are closer to each other than the tolerance.
@@ -98,7 +98,7 @@ fn every_output_is_that_of_transformers() -> anyhow::Result<()> {
 fn the_best_label_is_that_of_transformers() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
-        let found = open(folder, load, WeightType::F32)?.run(&expected.input()?, false)?;
+        let found = open(folder, load, WeightFormat::F32)?.run(&expected.input()?, false)?;
         let found = at_tokens(&expected, &found)?;
         for (name, logits) in at_tokens(&expected, &outputs(&expected))?
             .iter()
@@ -113,12 +113,12 @@ fn the_best_label_is_that_of_transformers() -> anyhow::Result<()> {
 
 #[test]
 fn weights_stored_as_f16_stay_close() -> anyhow::Result<()> {
-    assert_all_close(WeightType::F16, F16_TOLERANCE)
+    assert_all_close(WeightFormat::F16, F16_TOLERANCE)
 }
 
 #[test]
 fn weights_stored_as_bf16_stay_close() -> anyhow::Result<()> {
-    assert_all_close(WeightType::BF16, BF16_TOLERANCE)
+    assert_all_close(WeightFormat::BF16, BF16_TOLERANCE)
 }
 
 /// Training replaces the operations made for inference, which have no gradient, by differentiable
@@ -140,7 +140,7 @@ fn training_mode_without_dropout_computes_the_same() -> anyhow::Result<()> {
     {
         let expected = Expected::of(folder)?;
         let input = expected.input()?.with_outputs(Outputs::all());
-        let found = open(folder, *load, WeightType::F32)?.run(&input, true)?;
+        let found = open(folder, *load, WeightFormat::F32)?.run(&input, true)?;
         assert_close(folder, &outputs(&expected), &found, F32_TOLERANCE)?;
     }
     Ok(())
@@ -150,7 +150,7 @@ fn training_mode_without_dropout_computes_the_same() -> anyhow::Result<()> {
 fn a_row_alone_is_the_row_in_its_padded_batch() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let expected = Expected::of(folder)?;
-        let model = open(folder, load, WeightType::F32)?;
+        let model = open(folder, load, WeightFormat::F32)?;
         let batch = model.run(&expected.input()?.with_outputs(Outputs::all()), false)?;
         let mask = expected
             .given("attention_mask")?
@@ -212,7 +212,7 @@ fn there_is_a_hidden_state_and_an_attention_for_every_layer_call() -> anyhow::Re
         ("positions", 2),
     ] {
         let checkpoint = Checkpoint::from_dir(path(folder))?;
-        let (model, _) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
+        let model = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
         let input = Expected::of(folder)?.input()?;
 
         let output = model.forward(&input.clone().with_outputs(Outputs::all()))?;
@@ -241,9 +241,10 @@ fn there_is_a_hidden_state_and_an_attention_for_every_layer_call() -> anyhow::Re
 fn shards_are_the_single_file() -> anyhow::Result<()> {
     let expected = Expected::of("relu")?;
     let input = expected.input()?.with_outputs(Outputs::all());
-    let single = open("relu", load::<AlbertForPreTraining>, WeightType::F32)?.run(&input, false)?;
+    let single =
+        open("relu", load::<AlbertForPreTraining>, WeightFormat::F32)?.run(&input, false)?;
     let sharded =
-        open("sharded", load::<AlbertForPreTraining>, WeightType::F32)?.run(&input, false)?;
+        open("sharded", load::<AlbertForPreTraining>, WeightFormat::F32)?.run(&input, false)?;
     assert_close("sharded", &single, &sharded, 0.0)?;
     Ok(())
 }
@@ -274,12 +275,16 @@ fn a_pretraining_file_serves_its_parts() -> anyhow::Result<()> {
     let masked_lm = open(
         "grouped-pretraining",
         load::<AlbertForMaskedLM>,
-        WeightType::F32,
+        WeightFormat::F32,
     )?
     .run(&input, false)?;
     let masked_lm = at_tokens(&expected, &masked_lm)?;
-    let encoder =
-        open("grouped-pretraining", load::<AlbertModel>, WeightType::F32)?.run(&input, false)?;
+    let encoder = open(
+        "grouped-pretraining",
+        load::<AlbertModel>,
+        WeightFormat::F32,
+    )?
+    .run(&input, false)?;
     let encoder = at_tokens(&expected, &encoder)?;
     assert!(relative_difference(&outputs["logits"], &masked_lm["logits"])? <= F32_TOLERANCE);
     assert!(
@@ -294,7 +299,7 @@ fn a_pretraining_file_serves_its_parts() -> anyhow::Result<()> {
 fn chosen_positions_have_the_logits_of_the_whole() -> anyhow::Result<()> {
     let expected = Expected::of("grouped-masked-lm")?;
     let checkpoint = Checkpoint::from_dir(path("grouped-masked-lm"))?;
-    let (model, _) = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default())?;
+    let model = AlbertForMaskedLM::load(&checkpoint, &LoadOptions::default())?;
     let positions = Tensor::new(&[36u32, 0, 13, 13], &Device::Cpu)?;
     let chosen = model.forward_at(&expected.input()?, &positions)?;
     let whole = outputs(&expected)["logits"]

@@ -8,15 +8,14 @@ use std::path::Path;
 
 use albert_model::candle_core::{self, DType, Device, IndexOp, Tensor, safetensors};
 use albert_model::{
-    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightFormat,
 };
 use support::{Expected, FIXTURES, path, relative_difference};
 use tempfile::TempDir;
 
-const INT8: LoadOptions = LoadOptions {
-    device: Device::Cpu,
-    dtype: WeightType::Int8,
-};
+fn int8() -> LoadOptions {
+    LoadOptions::default().with_weights(WeightFormat::Int8)
+}
 
 /// Relative to the largest number. Weights and activations are off by 2⁻⁸ each, and random
 /// layers of these small widths average little of it out. Seen: 4.6e-2.
@@ -30,8 +29,8 @@ const PATHS: f64 = 2e-2;
 fn every_output_of_every_head_is_near_f32() -> anyhow::Result<()> {
     for (folder, load) in FIXTURES {
         let input = Expected::of(folder)?.input()?;
-        let exact = support::open(folder, load, WeightType::F32)?.run(&input, false)?;
-        let found = support::open(folder, load, WeightType::Int8)?.run(&input, false)?;
+        let exact = support::open(folder, load, WeightFormat::F32)?.run(&input, false)?;
+        let found = support::open(folder, load, WeightFormat::Int8)?.run(&input, false)?;
         for (name, exact) in exact {
             let delta = relative_difference(&exact, &found[&name])?;
             assert!(delta > 0.0 && delta <= NEAR, "{folder}, {name}: {delta:e}");
@@ -46,7 +45,7 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
         let input = Expected::of(folder)?.input()?;
         let source = Checkpoint::from_dir(path(folder))?;
         let dir = TempDir::new()?;
-        source.quantize()?.save(dir.path(), WeightType::Int8)?;
+        source.quantize()?.save(dir.path(), WeightFormat::Int8)?;
         let saved = Checkpoint::from_dir(dir.path())?;
         assert!(saved.is_quantized() && !source.is_quantized());
         assert_eq!(saved.heads(), source.heads(), "{folder}");
@@ -55,7 +54,7 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
             report.unused.is_empty() && report.missing.is_empty(),
             "{folder}: {report:?}"
         );
-        let made = load(&source, &INT8)?.run(&input, false)?;
+        let made = load(&source, &int8())?.run(&input, false)?;
         // What is in 8 bits stays so unless something else is asked for.
         let read = load(&saved, &LoadOptions::default())?.run(&input, false)?;
         assert_eq!(made.len(), read.len());
@@ -64,7 +63,7 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
         }
         // And once more: saving what was saved changes nothing.
         let again = TempDir::new()?;
-        saved.save(again.path(), WeightType::Auto)?;
+        saved.save(again.path(), WeightFormat::Auto)?;
         for file in ["model.safetensors", "config.json"] {
             assert!(
                 fs::read(dir.path().join(file))? == fs::read(again.path().join(file))?,
@@ -81,26 +80,23 @@ fn f32_from_a_folder_in_8_bits_is_what_the_integers_stand_for() -> anyhow::Resul
     let dir = TempDir::new()?;
     Checkpoint::from_dir(path(folder))?
         .quantize()?
-        .save(dir.path(), WeightType::Int8)?;
-    let options = LoadOptions {
-        dtype: WeightType::F32,
-        ..LoadOptions::default()
-    };
+        .save(dir.path(), WeightFormat::Int8)?;
+    let options = LoadOptions::default().with_weights(WeightFormat::F32);
     let input = Expected::of(folder)?.input()?;
     let unpacked = load(&Checkpoint::from_dir(dir.path())?, &options)?.run(&input, false)?;
-    let exact = support::open(folder, load, WeightType::F32)?.run(&input, false)?;
+    let exact = support::open(folder, load, WeightFormat::F32)?.run(&input, false)?;
     let delta = relative_difference(&exact["last_hidden_state"], &unpacked["last_hidden_state"])?;
     assert!(delta > 0.0 && delta <= NEAR, "{delta:e}");
 
     let back = TempDir::new()?;
-    Checkpoint::from_dir(dir.path())?.save(back.path(), WeightType::F32)?;
+    Checkpoint::from_dir(dir.path())?.save(back.path(), WeightFormat::F32)?;
     let back = Checkpoint::from_dir(back.path())?;
     assert!(!back.is_quantized() && !back.config().to_json().contains("quantization_config"));
     let again = load(&back, &options)?.run(&input, false)?;
     // And so is what a builder in 8 bits gives as f32, to variables for one.
     let variables = Checkpoint::from_dir(path(folder))?
         .quantize()?
-        .var_map(&INT8)?;
+        .var_map(&int8())?;
     let read = back.var_map(&options)?;
     let (variables, read) = (
         variables.data().lock().unwrap(),
@@ -118,7 +114,7 @@ fn f32_from_a_folder_in_8_bits_is_what_the_integers_stand_for() -> anyhow::Resul
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_a_batch() -> anyhow::Result<()> {
-    let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path("grouped-model"))?, &INT8)?;
+    let model = AlbertModel::load(&Checkpoint::from_dir(path("grouped-model"))?, &int8())?;
     let expected = Expected::of("grouped-model")?;
     let whole = model.forward(&expected.input()?)?.last_hidden_state;
     for row in 0..whole.dim(0)? {
@@ -137,7 +133,7 @@ fn a_row_has_the_same_bits_alone_and_in_a_batch() -> anyhow::Result<()> {
 
 #[test]
 fn hidden_states_one_by_one_are_near_the_fused_paths() -> anyhow::Result<()> {
-    let (model, _) = AlbertModel::load(&Checkpoint::from_dir(path("deep"))?, &INT8)?;
+    let model = AlbertModel::load(&Checkpoint::from_dir(path("deep"))?, &int8())?;
     let ids = Expected::of("deep")?.given("ids")?.expect("ids");
     let fused = model
         .forward(&ModelInput::new(ids.clone()))?
@@ -154,7 +150,7 @@ fn gradients_pass_through_8_bits_to_what_is_trained_before_them() -> anyhow::Res
     let config = checkpoint.config();
     let encoder = albert_model::AlbertEncoder::new(
         config,
-        checkpoint.var_builder(&INT8)?.pp("albert.encoder"),
+        checkpoint.var_builder(&int8())?.pp("albert.encoder"),
     )?;
     let embeddings =
         candle_core::Var::rand(-1f32, 1f32, (1, 4, config.embedding_size), &Device::Cpu)?;
@@ -175,7 +171,7 @@ fn with(name: &str, tensor: Option<Tensor>) -> anyhow::Result<TempDir> {
     let dir = TempDir::new()?;
     Checkpoint::from_dir(path("grouped-model"))?
         .quantize()?
-        .save(dir.path(), WeightType::Int8)?;
+        .save(dir.path(), WeightFormat::Int8)?;
     let file = dir.path().join("model.safetensors");
     let bytes = fs::read(&file)?;
     let mut tensors = HashMap::new();
@@ -230,7 +226,7 @@ fn broken_companions_are_refused_by_name() -> anyhow::Result<()> {
         let dir = TempDir::new()?;
         Checkpoint::from_dir(path("grouped-model"))?
             .quantize()?
-            .save(dir.path(), WeightType::Int8)?;
+            .save(dir.path(), WeightFormat::Int8)?;
         let bytes = fs::read(dir.path().join("model.safetensors"))?;
         let stored = ::safetensors::SafeTensors::deserialize(&bytes)?;
         let shape = |end: &str| stored.tensor(&name(end)).map(|view| view.shape().to_vec());

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use albert_model::candle_core::{Device, Tensor, safetensors};
 use albert_model::{
-    AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs, Pretrained, WeightType,
+    AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Outputs, Pretrained, WeightFormat,
 };
 
 /// f32 sums of up to 2048 terms through 12 repetitions, against float64.
@@ -36,7 +36,8 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
         return Ok(());
     };
     let checkpoint = Checkpoint::from_dir(&data)?;
-    let (model, report) = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
+    let model = AlbertModel::load(&checkpoint, &LoadOptions::default())?;
+    let report = checkpoint.check(Head::Encoder)?;
     assert_eq!(
         report.missing,
         ["albert.pooler.weight", "albert.pooler.bias"]
@@ -103,20 +104,12 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
         }
         let bytes = ::safetensors::serialize(&tensors, None)?;
         let checkpoint = Checkpoint::from_bytes(&config, bytes, "widened")?;
-        let model = |dtype| {
-            AlbertModel::load(
-                &checkpoint,
-                &LoadOptions {
-                    dtype,
-                    ..LoadOptions::default()
-                },
-            )
-            .map(|it| it.0)
-        };
+        let model =
+            |dtype| AlbertModel::load(&checkpoint, &LoadOptions::default().with_weights(dtype));
         let [exact, bf16, int8] = [
-            model(WeightType::F32)?,
-            model(WeightType::BF16)?,
-            model(WeightType::Int8)?,
+            model(WeightFormat::F32)?,
+            model(WeightFormat::BF16)?,
+            model(WeightFormat::Int8)?,
         ];
         for ids in ["ids_0", "ids_2"] {
             let input = ModelInput::new(reference[ids].unsqueeze(0)?);

@@ -9,7 +9,7 @@ fn main() -> anyhow::Result<()> {
     let files = ModelFiles::builtin()?;
     let whole = Embedder::load(&files, &RunOptions::default())?;
     let mut options = RunOptions::default();
-    options.load.dtype = albert_model::WeightType::Int8;
+    options.load.weights = albert_model::WeightFormat::Int8;
     let rounded = Embedder::load(&files, &options)?;
 
     let found = verify(&SAMPLE_TEXTS, &whole, &rounded)?;

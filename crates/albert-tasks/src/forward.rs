@@ -110,7 +110,7 @@ impl Forwarder {
         }
         let mut encoder = None;
         if outputs.iter().any(|it| *it != ForwardOutput::Logits) {
-            encoder = Some(AlbertModel::load(&checkpoint, &options.load)?.0);
+            encoder = Some(AlbertModel::load(&checkpoint, &options.load)?);
         }
         let config = checkpoint.config().clone();
         let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Texts)?;
@@ -259,20 +259,20 @@ impl HeadModel {
             });
         };
         Ok(match head {
-            Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?.0),
+            Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?),
             Head::SequenceClassification => {
-                Self::Sequence(AlbertForSequenceClassification::load(checkpoint, options)?.0)
+                Self::Sequence(AlbertForSequenceClassification::load(checkpoint, options)?)
             }
             Head::TokenClassification => {
-                Self::Token(AlbertForTokenClassification::load(checkpoint, options)?.0)
+                Self::Token(AlbertForTokenClassification::load(checkpoint, options)?)
             }
             Head::QuestionAnswering => {
-                Self::Question(AlbertForQuestionAnswering::load(checkpoint, options)?.0)
+                Self::Question(AlbertForQuestionAnswering::load(checkpoint, options)?)
             }
             Head::MultipleChoice => {
-                Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?.0)
+                Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?)
             }
-            _ => Self::PreTraining(AlbertForPreTraining::load(checkpoint, options)?.0),
+            _ => Self::PreTraining(AlbertForPreTraining::load(checkpoint, options)?),
         })
     }
 

@@ -65,9 +65,9 @@
 //! [`RunOptions::with_weights`] the type of the weights:
 //!
 //! ```no_run
-//! use albert_tasks::{Device, ModelFiles, RunOptions, Tagger, WeightType};
+//! use albert_tasks::{Device, ModelFiles, RunOptions, Tagger, WeightFormat};
 //! # fn main() -> anyhow::Result<()> {
-//! let options = RunOptions::on_device(Device::new_cuda(0)?).with_weights(WeightType::BF16);
+//! let options = RunOptions::on_device(Device::new_cuda(0)?).with_weights(WeightFormat::BF16);
 //! let tagger = Tagger::load(&ModelFiles::from_dir("./ner")?, &options)?;
 //! # Ok(())
 //! # }
@@ -122,7 +122,7 @@ mod windowed;
 mod zero_shot;
 
 pub use albert_model;
-pub use albert_model::{LoadOptions, WeightType};
+pub use albert_model::{LoadOptions, WeightFormat};
 pub use candle_core::Device;
 
 pub use answer::{Answer, AnswerOptions, Answerer, Answers};

@@ -1,6 +1,6 @@
 //! Options that every task takes: the device, the weights' type, the tokenizer, lengths and batches.
 
-use albert_model::{LoadOptions, WeightType};
+use albert_model::{LoadOptions, WeightFormat};
 use candle_core::Device;
 
 use crate::{Event, Observer, TokenizerOptions};
@@ -57,8 +57,8 @@ impl RunOptions {
     }
 
     /// Converts the weights to `weights` when they are loaded.
-    pub fn with_weights(mut self, weights: WeightType) -> Self {
-        self.load.dtype = weights;
+    pub fn with_weights(mut self, weights: WeightFormat) -> Self {
+        self.load.weights = weights;
         self
     }
 

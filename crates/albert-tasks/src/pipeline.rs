@@ -44,7 +44,7 @@ impl<M: Pretrained> Pipeline<M> {
         tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
         let (max_length, _) = max_length(files, checkpoint.config(), options.max_length, purpose)?;
         tokenizer.room(max_length, purpose == Purpose::Pairs)?;
-        let (model, _) = M::load(&checkpoint, &options.load)?;
+        let model = M::load(&checkpoint, &options.load)?;
         let runner = Runner::new(checkpoint.config(), options)?;
         let pipeline = Self {
             model,

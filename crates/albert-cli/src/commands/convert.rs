@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use albert_model::WeightType;
+use albert_model::WeightFormat;
 use albert_tasks::tools::convert;
 use clap::{Args, ValueEnum};
 
@@ -29,11 +29,11 @@ pub(crate) struct ConvertArgs {
 
     /// The type to store numbers in: f32, f16, bf16 or int8, which stays int8 when it is loaded
     #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
-    dtype: WeightType,
+    dtype: WeightFormat,
 }
 
 /// A type that a file can have.
-fn stored(text: &str) -> Result<WeightType, String> {
+fn stored(text: &str) -> Result<WeightFormat, String> {
     match DtypeChoice::from_str(text, false) {
         Ok(DtypeChoice::Auto) | Err(_) => Err("expected f32, f16, bf16 or int8".into()),
         Ok(choice) => Ok(choice.into()),

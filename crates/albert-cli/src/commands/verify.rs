@@ -109,7 +109,7 @@ impl Against {
     fn options(&self, own: &RunOptions) -> anyhow::Result<RunOptions> {
         let mut options = own.clone();
         if let Some(dtype) = self.dtype {
-            options.load.dtype = dtype.into();
+            options.load.weights = dtype.into();
         }
         if let Some(device) = self.device {
             options.load.device = device.open()?;

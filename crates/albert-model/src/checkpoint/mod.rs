@@ -27,7 +27,7 @@ mod stored;
 mod tensorflow;
 mod tensors;
 
-pub use options::{LoadOptions, WeightType};
+pub use options::{LoadOptions, WeightFormat};
 pub use report::LoadReport;
 pub use tensors::Tensors;
 
@@ -40,7 +40,10 @@ use candle_core::DType;
 
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
-use crate::parameters::{Head, Parameter, head_parameters, parameters};
+use crate::parameters::{
+    ALBERT, CLASSIFIER, ENCODER, GROUPS, Head, POOLER, Parameter, Product, head_parameters,
+    in_model, layer_prefix, parameters, projection,
+};
 use choice::{Choice, Format};
 use configuration::Configuration;
 use files::WeightFiles;
@@ -57,6 +60,18 @@ const MOST_SHARED: usize = 4;
 
 /// More than any classifier has.
 const MOST_LABELS: usize = 1 << 16;
+
+/// Returns true if a tensor belongs to a module.
+fn is_in(module: &str, tensor: &str) -> bool {
+    tensor
+        .strip_prefix(module)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Returns true if a tensor is the pooler's.
+fn is_of_pooler(tensor: &str) -> bool {
+    is_in(&in_model(POOLER), tensor)
+}
 
 /// A configuration and the weights it describes, not yet loaded.
 #[derive(Debug, Clone)]
@@ -187,17 +202,14 @@ impl Checkpoint {
     ///
     /// Source: google-research/albert, `modeling.py`, `transformer_model`.
     fn imply_projection(&mut self) {
-        let (h, projection) = (
-            self.config.hidden_size,
-            "albert.encoder.embedding_hidden_mapping_in",
-        );
+        let (h, projection) = (self.config.hidden_size, projection());
         let (weight, bias) = (format!("{projection}.weight"), format!("{projection}.bias"));
         let absent = !self.names.contains_key(&weight) && !self.names.contains_key(&bias);
         // A matrix of the same size is in the file: a configuration alone cannot ask for a large
         // one.
-        let query = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.query.weight";
+        let query = format!("{}.{}.weight", layer_prefix(0, 0), Product::Query.name());
         let is_possible = self
-            .stored(query)
+            .stored(&query)
             .is_some_and(|(_, tensor)| tensor.shape == [h, h]);
         if absent && self.config.embedding_size == h && is_possible {
             let file = self.files.name();
@@ -212,7 +224,7 @@ impl Checkpoint {
 
     /// Google's configurations name no labels: a classifier has as many as its weights have rows.
     fn count_labels(&mut self) {
-        let Some((stored, tensor)) = self.stored("classifier.weight") else {
+        let Some((stored, tensor)) = self.stored(&format!("{CLASSIFIER}.weight")) else {
             return;
         };
         let [labels, width] = tensor.shape[..] else {
@@ -287,8 +299,10 @@ impl Checkpoint {
 
     /// Whether the pooler's weights are here.
     pub fn has_pooler(&self) -> bool {
-        self.names.contains_key("albert.pooler.weight")
-            && self.names.contains_key("albert.pooler.bias")
+        ["weight", "bias"].iter().all(|part| {
+            self.names
+                .contains_key(&format!("{}.{part}", in_model(POOLER)))
+        })
     }
 
     /// The floating-point types that the tensors are stored in.
@@ -332,9 +346,7 @@ impl Checkpoint {
                 .missing
                 .extend(needed.filter(|name| self.stored(name).is_none()));
             if !head.uses_pooler() {
-                report
-                    .missing
-                    .retain(|name| !name.starts_with("albert.pooler."));
+                report.missing.retain(|name| !is_of_pooler(name));
             }
         }
         Ok(report)
@@ -375,9 +387,9 @@ impl Checkpoint {
         }
         let (optional, required): (Vec<_>, Vec<_>) = missing
             .into_iter()
-            .partition(|name| head == Head::Encoder && name.starts_with("albert.pooler."));
+            .partition(|name| head == Head::Encoder && is_of_pooler(name));
         if let Some(name) = required.first() {
-            let of_head = !name.starts_with("albert.") || name.starts_with("albert.pooler.");
+            let of_head = !is_in(ALBERT, name) || is_of_pooler(name);
             return Err(match of_head {
                 true => Error::MissingHead {
                     file: self.files.name(),
@@ -399,7 +411,7 @@ impl Checkpoint {
     /// A configuration that leaves out `num_hidden_groups` or `inner_group_num` means 1, and would
     /// quietly make another model of the file's layers.
     fn refuse_more_layers(&self, report: &LoadReport) -> Result<()> {
-        let is_layer = |name: &&String| name.contains("encoder.albert_layer_groups.");
+        let is_layer = |name: &&String| is_in(&format!("{ALBERT}.{ENCODER}.{GROUPS}"), name);
         let Some(tensor) = report.unused.iter().find(is_layer) else {
             return Ok(());
         };

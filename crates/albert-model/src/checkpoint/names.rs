@@ -10,6 +10,7 @@ use crate::checkpoint::files::WeightFiles;
 use crate::checkpoint::tensorflow;
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result, shown};
+use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS};
 
 /// The first parts of the encoder's names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
@@ -23,11 +24,6 @@ const LANDMARKS: [&str; 2] = [
 const MODELS: [&str; 4] = ["albert", "bert", "plbert", "encoder"];
 /// What wrappers put before all names: DataParallel, Lightning, torch.compile and the like.
 const WRAPPERS: [&str; 5] = ["module", "model", "net", "state_dict", "_orig_mod"];
-
-pub(super) const WORD_EMBEDDINGS: &str = "albert.embeddings.word_embeddings.weight";
-pub(super) const DECODER_WEIGHT: &str = "predictions.decoder.weight";
-pub(super) const DECODER_BIAS: &str = "predictions.decoder.bias";
-pub(super) const MASKED_LM_BIAS: &str = "predictions.bias";
 
 /// The tensors of brightmart's own network, which shares ALBERT's name and not its layers.
 const BRIGHTMART: [&str; 2] = ["layer_shared", "word_embeddings_2"];
@@ -113,10 +109,11 @@ impl Names {
         let names = &mut self.stored;
         if let Some(stored) = names.remove(DECODER_BIAS) {
             // Some files hold the bias under this one of its two names only.
-            match names.contains_key(MASKED_LM_BIAS) {
-                true => self.copies.insert(DECODER_BIAS.into(), stored),
-                false => names.insert(MASKED_LM_BIAS.into(), stored),
-            };
+            if names.contains_key(MASKED_LM_BIAS) {
+                self.copies.insert(DECODER_BIAS.into(), stored);
+            } else {
+                names.insert(MASKED_LM_BIAS.into(), stored);
+            }
         }
         if config.tie_word_embeddings
             && let Some(stored) = names.remove(DECODER_WEIGHT)

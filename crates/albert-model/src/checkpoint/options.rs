@@ -1,14 +1,15 @@
-//! What weights become on their way into a model, and where they go.
+//! The format of a model's weights in memory, and the device they go to.
 
 use std::fmt;
 
 use candle_core::{DType, Device};
 
-/// What a model's weights are kept as.
+/// The format of a model's weights in memory, or in the files that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum WeightType {
-    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU where the file has weights in 8 bits.
-    /// On a GPU, which does not multiply in 8 bits, f32 of what the integers stand for.
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU if the file has int8 weights. A GPU,
+    /// which does not multiply in int8, gets them converted to f32.
     #[default]
     Auto,
     /// 32-bit floats.
@@ -19,13 +20,13 @@ pub enum WeightType {
     /// 16-bit floats with the range of f32; on the CPU a storage type too.
     BF16,
     /// 8-bit integers with a scale for each output and 256 inputs, on the CPU: the layers' products
-    /// and the word embeddings in 8 bits, attention in 16, everything else in f32; all of it in f32
-    /// where hidden states or attentions are asked for, but for the products.
+    /// and the word embeddings in 8 bits, attention in 16, everything else in f32. If hidden states
+    /// or attentions are requested, only the products are in 8 bits.
     Int8,
 }
 
-impl WeightType {
-    /// The floating-point type of what is not in 8 bits.
+impl WeightFormat {
+    /// Returns the floating-point type of tensors that are not int8.
     pub(super) fn float_type(self) -> DType {
         match self {
             Self::F16 => DType::F16,
@@ -35,7 +36,24 @@ impl WeightType {
     }
 }
 
-impl fmt::Display for WeightType {
+impl TryFrom<DType> for WeightFormat {
+    type Error = candle_core::Error;
+
+    /// Converts Candle's floating-point types.
+    ///
+    /// # Errors
+    /// If weights cannot be kept in `dtype`.
+    fn try_from(dtype: DType) -> candle_core::Result<Self> {
+        match dtype {
+            DType::F32 => Ok(Self::F32),
+            DType::F16 => Ok(Self::F16),
+            DType::BF16 => Ok(Self::BF16),
+            other => candle_core::bail!("weights: expected f32, f16 or bf16, found {other:?}"),
+        }
+    }
+}
+
+impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
@@ -47,21 +65,41 @@ impl fmt::Display for WeightType {
     }
 }
 
-/// Where a model's weights go, and as what.
+/// The device and the format that a model's weights are loaded to.
+///
+/// ```
+/// use albert_model::{LoadOptions, WeightFormat};
+/// use albert_model::candle_core::Device;
+///
+/// let options = LoadOptions::new(Device::Cpu).with_weights(WeightFormat::Int8);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LoadOptions {
-    /// The device that will compute.
+    /// The device that computes.
     pub device: Device,
-    /// What the weights become, whatever the file stores.
-    pub dtype: WeightType,
+    /// The format of the weights, whatever the file's own is.
+    pub weights: WeightFormat,
+}
+
+impl LoadOptions {
+    /// Loads to a device, in the format of the file ([`WeightFormat::Auto`]).
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            weights: WeightFormat::Auto,
+        }
+    }
+
+    /// Sets the format of the weights.
+    pub fn with_weights(self, weights: WeightFormat) -> Self {
+        Self { weights, ..self }
+    }
 }
 
 impl Default for LoadOptions {
-    /// As the file has them, on the CPU.
+    /// Loads to the CPU, in the format of the file.
     fn default() -> Self {
-        Self {
-            device: Device::Cpu,
-            dtype: WeightType::Auto,
-        }
+        Self::new(Device::Cpu)
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::checkpoint::names::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 use crate::checkpoint::{Checkpoint, names};
 use crate::error::Result;
-use crate::parameters::Head;
+use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, Head, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
 /// What loading does with each tensor of a file. Names are the file's own, except where the file
 /// has none.

@@ -12,15 +12,14 @@ use safetensors::{Dtype, View};
 use serde_json::json;
 
 use crate::checkpoint::choice::{self, Choice};
-use crate::checkpoint::names::{DECODER_BIAS, MASKED_LM_BIAS};
 use crate::checkpoint::quantized::{
     OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized,
     weight_of_bias,
 };
-use crate::checkpoint::{Checkpoint, LoadReport, WeightType};
+use crate::checkpoint::{Checkpoint, LoadReport, WeightFormat};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
-use crate::parameters::Head;
+use crate::parameters::{DECODER_BIAS, Head, MASKED_LM_BIAS};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -33,10 +32,10 @@ impl Checkpoint {
     /// there: the tensors that some head reads, in the one spelling of names and without the
     /// decoder's copy of the word embeddings, rounded to `dtype`.
     ///
-    /// With [`Int8`](WeightType::Int8) the large matrices are stored in 8 bits, a quarter of f32's
+    /// With [`Int8`](WeightFormat::Int8) the large matrices are stored in 8 bits, a quarter of f32's
     /// size, and load as they are; `config.json` says so in `quantization_config`, so that
     /// transformers refuses the folder rather than take the integers for weights.
-    /// [`Auto`](WeightType::Auto) keeps 8 bits and makes f32 of the rest.
+    /// [`Auto`](WeightFormat::Auto) keeps 8 bits and makes f32 of the rest.
     ///
     /// Both files are written under other names and renamed once they are whole. The result tells
     /// what became of each tensor of the source; its `unused` are left out.
@@ -45,10 +44,10 @@ impl Checkpoint {
     /// If the folder has a model already or cannot be written to, if `dtype` is too small for a
     /// number, if 8 bits are asked for without [`quantize`](Self::quantize), or if the checkpoint
     /// is not sound.
-    pub fn save(&self, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
+    pub fn save(&self, dir: impl AsRef<Path>, weights: WeightFormat) -> Result<LoadReport> {
         let dir = dir.as_ref();
-        let dtype = self.weight_type(dtype, &Device::Cpu);
-        let in_bytes = dtype == WeightType::Int8;
+        let weights = self.weight_format(weights, &Device::Cpu);
+        let in_bytes = weights == WeightFormat::Int8;
         Self::check_vacant(dir)?;
         let report = self.report()?;
         let (rounded, mut tensors) = (RoundedWeights::default(), BTreeMap::new());
@@ -62,7 +61,7 @@ impl Checkpoint {
                 tensors.insert(name, Saved::Bytes(quantized));
                 continue;
             }
-            let mut tensor = self.rounded(&name, dtype.float_type())?;
+            let mut tensor = self.rounded(&name, weights.float_type())?;
             if let Some(weight) = weight_of_bias(&name).filter(|_| in_bytes) {
                 tensor = rounded.get(self, &weight)?.correct(tensor)?;
             }
@@ -83,7 +82,7 @@ impl Checkpoint {
         write(&dir.join(WEIGHTS), |path| {
             safetensors::serialize_to_file(&tensors, Some(metadata), path).map_err(io::Error::other)
         })?;
-        let config = self.described_as(dtype.float_type(), in_bytes).to_json();
+        let config = self.described_as(weights.float_type(), in_bytes).to_json();
         write(&dir.join(CONFIG), |path| std::fs::write(path, config))?;
         Ok(report)
     }

@@ -9,7 +9,7 @@ use candle_nn::{Init, VarBuilder, VarMap};
 
 use super::quantized::{self, RoundedWeight, RoundedWeights};
 use super::stored::StoredTensor;
-use super::{Checkpoint, LoadOptions, WeightType};
+use super::{Checkpoint, LoadOptions, WeightFormat};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
 
@@ -77,7 +77,8 @@ impl Checkpoint {
     /// them nor went through [`quantize`](Self::quantize).
     pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
         let is_cpu = matches!(options.device, Device::Cpu);
-        let is_quantized = self.weight_type(options.dtype, &options.device) == WeightType::Int8;
+        let is_quantized =
+            self.weight_format(options.weights, &options.device) == WeightFormat::Int8;
         if is_quantized && !is_cpu {
             return Err(Error::QuantizedDevice);
         }
@@ -86,7 +87,7 @@ impl Checkpoint {
                 file: self.files.name(),
             });
         }
-        let stored_as = options.dtype.float_type();
+        let stored_as = options.weights.float_type();
         let dtype = if is_cpu { DType::F32 } else { stored_as };
         let source = Source {
             checkpoint: self.clone(),

@@ -1,6 +1,6 @@
 //! Which token stood where a mask stands.
 
-use candle_core::{Module, Result, Tensor, bail};
+use candle_core::{D, Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::activation::HiddenAct;
@@ -11,7 +11,7 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::outputs::Outputs;
-use crate::parameters::Head;
+use crate::parameters::{ALBERT, Head, MASKED_LM, MASKED_LM_DENSE};
 use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// From hidden states to logits over the vocabulary.
@@ -53,13 +53,13 @@ impl MaskedLmHead {
                 mean: 0.0,
                 stdev: std,
             };
-            Linear::of(
+            Linear::from_shared(
                 vb.pp("decoder").get_with_hints((v, e), "weight", init)?,
                 bias,
             )?
         };
         Ok(Self {
-            dense: Linear::new(h, e, std, vb.pp("dense"))?,
+            dense: Linear::new(h, e, std, vb.pp(MASKED_LM_DENSE))?,
             activation: config.hidden_act,
             norm: LayerNorm::new(e, config.layer_norm_eps, vb.pp("LayerNorm"))?,
             decoder,
@@ -91,9 +91,8 @@ impl AlbertForMaskedLM {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let albert = AlbertModel::without_pooler(config, vb.pp("albert"))?;
-        let predictions =
-            MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
+        let albert = AlbertModel::without_pooler(config, vb.pp(ALBERT))?;
+        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp(MASKED_LM))?;
         Ok(Self {
             albert,
             predictions,
@@ -122,7 +121,8 @@ impl AlbertForMaskedLM {
     /// in a long batch this saves most of it.
     ///
     /// # Shapes
-    /// - `positions`: `(P)`, u32, each `b × T + t` for token `t` of row `b`
+    /// - `positions`: `(P)`, u32, each `b × T + t` for token `t` of row `b`; in a ragged batch, the
+    ///   index of the token
     /// - returns `(P, V)`
     ///
     /// # Errors
@@ -147,8 +147,8 @@ impl AlbertForMaskedLM {
             bail!("forward_at returns logits alone: hidden states and attentions come from forward")
         }
         let hidden_states = self.albert.forward_t(input, train)?.last_hidden_state;
-        let (batch, tokens, h) = hidden_states.dims3()?;
-        let rows = hidden_states.reshape((batch * tokens, h))?;
+        let h = hidden_states.dim(D::Minus1)?;
+        let rows = hidden_states.reshape((hidden_states.elem_count() / h, h))?;
         let chosen = look_up(&rows, positions, "position", "the batch")?; // (P, H)
         self.predictions.forward_t(&chosen, train)
     }

@@ -9,7 +9,7 @@ use crate::heads::{HeadOutput, head};
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::Head;
+use crate::parameters::{ALBERT, CLASSIFIER, Head};
 
 /// An ALBERT that picks one of several choices, as RACE and SWAG ask for it.
 ///
@@ -34,12 +34,12 @@ impl AlbertForMultipleChoice {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            albert: AlbertModel::new(config, vb.pp("albert"))?,
+            albert: AlbertModel::new(config, vb.pp(ALBERT))?,
             classifier: Linear::new(
                 config.hidden_size,
                 1,
                 config.initializer_range,
-                vb.pp("classifier"),
+                vb.pp(CLASSIFIER),
             )?,
             dropout_prob: config
                 .classifier_dropout_prob
@@ -68,6 +68,7 @@ impl AlbertForMultipleChoice {
         };
         let flat = ModelInput {
             ids: rows(&input.ids)?,
+            lengths: input.lengths.clone(),
             attention_mask: input.attention_mask.as_ref().map(rows).transpose()?,
             token_type_ids: input.token_type_ids.as_ref().map(rows).transpose()?,
             position_ids: input.position_ids.as_ref().map(rows).transpose()?,

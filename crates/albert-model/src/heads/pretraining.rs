@@ -10,7 +10,7 @@ use crate::heads::masked_lm::MaskedLmHead;
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::{Head, SENTENCE_ORDERS};
+use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER, SENTENCE_ORDERS};
 
 /// An ALBERT with the masked-LM and the sentence-order head.
 ///
@@ -51,10 +51,9 @@ impl AlbertForPreTraining {
     /// # Errors
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let albert = AlbertModel::new(config, vb.pp("albert"))?;
-        let predictions =
-            MaskedLmHead::new(config, albert.embeddings().word(), vb.pp("predictions"))?;
-        let sop = vb.pp("sop_classifier").pp("classifier");
+        let albert = AlbertModel::new(config, vb.pp(ALBERT))?;
+        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp(MASKED_LM))?;
+        let sop = vb.pp(SENTENCE_ORDER);
         Ok(Self {
             sentence_order: Linear::new(
                 config.hidden_size,

@@ -1,6 +1,6 @@
 //! Where in a context the answer starts and ends.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
@@ -8,7 +8,7 @@ use crate::heads::head;
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::Head;
+use crate::parameters::{ALBERT, Head, SPANS};
 
 /// An ALBERT that marks the answer to a question in its context, as SQuAD asks for it.
 ///
@@ -45,12 +45,12 @@ impl AlbertForQuestionAnswering {
     /// If a tensor is missing or has another shape.
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            albert: AlbertModel::without_pooler(config, vb.pp("albert"))?,
+            albert: AlbertModel::without_pooler(config, vb.pp(ALBERT))?,
             spans: Linear::new(
                 config.hidden_size,
                 2,
                 config.initializer_range,
-                vb.pp("qa_outputs"),
+                vb.pp(SPANS),
             )?,
         })
     }
@@ -65,7 +65,12 @@ impl AlbertForQuestionAnswering {
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<QuestionAnsweringOutput> {
         let output = self.albert.forward_t(input, train)?;
         let logits = self.spans.forward(&output.last_hidden_state)?; // (B, T, 2)
-        let column = |index| logits.narrow(2, index, 1)?.squeeze(2)?.contiguous();
+        let column = |index| {
+            logits
+                .narrow(D::Minus1, index, 1)?
+                .squeeze(D::Minus1)?
+                .contiguous()
+        };
         Ok(QuestionAnsweringOutput {
             start_logits: column(0)?,
             end_logits: column(1)?,

@@ -9,7 +9,7 @@ use crate::heads::{HeadOutput, head};
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::Head;
+use crate::parameters::{ALBERT, CLASSIFIER, Head};
 
 /// An ALBERT that classifies texts and pairs of texts, by one label, by several, or by a number.
 ///
@@ -36,8 +36,8 @@ impl AlbertForSequenceClassification {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let (h, std) = (config.hidden_size, config.initializer_range);
         Ok(Self {
-            albert: AlbertModel::new(config, vb.pp("albert"))?,
-            classifier: Linear::new(h, config.num_labels(), std, vb.pp("classifier"))?,
+            albert: AlbertModel::new(config, vb.pp(ALBERT))?,
+            classifier: Linear::new(h, config.num_labels(), std, vb.pp(CLASSIFIER))?,
             dropout_prob: config
                 .classifier_dropout_prob
                 .unwrap_or(config.hidden_dropout_prob),

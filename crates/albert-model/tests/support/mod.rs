@@ -11,7 +11,7 @@ use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
     AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint,
-    HeadOutput, LoadOptions, ModelInput, Pretrained, WeightType,
+    HeadOutput, LoadOptions, ModelInput, Pretrained, WeightFormat,
 };
 
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
@@ -53,7 +53,7 @@ pub(crate) fn load<M: Pretrained + Model + 'static>(
     checkpoint: &Checkpoint,
     options: &LoadOptions,
 ) -> anyhow::Result<Box<dyn Model>> {
-    let (model, _) = M::load(checkpoint, options)?;
+    let model = M::load(checkpoint, options)?;
     Ok(Box::new(model))
 }
 
@@ -77,14 +77,11 @@ pub(crate) const FIXTURES: [(&str, Loader); 12] = [
 pub(crate) fn open(
     folder: &str,
     load: Loader,
-    dtype: WeightType,
+    dtype: WeightFormat,
 ) -> anyhow::Result<Box<dyn Model>> {
     load(
         &Checkpoint::from_dir(path(folder))?,
-        &LoadOptions {
-            dtype,
-            ..LoadOptions::default()
-        },
+        &LoadOptions::default().with_weights(dtype),
     )
 }
 

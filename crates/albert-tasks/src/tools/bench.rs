@@ -82,7 +82,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
     let rounds = rounds.max(1);
     let started = Instant::now();
     let checkpoint = files.checkpoint()?;
-    let (model, _) = AlbertModel::load(&checkpoint, &options.load)?;
+    let model = AlbertModel::load(&checkpoint, &options.load)?;
     let runner = Runner::new(model.config(), options)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let config = model.config();
@@ -156,7 +156,7 @@ pub fn bench(files: &ModelFiles, options: &RunOptions, rounds: usize) -> Result<
         parameters: config.parameter_count(albert_model::Head::Encoder),
         device,
         dtype: checkpoint
-            .weight_type(options.load.dtype, &options.load.device)
+            .weight_format(options.load.weights, &options.load.device)
             .to_string(),
         kernels,
         threads: rayon::current_num_threads(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use albert_model::{Checkpoint, LoadReport, WeightType};
+use albert_model::{Checkpoint, LoadReport, WeightFormat};
 use serde_json::Value;
 
 use crate::files::{COMPANIONS, stays_inside};
@@ -27,11 +27,11 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 ///
 /// ```
 /// use albert_tasks::tools::convert;
-/// use albert_tasks::{ModelFiles, WeightType};
+/// use albert_tasks::{ModelFiles, WeightFormat};
 /// # fn main() -> anyhow::Result<()> {
 /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
 /// let dir = tempfile::tempdir()?;
-/// convert(&ModelFiles::builtin()?, dir.path(), WeightType::Int8)?;
+/// convert(&ModelFiles::builtin()?, dir.path(), WeightFormat::Int8)?;
 /// let checkpoint = ModelFiles::from_dir(dir.path())?.checkpoint()?;
 /// assert!(checkpoint.is_quantized());
 /// # Ok(())
@@ -41,14 +41,18 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 /// # Errors
 /// If the folder holds a model already, the model's files are not sound, or a file cannot be
 /// written.
-pub fn convert(files: &ModelFiles, dir: impl AsRef<Path>, dtype: WeightType) -> Result<LoadReport> {
+pub fn convert(
+    files: &ModelFiles,
+    dir: impl AsRef<Path>,
+    dtype: WeightFormat,
+) -> Result<LoadReport> {
     let dir = dir.as_ref();
     // Everything wrong with the source is found before the first file is written.
     let companions = companions(files)?;
     let mut checkpoint = files.checkpoint()?;
     checkpoint.report()?;
     Checkpoint::check_vacant(dir)?;
-    if dtype == WeightType::Int8 {
+    if dtype == WeightFormat::Int8 {
         checkpoint = checkpoint.quantize()?;
     }
     // Before the weights: an interrupted run leaves no model, and the next run overwrites it.

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, WeightType};
+use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, WeightFormat};
 use serde::Serialize;
 
 use crate::pipeline::{Purpose, max_length};
@@ -131,11 +131,11 @@ pub struct Activation {
     pub why: String,
 }
 
-/// Returns the types that weights are stored in, by the names of [`WeightType`].
+/// Returns the types that weights are stored in, by the names of [`WeightFormat`].
 fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
     let in_bytes = checkpoint
         .is_quantized()
-        .then(|| WeightType::Int8.to_string());
+        .then(|| WeightFormat::Int8.to_string());
     let floats = checkpoint
         .stored_dtypes()
         .into_iter()

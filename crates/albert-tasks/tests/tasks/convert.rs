@@ -1,6 +1,6 @@
 //! A model written anew is the same model, with all that belongs to it.
 
-use albert_tasks::albert_model::WeightType;
+use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::tools::convert;
 use albert_tasks::{Embedder, ModelFiles, RunOptions};
 
@@ -21,9 +21,9 @@ fn embedding(files: &ModelFiles) -> Vec<f32> {
 fn tokenizer_and_pooling_come_along() {
     let dir = tempfile::tempdir().unwrap();
     for (dtype, tolerance) in [
-        (WeightType::F32, 0.0),
-        (WeightType::BF16, BF16_TOLERANCE),
-        (WeightType::Int8, INT8_TOLERANCE),
+        (WeightFormat::F32, 0.0),
+        (WeightFormat::BF16, BF16_TOLERANCE),
+        (WeightFormat::Int8, INT8_TOLERANCE),
     ] {
         let folder = dtype.to_string();
         let converted = dir.path().join(&folder);
@@ -53,16 +53,16 @@ fn tokenizer_and_pooling_come_along() {
 fn nothing_is_written_where_something_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let outside = Folder::new().modules(&[("Transformer", ""), ("Pooling", "../1_Pooling")]);
-    let error = message(convert(&outside.files(), dir.path(), WeightType::F32));
+    let error = message(convert(&outside.files(), dir.path(), WeightFormat::F32));
     assert!(
         error.contains("`../1_Pooling` in `modules.json` leaves the model's folder"),
         "{error}"
     );
     let broken = Folder::new().with("model.safetensors", "not tensors");
-    assert!(convert(&broken.files(), dir.path(), WeightType::F32).is_err());
+    assert!(convert(&broken.files(), dir.path(), WeightFormat::F32).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
-    convert(&tiny(), dir.path(), WeightType::F32).unwrap();
-    let error = message(convert(&tiny(), dir.path(), WeightType::F32));
+    convert(&tiny(), dir.path(), WeightFormat::F32).unwrap();
+    let error = message(convert(&tiny(), dir.path(), WeightFormat::F32));
     assert!(error.contains("holds a model already"), "{error}");
 }

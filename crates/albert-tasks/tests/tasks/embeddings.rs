@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use albert_tasks::albert_model::WeightType;
+use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::pooling::Stage;
 use albert_tasks::tools::convert;
 use albert_tasks::{
@@ -142,7 +142,7 @@ fn a_folders_description_tells_its_modules() {
 #[test]
 fn a_converted_folder_keeps_its_modules() {
     let (many, target) = (folder("many"), tempfile::tempdir().unwrap());
-    convert(&many.files(), target.path(), WeightType::F32).unwrap();
+    convert(&many.files(), target.path(), WeightFormat::F32).unwrap();
     let converted = ModelFiles::from_dir(target.path()).unwrap();
     let converted = Embedder::load(&converted, &RunOptions::default()).unwrap();
     assert_eq!(

@@ -32,9 +32,11 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device};
 
-use crate::checkpoint::names::WORD_EMBEDDINGS;
-use crate::checkpoint::{Checkpoint, WeightType};
+use crate::checkpoint::{Checkpoint, WeightFormat};
 use crate::error::{Error, Result};
+use crate::parameters::{
+    LAYERS, MASKED_LM, MASKED_LM_DENSE, POOLER, Product, WORD_EMBEDDINGS, in_model,
+};
 
 pub(crate) use calibration::{Calibration, ChannelStatistics};
 pub(super) use companions::Companions;
@@ -45,23 +47,23 @@ pub(super) const ROTATION: &str = "_rotation";
 pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
 pub(super) const OUTLIERS: &str = "_outliers";
 
-/// Products that are computed in 8 bits, by the ends of their names.
-const PRODUCTS: [&str; 8] = [
-    ".attention.query.weight",
-    ".attention.key.weight",
-    ".attention.value.weight",
-    ".attention.dense.weight",
-    ".ffn.weight",
-    ".ffn_output.weight",
-    "albert.pooler.weight",
-    "predictions.dense.weight",
-];
-
-/// Whether a tensor is rounded to 8 bits: the word embeddings and all products of the layers,
+/// Returns true if a tensor is rounded to int8: the word embeddings and all products of the layers,
 /// pooler and masked-LM head. The projection from E to H is not: every repetition would build on
 /// its error.
 pub(super) fn is_quantized(name: &str) -> bool {
-    name == WORD_EMBEDDINGS || PRODUCTS.iter().any(|end| name.ends_with(end))
+    let Some(module) = name.strip_suffix(".weight") else {
+        return false;
+    };
+    let is_product = |layer: &str| {
+        let (_, product) = layer.split_once('.').unwrap_or_default();
+        Product::ALL.iter().any(|known| known.name() == product)
+    };
+    name == WORD_EMBEDDINGS
+        || module == in_model(POOLER)
+        || module.strip_prefix(MASKED_LM) == Some(&format!(".{MASKED_LM_DENSE}"))
+        || module
+            .split_once(&format!(".{LAYERS}."))
+            .is_some_and(|(_, layer)| is_product(layer))
 }
 
 /// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
@@ -81,7 +83,7 @@ pub(super) fn weight_of_bias(name: &str) -> Option<String> {
 }
 
 impl Checkpoint {
-    /// Whether the file has all the weights in 8 bits that [`Int8`](WeightType::Int8) would have.
+    /// Returns true if the file has int8 weights wherever [`Int8`](WeightFormat::Int8) has them.
     pub fn is_quantized(&self) -> bool {
         let mut weights = self
             .names
@@ -95,16 +97,17 @@ impl Checkpoint {
             })
     }
 
-    /// What [`Auto`](WeightType::Auto) means for this file on a device; any other type is itself.
-    pub fn weight_type(&self, asked: WeightType, device: &Device) -> WeightType {
-        match asked {
-            WeightType::Auto if self.is_quantized() && device.is_cpu() => WeightType::Int8,
-            WeightType::Auto => WeightType::F32,
+    /// Resolves [`Auto`](WeightFormat::Auto) for this file and a device. Returns any other format
+    /// as it is.
+    pub fn weight_format(&self, requested: WeightFormat, device: &Device) -> WeightFormat {
+        match requested {
+            WeightFormat::Auto if self.is_quantized() && device.is_cpu() => WeightFormat::Int8,
+            WeightFormat::Auto => WeightFormat::F32,
             other => other,
         }
     }
 
-    /// The same with what is known of its activations.
+    /// Returns the checkpoint with statistics of its activations.
     pub(crate) fn with_calibration(&self, calibration: Calibration) -> Self {
         Self {
             calibration: Some(Arc::new(calibration)),

@@ -7,9 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use super::calibration::ChannelStatistics;
 use super::companions::Companions;
 use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
-use crate::checkpoint::names::WORD_EMBEDDINGS;
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
+use crate::parameters::WORD_EMBEDDINGS;
 
 /// One input channel in so many stays in f32: 8 of 768.
 const CHANNELS_FOR_AN_OUTLIER: usize = 96;

@@ -6,7 +6,7 @@
 // Source: PTX ISA 8.0, "Matrix Fragments for mma.m16n8k16 with floating point type", ldmatrix, cp.async.
 #pragma once
 
-#include "../numbers.h"
+#include "../cuda/numbers.h"
 
 #ifndef KERNEL_EMULATION
 

@@ -3,7 +3,7 @@
 // All kernels have one signature: the rows that are made, the rows they are made of, two more inputs, and two numbers
 // whose meaning is each kernel's own. `check.cpp` runs them on the CPU, with `../emulation.h` in place of CUDA.
 
-#include "../numbers.h"
+#include "../cuda/numbers.h"
 
 __device__ float sum_of_warp(float x) {
     for (int distance = LANES / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);

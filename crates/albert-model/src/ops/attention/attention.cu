@@ -7,7 +7,7 @@
 //
 // Source: Dao 2023, "FlashAttention-2", algorithm 1. `check.cpp` runs all of it on the CPU.
 
-#include "../numbers.h"
+#include "../cuda/numbers.h"
 #include "instructions.h"
 
 constexpr int WARPS = 4;

@@ -4,16 +4,16 @@
 //! `attention.cu` has the kernel, for f32, f16 and bf16 and heads of any multiple of 8 numbers up
 //! to 128. With the feature `flash-attn` candle-flash-attn takes its place in f16 and bf16.
 
+mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "flash-attn")]
 mod flash;
 
-use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
-use super::{numbers, serve_on, stored};
-use crate::packing::Sequences;
+use crate::ops::cuda::serves_on;
+use crate::ragged::Sequences;
 
 /// The largest head that the kernel has room for.
 const LARGEST_HEAD: usize = 128;
@@ -43,7 +43,7 @@ impl Attention {
         dtype: DType,
     ) -> Result<Option<Self>> {
         let fits = head_size <= LARGEST_HEAD && head_size.is_multiple_of(HEAD_STEP);
-        let serves = fits && serve_on(device, dtype) && can_run_on(device)?;
+        let serves = fits && serves_on(device, dtype) && can_run_on(device)?;
         Ok(serves.then_some(Self { heads, head_size }))
     }
 
@@ -60,9 +60,10 @@ impl Attention {
         }
         let op = OverSequences {
             attention: *self,
-            longest: sequences.longest,
+            longest: sequences.longest(),
         };
-        qkv.contiguous()?.apply_op2_no_bwd(&sequences.starts, &op)
+        qkv.contiguous()?
+            .apply_op2_no_bwd(&sequences.starts_on_device, &op)
     }
 
     fn scale(&self) -> f32 {
@@ -95,39 +96,6 @@ impl OverSequences {
         }
         Ok(tokens)
     }
-
-    /// One head of one sequence by the formula, into `ys`: `(T, H)` from `(T, 3H)`.
-    fn head(&self, head: usize, qkv: &[f32], ys: &mut [f32]) {
-        let Attention { heads, head_size } = self.attention;
-        let h = heads * head_size;
-        let part = |row: usize, part: usize| {
-            &qkv[row * 3 * h + part * h + head * head_size..][..head_size]
-        };
-        let tokens = qkv.len() / (3 * h);
-        let mut weights = Vec::with_capacity(self.longest);
-        for query in 0..tokens {
-            let dot = |key: usize| {
-                part(query, 0)
-                    .iter()
-                    .zip(part(key, 1))
-                    .map(|(q, k)| q * k)
-                    .sum::<f32>()
-            };
-            weights.clear();
-            weights.extend((0..tokens).map(|key| dot(key) * self.attention.scale()));
-            let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            weights
-                .iter_mut()
-                .for_each(|weight| *weight = (*weight - largest).exp());
-            let sum: f32 = weights.iter().sum();
-            let ys = &mut ys[query * h + head * head_size..][..head_size];
-            for (key, weight) in weights.iter().enumerate() {
-                ys.iter_mut()
-                    .zip(part(key, 2))
-                    .for_each(|(y, value)| *y += weight / sum * value);
-            }
-        }
-    }
 }
 
 impl CustomOp2 for OverSequences {
@@ -143,25 +111,7 @@ impl CustomOp2 for OverSequences {
         starts_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let tokens = self.check(qkv_layout, starts_layout)?;
-        let h = self.attention.heads * self.attention.head_size;
-        let (Some((first, end)), CpuStorage::U32(starts)) =
-            (starts_layout.contiguous_offsets(), starts)
-        else {
-            bail!("attention: expected the starts of sequences as contiguous u32")
-        };
-        let rows = numbers(qkv, qkv_layout)?;
-        let mut ys = vec![0f32; tokens * h];
-        for ends in starts[first..end].windows(2) {
-            let (start, end) = (ends[0] as usize, ends[1] as usize);
-            for head in 0..self.attention.heads {
-                self.head(
-                    head,
-                    &rows[start * 3 * h..end * 3 * h],
-                    &mut ys[start * h..end * h],
-                );
-            }
-        }
-        Ok((stored(ys, qkv.dtype())?, (tokens, h).into()))
+        self.compute((qkv, qkv_layout), (starts, starts_layout), tokens)
     }
 
     #[cfg(feature = "cuda")]
@@ -182,6 +132,7 @@ mod tests {
     use candle_core::D;
 
     use super::*;
+    use crate::ragged::Ragged;
 
     /// Two orders of summing in f32, of results up to 1.
     const ROUNDING: f32 = 2e-6;
@@ -194,10 +145,7 @@ mod tests {
             .affine(0.7, 0.0)?
             .sin()?;
         let qkv = qkv.reshape((tokens, 3 * h))?;
-        let sequences = Sequences {
-            starts: Tensor::new(&[0u32, 3, 4, 11], &Device::Cpu)?,
-            longest: 7,
-        };
+        let sequences = Ragged::from_lengths(&lengths, &Device::Cpu)?.sequences;
         let found = Attention { heads, head_size }.apply(&qkv, &sequences)?;
         let mut start = 0;
         for length in lengths {
@@ -232,14 +180,10 @@ mod tests {
             heads: 2,
             head_size: 8,
         };
-        let starts = |starts: &[u32]| Tensor::new(starts, &Device::Cpu);
-        for (width, starts) in [(47, starts(&[0, 2])?), (48, starts(&[0])?)] {
+        for (width, lengths) in [(47, &[2][..]), (48, &[])] {
             let qkv = Tensor::zeros((2, width), DType::F32, &Device::Cpu)?;
-            assert!(
-                attention
-                    .apply(&qkv, &Sequences { starts, longest: 2 })
-                    .is_err()
-            );
+            let sequences = Ragged::from_lengths(lengths, &Device::Cpu)?.sequences;
+            assert!(attention.apply(&qkv, &sequences).is_err());
         }
         Ok(())
     }

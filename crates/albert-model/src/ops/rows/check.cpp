@@ -4,7 +4,7 @@
 //
 // The launches are those of mod.rs: a warp a row, four rows a block.
 
-#include "../check.h"
+#include "../cuda/check.h"
 #include "rows.cu"
 
 // f32 sums of up to 1000 terms; half a unit in the last place of 11 and of 8 bits, of numbers up to 8.

@@ -5,7 +5,7 @@
 //
 // The launches are those of cuda.rs.
 
-#include "../check.h"
+#include "../cuda/check.h"
 #include "attention.cu"
 
 // Half a unit in the last place of 11 and of 8 bits, of weights and of results up to 1.

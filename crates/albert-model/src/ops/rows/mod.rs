@@ -12,8 +12,8 @@ use albert_kernels::Activation;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Module, Result, Shape, Tensor, bail};
 
-use super::{numbers, stored};
 use crate::activation::HiddenAct;
+use crate::ops::cuda::{from_f32, to_f32};
 
 /// A computation by rows of x, with two more inputs.
 #[derive(Debug, Clone, Copy)]
@@ -134,13 +134,13 @@ impl CustomOp3 for RowKernel {
         constants_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, columns) = self.check([xs_layout, other_layout, constants_layout])?;
-        let other = numbers(other, other_layout)?;
-        let constants = numbers(constants, constants_layout)?;
-        let rows = numbers(xs, xs_layout)?;
+        let other = to_f32(other, other_layout)?;
+        let constants = to_f32(constants, constants_layout)?;
+        let rows = to_f32(xs, xs_layout)?;
         let rows = rows.chunks_exact(columns).enumerate();
         let ys = rows.map(|(row, xs)| self.row(row, xs, &other, &constants));
         let ys = ys.collect::<Result<Vec<_>>>()?.concat();
-        Ok((stored(ys, xs.dtype())?, xs_layout.shape().clone()))
+        Ok((from_f32(ys, xs.dtype())?, xs_layout.shape().clone()))
     }
 
     #[cfg(feature = "cuda")]
