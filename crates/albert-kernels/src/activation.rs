@@ -141,12 +141,12 @@ impl Activation {
 
 /// Six digits, as transformers has them, and not 1/√2, which they stand for.
 #[expect(clippy::approx_constant, reason = "the reference's own digits")]
-const LAPLACE_MEAN: f32 = 0.707107;
+pub(crate) const LAPLACE_MEAN: f32 = 0.707107;
 /// `1 / (σ √2)`
-const LAPLACE_SCALE: f32 = (1.0 / (0.282095 * std::f64::consts::SQRT_2)) as f32;
+pub(crate) const LAPLACE_SCALE: f32 = (1.0 / (0.282095 * std::f64::consts::SQRT_2)) as f32;
 
 #[inline(always)]
-fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
+pub(crate) fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
     let half = s.mul(x, s.splat(0.5));
     s.mul_add(
         half,
@@ -162,7 +162,7 @@ fn weighted<S: Simd>(s: S, x: S::V, z: S::V) -> S::V {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::functions::tests::{exact_erf, sweep};
     use crate::instruction_set::InstructionSet;
@@ -201,7 +201,7 @@ mod tests {
         });
     }
 
-    fn exact(activation: Activation, x: f64) -> f64 {
+    pub(crate) fn exact(activation: Activation, x: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         let gelu = |x: f64| 0.5 * x * (1.0 + exact_erf(x * std::f64::consts::FRAC_1_SQRT_2));

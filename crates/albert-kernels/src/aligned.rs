@@ -1,5 +1,6 @@
 //! Numbers that begin at a cache line.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -75,6 +76,12 @@ impl<T: Number> Aligned<T> {
             self.lines = vec![ZEROS; lines];
         }
         self.len = len;
+    }
+}
+
+impl<T> fmt::Debug for Aligned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aligned({} values)", self.len)
     }
 }
 

@@ -150,26 +150,9 @@ impl InstructionSet {
         self.run(TileSize).1
     }
 
-    /// [`Simd::SIGN_MAGNITUDE`]
-    pub(crate) fn sign_magnitude(self) -> bool {
-        self.run_integer(SignMagnitude)
-    }
-
     /// Rows of a tile at most.
     pub(crate) fn tile_rows(self) -> usize {
         self.run(TileSize).0
-    }
-}
-
-/// Whether the kernels for int8 take activations as magnitudes and signs.
-struct SignMagnitude;
-
-impl Kernel for SignMagnitude {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> bool {
-        S::SIGN_MAGNITUDE
     }
 }
 

@@ -128,7 +128,7 @@ fn normalize<S: Simd>(s: S, row: &mut [f32], sum: f32, norm: &LayerNorm<'_>) {
 }
 
 #[inline(always)]
-fn total<S: Simd>(s: S, sums: [S::V; 4]) -> f32 {
+pub(crate) fn total<S: Simd>(s: S, sums: [S::V; 4]) -> f32 {
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 

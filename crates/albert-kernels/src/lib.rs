@@ -39,6 +39,7 @@ pub mod quantized;
 #[cfg(test)]
 mod random;
 mod simd;
+pub mod training;
 
 pub use activation::Activation;
 pub use aligned::Aligned;

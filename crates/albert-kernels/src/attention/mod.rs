@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::aligned::Aligned;
 use crate::attention::float32::Float32;
 use crate::attention::int16::Int16;
-use crate::attention::softmax::exponentials;
+pub(crate) use crate::attention::softmax::exponentials;
 use crate::gemm::Threads;
 use crate::gemm::even;
 use crate::gemm::{Microkernel, Tile, TileProduct};

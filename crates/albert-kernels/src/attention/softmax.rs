@@ -5,7 +5,7 @@ use crate::simd::{Simd, each_vector};
 
 /// `x = e^(scale (x - max x))`; returns their sum.
 #[inline(always)]
-pub(super) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
+pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
     let mut largest = [s.splat(f32::NEG_INFINITY); 4];
     each_vector!(S, row.len(), |at, one| {
         // Passes over a NaN, which the sum will have.

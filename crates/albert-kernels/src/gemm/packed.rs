@@ -17,11 +17,11 @@ use crate::instruction_set::InstructionSet;
 /// ```
 #[derive(Clone)]
 pub struct PackedMatrix {
-    instructions: InstructionSet,
-    depth: usize,
-    columns: usize,
-    panel_width: usize,
-    panels: Aligned,
+    pub(crate) instructions: InstructionSet,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
+    pub(crate) panel_width: usize,
+    pub(crate) panels: Aligned,
 }
 
 impl PackedMatrix {

@@ -70,13 +70,6 @@ pub(crate) trait Simd: Copy {
     /// fill the registers, and leave room for one row of a panel and one number.
     const PANEL_VECTORS: usize;
 
-    /// Form of the activations that [`dot_u8i8`](Self::dot_u8i8) takes: magnitudes and sign masks
-    /// rather than bytes with an offset of 128.
-    ///
-    /// For instruction sets without a dot product of bytes. `vpmaddubsw` adds two products in 16
-    /// bits and saturates: 2 · 255 · 127 does not fit, 2 · 127 · 128 does.
-    const SIGN_MAGNITUDE: bool = false;
-
     /// Calls a kernel that is compiled for this instruction set.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
@@ -122,14 +115,11 @@ pub(crate) trait Simd: Copy {
     /// The same four bytes in every lane.
     fn splat_bytes(self, bytes: [u8; 4]) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b`
-    /// signed: exact. With [`SIGN_MAGNITUDE`](Self::SIGN_MAGNITUDE) the bytes of `a` are at most
-    /// 127.
+    /// signed: exact.
     fn dot_u8i8(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the two words of each lane, with signs: exact where it fits.
     fn dot_i16(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// The exclusive or of all bits.
-    fn xor(self, a: Self::I, b: Self::I) -> Self::I;
-    /// Converts integers to f32.
+    /// Integers as numbers.
     fn to_f32(self, a: Self::I) -> Self::V;
 
     /// # Safety

@@ -92,11 +92,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn xor(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
-        std::array::from_fn(|lane| a[lane] ^ b[lane])
-    }
-
-    #[inline(always)]
     fn to_f32(self, a: [i32; 4]) -> [f32; 4] {
         a.map(|a| a as f32)
     }
