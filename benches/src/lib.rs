@@ -73,7 +73,7 @@ impl Speed {
 
 /// Seconds that this process has had a processor, all its threads together; NaN where the system
 /// does not say.
-fn processor_seconds() -> f64 {
+pub fn processor_seconds() -> f64 {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return f64::NAN;
     };

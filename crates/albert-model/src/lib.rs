@@ -88,6 +88,7 @@ mod layer;
 mod layer_group;
 mod layer_norm;
 mod linear;
+pub mod loss;
 mod mask;
 mod memory;
 mod model;
@@ -99,6 +100,7 @@ mod pooler;
 mod pretrained;
 mod quantize;
 mod ragged;
+pub mod train;
 mod word_embeddings;
 
 pub use candle_core;

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
@@ -421,6 +421,15 @@ impl Checkpoint {
             groups: self.config.num_hidden_groups,
             inner: self.config.inner_group_num,
         })
+    }
+
+    /// A tensor by its one name, in f32 on the CPU; `None` if the checkpoint lacks it.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        let Some((stored, tensor)) = self.stored(name) else {
+            return Ok(None);
+        };
+        tensor.expect(stored, shape)?;
+        Ok(Some(tensor.load()?.to_dtype(DType::F32)?))
     }
 
     /// A tensor by its one name, with the file's.

@@ -1,0 +1,79 @@
+//! What can be wrong with a batch or its targets.
+
+/// A `Result` whose error is [`TrainError`].
+pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+/// A step cannot be computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A token id, a token type or a position that the model has no row for.
+    #[error("sequence {sequence}: {what} {found}: expected one below {count}")]
+    OutOfRange {
+        /// The sequence of the batch.
+        sequence: usize,
+        /// `token id`, `token type` or `position`.
+        what: &'static str,
+        /// The number.
+        found: usize,
+        /// How many there are.
+        count: usize,
+    },
+
+    /// A sequence without tokens.
+    #[error("sequence {sequence} has no tokens")]
+    EmptySequence {
+        /// The sequence of the batch.
+        sequence: usize,
+    },
+
+    /// The targets of an objective do not fit the batch.
+    #[error("targets of {objective}: expected {expected}, found {found}")]
+    Targets {
+        /// The objective.
+        objective: &'static str,
+        /// The targets that would fit.
+        expected: String,
+        /// The targets that were given.
+        found: String,
+    },
+
+    /// The model was laid out without the head that an objective trains.
+    #[error("{objective}: expected a model with {expected}, found one with {found}")]
+    Head {
+        /// The objective.
+        objective: &'static str,
+        /// The layers that it needs.
+        expected: &'static str,
+        /// The model's head.
+        found: crate::Head,
+    },
+
+    /// The parameters are those of another model.
+    #[error("expected {expected} parameters, found {found}")]
+    Parameters {
+        /// As many as the layout has.
+        expected: usize,
+        /// As many as there are.
+        found: usize,
+    },
+
+    /// A tensor that every ALBERT has is not in the checkpoint.
+    #[error("tensor `{tensor}`: expected it in the checkpoint, found none")]
+    MissingTensor {
+        /// Its name.
+        tensor: String,
+    },
+
+    /// The instruction set that was asked for is not there.
+    #[error(transparent)]
+    Instructions(#[from] albert_kernels::InstructionSetError),
+
+    /// A checkpoint or a configuration is not what it should be.
+    #[error(transparent)]
+    Model(#[from] crate::Error),
+
+    /// Candle failed while tensors were read or written.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,222 @@
+//! The roles of the flat buffer's ranges: which of them is which layer's weight.
+
+use std::ops::Range;
+
+use crate::config::AlbertConfig;
+use crate::train::flat::FlatTensor;
+
+/// `y = x Wᵀ + b`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dense {
+    /// Which of the network's dense layers.
+    pub(super) id: usize,
+    /// `(out, input)`
+    pub(super) weight: Range<usize>,
+    /// `(out)`
+    pub(super) bias: Range<usize>,
+    pub(super) out: usize,
+    pub(super) input: usize,
+}
+
+/// γ and β
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Norm {
+    pub(super) gamma: Range<usize>,
+    pub(super) beta: Range<usize>,
+}
+
+/// A layer of a group.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub(super) query: Dense,
+    /// Keys, then values.
+    pub(super) key_value: Dense,
+    pub(super) attention_output: Dense,
+    pub(super) attention_norm: Norm,
+    pub(super) inner: Dense,
+    pub(super) output: Dense,
+    pub(super) norm: Norm,
+}
+
+/// The masked-LM head.
+#[derive(Debug, Clone)]
+pub(super) struct MaskedLmHead {
+    pub(super) dense: Dense,
+    pub(super) norm: Norm,
+    /// The weight is the word table if it is tied.
+    pub(super) decoder: Dense,
+    pub(super) is_tied: bool,
+}
+
+/// All layers of a model.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    pub(super) words: Range<usize>,
+    pub(super) positions: Range<usize>,
+    pub(super) types: Range<usize>,
+    pub(super) embedding_norm: Norm,
+    /// From E to H; `None` if E = H and the model has none.
+    pub(super) projection: Option<Dense>,
+    /// Those of the first group, then those of the next.
+    pub(super) layers: Vec<Layer>,
+    /// The layer of each step through the encoder: L repetitions of a group's layers.
+    pub(super) schedule: Vec<usize>,
+    /// L
+    pub(super) repetitions: usize,
+    pub(super) pooler: Option<Dense>,
+    pub(super) masked_lm: Option<MaskedLmHead>,
+    pub(super) sentence_order: Option<Dense>,
+    pub(super) classifier: Option<Dense>,
+    pub(super) spans: Option<Dense>,
+    /// How many dense layers there are.
+    pub(super) dense_count: usize,
+}
+
+impl Network {
+    /// Takes the ranges from the layout's tensors.
+    pub(super) fn new<'a>(
+        config: &AlbertConfig,
+        tensor: impl Fn(&str) -> Option<&'a FlatTensor>,
+    ) -> Self {
+        let mut ranges = Ranges {
+            tensor,
+            dense_count: 0,
+        };
+        let (e, h, i) = (
+            config.embedding_size,
+            config.hidden_size,
+            config.intermediate_size,
+        );
+        let table = |ranges: &Ranges<_>, name: &str| {
+            ranges.range(&format!("albert.embeddings.{name}_embeddings.weight"))
+        };
+        let words = table(&ranges, "word");
+        let (positions, types) = (table(&ranges, "position"), table(&ranges, "token_type"));
+        let embedding_norm = ranges.norm("albert.embeddings.LayerNorm");
+        let projection = ranges.optional("albert.encoder.embedding_hidden_mapping_in", h, e);
+        let mut layers = Vec::new();
+        for group in 0..config.num_hidden_groups {
+            for inner in 0..config.inner_group_num {
+                let prefix =
+                    format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}");
+                let name = |end: &str| format!("{prefix}.{end}");
+                layers.push(Layer {
+                    query: ranges.dense(&name("attention.query"), h, h),
+                    key_value: ranges.key_value(&name("attention"), h),
+                    attention_output: ranges.dense(&name("attention.dense"), h, h),
+                    attention_norm: ranges.norm(&name("attention.LayerNorm")),
+                    inner: ranges.dense(&name("ffn"), i, h),
+                    output: ranges.dense(&name("ffn_output"), h, i),
+                    norm: ranges.norm(&name("full_layer_layer_norm")),
+                });
+            }
+        }
+        let schedule = (0..config.num_hidden_layers).flat_map(|repetition| {
+            let first = config.group_for_layer(repetition) * config.inner_group_num;
+            first..first + config.inner_group_num
+        });
+        let masked_lm = ranges.optional("predictions.dense", e, h).map(|dense| {
+            let decoder = (ranges.tensor)("predictions.decoder.weight");
+            MaskedLmHead {
+                dense,
+                norm: ranges.norm("predictions.LayerNorm"),
+                is_tied: decoder.is_none(),
+                decoder: Dense {
+                    weight: decoder.map_or(words.clone(), |tensor| tensor.range.clone()),
+                    bias: ranges.range("predictions.bias"),
+                    out: config.vocab_size,
+                    input: e,
+                    id: ranges.next(),
+                },
+            }
+        });
+        let labels = (ranges.tensor)("classifier.weight").map_or(0, |tensor| tensor.shape[0]);
+        Self {
+            words,
+            positions,
+            types,
+            embedding_norm,
+            projection,
+            layers,
+            schedule: schedule.collect(),
+            repetitions: config.num_hidden_layers,
+            pooler: ranges.optional("albert.pooler", h, h),
+            masked_lm,
+            sentence_order: ranges.optional("sop_classifier.classifier", 2, h),
+            classifier: ranges.optional("classifier", labels, h),
+            spans: ranges.optional("qa_outputs", 2, h),
+            dense_count: ranges.dense_count,
+        }
+    }
+
+    /// The dense layers of the encoder.
+    pub(super) fn encoder(&self) -> impl Iterator<Item = &Dense> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [
+                &layer.query,
+                &layer.key_value,
+                &layer.attention_output,
+                &layer.inner,
+                &layer.output,
+            ]
+        });
+        self.projection.iter().chain(layers)
+    }
+}
+
+struct Ranges<F> {
+    tensor: F,
+    dense_count: usize,
+}
+
+impl<'a, F: Fn(&str) -> Option<&'a FlatTensor>> Ranges<F> {
+    fn next(&mut self) -> usize {
+        self.dense_count += 1;
+        self.dense_count - 1
+    }
+
+    fn range(&self, name: &str) -> Range<usize> {
+        let tensor = (self.tensor)(name).expect("the layout has every tensor of the model");
+        tensor.range.clone()
+    }
+
+    fn norm(&self, name: &str) -> Norm {
+        Norm {
+            gamma: self.range(&format!("{name}.weight")),
+            beta: self.range(&format!("{name}.bias")),
+        }
+    }
+
+    fn dense(&mut self, name: &str, out: usize, input: usize) -> Dense {
+        Dense {
+            id: self.next(),
+            weight: self.range(&format!("{name}.weight")),
+            bias: self.range(&format!("{name}.bias")),
+            out,
+            input,
+        }
+    }
+
+    fn optional(&mut self, name: &str, out: usize, input: usize) -> Option<Dense> {
+        (self.tensor)(&format!("{name}.weight"))?;
+        Some(self.dense(name, out, input))
+    }
+
+    /// Keys and values, which are next to each other.
+    fn key_value(&mut self, attention: &str, h: usize) -> Dense {
+        let both = |end: &str| {
+            let [key, value] =
+                ["key", "value"].map(|part| self.range(&format!("{attention}.{part}.{end}")));
+            debug_assert_eq!(key.end, value.start);
+            key.start..value.end
+        };
+        let (weight, bias) = (both("weight"), both("bias"));
+        Dense {
+            id: self.next(),
+            weight,
+            bias,
+            out: 2 * h,
+            input: h,
+        }
+    }
+}

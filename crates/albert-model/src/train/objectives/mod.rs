@@ -1,0 +1,22 @@
+//! One file for each objective.
+
+mod choice;
+mod classification;
+mod hidden_states;
+mod masked_lm;
+mod sentence_vectors;
+mod softmax;
+mod spans;
+mod targets;
+mod token_labels;
+mod vector_loss;
+
+pub use choice::Choice;
+pub use classification::{Classification, SentenceOrder};
+pub use hidden_states::HiddenStates;
+pub use masked_lm::MaskedLm;
+pub use sentence_vectors::{Pooling, SentenceVectors};
+pub use spans::Spans;
+pub use targets::{MultiLabel, Regression};
+pub use token_labels::TokenLabels;
+pub use vector_loss::VectorLoss;

@@ -1,0 +1,106 @@
+//! The first and the last token of an answer: extractive question answering.
+
+use crate::train::batch::TrainingBatch;
+use crate::train::error::Result;
+use crate::train::flat::FlatLayout;
+use crate::train::head_pass::HeadPass;
+use crate::train::network::Dense;
+use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, needed, scaled};
+use crate::train::objectives::softmax::Softmax;
+
+const NAME: &str = "spans";
+
+/// Cross-entropy of the first and of the last token over the tokens of the sequence, their mean.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForQuestionAnswering`.
+#[derive(Debug, Clone)]
+pub struct Spans {
+    layer: Dense,
+    ends: Vec<Option<(usize, usize)>>,
+    pub(super) scale: Scale,
+}
+
+scaled!(Spans);
+
+impl Spans {
+    /// Takes for each sequence the first and the last token of its answer, by their index in the
+    /// sequence; `None` is not counted. A question without an answer has its `[CLS]` for both.
+    ///
+    /// # Errors
+    /// If the model has no question-answering head.
+    pub fn new(layout: &FlatLayout, ends: Vec<Option<(usize, usize)>>) -> Result<Self> {
+        let layer = layout.network().spans.as_ref();
+        Ok(Self {
+            layer: needed(layer, NAME, "a question-answering head", layout.head())?,
+            ends,
+            scale: Scale::MEAN,
+        })
+    }
+}
+
+impl Objective for Spans {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, batch: &TrainingBatch) -> Result<()> {
+        if self.ends.len() != batch.len() {
+            let expected = format!("an answer for each of {} sequences", batch.len());
+            return Err(misfit(NAME, expected, self.ends.len().to_string()));
+        }
+        for (sequence, ends) in self.ends.iter().enumerate() {
+            let tokens = batch.rows(sequence).len();
+            match ends {
+                Some((first, last)) if *first.max(last) >= tokens => {
+                    let expected = format!("tokens below {tokens} in sequence {sequence}");
+                    return Err(misfit(NAME, expected, format!("{first} and {last}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn layers(&self) -> Vec<&Dense> {
+        vec![&self.layer]
+    }
+
+    fn reads(&self, _batch: &TrainingBatch, sequence: usize) -> Reads {
+        if self.ends[sequence].is_some() {
+            Reads::All
+        } else {
+            Reads::Nothing
+        }
+    }
+
+    fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
+        let factor = self.scale.factor(self.ends.iter().flatten().count() as f64);
+        let mut total = ObjectiveLoss::default();
+        for span in &head.chunk.spans {
+            let Some((first, last)) = self.ends[span.sequence] else {
+                continue;
+            };
+            let rows: Vec<usize> = (span.start..span.start + span.tokens).collect();
+            let states = head.gather(&rows);
+            let mut logits = head.dense(&self.layer, &states); // (T, 2)
+            let mut is_right = true;
+            for (column, target) in [first, last].into_iter().enumerate() {
+                let mut column_logits: Vec<f32> =
+                    logits[column..].iter().step_by(2).copied().collect();
+                let item = Softmax::default().item(&mut column_logits, target, 0.5 * factor);
+                total.loss += item.loss;
+                is_right &= item.rank == 0;
+                let to = logits[column..].iter_mut().step_by(2);
+                to.zip(column_logits)
+                    .for_each(|(to, gradient)| *to = gradient);
+            }
+            total.items += 1;
+            total.correct += usize::from(is_right);
+            if head.is_training() {
+                let d_states = head.dense_backward(&self.layer, &states, &logits);
+                head.scatter(&rows, &d_states);
+            }
+        }
+        total
+    }
+}

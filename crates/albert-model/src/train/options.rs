@@ -1,0 +1,91 @@
+//! How a training pass computes.
+
+use crate::config::AlbertConfig;
+
+/// Probabilities of dropout, each in [0, 1).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Dropout {
+    /// Of the embeddings and of the attention output.
+    pub hidden: f32,
+    /// Of the attention probabilities.
+    pub attention: f32,
+    /// Of what a classifier reads.
+    pub classifier: f32,
+}
+
+impl Dropout {
+    /// Nothing is dropped.
+    pub const NONE: Self = Self {
+        hidden: 0.0,
+        attention: 0.0,
+        classifier: 0.0,
+    };
+
+    /// The probabilities of the configuration.
+    pub fn from_config(config: &AlbertConfig) -> Self {
+        let classifier = config.classifier_dropout_prob;
+        Self {
+            hidden: config.hidden_dropout_prob as f32,
+            attention: config.attention_probs_dropout_prob as f32,
+            classifier: classifier.unwrap_or(config.hidden_dropout_prob) as f32,
+        }
+    }
+}
+
+/// The parts of a model that do not learn: their gradients are neither computed nor changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Frozen {
+    /// The embedding tables and their norm, and with them a tied decoder's weight.
+    pub embeddings: bool,
+    /// The embeddings, the projection and all layers: the pooler and the heads learn.
+    pub encoder: bool,
+}
+
+impl Frozen {
+    pub(super) fn freezes_embeddings(self) -> bool {
+        self.embeddings || self.encoder
+    }
+}
+
+/// How a [`TrainingPass`](super::TrainingPass) computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct PassOptions {
+    /// Buffers of gradients, each filled by one thread at a time. The gradient's bits depend on
+    /// this number and never on the number of threads, which is how many slots are worked on at
+    /// once.
+    pub slots: usize,
+    /// Tokens that go forward and back together, longer sequences aside. Memory grows with it.
+    pub chunk_tokens: usize,
+    /// Dropout in training; there is none in evaluation.
+    pub dropout: Dropout,
+    /// Parts that do not learn.
+    pub frozen: Frozen,
+    /// Whether the last layer is computed only in rows that an objective reads. The result is the
+    /// same, bit for bit up to the order of sums over rows.
+    pub skip_unread_rows: bool,
+}
+
+impl PassOptions {
+    /// Slots for all cores, 8 at most, and the configuration's dropout.
+    pub fn new(config: &AlbertConfig) -> Self {
+        const MOST_SLOTS: usize = 8;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            slots: cores.min(MOST_SLOTS),
+            chunk_tokens: 256,
+            dropout: Dropout::from_config(config),
+            frozen: Frozen::default(),
+            skip_unread_rows: true,
+        }
+    }
+}
+
+/// The key of a step's dropout: equal draws give equal masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Draw {
+    /// Of the run.
+    pub seed: u64,
+    /// Different for every call of a run.
+    pub step: u64,
+}

@@ -1,0 +1,394 @@
+//! Forward and backward of whole batches.
+
+use std::sync::Arc;
+
+use albert_kernels::training::{DropoutKey, add};
+use albert_kernels::{Aligned, Heads, InstructionSet};
+use rayon::prelude::*;
+
+use crate::train::batch::TrainingBatch;
+use crate::train::chunk::Chunk;
+use crate::train::error::{Result, TrainError};
+use crate::train::flat::{FlatLayout, FlatParameters};
+use crate::train::head_pass::HeadPass;
+use crate::train::network::Dense;
+use crate::train::objective::{Objective, ObjectiveLoss};
+use crate::train::options::{Draw, Dropout, PassOptions};
+use crate::train::slot::{Shape, Slot, Step};
+use crate::train::weights::PackedWeights;
+
+/// Computes losses and gradients of batches of any size in constant memory.
+///
+/// A batch is divided into chunks of whole sequences. A chunk goes forward and back before the next
+/// one begins, so that activations exist for one chunk of each slot. A slot is a buffer of
+/// gradients; its chunks are computed one after another, and slots are summed in their order: the
+/// result depends on the number of slots and not on the number of threads.
+///
+/// Memory: slots × (parameters + (8H + I) × chunk × layers) + 2 × weights, each value 4 bytes.
+#[derive(Debug)]
+pub struct TrainingPass {
+    layout: Arc<FlatLayout>,
+    options: PassOptions,
+    instructions: InstructionSet,
+    shape: Shape,
+    packed: PackedWeights,
+    slots: Vec<Slot>,
+    zeros: Vec<f32>,
+}
+
+/// The losses of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// One for each objective.
+    pub losses: Vec<ObjectiveLoss>,
+    /// Tokens of the batch.
+    pub tokens: usize,
+}
+
+impl StepReport {
+    /// The sum of all objectives.
+    pub fn loss(&self) -> f64 {
+        self.losses.iter().map(|objective| objective.loss).sum()
+    }
+}
+
+/// How far a chunk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// To the vectors of its sequences.
+    Vectors,
+    /// To losses and, in training, back.
+    Losses,
+}
+
+impl TrainingPass {
+    /// Makes a pass for models of this layout.
+    ///
+    /// # Errors
+    /// If the instruction set that the environment asks for is not there.
+    pub fn new(layout: Arc<FlatLayout>, options: PassOptions) -> Result<Self> {
+        let instructions = InstructionSet::current()?;
+        let config = layout.config();
+        let network = layout.network();
+        let shape = Shape {
+            e: config.embedding_size,
+            h: config.hidden_size,
+            i: config.intermediate_size,
+            heads: Heads {
+                count: config.num_attention_heads,
+                size: config.head_size(),
+            },
+            eps: config.layer_norm_eps as f32,
+            activation: config.hidden_act.kernel(),
+        };
+        let layers = network.schedule.len();
+        Ok(Self {
+            instructions,
+            shape,
+            packed: PackedWeights::new(instructions, network.dense_count),
+            slots: (0..options.slots.max(1))
+                .map(|_| Slot::new(instructions, layers))
+                .collect(),
+            zeros: vec![0.0; config.hidden_size],
+            options,
+            layout,
+        })
+    }
+
+    /// How the pass computes.
+    pub fn options(&self) -> &PassOptions {
+        &self.options
+    }
+
+    /// Computes the losses of a batch and adds their gradients to those of earlier calls.
+    ///
+    /// # Errors
+    /// If the batch or the targets do not fit the model. A loss that is not finite is returned.
+    pub fn accumulate(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+        draw: Draw,
+    ) -> Result<StepReport> {
+        for slot in &mut self.slots {
+            if slot.gradients.is_empty() {
+                slot.gradients = Aligned::zeros(self.layout.len());
+            }
+        }
+        self.run(parameters, batch, objectives, Some(draw))
+    }
+
+    /// Computes the losses of a batch without dropout and without gradients.
+    ///
+    /// # Errors
+    /// If the batch or the targets do not fit the model.
+    pub fn evaluate(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+    ) -> Result<StepReport> {
+        self.run(parameters, batch, objectives, None)
+    }
+
+    /// Computes the losses of a batch and their gradients alone.
+    ///
+    /// # Errors
+    /// If the batch or the targets do not fit the model.
+    pub fn step(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+        draw: Draw,
+    ) -> Result<(StepReport, &mut [f32])> {
+        self.clear();
+        let report = self.accumulate(parameters, batch, objectives, draw)?;
+        Ok((report, self.gradients()))
+    }
+
+    /// The sum of the slots' gradients, in the order of the slots, in the layout's order.
+    pub fn gradients(&mut self) -> &mut [f32] {
+        /// Values that a thread sums at once.
+        const PART: usize = 1 << 14;
+        let instructions = self.instructions;
+        let (first, rest) = self.slots.split_first_mut().expect("there is a slot");
+        if first.gradients.is_empty() {
+            first.gradients = Aligned::zeros(self.layout.len());
+        }
+        for slot in rest.iter_mut().filter(|slot| !slot.gradients.is_empty()) {
+            let parts = first.gradients.par_chunks_mut(PART);
+            parts
+                .zip(slot.gradients.par_chunks_mut(PART))
+                .for_each(|(sum, part)| {
+                    add(instructions, part, sum);
+                    part.fill(0.0);
+                });
+        }
+        &mut first.gradients
+    }
+
+    /// Sets all gradients to 0.
+    pub fn clear(&mut self) {
+        self.slots
+            .par_iter_mut()
+            .for_each(|slot| slot.gradients.fill(0.0));
+    }
+
+    fn run(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+        draw: Option<Draw>,
+    ) -> Result<StepReport> {
+        if parameters.values().len() != self.layout.len() {
+            return Err(TrainError::Parameters {
+                expected: self.layout.len(),
+                found: parameters.values().len(),
+            });
+        }
+        batch.check(self.layout.config())?;
+        objectives
+            .iter()
+            .try_for_each(|objective| objective.check(batch))?;
+        self.pack(parameters, objectives, draw.is_some());
+        let mut report = StepReport {
+            losses: vec![ObjectiveLoss::default(); objectives.len()],
+            tokens: batch.tokens(),
+        };
+        if batch.is_empty() {
+            return Ok(report);
+        }
+
+        let mut vector_gradients = vec![None; objectives.len()];
+        let has_vectors = objectives
+            .iter()
+            .any(|objective| objective.vectors().is_some());
+        if has_vectors {
+            let vectors = self.run_chunks(parameters, batch, objectives, draw, &[], Stage::Vectors);
+            for (index, objective) in objectives.iter().enumerate() {
+                let Some(of_vectors) = objective.vectors() else {
+                    continue;
+                };
+                let (loss, gradients) = of_vectors.compare(&vectors[index], self.shape.h);
+                report.losses[index] = loss;
+                vector_gradients[index] = Some(gradients);
+            }
+        }
+        let is_only_vectors = objectives
+            .iter()
+            .all(|objective| objective.vectors().is_some());
+        if !is_only_vectors || draw.is_some() {
+            let gradients = &vector_gradients[..];
+            self.run_chunks(
+                parameters,
+                batch,
+                objectives,
+                draw,
+                gradients,
+                Stage::Losses,
+            );
+            for slot in &self.slots {
+                for (sum, loss) in report.losses.iter_mut().zip(&slot.losses) {
+                    sum.add(*loss);
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    fn pack(
+        &mut self,
+        parameters: &FlatParameters,
+        objectives: &[&dyn Objective],
+        with_backward: bool,
+    ) {
+        let mut layers: Vec<&Dense> = self.layout.network().encoder().collect();
+        for objective in objectives {
+            layers.extend(objective.layers());
+        }
+        self.packed
+            .refill(parameters.values(), &layers, with_backward);
+    }
+
+    /// Runs all chunks, as many at once as there are threads. Returns for each objective the
+    /// vectors of all sequences, if these were asked for.
+    fn run_chunks(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+        draw: Option<Draw>,
+        vector_gradients: &[Option<Vec<f32>>],
+        stage: Stage,
+    ) -> Vec<Vec<f32>> {
+        let step = Step {
+            instructions: self.instructions,
+            network: self.layout.network(),
+            shape: self.shape,
+            parameters: parameters.values(),
+            packed: &self.packed,
+            batch,
+            objectives,
+            vector_gradients,
+            dropout: if draw.is_some() {
+                self.options.dropout
+            } else {
+                Dropout::NONE
+            },
+            key: draw.map_or(DropoutKey::new(0), |draw| {
+                DropoutKey::new(draw.seed).with(draw.step)
+            }),
+            frozen: self.options.frozen,
+            skip_unread_rows: self.options.skip_unread_rows,
+            is_training: draw.is_some(),
+            zeros: &self.zeros,
+        };
+        let slots = self.slots.len();
+        let chunks = batch.chunks(slots, self.options.chunk_tokens.max(1));
+        let (step, chunks) = (&step, &chunks);
+        let found: Vec<Vec<(usize, usize, Vec<f32>)>> = self
+            .slots
+            .par_iter_mut()
+            .enumerate()
+            .map(|(index, slot)| {
+                slot.losses.clear();
+                slot.losses
+                    .resize(objectives.len(), ObjectiveLoss::default());
+                let mine = chunks.iter().skip(index).step_by(slots);
+                mine.flat_map(|chunk| slot.chunk(step, chunk, stage))
+                    .collect()
+            })
+            .collect();
+        let h = self.shape.h;
+        let mut vectors: Vec<Vec<f32>> = objectives
+            .iter()
+            .map(|objective| match (stage, objective.vectors()) {
+                (Stage::Vectors, Some(_)) => vec![0.0; batch.len() * h],
+                _ => Vec::new(),
+            })
+            .collect();
+        for (objective, sequence, vector) in found.into_iter().flatten() {
+            vectors[objective][sequence * h..][..h].copy_from_slice(&vector);
+        }
+        vectors
+    }
+}
+
+impl Slot {
+    /// One chunk, forward and back.
+    fn chunk(
+        &mut self,
+        step: &Step<'_>,
+        sequences: &[usize],
+        stage: Stage,
+    ) -> Vec<(usize, usize, Vec<f32>)> {
+        let skips = step.skip_unread_rows;
+        let chunk = Chunk::new(step.batch, sequences, step.objectives, skips);
+        self.forward(step, &chunk);
+        if stage == Stage::Vectors {
+            return self.vectors(step, &chunk);
+        }
+        self.losses(step, &chunk);
+        if step.is_training {
+            self.backward(step, &chunk);
+        }
+        Vec::new()
+    }
+
+    /// The vectors of all sequences for each objective that compares such.
+    fn vectors(&self, step: &Step<'_>, chunk: &Chunk) -> Vec<(usize, usize, Vec<f32>)> {
+        let (indices, h) = (chunk.indices(), step.shape.h);
+        let mut vectors = Vec::new();
+        for (index, objective) in step.objectives.iter().enumerate() {
+            let Some(of_vectors) = objective.vectors() else {
+                continue;
+            };
+            for span in &chunk.spans {
+                let first = indices[span.start] * h;
+                let vector = of_vectors.pool(&self.output[first..], span.tokens, h);
+                vectors.push((index, span.sequence, vector));
+            }
+        }
+        vectors
+    }
+
+    /// All objectives; leaves the gradients of hidden states in `d_states` and `d_taps`.
+    fn losses(&mut self, step: &Step<'_>, chunk: &Chunk) {
+        let h = step.shape.h;
+        self.d_states.resize(chunk.read_count() * h);
+        self.d_states.fill(0.0);
+        let (indices, all) = (chunk.indices(), (0..chunk.rows).collect::<Vec<_>>());
+        let layers_each = self.kept.len() / step.network.repetitions;
+        for (index, objective) in step.objectives.iter().enumerate() {
+            let tap = objective.depth().map(|repetition| repetition * layers_each);
+            let tap = tap.filter(|layer| *layer < self.kept.len());
+            let (states, d_states, indices) = match tap {
+                Some(layer) => {
+                    let d_states = self.d_taps[layer].get_or_insert_default();
+                    if d_states.len() != chunk.rows * h {
+                        d_states.resize(chunk.rows * h);
+                        d_states.fill(0.0);
+                    }
+                    (&self.kept[layer].input, d_states, &all)
+                }
+                None => (&self.output, &mut self.d_states, &indices),
+            };
+            let loss = objective.loss(&mut HeadPass {
+                step,
+                chunk,
+                objective: index,
+                states,
+                d_states,
+                indices,
+                gradients: &mut self.gradients,
+                scratch: &mut self.weight_scratch,
+                logits: &mut self.logits,
+            });
+            self.losses[index].add(loss);
+        }
+    }
+}
