@@ -291,12 +291,12 @@ fn losses_and_gradients_of_every_objective_are_those_of_pytorch() -> anyhow::Res
             .to_dtype(DType::F64)?
             .to_scalar::<f64>()?;
         let expected = fixture.expected()?;
-        for (slots, chunk_tokens, skip_unread_rows) in
+        for (slots, bundle_tokens, skip_unread_rows) in
             [(1, 256, true), (2, 256, false), (3, 16, true), (8, 1, true)]
         {
             let (loss, gradients) = fixture.step(|options| {
                 options.slots = slots;
-                options.chunk_tokens = chunk_tokens;
+                options.bundle_tokens = bundle_tokens;
                 options.skip_unread_rows = skip_unread_rows;
             })?;
             let error = (loss - expected_loss).abs() / expected_loss.abs().max(1.0);
@@ -307,7 +307,7 @@ fn losses_and_gradients_of_every_objective_are_those_of_pytorch() -> anyhow::Res
             let (error, tensor) = fixture.difference(&expected, &gradients);
             assert!(
                 error <= TOLERANCE,
-                "{name}, {slots} slots of {chunk_tokens} tokens, skipping {skip_unread_rows}: the \
+                "{name}, {slots} slots of {bundle_tokens} tokens, skipping {skip_unread_rows}: the \
                  gradient of `{tensor}` is off by {error:.1e}"
             );
         }
@@ -326,7 +326,7 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() -> anyhow::Result<()>
             pool.install(|| {
                 fixture.step(|options| {
                     options.slots = 4;
-                    options.chunk_tokens = 8;
+                    options.bundle_tokens = 8;
                     options.dropout = Dropout {
                         hidden: 0.1,
                         attention: 0.1,

@@ -1,11 +1,11 @@
-//! The backward pass of a chunk: from gradients of hidden states to those of all parameters.
+//! The backward pass of a bundle: from gradients of hidden states to those of all parameters.
 
 use albert_kernels::training::{
     NormGradients, activate_backward, add, column_sums, layer_norm_backward,
 };
 use albert_kernels::{Epilogue, Rows, RowsMut};
 
-use crate::train::chunk::Chunk;
+use crate::train::bundle::Bundle;
 use crate::train::forward::gather;
 use crate::train::network::{Dense, Norm};
 use crate::train::slot::{Purpose, Slot, Step};
@@ -41,12 +41,12 @@ fn norm_gradients<'a>(
 
 impl Slot {
     /// Goes from `d_states`, the gradient of the rows that are read, back to the embeddings.
-    pub(super) fn backward(&mut self, step: &Step<'_>, chunk: &Chunk) {
+    pub(super) fn backward(&mut self, step: &Step<'_>, bundle: &Bundle) {
         if step.frozen.encoder {
             return;
         }
         for layer in (0..step.network.schedule.len()).rev() {
-            self.layer_backward(step, chunk, layer);
+            self.layer_backward(step, bundle, layer);
             if let Some(tap) = &mut self.d_taps[layer] {
                 if tap.len() == self.d_states.len() {
                     add(step.instructions, tap, &mut self.d_states);
@@ -54,15 +54,15 @@ impl Slot {
                 tap.resize(0);
             }
         }
-        self.embed_backward(step, chunk);
+        self.embed_backward(step, bundle);
     }
 
-    fn layer_backward(&mut self, step: &Step<'_>, chunk: &Chunk, layer: usize) {
+    fn layer_backward(&mut self, step: &Step<'_>, bundle: &Bundle, layer: usize) {
         let weights = &step.network.layers[step.network.schedule[layer]];
         let (instructions, h, i, rows) =
-            (step.instructions, step.shape.h, step.shape.i, chunk.rows);
+            (step.instructions, step.shape.h, step.shape.i, bundle.rows);
         let is_last = layer + 1 == step.network.schedule.len();
-        let read_rows = chunk.read_rows.as_ref().filter(|_| is_last);
+        let read_rows = bundle.read_rows.as_ref().filter(|_| is_last);
         let (is_read, count) = (read_rows.is_some(), read_rows.map_or(rows, Vec::len));
         let kept = &mut self.kept[layer];
         let gradients = &mut self.gradients[..];
@@ -126,7 +126,7 @@ impl Slot {
         let d_output: &[f32] = if has_dropout {
             self.narrow_2.copy_from_slice(&self.d_states);
             let (places, purpose) = (
-                chunk.row_places(is_read),
+                bundle.row_places(is_read),
                 Purpose::AttentionOutput { layer },
             );
             step.drop_out(step.dropout.hidden, places, purpose, &mut self.narrow_2, h);
@@ -147,9 +147,14 @@ impl Slot {
 
         let (d_context, d_query) = (&self.narrow, &mut self.narrow_2);
         self.wide.resize(rows * 2 * h);
-        for (index, span) in chunk.spans.iter().enumerate() {
-            let attention =
-                step.attention(layer, chunk, index, [&kept.query, &kept.key_value], is_read);
+        for (index, span) in bundle.spans.iter().enumerate() {
+            let attention = step.attention(
+                layer,
+                bundle,
+                index,
+                [&kept.query, &kept.key_value],
+                is_read,
+            );
             let first = if is_read { span.read_start } else { span.start };
             let count = attention.places.len();
             let d_key_value = &mut self.wide[span.start * 2 * h..][..span.tokens * 2 * h];
@@ -207,8 +212,8 @@ impl Slot {
         }
     }
 
-    fn embed_backward(&mut self, step: &Step<'_>, chunk: &Chunk) {
-        let (instructions, rows, e) = (step.instructions, chunk.rows, step.shape.e);
+    fn embed_backward(&mut self, step: &Step<'_>, bundle: &Bundle) {
+        let (instructions, rows, e) = (step.instructions, bundle.rows, step.shape.e);
         let (network, gradients) = (step.network, &mut self.gradients[..]);
         if let Some(projection) = &network.projection {
             self.weight_scratch
@@ -231,7 +236,7 @@ impl Slot {
             ),
             None => self.narrow.copy_from_slice(&self.d_states),
         }
-        let places = chunk.row_places(false);
+        let places = bundle.row_places(false);
         step.drop_out(
             step.dropout.hidden,
             places,
@@ -248,7 +253,7 @@ impl Slot {
             norm_gradients(gradients, &network.embedding_norm, None),
         );
         let mut d_rows = self.narrow.chunks_exact(e);
-        for span in &chunk.spans {
+        for span in &bundle.spans {
             let batch_rows = step.batch.rows(span.sequence);
             let ids = step.batch.ids(batch_rows.clone());
             let tokens = ids.iter().zip(step.batch.types(batch_rows));

@@ -1,4 +1,4 @@
-//! Sequences of a step, and their division into chunks.
+//! Sequences of a step, and their division into bundles.
 
 use std::ops::Range;
 
@@ -131,34 +131,34 @@ impl TrainingBatch {
         Ok(())
     }
 
-    /// Divides the sequences into chunks of about `together` tokens: as many for each of the slots,
+    /// Divides the sequences into bundles of about `together` tokens: as many for each of the slots,
     /// and as even as whole units allow. The result depends on the lengths and the slots alone.
-    pub(super) fn chunks(&self, slots: usize, together: usize) -> Vec<Vec<usize>> {
+    pub(super) fn bundles(&self, slots: usize, together: usize) -> Vec<Vec<usize>> {
         let count = slots * self.tokens().div_ceil(slots * together);
         let count = count
-            .min(self.tokens().div_ceil(SHORTEST_CHUNK.min(together)))
+            .min(self.tokens().div_ceil(SHORTEST_BUNDLE.min(together)))
             .max(1);
         let tokens =
             |unit: &Range<usize>| self.rows(unit.end - 1).end - self.rows(unit.start).start;
         let mut units: Vec<_> = self.units().collect();
         units.sort_by_key(|unit| std::cmp::Reverse(tokens(unit)));
-        let mut chunks = vec![Vec::new(); count];
+        let mut bundles = vec![Vec::new(); count];
         let mut loads = vec![0; count];
         for unit in units {
             let lightest = (0..count)
-                .min_by_key(|chunk| loads[*chunk])
-                .expect("one chunk at least");
+                .min_by_key(|bundle| loads[*bundle])
+                .expect("one bundle at least");
             loads[lightest] += tokens(&unit);
-            chunks[lightest].extend(unit);
+            bundles[lightest].extend(unit);
         }
-        chunks.iter_mut().for_each(|chunk| chunk.sort_unstable());
-        chunks.retain(|chunk| !chunk.is_empty());
-        chunks
+        bundles.iter_mut().for_each(|bundle| bundle.sort_unstable());
+        bundles.retain(|bundle| !bundle.is_empty());
+        bundles
     }
 }
 
-/// A chunk of fewer tokens reads weights more than it uses them.
-const SHORTEST_CHUNK: usize = 64;
+/// A bundle of fewer tokens reads weights more than it uses them.
+const SHORTEST_BUNDLE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -173,25 +173,25 @@ mod tests {
     }
 
     #[test]
-    fn chunks_hold_every_sequence_once_and_are_even() {
+    fn bundles_hold_every_sequence_once_and_are_even() {
         let batch = batch(&[200, 30, 40, 100, 100, 60, 512, 1, 90, 20]);
         for slots in [1, 2, 3, 8] {
-            let chunks = batch.chunks(slots, 256);
-            let mut all: Vec<usize> = chunks.concat();
+            let bundles = batch.bundles(slots, 256);
+            let mut all: Vec<usize> = bundles.concat();
             all.sort_unstable();
             assert_eq!(all, (0..10).collect::<Vec<_>>(), "{slots} slots");
         }
-        assert_eq!(batch.chunks(1, 256).len(), 5);
+        assert_eq!(batch.bundles(1, 256).len(), 5);
     }
 
     #[test]
-    fn choices_of_a_question_stay_in_one_chunk() {
+    fn choices_of_a_question_stay_in_one_bundle() {
         let mut batch = batch(&[100]);
         let (ids, types) = (vec![5; 90], vec![0; 90]);
         let choices = batch.push_together((0..4).map(|_| (&ids[..], &types[..])));
         assert_eq!(choices, 1..5);
-        let chunks = batch.chunks(8, 64);
-        assert!(chunks.contains(&vec![1, 2, 3, 4]), "{chunks:?}");
+        let bundles = batch.bundles(8, 64);
+        assert!(bundles.contains(&vec![1, 2, 3, 4]), "{bundles:?}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The forward pass of a chunk, which keeps what the backward pass needs.
+//! The forward pass of a bundle, which keeps what the backward pass needs.
 
 use albert_kernels::training::{AttentionDropout, TrainingAttention, activate, layer_norm};
 use albert_kernels::{LayerNorm, Rows, RowsMut};
 
-use crate::train::chunk::Chunk;
+use crate::train::bundle::Bundle;
 use crate::train::network::Norm;
 use crate::train::slot::{Kept, Purpose, Slot, Step};
 
@@ -20,20 +20,20 @@ impl Step<'_> {
     pub(super) fn attention<'a>(
         &self,
         layer: usize,
-        chunk: &'a Chunk,
+        bundle: &'a Bundle,
         index: usize,
         [query, key_value]: [&'a [f32]; 2],
         is_read: bool,
     ) -> TrainingAttention<'a> {
-        let (h, span) = (self.shape.h, &chunk.spans[index]);
+        let (h, span) = (self.shape.h, &bundle.spans[index]);
         let (first, count) = match is_read {
             true => (span.read_start, span.read),
             false => (span.start, span.tokens),
         };
         let places = if is_read {
-            &chunk.read_places
+            &bundle.read_places
         } else {
-            &chunk.places
+            &bundle.places
         };
         let dropout = (self.dropout.attention > 0.0).then(|| AttentionDropout {
             probability: self.dropout.attention,
@@ -49,7 +49,7 @@ impl Step<'_> {
     }
 }
 
-impl Chunk {
+impl Bundle {
     /// The sequence and the place of each row, of all rows or of those that are read.
     pub(super) fn row_places(&self, is_read: bool) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.spans.iter().flat_map(move |span| {
@@ -64,8 +64,8 @@ impl Chunk {
 
 impl Slot {
     /// Computes the hidden states of all layers; the last layer's in the rows that are read.
-    pub(super) fn forward(&mut self, step: &Step<'_>, chunk: &Chunk) {
-        self.embed(step, chunk);
+    pub(super) fn forward(&mut self, step: &Step<'_>, bundle: &Bundle) {
+        self.embed(step, bundle);
         let layers = step.network.schedule.len();
         for layer in 0..layers {
             let (this, rest) = self.kept[layer..]
@@ -80,13 +80,13 @@ impl Slot {
                 wide: &mut self.wide,
                 attention: &mut self.attention,
             };
-            scratch.layer(step, chunk, layer, layer + 1 == layers, this, output);
+            scratch.layer(step, bundle, layer, layer + 1 == layers, this, output);
         }
     }
 
     /// Word, type and position, their norm, and the projection from E to H.
-    fn embed(&mut self, step: &Step<'_>, chunk: &Chunk) {
-        let (rows, e, h) = (chunk.rows, step.shape.e, step.shape.h);
+    fn embed(&mut self, step: &Step<'_>, bundle: &Bundle) {
+        let (rows, e, h) = (bundle.rows, step.shape.e, step.shape.h);
         let table = |range: &std::ops::Range<usize>| &step.parameters[range.clone()];
         let network = step.network;
         let (words, types) = (table(&network.words), table(&network.types));
@@ -96,7 +96,7 @@ impl Slot {
         self.embedding_deviations.resize(rows);
         self.embeddings.resize(rows * e);
         let mut sums = self.narrow.chunks_exact_mut(e);
-        for span in &chunk.spans {
+        for span in &bundle.spans {
             let batch_rows = step.batch.rows(span.sequence);
             let tokens = step
                 .batch
@@ -121,7 +121,7 @@ impl Slot {
             &mut self.embedding_deviations,
             &mut self.embeddings,
         );
-        let places = chunk.row_places(false);
+        let places = bundle.row_places(false);
         step.drop_out(
             step.dropout.hidden,
             places,
@@ -150,16 +150,16 @@ impl Scratch<'_> {
     fn layer(
         self,
         step: &Step<'_>,
-        chunk: &Chunk,
+        bundle: &Bundle,
         layer: usize,
         is_last: bool,
         kept: &mut Kept,
         output: &mut albert_kernels::Aligned,
     ) {
         let weights = &step.network.layers[step.network.schedule[layer]];
-        let (h, i, rows) = (step.shape.h, step.shape.i, chunk.rows);
+        let (h, i, rows) = (step.shape.h, step.shape.i, bundle.rows);
         // The rows that somebody reads: those of the last layer, and everything before it.
-        let read_rows = chunk.read_rows.as_ref().filter(|_| is_last);
+        let read_rows = bundle.read_rows.as_ref().filter(|_| is_last);
         let (is_read, count) = (read_rows.is_some(), read_rows.map_or(rows, Vec::len));
         for buffer in [
             &mut kept.query,
@@ -188,9 +188,14 @@ impl Scratch<'_> {
         };
         step.dense(&weights.query, residual, count, &mut kept.query);
         step.dense(&weights.key_value, &kept.input, rows, &mut kept.key_value);
-        for (index, span) in chunk.spans.iter().enumerate() {
-            let attention =
-                step.attention(layer, chunk, index, [&kept.query, &kept.key_value], is_read);
+        for (index, span) in bundle.spans.iter().enumerate() {
+            let attention = step.attention(
+                layer,
+                bundle,
+                index,
+                [&kept.query, &kept.key_value],
+                is_read,
+            );
             let first = if is_read { span.read_start } else { span.start };
             let context = &mut kept.context[first * h..];
             let context = RowsMut::new(context, attention.places.len(), h);
@@ -200,7 +205,7 @@ impl Scratch<'_> {
         let bias = if step.dropout.hidden > 0.0 {
             step.dense(&weights.attention_output, &kept.context, count, self.narrow);
             let purpose = Purpose::AttentionOutput { layer };
-            let places = chunk.row_places(is_read);
+            let places = bundle.row_places(is_read);
             step.drop_out(step.dropout.hidden, places, purpose, self.narrow, h);
             &step.zeros[..h]
         } else {

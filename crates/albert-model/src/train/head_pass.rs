@@ -3,21 +3,21 @@
 use albert_kernels::training::add;
 use albert_kernels::{Aligned, Epilogue};
 
-use crate::train::chunk::Chunk;
+use crate::train::bundle::Bundle;
 use crate::train::network::Dense;
 use crate::train::slot::{Purpose, Step, WeightScratch};
 
-/// The hidden states of a chunk, and where their gradients go.
+/// The hidden states of a bundle, and where their gradients go.
 #[derive(Debug)]
 pub struct HeadPass<'a> {
     pub(super) step: &'a Step<'a>,
-    pub(super) chunk: &'a Chunk,
+    pub(super) bundle: &'a Bundle,
     /// Which of the step's objectives.
     pub(super) objective: usize,
     /// `(read, H)`, or `(rows, H)` between layers
     pub(super) states: &'a [f32],
     pub(super) d_states: &'a mut [f32],
-    /// For each row of the chunk its place in `states`.
+    /// For each row of the bundle its place in `states`.
     pub(super) indices: &'a [usize],
     pub(super) gradients: &'a mut [f32],
     pub(super) scratch: &'a mut WeightScratch,
@@ -33,7 +33,7 @@ impl HeadPass<'_> {
         self.step.shape.h
     }
 
-    /// The states of some rows of the chunk, next to each other.
+    /// The states of some rows of the bundle, next to each other.
     pub(super) fn gather(&self, rows: &[usize]) -> Vec<f32> {
         let h = self.h();
         let states = rows
@@ -42,7 +42,7 @@ impl HeadPass<'_> {
         states.copied().collect()
     }
 
-    /// Adds to the gradients of some rows of the chunk.
+    /// Adds to the gradients of some rows of the bundle.
     pub(super) fn scatter(&mut self, rows: &[usize], gradients: &[f32]) {
         let h = self.h();
         for (row, gradient) in rows.iter().zip(gradients.chunks_exact(h)) {
@@ -92,7 +92,7 @@ impl HeadPass<'_> {
         loss: impl FnOnce(&[usize], &mut [f32]),
     ) {
         let counted = self
-            .chunk
+            .bundle
             .spans
             .iter()
             .filter(|span| is_counted(span.sequence));

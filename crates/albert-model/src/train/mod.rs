@@ -38,7 +38,7 @@
 
 mod backward;
 mod batch;
-mod chunk;
+mod bundle;
 mod error;
 mod flat;
 mod forward;

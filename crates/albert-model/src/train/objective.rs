@@ -34,7 +34,7 @@ pub trait Objective: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Computes the loss of a chunk and adds the gradients of rows and parameters.
+    /// Computes the loss of a bundle and adds the gradients of rows and parameters.
     #[doc(hidden)]
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss;
 

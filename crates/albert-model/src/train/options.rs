@@ -56,7 +56,7 @@ pub struct PassOptions {
     /// once.
     pub slots: usize,
     /// Tokens that go forward and back together, longer sequences aside. Memory grows with it.
-    pub chunk_tokens: usize,
+    pub bundle_tokens: usize,
     /// Dropout in training; there is none in evaluation.
     pub dropout: Dropout,
     /// Parts that do not learn.
@@ -73,7 +73,7 @@ impl PassOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             slots: cores.min(MOST_SLOTS),
-            chunk_tokens: 256,
+            bundle_tokens: 256,
             dropout: Dropout::from_config(config),
             frozen: Frozen::default(),
             skip_unread_rows: true,

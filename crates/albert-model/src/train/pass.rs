@@ -7,7 +7,7 @@ use albert_kernels::{Aligned, Heads, InstructionSet};
 use rayon::prelude::*;
 
 use crate::train::batch::TrainingBatch;
-use crate::train::chunk::Chunk;
+use crate::train::bundle::Bundle;
 use crate::train::error::{Result, TrainError};
 use crate::train::flat::{FlatLayout, FlatParameters};
 use crate::train::head_pass::HeadPass;
@@ -19,12 +19,12 @@ use crate::train::weights::PackedWeights;
 
 /// Computes losses and gradients of batches of any size in constant memory.
 ///
-/// A batch is divided into chunks of whole sequences. A chunk goes forward and back before the next
-/// one begins, so that activations exist for one chunk of each slot. A slot is a buffer of
-/// gradients; its chunks are computed one after another, and slots are summed in their order: the
+/// A batch is divided into bundles of whole sequences. A bundle goes forward and back before the next
+/// one begins, so that activations exist for one bundle of each slot. A slot is a buffer of
+/// gradients; its bundles are computed one after another, and slots are summed in their order: the
 /// result depends on the number of slots and not on the number of threads.
 ///
-/// Memory: slots × (parameters + (8H + I) × chunk × layers) + 2 × weights, each value 4 bytes.
+/// Memory: slots × (parameters + (8H + I) × bundle × layers) + 2 × weights, each value 4 bytes.
 #[derive(Debug)]
 pub struct TrainingPass {
     layout: Arc<FlatLayout>,
@@ -53,7 +53,7 @@ impl StepReport {
     }
 }
 
-/// How far a chunk goes.
+/// How far a bundle goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// To the vectors of its sequences.
@@ -208,7 +208,8 @@ impl TrainingPass {
             .iter()
             .any(|objective| objective.vectors().is_some());
         if has_vectors {
-            let vectors = self.run_chunks(parameters, batch, objectives, draw, &[], Stage::Vectors);
+            let vectors =
+                self.run_bundles(parameters, batch, objectives, draw, &[], Stage::Vectors);
             for (index, objective) in objectives.iter().enumerate() {
                 let Some(of_vectors) = objective.vectors() else {
                     continue;
@@ -223,7 +224,7 @@ impl TrainingPass {
             .all(|objective| objective.vectors().is_some());
         if !is_only_vectors || draw.is_some() {
             let gradients = &vector_gradients[..];
-            self.run_chunks(
+            self.run_bundles(
                 parameters,
                 batch,
                 objectives,
@@ -254,9 +255,9 @@ impl TrainingPass {
             .refill(parameters.values(), &layers, with_backward);
     }
 
-    /// Runs all chunks, as many at once as there are threads. Returns for each objective the
+    /// Runs all bundles, as many at once as there are threads. Returns for each objective the
     /// vectors of all sequences, if these were asked for.
-    fn run_chunks(
+    fn run_bundles(
         &mut self,
         parameters: &FlatParameters,
         batch: &TrainingBatch,
@@ -288,8 +289,8 @@ impl TrainingPass {
             zeros: &self.zeros,
         };
         let slots = self.slots.len();
-        let chunks = batch.chunks(slots, self.options.chunk_tokens.max(1));
-        let (step, chunks) = (&step, &chunks);
+        let bundles = batch.bundles(slots, self.options.bundle_tokens.max(1));
+        let (step, bundles) = (&step, &bundles);
         let found: Vec<Vec<(usize, usize, Vec<f32>)>> = self
             .slots
             .par_iter_mut()
@@ -298,8 +299,8 @@ impl TrainingPass {
                 slot.losses.clear();
                 slot.losses
                     .resize(objectives.len(), ObjectiveLoss::default());
-                let mine = chunks.iter().skip(index).step_by(slots);
-                mine.flat_map(|chunk| slot.chunk(step, chunk, stage))
+                let mine = bundles.iter().skip(index).step_by(slots);
+                mine.flat_map(|bundle| slot.bundle(step, bundle, stage))
                     .collect()
             })
             .collect();
@@ -319,35 +320,35 @@ impl TrainingPass {
 }
 
 impl Slot {
-    /// One chunk, forward and back.
-    fn chunk(
+    /// One bundle, forward and back.
+    fn bundle(
         &mut self,
         step: &Step<'_>,
         sequences: &[usize],
         stage: Stage,
     ) -> Vec<(usize, usize, Vec<f32>)> {
         let skips = step.skip_unread_rows;
-        let chunk = Chunk::new(step.batch, sequences, step.objectives, skips);
-        self.forward(step, &chunk);
+        let bundle = Bundle::new(step.batch, sequences, step.objectives, skips);
+        self.forward(step, &bundle);
         if stage == Stage::Vectors {
-            return self.vectors(step, &chunk);
+            return self.vectors(step, &bundle);
         }
-        self.losses(step, &chunk);
+        self.losses(step, &bundle);
         if step.is_training {
-            self.backward(step, &chunk);
+            self.backward(step, &bundle);
         }
         Vec::new()
     }
 
     /// The vectors of all sequences for each objective that compares such.
-    fn vectors(&self, step: &Step<'_>, chunk: &Chunk) -> Vec<(usize, usize, Vec<f32>)> {
-        let (indices, h) = (chunk.indices(), step.shape.h);
+    fn vectors(&self, step: &Step<'_>, bundle: &Bundle) -> Vec<(usize, usize, Vec<f32>)> {
+        let (indices, h) = (bundle.indices(), step.shape.h);
         let mut vectors = Vec::new();
         for (index, objective) in step.objectives.iter().enumerate() {
             let Some(of_vectors) = objective.vectors() else {
                 continue;
             };
-            for span in &chunk.spans {
+            for span in &bundle.spans {
                 let first = indices[span.start] * h;
                 let vector = of_vectors.pool(&self.output[first..], span.tokens, h);
                 vectors.push((index, span.sequence, vector));
@@ -357,11 +358,11 @@ impl Slot {
     }
 
     /// All objectives; leaves the gradients of hidden states in `d_states` and `d_taps`.
-    fn losses(&mut self, step: &Step<'_>, chunk: &Chunk) {
+    fn losses(&mut self, step: &Step<'_>, bundle: &Bundle) {
         let h = step.shape.h;
-        self.d_states.resize(chunk.read_count() * h);
+        self.d_states.resize(bundle.read_count() * h);
         self.d_states.fill(0.0);
-        let (indices, all) = (chunk.indices(), (0..chunk.rows).collect::<Vec<_>>());
+        let (indices, all) = (bundle.indices(), (0..bundle.rows).collect::<Vec<_>>());
         let layers_each = self.kept.len() / step.network.repetitions;
         for (index, objective) in step.objectives.iter().enumerate() {
             let tap = objective.depth().map(|repetition| repetition * layers_each);
@@ -369,8 +370,8 @@ impl Slot {
             let (states, d_states, indices) = match tap {
                 Some(layer) => {
                     let d_states = self.d_taps[layer].get_or_insert_default();
-                    if d_states.len() != chunk.rows * h {
-                        d_states.resize(chunk.rows * h);
+                    if d_states.len() != bundle.rows * h {
+                        d_states.resize(bundle.rows * h);
                         d_states.fill(0.0);
                     }
                     (&self.kept[layer].input, d_states, &all)
@@ -379,7 +380,7 @@ impl Slot {
             };
             let loss = objective.loss(&mut HeadPass {
                 step,
-                chunk,
+                bundle,
                 objective: index,
                 states,
                 d_states,

@@ -1,4 +1,4 @@
-//! What a thread works with: a buffer of gradients, and the memory of one chunk.
+//! What a thread works with: a buffer of gradients, and the memory of one bundle.
 
 use albert_kernels::training::{AttentionScratch, OuterScratch, outer_product};
 use albert_kernels::training::{DropoutKey, column_sums};
@@ -13,7 +13,7 @@ use crate::train::objective::{Objective, ObjectiveLoss};
 use crate::train::options::{Dropout, Frozen};
 use crate::train::weights::PackedWeights;
 
-/// What all chunks of a step share.
+/// What all bundles of a step share.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) instructions: InstructionSet,
@@ -201,7 +201,7 @@ pub(super) struct Kept {
     pub(super) deviations: Aligned,
 }
 
-/// A buffer of gradients and the memory of one chunk.
+/// A buffer of gradients and the memory of one bundle.
 #[derive(Debug)]
 pub(super) struct Slot {
     /// Empty until gradients are asked for.

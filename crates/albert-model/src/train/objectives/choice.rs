@@ -83,7 +83,7 @@ impl Objective for Choice {
             &self.classifier,
             |_| true,
             |sequences, logits| {
-                // A chunk holds whole questions, in the order of the batch.
+                // A bundle holds whole questions, in the order of the batch.
                 for (choices, label) in batch.units().zip(&self.labels) {
                     let Ok(first) = sequences.binary_search(&choices.start) else {
                         continue;

@@ -73,7 +73,7 @@ impl Objective for HiddenStates {
         let factor = f64::from(self.scale.factor(self.targets.len() as f64));
         let mut total = ObjectiveLoss::default();
         let h = self.h;
-        for span in &head.chunk.spans {
+        for span in &head.bundle.spans {
             let targets = head.step.batch.rows(span.sequence);
             let rows = head.indices[span.start] * h..(head.indices[span.start] + span.tokens) * h;
             let states = &head.states[rows.clone()];

@@ -17,7 +17,7 @@ const NAME: &str = "masked_lm";
 
 /// The mean cross-entropy of the tokens at masked positions.
 ///
-/// The decoder runs over the vocabulary for these rows alone; the logits of one chunk exist at a
+/// The decoder runs over the vocabulary for these rows alone; the logits of one bundle exist at a
 /// time.
 #[derive(Debug, Clone)]
 pub struct MaskedLm {
@@ -101,7 +101,7 @@ impl Objective for MaskedLm {
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
         let step = head.step;
         let (mut rows, mut labels) = (Vec::new(), Vec::new());
-        for span in &head.chunk.spans {
+        for span in &head.bundle.spans {
             let start = step.batch.rows(span.sequence).start;
             for (row, id) in self.of_sequence(step.batch, span.sequence) {
                 rows.push(span.start + row - start);

@@ -1,8 +1,8 @@
 //! Losses over one vector for each sequence, for batches of any size.
 //!
 //! All vectors are computed first, then the loss and its gradient for each of them; then every
-//! chunk goes forward once more and back with the gradients given: a third more operations, and
-//! the memory of one chunk.
+//! bundle goes forward once more and back with the gradients given: a third more operations, and
+//! the memory of one bundle.
 //!
 //! Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 //! Setup" (GradCache).
@@ -105,7 +105,7 @@ impl Objective for SentenceVectors {
             return ObjectiveLoss::default();
         };
         let h = self.h;
-        for span in &head.chunk.spans {
+        for span in &head.bundle.spans {
             let gradient = &gradients[span.sequence * h..][..h];
             let (count, factor) = match self.pooling {
                 Pooling::Mean => (span.tokens, (span.tokens as f32).recip()),

@@ -76,7 +76,7 @@ impl Objective for Spans {
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
         let factor = self.scale.factor(self.ends.iter().flatten().count() as f64);
         let mut total = ObjectiveLoss::default();
-        for span in &head.chunk.spans {
+        for span in &head.bundle.spans {
             let Some((first, last)) = self.ends[span.sequence] else {
                 continue;
             };

@@ -103,7 +103,7 @@ impl Objective for TokenLabels {
 
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
         let (mut rows, mut labels, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for span in &head.chunk.spans {
+        for span in &head.bundle.spans {
             let start = head.step.batch.rows(span.sequence).start;
             for (row, label) in self.of_sequence(head.step.batch, span.sequence) {
                 rows.push(span.start + row - start);

@@ -1,14 +1,14 @@
-//! A chunk: sequences that go forward and back together.
+//! A bundle: sequences that go forward and back together.
 
 use crate::train::batch::TrainingBatch;
 use crate::train::objective::{Objective, Reads};
 
-/// A sequence of a chunk.
+/// A sequence of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     /// Which sequence of the batch.
     pub(super) sequence: usize,
-    /// Its first row in the chunk.
+    /// Its first row in the bundle.
     pub(super) start: usize,
     pub(super) tokens: usize,
     /// Its first row in the last layer's output.
@@ -19,7 +19,7 @@ pub(super) struct Span {
 
 /// Sequences, and the rows of the last layer that are read.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(super) struct Bundle {
     pub(super) spans: Vec<Span>,
     /// All rows.
     pub(super) rows: usize,
@@ -34,7 +34,7 @@ pub(super) struct Chunk {
 /// Not among the rows that are read.
 const UNREAD: usize = usize::MAX;
 
-impl Chunk {
+impl Bundle {
     pub(super) fn new(
         batch: &TrainingBatch,
         sequences: &[usize],
@@ -54,7 +54,7 @@ impl Chunk {
             places.extend(0..tokens);
             start += tokens;
         }
-        let mut chunk = Self {
+        let mut bundle = Self {
             spans,
             rows: start,
             read_rows: None,
@@ -62,9 +62,9 @@ impl Chunk {
             places,
         };
         if skip_unread_rows {
-            chunk.select(batch, objectives);
+            bundle.select(batch, objectives);
         }
-        chunk
+        bundle
     }
 
     fn select(&mut self, batch: &TrainingBatch, objectives: &[&dyn Objective]) {
