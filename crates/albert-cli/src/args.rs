@@ -295,13 +295,24 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     pub(crate) input: Option<PathBuf>,
 
-    /// How the input is written [default: by the file's ending, else lines]
+    /// The format of the input [default: by its content, then its extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) input_format: Option<InputFormat>,
 
     /// The field or column of a table that holds the text; `first,second` for pairs [default: text]
+    ///
+    /// A name with a comma or a dot is quoted as in CSV; `data.text` is the field `text` of the
+    /// field `data`.
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
+
+    /// The character between the values of a csv input [default: a comma]
+    #[arg(long, value_name = "C", value_parser = delimiter)]
+    pub(crate) delimiter: Option<u8>,
+
+    /// Divide each line at its tab into the two texts of a pair
+    #[arg(long)]
+    pub(crate) pairs: bool,
 
     /// Give a line that cannot be read a row with `error`, and go on
     #[arg(long)]
@@ -336,6 +347,15 @@ pub(crate) fn folder() -> impl TypedValueParser<Value = PathBuf> {
         true => Err("expected a folder, which standard output is not"),
         false => Ok(path),
     })
+}
+
+/// Parses a character that separates values.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(byte),
+        _ => Err("expected one ASCII character, such as `;`".to_string()),
+    }
 }
 
 /// A parser of whole numbers within a range, whose error names the range.

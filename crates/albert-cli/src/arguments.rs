@@ -48,7 +48,9 @@ pub(crate) fn lines(texts: Vec<String>, pair: Option<String>) -> anyhow::Result<
             text: Ok(Text {
                 text,
                 pair: pair.clone(),
+                words: None,
             }),
+            kept: Vec::new(),
         }
     };
     Ok(texts.into_iter().enumerate().map(line).collect())
@@ -70,7 +72,7 @@ mod tests {
             lines[0],
             Text {
                 text: "a\tb".into(),
-                pair: None
+                ..Text::default()
             }
         );
         assert_eq!(lines[1].text, "");

@@ -1,11 +1,13 @@
-//! Where the texts of a command come from: arguments, a file or standard input.
+//! The texts of a command: arguments, a file or standard input.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use albert_data::{Feed, Fields, Format, Line, Pairs, Reader, Source, VectorFormat, Vectors};
+use albert_data::{
+    Feed, Fields, Format, Line, Notes, Pairs, Reader, Source, VectorFormat, Vectors,
+};
 use clap::ValueEnum;
 
 use crate::args::{InputArgs, PairArgs};
@@ -13,10 +15,10 @@ use crate::arguments;
 use crate::failure::{Hint, usage};
 use crate::progress::Extent;
 
-/// How a file of texts is written.
+/// The format of a file of texts.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum InputFormat {
-    /// One text a line; a tab between the two texts of a pair
+    /// One text a line; with pairs a tab between the two texts
     Lines,
     /// One JSON object a line
     Jsonl,
@@ -43,7 +45,7 @@ impl From<InputFormat> for Format {
     }
 }
 
-/// Where the texts are.
+/// The place of the texts.
 enum Place {
     Arguments,
     File(PathBuf),
@@ -70,17 +72,82 @@ fn place(args: &InputArgs) -> anyhow::Result<Place> {
     }
 }
 
+/// The pairs that a command takes, with `--pairs` given or not.
+///
+/// # Errors
+/// If it takes none.
+fn divided(pairs: Pairs, is_given: bool) -> anyhow::Result<Pairs> {
+    match pairs {
+        _ if !is_given => Ok(pairs),
+        Pairs::Taken => Ok(Pairs::Divided),
+        Pairs::Needed(_) | Pairs::Divided => Ok(pairs),
+        _ => Err(usage("`--pairs`: this command takes no pairs")),
+    }
+}
+
+/// The format that is named, or that a file's extension shows.
+///
+/// # Errors
+/// If it is not a format of texts.
+fn named_format(args: &InputArgs, path: Option<&Path>) -> anyhow::Result<Format> {
+    match (args.input_format, path) {
+        (Some(format), _) => Ok(format.into()),
+        (None, None) => Ok(Format::Lines),
+        (None, Some(path)) => Format::from_path(path).map_err(|error| {
+            usage(error.to_string()).hint("for one JSON object a line, say `--input-format jsonl`")
+        }),
+    }
+}
+
+/// The format with its separator, if one is given.
+///
+/// # Errors
+/// If the format has none.
+fn delimited(format: Format, delimiter: Option<u8>) -> anyhow::Result<Format> {
+    match (delimiter, format) {
+        (None, format) => Ok(format),
+        (Some(delimiter), Format::Csv) => Ok(Format::Delimited(delimiter)),
+        (Some(_), format) => Err(usage(format!(
+            "`--delimiter` is for csv, and the input is {format}"
+        ))
+        .hint("name the input's format with `--input-format csv`")),
+    }
+}
+
 /// The texts of a run, not yet read.
 pub(crate) struct Input {
     reader: Reader,
-    /// How far the input reaches.
+    /// The extent of the input.
     pub(crate) extent: Extent,
-    /// How many bytes of it are read.
+    /// The number of its bytes that have been read.
     pub(crate) bytes_read: Arc<AtomicU64>,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
     /// Lines that an earlier run has done.
     pub(crate) skipped: usize,
+    notes: Notes,
+}
+
+/// Remarks on an input that are no errors.
+pub(crate) struct Remarks {
+    notes: Notes,
+    extent: Extent,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Remarks {
+    /// The remarks at the end of an input of so many rows.
+    pub(crate) fn at_end(&self, rows: usize) -> Vec<String> {
+        let mut remarks = self.notes.take();
+        let bytes = match self.extent {
+            Extent::Bytes(bytes) => bytes,
+            _ => Input::position(&self.bytes_read),
+        };
+        if rows == 0 && bytes > 0 {
+            remarks.push(format!("the input has {bytes} bytes and no row"));
+        }
+        remarks
+    }
 }
 
 impl Input {
@@ -89,6 +156,7 @@ impl Input {
     /// # Errors
     /// If there is no text at all, the options contradict each other, or the file cannot be opened.
     pub(crate) fn open(args: InputArgs, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Self> {
+        let pairs = divided(pairs, args.pairs)?;
         let names = args.field.as_deref().unwrap_or(pairs.default_field());
         let fields = Fields::parse(names, pairs)
             .map_err(|error| usage(format!("`--field {names}`: {error}")))?;
@@ -98,17 +166,22 @@ impl Input {
             Place::Stdin => None,
         };
         if pair.pair.is_some() {
-            return Err(usage("`--pair` needs one text as an argument beside it")
-                .hint("in a file, a tab or `--field first,second` separates the texts of a pair"));
+            return Err(
+                usage("`--pair` needs one text as an argument next to it").hint(
+                    "a table has pairs with `--field first,second`, lines with a tab and `--pairs`",
+                ),
+            );
         }
-        let format = match (args.input_format, &path) {
-            (Some(format), _) => format.into(),
-            (None, Some(path)) => Format::from_path(path).map_err(|error| {
-                usage(error.to_string())
-                    .hint("for one JSON object a line, say `--input-format jsonl`")
-            })?,
-            (None, None) => Format::Lines,
+        let named = named_format(&args, path.as_deref())?;
+        let source = match &path {
+            Some(path) => Source::from_file(path)?,
+            None => Source::stdin(),
         };
+        let format = match args.input_format {
+            Some(_) => named,
+            None => source.recognised_format()?.unwrap_or(named),
+        };
+        let format = delimited(format, args.delimiter)?;
         if format == Format::Lines && args.field.is_some() {
             return Err(usage(
                 "`--field` is for tables, such as jsonl and csv, and the input is lines",
@@ -125,10 +198,6 @@ impl Input {
             ))
             .hint("name the input's format with `--input-format`"));
         }
-        let source = match &path {
-            Some(path) => Source::from_file(path)?,
-            None => Source::stdin(),
-        };
         let reader = Reader::open(source, format, fields, pairs)?;
         let extent = match reader.length() {
             Some(length) => Extent::Bytes(length),
@@ -136,6 +205,7 @@ impl Input {
         };
         Ok(Self {
             bytes_read: reader.bytes_read(),
+            notes: reader.notes(),
             reader,
             extent,
             skip_bad: args.skip_bad,
@@ -144,21 +214,37 @@ impl Input {
     }
 
     fn from_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
-        if args.field.is_some() || args.input_format.is_some() {
-            return Err(usage(
-                "`--field` and `--input-format` are for files, and the texts are arguments",
-            ));
+        let is_of_files = [
+            ("--field", args.field.is_some()),
+            ("--input-format", args.input_format.is_some()),
+            ("--delimiter", args.delimiter.is_some()),
+            ("--pairs", args.pairs),
+        ];
+        if let Some((option, _)) = is_of_files.iter().find(|(_, is_given)| *is_given) {
+            return Err(usage(format!(
+                "`{option}` is for files, and the texts are arguments"
+            )));
         }
         Ok(Self {
             reader: Reader::from_lines(arguments::lines(args.texts, pair.pair)?),
             extent: Extent::Short,
             bytes_read: Arc::default(),
+            notes: Notes::default(),
             skip_bad: args.skip_bad,
             skipped: 0,
         })
     }
 
-    /// How many bytes are read so far.
+    /// The remarks on this input, which come as it is read.
+    pub(crate) fn remarks(&self) -> Remarks {
+        Remarks {
+            notes: self.notes.clone(),
+            extent: self.extent,
+            bytes_read: Arc::clone(&self.bytes_read),
+        }
+    }
+
+    /// The number of bytes that have been read so far.
     pub(crate) fn position(bytes_read: &AtomicU64) -> u64 {
         bytes_read.load(Ordering::Relaxed)
     }
@@ -181,7 +267,7 @@ impl Input {
         Ok(ends)
     }
 
-    /// Whether no line is left.
+    /// Returns whether no line is left.
     ///
     /// # Errors
     /// If reading fails.

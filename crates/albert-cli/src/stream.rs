@@ -189,6 +189,7 @@ fn answer<R: Row + Send>(
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
 ) -> anyhow::Result<()> {
     let (skip_bad, before) = (input.skip_bad, input.skipped);
+    let remarks = input.remarks();
     windows(input, window, work, |answered| {
         for (place, answer) in answered.lines {
             match answer {
@@ -215,7 +216,11 @@ fn answer<R: Row + Send>(
         writer.flush()?;
         progress.update(tally.rows, answered.bytes_read);
         answered.end
-    })
+    })?;
+    for remark in remarks.at_end(before + tally.rows) {
+        progress.say(remark);
+    }
+    Ok(())
 }
 
 /// Takes every text of the input through `work`, as [`run`] does, and hands what comes of it to
@@ -231,7 +236,7 @@ pub(crate) fn consume<T: Send>(
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
     mut add: impl FnMut(Option<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let skip_bad = input.skip_bad;
+    let (skip_bad, remarks) = (input.skip_bad, input.remarks());
     windows(input, window, work, |answered| {
         for (place, answer) in answered.lines {
             match answer {
@@ -250,7 +255,11 @@ pub(crate) fn consume<T: Send>(
         }
         progress.update(tally.rows, answered.bytes_read);
         answered.end
-    })
+    })?;
+    for remark in remarks.at_end(tally.rows) {
+        progress.say(remark);
+    }
+    Ok(())
 }
 
 /// The lines of a window.

@@ -6,16 +6,21 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Line, Lines};
+use crate::Line;
+use crate::reader::Lines;
 
-/// How long a pipe may be silent before the lines at hand are worked on.
+/// The silence of a pipe after which the lines at hand are worked on.
 const LULL: Duration = Duration::from_millis(100);
 
-/// How many lines the thread may be ahead of the work.
-const AHEAD: usize = 64;
+/// The lines that the thread may be ahead of the work.
+const AHEAD_LINES: usize = 64;
+
+/// The bytes of text that it may be ahead, unless a single line has more.
+const AHEAD_BYTES: usize = 8 << 20;
 
 /// When a window is full.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +29,7 @@ pub struct Window {
     pub rows: usize,
     /// or at this many bytes of text, whichever comes first.
     pub bytes: usize,
-    /// How many windows are worked on at a time.
+    /// The number of windows that are worked on at a time.
     pub at_once: usize,
 }
 
@@ -32,24 +37,70 @@ pub struct Window {
 #[derive(Debug)]
 pub struct Feed(Way);
 
-/// Where the lines are read.
+/// The two places where lines are read.
 enum Way {
     /// Here, when asked.
     Direct(Lines),
     /// By a thread.
-    Paced(Receiver<anyhow::Result<Line>>),
+    Paced {
+        receiver: Receiver<anyhow::Result<Line>>,
+        ahead: Ahead,
+    },
+}
+
+/// Bounds the bytes that are read and not yet taken. Clones share the bound.
+#[derive(Clone, Default)]
+struct Ahead(Arc<(Mutex<Amount>, Condvar)>);
+
+#[derive(Default)]
+struct Amount {
+    bytes: usize,
+    /// Nobody takes any more.
+    is_over: bool,
+}
+
+impl Ahead {
+    fn amount(&self) -> MutexGuard<'_, Amount> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for a line.
+    fn add(&self, bytes: usize) {
+        let is_full = |amount: &mut Amount| {
+            let is_full = amount.bytes + bytes > AHEAD_BYTES;
+            is_full && amount.bytes > 0 && !amount.is_over
+        };
+        let waited = self.0.1.wait_while(self.amount(), is_full);
+        waited.unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+    }
+
+    fn take(&self, bytes: usize) {
+        let mut amount = self.amount();
+        amount.bytes = amount.bytes.saturating_sub(bytes);
+        self.0.1.notify_all();
+    }
+}
+
+impl Drop for Feed {
+    /// Lets a waiting thread go.
+    fn drop(&mut self) {
+        if let Way::Paced { ahead, .. } = &self.0 {
+            ahead.amount().is_over = true;
+            ahead.0.1.notify_all();
+        }
+    }
 }
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Direct(_) => "Direct",
-            Self::Paced(_) => "Paced",
+            Self::Paced { .. } => "Paced",
         })
     }
 }
 
-/// How long to wait for a line.
+/// The time to wait for a line.
 #[derive(Debug, Clone, Copy)]
 enum Patience {
     Endless,
@@ -62,11 +113,14 @@ impl Feed {
         if !paced {
             return Self(Way::Direct(lines));
         }
-        let (sender, receiver) = sync_channel(AHEAD);
+        let (sender, receiver) = sync_channel(AHEAD_LINES);
+        let ahead = Ahead::default();
+        let read_ahead = ahead.clone();
         thread::spawn(move || {
             let read = AssertUnwindSafe(|| {
                 for line in lines {
                     let last = line.is_err();
+                    read_ahead.add(line.as_ref().map_or(0, Line::size));
                     if sender.send(line).is_err() || last {
                         return;
                     }
@@ -79,7 +133,7 @@ impl Feed {
                 )));
             }
         });
-        Self(Way::Paced(receiver))
+        Self(Way::Paced { receiver, ahead })
     }
 
     /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them
@@ -98,7 +152,7 @@ impl Feed {
             };
             match self.next(patience) {
                 Some(Ok(line)) => {
-                    bytes += line.text.as_ref().map_or(0, super::Text::len);
+                    bytes += line.size();
                     lines.push(line);
                 }
                 Some(Err(error)) => return (lines, Err(error)),
@@ -110,28 +164,38 @@ impl Feed {
 
     /// The next line, waiting for a pipe's no longer than that.
     fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
-        match (&mut self.0, patience) {
-            (Way::Direct(lines), _) => lines.next(),
-            (Way::Paced(receiver), Patience::Endless) => receiver.recv().ok(),
-            (Way::Paced(receiver), Patience::ALull) => receiver.recv_timeout(LULL).ok(),
-            (Way::Paced(receiver), Patience::None) => receiver.try_recv().ok(),
+        let (receiver, ahead) = match &mut self.0 {
+            Way::Direct(lines) => return lines.next(),
+            Way::Paced { receiver, ahead } => (receiver, ahead),
+        };
+        let line = match patience {
+            Patience::Endless => receiver.recv().ok(),
+            Patience::ALull => receiver.recv_timeout(LULL).ok(),
+            Patience::None => receiver.try_recv().ok(),
+        };
+        if let Some(Ok(line)) = &line {
+            ahead.take(line.size());
         }
+        line
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Place, Text};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::{Place, Text};
 
     fn line(text: &str) -> anyhow::Result<Line> {
         let text = Ok(Text {
             text: text.to_string(),
-            pair: None,
+            ..Text::default()
         });
         Ok(Line {
             place: Place::OnlyArgument,
             text,
+            kept: Vec::new(),
         })
     }
 
@@ -189,7 +253,8 @@ mod tests {
     fn a_pause_ends_the_window() {
         let (sender, receiver) = sync_channel(4);
         sender.send(line("a")).unwrap();
-        let mut feed = Feed(Way::Paced(receiver));
+        let ahead = Ahead::default();
+        let mut feed = Feed(Way::Paced { receiver, ahead });
         let (lines, _) = feed.window(of(9, 9), true);
         assert_eq!(lines.len(), 1);
         let (lines, end) = feed.window(of(9, 9), false);
@@ -199,5 +264,43 @@ mod tests {
         );
         drop(sender);
         assert!(feed.window(of(9, 9), true).0.is_empty());
+    }
+
+    #[test]
+    fn few_long_lines_are_read_ahead() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let long = "x".repeat(AHEAD_BYTES / 2 + 1);
+        let lines = (0..20).map(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            line(&long)
+        });
+        let mut feed = Feed::new(Box::new(lines), true);
+        // Long enough for the thread to read all of them, were it let.
+        thread::sleep(2 * LULL);
+        // One that waits to be taken, and one for which there is no room.
+        assert_eq!(read.load(Ordering::SeqCst), 2);
+        let mut taken = 0;
+        while !feed.window(of(9, 1), true).0.is_empty() {
+            taken += 1;
+        }
+        assert_eq!(taken, 20);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_room_ends_with_its_feed() {
+        let (sender, ended) = sync_channel(1);
+        let long = "x".repeat(AHEAD_BYTES + 1);
+        let mut lines = (0..20).map(move |_| line(&long));
+        let lines = std::iter::from_fn(move || {
+            // Dropped with the lines, when the thread ends.
+            let _sender = &sender;
+            lines.next()
+        });
+        let feed: Feed = Feed::new(Box::new(lines), true);
+        thread::sleep(LULL);
+        drop(feed);
+        let end: Result<(), _> = ended.recv();
+        assert!(end.is_err());
     }
 }

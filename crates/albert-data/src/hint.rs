@@ -31,7 +31,7 @@ impl StdError for Hinted {
 
 /// Attaches a hint to an error.
 pub trait Hint {
-    /// The same thing, and where it is an error, with a line on what to do.
+    /// Adds a line that says what to do, to an error or to the error of a result.
     #[must_use]
     fn hint(self, hint: impl Into<String>) -> Self;
 }

@@ -1,89 +1,105 @@
-//! One JSON object a line, the text in a field of it.
+//! One JSON object a line.
 
-use std::collections::HashMap;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::{anyhow, bail};
-use serde_json::value::RawValue;
+use anyhow::anyhow;
 
-use super::lines::{RawLines, utf8};
-use super::{Fields, Line, Text};
+use crate::json_text::{cell, kind, members};
+use crate::lines::{RawLines, utf8};
+use crate::names::some_of;
+use crate::record::{Presence, Record, Selection, Values};
+use crate::{Cell, Field};
 
-/// Lines of JSON. Blank lines are skipped, as the format has it.
-pub(super) struct JsonLines<R> {
+/// Records of JSON lines. Blank lines are skipped, as the format has it.
+pub(crate) struct JsonLines<R> {
     lines: RawLines<R>,
-    fields: Fields,
+    selection: Selection,
 }
 
 impl<R: BufRead> JsonLines<R> {
-    pub(super) fn new(reader: R, name: Arc<str>, fields: Fields) -> Self {
+    pub(crate) fn new(reader: R, name: Arc<str>, selection: Selection) -> Self {
         Self {
             lines: RawLines::new(reader, name),
-            fields,
+            selection,
         }
     }
 
-    fn text(&self, bytes: Vec<u8>) -> anyhow::Result<Text> {
+    fn values(&self, bytes: Vec<u8>) -> anyhow::Result<Values> {
         let line = utf8(bytes)?;
-        // Raw values: the fields that are not asked for only have to be JSON.
-        let object: HashMap<String, &RawValue> = match serde_json::from_str(&line) {
-            Ok(object) => object,
-            Err(error) if error.is_data() => bail!("expected a JSON object, found {}", kind(&line)),
-            Err(error) => {
-                bail!(
-                    "expected JSON, found an error at column {}: {}",
-                    error.column(),
-                    bare(&error)
-                )
+        let wanted = &self.selection.fields;
+        let mut found = vec![None; wanted.len()];
+        // The columns that a field may be nested in.
+        let mut columns = vec![None; wanted.len()];
+        let mut rest = Vec::new();
+        members(&line, |name, value| {
+            for (index, wanted) in wanted.iter().enumerate() {
+                if name == wanted.field.name() {
+                    found[index] = Some(value);
+                } else if name == wanted.field.path()[0] {
+                    columns[index] = Some(value);
+                }
+            }
+            if self.selection.rest && !self.selection.has(&name) {
+                rest.push((name.into(), value));
+            }
+        })?;
+        let value = |index: usize| -> anyhow::Result<Cell> {
+            let wanted = &wanted[index];
+            let nested = || nested(columns[index]?, &wanted.field.path()[1..]);
+            match found[index].or_else(nested) {
+                Some(value) => wanted.check(cell(value)),
+                None if wanted.presence != Presence::Required => Ok(Cell::Null),
+                None => Err(missing(&wanted.field, &line)),
             }
         };
-        let field = |name: &str| -> anyhow::Result<String> {
-            let value = object
-                .get(name)
-                .ok_or_else(|| missing(name, &object))?
-                .get();
-            serde_json::from_str(value).map_err(|error| match value.starts_with('"') {
-                true => anyhow!("field `{name}`: {}", bare(&error)),
-                false => anyhow!("field `{name}`: expected a string, found {}", kind(value)),
-            })
-        };
-        let list = |name: &str| -> anyhow::Result<String> {
-            let value = object
-                .get(name)
-                .ok_or_else(|| missing(name, &object))?
-                .get();
-            match value.starts_with('[') {
-                true => Ok(value.to_string()),
-                false => bail!(
-                    "field `{name}`: expected an array of strings, found {}",
-                    kind(value)
-                ),
-            }
-        };
-        let pair = self.fields.pair.as_deref();
-        Ok(Text {
-            text: field(&self.fields.text)?,
-            pair: match self.fields.listed {
-                true => pair.map(list),
-                false => pair.map(field),
-            }
-            .transpose()?,
+        let named = |(name, value)| Ok((name, cell(value)?));
+        Ok(Values {
+            cells: (0..wanted.len())
+                .map(value)
+                .collect::<anyhow::Result<_>>()?,
+            rest: rest.into_iter().map(named).collect::<anyhow::Result<_>>()?,
         })
     }
 }
 
+/// The value at the end of a path of objects, if there is one.
+fn nested<'a>(value: &'a str, path: &[String]) -> Option<&'a str> {
+    path.iter().try_fold(value, |value, step| {
+        let mut found = None;
+        if kind(value) == "an object" {
+            members(value, |name, value| {
+                if name == step.as_str() {
+                    found = Some(value);
+                }
+            })
+            .ok()?;
+        }
+        found
+    })
+}
+
+fn missing(field: &Field, line: &str) -> anyhow::Error {
+    let mut names = Vec::new();
+    let listed = members(line, |name, _| names.push(name.into_owned()));
+    names.sort();
+    names.dedup();
+    listed
+        .err()
+        .unwrap_or_else(|| anyhow!("no field {field}, found {}", some_of(&names)))
+}
+
 impl<R: BufRead> Iterator for JsonLines<R> {
-    type Item = anyhow::Result<Line>;
+    type Item = anyhow::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.lines.next()? {
                 Ok((_, bytes)) if bytes.iter().all(u8::is_ascii_whitespace) => {}
                 Ok((place, bytes)) => {
-                    return Some(Ok(Line {
+                    return Some(Ok(Record {
                         place,
-                        text: self.text(bytes),
+                        values: self.values(bytes),
                     }));
                 }
                 Err(error) => return Some(Err(error)),
@@ -92,134 +108,122 @@ impl<R: BufRead> Iterator for JsonLines<R> {
     }
 }
 
-/// What a JSON value is, by its first character.
-fn kind(value: &str) -> &'static str {
-    match value.trim_start().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
-/// The parser's words without its own line and column: the line is named already.
-fn bare(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_string(),
-        None => text,
-    }
-}
-
-fn missing(name: &str, object: &HashMap<String, &RawValue>) -> anyhow::Error {
-    /// Enough names to see what the line has, without flooding the terminal.
-    const SHOWN: usize = 8;
-    let mut names: Vec<_> = object.keys().map(|name| format!("`{name}`")).collect();
-    names.sort();
-    let found = match names.len() {
-        0 => "none".to_string(),
-        count if count > SHOWN => format!("{}, …", names[..SHOWN].join(", ")),
-        _ => names.join(", "),
-    };
-    anyhow!("no field `{name}`, found {found}")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Pairs;
     use super::*;
-    use std::io::Cursor;
+    use crate::record::Kind;
 
-    fn read(text: &str, fields: &str) -> Vec<Result<Text, String>> {
-        read_as(text, fields, Pairs::Taken)
+    fn read(text: &str, fields: &str, kind: Kind) -> Vec<Result<Values, String>> {
+        let selection = Selection::new(Field::parse_list(fields).unwrap(), kind);
+        read_selected(text, selection)
     }
 
-    fn read_as(text: &str, fields: &str, pairs: Pairs) -> Vec<Result<Text, String>> {
-        let fields = Fields::parse(fields, pairs).unwrap();
-        JsonLines::new(Cursor::new(text.to_string()), "`a`".into(), fields)
-            .map(|line| line.unwrap().text.map_err(|error| error.to_string()))
+    fn read_selected(text: &str, selection: Selection) -> Vec<Result<Values, String>> {
+        JsonLines::new(text.as_bytes(), "`a`".into(), selection)
+            .map(|record| record.unwrap().values.map_err(|error| format!("{error:#}")))
+            .collect()
+    }
+
+    fn texts(text: &str, fields: &str) -> Vec<Vec<Cell>> {
+        let values = read(text, fields, Kind::Text).into_iter();
+        values.map(|values| values.unwrap().cells).collect()
+    }
+
+    fn cells(texts: &[&str]) -> Vec<Cell> {
+        texts
+            .iter()
+            .map(|text| Cell::Text(text.to_string()))
             .collect()
     }
 
     fn error(text: &str) -> String {
-        read(text, "text").remove(0).unwrap_err()
+        read(text, "text", Kind::Text).remove(0).unwrap_err()
     }
 
     #[test]
     fn the_field_is_taken_and_blank_lines_are_skipped() {
-        let texts = read(
-            "{\"text\":\"a\\u00e9\\n\"}\n\n  \r\n{\"id\":1e999,\"text\":\"b\"}",
-            "text",
-        );
-        assert_eq!(texts[0].as_ref().unwrap().text, "aé\n");
-        assert_eq!(texts[1].as_ref().unwrap().text, "b");
-        assert_eq!(texts.len(), 2);
+        let text = "{\"text\":\"a\\u00e9\\n\"}\n\n  \r\n{\"id\":1e999,\"text\":\"b\"}";
+        assert_eq!(texts(text, "text"), [cells(&["aé\n"]), cells(&["b"])]);
     }
 
     #[test]
-    fn two_fields_make_a_pair() {
-        let texts = read("{\"b\":\"second\",\"a\":\"first\"}", "a,b");
-        let expected = Text {
-            text: "first".into(),
-            pair: Some("second".into()),
-        };
-        assert_eq!(texts[0].as_ref().unwrap(), &expected);
+    fn several_fields_come_in_the_order_they_are_asked_for() {
+        let text = "{\"b\":\"second\",\"a\":\"first\"}";
+        assert_eq!(texts(text, "a,b"), [cells(&["first", "second"])]);
     }
 
     #[test]
-    fn a_list_is_kept_as_json() {
-        let listed =
-            |text: &str| read_as(text, "text,choices", Pairs::Listed("text,choices")).remove(0);
-        let text = listed("{\"text\":\"a\",\"choices\": [\"b\", \"c\"]}").unwrap();
-        assert_eq!(text.pair.as_deref(), Some("[\"b\", \"c\"]"));
-        let error = listed("{\"text\":\"a\",\"choices\":\"b\"}").unwrap_err();
+    fn python_s_numbers_are_passed_over() {
+        let text = "{\"text\":\"a\",\"score\":NaN}\n{\"score\":[-Infinity],\"text\":\"b\"}";
+        assert_eq!(texts(text, "text"), [cells(&["a"]), cells(&["b"])]);
+    }
+
+    #[test]
+    fn a_nested_field_is_reached_and_a_column_of_its_whole_name_wins() {
+        let text =
+            "{\"data\":{\"text\":\"nested\"}}\n{\"data.text\":\"flat\",\"data\":{\"text\":\"x\"}}";
         assert_eq!(
-            error,
-            "field `choices`: expected an array of strings, found a string"
+            texts(text, "data.text"),
+            [cells(&["nested"]), cells(&["flat"])]
         );
+        let text = "{\"a.b\":{\"c,d\":{\"e\":\"deep\"}}}";
+        assert_eq!(texts(text, "\"a.b\".\"c,d\".e"), [cells(&["deep"])]);
+        let missing = read("{\"data\":\"x\"}", "data.text", Kind::Text).remove(0);
+        assert_eq!(
+            missing,
+            Err("no field `data.text`, found `data`".to_string())
+        );
+    }
+
+    #[test]
+    fn values_are_typed_and_an_optional_field_may_be_missing() {
+        let mut selection = Selection::new(Field::parse_list("label,tags").unwrap(), Kind::Any);
+        selection.fields[1].presence = Presence::Optional;
+        selection.rest = true;
+        let text =
+            "{\"label\":3,\"id\":\"x\",\"n\":{\"m\":0.5}}\n{\"label\":null,\"tags\":[\"a\"]}";
+        let values = read_selected(text, selection);
+        let nested = Cell::Object(vec![("m".into(), Cell::Float(0.5))]);
+        let expected = Values {
+            cells: vec![Cell::Integer(3), Cell::Null],
+            rest: vec![("id".into(), Cell::Text("x".into())), ("n".into(), nested)],
+        };
+        assert_eq!(values[0], Ok(expected));
+        let expected = vec![Cell::Null, Cell::List(cells(&["a"]))];
+        assert_eq!(values[1].as_ref().unwrap().cells, expected);
     }
 
     #[test]
     fn every_bad_line_says_what_was_expected() {
-        assert_eq!(error("[1]"), "expected a JSON object, found an array");
-        assert_eq!(error("\"x\""), "expected a JSON object, found a string");
-        assert_eq!(
-            error("{\"text\":null}"),
-            "field `text`: expected a string, found null"
-        );
-        assert_eq!(
-            error("{\"text\":3}"),
-            "field `text`: expected a string, found a number"
-        );
-        assert_eq!(
-            error("{\"b\":1,\"a\":2}"),
-            "no field `text`, found `a`, `b`"
-        );
-        assert_eq!(error("{}"), "no field `text`, found none");
-        assert!(
-            error("{\"text\":").starts_with("expected JSON"),
-            "{}",
-            error("{\"text\":")
-        );
-        assert!(
-            error("nonsense").starts_with("expected JSON"),
-            "{}",
-            error("nonsense")
-        );
+        for (line, expected) in [
+            ("[1]", "expected a JSON object, found an array"),
+            ("\"x\"", "expected a JSON object, found a string"),
+            (
+                "{\"text\":null}",
+                "field `text`: expected a string, found null",
+            ),
+            (
+                "{\"text\":3}",
+                "field `text`: expected a string, found a number",
+            ),
+            ("{\"b\":1,\"a\":2}", "no field `text`, found `a`, `b`"),
+            ("{}", "no field `text`, found none"),
+        ] {
+            assert_eq!(error(line), expected);
+        }
+        for line in ["{\"text\":", "nonsense", "{\"text\":\"a\"} {}"] {
+            assert!(error(line).starts_with("expected JSON"), "{}", error(line));
+        }
         let surrogate = error("{\"text\":\"\\ud800\"}");
         assert!(surrogate.starts_with("field `text`: "), "{surrogate}");
     }
 
     #[test]
-    fn deep_nesting_in_another_field_is_survived() {
-        let deep = format!(
-            "{{\"x\":{}{},\"text\":\"a\"}}",
-            "[".repeat(50_000),
-            "]".repeat(50_000)
-        );
-        // Either the text or an error will do: what counts is that nothing overflows.
-        assert_eq!(read(&deep, "text").len(), 1);
+    fn a_list_of_texts_is_told_from_others() {
+        let lists = |line: &str| read(line, "text", Kind::Texts).remove(0);
+        let list = lists("{\"text\": [\"b\", \"c\"]}").unwrap().cells;
+        assert_eq!(list, [Cell::List(cells(&["b", "c"]))]);
+        let error = "field `text`: expected an array of strings, found a string";
+        assert_eq!(lists("{\"text\":\"b\"}"), Err(error.to_string()));
     }
 }

@@ -1,28 +1,60 @@
-//! One text a line: LF or CRLF, with or without a byte order mark or a last newline.
+//! Lines of text: LF, CRLF or CR ends one, and the last one may have no end.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
-use super::{Line, Pairs, Place, Text};
+use crate::record::{Presence, Record, Selection, Values};
+use crate::{Cell, Place};
 
-/// A longer line is no text but a file without lines, which would fill the memory.
-const MAX_LINE_BYTES: u64 = 64 << 20;
+/// A longer line is not text but a file without lines, which would fill the memory.
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// Reads numbered lines of bytes; what they hold is for others to say.
-pub(super) struct RawLines<R> {
+/// Reads numbered lines of bytes.
+pub(crate) struct RawLines<R> {
     reader: R,
     name: Arc<str>,
     number: u64,
+    /// The last line ended in CR: an LF after it belongs to the same end.
+    after_return: bool,
 }
 
 impl<R: BufRead> RawLines<R> {
-    pub(super) fn new(reader: R, name: Arc<str>) -> Self {
+    pub(crate) fn new(reader: R, name: Arc<str>) -> Self {
         Self {
             reader,
             name,
             number: 0,
+            after_return: false,
+        }
+    }
+
+    /// Reads the next line without its end. One that is too long is cut short there.
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        loop {
+            let chunk = match self.reader.fill_buf() {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(&first) = chunk.first() else {
+                return Ok(Some(line).filter(|line| !line.is_empty()));
+            };
+            // Only before a line's first byte: a line ends at its CR.
+            if std::mem::take(&mut self.after_return) && first == b'\n' {
+                self.reader.consume(1);
+                continue;
+            }
+            let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let length = end.unwrap_or(chunk.len());
+            line.extend_from_slice(&chunk[..length]);
+            self.after_return = end.is_some_and(|end| chunk[end] == b'\r');
+            self.reader.consume(length + usize::from(end.is_some()));
+            if end.is_some() || line.len() > MAX_LINE_BYTES {
+                return Ok(Some(line));
+            }
         }
     }
 }
@@ -31,59 +63,40 @@ impl<R: BufRead> Iterator for RawLines<R> {
     type Item = anyhow::Result<(Place, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut bytes = Vec::new();
-        match self
-            .reader
-            .by_ref()
-            .take(MAX_LINE_BYTES + 1)
-            .read_until(b'\n', &mut bytes)
-        {
-            Ok(0) => return None,
-            Ok(length) if length as u64 > MAX_LINE_BYTES => {
-                let (name, number) = (&self.name, self.number + 1);
-                return Some(Err(anyhow::anyhow!(
-                    "{name}, line {number}: expected at most {MAX_LINE_BYTES} bytes in a line, found more"
-                )));
+        let (name, number) = (&self.name, self.number + 1);
+        let (name, place) = (name.clone(), Place::Line(Arc::clone(name), number));
+        match self.read() {
+            Ok(Some(line)) if line.len() > MAX_LINE_BYTES => Some(Err(place.locate(anyhow!(
+                "expected at most {MAX_LINE_BYTES} bytes in a line, found more"
+            )))),
+            Ok(Some(line)) => {
+                self.number += 1;
+                Some(Ok((place, line)))
             }
-            Ok(_) => self.number += 1,
+            Ok(None) => None,
             Err(error) => {
-                let number = self.number + 1;
-                return Some(
-                    Err(error).with_context(|| format!("cannot read {}, line {number}", self.name)),
-                );
+                Some(Err(error).with_context(|| format!("cannot read {name}, line {number}")))
             }
         }
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-            if bytes.last() == Some(&b'\r') {
-                bytes.pop();
-            }
-        }
-        if self.number == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
-            // A file of a mark alone has no line.
-            if bytes.is_empty() && self.reader.fill_buf().is_ok_and(<[u8]>::is_empty) {
-                return None;
-            }
-        }
-        Some(Ok((
-            Place::Line(Arc::clone(&self.name), self.number),
-            bytes,
-        )))
     }
 }
 
+/// The spare capacity that a text may keep while it waits for its turn.
+const SPARE_BYTES: usize = 1 << 16;
+
 /// The bytes as text.
-pub(super) fn utf8(bytes: Vec<u8>) -> anyhow::Result<String> {
+pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
+    if bytes.capacity() - bytes.len() > SPARE_BYTES {
+        bytes.shrink_to_fit();
+    }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
         let found = bytes.get(offset).copied().unwrap_or_default();
-        let wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-        let guess = if wide {
-            ", which looks like UTF-16"
-        } else {
-            ""
+        // Text in two bytes a character has zeros in its spaces and digits.
+        let guess = match bytes.contains(&0) {
+            true => ", which looks like UTF-16",
+            false => "",
         };
         anyhow!(
             "expected UTF-8, found byte 0x{found:02x} at byte {}{guess}",
@@ -92,54 +105,67 @@ pub(super) fn utf8(bytes: Vec<u8>) -> anyhow::Result<String> {
     })
 }
 
-/// Lines of plain text, a tab between the two texts of a pair.
-pub(super) struct PlainLines<R> {
+/// Records of plain text. With one field a line is its text; with several, tabs divide it.
+pub(crate) struct PlainLines<R> {
     lines: RawLines<R>,
-    pairs: Pairs,
+    selection: Selection,
 }
 
 impl<R: BufRead> PlainLines<R> {
-    pub(super) fn new(reader: R, name: Arc<str>, pairs: Pairs) -> Self {
+    pub(crate) fn new(reader: R, name: Arc<str>, selection: Selection) -> Self {
         Self {
             lines: RawLines::new(reader, name),
-            pairs,
+            selection,
         }
     }
 
-    fn text(&self, bytes: Vec<u8>) -> anyhow::Result<Text> {
+    fn values(&self, bytes: Vec<u8>) -> anyhow::Result<Values> {
         let line = utf8(bytes)?;
-        match line.split_once('\t') {
-            Some((first, second)) if self.pairs != Pairs::Refused => {
-                if second.contains('\t') {
-                    let found = line.matches('\t').count();
-                    return Err(anyhow!(
-                        "expected at most one tab, between the texts of a pair, found {found}"
-                    ));
+        let wanted = &self.selection.fields;
+        let mut cells = match wanted.len() {
+            1 => vec![Cell::Text(line)],
+            count => {
+                let cells: Vec<_> = line
+                    .split('\t')
+                    .map(|text| Cell::Text(text.into()))
+                    .collect();
+                let needed = wanted
+                    .iter()
+                    .filter(|wanted| wanted.presence == Presence::Required)
+                    .count();
+                match cells.len() {
+                    found if found < needed && count == 2 => {
+                        bail!("expected two texts with a tab between them, found one")
+                    }
+                    found if found > count && count == 2 => bail!(
+                        "expected at most one tab, between the texts of a pair, found {}",
+                        found - 1
+                    ),
+                    found if (needed..=count).contains(&found) => cells,
+                    found => bail!("expected {count} fields with tabs between them, found {found}"),
                 }
-                Ok(Text {
-                    text: first.to_string(),
-                    pair: Some(second.to_string()),
-                })
             }
-            None if matches!(self.pairs, Pairs::Needed(_)) => Err(anyhow!(
-                "expected two texts with a tab between them, found one"
-            )),
-            _ => Ok(Text {
-                text: line,
-                pair: None,
-            }),
-        }
+        };
+        cells.resize(wanted.len(), Cell::Null);
+        let checked = wanted
+            .iter()
+            .zip(cells)
+            .map(|(wanted, cell)| wanted.check(Ok(cell)));
+        Ok(Values {
+            cells: checked.collect::<anyhow::Result<_>>()?,
+            rest: Vec::new(),
+        })
     }
 }
 
 impl<R: BufRead> Iterator for PlainLines<R> {
-    type Item = anyhow::Result<Line>;
+    type Item = anyhow::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.lines.next()?;
-        Some(line.map(|(place, bytes)| Line {
+        Some(line.map(|(place, bytes)| Record {
             place,
-            text: self.text(bytes),
+            values: self.values(bytes),
         }))
     }
 }
@@ -147,76 +173,126 @@ impl<R: BufRead> Iterator for PlainLines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Cursor;
+    use crate::Field;
+    use crate::record::{Kind, Wanted};
 
-    fn read(bytes: &[u8], pairs: Pairs) -> Vec<Line> {
-        PlainLines::new(Cursor::new(bytes.to_vec()), "`a`".into(), pairs)
-            .map(Result::unwrap)
-            .collect()
+    /// Lines read in pieces of so many bytes.
+    fn lines(bytes: &[u8], piece: usize) -> Vec<(u64, String)> {
+        let reader = io::BufReader::with_capacity(piece, bytes);
+        let line = |line: anyhow::Result<(Place, Vec<u8>)>| {
+            let (place, bytes) = line.unwrap();
+            match place {
+                Place::Line(_, number) => (number, utf8(bytes).unwrap()),
+                place => panic!("{place:?}"),
+            }
+        };
+        RawLines::new(reader, "`a`".into()).map(line).collect()
     }
 
     fn texts(bytes: &[u8]) -> Vec<String> {
-        read(bytes, Pairs::Refused)
-            .into_iter()
-            .map(|line| line.text.unwrap().text)
+        let whole = lines(bytes, 1 << 10);
+        for piece in [1, 2, 3] {
+            assert_eq!(lines(bytes, piece), whole);
+        }
+        whole.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The cells of each record, or the error.
+    fn records(bytes: &[u8], fields: usize, optional: usize) -> Vec<Result<Vec<Cell>, String>> {
+        let wanted = |column: usize| Wanted {
+            presence: match column >= fields - optional {
+                true => Presence::Optional,
+                false => Presence::Required,
+            },
+            ..Wanted::new(Field::from_name("x"), Kind::Text)
+        };
+        let selection = Selection {
+            fields: (0..fields).map(wanted).collect(),
+            rest: false,
+        };
+        let cells = |record: anyhow::Result<Record>| {
+            let values = record.unwrap().values.map_err(|error| error.to_string());
+            Ok(values?.cells)
+        };
+        PlainLines::new(bytes, "`a`".into(), selection)
+            .map(cells)
+            .collect()
+    }
+
+    fn cells(texts: &[&str]) -> Vec<Cell> {
+        texts
+            .iter()
+            .map(|text| Cell::Text(text.to_string()))
             .collect()
     }
 
     #[test]
-    fn lines_lose_their_ends_and_the_byte_order_mark() {
-        assert_eq!(
-            texts(b"\xef\xbb\xbfone\r\ntwo\n\nlast"),
-            ["one", "two", "", "last"]
-        );
+    fn every_line_end_ends_a_line() {
+        for end in ["\n", "\r", "\r\n"] {
+            let text = ["one", "two", "", "last"].join(end);
+            assert_eq!(
+                texts(text.as_bytes()),
+                ["one", "two", "", "last"],
+                "{end:?}"
+            );
+            let ended = text + end;
+            assert_eq!(
+                texts(ended.as_bytes()),
+                ["one", "two", "", "last"],
+                "{end:?}"
+            );
+        }
+        assert_eq!(texts(b"a\r\r\nb\n\rc"), ["a", "", "b", "", "c"]);
     }
 
     #[test]
-    fn a_mark_or_a_return_elsewhere_is_text() {
-        assert_eq!(texts("a\n\u{feff}b\rc\n".as_bytes()), ["a", "\u{feff}b\rc"]);
-    }
-
-    #[test]
-    fn empty_input_has_no_lines_and_an_empty_line_is_a_text() {
+    fn empty_input_has_no_lines_and_an_empty_line_is_one() {
         assert!(texts(b"").is_empty());
-        assert!(texts(b"\xef\xbb\xbf").is_empty());
-        assert_eq!(texts(b"\n"), [""]);
-        assert_eq!(texts(b"\xef\xbb\xbf\n\n"), ["", ""]);
+        for end in [&b"\n"[..], b"\r", b"\r\n"] {
+            assert_eq!(texts(end), [""]);
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_slow_writer_is_complete_at_its_return() {
+        /// Gives its lines one at a time and fails when it is asked for more than those.
+        struct Slow(Vec<&'static [u8]>);
+        impl io::Read for Slow {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let line = self.0.remove(0);
+                buffer[..line.len()].copy_from_slice(line);
+                Ok(line.len())
+            }
+        }
+        let reader = io::BufReader::new(Slow(vec![b"one\r", b"\ntwo\r"]));
+        let mut lines = RawLines::new(reader, "`a`".into());
+        for expected in ["one", "two"] {
+            assert_eq!(lines.next().unwrap().unwrap().1, expected.as_bytes());
+        }
     }
 
     #[test]
     fn a_line_that_is_not_utf8_is_named_and_the_next_is_read() {
-        let lines = read(b"good\nb\xffd\ngood\n", Pairs::Refused);
-        let error = lines[1].text.as_ref().unwrap_err().to_string();
-        assert_eq!(lines[1].place, Place::Line("`a`".into(), 2));
-        assert_eq!(error, "expected UTF-8, found byte 0xff at byte 2");
-        assert_eq!(lines[2].text.as_ref().unwrap().text, "good");
+        let records = records(b"good\nb\xffd\ngood\n", 1, 0);
+        let error = "expected UTF-8, found byte 0xff at byte 2";
+        let expected = [
+            Ok(cells(&["good"])),
+            Err(error.to_string()),
+            Ok(cells(&["good"])),
+        ];
+        assert_eq!(records, expected);
     }
 
     #[test]
-    fn a_tab_makes_a_pair_where_pairs_are_taken() {
-        let lines = read(b"a\tb\nalone\nx\ty\tz\n", Pairs::Taken);
-        let text = lines[0].text.as_ref().unwrap();
-        assert_eq!((text.text.as_str(), text.pair.as_deref()), ("a", Some("b")));
-        assert_eq!(lines[1].text.as_ref().unwrap().pair, None);
-        assert!(
-            lines[2]
-                .text
-                .as_ref()
-                .unwrap_err()
-                .to_string()
-                .contains("found 2")
-        );
-        assert_eq!(texts(b"a\tb\n"), ["a\tb"]);
-    }
-
-    #[test]
-    fn a_line_without_a_tab_is_bad_where_pairs_are_needed() {
-        let lines = read(b"a\tb\nalone\n\tb\n", Pairs::Needed("first,second"));
-        assert!(lines[0].text.is_ok() && lines[2].text.is_ok());
-        let error = lines[1].text.as_ref().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "expected two texts with a tab between them, found one"
-        );
+    fn a_tab_divides_a_line_where_two_fields_are_asked_for() {
+        assert_eq!(records(b"a\tb\tc\n", 1, 0), [Ok(cells(&["a\tb\tc"]))]);
+        let found = records(b"a\tb\nalone\nx\ty\tz\n", 2, 1);
+        assert_eq!(found[0], Ok(cells(&["a", "b"])));
+        assert_eq!(found[1], Ok(vec![Cell::Text("alone".into()), Cell::Null]));
+        assert!(found[2].as_ref().unwrap_err().contains("found 2"));
+        let found = records(b"a\tb\nalone\n\tb\n", 2, 0);
+        assert!(found[0].is_ok() && found[2].is_ok());
+        let error = "expected two texts with a tab between them, found one";
+        assert_eq!(found[1], Err(error.to_string()));
     }
 }

@@ -1,26 +1,16 @@
 //! Texts from a source in any of the formats.
 
 use std::fmt;
-use std::io::BufReader;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-#[cfg(feature = "parquet")]
-use anyhow::Context;
 use anyhow::bail;
 
-#[cfg(feature = "parquet")]
-use super::batches::{Batches, spool};
-#[cfg(feature = "parquet")]
-use super::columns::Columns;
-use super::delimited::Delimited;
-use super::feed::Feed;
-use super::json_lines::JsonLines;
-use super::lines::PlainLines;
-#[cfg(feature = "parquet")]
-use super::source::Origin;
-use super::source::{Counted, Source};
-use super::{Fields, Format, Line, Lines, Pairs};
+use crate::notes::Notes;
+use crate::{Feed, Fields, Format, Line, Pairs, RecordReader, Source};
+
+/// An iterator of lines.
+pub(crate) type Lines = Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>;
 
 /// The texts of a source, not yet read.
 pub struct Reader {
@@ -29,6 +19,7 @@ pub struct Reader {
     is_paced: bool,
     length: Option<u64>,
     bytes_read: Arc<AtomicU64>,
+    notes: Notes,
 }
 
 impl fmt::Debug for Reader {
@@ -51,75 +42,20 @@ impl Reader {
         fields: Fields,
         pairs: Pairs,
     ) -> anyhow::Result<Self> {
-        #[cfg(not(feature = "parquet"))]
-        if matches!(format, Format::Parquet | Format::Arrow) {
-            bail!("format `{format}`: albert-data was built without the feature `parquet`");
-        }
         if let (Format::Lines, Pairs::Listed(fields)) = (format, pairs) {
             bail!("lines hold no lists: expected a table with the fields `{fields}`");
         }
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        #[cfg(feature = "parquet")]
-        if format == Format::Parquet {
-            return Self::open_parquet(source, fields, bytes_read);
-        }
-        let Source {
-            reader,
-            name,
-            length,
-        } = source;
-        let reader = Counted {
-            reader: reader.into_read(),
-            bytes: Arc::clone(&bytes_read),
+        let fields = match format {
+            Format::Lines => fields.for_lines()?,
+            _ => fields,
         };
-        let reader = BufReader::with_capacity(1 << 16, reader);
-        let lines: Lines = match format {
-            Format::Jsonl => Box::new(JsonLines::new(reader, name, fields)),
-            Format::Csv => Box::new(Delimited::new(reader, name, fields, b',')),
-            Format::Tsv => Box::new(Delimited::new(reader, name, fields, b'\t')),
-            #[cfg(feature = "parquet")]
-            Format::Arrow => Box::new(Columns::new(Batches::arrow(reader, name)?, fields)?),
-            _ => Box::new(PlainLines::new(reader, name, pairs)),
-        };
+        let records = RecordReader::open(source, format, fields.selection().clone())?;
         Ok(Self {
-            lines,
-            is_paced: length.is_none(),
-            length,
-            bytes_read,
-        })
-    }
-
-    /// Opens a Parquet file, of which a copy is made if it comes from a pipe.
-    #[cfg(feature = "parquet")]
-    fn open_parquet(
-        source: Source,
-        fields: Fields,
-        bytes_read: Arc<AtomicU64>,
-    ) -> anyhow::Result<Self> {
-        let Source {
-            reader,
-            name,
-            length,
-        } = source;
-        let (file, length) = match (reader, length) {
-            (Origin::File(file), Some(length)) => (file, length),
-            (reader, _) => {
-                let file = spool(&mut reader.into_read(), &name)?;
-                let length = file
-                    .metadata()
-                    .with_context(|| format!("cannot read {name}"))?
-                    .len();
-                (file, length)
-            }
-        };
-        let names: Vec<&str> = fields.names().collect();
-        let batches = Batches::parquet(file, &names, name, Arc::clone(&bytes_read))?;
-        let lines = Box::new(Columns::new(batches, fields)?);
-        Ok(Self {
-            lines,
-            is_paced: false,
-            length: Some(length),
-            bytes_read,
+            is_paced: records.length().is_none(),
+            length: records.length(),
+            bytes_read: records.bytes_read(),
+            notes: records.notes(),
+            lines: Box::new(records.map(move |record| Ok(fields.line(record?)))),
         })
     }
 
@@ -130,6 +66,7 @@ impl Reader {
             is_paced: false,
             length: Some(0),
             bytes_read: Arc::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -138,12 +75,17 @@ impl Reader {
         self.length
     }
 
-    /// A count of the bytes that have been read, which grows as reading goes on.
+    /// A count of the source's bytes that have been read, which grows as reading goes on.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes_read)
     }
 
-    /// Whether no line is left.
+    /// Remarks on the source that are no errors, which come as reading goes on.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// Returns whether no line is left.
     ///
     /// # Errors
     /// If reading fails.

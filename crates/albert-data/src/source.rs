@@ -1,26 +1,35 @@
-//! The bytes that texts are read from: a file, or standard input.
+//! The bytes that records are read from: a file, or standard input, compressed or not.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 
+use crate::Format;
+use crate::compression::{Bytes, decompressed};
+use crate::content::{Content, peek};
+
 /// A file or standard input, open.
-#[derive(Debug)]
 pub struct Source {
-    pub(super) reader: Origin,
+    origin: Origin,
     /// Its name, for messages.
-    pub(super) name: Arc<str>,
+    name: Arc<str>,
     /// Its length in bytes, where it is known.
-    pub(super) length: Option<u64>,
+    length: Option<u64>,
 }
 
-/// Where the bytes come from.
-#[derive(Debug)]
-pub(super) enum Origin {
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
+    }
+}
+
+/// The origin of the bytes.
+enum Origin {
     File(File),
     Stdin(io::Stdin),
 }
@@ -29,7 +38,7 @@ impl Source {
     /// Standard input.
     pub fn stdin() -> Self {
         Self {
-            reader: Origin::Stdin(io::stdin()),
+            origin: Origin::Stdin(io::stdin()),
             name: "standard input".into(),
             length: None,
         }
@@ -49,27 +58,161 @@ impl Source {
             bail!("cannot read `{name}`: expected a file, found a folder");
         }
         Ok(Self {
-            reader: Origin::File(file),
+            origin: Origin::File(file),
             name: format!("`{name}`").into(),
             length: metadata.is_file().then(|| metadata.len()),
         })
     }
-}
 
-impl Origin {
-    /// Something to read from beginning to end.
-    pub(super) fn into_read(self) -> Box<dyn Read + Send> {
-        match self {
-            Self::File(file) => Box::new(file),
-            Self::Stdin(stdin) => Box::new(stdin),
-        }
+    /// Returns the format of a regular file whose content shows it, whatever its name says.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn recognised_format(&self) -> anyhow::Result<Option<Format>> {
+        Ok(match self.content()? {
+            Some(Content::Parquet) => Some(Format::Parquet),
+            Some(Content::ArrowFile | Content::ArrowStream) => Some(Format::Arrow),
+            _ => None,
+        })
+    }
+
+    /// The content of a regular file, beneath its compression.
+    fn content(&self) -> anyhow::Result<Option<Content>> {
+        let (Origin::File(file), Some(_)) = (&self.origin, self.length) else {
+            return Ok(None);
+        };
+        let content = || -> io::Result<Content> {
+            let mut copy = file.try_clone()?;
+            let (_, content) = peek(&mut copy)?;
+            copy.rewind()?;
+            let content = match content {
+                Content::Gzip | Content::Zstandard => {
+                    let copy = Box::new(file.try_clone()?);
+                    // Damage is reported when the file is read.
+                    peek(&mut decompressed(copy, content)?).map_or(content, |(_, content)| content)
+                }
+                content => content,
+            };
+            // The copies share their position with the file.
+            file.try_clone()?.rewind()?;
+            Ok(content)
+        };
+        let content = content().with_context(|| format!("cannot read {}", self.name))?;
+        Ok(Some(content))
+    }
+
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Starts reading, through decompression. `bytes_read` counts the source's own bytes.
+    pub(crate) fn open(self, bytes_read: Arc<AtomicU64>) -> anyhow::Result<Opened> {
+        let Self {
+            origin,
+            name,
+            length,
+            ..
+        } = self;
+        let open = || -> io::Result<(Content, Vec<u8>, Bytes, Option<File>)> {
+            let (reader, file): (Bytes, _) = match origin {
+                Origin::File(file) => {
+                    let copy = length.map(|_| file.try_clone()).transpose()?;
+                    (Box::new(file), copy)
+                }
+                Origin::Stdin(stdin) => (Box::new(stdin), None),
+            };
+            let mut reader: Bytes = Box::new(Counted {
+                reader,
+                bytes: bytes_read,
+            });
+            let (head, content) = peek(&mut reader)?;
+            if !matches!(content, Content::Gzip | Content::Zstandard) {
+                return Ok((content, head, reader, file));
+            }
+            let compressed = Box::new(Cursor::new(head).chain(reader));
+            let mut reader = decompressed(compressed, content)?;
+            let (head, content) = peek(&mut reader)?;
+            Ok((content, head, reader, None))
+        };
+        let opened = open().with_context(|| format!("cannot read {name}"))?;
+        let (content, head, reader, file) = opened;
+        Ok(Opened {
+            name,
+            content,
+            head,
+            reader,
+            file,
+        })
     }
 }
 
-/// Counts what passes through, for the progress bar.
-pub(super) struct Counted<R> {
-    pub(super) reader: R,
-    pub(super) bytes: Arc<AtomicU64>,
+/// A source that is being read.
+pub(crate) struct Opened {
+    pub(crate) name: Arc<str>,
+    pub(crate) content: Content,
+    /// The first bytes, which `reader` has given already.
+    head: Vec<u8>,
+    reader: Bytes,
+    /// The regular file that is read as it is.
+    file: Option<File>,
+}
+
+impl Opened {
+    /// Returns whether there is no byte.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+
+    /// The text after its byte order mark.
+    ///
+    /// # Errors
+    /// If the content is not text.
+    pub(crate) fn into_text(mut self) -> anyhow::Result<BufReader<Bytes>> {
+        let from = self.content.expect_text(&self.name)?;
+        self.head.drain(..from);
+        Ok(self.into_bytes())
+    }
+
+    /// All of the bytes.
+    pub(crate) fn into_bytes(self) -> BufReader<Bytes> {
+        let reader = Cursor::new(self.head).chain(self.reader);
+        BufReader::with_capacity(1 << 16, Box::new(reader))
+    }
+
+    /// A file in which a reader can seek: the source itself, or a temporary copy.
+    ///
+    /// # Errors
+    /// If reading fails, or there is no room for the copy.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn into_file(mut self) -> anyhow::Result<File> {
+        if let Some(mut file) = self.file.take() {
+            let name = &self.name;
+            file.rewind()
+                .with_context(|| format!("cannot read {name}"))?;
+            return Ok(file);
+        }
+        let name = Arc::clone(&self.name);
+        let copy = || -> io::Result<File> {
+            let mut file = tempfile::tempfile()?;
+            io::copy(&mut self.into_bytes(), &mut file)?;
+            file.rewind()?;
+            Ok(file)
+        };
+        copy()
+            .with_context(|| format!("cannot copy {name} to a temporary file, which parquet needs"))
+    }
+
+    /// The regular file that is read as it is.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+}
+
+/// Counts the bytes that pass, for a progress bar.
+struct Counted<R> {
+    reader: R,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {

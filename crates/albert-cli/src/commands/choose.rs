@@ -180,6 +180,7 @@ mod tests {
                 &Text {
                     text: "a".into(),
                     pair: Some(pair.into()),
+                    ..Text::default()
                 },
                 &[],
             )

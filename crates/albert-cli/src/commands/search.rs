@@ -74,6 +74,7 @@ impl CorpusArgs {
             input_format: self.input_format,
             field: self.field.clone(),
             skip_bad: self.skip_bad,
+            ..InputArgs::default()
         };
         Input::open(args, PairArgs { pair: None }, Pairs::Refused)
     }

@@ -56,7 +56,7 @@ fn each_argument_is_a_text_and_the_order_is_kept() {
 fn pairs_come_from_an_option_a_tab_or_two_fields() {
     let folder = Folder::new();
     let option = cli(&["embed", "one", "--pair", "two"]).ok().row();
-    let tab = cli_with(&["embed"], "one\ttwo\n").ok().row();
+    let tab = cli_with(&["embed", "--pairs"], "one\ttwo\n").ok().row();
     let jsonl = folder.write("a.jsonl", r#"{"a":"one","b":"two"}"#);
     let fields = cli(&["embed", "--input", &jsonl, "--field", "a,b"])
         .ok()
@@ -77,7 +77,9 @@ fn pairs_come_from_an_option_a_tab_or_two_fields() {
 
 #[test]
 fn texts_and_pairs_of_one_window_keep_their_order() {
-    let rows = cli_with(&["embed"], "one\none\ttwo\nthree\n").ok().rows();
+    let rows = cli_with(&["embed", "--pairs"], "one\none\ttwo\nthree\n")
+        .ok()
+        .rows();
     let texts: Vec<_> = rows
         .iter()
         .map(|row| row["text"].as_str().unwrap())

@@ -95,7 +95,11 @@ fn a_text_gives_what_its_ids_give() {
     let by_text = tensors(&folder, &["A text.", "--pair", "Another."]);
     assert_eq!(by_ids, by_text);
     let output = folder.path("out.safetensors");
-    cli_with(&["forward", "--output", &output], "A text.\tAnother.\n").ok();
+    cli_with(
+        &["forward", "--output", &output, "--pairs"],
+        "A text.\tAnother.\n",
+    )
+    .ok();
     assert_eq!(read(&folder), by_text);
 }
 

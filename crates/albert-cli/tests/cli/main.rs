@@ -15,6 +15,7 @@ mod hub;
 #[cfg(feature = "hub")]
 #[path = "../../../albert-tasks/tests/tasks/hub_server.rs"]
 mod hub_server;
+mod inputs;
 mod inspect;
 mod labels;
 mod memory;

@@ -430,7 +430,7 @@ fn the_first_good_row_decides_the_columns_of_csv() {
         (&["tokenize"], "1,b,c,"),
     ] {
         let run = cli_with(
-            &[command, &["--skip-bad", "--format", "csv"]].concat(),
+            &[command, &["--skip-bad", "--pairs", "--format", "csv"]].concat(),
             b"\xff\nb\tc\n",
         )
         .ok();

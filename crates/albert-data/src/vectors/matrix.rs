@@ -10,7 +10,7 @@ use safetensors::tensor::Metadata;
 use super::{EMBEDDINGS, VectorRow};
 use crate::hint::Hint;
 
-/// Vectors of f32, one behind the other.
+/// Vectors of f32, one after the other.
 pub(super) struct Matrix<R> {
     reader: R,
     name: Arc<str>,

@@ -15,6 +15,9 @@ use anyhow::Context;
 #[cfg(not(feature = "parquet"))]
 use anyhow::bail;
 
+use self::matrix::Matrix;
+use crate::Source;
+
 /// One row: the embedding, and the text where the file has it. `None` is a row that `embed` wrote
 /// for a bad line.
 pub type VectorRow = Option<(Vec<f32>, Option<String>)>;
@@ -63,27 +66,29 @@ impl Vectors {
         if matches!(format, VectorFormat::Parquet | VectorFormat::Arrow) {
             bail!("tables: albert-data was built without the feature `parquet`");
         }
-        let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
-        let length = file
-            .metadata()
-            .with_context(|| format!("cannot open `{name}`"))?
-            .len();
-        let name: Arc<str> = format!("`{name}`").into();
-        #[cfg(feature = "parquet")]
-        if matches!(format, VectorFormat::Parquet | VectorFormat::Arrow) {
-            return Ok(Self {
-                rows: Box::new(table::rows(file, format, name)?),
-            });
+        if let VectorFormat::Npy | VectorFormat::Safetensors = format {
+            let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+            let length = file
+                .metadata()
+                .with_context(|| format!("cannot open `{name}`"))?
+                .len();
+            let reader = BufReader::with_capacity(1 << 16, file);
+            let name = format!("`{name}`").into();
+            let matrix = match format {
+                VectorFormat::Npy => Matrix::npy(reader, length, name)?,
+                _ => Matrix::safetensors(reader, length, name)?,
+            };
+            let rows = Box::new(matrix);
+            return Ok(Self { rows });
         }
-        let reader = BufReader::with_capacity(1 << 16, file);
+        let opened = Source::from_file(path)?.open(Arc::default())?;
+        let name = Arc::clone(&opened.name);
         let rows: Box<dyn Iterator<Item = _>> = match format {
-            VectorFormat::Npy => Box::new(matrix::Matrix::npy(reader, length, name)?),
-            VectorFormat::Safetensors => {
-                Box::new(matrix::Matrix::safetensors(reader, length, name)?)
-            }
-            VectorFormat::Csv => Box::new(rows::csv(reader, name)?),
-            VectorFormat::Json => Box::new(rows::json(reader, name)),
-            _ => Box::new(rows::jsonl(reader, name)),
+            #[cfg(feature = "parquet")]
+            VectorFormat::Parquet | VectorFormat::Arrow => Box::new(table::rows(opened, format)?),
+            VectorFormat::Csv => Box::new(rows::csv(opened.into_text()?, name)?),
+            VectorFormat::Json => Box::new(rows::json(opened.into_text()?, name)),
+            _ => Box::new(rows::jsonl(opened.into_text()?, name)),
         };
         Ok(Self { rows })
     }

@@ -1,18 +1,19 @@
 //! Rows with their text: `json`, `jsonl` and `csv`.
 
 use std::fmt;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use csv::StringRecord;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::VectorRow;
-use crate::hint::Hint;
+use crate::delimited::{Delimited, Delimiter};
 use crate::lines::{RawLines, utf8};
+use crate::record::{Kind, Presence, Record, Selection, Wanted};
+use crate::{Cell, Field, Hint};
 
 /// The part of a jsonl row that matters here.
 #[derive(Deserialize)]
@@ -93,7 +94,7 @@ pub(super) fn json<R: BufRead + 'static>(
         if rows == 0 && significant(&mut reader)? == Some(b']') {
             return Ok(None);
         }
-        // An object ends with its brace: nothing behind it is taken.
+        // An object ends with its brace: nothing after it is taken.
         let mut row = serde_json::Deserializer::from_reader(&mut reader);
         let row = JsonRow::deserialize(&mut row)
             .context("expected a row of `embed`")?
@@ -154,35 +155,37 @@ pub(super) fn jsonl<R: BufRead + 'static>(
 ///
 /// # Errors
 /// If there is no column `embedding`.
-pub(super) fn csv<R: Read + 'static>(
+pub(super) fn csv<R: BufRead + 'static>(
     reader: R,
     name: Arc<str>,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
-    let mut reader = csv::Reader::from_reader(reader);
-    let header = reader
-        .headers()
-        .with_context(|| format!("cannot read {name}"))?;
-    let column = |field: &str| header.iter().position(|name| name == field);
-    let Some(embedding) = column("embedding") else {
-        bail!("{name}, line 1: no field `embedding`")
+    let optional = |name: &str| Wanted {
+        presence: Presence::Optional,
+        ..Wanted::new(Field::from_name(name), Kind::Text)
     };
-    let (text, error) = (column("text"), column("error"));
-    let row = move |record: &StringRecord| -> anyhow::Result<VectorRow> {
-        let cell = |column: usize| record.get(column).unwrap_or_default();
-        if cell(embedding).is_empty() && error.is_some_and(|error| !cell(error).is_empty()) {
+    let mut selection = Selection::new([Field::from_name("embedding")], Kind::Text);
+    selection
+        .fields
+        .extend([optional("text"), optional("error")]);
+    let mut records = Delimited::new(reader, name, selection, Delimiter::Comma);
+    records.expect_header()?;
+    let row = |cells: [Cell; 3]| -> anyhow::Result<VectorRow> {
+        let text = |cell: Cell| cell.into_text().ok();
+        let [embedding, text, error] = cells.map(text);
+        let embedding = embedding.unwrap_or_default();
+        if embedding.is_empty() && error.is_some_and(|error| !error.is_empty()) {
             return Ok(None);
         }
         let numbers: Numbers =
-            serde_json::from_str(cell(embedding)).context("field `embedding`: expected numbers")?;
-        Ok(Some((
-            numbers.floats()?,
-            text.map(|text| cell(text).to_string()),
-        )))
+            serde_json::from_str(&embedding).context("field `embedding`: expected numbers")?;
+        Ok(Some((numbers.floats()?, text)))
     };
-    Ok(reader.into_records().map(move |record| {
-        let record = record.with_context(|| format!("cannot read {name}"))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        row(&record).with_context(|| format!("{name}, line {line}"))
+    Ok(records.map(move |record| {
+        let Record { place, values } = record?;
+        let cells = values.and_then(|values| {
+            <[Cell; 3]>::try_from(values.cells).map_err(|_| anyhow!("expected three fields"))
+        });
+        cells.and_then(row).map_err(|error| place.locate(error))
     }))
 }
 

@@ -1,18 +1,21 @@
 //! Rows of `parquet` and `arrow`: a column `embedding`, and the texts where there is a column
 //! `text`.
 
-use std::fs::File;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
 use super::{VectorFormat, VectorRow};
-use crate::batches::{Batches, column, parts};
-use crate::cells::Strings;
+use crate::batches::{Batches, OpenEnd, Projection, parts};
+use crate::cells::cells;
+use crate::record::{Kind, Presence, Selection, Wanted};
+use crate::source::Opened;
+use crate::table::expect_fields;
+use crate::{Cell, Field, Hint};
 
 const EMBEDDING: &str = "embedding";
 const TEXT: &str = "text";
@@ -23,49 +26,49 @@ const ERROR: &str = "error";
 /// # Errors
 /// If it is no table, or has no column `embedding`.
 pub(super) fn rows(
-    file: File,
+    opened: Opened,
     format: VectorFormat,
-    name: Arc<str>,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
+    if opened.is_empty() {
+        let error = anyhow!("{}: expected a table, found an empty file", opened.name);
+        return Err(error.hint("the run that wrote it was interrupted: run it again"));
+    }
+    let optional = |name: &str| Wanted {
+        presence: Presence::Optional,
+        ..Wanted::new(Field::from_name(name), Kind::Any)
+    };
+    let mut selection = Selection::new([Field::from_name(EMBEDDING)], Kind::Any);
+    selection.fields.extend([optional(TEXT), optional(ERROR)]);
     let batches = match format {
         VectorFormat::Parquet => {
-            Batches::parquet(file, &[EMBEDDING, TEXT, ERROR], name, Arc::default())?
+            let projection = Projection::from_selection(&selection);
+            Batches::parquet(opened, &projection, Arc::default())?
         }
-        _ => Batches::arrow(file, name)?,
+        _ => Batches::arrow(opened, OpenEnd::Refused)?,
     };
-    batches.expect(EMBEDDING)?;
-    let (name, has_text, has_error) = (
-        Arc::clone(batches.name()),
-        batches.has(TEXT),
-        batches.has(ERROR),
-    );
-    let rows = batches.flat_map(parts).flat_map(move |part| {
-        match part.and_then(|part| rows_of(&part, has_text, has_error)) {
-            Ok(rows) => rows,
-            Err(error) => vec![Err(error)],
-        }
-    });
+    let name = Arc::clone(batches.name());
+    if let Some(schema) = batches.schema() {
+        expect_fields(schema, &selection).with_context(|| name.to_string())?;
+    }
+    let rows =
+        batches
+            .flat_map(parts)
+            .flat_map(move |part| match part.and_then(|part| rows_of(&part)) {
+                Ok(rows) => rows,
+                Err(error) => vec![Err(error)],
+            });
     Ok(rows
         .enumerate()
         .map(move |(row, vector)| vector.with_context(|| format!("{name}, row {}", row + 1))))
 }
 
-fn rows_of(
-    batch: &RecordBatch,
-    has_text: bool,
-    has_error: bool,
-) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>> {
-    let embeddings = column(batch, EMBEDDING)?;
-    let texts = if has_text {
-        Some(Strings::new(column(batch, TEXT)?)?)
-    } else {
-        None
-    };
-    let errors = if has_error {
-        Some(column(batch, ERROR)?)
-    } else {
-        None
-    };
+fn rows_of(batch: &RecordBatch) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>> {
+    let embeddings = batch
+        .column_by_name(EMBEDDING)
+        .with_context(|| format!("no field `{EMBEDDING}`"))?;
+    let texts = batch.column_by_name(TEXT).map(|column| cells(column));
+    let texts = texts.transpose()?;
+    let errors = batch.column_by_name(ERROR);
     let row = |row: usize| -> anyhow::Result<VectorRow> {
         if embeddings.is_null(row) {
             return match errors.is_some_and(|errors| errors.is_valid(row)) {
@@ -74,11 +77,13 @@ fn rows_of(
             };
         }
         let vector = numbers(embeddings, row).with_context(|| format!("field `{EMBEDDING}`"))?;
-        let text = texts.as_ref().map(|texts| texts.text(row)).transpose();
-        Ok(Some((
-            vector,
-            text.with_context(|| format!("field `{TEXT}`"))?,
-        )))
+        let text = texts
+            .as_ref()
+            .map(|texts| texts(row).and_then(Cell::into_text));
+        let text = text
+            .transpose()
+            .with_context(|| format!("field `{TEXT}`"))?;
+        Ok(Some((vector, text)))
     };
     Ok((0..batch.num_rows()).map(row).collect())
 }

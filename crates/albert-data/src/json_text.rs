@@ -1,0 +1,510 @@
+//! JSON text, cut into the values of an object without building those that nobody reads.
+//!
+//! The others are checked all the same: a line that is not JSON is an error. Python's
+//! `NaN`, `Infinity` and `-Infinity` are numbers here, as its `json` module writes them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use anyhow::{anyhow, bail};
+
+use crate::cell::Cell;
+
+/// The levels of nesting that a value may have which is read. One that is passed over may be deeper.
+const MAX_DEPTH: usize = 128;
+
+/// A place in a text that is not JSON.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SyntaxError {
+    /// The byte, counted from 0.
+    at: usize,
+    expected: &'static str,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (column, expected) = (self.at + 1, self.expected);
+        write!(
+            f,
+            "expected JSON, found an error at byte {column}: expected {expected}"
+        )
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// Calls `visit` with the name and the value of each member of the only object in a text. A name
+/// may come twice; Python takes the last.
+///
+/// # Errors
+/// If the text is not JSON, or no object.
+pub(crate) fn members<'a>(
+    text: &'a str,
+    mut visit: impl FnMut(Cow<'a, str>, &'a str),
+) -> anyhow::Result<()> {
+    let mut scanner = Scanner { text, at: 0 };
+    scanner.space();
+    if scanner.peek() != Some(b'{') {
+        let value = scanner.document()?;
+        bail!("expected a JSON object, found {}", kind(value));
+    }
+    scanner.members(&mut visit)?;
+    scanner.end()?;
+    Ok(())
+}
+
+/// The values of the only list in a text.
+///
+/// # Errors
+/// If the text is not JSON, or no list.
+pub(crate) fn elements(text: &str) -> anyhow::Result<Vec<&str>> {
+    let mut scanner = Scanner { text, at: 0 };
+    scanner.space();
+    if scanner.peek() != Some(b'[') {
+        let value = scanner.document()?;
+        bail!("expected an array, found {}", kind(value));
+    }
+    let mut found = Vec::new();
+    scanner.elements(|value| found.push(value))?;
+    scanner.end()?;
+    Ok(found)
+}
+
+/// Reads a value.
+///
+/// # Errors
+/// If the text is not JSON, or nested too deep.
+pub(crate) fn cell(text: &str) -> anyhow::Result<Cell> {
+    let mut scanner = Scanner { text, at: 0 };
+    let value = scanner.document()?;
+    build(value, MAX_DEPTH)
+}
+
+/// The type of a value, by its first character.
+pub(crate) fn kind(value: &str) -> &'static str {
+    match value.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Builds a value that has been checked.
+fn build(value: &str, depth: usize) -> anyhow::Result<Cell> {
+    if depth == 0 {
+        bail!("expected at most {MAX_DEPTH} levels of nesting, found more");
+    }
+    Ok(match value.as_bytes().first() {
+        Some(b'{') => {
+            let mut found = Vec::new();
+            let mut scanner = Scanner { text: value, at: 0 };
+            scanner.members(&mut |name: Cow<'_, str>, value| {
+                found.push((name.into_owned(), value));
+            })?;
+            let build = |(name, value)| Ok((name, build(value, depth - 1)?));
+            Cell::Object(
+                found
+                    .into_iter()
+                    .map(build)
+                    .collect::<anyhow::Result<_>>()?,
+            )
+        }
+        Some(b'[') => {
+            let mut found = Vec::new();
+            let mut scanner = Scanner { text: value, at: 0 };
+            scanner.elements(|value| found.push(value))?;
+            let build = |value| build(value, depth - 1);
+            Cell::List(
+                found
+                    .into_iter()
+                    .map(build)
+                    .collect::<anyhow::Result<_>>()?,
+            )
+        }
+        Some(b'"') => Cell::Text(string(value)?),
+        Some(b't') => Cell::Boolean(true),
+        Some(b'f') => Cell::Boolean(false),
+        Some(b'n') => Cell::Null,
+        _ => number(value)?,
+    })
+}
+
+/// Reads a string with its quotes.
+fn string(value: &str) -> anyhow::Result<String> {
+    let inner = &value[1..value.len() - 1];
+    if !inner.contains('\\') {
+        return Ok(inner.to_string());
+    }
+    serde_json::from_str(value).map_err(|error| {
+        let text = error.to_string();
+        // The line is named already, and the column is one within the string.
+        let end = text.rfind(" at line ").unwrap_or(text.len());
+        anyhow!("{}", &text[..end])
+    })
+}
+
+fn number(value: &str) -> anyhow::Result<Cell> {
+    Ok(Cell::Float(match value {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        value => {
+            if let Ok(integer) = value.parse() {
+                return Ok(Cell::Integer(integer));
+            }
+            value
+                .parse()
+                .map_err(|_| anyhow!("expected a number, found `{value}`"))?
+        }
+    }))
+}
+
+/// A position in a text.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+type Scanned<T> = Result<T, SyntaxError>;
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn expected<T>(&self, expected: &'static str) -> Scanned<T> {
+        Err(SyntaxError {
+            at: self.at,
+            expected,
+        })
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_here = self.peek() == Some(byte);
+        self.at += usize::from(is_here);
+        is_here
+    }
+
+    /// A value with nothing but space around it.
+    fn document(&mut self) -> Scanned<&'a str> {
+        self.space();
+        let value = self.value()?;
+        self.end()?;
+        Ok(value)
+    }
+
+    fn end(&mut self) -> Scanned<()> {
+        self.space();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.expected("the end of the line"),
+        }
+    }
+
+    fn members(&mut self, visit: &mut impl FnMut(Cow<'a, str>, &'a str)) -> Scanned<()> {
+        self.at += 1;
+        self.space();
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            // A name with half a surrogate pair is that of no field.
+            let name = match name.contains('\\') {
+                true => Cow::Owned(string(name).unwrap_or_else(|_| name.to_string())),
+                false => Cow::Borrowed(&name[1..name.len() - 1]),
+            };
+            visit(name, self.value()?);
+            self.space();
+            if self.take(b'}') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return self.expected("`,` or `}`");
+            }
+            self.space();
+        }
+    }
+
+    fn elements(&mut self, mut visit: impl FnMut(&'a str)) -> Scanned<()> {
+        self.at += 1;
+        self.space();
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            visit(self.value()?);
+            self.space();
+            if self.take(b']') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return self.expected("`,` or `]`");
+            }
+            self.space();
+        }
+    }
+
+    /// The name of a member, up to the start of its value.
+    fn name(&mut self) -> Scanned<&'a str> {
+        if self.peek() != Some(b'"') {
+            return self.expected("a name in quotes");
+        }
+        let name = self.string()?;
+        self.space();
+        if !self.take(b':') {
+            return self.expected("`:`");
+        }
+        self.space();
+        Ok(name)
+    }
+
+    /// A value of any depth.
+    fn value(&mut self) -> Scanned<&'a str> {
+        let start = self.at;
+        // The brackets that are open.
+        let mut open = Vec::new();
+        loop {
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.at += 1;
+                    self.space();
+                    if !self.take(closing(bracket)) {
+                        open.push(bracket);
+                        if bracket == b'{' {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'"') => {
+                    self.string()?;
+                }
+                _ => self.scalar()?,
+            }
+            // After a value: the brackets that end here, or the next value.
+            loop {
+                let Some(&bracket) = open.last() else {
+                    return Ok(&self.text[start..self.at]);
+                };
+                self.space();
+                if self.take(closing(bracket)) {
+                    open.pop();
+                    continue;
+                }
+                if !self.take(b',') {
+                    return self.expected(match bracket {
+                        b'{' => "`,` or `}`",
+                        _ => "`,` or `]`",
+                    });
+                }
+                self.space();
+                if bracket == b'{' {
+                    self.name()?;
+                }
+                break;
+            }
+        }
+    }
+
+    /// A string with its quotes.
+    fn string(&mut self) -> Scanned<&'a str> {
+        let start = self.at;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(&self.text[start..self.at]);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                            self.at += 1;
+                        }
+                        Some(b'u') => {
+                            self.at += 1;
+                            for _ in 0..4 {
+                                if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                                    return self.expected("four hexadecimal digits");
+                                }
+                                self.at += 1;
+                            }
+                        }
+                        _ => return self.expected("an escape such as `\\n`"),
+                    }
+                }
+                Some(byte) if byte >= 0x20 => self.at += 1,
+                Some(_) => return self.expected("an escape in place of a control character"),
+                None => return self.expected("a closing quote"),
+            }
+        }
+    }
+
+    /// A number, a boolean or null.
+    fn scalar(&mut self) -> Scanned<()> {
+        for word in ["true", "false", "null", "NaN", "Infinity", "-Infinity"] {
+            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+                self.at += word.len();
+                return Ok(());
+            }
+        }
+        self.take(b'-');
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return self.expected("a value"),
+        }
+        if self.take(b'.') {
+            self.some_digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    fn some_digits(&mut self) -> Scanned<()> {
+        match self.peek() {
+            Some(b'0'..=b'9') => Ok(self.digits()),
+            _ => self.expected("a digit"),
+        }
+    }
+
+    fn digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+}
+
+fn closing(bracket: u8) -> u8 {
+    match bracket {
+        b'{' => b'}',
+        _ => b']',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    fn object(text: &str) -> anyhow::Result<Vec<(String, &str)>> {
+        let mut found = Vec::new();
+        members(text, |name, value| found.push((name.into_owned(), value)))?;
+        Ok(found)
+    }
+
+    #[test]
+    fn the_values_of_an_object_are_cut_out_as_they_are_written() {
+        let text = r#" { "a" : [1, {"b":"]"}] , "\u0063\n":"x\"}" ,"d":-1.5e+3,"e":NaN,"f":{} } "#;
+        let expected = [
+            ("a", "[1, {\"b\":\"]\"}]"),
+            ("c\n", "\"x\\\"}\""),
+            ("d", "-1.5e+3"),
+            ("e", "NaN"),
+            ("f", "{}"),
+        ];
+        let found = object(text).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(object("{}").unwrap().is_empty());
+    }
+
+    #[test]
+    fn values_have_their_types() {
+        let float = |value| Cell::Float(value);
+        for (text, expected) in [
+            ("null", Cell::Null),
+            (" true ", Cell::Boolean(true)),
+            ("-12", Cell::Integer(-12)),
+            ("18446744073709551615", Cell::Integer(u64::MAX.into())),
+            ("1.0", float(1.0)),
+            ("1e2", float(100.0)),
+            ("-Infinity", float(f64::NEG_INFINITY)),
+            ("\"\\ud83d\\ude00\"", Cell::Text("😀".into())),
+            ("[]", Cell::List(vec![])),
+            (
+                "[1,\"a\"]",
+                Cell::List(vec![Cell::Integer(1), Cell::Text("a".into())]),
+            ),
+            ("{\"a\":null}", Cell::Object(vec![("a".into(), Cell::Null)])),
+        ] {
+            assert_eq!(cell(text).unwrap(), expected, "{text}");
+        }
+        assert!(matches!(cell("NaN").unwrap(), Cell::Float(value) if value.is_nan()));
+    }
+
+    #[test]
+    fn an_error_names_its_byte_and_what_was_expected() {
+        for (text, words) in [
+            ("{\"a\":1,}", "byte 8: expected a name in quotes"),
+            ("{\"a\" 1}", "byte 6: expected `:`"),
+            ("{\"a\":[1 2]}", "byte 9: expected `,` or `]`"),
+            ("{\"a\":\"\\x\"}", "byte 8: expected an escape"),
+            ("{\"a\":1} x", "byte 9: expected the end of the line"),
+            ("{\"a\":", "byte 6: expected a value"),
+        ] {
+            let error = object(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_passed_over_and_refused_where_it_is_read() {
+        let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+        let text = format!("{{\"x\":{deep},\"text\":\"a\"}}");
+        assert_eq!(object(&text).unwrap()[1], ("text".to_string(), "\"a\""));
+        assert!(cell(&deep).is_err());
+    }
+
+    #[test]
+    fn exactly_what_serde_json_takes_is_taken() {
+        let seeds = [
+            r#"{"a":[1,-0.5e+10,true,null,{"b":"\u00e9\\"}],"c":{}}"#,
+            r#"[[],{"x":"\/\b\f\n\r\t"},0,-1,1E5, 2 ,"é"]"#,
+            r#""a\"b""#,
+        ];
+        let replacements = b"{}[],:\"\\0e.-+tfnu x\t\n1";
+        let mut count = [0; 2];
+        for seed in seeds {
+            for at in 0..seed.len() {
+                for &byte in replacements {
+                    for is_inserted in [true, false] {
+                        let mut bytes = seed.as_bytes().to_vec();
+                        match is_inserted {
+                            true => bytes.insert(at, byte),
+                            false => bytes[at] = byte,
+                        }
+                        let Ok(text) = String::from_utf8(bytes) else {
+                            continue;
+                        };
+                        let expected = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                        let mut scanner = Scanner { text: &text, at: 0 };
+                        assert_eq!(scanner.document().is_ok(), expected, "{text}");
+                        count[usize::from(expected)] += 1;
+                    }
+                }
+            }
+        }
+        assert!(count.iter().all(|count| *count > 100), "{count:?}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Records of a Parquet or Arrow table.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Schema};
+
+use crate::batches::{Batches, column_names, parts};
+use crate::cells::{Cells, cells, expect_kind};
+use crate::record::{Presence, Record, Selection, Values};
+use crate::{Cell, Field, Place};
+
+/// The records of a table.
+pub(crate) struct Table {
+    name: Arc<str>,
+    selection: Selection,
+    parts: Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>,
+    records: VecDeque<Record>,
+    /// The number of records that have been read.
+    rows: u64,
+    is_over: bool,
+}
+
+impl Table {
+    /// Begins reading.
+    ///
+    /// # Errors
+    /// If the table lacks a field, or has one of another type.
+    pub(crate) fn new(batches: Batches, selection: Selection) -> anyhow::Result<Self> {
+        let name = Arc::clone(batches.name());
+        if let Some(schema) = batches.schema() {
+            expect_fields(schema, &selection).with_context(|| name.to_string())?;
+        }
+        Ok(Self {
+            name,
+            selection,
+            parts: Box::new(batches.flat_map(parts)),
+            records: VecDeque::new(),
+            rows: 0,
+            is_over: false,
+        })
+    }
+
+    /// Reads the next records; `false` at the end.
+    fn read(&mut self) -> anyhow::Result<bool> {
+        let Some(part) = self.parts.next().transpose()? else {
+            return Ok(false);
+        };
+        let mut readers = Vec::new();
+        for wanted in &self.selection.fields {
+            let column = find(&part, &wanted.field);
+            let cells = column.map(|column| column.cells()).transpose();
+            readers.push(
+                cells
+                    .with_context(|| format!("field {}", wanted.field))
+                    .with_context(|| self.name.to_string())?,
+            );
+        }
+        let mut rest: Vec<(Arc<str>, Cells<'_>)> = Vec::new();
+        if self.selection.rest {
+            for (field, column) in part.schema_ref().fields().iter().zip(part.columns()) {
+                if !self.selection.has(field.name()) {
+                    let cells = cells(column)
+                        .with_context(|| format!("field `{}`", field.name()))
+                        .with_context(|| self.name.to_string())?;
+                    rest.push((field.name().as_str().into(), cells));
+                }
+            }
+        }
+        for row in 0..part.num_rows() {
+            self.rows += 1;
+            let wanted = self.selection.fields.iter().zip(&readers);
+            let cells = wanted.map(|(wanted, reader)| match reader {
+                Some(reader) => wanted.check(reader(row)),
+                None => Ok(Cell::Null),
+            });
+            let cells: anyhow::Result<Vec<_>> = cells.collect();
+            let others = rest.iter().map(|(name, reader)| {
+                let cell = reader(row).with_context(|| format!("field `{name}`"))?;
+                Ok((Arc::clone(name), cell))
+            });
+            let values = cells.and_then(|cells| {
+                Ok(Values {
+                    cells,
+                    rest: others.collect::<anyhow::Result<_>>()?,
+                })
+            });
+            self.records.push_back(Record {
+                place: Place::Row(Arc::clone(&self.name), self.rows),
+                values,
+            });
+        }
+        Ok(true)
+    }
+}
+
+impl Iterator for Table {
+    type Item = anyhow::Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.records.is_empty() && !self.is_over {
+            match self.read() {
+                Ok(is_more) => self.is_over = !is_more,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.records.pop_front().map(Ok)
+    }
+}
+
+/// Makes sure that a table has the fields, each of a type that can hold what is expected.
+pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> anyhow::Result<()> {
+    for wanted in &selection.fields {
+        match data_type(schema, &wanted.field) {
+            Some(found) => expect_kind(found, wanted.kind)
+                .with_context(|| format!("field {}", wanted.field))?,
+            None if wanted.presence == Presence::Optional => {}
+            None => {
+                let (field, names) = (&wanted.field, column_names(schema));
+                return Err(anyhow!("no field {field}, found {names}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The type of a field that a table has.
+fn data_type<'a>(schema: &'a Schema, field: &Field) -> Option<&'a DataType> {
+    if let Ok(column) = schema.field_with_name(field.name()) {
+        return Some(column.data_type());
+    }
+    let (first, steps) = field.path().split_first()?;
+    let column = schema.field_with_name(first).ok()?;
+    steps
+        .iter()
+        .try_fold(column.data_type(), |found, step| match found {
+            DataType::Struct(fields) => fields.find(step).map(|(_, field)| field.data_type()),
+            _ => None,
+        })
+}
+
+/// A column, or a field of the structs of one.
+struct Nested<'a> {
+    array: &'a ArrayRef,
+    /// The structs that it is in, of which a row may be null.
+    parents: Vec<&'a ArrayRef>,
+}
+
+/// Finds a field of a batch.
+fn find<'a>(batch: &'a RecordBatch, field: &Field) -> Option<Nested<'a>> {
+    if let Some(array) = batch.column_by_name(field.name()) {
+        let parents = Vec::new();
+        return Some(Nested { array, parents });
+    }
+    let (first, steps) = field.path().split_first()?;
+    let mut found = Nested {
+        array: batch.column_by_name(first)?,
+        parents: Vec::new(),
+    };
+    for step in steps {
+        let inner = found.array.as_struct_opt()?.column_by_name(step)?;
+        found.parents.push(found.array);
+        found.array = inner;
+    }
+    Some(found)
+}
+
+impl<'a> Nested<'a> {
+    fn cells(self) -> anyhow::Result<Cells<'a>> {
+        let cells = cells(self.array)?;
+        let parents = self.parents;
+        if parents.is_empty() {
+            return Ok(cells);
+        }
+        Ok(Box::new(move |row| {
+            match parents.iter().any(|parent| parent.is_null(row)) {
+                true => Ok(Cell::Null),
+                false => cells(row),
+            }
+        }))
+    }
+}
