@@ -57,6 +57,7 @@ impl RecordReader {
             format,
             selection,
             bytes_read: Arc::clone(&bytes_read),
+            #[cfg(feature = "parquet")]
             notes: notes.clone(),
         };
         let records: Records = match length {
@@ -100,6 +101,7 @@ struct Opening {
     format: Format,
     selection: Selection,
     bytes_read: Arc<AtomicU64>,
+    #[cfg(feature = "parquet")]
     notes: Notes,
 }
 

@@ -154,11 +154,13 @@ pub(crate) struct Opened {
     head: Vec<u8>,
     reader: Bytes,
     /// The regular file that is read as it is.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code))]
     file: Option<File>,
 }
 
 impl Opened {
     /// Returns whether there is no byte.
+    #[cfg(feature = "parquet")]
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_empty()
     }
