@@ -9,7 +9,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub(crate) use albert_data::Hint;
-use albert_data::Hinted;
+use albert_data::{Hinted, OtherSeparator};
 use albert_model::candle_core;
 use clap::error::ErrorKind::{
     DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -99,6 +99,10 @@ impl Report {
                 hint.get_or_insert_with(|| hinted.hint().to_string());
                 continue;
             }
+            if let Some(other) = cause.downcast_ref::<OtherSeparator>() {
+                hint.get_or_insert_with(|| separator_hint(other.separator()));
+                continue;
+            }
             if let Some(error) = cause.downcast_ref::<albert_tasks::Error>() {
                 hint = hint.or_else(|| hint_for(error));
             }
@@ -182,6 +186,15 @@ fn commands(head: albert_model::Head) -> &'static [&'static str] {
         Head::QuestionAnswering => &["answer"],
         Head::MultipleChoice => &["choose"],
         _ => &[],
+    }
+}
+
+/// The option that reads a file with its own separator.
+fn separator_hint(separator: char) -> String {
+    match separator {
+        '\t' => "its separator looks like a tab: say `--input-format tsv`".to_string(),
+        ',' => "its separator looks like a comma: say `--input-format csv`".to_string(),
+        other => format!("its separator looks like `{other}`: say `--delimiter '{other}'`"),
     }
 }
 

@@ -14,7 +14,7 @@ use self::splitter::{Dialect, Ending, Kept, RawRecord, Splitter};
 use crate::lines::{MAX_LINE_BYTES, utf8};
 use crate::names::some_of;
 use crate::record::{Presence, Record, Selection, Values};
-use crate::{Cell, Field, Hint, Place};
+use crate::{Cell, Field, Hint, OtherSeparator, Place};
 
 /// A longer header names no columns. Every name counts a few bytes more than it has.
 const MAX_HEADER_BYTES: usize = 1 << 20;
@@ -174,11 +174,7 @@ impl<R: BufRead> Delimited<R> {
             names.any(|name| name.trim_matches('"') == field.name())
         };
         match SEPARATORS.iter().find(|separator| has(separator)) {
-            Some(b'\t') => error.hint("its separator looks like a tab: read it as TSV"),
-            Some(&separator) => error.hint(format!(
-                "its separator looks like `{}`: read it as CSV with that delimiter",
-                char::from(separator)
-            )),
+            Some(&separator) => OtherSeparator::new(char::from(separator), error).into(),
             None => error,
         }
     }
@@ -391,19 +387,14 @@ mod tests {
         assert_eq!(csv("id,body\n1,x\n"), [Err(error.to_string())]);
         let error = "`a`, line 1: no field `text`, found ``, ``, ``";
         assert_eq!(csv(",,\ntext,b,c\n"), [Err(error.to_string())]);
-        for (header, hint) in [
-            ("id;text", "`;`"),
-            ("id\ttext", "a tab"),
-            ("\"id|text\"", "`|`"),
-        ] {
+        for (header, expected) in [("id;text", ';'), ("id\ttext", '\t'), ("\"id|text\"", '|')] {
             let selection = Selection::new([Field::from_name("text")], Kind::Text);
             let mut records =
                 Delimited::new(header.as_bytes(), "`a`".into(), selection, Delimiter::Comma);
             let error = records.next().unwrap().unwrap_err();
-            let hinted = error
-                .chain()
-                .find_map(|error| error.downcast_ref::<crate::Hinted>());
-            assert!(hinted.unwrap().hint().contains(hint), "{header}");
+            let mut causes = error.chain();
+            let found = causes.find_map(|cause| cause.downcast_ref::<OtherSeparator>());
+            assert_eq!(found.unwrap().separator(), expected);
         }
     }
 

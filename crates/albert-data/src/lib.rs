@@ -46,6 +46,7 @@ mod place;
 mod reader;
 mod record;
 mod record_reader;
+mod separator;
 mod source;
 mod squad;
 #[cfg(feature = "parquet")]
@@ -63,6 +64,7 @@ pub use place::Place;
 pub use reader::Reader;
 pub use record::{Kind, Presence, Record, Records, Selection, Values, Wanted};
 pub use record_reader::RecordReader;
+pub use separator::OtherSeparator;
 pub use source::Source;
 pub use text::{Fields, Line, Pairs, Text};
 pub use vectors::{EMBEDDINGS, VectorFormat, VectorRow, Vectors};

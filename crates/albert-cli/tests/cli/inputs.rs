@@ -139,7 +139,7 @@ fn a_separator_is_an_option_a_line_or_a_hint() {
     let expected = ["hello there", "good; bye"];
     assert_eq!(read("a.csv", csv, &["--delimiter", ";"]), expected);
     assert_eq!(read("a.csv", format!("sep=;\r\n{csv}"), &[]), expected);
-    run("a.csv", csv, &[]).fails(1, &["no field `text`", "\nhint: ", "`;`"]);
+    run("a.csv", csv, &[]).fails(1, &["no field `text`", "\nhint: ", "`--delimiter ';'`"]);
     let tabs = csv.replace(';', "\t");
     assert_eq!(
         read("a.csv", &tabs, &["--delimiter", "\\t"])[0],
