@@ -12,7 +12,7 @@ use crate::failure::Hint;
 /// The device that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum DeviceChoice {
-    /// CUDA, Metal, CPU: the first that the build has and the machine shows.
+    /// CUDA, Metal or CPU: the first that the build supports and the machine has.
     Auto,
     /// The processor.
     Cpu,
@@ -67,8 +67,8 @@ fn cuda(number: usize) -> anyhow::Result<Device> {
     })
 }
 
-/// What a machine lacks, and what to do about it, by the status that CUDA's libraries or the
-/// stand-ins for them answer with.
+/// Returns the cause of a CUDA failure and the hint for it, by the status that CUDA's libraries or
+/// their stubs report.
 fn cuda_cause(status: &str) -> Option<(&'static str, &'static str)> {
     const CAUSES: [(&str, &str, &str); 5] = [
         (
@@ -116,7 +116,7 @@ fn absent_feature(feature: &str) -> anyhow::Error {
     ))
 }
 
-/// The number type that was asked for.
+/// The requested number type.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum DtypeChoice {
     /// f32, or int8 on the CPU for a folder converted to int8

@@ -1,4 +1,4 @@
-//! How a run fails: wrong usage (exit 2), a failure (exit 1), and the hint that may follow either.
+//! Failures of a run: wrong usage (exit 2), a failure (exit 1), and the hint that may follow either.
 //!
 //! Both are wrappers inside an [`anyhow::Error`], so that any function can attach them with `?`
 //! on the way up; [`Report`] takes the chain apart again at the very end.
@@ -6,19 +6,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 pub(crate) use albert_data::Hint;
 use albert_data::{Hinted, OtherSeparator};
 use albert_model::candle_core;
-use clap::error::ErrorKind::{
-    DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
-};
-
-use crate::progress::Talk;
 
 /// The exit code of wrong usage.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// A mistake in the command line: exit code 2.
 #[derive(Debug)]
@@ -44,6 +38,22 @@ impl fmt::Display for ClosedPipe {
 
 impl StdError for ClosedPipe {}
 
+/// A signal ended the run early; the output is complete as far as it goes.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    pub(crate) message: String,
+    /// 128 and the signal's number.
+    pub(crate) code: u8,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Interrupted {}
+
 /// An error about the command line itself.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
@@ -56,24 +66,6 @@ pub(crate) fn without_tables(format: &str) -> anyhow::Error {
         .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
 }
 
-/// Shows what clap has to say, and gives the exit code: help and version as it writes them, a
-/// mistake in the words of our own errors, whose advice is a `hint:` and no `tip:`.
-pub(crate) fn misread(error: clap::Error) -> ExitCode {
-    if matches!(
-        error.kind(),
-        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand
-    ) {
-        error.exit();
-    }
-    Talk::new(false).say(hinted(&error.render().to_string()).trim_end());
-    ExitCode::from(USAGE)
-}
-
-fn hinted(text: &str) -> String {
-    text.replace("\n\n  tip: ", "\nhint: ")
-        .replace("\n  tip: ", "\nhint: ")
-}
-
 /// An error made ready to be shown: the `error:` line, the `hint:` line, the exit code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Report {
@@ -81,7 +73,7 @@ pub(crate) struct Report {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
-    /// 2 for wrong usage, else 1.
+    /// 2 for wrong usage, 128 and its number for a signal, else 1.
     pub(crate) code: u8,
 }
 
@@ -108,6 +100,9 @@ impl Report {
             }
             if cause.is::<Usage>() {
                 code = USAGE;
+            }
+            if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
+                code = interrupted.code;
             }
             let text = plain(cause);
             // Some libraries repeat their source in their own text: say it once.
@@ -189,16 +184,16 @@ fn commands(head: albert_model::Head) -> &'static [&'static str] {
     }
 }
 
-/// The option that reads a file with its own separator.
+/// Returns a hint with the option that reads a file with this separator.
 fn separator_hint(separator: char) -> String {
     match separator {
-        '\t' => "its separator looks like a tab: say `--input-format tsv`".to_string(),
-        ',' => "its separator looks like a comma: say `--input-format csv`".to_string(),
-        other => format!("its separator looks like `{other}`: say `--delimiter '{other}'`"),
+        '\t' => "its separator looks like a tab: use `--input-format tsv`".to_string(),
+        ',' => "its separator looks like a comma: use `--input-format csv`".to_string(),
+        other => format!("its separator looks like `{other}`: use `--delimiter '{other}'`"),
     }
 }
 
-/// Names from files and from the Hub are shown without what a terminal would act on.
+/// Escapes control characters: names from files and from the Hub must not drive the terminal.
 fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -283,17 +278,6 @@ mod tests {
             .context("outer")
             .hint("first");
         assert_eq!(report(error).hint.as_deref(), Some("first"));
-    }
-
-    #[test]
-    fn claps_advice_is_a_hint_below_the_error() {
-        let long = "error: invalid value 'a'\n  [possible values: ab, b]\n\n  tip: a similar value exists: 'ab'\n\nMore";
-        let error = "error: invalid value 'a'\n  [possible values: ab, b]\n";
-        assert_eq!(
-            hinted(long),
-            format!("{error}hint: a similar value exists: 'ab'\n\nMore")
-        );
-        assert_eq!(hinted("error: b\n\nUsage: c\n"), "error: b\n\nUsage: c\n");
     }
 
     #[test]

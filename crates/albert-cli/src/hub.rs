@@ -1,4 +1,4 @@
-//! The Hub on the command line: its options, and what is said while a model arrives.
+//! The Hub on the command line: its options, and the progress of a download.
 
 use std::sync::Mutex;
 
@@ -9,23 +9,23 @@ use clap::Args;
 use crate::failure::{Hint, usage};
 use crate::progress::{Talk, Transfer, size};
 
-/// Files smaller than this come in no time: nothing is said about them.
+/// Smaller files arrive at once: their download is not shown.
 const WORTH_A_WORD_BYTES: u64 = 1_000_000;
 
-/// Which revision of a model, and whether to ask for it.
+/// The revision of a model, and the use of the network.
 #[derive(Debug, Args)]
 pub(crate) struct HubArgs {
     /// A branch, a tag, a commit or refs/pr/N of the model at the Hub [default: main]
     #[arg(long, value_name = "REV")]
     revision: Option<String>,
 
-    /// Take the model from the cache and use no network [env: HF_HUB_OFFLINE]
+    /// Take the model from the cache without using the network [env: HF_HUB_OFFLINE]
     #[arg(long)]
     offline: bool,
 }
 
 impl HubArgs {
-    /// The Hub of the environment and these options.
+    /// Returns the Hub that the environment and these options name.
     pub(crate) fn open(&self, talk: Talk) -> anyhow::Result<Hub> {
         let mut hub = Hub::from_env().map_err(Error::from)?;
         if let Some(revision) = &self.revision {
@@ -40,16 +40,16 @@ impl HubArgs {
             talk,
             current: None,
         });
-        // A thread that panicked while holding it has left nothing half done.
+        // A thread that panicked with the lock has left nothing half done.
         Ok(hub.with_observer(move |event| {
             arrivals
                 .lock()
                 .unwrap_or_else(|it| it.into_inner())
-                .tell(event)
+                .show(event)
         }))
     }
 
-    /// The files of the model that the user names.
+    /// Finds the files of the model that the user names.
     pub(crate) fn files(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
         match ModelFiles::local(model)? {
             Some(_) if self.revision.is_some() => Err(usage(format!(
@@ -67,7 +67,7 @@ impl HubArgs {
     }
 }
 
-/// An error of the network knows the host only: it is told what was wanted there.
+/// Adds the wanted model to an error of the network, which knows the host only.
 pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
     match &error {
         Error::Hub(hub) if hub.is_of_the_network() => {
@@ -77,14 +77,14 @@ pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
     }
 }
 
-/// What is shown of the file that arrives, one at a time.
+/// The progress of the current file.
 struct Arrivals {
     talk: Talk,
     current: Option<(String, Transfer)>,
 }
 
 impl Arrivals {
-    fn tell(&mut self, event: &Event<'_>) {
+    fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress { file, done, total } => self.progress(file, *done, *total),
             Event::Waiting { file } => {

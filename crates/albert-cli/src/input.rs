@@ -1,4 +1,4 @@
-//! The texts of a command: arguments, a file or standard input.
+//! The texts of a command: arguments, files, folders of shards or standard input, opened.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -6,120 +6,91 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use albert_data::{
-    Feed, Fields, Format, Line, Notes, Pairs, Reader, Source, VectorFormat, Vectors,
+    Feed, Fields, Format, Line, Notes, Pairs, Place, Reader, Shards, Source, Text, VectorFormat,
+    Vectors,
 };
-use clap::ValueEnum;
 
-use crate::args::{InputArgs, PairArgs};
-use crate::arguments;
 use crate::failure::{Hint, usage};
+use crate::output;
 use crate::progress::Extent;
 
-/// The format of a file of texts.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum InputFormat {
-    /// One text a line; with pairs a tab between the two texts
-    Lines,
-    /// One JSON object a line
-    Jsonl,
-    /// Comma-separated values with a header line
-    Csv,
-    /// Tab-separated values with a header line, no quoting
-    Tsv,
-    /// A Parquet file
-    Parquet,
-    /// An Arrow IPC file or stream
-    Arrow,
+/// What to read.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) origin: Origin,
+    /// `None`: each file's, by its content or its extension.
+    pub(crate) format: Option<Format>,
+    /// The separator of csv, unless it is a comma.
+    pub(crate) delimiter: Option<u8>,
+    /// `None`: the fields that `pairs` has by default.
+    pub(crate) field: Option<String>,
+    /// The pairs that the command takes.
+    pub(crate) pairs: Pairs,
+    /// A tab divides a line into the texts of a pair, in a command that takes pairs.
+    pub(crate) has_tabs: bool,
+    /// Pass over bad lines.
+    pub(crate) skip_bad: bool,
 }
 
-impl From<InputFormat> for Format {
-    fn from(format: InputFormat) -> Self {
-        match format {
-            InputFormat::Lines => Self::Lines,
-            InputFormat::Jsonl => Self::Jsonl,
-            InputFormat::Csv => Self::Csv,
-            InputFormat::Tsv => Self::Tsv,
-            InputFormat::Parquet => Self::Parquet,
-            InputFormat::Arrow => Self::Arrow,
-        }
-    }
-}
-
-/// The place of the texts.
-enum Place {
-    Arguments,
-    File(PathBuf),
+/// Where the texts are.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Arguments {
+        texts: Vec<String>,
+        pair: Option<String>,
+    },
+    /// Files and folders; `-` is standard input.
+    Files(Vec<PathBuf>),
     Stdin,
 }
 
-/// Settles where the texts are.
-///
-/// # Errors
-/// If there are none.
-fn place(args: &InputArgs) -> anyhow::Result<Place> {
-    if let [only] = args.texts.as_slice()
-        && only == "-"
-    {
-        return Ok(Place::Stdin);
+impl Origin {
+    /// Standard input, unless it is a terminal, where nobody knows that a text is waited for.
+    ///
+    /// # Errors
+    /// If it is a terminal.
+    pub(crate) fn piped(hint: &str) -> anyhow::Result<Self> {
+        if io::stdin().is_terminal() {
+            return Err(usage("no text given").hint(hint));
+        }
+        Ok(Self::Stdin)
     }
-    match &args.input {
-        _ if !args.texts.is_empty() => Ok(Place::Arguments),
-        Some(path) if path.as_os_str() == "-" => Ok(Place::Stdin),
-        Some(path) => Ok(Place::File(path.clone())),
-        None if !io::stdin().is_terminal() => Ok(Place::Stdin),
-        None => Err(usage("no text given")
-            .hint("give a text as an argument, `--input FILE`, or pipe lines into the command")),
+
+    /// Returns the files that are read, for an output that must not be one of them; `-` is standard
+    /// input.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub(crate) fn paths(&self) -> anyhow::Result<Vec<PathBuf>> {
+        Ok(match self {
+            Self::Arguments { .. } => Vec::new(),
+            Self::Files(paths) => Shards::find(paths)?.paths().to_vec(),
+            Self::Stdin => vec![PathBuf::from("-")],
+        })
     }
 }
 
-/// The pairs that a command takes, with `--pairs` given or not.
-///
-/// # Errors
-/// If it takes none.
-fn divided(pairs: Pairs, is_given: bool) -> anyhow::Result<Pairs> {
-    match pairs {
-        _ if !is_given => Ok(pairs),
-        Pairs::Taken => Ok(Pairs::Divided),
-        Pairs::Needed(_) | Pairs::Divided => Ok(pairs),
-        _ => Err(usage("`--pairs`: this command takes no pairs")),
-    }
-}
-
-/// The format that is named, or that a file's extension shows.
-///
-/// # Errors
-/// If it is not a format of texts.
-fn named_format(args: &InputArgs, path: Option<&Path>) -> anyhow::Result<Format> {
-    match (args.input_format, path) {
-        (Some(format), _) => Ok(format.into()),
-        (None, None) => Ok(Format::Lines),
-        (None, Some(path)) => Format::from_path(path).map_err(|error| {
-            usage(error.to_string()).hint("for one JSON object a line, say `--input-format jsonl`")
-        }),
-    }
-}
-
-/// The format with its separator, if one is given.
-///
-/// # Errors
-/// If the format has none.
-fn delimited(format: Format, delimiter: Option<u8>) -> anyhow::Result<Format> {
-    match (delimiter, format) {
-        (None, format) => Ok(format),
-        (Some(delimiter), Format::Csv) => Ok(Format::Delimited(delimiter)),
-        (Some(_), format) => Err(usage(format!(
-            "`--delimiter` is for csv, and the input is {format}"
-        ))
-        .hint("name the input's format with `--input-format csv`")),
+impl Request {
+    /// A request for the texts of one file, in its own format and default fields.
+    pub(crate) fn from_file(path: &Path, pairs: Pairs) -> Self {
+        Self {
+            origin: Origin::Files(vec![path.to_path_buf()]),
+            format: None,
+            delimiter: None,
+            field: None,
+            pairs,
+            has_tabs: false,
+            skip_bad: false,
+        }
     }
 }
 
 /// The texts of a run, not yet read.
 pub(crate) struct Input {
     reader: Reader,
-    /// The extent of the input.
+    /// How far the input reaches.
     pub(crate) extent: Extent,
-    /// The number of its bytes that have been read.
+    /// How many bytes of it are read.
     pub(crate) bytes_read: Arc<AtomicU64>,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
@@ -136,7 +107,7 @@ pub(crate) struct Remarks {
 }
 
 impl Remarks {
-    /// The remarks at the end of an input of so many rows.
+    /// Returns the remarks at the end of an input that had a number of rows.
     pub(crate) fn at_end(&self, rows: usize) -> Vec<String> {
         let mut remarks = self.notes.take();
         let bytes = match self.extent {
@@ -151,91 +122,34 @@ impl Remarks {
 }
 
 impl Input {
-    /// Opens what the arguments name.
+    /// Opens the requested texts.
     ///
     /// # Errors
-    /// If there is no text at all, the options contradict each other, or the file cannot be opened.
-    pub(crate) fn open(args: InputArgs, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Self> {
-        let pairs = divided(pairs, args.pairs)?;
-        let names = args.field.as_deref().unwrap_or(pairs.default_field());
+    /// If the options contradict each other or the format, or a file cannot be opened.
+    pub(crate) fn open(request: &Request) -> anyhow::Result<Self> {
+        let pairs = request.pairs();
+        let names = request.field.as_deref().unwrap_or(pairs.default_field());
         let fields = Fields::parse(names, pairs)
             .map_err(|error| usage(format!("`--field {names}`: {error}")))?;
-        let path = match place(&args)? {
-            Place::Arguments => return Self::from_arguments(args, pair),
-            Place::File(path) => Some(path),
-            Place::Stdin => None,
-        };
-        if pair.pair.is_some() {
-            return Err(
-                usage("`--pair` needs one text as an argument next to it").hint(
-                    "a table has pairs with `--field first,second`, lines with a tab and `--pairs`",
-                ),
-            );
-        }
-        let named = named_format(&args, path.as_deref())?;
-        let source = match &path {
-            Some(path) => Source::from_file(path)?,
-            None => Source::stdin(),
-        };
-        let format = match args.input_format {
-            Some(_) => named,
-            None => source.recognised_format()?.unwrap_or(named),
-        };
-        let format = delimited(format, args.delimiter)?;
-        if format == Format::Lines && args.field.is_some() {
-            return Err(usage(
-                "`--field` is for tables, such as jsonl and csv, and the input is lines",
-            )
-            .hint("name the input's format with `--input-format`"));
-        }
-        #[cfg(not(feature = "parquet"))]
-        if matches!(format, Format::Parquet | Format::Arrow) {
-            return Err(crate::failure::without_tables(&format.to_string()));
-        }
-        if let (Format::Lines, Pairs::Listed(fields)) = (format, pairs) {
-            return Err(usage(format!(
-                "lines hold no lists: expected a table with the fields `{fields}`"
-            ))
-            .hint("name the input's format with `--input-format`"));
-        }
-        let reader = Reader::open(source, format, fields, pairs)?;
-        let extent = match reader.length() {
-            Some(length) => Extent::Bytes(length),
-            None => Extent::Unknown,
+        let (reader, extent) = match &request.origin {
+            Origin::Arguments { texts, pair } => {
+                let reader = Reader::from_lines(lines(texts, pair.as_deref()));
+                (reader, Extent::Short)
+            }
+            Origin::Stdin => request.read(&[PathBuf::from("-")], &fields)?,
+            Origin::Files(paths) => request.read(paths, &fields)?,
         };
         Ok(Self {
             bytes_read: reader.bytes_read(),
             notes: reader.notes(),
             reader,
             extent,
-            skip_bad: args.skip_bad,
+            skip_bad: request.skip_bad,
             skipped: 0,
         })
     }
 
-    fn from_arguments(args: InputArgs, pair: PairArgs) -> anyhow::Result<Self> {
-        let is_of_files = [
-            ("--field", args.field.is_some()),
-            ("--input-format", args.input_format.is_some()),
-            ("--delimiter", args.delimiter.is_some()),
-            ("--pairs", args.pairs),
-        ];
-        if let Some((option, _)) = is_of_files.iter().find(|(_, is_given)| *is_given) {
-            return Err(usage(format!(
-                "`{option}` is for files, and the texts are arguments"
-            )));
-        }
-        Ok(Self {
-            reader: Reader::from_lines(arguments::lines(args.texts, pair.pair)?),
-            extent: Extent::Short,
-            bytes_read: Arc::default(),
-            notes: Notes::default(),
-            skip_bad: args.skip_bad,
-            skipped: 0,
-        })
-    }
-
-    /// The remarks on this input, which come as it is read.
+    /// Returns the remarks on this input, which grow as it is read.
     pub(crate) fn remarks(&self) -> Remarks {
         Remarks {
             notes: self.notes.clone(),
@@ -244,12 +158,12 @@ impl Input {
         }
     }
 
-    /// The number of bytes that have been read so far.
+    /// Returns the number of bytes read so far.
     pub(crate) fn position(bytes_read: &AtomicU64) -> u64 {
         bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Passes over the first lines, or as many as there are, and gives the first and the last of
+    /// Passes over the first lines, or as many as there are, and returns the first and the last of
     /// them with their numbers.
     ///
     /// # Errors
@@ -267,7 +181,7 @@ impl Input {
         Ok(ends)
     }
 
-    /// Returns whether no line is left.
+    /// Returns true if no line is left.
     ///
     /// # Errors
     /// If reading fails.
@@ -275,20 +189,161 @@ impl Input {
         self.reader.is_at_end()
     }
 
-    /// Starts reading, a window at a time.
+    /// Starts reading, a chunk at a time.
     pub(crate) fn feed(self) -> Feed {
         self.reader.feed()
     }
 }
 
+impl Request {
+    /// Returns the pairs that are read: lines are divided if that is asked for.
+    fn pairs(&self) -> Pairs {
+        match self.pairs {
+            Pairs::Taken if self.has_tabs => Pairs::Divided,
+            pairs => pairs,
+        }
+    }
+
+    /// Opens files and folders one after another.
+    fn read(&self, paths: &[PathBuf], fields: &Fields) -> anyhow::Result<(Reader, Extent)> {
+        // A wrong option is reported before a missing file.
+        for path in paths.iter().filter(|path| !path.is_dir()) {
+            self.named_format(path)?;
+        }
+        let shards = Shards::find(paths)?;
+        let formats = shards
+            .paths()
+            .iter()
+            .map(|path| self.named_format(path))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let (options, pairs, fields) = (self.options(), self.pairs(), fields.clone());
+        let open = move |path: &Path, format: Format| {
+            let source = if path.as_os_str() == "-" {
+                Source::stdin()
+            } else {
+                Source::from_file(path)?
+            };
+            let format = options.format(&source, format)?;
+            Reader::open(source, format, fields.clone(), pairs)
+        };
+        let reader = shards.read(formats, open)?;
+        let extent = match reader.length() {
+            Some(length) => Extent::Bytes(length),
+            None => Extent::Unknown,
+        };
+        Ok((reader, extent))
+    }
+
+    /// Returns the format that is named, or that a file's extension shows.
+    ///
+    /// # Errors
+    /// If it is not a format of texts.
+    fn named_format(&self, path: &Path) -> anyhow::Result<Format> {
+        match self.format {
+            Some(format) => Ok(format),
+            None if path.as_os_str() == "-" => Ok(Format::Lines),
+            None => Format::from_path(path).map_err(|error| {
+                usage(error.to_string())
+                    .hint("for one JSON object per line, use `--input-format jsonl`")
+            }),
+        }
+    }
+
+    fn options(&self) -> FormatOptions {
+        FormatOptions {
+            is_named: self.format.is_some(),
+            delimiter: self.delimiter,
+            has_field: self.field.is_some(),
+            has_tabs: self.has_tabs,
+            pairs: self.pairs,
+        }
+    }
+}
+
+/// The options that fit some formats only.
+struct FormatOptions {
+    is_named: bool,
+    delimiter: Option<u8>,
+    has_field: bool,
+    has_tabs: bool,
+    pairs: Pairs,
+}
+
+impl FormatOptions {
+    /// Settles the format of a source, which its content shows if none is named.
+    ///
+    /// # Errors
+    /// If an option does not fit it.
+    fn format(&self, source: &Source, named: Format) -> anyhow::Result<Format> {
+        let format = if self.is_named {
+            named
+        } else {
+            source.recognised_format()?.unwrap_or(named)
+        };
+        let format = match (self.delimiter, format) {
+            (None, format) => format,
+            (Some(delimiter), Format::Csv) => Format::Delimited(delimiter),
+            (Some(_), format) => {
+                return Err(usage(format!(
+                    "`--delimiter` is for csv, and the input is {format}"
+                ))
+                .hint("name the input's format with `--input-format csv`"));
+            }
+        };
+        #[cfg(not(feature = "parquet"))]
+        if matches!(format, Format::Parquet | Format::Arrow) {
+            return Err(crate::failure::without_tables(&format.to_string()));
+        }
+        if format != Format::Lines {
+            if self.has_tabs {
+                return Err(
+                    usage(format!("`--pairs` is for lines, and the input is {format}"))
+                        .hint("name the two fields of a table: `--field first,second`"),
+                );
+            }
+            return Ok(format);
+        }
+        if self.has_field {
+            return Err(usage(
+                "`--field` is for tables, such as jsonl and csv, and the input is lines",
+            )
+            .hint("name the input's format with `--input-format`"));
+        }
+        if let Pairs::Listed(fields) = self.pairs {
+            return Err(usage(format!(
+                "lines hold no lists: expected a table with the fields `{fields}`"
+            ))
+            .hint("name the input's format with `--input-format`"));
+        }
+        Ok(format)
+    }
+}
+
+/// The arguments as lines.
+fn lines(texts: &[String], pair: Option<&str>) -> Vec<Line> {
+    let line = |(index, text): (usize, &String)| Line {
+        place: if texts.len() == 1 {
+            Place::OnlyArgument
+        } else {
+            Place::Argument(index + 1)
+        },
+        text: Ok(Text {
+            text: text.clone(),
+            pair: pair.map(String::from),
+            words: None,
+        }),
+        kept: Vec::new(),
+    };
+    texts.iter().enumerate().map(line).collect()
+}
+
 /// Opens a file of vectors by its extension.
 ///
 /// # Errors
-/// If the extension is none that `embed` writes, the file cannot be opened, or it is not what its
-/// extension says.
+/// If `embed` writes no format with this extension, or the file cannot be opened or read as such.
 pub(crate) fn vectors(path: &Path) -> anyhow::Result<Vectors> {
-    use crate::output::Format;
-    let format = match Format::of(path) {
+    use output::Format;
+    let format = match Format::from_path(path) {
         Some(Format::Npy) => VectorFormat::Npy,
         Some(Format::Safetensors) => VectorFormat::Safetensors,
         Some(Format::Json) => VectorFormat::Json,
@@ -306,7 +361,7 @@ pub(crate) fn vectors(path: &Path) -> anyhow::Result<Vectors> {
             let name = path.display();
             let expected = "npy, safetensors, json, jsonl, csv, parquet or arrow";
             return Err(usage(format!(
-                "`{name}`: expected a file of embeddings that ends in {expected}"
+                "`{name}`: expected a file of embeddings with the extension {expected}"
             ))
             .hint("`albert-cli embed --input FILE --output corpus.npy` makes one"));
         }

@@ -1,27 +1,28 @@
 //! `albert-cli`: ALBERT models from the shell.
 //!
-//! Standard output is data, standard error is talk. Exit code 0: done, or the reader went away;
-//! 1: failed; 2: wrong usage.
+//! Standard output is data, standard error is talk. Exit code 0: done, or the reader went away; 1:
+//! failed; 2: wrong usage; 130 or 143: interrupted by SIGINT or SIGTERM while rows were written.
 
-mod args;
-mod arguments;
+mod cli;
 mod commands;
 mod device;
 mod failure;
 #[cfg(feature = "hub")]
 mod hub;
 mod input;
-mod interactive;
+mod interruption;
+mod options;
 mod output;
 mod panics;
+mod parsing;
 mod progress;
 mod stream;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use cli::{Cli, Command};
 use commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
     order, score, search, similarity, tag, tokenize, verify, zero_shot,
@@ -34,13 +35,13 @@ use progress::Talk;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::misread(error),
+        Err(error) => return parsing::explain(&error),
     };
     match panics::contain(|| run(cli.command, Talk::new(cli.quiet))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match Report::new(&error) {
             Some(report) => {
-                // An error is no talk: `--quiet` does not silence it.
+                // `--quiet` does not silence errors.
                 Talk::new(false).say(&report);
                 ExitCode::from(report.code)
             }
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
+    options::compute::check_environment()?;
     match command {
         Command::Embed(args) => embed::run(args, talk),
         Command::FillMask(args) => fill_mask::run(args, talk),
@@ -72,7 +74,7 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::Convert(args) => convert::run(args, talk),
         Command::Verify(args) => verify::run(args, talk),
         Command::Bench(args) => bench::run(args, talk),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args, talk),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command(), talk),
     }
 }

@@ -1,7 +1,7 @@
-//! A panic is a bug, and is told like one: on one line, with exit code 1.
+//! A panic is a bug and is reported as one: on one line, with exit code 1.
 //!
-//! Panics that a library contains by itself, such as those of the tokenizers crate at a broken
-//! file, become errors there. Nothing of them is printed here.
+//! Libraries turn some panics into errors themselves, such as those of the tokenizers crate on a
+//! broken file; nothing of these is printed here.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ pub(crate) fn contain(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resu
     let seen = Arc::clone(&last);
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        // One line: the message, which may have several, and where it was raised.
+        // One line: the message, which may have several, and its place in the source.
         let text = panic
             .to_string()
             .split_whitespace()

@@ -21,7 +21,7 @@ impl Talk {
         Self { quiet }
     }
 
-    /// Whether anything that is said is written.
+    /// Returns true unless `--quiet` silences it.
     pub(crate) fn is_heard(self) -> bool {
         !self.quiet
     }
@@ -29,7 +29,7 @@ impl Talk {
     /// Writes one line to standard error.
     pub(crate) fn say(self, line: impl Display) {
         if !self.quiet {
-            // Nobody is left to tell when standard error itself is gone.
+            // Nobody is left to report to when standard error itself is gone.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
@@ -40,14 +40,14 @@ const BAR: &str = "[{bar:30}] {percent:>3}%  {msg}  {elapsed} so far, {eta} left
 const TRANSFER: &str = "[{bar:30}] {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}, {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed} so far";
 
-/// How far the input reaches.
+/// Extent of the input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Extent {
-    /// Too little to wait for: no bar.
+    /// So little that no bar is needed.
     Short,
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// A stream whose end is not known.
+    /// A stream of unknown length.
     Unknown,
 }
 
@@ -84,20 +84,20 @@ impl Progress {
         self.bar.suspend(|| self.talk.say(line));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 impl Drop for Progress {
-    /// A run that fails leaves no bar behind either.
+    /// Removes the bar of a run that fails, too.
     fn drop(&mut self) {
         self.finish();
     }
 }
 
-/// The bar of a file that arrives, invisible unless standard error is a terminal.
+/// The bar of a file that is downloaded, invisible unless standard error is a terminal.
 #[cfg(feature = "hub")]
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -117,7 +117,7 @@ impl Transfer {
         Self { bar, talk }
     }
 
-    /// Shows that `bytes` bytes are there.
+    /// Shows that `bytes` bytes have arrived.
     pub(crate) fn update(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
@@ -135,12 +135,12 @@ impl Drop for Transfer {
     }
 }
 
-/// A number of rows for people: `1 row`, `2 rows`.
+/// Formats a number of rows: `1 row`, `2 rows`.
 pub(crate) fn rows(count: usize) -> String {
     format!("{count} {}", if count == 1 { "row" } else { "rows" })
 }
 
-/// A number of bytes for people: `47.4 MB`.
+/// Formats a number of bytes: `47.4 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }
@@ -151,7 +151,7 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// What a run has done.
+/// Counts of a run.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Tally {
     /// Rows written, bad ones included.
@@ -168,7 +168,7 @@ pub(crate) struct Tally {
 
 impl Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A run too short for the clock has no meaningful rate; avoid dividing by nothing.
+        // A run too short for the clock has no meaningful rate; avoid a division by zero.
         let seconds = self.elapsed.as_secs_f64().max(1e-6);
         write!(f, "{}", rows(self.rows))?;
         if self.bad > 0 {

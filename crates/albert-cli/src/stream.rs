@@ -1,18 +1,20 @@
-//! The loop of every command that answers text by text: read a window, work on it, write it.
+//! The loop of every command that answers text by text: read a chunk, work on it, write it.
 //!
-//! One row for each input, in input order. Memory holds one window, or with a GPU as many as keep
-//! it busy, however long the stream.
+//! One row for each input, in input order. Memory holds one chunk, or on a GPU as many as keep it
+//! busy, however long the stream.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use albert_data::{Line, Pairs, Place, Text, Window};
+use albert_data::{ChunkLimits, Line, Pairs, Place, Text};
 use albert_tasks::{ModelFiles, RunOptions, pipelined};
 use anyhow::Context;
 
-use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, Report};
 use crate::input::Input;
-use crate::output::{BadRow, Output, RECORDS, Row, RowWriter, Saved, VectorType};
+use crate::interruption::Interruption;
+use crate::options::{InputArgs, OutputArgs, PairArgs, TextArgs};
+use crate::output::{BadRow, Format, Output, RECORDS, Row, RowWriter, Saved, VectorType};
 use crate::progress::{Progress, Talk, Tally, rows};
 
 /// A text to work on and its number in the input.
@@ -22,132 +24,220 @@ pub(crate) struct Item {
     pub(crate) text: Text,
 }
 
-/// A command that takes texts to a model and writes a record for each: all that is opened before
-/// the model is loaded.
+/// Terms on which a command reads and writes.
+pub(crate) struct Terms {
+    /// The pairs that it takes.
+    pub(crate) pairs: Pairs,
+    /// The second text of the only argument, and the reading of tabs.
+    pub(crate) pair: PairArgs,
+    /// The formats that it writes.
+    pub(crate) formats: &'static [Format],
+    /// Files that it reads besides the texts, which the output must not replace.
+    pub(crate) also_reads: Vec<PathBuf>,
+    /// Continue an output that an interrupted run left; `None` in a command that cannot.
+    pub(crate) resumes: Option<bool>,
+}
+
+impl Terms {
+    /// Terms of a command that takes these pairs and writes records.
+    pub(crate) fn new(pairs: Pairs) -> Self {
+        Self {
+            pairs,
+            pair: PairArgs::default(),
+            formats: RECORDS,
+            also_reads: Vec::new(),
+            resumes: None,
+        }
+    }
+
+    /// The same terms with the options of pairs.
+    pub(crate) fn with_pair(self, pair: PairArgs) -> Self {
+        Self { pair, ..self }
+    }
+}
+
+/// The division of the input into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chunks {
+    pub(crate) limits: ChunkLimits,
+    /// The number of chunks in flight.
+    pub(crate) in_flight: usize,
+}
+
+impl Chunks {
+    /// The chunks of a command that runs texts through a model.
+    pub(crate) fn new(options: &RunOptions) -> Self {
+        Self {
+            in_flight: options.chunks_in_flight(),
+            ..Self::with_batch_tokens(options.most_batch_tokens())
+        }
+    }
+
+    /// Chunks that fill several batches of so many tokens.
+    pub(crate) fn with_batch_tokens(batch_tokens: usize) -> Self {
+        /// Several batches in a chunk, so that texts of similar length share a batch.
+        const BATCHES: usize = 4;
+        /// English takes a little more than four bytes per token.
+        const BYTES_PER_TOKEN: usize = 4;
+        let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
+        Self {
+            limits: ChunkLimits {
+                rows: tokens / 4,
+                bytes: tokens * BYTES_PER_TOKEN,
+            },
+            in_flight: 1,
+        }
+    }
+}
+
+/// An open input and the output for its rows.
+pub(crate) struct Stream {
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    shows_rows: bool,
+    pub(crate) talk: Talk,
+}
+
+impl Stream {
+    /// Opens input and output.
+    pub(crate) fn open(
+        input: InputArgs,
+        output: &OutputArgs,
+        terms: Terms,
+        talk: Talk,
+    ) -> anyhow::Result<Self> {
+        let request = input.request(terms.pair, terms.pairs)?;
+        let target = output.target(terms.formats)?;
+        let input = Input::open(&request)?;
+        let mut read = request.origin.paths()?;
+        read.extend(terms.also_reads);
+        let mut opened = target.open(&read)?;
+        opened.has_resume = terms.resumes.is_some();
+        if terms.resumes == Some(true) {
+            opened.resume()?;
+        }
+        Ok(Self {
+            input,
+            output: opened,
+            shows_rows: output.is_terminal(),
+            talk,
+        })
+    }
+
+    /// Runs every text through `work`, which gives one result for each, in order; writes the rows,
+    /// and sums up at the end. `vectors` is the type of each row's vector, if rows have one.
+    ///
+    /// # Errors
+    /// If reading, working or writing fails, at a bad line without `--skip-bad`, or if a signal
+    /// ends the run. The rows before it are written by then, and the output is completed: an array
+    /// is closed, a header has their number. An error before the first row leaves an existing
+    /// output as it was.
+    pub(crate) fn run<R: Row + Send + 'static>(
+        self,
+        vectors: Option<VectorType>,
+        chunks: Chunks,
+        work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
+    ) -> anyhow::Result<()> {
+        let Self {
+            mut input,
+            mut output,
+            shows_rows,
+            talk,
+        } = self;
+        let progress = Progress::new(talk, input.extent, shows_rows);
+        let started = Instant::now();
+        let mut complete = None;
+        if let Some(saved) = output.saved::<R>(vectors, input.skip_bad)? {
+            let (name, count) = (output.name().to_string(), saved.rows);
+            check(&saved, &name, &mut input, &work)?;
+            output.continue_after(saved);
+            if input.is_at_end()? {
+                complete = Some(format!(
+                    "{name} is complete: it has {}, as many as there are texts",
+                    rows(count)
+                ));
+            } else if count > 0 {
+                progress.say(format_args!(
+                    "{name} has {}: continuing with the next text",
+                    rows(count)
+                ));
+            }
+        }
+        let (name, can_resume) = (output.name().to_string(), output.can_resume());
+        let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
+        if let Some(complete) = complete {
+            writer.finish()?;
+            progress.say(complete);
+            return Ok(());
+        }
+        let interruption = Interruption::watch(talk);
+        let before = input.skipped;
+        let mut tally = Tally::default();
+        let answered = answer(
+            input,
+            chunks,
+            &progress,
+            &interruption,
+            writer.as_mut(),
+            &mut tally,
+            work,
+        );
+        let is_cut_short = answered.is_err() || interruption.signal().is_some();
+        if tally.rows == 0 && is_cut_short {
+            // Nothing is written: an existing output stays as it was.
+            answered?;
+        } else {
+            // The first failure is the one to report.
+            let finished = writer.finish();
+            answered.and(finished)?;
+        }
+        progress.finish();
+        if let Some(signal) = interruption.signal() {
+            return Err(signal.error(&name, before + tally.rows, can_resume));
+        }
+        tally.elapsed = started.elapsed();
+        progress.say(tally);
+        Ok(())
+    }
+}
+
+/// A command that runs texts through a model and writes a row for each: everything that is opened
+/// before the model is loaded.
 pub(crate) struct Job {
     /// The model's files.
     pub(crate) files: ModelFiles,
     /// How to load and run it.
     pub(crate) options: RunOptions,
-    input: Input,
-    output: Output,
-    shows_rows: bool,
-    talk: Talk,
+    pub(crate) stream: Stream,
 }
 
 impl Job {
-    /// Opens input and output, then the device, then finds the model: what the user mistyped is
-    /// told before anything is downloaded or computed.
-    pub(crate) fn open(
-        args: TextArgs,
-        pair: PairArgs,
-        pairs: Pairs,
-        talk: Talk,
-    ) -> anyhow::Result<Self> {
-        let path = args.input.input.clone();
-        let input = Input::open(args.input, pair, pairs)?;
-        let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
+    /// Opens input and output, then the device, then finds the model: a mistake of the user is
+    /// reported before anything is downloaded or computed.
+    pub(crate) fn open(args: TextArgs, terms: Terms, talk: Talk) -> anyhow::Result<Self> {
+        let stream = Stream::open(args.input, &args.output, terms, talk)?;
         let options = args.compute.run_options(&args.model, talk)?;
         let files = args.model.files(talk)?;
-        output.spare(&files)?;
+        stream.output.spare(&files)?;
         Ok(Self {
             files,
             options,
-            input,
-            output,
-            shows_rows: args.output.is_terminal(),
-            talk,
+            stream,
         })
     }
 
-    /// Takes every text through `work`, as [`run`] does, a batch's tokens at a time.
+    /// Runs every text through `work`, as [`Stream::run`] does, a few batches at a time.
     pub(crate) fn run<R: Row + Send + 'static>(
         self,
         work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
     ) -> anyhow::Result<()> {
-        let progress = Progress::new(self.talk, self.input.extent, self.shows_rows);
-        let window = window_of(&self.options);
-        run(self.input, self.output, None, window, &progress, work)
+        let chunks = Chunks::new(&self.options);
+        self.stream.run(None, chunks, work)
     }
-}
-
-/// The window of a command that takes texts to a model.
-pub(crate) fn window_of(options: &RunOptions) -> Window {
-    Window {
-        at_once: options.chunks_in_flight(),
-        ..window_of_batches(options.most_batch_tokens())
-    }
-}
-
-/// A window that fills several batches of so many tokens.
-pub(crate) fn window_of_batches(batch_tokens: usize) -> Window {
-    /// Several batches a window: texts of like length can be put together.
-    const BATCHES: usize = 4;
-    /// English takes a little more than four bytes a token.
-    const BYTES_PER_TOKEN: usize = 4;
-    let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
-    Window {
-        rows: tokens / 4,
-        bytes: tokens * BYTES_PER_TOKEN,
-        at_once: 1,
-    }
-}
-
-/// Takes every text of the input through `work`, which gives one result for each, in order, writes
-/// the rows, and sums up at the end. `vectors` is the type of each row's vector, where rows have
-/// one.
-///
-/// # Errors
-/// If reading, working or writing fails, or at a bad line without `--skip-bad`; the rows before it
-/// are written by then, and the output is completed: an array is closed, a header tells their
-/// number. Before that, if the output is to be continued and does not belong to the input.
-pub(crate) fn run<R: Row + Send + 'static>(
-    mut input: Input,
-    mut output: Output,
-    vectors: Option<VectorType>,
-    window: Window,
-    progress: &Progress,
-    work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
-    let mut complete = None;
-    if let Some(saved) = output.saved::<R>(vectors, input.skip_bad)? {
-        let (name, count) = (output.name().to_string(), saved.rows);
-        check(&saved, &name, &mut input, &work)?;
-        output.go_on_after(saved);
-        match input.is_at_end()? {
-            true => {
-                complete = Some(format!(
-                    "{name} is complete: it has {}, as many as there are texts",
-                    rows(count)
-                ));
-            }
-            // A new file, or one of which not even a row was written.
-            false if count == 0 => {}
-            false => progress.say(format_args!(
-                "{name} has {}: going on with the next text",
-                rows(count)
-            )),
-        }
-    }
-    let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
-    if let Some(complete) = complete {
-        writer.finish()?;
-        progress.say(complete);
-        return Ok(());
-    }
-    let mut tally = Tally::default();
-    let answered = answer(input, window, progress, writer.as_mut(), &mut tally, work);
-    // The first failure is the one to tell.
-    answered.and(writer.finish())?;
-    progress.finish();
-    tally.elapsed = started.elapsed();
-    progress.say(tally);
-    Ok(())
 }
 
 /// Passes over the texts whose rows are saved, and works on the first and the last of them again to
-/// see that the rows are theirs.
+/// check that the rows are theirs.
 fn check<R: Row>(
     saved: &Saved,
     name: &str,
@@ -179,18 +269,20 @@ fn check<R: Row>(
     Ok(())
 }
 
-/// The rows, one window after another.
+/// Writes the rows, one chunk after another.
 fn answer<R: Row + Send>(
     input: Input,
-    window: Window,
+    chunks: Chunks,
     progress: &Progress,
+    interruption: &Interruption,
     writer: &mut dyn RowWriter<R>,
     tally: &mut Tally,
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
 ) -> anyhow::Result<()> {
     let (skip_bad, before) = (input.skip_bad, input.skipped);
     let remarks = input.remarks();
-    windows(input, window, work, |answered| {
+    each_chunk(input, chunks, interruption, work, |answered| {
+        let has_rows = !answered.lines.is_empty();
         for (place, answer) in answered.lines {
             match answer {
                 Ok(row) => {
@@ -213,7 +305,9 @@ fn answer<R: Row + Send>(
             }
             tally.rows += 1;
         }
-        writer.flush()?;
+        if has_rows {
+            writer.flush()?;
+        }
         progress.update(tally.rows, answered.bytes_read);
         answered.end
     })?;
@@ -223,21 +317,23 @@ fn answer<R: Row + Send>(
     Ok(())
 }
 
-/// Takes every text of the input through `work`, as [`run`] does, and hands what comes of it to
+/// Runs every text of the input through `work`, as [`Stream::run`] does, and hands the results to
 /// `add`, in order; `None` is a bad line.
 ///
 /// # Errors
 /// If reading, working or adding fails, or at a bad line without `--skip-bad`.
 pub(crate) fn consume<T: Send>(
     input: Input,
-    window: Window,
+    chunks: Chunks,
     progress: &Progress,
     tally: &mut Tally,
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
     mut add: impl FnMut(Option<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (skip_bad, remarks) = (input.skip_bad, input.remarks());
-    windows(input, window, work, |answered| {
+    // Nothing is written yet: a signal ends the process as it does any other.
+    let interruption = Interruption::default();
+    each_chunk(input, chunks, &interruption, work, |answered| {
         for (place, answer) in answered.lines {
             match answer {
                 Ok(answer) => add(Some(answer))?,
@@ -262,60 +358,60 @@ pub(crate) fn consume<T: Send>(
     Ok(())
 }
 
-/// The lines of a window.
-struct Lines {
+/// The lines of a chunk.
+struct Chunk {
     items: Vec<Item>,
     /// For each line its place, and the error of a bad one.
     places: Vec<(Place, Option<anyhow::Error>)>,
-    /// How the input ends with them, if it does.
+    /// An error that ends the input after these lines.
     end: anyhow::Result<()>,
-    /// How many bytes of the input are read.
+    /// The number of input bytes read so far.
     bytes_read: u64,
 }
 
-/// What came of them.
+/// The results of a chunk.
 struct Answered<T> {
     lines: Vec<(Place, anyhow::Result<T>)>,
     end: anyhow::Result<()>,
     bytes_read: u64,
 }
 
-/// Reads windows, works on them, as many at a time as they say, and hands over what comes of them
-/// in order.
-fn windows<T: Send>(
+/// Reads chunks, works on several at a time, and hands over the results in order.
+fn each_chunk<T: Send>(
     input: Input,
-    window: Window,
+    chunks: Chunks,
+    interruption: &Interruption,
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
     mut take: impl FnMut(Answered<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (skip_bad, mut index) = (input.skip_bad, input.skipped);
     let bytes_read = input.bytes_read.clone();
-    let mut feed = input.feed();
+    let mut feed = input.feed().with_stop(interruption.stop());
     let mut has_ended = false;
     let next = |may_wait| {
         if has_ended {
             return None;
         }
-        let (lines, end) = feed.window(window, may_wait);
+        let (lines, end) = feed.chunk(chunks.limits, may_wait);
         if lines.is_empty() && end.is_ok() {
             return None;
         }
-        let lines = Lines::new(lines, end, index, skip_bad, Input::position(&bytes_read));
-        index += lines.places.len();
-        has_ended = lines.end.is_err();
-        Some(lines)
+        let chunk = Chunk::new(lines, end, index, skip_bad, Input::position(&bytes_read));
+        index += chunk.places.len();
+        has_ended = chunk.end.is_err();
+        Some(chunk)
     };
     pipelined(
-        window.at_once,
+        chunks.in_flight,
         next,
-        |lines: Lines| lines.answered(&work),
+        |chunk: Chunk| chunk.answered(&work),
         |answered| take(answered?),
     )
 }
 
-impl Lines {
-    /// Lines up to the first bad one, unless bad ones are passed over; the first has the number
-    /// `index`.
+impl Chunk {
+    /// Takes lines up to the first bad one, or all of them if bad ones are passed over; the first
+    /// has the number `index`.
     fn new(
         lines: Vec<Line>,
         mut end: anyhow::Result<()>,
@@ -393,7 +489,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::args::InputArgs;
+    use crate::input::Request;
     use crate::output::Column;
     use crate::progress::Extent;
 
@@ -439,7 +535,7 @@ mod tests {
         }
     }
 
-    /// Fifty lines, the later ones of a window quicker to work on, and perhaps a bad one.
+    /// Fifty lines, the later ones of a chunk quicker to work on, and perhaps a bad one.
     fn input(bad_line: Option<usize>, skip_bad: bool) -> (tempfile::NamedTempFile, Input) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for line in 0..50 {
@@ -451,24 +547,25 @@ mod tests {
             };
             file.write_all(&[text.as_bytes(), end].concat()).unwrap();
         }
-        let args = InputArgs {
-            input: Some(file.path().to_path_buf()),
+        let request = Request {
             skip_bad,
-            ..InputArgs::default()
+            ..Request::from_file(file.path(), Pairs::Refused)
         };
-        let input = Input::open(args, PairArgs::default(), Pairs::Refused).unwrap();
+        let input = Input::open(&request).unwrap();
         (file, input)
     }
 
-    fn window(at_once: usize) -> Window {
-        Window {
-            rows: 4,
-            bytes: usize::MAX,
-            at_once,
+    fn chunks(in_flight: usize) -> Chunks {
+        Chunks {
+            limits: ChunkLimits {
+                rows: 4,
+                bytes: usize::MAX,
+            },
+            in_flight,
         }
     }
 
-    /// A row for each text; a window that holds the text number `fails_at` fails.
+    /// A row for each text; a chunk that holds the text number `fails_at` fails.
     fn lengths(
         items: Vec<Item>,
         fails_at: usize,
@@ -487,9 +584,9 @@ mod tests {
         Ok(items.into_iter().map(row).collect())
     }
 
-    /// What is written, how the run ends, and what it counts.
+    /// Returns the written rows, the error of the run if any, and its counts.
     fn run_with(
-        at_once: usize,
+        in_flight: usize,
         bad_line: Option<usize>,
         skip_bad: bool,
         fails_at: usize,
@@ -500,8 +597,9 @@ mod tests {
         let work = |items| lengths(items, fails_at);
         let end = answer(
             input,
-            window(at_once),
+            chunks(in_flight),
             &progress,
+            &Interruption::default(),
             &mut written,
             &mut tally,
             work,
@@ -524,7 +622,7 @@ mod tests {
     const NEVER: usize = usize::MAX;
 
     #[test]
-    fn several_windows_at_once_write_what_one_does() {
+    fn several_chunks_in_flight_write_what_one_does() {
         for (bad_line, skip_bad, fails_at) in [
             (None, false, NEVER),
             (Some(21), true, NEVER),
@@ -533,8 +631,8 @@ mod tests {
             (Some(9), true, 8),
         ] {
             let expected = run_with(1, bad_line, skip_bad, fails_at);
-            for at_once in [2, 3, 20] {
-                assert_eq!(run_with(at_once, bad_line, skip_bad, fails_at), expected);
+            for in_flight in [2, 3, 20] {
+                assert_eq!(run_with(in_flight, bad_line, skip_bad, fails_at), expected);
             }
         }
     }
@@ -555,7 +653,7 @@ mod tests {
             rows[21]
         );
         assert_eq!(rows[22], r#"{"index":22,"length":1}"#);
-        // The window of the text that fails has no rows.
+        // The chunk of the text that fails has no rows.
         let (rows, error, _) = run_with(3, None, false, 30);
         assert_eq!(
             (rows.len(), error.as_deref()),
@@ -565,7 +663,7 @@ mod tests {
 
     #[test]
     fn a_corpus_takes_texts_and_bad_lines_in_their_order() {
-        for at_once in [1, 3] {
+        for in_flight in [1, 3] {
             let (_file, input) = input(Some(21), true);
             let progress = Progress::new(Talk::new(true), Extent::Short, false);
             let (mut seen, mut tally) = (Vec::new(), Tally::default());
@@ -574,7 +672,7 @@ mod tests {
                 Ok(())
             };
             let work = |items| lengths(items, NEVER);
-            consume(input, window(at_once), &progress, &mut tally, work, add).unwrap();
+            consume(input, chunks(in_flight), &progress, &mut tally, work, add).unwrap();
             let expected: Vec<Option<usize>> = (0..50)
                 .map(|index| Some(index).filter(|_| index != 21))
                 .collect();

@@ -1,11 +1,13 @@
-//! Lines in windows: enough of them to fill batches well, few enough to keep memory constant.
+//! Lines in chunks: large enough to fill batches well, small enough to keep memory constant.
 //!
-//! A file is read as the work goes on. A pipe is read by a thread of its own, so that a window can
-//! end early when its writer pauses: who writes one line and waits gets that line's answer.
+//! A file is read as the work goes on. A pipe is read by a thread of its own, so that a chunk can
+//! end early when the writer pauses: a program that writes one line and waits gets the answer to
+//! that line.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -22,26 +24,28 @@ const AHEAD_LINES: usize = 64;
 /// The bytes of text that it may be ahead, unless a single line has more.
 const AHEAD_BYTES: usize = 8 << 20;
 
-/// When a window is full.
-#[derive(Debug, Clone, Copy)]
-pub struct Window {
-    /// At this many lines,
+/// The size of a chunk: it is full as soon as one of the limits is reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChunkLimits {
+    /// The number of lines.
     pub rows: usize,
-    /// or at this many bytes of text, whichever comes first.
+    /// The number of bytes of text.
     pub bytes: usize,
-    /// The number of windows that are worked on at a time.
-    pub at_once: usize,
 }
 
-/// Lines, a window at a time.
+/// Lines, a chunk at a time.
 #[derive(Debug)]
-pub struct Feed(Way);
+pub struct Feed {
+    way: Way,
+    /// Ends the feed early once it is set.
+    stop: Arc<AtomicBool>,
+}
 
 /// The two places where lines are read.
 enum Way {
-    /// Here, when asked.
+    /// The caller's thread, on demand.
     Direct(Lines),
-    /// By a thread.
+    /// A thread of its own.
     Paced {
         receiver: Receiver<anyhow::Result<Line>>,
         ahead: Ahead,
@@ -84,7 +88,7 @@ impl Ahead {
 impl Drop for Feed {
     /// Lets a waiting thread go.
     fn drop(&mut self) {
-        if let Way::Paced { ahead, .. } = &self.0 {
+        if let Way::Paced { ahead, .. } = &self.way {
             ahead.amount().is_over = true;
             ahead.0.1.notify_all();
         }
@@ -104,15 +108,90 @@ impl fmt::Debug for Way {
 #[derive(Debug, Clone, Copy)]
 enum Patience {
     Endless,
-    ALull,
+    Lull,
     None,
 }
 
 impl Feed {
     pub(super) fn new(lines: Lines, paced: bool) -> Self {
-        if !paced {
-            return Self(Way::Direct(lines));
+        let way = if paced {
+            Way::read_ahead(lines)
+        } else {
+            Way::Direct(lines)
+        };
+        Self {
+            way,
+            stop: Arc::default(),
         }
+    }
+
+    /// Ends the feed once `stop` is set: the next chunk is empty, even if a pipe is still open.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Returns the next lines; none at the end of the input, or if a pipe has none yet and
+    /// `may_wait` is false.
+    ///
+    /// The error, if any, is a failure to read after these lines.
+    pub fn chunk(
+        &mut self,
+        limits: ChunkLimits,
+        may_wait: bool,
+    ) -> (Vec<Line>, anyhow::Result<()>) {
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        while lines.len() < limits.rows && bytes < limits.bytes {
+            let patience = match (lines.is_empty(), may_wait) {
+                (true, true) => Patience::Endless,
+                (true, false) => Patience::None,
+                (false, _) => Patience::Lull,
+            };
+            match self.next(patience) {
+                Some(Ok(line)) => {
+                    bytes += line.size();
+                    lines.push(line);
+                }
+                Some(Err(error)) => return (lines, Err(error)),
+                None => break,
+            }
+        }
+        (lines, Ok(()))
+    }
+
+    /// Returns the next line, waiting no longer than `patience` for a pipe.
+    fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
+        let is_stopped = || self.stop.load(Ordering::Relaxed);
+        if is_stopped() {
+            return None;
+        }
+        let (receiver, ahead) = match &mut self.way {
+            Way::Direct(lines) => return lines.next(),
+            Way::Paced { receiver, ahead } => (receiver, ahead),
+        };
+        let line = match patience {
+            Patience::Endless => loop {
+                match receiver.recv_timeout(LULL) {
+                    Ok(line) => break Some(line),
+                    Err(RecvTimeoutError::Timeout) if !is_stopped() => {}
+                    Err(_) => break None,
+                }
+            },
+            Patience::Lull => receiver.recv_timeout(LULL).ok(),
+            Patience::None => receiver.try_recv().ok(),
+        };
+        if let Some(Ok(line)) = &line {
+            ahead.take(line.size());
+        }
+        line
+    }
+}
+
+impl Way {
+    /// Starts a thread that reads the lines.
+    fn read_ahead(lines: Lines) -> Self {
         let (sender, receiver) = sync_channel(AHEAD_LINES);
         let ahead = Ahead::default();
         let read_ahead = ahead.clone();
@@ -133,56 +212,13 @@ impl Feed {
                 )));
             }
         });
-        Self(Way::Paced { receiver, ahead })
-    }
-
-    /// The next lines; none at the end of the input, or if a pipe has none yet and waiting for them
-    /// is not wanted.
-    ///
-    /// # Errors
-    /// If reading fails; the lines before the failure come first, in a window of their own.
-    pub fn window(&mut self, window: Window, may_wait: bool) -> (Vec<Line>, anyhow::Result<()>) {
-        let mut lines = Vec::new();
-        let mut bytes = 0;
-        while lines.len() < window.rows && bytes < window.bytes {
-            let patience = match (lines.is_empty(), may_wait) {
-                (true, true) => Patience::Endless,
-                (true, false) => Patience::None,
-                (false, _) => Patience::ALull,
-            };
-            match self.next(patience) {
-                Some(Ok(line)) => {
-                    bytes += line.size();
-                    lines.push(line);
-                }
-                Some(Err(error)) => return (lines, Err(error)),
-                None => break,
-            }
-        }
-        (lines, Ok(()))
-    }
-
-    /// The next line, waiting for a pipe's no longer than that.
-    fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
-        let (receiver, ahead) = match &mut self.0 {
-            Way::Direct(lines) => return lines.next(),
-            Way::Paced { receiver, ahead } => (receiver, ahead),
-        };
-        let line = match patience {
-            Patience::Endless => receiver.recv().ok(),
-            Patience::ALull => receiver.recv_timeout(LULL).ok(),
-            Patience::None => receiver.try_recv().ok(),
-        };
-        if let Some(Ok(line)) = &line {
-            ahead.take(line.size());
-        }
-        line
+        Self::Paced { receiver, ahead }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
     use crate::{Place, Text};
@@ -199,19 +235,25 @@ mod tests {
         })
     }
 
-    fn of(rows: usize, bytes: usize) -> Window {
-        Window {
-            rows,
-            bytes,
-            at_once: 1,
+    fn limits(rows: usize, bytes: usize) -> ChunkLimits {
+        ChunkLimits { rows, bytes }
+    }
+
+    fn paced(receiver: Receiver<anyhow::Result<Line>>) -> Feed {
+        Feed {
+            way: Way::Paced {
+                receiver,
+                ahead: Ahead::default(),
+            },
+            stop: Arc::default(),
         }
     }
 
-    fn sizes(lines: Vec<anyhow::Result<Line>>, paced: bool, window: Window) -> Vec<usize> {
+    fn sizes(lines: Vec<anyhow::Result<Line>>, paced: bool, limits: ChunkLimits) -> Vec<usize> {
         let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
         let mut sizes = Vec::new();
         loop {
-            let (lines, end) = feed.window(window, true);
+            let (lines, end) = feed.chunk(limits, true);
             end.unwrap();
             if lines.is_empty() {
                 return sizes;
@@ -221,21 +263,18 @@ mod tests {
     }
 
     #[test]
-    fn a_window_ends_at_its_rows_or_its_bytes() {
+    fn a_chunk_ends_at_its_rows_or_its_bytes() {
         for paced in [false, true] {
             let short = || (0..5).map(|_| line("ab")).collect();
-            assert_eq!(sizes(short(), paced, of(2, 100)), [2, 2, 1]);
-            assert_eq!(sizes(short(), paced, of(9, 5)), [3, 2]);
+            assert_eq!(sizes(short(), paced, limits(2, 100)), [2, 2, 1]);
+            assert_eq!(sizes(short(), paced, limits(9, 5)), [3, 2]);
         }
     }
 
     #[test]
-    fn one_text_larger_than_the_window_is_a_window() {
-        let window = of(9, 1);
-        assert_eq!(
-            sizes(vec![line("long"), line("long")], false, window),
-            [1, 1]
-        );
+    fn one_text_larger_than_the_limit_is_a_chunk() {
+        let lines = vec![line("long"), line("long")];
+        assert_eq!(sizes(lines, false, limits(9, 1)), [1, 1]);
     }
 
     #[test]
@@ -243,27 +282,37 @@ mod tests {
         for paced in [false, true] {
             let lines = vec![line("a"), Err(anyhow::anyhow!("disk"))];
             let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
-            let (lines, end) = feed.window(of(9, 9), true);
+            let (lines, end) = feed.chunk(limits(9, 9), true);
             assert_eq!(lines.len(), 1);
             assert!(end.is_err());
         }
     }
 
     #[test]
-    fn a_pause_ends_the_window() {
+    fn a_pause_ends_the_chunk() {
         let (sender, receiver) = sync_channel(4);
         sender.send(line("a")).unwrap();
-        let ahead = Ahead::default();
-        let mut feed = Feed(Way::Paced { receiver, ahead });
-        let (lines, _) = feed.window(of(9, 9), true);
+        let mut feed = paced(receiver);
+        let (lines, _) = feed.chunk(limits(9, 9), true);
         assert_eq!(lines.len(), 1);
-        let (lines, end) = feed.window(of(9, 9), false);
+        let (lines, end) = feed.chunk(limits(9, 9), false);
         assert!(
             lines.is_empty() && end.is_ok(),
-            "nothing has come, and nothing was waited for"
+            "no line has come, and the call did not wait for one"
         );
         drop(sender);
-        assert!(feed.window(of(9, 9), true).0.is_empty());
+        assert!(feed.chunk(limits(9, 9), true).0.is_empty());
+    }
+
+    #[test]
+    fn a_stop_ends_the_feed_of_an_open_pipe() {
+        let (sender, receiver) = sync_channel(4);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut feed = paced(receiver).with_stop(Arc::clone(&stop));
+        let waiting = thread::spawn(move || feed.chunk(limits(9, 9), true).0.len());
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(waiting.join().unwrap(), 0);
+        drop(sender);
     }
 
     #[test]
@@ -281,7 +330,7 @@ mod tests {
         // One that waits to be taken, and one for which there is no room.
         assert_eq!(read.load(Ordering::SeqCst), 2);
         let mut taken = 0;
-        while !feed.window(of(9, 1), true).0.is_empty() {
+        while !feed.chunk(limits(9, 1), true).0.is_empty() {
             taken += 1;
         }
         assert_eq!(taken, 20);

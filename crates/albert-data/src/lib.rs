@@ -47,6 +47,7 @@ mod reader;
 mod record;
 mod record_reader;
 mod separator;
+mod shards;
 mod source;
 mod squad;
 #[cfg(feature = "parquet")]
@@ -55,7 +56,7 @@ mod text;
 mod vectors;
 
 pub use cell::Cell;
-pub use feed::{Feed, Window};
+pub use feed::{ChunkLimits, Feed};
 pub use field::Field;
 pub use format::Format;
 pub use hint::{Hint, Hinted};
@@ -65,6 +66,7 @@ pub use reader::Reader;
 pub use record::{Kind, Presence, Record, Records, Selection, Values, Wanted};
 pub use record_reader::RecordReader;
 pub use separator::OtherSeparator;
+pub use shards::Shards;
 pub use source::Source;
 pub use text::{Fields, Line, Pairs, Text};
 pub use vectors::{EMBEDDINGS, VectorFormat, VectorRow, Vectors};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::bail;
 
@@ -70,6 +70,42 @@ impl Reader {
         }
     }
 
+    /// Reads other readers after this one; `length` is the length of all of them together.
+    pub(super) fn chain_readers(
+        self,
+        rest: impl Iterator<Item = anyhow::Result<Self>> + Send + 'static,
+        length: Option<u64>,
+    ) -> Self {
+        let (bytes_read, notes) = (Arc::new(AtomicU64::new(0)), Notes::default());
+        let (total, all_notes) = (Arc::clone(&bytes_read), notes.clone());
+        let (mut current, mut rest, mut done) = (self, rest, 0);
+        let lines = std::iter::from_fn(move || {
+            loop {
+                let line = current.lines.next();
+                let position = done + current.bytes_read.load(Ordering::Relaxed);
+                total.store(position, Ordering::Relaxed);
+                if line.is_some() {
+                    return line;
+                }
+                done = position;
+                for note in current.notes.take() {
+                    all_notes.add(note);
+                }
+                match rest.next()? {
+                    Ok(next) => current = next,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        });
+        Self {
+            lines: Box::new(lines),
+            is_paced: length.is_none(),
+            length,
+            bytes_read,
+            notes,
+        }
+    }
+
     /// The length of the source in bytes, where it is known.
     pub fn length(&self) -> Option<u64> {
         self.length
@@ -98,7 +134,7 @@ impl Reader {
         Ok(false)
     }
 
-    /// Starts reading, a window at a time.
+    /// Starts reading, a chunk at a time.
     pub fn feed(self) -> Feed {
         Feed::new(self.lines, self.is_paced)
     }

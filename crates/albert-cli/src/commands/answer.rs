@@ -1,4 +1,4 @@
-//! `answer`: questions to the words of a context that answer them.
+//! `answer`: extractive question answering.
 
 use albert_data::Pairs;
 use albert_tasks::{AnswerOptions, Answerer};
@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
+use crate::options::TextArgs;
 use crate::output::{Column, Kind, Row, visible};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `answer`.
 #[derive(Debug, Args)]
@@ -25,15 +25,15 @@ pub(crate) struct AnswerArgs {
     texts: TextArgs,
 }
 
-/// Where answers are, and whether there must be one.
+/// The context, and the choice to give no answer.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Answers")]
 struct ContextArgs {
-    /// The text that answers; without it each question has its own, in the input
+    /// The text that holds the answer; without it each question of the input has its own
     #[arg(long, value_name = "TEXT")]
     context: Option<String>,
 
-    /// Give no answer where that is the most probable
+    /// Give no answer if that is most probable
     #[arg(long)]
     allow_no_answer: bool,
 }
@@ -44,7 +44,7 @@ struct AnswerRow {
     index: usize,
     question: String,
     answer: String,
-    /// −1 where there is no answer.
+    /// −1 if there is no answer.
     start: i64,
     end: i64,
     score: f32,
@@ -98,7 +98,7 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
         }
         None => Pairs::Needed("question,context"),
     };
-    let job = Job::open(args.texts, PairArgs::default(), pairs, talk)?;
+    let job = Job::open(args.texts, Terms::new(pairs), talk)?;
     let answerer = Answerer::load(&job.files, &job.options)?;
     job.run(|items| {
         let shared = context.as_deref().unwrap_or_default();

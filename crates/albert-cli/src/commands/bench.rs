@@ -1,9 +1,9 @@
-//! `bench`: how fast a model runs on this machine.
+//! `bench`: the speed of a model on this machine.
 
 use albert_tasks::tools::{Benchmark, bench};
 use clap::Args;
 
-use crate::args::{ComputeArgs, ModelArgs, OutputArgs, number};
+use crate::options::{ComputeArgs, ModelArgs, OutputArgs, number};
 use crate::output::{REPORT, columns, visible};
 use crate::progress::{Talk, size};
 
@@ -14,7 +14,7 @@ Examples:
   albert-cli bench
   albert-cli bench --threads 1 --rounds 9 --format json")]
 pub(crate) struct BenchArgs {
-    /// How often to time each shape; the median is shown
+    /// Rounds for each shape; the median is shown
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1..=1000), allow_negative_numbers = true)]
     rounds: usize,
 
@@ -28,7 +28,7 @@ pub(crate) struct BenchArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs, talk: Talk) -> anyhow::Result<()> {
-    let output = args.output.open(REPORT, &[])?;
+    let output = args.output.target(REPORT)?.open(&[])?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;

@@ -1,4 +1,4 @@
-//! `choose`: the choice that goes best with a text.
+//! `choose`: multiple choice.
 
 use albert_data::{Pairs, Text};
 use albert_tasks::{ChoiceScores, Chooser};
@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Hint, usage};
+use crate::options::TextArgs;
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `choose`.
 #[derive(Debug, Args)]
@@ -25,11 +25,11 @@ pub(crate) struct ChooseArgs {
     texts: TextArgs,
 }
 
-/// What to choose from.
+/// The choices.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Choices")]
 struct ChoiceArgs {
-    /// One of the choices; without any, each text has its own, a list in the input
+    /// One of the choices; without any, each text of the input has its own list
     #[arg(long = "choice", value_name = "TEXT")]
     choices: Vec<String>,
 }
@@ -93,14 +93,14 @@ impl Row for ChooseRow {
 /// Runs the command.
 pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
     let common = args.task.choices;
-    let pairs = match common.is_empty() {
-        false => Pairs::Refused,
-        true if args.texts.input.texts.iter().any(|text| text != "-") => {
-            return Err(usage("no choices for the text").hint("give each with `--choice`"));
-        }
-        true => Pairs::Listed("text,choices"),
+    let pairs = if !common.is_empty() {
+        Pairs::Refused
+    } else if args.texts.input.texts.iter().any(|text| text != "-") {
+        return Err(usage("no choices for the text").hint("give each with `--choice`"));
+    } else {
+        Pairs::Listed("text,choices")
     };
-    let job = Job::open(args.texts, PairArgs::default(), pairs, talk)?;
+    let job = Job::open(args.texts, Terms::new(pairs), talk)?;
     let chooser = Chooser::load(&job.files, &job.options)?;
     job.run(|items| {
         let choices: Vec<anyhow::Result<Vec<String>>> = items
@@ -137,17 +137,17 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
     })
 }
 
-/// The choices of a text: its own, where the input has them, else those of all.
+/// Returns the choices of a text: its own, if the input has them, else the common ones.
 fn choices_of(text: &Text, common: &[String]) -> anyhow::Result<Vec<String>> {
     let Some(list) = &text.pair else {
         return Ok(common.to_vec());
     };
     let choices: Vec<String> = serde_json::from_str(list)
         .map_err(|_| anyhow!("choices: expected a JSON array of strings"))?;
-    match choices.is_empty() {
-        true => Err(anyhow!("choices: expected at least one, found none")),
-        false => Ok(choices),
+    if choices.is_empty() {
+        return Err(anyhow!("choices: expected at least one, found none"));
     }
+    Ok(choices)
 }
 
 #[cfg(test)]

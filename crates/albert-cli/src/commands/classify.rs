@@ -1,14 +1,14 @@
-//! `classify`: texts to the labels that a model was fine-tuned for.
+//! `classify`: text classification with the labels of a fine-tuned model.
 
 use albert_data::Pairs;
 use albert_tasks::{Classifier, ClassifyOptions, LabelScore, ScoreFunction};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs, number};
+use crate::options::{PairArgs, TextArgs, number};
 use crate::output::{Column, Kind, Row, bar, columns, shown, visible};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `classify`.
 #[derive(Debug, Args)]
@@ -25,15 +25,15 @@ pub(crate) struct ClassifyArgs {
     texts: TextArgs,
 }
 
-/// Which labels to show, and with what score.
+/// The labels to show, and their scores.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Labels")]
 struct LabelArgs {
-    /// How many labels for each text [default: all]
+    /// Labels for each text, best first [default: all]
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: Option<usize>,
 
-    /// From the model's numbers to scores [default: by the model's problem_type]
+    /// Function from logits to scores [default: by the model's problem_type]
     #[arg(long, value_name = "softmax|sigmoid|none")]
     function: Option<ScoreFunction>,
 }
@@ -91,7 +91,11 @@ impl Row for LabelsRow {
 pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
     let mut classify = ClassifyOptions::default();
     (classify.top_k, classify.function) = (args.task.top_k, args.task.function);
-    let job = Job::open(args.texts, args.pair, Pairs::Taken, talk)?;
+    let job = Job::open(
+        args.texts,
+        Terms::new(Pairs::Taken).with_pair(args.pair),
+        talk,
+    )?;
     let classifier = Classifier::load(&job.files, &job.options)?;
     job.run(|items| {
         let texts: Vec<(&str, Option<&str>)> = items

@@ -1,10 +1,9 @@
-//! `completions`: what a shell needs to complete commands and options with Tab.
+//! `completions`: scripts with which a shell completes commands and options on Tab.
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::args::Cli;
 use crate::output::Sink;
 
 /// The options of `completions`.
@@ -20,14 +19,13 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<()> {
-    let mut command = Cli::command();
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<()> {
     let name = command.get_name().to_string();
     let mut script = Vec::new();
     generate(args.shell, &mut command, &name, &mut script);
     if args.shell == Shell::Bash {
-        // clap_complete 4.6 asks for states by one name and sets them by another where the
-        // program's name has a hyphen, so nothing behind a command was completed
+        // clap_complete 4.6 reads states by one name and sets them by another if the
+        // program's name has a hyphen, so nothing after a command was completed
         // (clap-rs/clap#6421).
         let script_text = String::from_utf8(script).context("the script is not UTF-8")?;
         let [asked, set] =

@@ -1,4 +1,4 @@
-//! `convert`: a model in any layout becomes a folder as Hugging Face has it today.
+//! `convert`: a model in any layout to a folder in the current layout of Hugging Face.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use albert_model::WeightFormat;
 use albert_tasks::tools::convert;
 use clap::{Args, ValueEnum};
 
-use crate::args::{ModelArgs, folder};
 use crate::device::DtypeChoice;
+use crate::options::{ModelArgs, folder};
 use crate::progress::Talk;
 
-/// How many tensors that are left out the summary names.
+/// The number of omitted tensors that the summary names.
 const NAMED: usize = 4;
 
 /// The options of `convert`.
@@ -23,16 +23,16 @@ pub(crate) struct ConvertArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The folder to write, which must hold no model yet
+    /// The folder to write, which must not hold a model yet
     #[arg(long, value_name = "DIR", value_parser = folder())]
     output: PathBuf,
 
-    /// The type to store numbers in: f32, f16, bf16 or int8, which stays int8 when it is loaded
+    /// Number type of the weights: f32, f16, bf16 or int8, which stays int8 when loaded
     #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
     dtype: WeightFormat,
 }
 
-/// A type that a file can have.
+/// Parses a type that a file can have.
 fn stored(text: &str) -> Result<WeightFormat, String> {
     match DtypeChoice::from_str(text, false) {
         Ok(DtypeChoice::Auto) | Err(_) => Err("expected f32, f16, bf16 or int8".into()),
@@ -56,7 +56,7 @@ pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
             .collect();
         let more = if left_out > NAMED { ", …" } else { "" };
         talk.say(format_args!(
-            "left out, because no head reads them: {left_out}: {}{more}",
+            "omitted {left_out} tensors that no head reads: {}{more}",
             named.join(", ")
         ));
     }

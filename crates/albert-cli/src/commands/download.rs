@@ -1,4 +1,4 @@
-//! `download`: a model of the Hub into the cache, and where it is.
+//! `download`: a model of the Hub to the cache, whose folder is printed.
 
 use albert_tasks::BUILTIN;
 use clap::Args;

@@ -1,15 +1,15 @@
 //! `forward`: the tensors of one forward pass, to a safetensors file.
 
-use albert_data::{Line, Pairs, Window};
+use albert_data::{ChunkLimits, Line, Pairs};
 use albert_model::candle_core::Tensor;
 use albert_tasks::{ForwardOutput, Forwarder, ModelFiles, RunOptions, Tokenizer};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use safetensors::serialize;
 
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
 use crate::failure::usage;
 use crate::input::Input;
+use crate::options::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs};
 use crate::output::Format;
 use crate::progress::Talk;
 
@@ -34,23 +34,23 @@ pub(crate) struct ForwardArgs {
     output: OutputArgs,
 }
 
-/// What enters the model as numbers, and what is written of what leaves it.
+/// Input ids, and the tensors to write.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tensors")]
 struct TensorArgs {
-    /// Token ids in place of a text; needs no tokenizer
-    #[arg(long, value_name = "N,N,…", value_parser = list, conflicts_with_all = ["texts", "input", "pair"])]
+    /// Token ids instead of a text; needs no tokenizer
+    #[arg(long, value_name = "N,N,…", value_parser = list, allow_hyphen_values = true, conflicts_with_all = ["texts", "input", "pair"])]
     ids: Option<List>,
 
     /// The segment of each id, 0 or 1 [default: all 0]
-    #[arg(long, value_name = "N,N,…", value_parser = list)]
+    #[arg(long, value_name = "N,N,…", value_parser = list, allow_hyphen_values = true)]
     type_ids: Option<List>,
 
-    /// 1 for each id that counts, 0 for padding [default: all 1]
-    #[arg(long, value_name = "N,N,…", value_parser = list)]
+    /// Attention mask: 1 for each id that is attended to, 0 for padding [default: all 1]
+    #[arg(long, value_name = "N,N,…", value_parser = list, allow_hyphen_values = true)]
     mask: Option<List>,
 
-    /// The tensors to write [default: last_hidden_state, and pooler_output where the model has one]
+    /// The tensors to write [default: last_hidden_state, and pooler_output if the model has one]
     #[arg(long, value_name = "NAME,NAME,…", value_enum, value_delimiter = ',')]
     outputs: Vec<OutputChoice>,
 }
@@ -79,7 +79,7 @@ enum OutputChoice {
     HiddenStates,
     /// Every layer's attention probabilities
     Attentions,
-    /// What the model's head gives
+    /// The output of the model's head
     Logits,
 }
 
@@ -95,7 +95,7 @@ impl OutputChoice {
     }
 }
 
-/// What enters the model.
+/// The model's input.
 struct Tokens {
     ids: Vec<u32>,
     type_ids: Option<Vec<u32>>,
@@ -108,14 +108,14 @@ impl TensorArgs {
         let Some(List(ids)) = self.ids.clone() else {
             // Not clap's `requires`, which gives way where `--ids` conflicts with the text that is
             // there.
-            return match self.type_ids.is_some() || self.mask.is_some() {
-                true => Err(usage(
+            if self.type_ids.is_some() || self.mask.is_some() {
+                return Err(usage(
                     "`--type-ids` and `--mask` go with `--ids`, and there are none",
-                )),
-                false => Ok(None),
-            };
+                ));
+            }
+            return Ok(None);
         };
-        let beside = |list: &Option<List>, option: &str| -> anyhow::Result<Option<Vec<u32>>> {
+        let as_many = |list: &Option<List>, option: &str| -> anyhow::Result<Option<Vec<u32>>> {
             let Some(List(list)) = list.clone() else {
                 return Ok(None);
             };
@@ -127,8 +127,8 @@ impl TensorArgs {
             }
             Ok(Some(list))
         };
-        let type_ids = beside(&self.type_ids, "--type-ids")?;
-        let mask = beside(&self.mask, "--mask")?;
+        let type_ids = as_many(&self.type_ids, "--type-ids")?;
+        let mask = as_many(&self.mask, "--mask")?;
         if let Some(other) = mask.iter().flatten().find(|&&value| value > 1) {
             return Err(usage(format!("`--mask`: expected 0 or 1, found {other}")));
         }
@@ -143,14 +143,17 @@ impl TensorArgs {
 /// Runs the command.
 pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     let tokens = args.task.tokens()?;
-    let path = args.input.input.clone();
-    let line = match tokens {
-        Some(_) => None,
-        None => Some(Input::open(args.input, args.pair, Pairs::Taken)?),
+    let request = if tokens.is_some() {
+        None
+    } else {
+        Some(args.input.request(args.pair, Pairs::Taken)?)
     };
-    let output = args
-        .output
-        .open(&[Format::Safetensors], path.as_deref().as_slice())?;
+    let line = request.as_ref().map(Input::open).transpose()?;
+    let read = match &request {
+        Some(request) => request.origin.paths()?,
+        None => Vec::new(),
+    };
+    let output = args.output.target(&[Format::Safetensors])?.open(&read)?;
     let line = line.map(only_line).transpose()?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
@@ -186,14 +189,11 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
 /// The one text of the input.
 fn only_line(input: Input) -> anyhow::Result<Line> {
     // Two lines are enough to see that there is more than one.
-    let (lines, end) = input.feed().window(
-        Window {
-            rows: 2,
-            bytes: usize::MAX,
-            at_once: 1,
-        },
-        true,
-    );
+    let limits = ChunkLimits {
+        rows: 2,
+        bytes: usize::MAX,
+    };
+    let (lines, end) = input.feed().chunk(limits, true);
     end?;
     let count = lines.len();
     match <[Line; 1]>::try_from(lines) {

@@ -1,11 +1,12 @@
-//! `inspect`: what a model is made of, which of its tensors are used, and what was chosen and why.
+//! `inspect`: the parts of a model, the use of its tensors, and the choices made in reading it.
 
 use albert_tasks::tools::inspect;
+use albert_tasks::{Error, Tokenizer};
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use crate::args::{ComputeArgs, ModelArgs, OutputArgs};
+use crate::options::{ComputeArgs, ModelArgs, OutputArgs};
 use crate::output::{REPORT, visible};
 use crate::progress::Talk;
 
@@ -26,7 +27,7 @@ pub(crate) struct InspectArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
-    let output = args.output.open(REPORT, &[])?;
+    let output = args.output.target(REPORT)?.open(&[])?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
@@ -36,12 +37,17 @@ pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
         let mut lines = String::new();
         show(value, 0, &mut lines);
         lines
-    })
+    })?;
+    // A model may lack a tokenizer; one that it has and that cannot be read is a failure.
+    match Tokenizer::load(&files, &options.tokenizer) {
+        Ok(_) | Err(Error::NoTokenizer(_)) => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context("the tokenizer cannot be used")),
+    }
 }
 
-/// Draws an object as indented lines, a member a line, its value beside it.
+/// Draws an object as indented lines, one for each member.
 fn show(object: &Value, depth: usize, lines: &mut String) {
-    /// A list longer than this is written a line an element.
+    /// A longer list is written with one element per line.
     const LINE: usize = 70;
     let Value::Object(members) = object else {
         return;
@@ -66,13 +72,16 @@ fn show(object: &Value, depth: usize, lines: &mut String) {
     }
 }
 
-/// A value on one line: a list with commas; of an object, such as a tensor and what it is tied to,
-/// the values with arrows.
+/// Formats a value on one line: a list with commas; an object, such as a tensor and its source, as
+/// its values with arrows.
 fn scalar(value: &Value) -> String {
     const WIDTH: usize = 200;
-    let all = |values: Vec<String>, between: &str| match values.is_empty() {
-        true => "none".to_string(),
-        false => values.join(between),
+    let all = |values: Vec<String>, between: &str| {
+        if values.is_empty() {
+            "none".to_string()
+        } else {
+            values.join(between)
+        }
     };
     match value {
         Value::Null => "none".to_string(),
@@ -85,7 +94,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// A whole number with its thousands apart; anything else as it is.
+/// Groups the digits of a whole number by thousands; leaves anything else as it is.
 fn grouped(number: &str) -> String {
     if number.len() < 5 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number.to_string();

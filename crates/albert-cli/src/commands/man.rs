@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 
-use crate::args::{Cli, folder};
+use crate::options::folder;
 use crate::progress::Talk;
 
 /// The options of `man`.
@@ -16,17 +16,17 @@ Examples:
   albert-cli man --out man1
   albert-cli man --out share/man/man1")]
 pub(crate) struct ManArgs {
-    /// The folder to write to; it is made if it does not exist
+    /// The folder to write to; created if it does not exist
     #[arg(long, value_name = "DIR", value_parser = folder())]
     out: PathBuf,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &ManArgs, talk: Talk) -> anyhow::Result<()> {
+pub(crate) fn run(args: &ManArgs, command: Command, talk: Talk) -> anyhow::Result<()> {
     let out = &args.out;
-    let write = || {
+    let write = move || {
         fs::create_dir_all(out)?;
-        clap_mangen::generate_to(Cli::command(), out)
+        clap_mangen::generate_to(command, out)
     };
     write().with_context(|| format!("cannot write manual pages to `{}`", out.display()))?;
     talk.say(format_args!(

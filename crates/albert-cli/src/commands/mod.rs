@@ -1,4 +1,4 @@
-//! The commands, one file each: its options, its row, and what it does.
+//! The commands, one file each, with its options and its row.
 
 pub(crate) mod answer;
 pub(crate) mod bench;
@@ -16,7 +16,6 @@ pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod order;
-mod precision;
 pub(crate) mod score;
 pub(crate) mod search;
 pub(crate) mod similarity;
@@ -29,11 +28,11 @@ use albert_tasks::Tokenizer;
 
 use crate::progress::Talk;
 
-/// Says so, once the texts are read, if dropping accents took more than accents from some of them.
+/// Warns, after the texts are read, if dropping accents removed more than accents from some of them.
 fn say_dropped_marks(tokenizer: &Tokenizer, talk: Talk) {
     if tokenizer.dropped_marks() {
         talk.say(
-            "the tokenizer drops accents, and in some texts marks that spell words, such as the virama of Hindi",
+            "the tokenizer drops accents and, in some texts, marks that spell words, such as the virama of Hindi",
         );
         talk.say("hint: keep them with --keep-accents true if the model was trained with them");
     }

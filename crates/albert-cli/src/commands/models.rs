@@ -1,4 +1,4 @@
-//! `models`: what is built in and what the cache holds, with sizes and what could be removed.
+//! `models`: the built-in and the cached models, with sizes and the files that could be removed.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use albert_tasks::{BUILTIN, Error, Hub, ModelFiles};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::OutputArgs;
+use crate::options::OutputArgs;
 use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
 use crate::progress::size;
 
-/// As much of a commit as people read.
+/// The length of an abbreviated commit.
 const SHORT_COMMIT: usize = 8;
 
 /// The options of `models`.
@@ -81,9 +81,10 @@ impl Row for ModelRow {
             size(self.bytes)
         );
         let revisions = self.revisions.iter().map(|revision| {
-            let refs = match revision.refs.is_empty() {
-                true => "no branch or tag".to_string(),
-                false => visible(&revision.refs.join(", "), WIDTH),
+            let refs = if revision.refs.is_empty() {
+                "no branch or tag".to_string()
+            } else {
+                visible(&revision.refs.join(", "), WIDTH)
             };
             let state = if revision.complete {
                 ""
@@ -122,7 +123,7 @@ impl Row for ModelRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ModelsArgs) -> anyhow::Result<()> {
-    let output = args.output.open(RECORDS, &[])?;
+    let output = args.output.target(RECORDS)?.open(&[])?;
     let cached = Hub::from_env()
         .and_then(|hub| hub.cached())
         .map_err(Error::from)?;

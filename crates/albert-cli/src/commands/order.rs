@@ -1,4 +1,4 @@
-//! `order`: which of two texts comes first; with `--sort`, the order of a text's shuffled
+//! `order`: sentence order prediction for two texts; with `--sort`, the order of a text's shuffled
 //! sentences.
 
 use albert_data::Pairs;
@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs};
+use crate::options::TextArgs;
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
-use crate::stream::{Item, Job};
+use crate::stream::{Item, Job, Terms};
 
 /// The options of `order`.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct OrderArgs {
     texts: TextArgs,
 }
 
-/// What is to be put in order.
+/// The choice between two texts and the sentences of one.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Order")]
 struct SortArgs {
@@ -34,7 +34,7 @@ struct SortArgs {
     sort: bool,
 }
 
-/// How likely a pair stands in order.
+/// The probability that a pair is in order.
 #[derive(Debug, Serialize)]
 struct OrderRow {
     index: usize,
@@ -70,7 +70,7 @@ impl Row for OrderRow {
     }
 }
 
-/// One text's sentences in the best order.
+/// The sentences of one text in the best order.
 #[derive(Debug, Serialize)]
 struct SortRow {
     index: usize,
@@ -102,15 +102,18 @@ impl Row for SortRow {
 
 /// Runs the command.
 pub(crate) fn run(mut args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
-    let (pair, pairs) = match args.task.sort {
-        true => (PairArgs::default(), Pairs::Refused),
-        false => (args.texts.input.take_pair()?, Pairs::Needed("first,second")),
+    let terms = if args.task.sort {
+        Terms::new(Pairs::Refused)
+    } else {
+        let pair = args.texts.input.take_pair()?;
+        Terms::new(Pairs::Needed("first,second")).with_pair(pair)
     };
-    let job = Job::open(args.texts, pair, pairs, talk)?;
+    let job = Job::open(args.texts, terms, talk)?;
     let orderer = Orderer::load(&job.files, &job.options)?;
-    match args.task.sort {
-        true => job.run(|items| sort(&orderer, items)),
-        false => job.run(|items| order(&orderer, items)),
+    if args.task.sort {
+        job.run(|items| sort(&orderer, items))
+    } else {
+        job.run(|items| order(&orderer, items))
     }
 }
 

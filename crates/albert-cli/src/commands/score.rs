@@ -1,14 +1,14 @@
-//! `score`: how well texts fit the model, as pseudo-log-likelihoods.
+//! `score`: pseudo-log-likelihoods of texts.
 
 use albert_data::Pairs;
 use albert_tasks::MaskFiller;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs};
+use crate::options::TextArgs;
 use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `score`.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ impl Row for ScoreRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ScoreArgs, talk: Talk) -> anyhow::Result<()> {
-    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let job = Job::open(args.texts, Terms::new(Pairs::Refused), talk)?;
     let filler = MaskFiller::load(&job.files, &job.options)?;
     job.run(|items| {
         let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();

@@ -1,23 +1,22 @@
-//! `search`: the texts of a corpus that are most like a query, in constant memory.
+//! `search`: semantic search over the texts of a corpus, in constant memory.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use albert_data::{Pairs, Vectors, Window};
+use albert_data::{Pairs, Vectors};
 use albert_tasks::{Embedding, Hit, Search, Searcher};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::embed::embed_window;
-use crate::args::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
-use crate::failure::{Hint, usage};
-use crate::input::{Input, InputFormat, vectors};
+use super::embed::embed_chunk;
+use crate::failure::usage;
+use crate::input::{Input, Origin, Request, vectors};
+use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
 use crate::output::{Column, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
-use crate::stream::{self, Item};
+use crate::stream::{self, Chunks, Item};
 
 /// The options of `search`.
 #[derive(Debug, Args)]
@@ -26,7 +25,7 @@ Examples:
   printf 'A cat sleeps.\\nStocks fell.\\n' | albert-cli search 'pets' --top-k 1
   albert-cli search 'a resting animal' --embeddings vectors.npy --top-k 3")]
 pub(crate) struct SearchArgs {
-    /// What to look for
+    /// The query
     #[arg(value_name = "QUERY")]
     query: String,
     #[command(flatten)]
@@ -41,15 +40,15 @@ pub(crate) struct SearchArgs {
     output: OutputArgs,
 }
 
-/// What to look through.
+/// The corpus.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corpus")]
 struct CorpusArgs {
-    /// The texts; - is standard input, which is also the default
+    /// A file or a folder of texts; - is standard input, the default; can be repeated
     #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
+    input: Vec<PathBuf>,
 
-    /// How the texts are written [default: by the file's ending, else lines]
+    /// Format of the texts [default: by the file's extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
     input_format: Option<InputFormat>,
 
@@ -57,34 +56,47 @@ struct CorpusArgs {
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 
-    /// Pass over lines that cannot be read, which still count
+    /// Pass over lines that cannot be read; they still count
     #[arg(long)]
     skip_bad: bool,
 
-    /// Vectors that `embed` wrote, in any format but table; the texts are then only looked up
+    /// Vectors that `embed` wrote, in any format but table; texts are then only looked up
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
 }
 
 impl CorpusArgs {
-    fn texts(&self) -> anyhow::Result<Input> {
-        let args = InputArgs {
-            texts: Vec::new(),
-            input: self.input.clone(),
-            input_format: self.input_format,
-            field: self.field.clone(),
-            skip_bad: self.skip_bad,
-            ..InputArgs::default()
+    /// Settles the texts to read, if any: with vectors they are optional.
+    fn request(&self) -> anyhow::Result<Option<Request>> {
+        let origin = match (&self.input[..], &self.embeddings) {
+            ([], Some(_)) if self.field.is_some() || self.input_format.is_some() => {
+                return Err(usage(
+                    "`--field` and `--input-format` go with `--input`, and there is none",
+                ));
+            }
+            ([], Some(_)) => return Ok(None),
+            ([], None) => Origin::piped(
+                "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command",
+            )?,
+            (paths, _) => Origin::Files(paths.to_vec()),
         };
-        Input::open(args, PairArgs { pair: None }, Pairs::Refused)
+        Ok(Some(Request {
+            origin,
+            format: self.input_format.map(Into::into),
+            delimiter: None,
+            field: self.field.clone(),
+            pairs: Pairs::Refused,
+            has_tabs: false,
+            skip_bad: self.skip_bad,
+        }))
     }
 }
 
-/// How much to show.
+/// The number of hits.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hits")]
 struct HitArgs {
-    /// How many texts to show, the most alike first
+    /// Texts to show, best first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: usize,
 }
@@ -95,7 +107,7 @@ struct SearchRow {
     query: String,
     rank: usize,
     index: usize,
-    /// Null where only the vector is known.
+    /// Null if only the vector is known.
     text: Option<String>,
     cosine: f32,
 }
@@ -123,27 +135,14 @@ impl Row for SearchRow {
 /// Runs the command.
 pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let corpus = &args.corpus;
-    let texts = match (&corpus.embeddings, &corpus.input) {
-        (Some(_), None) if corpus.field.is_some() || corpus.input_format.is_some() => {
-            return Err(usage(
-                "`--field` and `--input-format` go with `--input`, and there is none",
-            ));
-        }
-        (Some(_), None) => None,
-        (None, None) if io::stdin().is_terminal() => {
-            return Err(usage("no corpus to search").hint(
-                "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command",
-            ));
-        }
-        _ => Some(corpus.texts()?),
-    };
-    let inputs: Vec<&Path> = [&corpus.embeddings, &corpus.input]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect();
+    let request = corpus.request()?;
+    let texts = request.as_ref().map(Input::open).transpose()?;
+    let mut read: Vec<PathBuf> = corpus.embeddings.iter().cloned().collect();
+    if let Some(request) = &request {
+        read.extend(request.origin.paths()?);
+    }
     let vectors = corpus.embeddings.as_deref().map(vectors).transpose()?;
-    let output = args.output.open(RECORDS, &inputs)?;
+    let output = args.output.target(RECORDS)?.open(&read)?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
@@ -155,15 +154,21 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut search = searcher.start(&args.query, args.task.top_k)?;
     let mut tally = Tally::default();
-    let window = stream::window_of(&options);
+    let chunks = Chunks::new(&options);
     let hits = match (vectors, texts) {
         (Some(vectors), texts) => {
             let name = corpus.embeddings.as_deref().unwrap_or(Path::new(""));
-            add_vectors(&mut search, vectors, name)?;
+            let not_finite = add_vectors(&mut search, vectors, name)?;
             tally.rows = search.seen();
+            if not_finite > 0 {
+                talk.say(format_args!(
+                    "{not_finite} of {} vectors are not finite: they cannot be a hit",
+                    tally.rows
+                ));
+            }
             let mut hits = search.hits();
             if let Some(texts) = texts {
-                look_up(&mut hits, texts, window, tally.rows)?;
+                look_up(&mut hits, texts, chunks, tally.rows)?;
             }
             hits
         }
@@ -171,7 +176,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             let progress = Progress::new(talk, texts.extent, false);
             let (mut tokens, mut truncated) = (0, 0);
             let work = |items: Vec<Item>| {
-                let embeddings = embed_window(searcher.embedder(), &items)?;
+                let embeddings = embed_chunk(searcher.embedder(), &items)?;
                 Ok(items
                     .into_iter()
                     .map(|item| item.text.text)
@@ -188,7 +193,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
                 truncated += usize::from(embedding.truncated);
                 Ok(search.add_vector(&embedding.vector, Some(&text))?)
             };
-            stream::consume(texts, window, &progress, &mut tally, work, add)?;
+            stream::consume(texts, chunks, &progress, &mut tally, work, add)?;
             (tally.tokens, tally.truncated) = (Some(tokens), Some(truncated));
             search.hits()
         }
@@ -218,28 +223,33 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares with saved vectors.
-fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow::Result<()> {
+/// Compares with saved vectors, and returns the number of those that are not finite, which cannot be
+/// a hit.
+fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow::Result<usize> {
+    let mut not_finite = 0;
     for row in vectors {
         match row? {
-            Some((vector, text)) => search
-                .add_vector(&vector, text.as_deref())
-                .with_context(|| format!("`{}`, row {}", path.display(), search.seen() + 1))?,
+            Some((vector, text)) => {
+                not_finite += usize::from(vector.iter().any(|value| !value.is_finite()));
+                search
+                    .add_vector(&vector, text.as_deref())
+                    .with_context(|| format!("`{}`, row {}", path.display(), search.seen() + 1))?;
+            }
             None => search.skip(),
         }
     }
-    Ok(())
+    Ok(not_finite)
 }
 
-/// Gives hits the texts that stand at their numbers in the corpus, which has one for each vector.
-fn look_up(hits: &mut [Hit], input: Input, window: Window, vectors: usize) -> anyhow::Result<()> {
+/// Looks up the texts of the hits in the corpus, which has one for each vector.
+fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> anyhow::Result<()> {
     let skip_bad = input.skip_bad;
     let mut places: HashMap<usize, &mut Hit> =
         hits.iter_mut().map(|hit| (hit.index, hit)).collect();
     let mut feed = input.feed();
     let mut texts = 0;
     loop {
-        let (lines, end) = feed.window(window, true);
+        let (lines, end) = feed.chunk(chunks.limits, true);
         if lines.is_empty() {
             end?;
             break;

@@ -1,4 +1,4 @@
-//! `similarity`: how alike two texts are.
+//! `similarity`: the cosine between the embeddings of two texts.
 
 use albert_data::Pairs;
 use albert_tasks::{SimilarityScore, SimilarityScorer};
@@ -6,10 +6,10 @@ use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::TextArgs;
+use crate::options::TextArgs;
 use crate::output::{Column, Kind, Row, shown};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `similarity`.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct SimilarityArgs {
     texts: TextArgs,
 }
 
-/// How alike a pair is.
+/// The similarity of a pair.
 #[derive(Debug, Serialize)]
 struct SimilarityRow {
     index: usize,
@@ -61,7 +61,11 @@ impl Row for SimilarityRow {
 /// Runs the command.
 pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
     let pair = args.texts.input.take_pair()?;
-    let job = Job::open(args.texts, pair, Pairs::Needed("first,second"), talk)?;
+    let job = Job::open(
+        args.texts,
+        Terms::new(Pairs::Needed("first,second")).with_pair(pair),
+        talk,
+    )?;
     let similarity = SimilarityScorer::load(&job.files, &job.options)?;
     let pooling = similarity.embedder().pooling();
     if !pooling.from_modules {

@@ -1,15 +1,15 @@
-//! `tag`: the labelled stretches of texts: names, places, parts of speech.
+//! `tag`: named entities and other labelled spans of texts.
 
 use albert_data::Pairs;
 use albert_tasks::{Aggregation, Entity, TagOptions, Tagger};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{PairArgs, TextArgs, number};
 use crate::failure::{Hint, usage};
+use crate::options::{TextArgs, number};
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `tag`.
 #[derive(Debug, Args)]
@@ -24,15 +24,15 @@ pub(crate) struct TagArgs {
     texts: TextArgs,
 }
 
-/// How tokens become entities.
+/// The aggregation of tokens into entities.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Entities")]
 struct EntityArgs {
-    /// Tokens as they are, joined with their like, or word by word
+    /// Each token by itself, joined with neighbors of the same label, or word by word
     #[arg(long, value_name = "none|simple|first|average|max", default_value_t)]
     aggregation: Aggregation,
 
-    /// Read long texts in windows that have N tokens in common [default: cut them]
+    /// Read long texts in windows that share N tokens [default: cut them]
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
 }
@@ -111,7 +111,7 @@ impl Row for TagRow {
 /// Runs the command.
 pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
     let tag = args.task.options()?;
-    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let job = Job::open(args.texts, Terms::new(Pairs::Refused), talk)?;
     let tagger = Tagger::load(&job.files, &job.options)?;
     tagger.check(&tag)?;
     job.run(|items| {

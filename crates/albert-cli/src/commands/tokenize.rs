@@ -1,5 +1,5 @@
-//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights, cuts nothing
-//! off.
+//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights and does not
+//! truncate.
 
 use albert_data::Pairs;
 use albert_tasks::tokenizer::Explanation;
@@ -9,11 +9,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::say_dropped_marks;
-use crate::args::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
-use crate::input::Input;
-use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
-use crate::progress::{Progress, Talk};
-use crate::stream;
+use crate::options::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
+use crate::output::{Column, Kind, Row, columns, visible};
+use crate::progress::Talk;
+use crate::stream::{Chunks, Stream, Terms};
 
 /// The options of `tokenize`.
 #[derive(Debug, Args)]
@@ -33,7 +32,7 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     output: OutputArgs,
 
-    /// Add to each piece the rule that cut it, and what the text became before
+    /// Add to each piece the rule that cut it, and the normalization of the text before it
     #[arg(long, help_heading = "Output")]
     explain: bool,
 }
@@ -50,7 +49,7 @@ struct TokenizeRow {
     type_ids: Vec<u32>,
     special_tokens_mask: Vec<u32>,
     offsets: Vec<(usize, usize)>,
-    /// One a piece, where it was asked for.
+    /// One for each piece, with `--explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<Explanation>>,
 }
@@ -125,28 +124,26 @@ impl Row for TokenizeRow {
 
 /// Runs the command.
 pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
-    /// Tokenizing has no batches; this is as much as a batch of the other commands would hold.
+    /// Tokenizing has no batches; this is the size of a batch of the other commands.
     const BATCH_TOKENS: usize = 2048;
-    let path = args.input.input.clone();
-    let input = Input::open(args.input, args.pair, Pairs::Taken)?;
-    let output = args.output.open(RECORDS, path.as_deref().as_slice())?;
+    let terms = Terms::new(Pairs::Taken).with_pair(args.pair);
+    let stream = Stream::open(args.input, &args.output, terms, talk)?;
     let options = TokenizerOptions {
         special_tokens_as_text: args.special.no_special_parse,
         ..args.model.tokenizer()
     };
     let files = args.model.files(talk)?;
-    output.spare(&files)?;
+    stream.output.spare(&files)?;
     let tokenizer = Tokenizer::load(&files, &options)?;
-    let progress = Progress::new(talk, input.extent, args.output.is_terminal());
-    let window = stream::window_of_batches(BATCH_TOKENS);
-    stream::run(input, output, None, window, &progress, |items| {
+    let chunks = Chunks::with_batch_tokens(BATCH_TOKENS);
+    stream.run(None, chunks, |items| {
         let rows = items.into_par_iter().map(|item| {
             let (text, pair) = (&item.text.text, item.text.pair.as_deref());
-            let (encoding, explain) = match args.explain {
-                true => tokenizer
-                    .explain(text, pair)
-                    .map(|(encoding, explain)| (encoding, Some(explain)))?,
-                false => (tokenizer.encode(text, pair, None)?, None),
+            let (encoding, explain) = if args.explain {
+                let (encoding, explain) = tokenizer.explain(text, pair)?;
+                (encoding, Some(explain))
+            } else {
+                (tokenizer.encode(text, pair, None)?, None)
             };
             Ok(TokenizeRow {
                 index: item.index,

@@ -1,23 +1,25 @@
-//! `verify`: how far apart two ways of computing a model come out.
+//! `verify`: the differences between two ways of computing a model.
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 use std::time::Instant;
 
-use albert_data::{Pairs, Window};
+use albert_data::Pairs;
 use albert_tasks::tools::{SAMPLE_TEXTS, Verification};
 use albert_tasks::{Embedder, RunOptions, TokenEmbeddings};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::args::{ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::Hint;
 use crate::input::Input;
+use crate::options::{
+    ComputeArgs, InputArgs, MAX_THREADS, ModelArgs, OutputArgs, PairArgs, number,
+};
 use crate::output::{REPORT, columns};
 use crate::progress::{Extent, Progress, Talk, Tally};
-use crate::stream::{self, Item};
+use crate::stream::{self, Chunks, Item};
 
 /// The options of `verify`.
 #[derive(Debug, Args)]
@@ -29,7 +31,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// What to do otherwise: device, dtype, batch-tokens, threads and model, as KEY=VALUE,…
+    /// Settings of the other way: device, dtype, batch-tokens, threads, model, as KEY=VALUE,…
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Comparison")]
     against: Against,
 
@@ -41,7 +43,7 @@ pub(crate) struct VerifyArgs {
     output: OutputArgs,
 }
 
-/// The settings that differ.
+/// The settings that differ from the command's own.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Against {
     device: Option<DeviceChoice>,
@@ -105,7 +107,7 @@ fn dtype(name: &str) -> Result<DtypeChoice, String> {
 }
 
 impl Against {
-    /// The command's own settings, but for what differs.
+    /// Returns the command's own settings with the differences applied.
     fn options(&self, own: &RunOptions) -> anyhow::Result<RunOptions> {
         let mut options = own.clone();
         if let Some(dtype) = self.dtype {
@@ -137,7 +139,7 @@ struct Ways {
 }
 
 impl Ways {
-    /// The vectors of the texts' tokens, computed the one way and the other.
+    /// Computes the vectors of the texts' tokens in both ways.
     fn compute(&self, texts: &[&str]) -> anyhow::Result<[Vec<TokenEmbeddings>; 2]> {
         let other = || self.other.embed_tokens(texts);
         Ok([
@@ -149,31 +151,37 @@ impl Ways {
         ])
     }
 
-    /// The window that serves both.
-    fn window(own: &RunOptions, others: &RunOptions) -> Window {
-        let (own, others) = (stream::window_of(own), stream::window_of(others));
-        let at_once = own.at_once.min(others.at_once);
-        Window {
-            at_once,
-            ..if own.rows > others.rows { own } else { others }
+    /// The chunks that serve both.
+    fn chunks(own: &RunOptions, others: &RunOptions) -> Chunks {
+        let (own, others) = (Chunks::new(own), Chunks::new(others));
+        let in_flight = own.in_flight.min(others.in_flight);
+        let larger = if own.limits.rows > others.limits.rows {
+            own
+        } else {
+            others
+        };
+        Chunks {
+            in_flight,
+            ..larger
         }
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
-    let path = args.input.input.clone();
-    let is_named = !args.input.texts.is_empty() || path.is_some();
+    let is_named = !args.input.is_empty();
     let nothing_given = !is_named && io::stdin().is_terminal();
-    let input = match nothing_given {
-        true => None,
-        false => Some(Input::open(
-            args.input,
-            PairArgs::default(),
-            Pairs::Refused,
-        )?),
+    let request = if nothing_given {
+        None
+    } else {
+        Some(args.input.request(PairArgs::default(), Pairs::Refused)?)
     };
-    let output = args.output.open(REPORT, path.as_deref().as_slice())?;
+    let input = request.as_ref().map(Input::open).transpose()?;
+    let read = match &request {
+        Some(request) => request.origin.paths()?,
+        None => Vec::new(),
+    };
+    let output = args.output.target(REPORT)?.open(&read)?;
     let own = args.compute.run_options(&args.model, talk)?;
     let others = args.against.options(&own)?;
     let pool = args.against.pool()?;
@@ -215,7 +223,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         };
         stream::consume(
             input,
-            Ways::window(&own, &others),
+            Ways::chunks(&own, &others),
             &progress,
             &mut tally,
             work,
@@ -223,7 +231,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         )?;
     }
     if tally.rows == tally.bad {
-        // Standard input that nobody named is empty where there is none, as in a job of a server.
+        // An unnamed standard input may be empty because there is none, as in a cron job.
         if is_named || tally.bad > 0 {
             let found = if tally.bad > 0 {
                 format!("{} bad", tally.bad)

@@ -1,14 +1,14 @@
-//! `zero-shot`: texts to labels of the caller's choosing.
+//! `zero-shot`: classification with labels of the user's choice.
 
 use albert_data::Pairs;
 use albert_tasks::{DEFAULT_HYPOTHESIS, ZeroShotClassifier, ZeroShotOptions};
 use clap::Args;
 
-use crate::args::{PairArgs, TextArgs};
 use crate::commands::classify::LabelsRow;
 use crate::failure::usage;
+use crate::options::TextArgs;
 use crate::progress::Talk;
-use crate::stream::Job;
+use crate::stream::{Job, Terms};
 
 /// The options of `zero-shot`.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(crate) struct ZeroShotArgs {
     texts: TextArgs,
 }
 
-/// The labels, and how they are asked for.
+/// The labels and the hypothesis.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Labels")]
 struct HypothesisArgs {
@@ -31,11 +31,11 @@ struct HypothesisArgs {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
     labels: Vec<String>,
 
-    /// The sentence that is to follow from the text; {} becomes the label
+    /// The sentence that the text should entail; {} is replaced by the label
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_HYPOTHESIS)]
     hypothesis: String,
 
-    /// Let any number of labels hold, each with a probability of its own
+    /// Score each label on its own: any number of them can be true
     #[arg(long)]
     multi_label: bool,
 }
@@ -47,31 +47,31 @@ impl HypothesisArgs {
             .iter()
             .map(|label| label.trim().to_string())
             .collect();
-        match labels.iter().any(String::is_empty) {
-            true => Err(usage(
+        if labels.iter().any(String::is_empty) {
+            return Err(usage(
                 "`--labels`: expected labels separated by commas, found an empty one",
-            )),
-            false => Ok(labels),
+            ));
         }
+        Ok(labels)
     }
 
     fn options(&self) -> anyhow::Result<ZeroShotOptions> {
-        match self.hypothesis.contains("{}") {
-            true => Ok(ZeroShotOptions::default()
-                .with_hypothesis(&self.hypothesis)
-                .with_multi_label(self.multi_label)),
-            false => Err(usage(format!(
+        if !self.hypothesis.contains("{}") {
+            return Err(usage(format!(
                 "`--hypothesis {}`: expected {{}} where the label goes, found none",
                 self.hypothesis
-            ))),
+            )));
         }
+        Ok(ZeroShotOptions::default()
+            .with_hypothesis(&self.hypothesis)
+            .with_multi_label(self.multi_label))
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: ZeroShotArgs, talk: Talk) -> anyhow::Result<()> {
     let (labels, ask) = (args.task.labels()?, args.task.options()?);
-    let job = Job::open(args.texts, PairArgs::default(), Pairs::Refused, talk)?;
+    let job = Job::open(args.texts, Terms::new(Pairs::Refused), talk)?;
     let zero_shot = ZeroShotClassifier::load(&job.files, &job.options)?;
     if let (label, false) = zero_shot.entailment() {
         talk.say(format_args!(

@@ -1,6 +1,6 @@
 //! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time.
 //!
-//! `arrow` is the IPC stream format: whoever reads it gets the rows as they come. A Parquet file
+//! `arrow` is the IPC stream format, whose reader gets the rows as they are written. A Parquet file
 //! has its index at the end; one that was cut short cannot be read.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde_arrow::ArrayBuilder;
 
 use super::{BadRow, Format, Row, RowWriter, Sink};
 
-/// Rows between two batches, at most; a window of the input ends one too.
+/// The most rows in a batch; the end of a chunk of the input ends one too.
 const BATCH_ROWS: usize = 1024;
 
 /// A Parquet row group is held in memory until it is full.
@@ -30,8 +30,8 @@ pub(super) struct Batches {
     encoder: Encoder,
 }
 
-/// Texts, and above all vectors, hardly ever repeat: a dictionary of them would only cost, and so
-/// would their least and greatest.
+/// Texts, and above all vectors, hardly ever repeat: dictionaries and statistics of minima and maxima
+/// would only take time and space.
 fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -41,7 +41,7 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-/// Turns batches into bytes, which collect in memory until they are taken.
+/// Encodes batches; the bytes collect in memory until they are taken.
 enum Encoder {
     Arrow(StreamWriter<Vec<u8>>),
     Parquet(ArrowWriter<Vec<u8>>),
@@ -78,7 +78,7 @@ impl Batches {
         }
     }
 
-    /// Encodes the rows at hand and writes what came of it.
+    /// Encodes the collected rows and writes the bytes.
     fn write_batch(&mut self) -> anyhow::Result<()> {
         if self.pending > 0 {
             self.pending = 0;
@@ -97,7 +97,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// What has been encoded since the last call.
+    /// Returns the bytes encoded since the last call.
     fn take(&mut self) -> Vec<u8> {
         std::mem::take(match self {
             Self::Arrow(writer) => writer.get_mut(),

@@ -1,7 +1,7 @@
-//! Whether standard output was closed before the start, as `>&-` does.
+//! A standard output that was closed before the start, as by `>&-`.
 //!
 //! Rust's standard library opens `/dev/null` in its place before `main`, and all rows would vanish
-//! without an error. So it is asked earlier.
+//! without an error. So the check runs earlier.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,7 @@ fn look() {
     WAS_CLOSED.store(is_closed, Ordering::Relaxed);
 }
 
-/// Whether nothing written to standard output can arrive anywhere.
+/// Returns true if standard output was closed before the start.
 pub(super) fn stdout_was_closed() -> bool {
     WAS_CLOSED.load(Ordering::Relaxed)
 }

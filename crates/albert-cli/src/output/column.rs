@@ -1,4 +1,4 @@
-//! What rows are made of: the columns of a table, their types, and the vectors among them.
+//! The columns of rows: their names and types, and the vectors among them.
 
 use std::fmt;
 
@@ -48,18 +48,17 @@ pub(crate) enum Kind {
     Double,
     /// True or false.
     Boolean,
-    /// The vector of a row, or one of them: as many numbers, and of the type, as the output was
-    /// made for.
+    /// The vector of a row, or one of several: its length and type are those of the output.
     Vector,
     /// Two integers.
     Span,
-    /// Any number of the same.
+    /// A list of one type.
     List(&'static Kind),
     /// Columns within a column.
     Record(&'static [Column]),
 }
 
-/// The type of a vector's numbers.
+/// The element type of a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Element {
     /// Little-endian 32-bit floats.
@@ -71,7 +70,7 @@ pub(crate) enum Element {
 }
 
 impl Element {
-    /// The size of one number.
+    /// The size of one element in bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::F32 => size_of::<f32>(),
@@ -79,7 +78,7 @@ impl Element {
         }
     }
 
-    /// The numbers that a file has as these bytes.
+    /// Decodes the elements from the bytes of a file.
     pub(super) fn numbers(self, bytes: &[u8]) -> Vec<f64> {
         let number = |bytes: &[u8]| match (self, bytes) {
             (Self::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
@@ -91,12 +90,12 @@ impl Element {
     }
 }
 
-/// What all vectors of an output have in common.
+/// The type that all vectors of an output share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct VectorType {
-    /// The type of the numbers.
+    /// The type of the elements.
     pub(crate) element: Element,
-    /// How many there are.
+    /// The number of elements.
     pub(crate) dim: usize,
 }
 
@@ -109,13 +108,12 @@ impl VectorType {
         }
     }
 
-    /// The size of one vector.
+    /// The size of one vector in bytes.
     pub(super) fn bytes(self) -> usize {
         self.dim * self.element.bytes()
     }
 
-    /// What stands in the place of a vector that is missing: numbers that are none. Bytes have no
-    /// such.
+    /// Returns the value written for a missing vector: NaN in every place. Bytes have none.
     pub(super) fn missing(self) -> Option<Vec<u8>> {
         match self.element {
             Element::F32 => Some(f32::NAN.to_le_bytes().repeat(self.dim)),
@@ -147,7 +145,7 @@ pub(crate) enum Vector<'a> {
 }
 
 impl Vector<'_> {
-    /// Its numbers as the bytes of a file, little-endian.
+    /// Encodes the elements as the bytes of a file, little-endian.
     pub(super) fn bytes(self) -> Vec<u8> {
         match self {
             Self::F32(values) => values
@@ -159,7 +157,7 @@ impl Vector<'_> {
         }
     }
 
-    /// The first numbers, for people, and how many there are.
+    /// Formats the first elements for people, and the number of all.
     pub(crate) fn preview(self) -> String {
         const SHOWN: usize = 3;
         let (first, count): (Vec<String>, usize) = match self {
@@ -188,9 +186,11 @@ impl Vector<'_> {
                 values.len(),
             ),
         };
-        match count > SHOWN {
-            true => format!("{} … ({count})", first.join(" ")),
-            false => first.join(" "),
+        let shown = first.join(" ");
+        if count > SHOWN {
+            format!("{shown} … ({count})")
+        } else {
+            shown
         }
     }
 }

@@ -1,8 +1,8 @@
-//! `csv`: a header line and a record a row; a list is one cell with its JSON in it.
+//! `csv`: a header line and one record per row; a list is one cell with its JSON in it.
 //!
 //! The header follows from the first good row: a `pair` column if that row is a pair's, an
 //! `explain` column if it has one, an `error` column if bad lines are passed over. Bad rows wait
-//! for it, but not for ever: then all columns are there.
+//! for it, up to a limit; then the header has all columns.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::{BadRow, Row, RowWriter, Sink};
 use crate::failure::Hint;
 
-/// How many bad rows wait for the first good one.
+/// The most bad rows that wait for the first good one.
 const HELD: usize = 1000;
 
 /// Comma-separated values.
@@ -28,7 +28,7 @@ pub(super) struct Csv {
 }
 
 impl Csv {
-    /// Begins a file, or goes on with one that has this header.
+    /// Begins a file, or continues one with this header.
     pub(super) fn new(sink: Sink, skip_bad: bool, header: Option<Vec<&'static str>>) -> Self {
         Self {
             sink,

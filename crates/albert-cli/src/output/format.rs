@@ -1,31 +1,41 @@
-//! The formats by name and ending, and which command has which.
+//! The output formats by name and extension, and the formats of each kind of command.
 
 use std::path::Path;
 
-use clap::ValueEnum;
-
-/// How the answers are written.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+/// An output format.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Format {
-    /// For people
+    /// Lines for people.
     Table,
-    /// One array of rows
+    /// One array of rows.
     Json,
-    /// One JSON object a line
+    /// One JSON object per line.
     Jsonl,
-    /// Comma-separated values, lists as JSON in one cell
+    /// Comma-separated values, lists as JSON in one cell.
     Csv,
-    /// A NumPy array of vectors: `embed` with --output
+    /// A NumPy array of vectors.
     Npy,
-    /// Named tensors: `embed` and `forward` with --output
+    /// Named tensors.
     Safetensors,
-    /// A Parquet file
+    /// A Parquet file.
     Parquet,
-    /// An Arrow IPC stream
+    /// An Arrow IPC stream.
     Arrow,
 }
 
 impl Format {
+    /// All of them.
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Table,
+        Self::Json,
+        Self::Jsonl,
+        Self::Csv,
+        Self::Npy,
+        Self::Safetensors,
+        Self::Parquet,
+        Self::Arrow,
+    ];
+
     /// The format's name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -40,10 +50,10 @@ impl Format {
         }
     }
 
-    /// The format of a file by its ending.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let ending = path.extension()?.to_string_lossy().to_lowercase();
-        match ending.as_str() {
+    /// Returns the format of a file by its extension.
+    pub(crate) fn from_path(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_string_lossy().to_lowercase();
+        match extension.as_str() {
             "json" => Some(Self::Json),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
             "csv" => Some(Self::Csv),
@@ -81,5 +91,5 @@ pub(crate) const VECTORS: &[Format] = &[
 /// The formats of a command with one answer in all.
 pub(crate) const REPORT: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
 
-/// The formats in which a file can be continued: what is written last stands at the end.
+/// The formats in which a file can be continued, because the last row is at the end of the file.
 pub(super) const RESUMABLE: &[Format] = &[Format::Jsonl, Format::Csv, Format::Npy];

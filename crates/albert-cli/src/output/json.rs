@@ -1,4 +1,4 @@
-//! `json`: one array of the rows that `jsonl` writes, a row a line.
+//! `json`: one array of the rows that `jsonl` writes, one per line.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `jsonl`: one JSON object a line. Floats are the shortest decimals that read back as the same
+//! `jsonl`: one JSON object per line. Floats are the shortest decimals that read back as the same
 //! f32.
 
 use serde::Serialize;

@@ -1,43 +1,58 @@
-//! Vectors alone: rows × dim numbers behind a header of fixed length.
+//! Vectors alone: a header of fixed length, then rows × dim values.
 //!
-//! The number of rows is known only at the end, so the header is written with room for any number
-//! and completed by going back. A file cut short says that it has no rows.
+//! The number of rows is known only at the end, so the header has room for any number and is
+//! completed by going back. The header of a killed run says that there are no rows.
 
 use anyhow::Context;
 
 use super::column::VectorType;
 use super::{BadRow, Row, RowWriter, Sink};
 
-/// What a format writes in front of so many vectors; its length does not depend on their number.
+/// Returns the header of a format for a number of vectors; its length does not depend on it.
 pub(super) type Header = fn(usize, VectorType) -> anyhow::Result<Vec<u8>>;
 
-/// A header and the vectors behind it.
+/// A header and the vectors after it.
 pub(super) struct Matrix {
     sink: Sink,
     header: Header,
     vectors: VectorType,
     rows: usize,
+    has_header: bool,
 }
 
 impl Matrix {
-    /// Begins a file, or goes on with one whose first `bytes` bytes hold a header and `rows`
+    /// Begins a file, or continues one whose first `bytes` bytes hold a header and `rows`
     /// vectors.
     pub(super) fn new(
-        mut sink: Sink,
+        sink: Sink,
         header: Header,
         vectors: VectorType,
         bytes: u64,
         rows: usize,
-    ) -> anyhow::Result<Self> {
-        if bytes == 0 {
-            sink.write(&header(0, vectors)?)?;
-        }
-        Ok(Self {
+    ) -> Self {
+        Self {
             sink,
             header,
             vectors,
             rows,
-        })
+            has_header: bytes > 0,
+        }
+    }
+
+    /// Writes the header with room for any number of rows, before the first of them.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        if !std::mem::replace(&mut self.has_header, true) {
+            self.sink.write(&(self.header)(0, self.vectors)?)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a file that could not be written to its end, as on a full disk, to whole rows, and puts
+    /// their number into the header.
+    fn keep_whole(&mut self) -> anyhow::Result<()> {
+        let header_bytes = (self.header)(0, self.vectors)?.len();
+        let rows = self.sink.keep_whole(header_bytes, self.vectors.bytes())?;
+        self.sink.rewrite_start(&(self.header)(rows, self.vectors)?)
     }
 
     fn vector(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
@@ -49,8 +64,10 @@ impl Matrix {
                 self.vectors
             );
         }
+        self.begin()?;
+        self.sink.write(bytes)?;
         self.rows += 1;
-        self.sink.write(bytes)
+        Ok(())
     }
 }
 
@@ -65,7 +82,7 @@ impl<R: Row> RowWriter<R> for Matrix {
 
     fn bad(&mut self, _: &BadRow) -> anyhow::Result<()> {
         let missing = self.vectors.missing();
-        self.vector(&missing.context("no number of these tells that a row is bad")?)
+        self.vector(&missing.context("a format of bytes has no value that marks a bad row")?)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -73,7 +90,13 @@ impl<R: Row> RowWriter<R> for Matrix {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.sink.finish()?;
+        self.begin()?;
+        let finished = self.sink.finish();
+        if finished.is_err() {
+            // The first failure is the one to report.
+            drop(self.keep_whole());
+            return finished;
+        }
         self.sink
             .rewrite_start(&(self.header)(self.rows, self.vectors)?)
     }

@@ -1,7 +1,7 @@
-//! Writing rows: one trait, one file a format, and the only way to standard output.
+//! Writing rows: one trait, one file for each format, and the only way to standard output.
 //!
-//! Rows are written as they come. What a row looks like belongs to its command; a format only
-//! needs its JSON ([`serde::Serialize`]), its lines for people, or its vector.
+//! Rows are written as they are computed. A command defines its rows; a format needs only their
+//! JSON ([`serde::Serialize`]), their lines for people, or their vectors.
 
 #[cfg(feature = "parquet")]
 mod batches;
@@ -22,7 +22,7 @@ mod schema;
 mod sink;
 mod table;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use albert_tasks::ModelFiles;
@@ -30,7 +30,6 @@ use anyhow::bail;
 use same_file::Handle;
 use serde::Serialize;
 
-use crate::args::OutputArgs;
 #[cfg(not(feature = "parquet"))]
 use crate::failure::without_tables;
 use crate::failure::{Hint, usage};
@@ -40,31 +39,31 @@ use format::RESUMABLE;
 pub(crate) use format::{Format, RECORDS, REPORT, VECTORS};
 
 pub(crate) use saved::Saved;
-pub(crate) use sink::Sink;
+pub(crate) use sink::{Sink, print_to_stdout};
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 
-/// One answer, as every format needs it.
+/// One row, in all the forms that formats need.
 pub(crate) trait Row: Serialize {
-    /// The keys of its JSON, in order, and what they hold.
+    /// The keys of its JSON, in order, and their types.
     const COLUMNS: &'static [Column];
 
-    /// What stands above the rows for people; empty for nothing.
+    /// The heading above rows for people; empty for none.
     const HEADING: &'static str = "";
 
     /// The row for people: one or more lines, the last one ended.
     fn lines(&self) -> String;
 
-    /// The row's vector, where it has one.
+    /// The row's vector, if it has one.
     fn vector(&self) -> Option<Vector<'_>> {
         None
     }
 
-    /// How many tokens entered the model.
+    /// The number of tokens that entered the model.
     fn tokens(&self) -> Option<usize> {
         None
     }
 
-    /// Whether the text was cut to the model's length.
+    /// True if the text was cut to the model's length.
     fn truncated(&self) -> Option<bool> {
         None
     }
@@ -78,7 +77,7 @@ pub(crate) trait RowWriter<R: Row> {
     /// Writes the row of a text without a result.
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()>;
 
-    /// Hands everything written so far to the system.
+    /// Passes everything written so far to the system.
     fn flush(&mut self) -> anyhow::Result<()>;
 
     /// Completes the output.
@@ -96,30 +95,39 @@ pub(crate) struct BadRow {
 pub(crate) struct Output {
     pub(crate) format: Format,
     sink: Sink,
-    /// The file, where it is one.
+    /// The file, unless it is standard output.
     path: Option<PathBuf>,
-    /// Go on behind the rows that are there.
+    /// The command can continue an output.
+    pub(crate) has_resume: bool,
+    /// Continue after the rows that are there.
     resumes: bool,
     saved: Saved,
 }
 
-impl OutputArgs {
-    /// Settles the format and opens the output: both before the long work.
+/// Where the rows go and in which format.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) format: Format,
+    /// `None`: standard output.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Target {
+    /// Opens the output, before the long work.
     ///
-    /// A file that exists keeps its content until the first byte is written, so that a run that
+    /// A file that exists keeps its content until the first row is written, so that a run that
     /// fails before that has destroyed nothing.
     ///
     /// # Errors
-    /// If the command has no such format, the output is one of the inputs, or it cannot be written
-    /// to.
-    pub(crate) fn open(&self, supported: &[Format], inputs: &[&Path]) -> anyhow::Result<Output> {
-        let path = self
-            .output
-            .as_deref()
-            .filter(|path| path.as_os_str() != "-");
-        let format = self.settle(supported, path)?;
+    /// If the output is one of the inputs, or it cannot be written to.
+    pub(crate) fn open(self, inputs: &[PathBuf]) -> anyhow::Result<Output> {
+        let Self { format, path } = self;
+        #[cfg(not(feature = "parquet"))]
+        if matches!(format, Format::Parquet | Format::Arrow) {
+            return Err(without_tables(format.name()));
+        }
         let needs_file = matches!(format, Format::Npy | Format::Safetensors);
-        let sink = match path {
+        let sink = match &path {
             None if needs_file => {
                 return Err(
                     usage(format!("format `{}` needs `--output FILE`", format.name()))
@@ -132,50 +140,14 @@ impl OutputArgs {
             }
             Some(path) => open_file(path, inputs, needs_file)?,
         };
-        let path = path.map(PathBuf::from);
         Ok(Output {
             format,
             sink,
             path,
+            has_resume: false,
             resumes: false,
             saved: Saved::default(),
         })
-    }
-
-    /// Whether the rows go to a terminal.
-    pub(crate) fn is_terminal(&self) -> bool {
-        let to_stdout = self
-            .output
-            .as_ref()
-            .is_none_or(|path| path.as_os_str() == "-");
-        to_stdout && io::stdout().is_terminal()
-    }
-
-    fn settle(&self, supported: &[Format], path: Option<&Path>) -> anyhow::Result<Format> {
-        let format = match (self.format, path) {
-            (Some(format), _) => format,
-            (None, Some(path)) => match Format::of(path) {
-                Some(format) => format,
-                // A command with one format, as `forward`, needs no ending to know it.
-                None if supported.len() == 1 => supported[0],
-                None => Format::Jsonl,
-            },
-            (None, None) if supported.len() == 1 => supported[0],
-            (None, None) if self.is_terminal() => Format::Table,
-            (None, None) => Format::Jsonl,
-        };
-        if supported.contains(&format) {
-            #[cfg(not(feature = "parquet"))]
-            if matches!(format, Format::Parquet | Format::Arrow) {
-                return Err(without_tables(format.name()));
-            }
-            return Ok(format);
-        }
-        let names: Vec<_> = supported.iter().map(|format| format.name()).collect();
-        let (format, expected) = (format.name(), names.join(", "));
-        Err(usage(format!(
-            "format `{format}`: not a format of this command, expected {expected}"
-        )))
     }
 }
 
@@ -204,7 +176,7 @@ impl Output {
         }
     }
 
-    /// Goes on with the file where an interrupted run has left it, if the writer is asked to.
+    /// Continues the file that an interrupted run has left.
     ///
     /// # Errors
     /// If that cannot be done in this format, or there is no file.
@@ -233,7 +205,7 @@ impl Output {
     /// The rows of an interrupted run that are in the file; `None` if it is not to be continued.
     ///
     /// # Errors
-    /// If the file is not what a run writes that writes such rows.
+    /// If the file is not the output of a run that writes such rows.
     pub(crate) fn saved<R: Row>(
         &self,
         vectors: Option<VectorType>,
@@ -250,8 +222,14 @@ impl Output {
         }
     }
 
-    /// Leaves what is saved where it is.
-    pub(crate) fn go_on_after(&mut self, saved: Saved) {
+    /// Returns true if `--resume` can continue the output; `None` if it is not a file, or the command
+    /// has no such option.
+    pub(crate) fn can_resume(&self) -> Option<bool> {
+        (self.path.is_some() && self.has_resume).then(|| RESUMABLE.contains(&self.format))
+    }
+
+    /// Leaves the saved rows in place and continues after them.
+    pub(crate) fn continue_after(&mut self, saved: Saved) {
         self.sink.keep(saved.bytes);
         self.saved = saved;
     }
@@ -261,7 +239,7 @@ impl Output {
         self.sink.name()
     }
 
-    /// A writer of rows; `vectors` is the type of each row's vector, where rows have one.
+    /// A writer of rows; `vectors` is the type of each row's vector, if rows have one.
     pub(crate) fn writer<R: Row + 'static>(
         self,
         vectors: Option<VectorType>,
@@ -279,14 +257,14 @@ impl Output {
                 vectors,
                 saved.bytes,
                 saved.rows,
-            )?),
+            )),
             (Format::Safetensors, Some(vectors)) => Box::new(matrix::Matrix::new(
                 sink,
                 safetensors::header,
                 vectors,
                 0,
                 0,
-            )?),
+            )),
             #[cfg(feature = "parquet")]
             (format @ (Format::Parquet | Format::Arrow), vectors) => {
                 Box::new(batches::Batches::new(
@@ -299,7 +277,7 @@ impl Output {
         })
     }
 
-    /// Writes the one answer of a command: indented, on one line, or as `table` draws it.
+    /// Writes the only answer of a command: indented, on one line, or as `table` draws it.
     pub(crate) fn report<T: Serialize>(
         self,
         answer: &T,
@@ -315,21 +293,25 @@ impl Output {
         sink.finish()
     }
 
-    /// The way to write bytes, for what is not rows.
+    /// Returns the sink, for output other than rows.
     pub(crate) fn into_sink(self) -> Sink {
         self.sink
     }
 }
 
-fn open_file(path: &Path, inputs: &[&Path], needs_seek: bool) -> anyhow::Result<Sink> {
+fn open_file(path: &Path, inputs: &[PathBuf], needs_seek: bool) -> anyhow::Result<Sink> {
     let sink = Sink::file(path, needs_seek)?;
     refuse_inputs(&Handle::from_path(path), inputs, sink.name())?;
     Ok(sink)
 }
 
-/// Refuses to write to what is being read, under whatever name: the input would be lost, and the
-/// output would feed itself without end. Without named inputs it is standard input that is read.
-fn refuse_inputs(output: &io::Result<Handle>, inputs: &[&Path], name: &str) -> anyhow::Result<()> {
+/// Refuses to write to a file that is being read, under whatever name: the input would be lost, and the
+/// output would feed itself without end. `-` is standard input.
+fn refuse_inputs(
+    output: &io::Result<Handle>,
+    inputs: &[PathBuf],
+    name: &str,
+) -> anyhow::Result<()> {
     let Ok(output) = output else { return Ok(()) };
     // A terminal is both, and rightly so.
     if !output
@@ -339,12 +321,7 @@ fn refuse_inputs(output: &io::Result<Handle>, inputs: &[&Path], name: &str) -> a
     {
         return Ok(());
     }
-    let inputs = if inputs.is_empty() {
-        &[Path::new("-")]
-    } else {
-        inputs
-    };
-    let is_output = |input: &&Path| {
+    let is_output = |input: &PathBuf| {
         let input = if input.as_os_str() == "-" {
             Handle::stdin()
         } else {
@@ -352,11 +329,11 @@ fn refuse_inputs(output: &io::Result<Handle>, inputs: &[&Path], name: &str) -> a
         };
         input.is_ok_and(|input| input == *output)
     };
-    match inputs.iter().any(is_output) {
-        true => Err(usage(format!("{name} is the input and the output"))
-            .hint("write to another file: this one would be lost while it is read")),
-        false => Ok(()),
+    if inputs.iter().any(is_output) {
+        return Err(usage(format!("{name} is the input and the output"))
+            .hint("write to another file: this one would be lost while it is read"));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -367,48 +344,14 @@ mod tests {
     use super::*;
     use crate::failure::Report;
 
-    fn settle(format: Option<Format>, output: Option<&str>) -> Result<Format, Report> {
-        let args = OutputArgs {
-            format,
-            output: output.map(PathBuf::from),
-        };
-        args.settle(VECTORS, args.output.as_deref())
-            .map_err(|error| Report::new(&error).unwrap())
-    }
-
-    #[test]
-    fn the_option_decides_then_the_ending_then_jsonl() {
-        assert_eq!(settle(Some(Format::Json), Some("a.npy")), Ok(Format::Json));
-        assert_eq!(settle(None, Some("a.NPY")), Ok(Format::Npy));
-        assert_eq!(settle(None, Some("a.txt")), Ok(Format::Jsonl));
-        assert_eq!(settle(None, None), Ok(Format::Jsonl));
-    }
-
-    #[test]
-    fn a_format_the_command_lacks_is_wrong_usage() {
-        let args = OutputArgs {
-            format: Some(Format::Npy),
-            output: None,
-        };
-        let report = Report::new(&args.settle(RECORDS, None).unwrap_err()).unwrap();
-        assert_eq!(report.code, 2);
-        assert!(
-            report.message.contains("not a format of this command"),
-            "{}",
-            report.message
-        );
+    fn target(format: Format, path: Option<PathBuf>) -> Target {
+        Target { format, path }
     }
 
     #[test]
     fn a_format_with_a_header_needs_a_file() {
-        for output in [None, Some(PathBuf::from("-"))] {
-            let args = OutputArgs {
-                format: Some(Format::Npy),
-                output,
-            };
-            let error = args.open(VECTORS, &[]).err().unwrap();
-            assert_eq!(Report::new(&error).unwrap().code, 2);
-        }
+        let error = target(Format::Npy, None).open(&[]).err().unwrap();
+        assert_eq!(Report::new(&error).unwrap().code, 2);
     }
 
     #[test]
@@ -416,11 +359,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         fs::write(&path, "precious\n").unwrap();
-        let args = OutputArgs {
-            format: None,
-            output: Some(folder.path().join("./a.txt")),
-        };
-        let error = args.open(RECORDS, &[&path]).err().unwrap();
+        let output = target(Format::Jsonl, Some(folder.path().join("./a.txt")));
+        let error = output.open(std::slice::from_ref(&path)).err().unwrap();
         assert_eq!(Report::new(&error).unwrap().code, 2);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
     }
@@ -430,11 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         fs::write(&path, "old and long\n").unwrap();
-        let args = OutputArgs {
-            format: None,
-            output: Some(path.clone()),
-        };
-        let output = args.open(RECORDS, &[]).unwrap();
+        let output = target(Format::Jsonl, Some(path.clone())).open(&[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "old and long\n");
         let mut sink = output.into_sink();
         sink.write(b"new\n").unwrap();

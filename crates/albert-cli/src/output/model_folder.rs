@@ -1,4 +1,4 @@
-//! Keeping a model from being written over by what is computed with it.
+//! Protection of a model's files from the output of a run.
 
 use std::fs;
 use std::io;
@@ -8,29 +8,34 @@ use same_file::Handle;
 
 use super::Format;
 
-/// How deep a model's folder is: `1_Pooling/config.json`.
+/// The depth of a model's folder: `1_Pooling/config.json`.
 const DEPTH: usize = 2;
 
-/// The file of the model in `folder` that `output` is, under whatever name.
+/// Finds the file of the model in `folder` that `output` is, under whatever name.
 ///
-/// A file that by its ending can only be an output is none of the model's: who works within the
-/// model's folder writes the same file again and again.
+/// A file whose extension only outputs have is not part of the model: a user who works in the model's
+/// folder writes the same output again and again.
 pub(super) fn find(folder: &Path, output: &Path) -> Option<PathBuf> {
     let output = Handle::from_path(output).ok()?;
-    // What cannot be read cannot be told apart; loading the model tells why.
+    // A folder that cannot be read is reported when the model is loaded.
     find_below(folder, DEPTH, &output).ok().flatten()
 }
 
 fn find_below(folder: &Path, depth: usize, output: &Handle) -> io::Result<Option<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let found = match path.is_dir() {
-            true if depth > 1 => find_below(&path, depth - 1, output)?,
-            true => None,
-            false if is_output_by_name(&path) => None,
-            false => Handle::from_path(&path)
+        let found = if path.is_dir() {
+            if depth > 1 {
+                find_below(&path, depth - 1, output)?
+            } else {
+                None
+            }
+        } else if is_output_by_name(&path) {
+            None
+        } else {
+            Handle::from_path(&path)
                 .is_ok_and(|file| file == *output)
-                .then_some(path),
+                .then_some(path)
         };
         if found.is_some() {
             return Ok(found);
@@ -40,9 +45,9 @@ fn find_below(folder: &Path, depth: usize, output: &Handle) -> io::Result<Option
 }
 
 fn is_output_by_name(path: &Path) -> bool {
-    match Format::of(path) {
+    match Format::from_path(path) {
         Some(Format::Jsonl | Format::Csv | Format::Npy | Format::Parquet | Format::Arrow) => true,
-        // A model is made of the other two itself.
+        // A model has files with these extensions.
         Some(Format::Json | Format::Safetensors | Format::Table) | None => false,
     }
 }

@@ -4,11 +4,11 @@
 
 use super::column::{Element, VectorType};
 
-/// Magic, version, length and text together: a multiple of 64, as the format asks, and room for
+/// Magic, version, length and text together: a multiple of 64, as the format requires, and room for
 /// two numbers of 20 digits.
 pub(super) const HEADER_BYTES: usize = 128;
 
-/// The header of an array.
+/// Returns the header of an array.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(((HEADER_BYTES - 10) as u16).to_le_bytes());
@@ -21,7 +21,7 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// How many rows a header tells of.
+/// Returns the number of rows in a header.
 pub(super) fn rows(header: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(header.get(10..)?).ok()?;
     text.split_once("'shape': (")?

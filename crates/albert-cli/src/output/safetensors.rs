@@ -1,7 +1,7 @@
 //! `safetensors`: one tensor, `embeddings`, of shape (rows, dim).
 //!
 //! Format: <https://github.com/huggingface/safetensors>, "Format": the length of the header in
-//! eight bytes, the header as JSON with spaces behind it, the numbers.
+//! eight bytes, the header as JSON padded with spaces, the values.
 
 use albert_data::EMBEDDINGS;
 use anyhow::{Context, ensure};
@@ -11,10 +11,10 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::column::{Element, VectorType};
 
 /// Length and JSON together: room for four numbers of 20 digits, and a multiple of eight, as the
-/// format asks.
+/// format requires.
 const HEADER_BYTES: usize = 256;
 
-/// The header of a file with so many vectors.
+/// Returns the header of a file with a number of vectors.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {
     let bytes = rows
         .checked_mul(vectors.bytes())

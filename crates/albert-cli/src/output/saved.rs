@@ -1,7 +1,7 @@
-//! What an interrupted run left in its output file: whole rows, and perhaps the beginning of one.
+//! The rows that an interrupted run left in its output file, and perhaps the beginning of another.
 //!
-//! Only the first and the last row are looked at, so that hours of rows are passed in seconds. A
-//! row belongs to a run if what the run computes for the text at its place is the same.
+//! Only the first and the last row are read, so that hours of rows are passed in seconds. A row
+//! belongs to a run if the run computes the same for the text at its place.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,17 +14,17 @@ use super::column::{Column, Kind, VectorType};
 use super::{Format, Row, npy};
 use crate::failure::Hint;
 
-/// How far apart the numbers of a vector may be, as a part of its largest: on a GPU, in bf16, a
-/// text's vector depends a little on the batch that it was in. Another model's is another by all of
-/// itself.
+/// The largest difference between the values of two vectors, relative to the largest value: on a
+/// GPU, in bf16, a text's vector depends a little on the batch that it was in. The vector of another
+/// model differs by much more.
 const TOLERANCE: f64 = 0.05;
 
 /// The rows of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
-    /// How many whole rows there are.
+    /// The number of whole rows.
     pub(crate) rows: usize,
-    /// How many bytes they take, with what stands in front of them.
+    /// Their length in bytes, with the header before them.
     pub(super) bytes: u64,
     /// The columns of csv, once they are written.
     pub(super) header: Option<Vec<&'static str>>,
@@ -32,14 +32,14 @@ pub(crate) struct Saved {
     last: Cells,
 }
 
-/// What a row has in its columns.
+/// The values of a row by column.
 type Cells = Map<String, Value>;
 
 impl Saved {
     /// Reads a file in one of the formats that can be continued.
     ///
     /// # Errors
-    /// If it is not what a run writes that writes such rows.
+    /// If it is not the output of a run that writes such rows.
     pub(super) fn read<R: Row>(
         path: &Path,
         format: Format,
@@ -61,21 +61,21 @@ impl Saved {
             .hint(OTHER)
     }
 
-    /// Makes sure that the first or the last row, which stands at `index`, is the one that a text
-    /// at its place gets; `None` for a text without a result.
+    /// Checks that the first or the last row, number `index`, is the row of the text at its place;
+    /// `None` for a text without a result.
     ///
     /// # Errors
     /// If it is another.
     pub(crate) fn check<R: Row>(&self, index: usize, row: Option<&R>) -> anyhow::Result<()> {
         let saved = if index == 0 { &self.first } else { &self.last };
         let check = || -> anyhow::Result<()> {
-            // What was bad then is not computed again.
+            // A bad row is not computed again.
             if saved.contains_key("error") {
                 return Ok(());
             }
             let row = row.context("expected the row of a bad line, with an `error`")?;
             let row = serde_json::to_value(row)?;
-            // The result, which every format has.
+            // Every format has the result.
             if let Some(result) = R::COLUMNS.last() {
                 ensure!(
                     saved.contains_key(result.name),
@@ -102,7 +102,7 @@ impl Saved {
 
 const OTHER: &str = "it belongs to another input, model or options: write to another file, or over it without `--resume`";
 
-/// Whether two values are the same, vectors but for rounding.
+/// Returns true if two values are equal, vectors up to rounding.
 fn alike(expected: &Value, found: &Value) -> bool {
     let (Value::Array(expected), Value::Array(found)) = (expected, found) else {
         return expected == found;
@@ -195,7 +195,7 @@ fn csv<R: Row>(file: &mut File, skip_bad: bool) -> anyhow::Result<Saved> {
         for (name, cell) in header.iter().zip(cells) {
             let column = R::COLUMNS.iter().find(|column| column.name == *name);
             let value = match column {
-                // A bad row, or one without a pair, has nothing there.
+                // A bad row, or one without a pair, has an empty cell.
                 None if cell.is_empty() => continue,
                 Some(column) if cell.is_empty() && column.optional => continue,
                 None
@@ -243,9 +243,11 @@ fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
     let start = |row: u64| header_bytes + row * vectors.bytes() as u64;
     let mut row = |row: u64| -> anyhow::Result<Cells> {
         let bytes = range(file, start(row), start(row + 1))?;
-        let (name, value) = match vectors.missing().is_some_and(|missing| missing == bytes) {
-            true => ("error", Value::Null),
-            false => ("embedding", Value::from(vectors.element.numbers(&bytes))),
+        let is_missing = vectors.missing().is_some_and(|missing| missing == bytes);
+        let (name, value) = if is_missing {
+            ("error", Value::Null)
+        } else {
+            ("embedding", Value::from(vectors.element.numbers(&bytes)))
         };
         Ok(Cells::from_iter([(name.to_string(), value)]))
     };
@@ -263,21 +265,20 @@ fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
     })
 }
 
-/// Where the records of a file are.
+/// The places of the records in a file.
 #[derive(Debug, Default, PartialEq)]
 struct Records {
-    /// How many are whole.
+    /// The number of whole records.
     count: usize,
     first_end: u64,
     second_end: u64,
     last_start: u64,
-    /// Where the last whole one ends.
+    /// The end of the last whole one.
     end: u64,
 }
 
 impl Records {
-    /// Finds the records, which end at a line feed; with `quoting` one that stands outside of
-    /// quotes.
+    /// Finds the records, which end at a line feed; with `quoting`, at one outside of quotes.
     fn scan(file: &mut File, quoting: bool) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -318,8 +319,7 @@ fn range(file: &mut File, from: u64, to: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes sure that a file without a whole record is the beginning of one that a run would have
-/// written.
+/// Checks that a file without a whole record is the beginning of an output.
 fn begins(file: &mut File, expected: &[u8]) -> anyhow::Result<()> {
     let start = range(file, 0, expected.len() as u64)?;
     if expected.starts_with(&start) {

@@ -7,13 +7,13 @@ use arrow_schema::{DataType, Field, FieldRef, Fields};
 
 use super::column::{Column, Element, Kind, VectorType};
 
-/// The fields of a table.
+/// Returns the fields of a table.
 ///
-/// A row may lack an optional column; with `skip_bad` there is an `error` column, and the row of a
-/// bad text has nothing but `index` and that.
+/// A row may lack an optional column. With `skip_bad` there is an `error` column, and the row of a bad
+/// text has only `index` and `error`.
 ///
 /// # Errors
-/// If there is a vector among the columns and none of its type was given.
+/// If a column holds vectors and their type is not given.
 pub(super) fn fields(
     columns: &[Column],
     vectors: Option<VectorType>,
@@ -60,7 +60,7 @@ fn number(element: Element) -> DataType {
     }
 }
 
-/// What a list holds; nothing in it is ever missing.
+/// Returns the field of a list's items, none of which is ever missing.
 fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new(Field::LIST_FIELD_DEFAULT_NAME, data_type, false))
 }

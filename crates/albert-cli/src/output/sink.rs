@@ -1,4 +1,4 @@
-//! Where bytes go: standard output or a file, buffered, every error reported.
+//! The destination of bytes: standard output or a file, buffered, every error reported.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, StdoutLock, Write};
@@ -14,9 +14,9 @@ use crate::output::closed::stdout_was_closed;
 pub(crate) struct Sink {
     place: Place,
     name: String,
-    /// A regular file whose old content is still there: how much of it is to be kept.
+    /// For a regular file whose old content is still there, the number of bytes to keep of it.
     keep: Option<u64>,
-    /// A file that was not there before, until something is written to it.
+    /// A file that did not exist before, until something is written to it.
     untouched: Option<PathBuf>,
 }
 
@@ -47,9 +47,9 @@ impl Sink {
         })
     }
 
-    /// A file; with `needs_seek` one in which a writer can go back to the beginning.
+    /// Opens a file; with `needs_seek` one in which a writer can go back to the beginning.
     ///
-    /// One that is made now is removed again if the run fails before anything is written to it.
+    /// A file created here is removed again if the run fails before anything is written to it.
     ///
     /// # Errors
     /// If it cannot be written to, or is no file where one is needed.
@@ -90,7 +90,7 @@ impl Sink {
         })
     }
 
-    /// Writes behind the first `bytes` bytes of a file instead of over them.
+    /// Writes after the first `bytes` bytes of a file instead of over them.
     pub(super) fn keep(&mut self, bytes: u64) {
         self.keep = self.keep.map(|_| bytes);
     }
@@ -100,7 +100,7 @@ impl Sink {
         &self.name
     }
 
-    /// Whether it is a file that was not there before.
+    /// Returns true for a file that did not exist before.
     pub(super) fn is_new(&self) -> bool {
         self.untouched.is_some()
     }
@@ -143,8 +143,28 @@ impl Sink {
         self.flush()
     }
 
-    /// Drops the old content of a file, or what of it is not kept, before the first byte of the
-    /// new.
+    /// Cuts a file that could not be written to its end to the whole rows that it holds, and returns
+    /// their number.
+    pub(super) fn keep_whole(
+        &mut self,
+        header_bytes: usize,
+        row_bytes: usize,
+    ) -> io::Result<usize> {
+        let Place::File(writer) = &mut self.place else {
+            return Err(io::Error::from(ErrorKind::NotSeekable));
+        };
+        let file = writer.get_ref().try_clone()?;
+        let failed = std::mem::replace(writer, BufWriter::with_capacity(BUFFER_BYTES, file));
+        // The bytes that did not fit are dropped; a flush would try them again.
+        drop(failed.into_parts());
+        let file = writer.get_ref();
+        let (header_bytes, row_bytes) = (header_bytes as u64, row_bytes.max(1) as u64);
+        let rows = file.metadata()?.len().saturating_sub(header_bytes) / row_bytes;
+        file.set_len(header_bytes + rows * row_bytes)?;
+        usize::try_from(rows).map_err(io::Error::other)
+    }
+
+    /// Drops the old content of a file, but for the part that is kept, before the first new byte.
     fn clear(&mut self) -> anyhow::Result<()> {
         let Some(keep) = self.keep.take() else {
             return Ok(());
@@ -177,10 +197,20 @@ impl Sink {
     }
 }
 
+/// Runs a function that writes to standard output itself.
+///
+/// # Errors
+/// If standard output was closed before the start, or cannot be written to.
+pub(crate) fn print_to_stdout(print: impl FnOnce() -> io::Result<()>) -> anyhow::Result<()> {
+    let sink = Sink::stdout()?;
+    let printed = print().and_then(|()| io::stdout().flush());
+    sink.check(printed)
+}
+
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some(path) = &self.untouched {
-            // The failure that led here is the one to tell.
+            // The failure that led here is the one to report.
             drop(fs::remove_file(path));
         }
     }

@@ -1,6 +1,6 @@
-//! `table`: rows for people, each as its command draws it.
+//! `table`: rows for people, each drawn by its command.
 //!
-//! Rows come as they are done, so columns are of fixed width: nothing waits for the last row.
+//! Rows are shown as they are computed, so columns have a fixed width: nothing waits for the last row.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -48,8 +48,8 @@ impl<R: Row> RowWriter<R> for Table {
     }
 }
 
-/// A text that is safe to show on one line: control characters are escaped, and what is wider than
-/// `width` columns ends in an ellipsis.
+/// Makes a text safe to show on one line: escapes control characters, and cuts a text wider than
+/// `width` columns with an ellipsis.
 pub(crate) fn visible(text: &str, width: usize) -> String {
     let mut shown = String::new();
     for character in text.chars() {
@@ -58,7 +58,7 @@ pub(crate) fn visible(text: &str, width: usize) -> String {
         } else {
             shown.push(character);
         }
-        // Enough to see that it is too wide: a book need not be walked to its end.
+        // Enough to see that it is too wide: a long text is not read to its end.
         if shown.len() / 4 > width {
             break;
         }
@@ -85,7 +85,7 @@ fn unsafe_to_show(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text, or a pair, on the rest of a line.
+/// Formats a text, or a pair, for the rest of a line.
 pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
     const WIDTH: usize = 60;
     match pair {
@@ -98,22 +98,22 @@ pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
     }
 }
 
-/// How many columns the bar of the score 1 takes.
+/// The width of the bar of the score 1, in columns.
 pub(crate) const BAR_WIDTH: usize = 24;
 
-/// A bar whose length is the score, to the eighth of a character.
+/// Draws a bar whose length is the score, to the eighth of a character.
 pub(crate) fn bar(score: f32) -> String {
     bar_of(score, BAR_WIDTH)
 }
 
-/// [`bar`] with `width` columns for the score 1.
+/// Draws a [`bar`] with `width` columns for the score 1.
 pub(crate) fn bar_of(score: f32, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (score.clamp(0.0, 1.0) * width as f32 * 8.0).round() as usize;
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// Lines of cells with the columns aligned: those in `right` to the right, two spaces between.
+/// Aligns the columns of rows of cells: those in `right` to the right, with two spaces between.
 pub(crate) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

@@ -1,4 +1,4 @@
-//! `embed`: rows, formats and what becomes of the vectors.
+//! `embed`: rows, formats, pooling and precision.
 
 use crate::harness::{Folder, cli, cli_with, floats, keys};
 
@@ -76,7 +76,7 @@ fn pairs_come_from_an_option_a_tab_or_two_fields() {
 }
 
 #[test]
-fn texts_and_pairs_of_one_window_keep_their_order() {
+fn texts_and_pairs_of_one_chunk_keep_their_order() {
     let rows = cli_with(&["embed", "--pairs"], "one\none\ttwo\nthree\n")
         .ok()
         .rows();
@@ -556,7 +556,7 @@ fn windows_take_in_all_of_a_long_text() {
         "short",
         "--max-length",
         "12",
-        "--window",
+        "--stride",
         "2",
     ])
     .ok();
@@ -575,7 +575,7 @@ fn windows_take_in_all_of_a_long_text() {
     let short = cli(&["embed", "short"]).ok().row();
     assert_eq!(rows[1]["embedding"], short["embedding"]);
     let other_end = format!("{}start", "word ".repeat(40));
-    let other = cli(&["embed", &other_end, "--max-length", "12", "--window", "2"])
+    let other = cli(&["embed", &other_end, "--max-length", "12", "--stride", "2"])
         .ok()
         .row();
     assert_ne!(rows[0]["embedding"], other["embedding"]);
@@ -584,7 +584,7 @@ fn windows_take_in_all_of_a_long_text() {
         &text,
         "--max-length",
         "12",
-        "--window",
+        "--stride",
         "2",
         "--pooling",
         "tokens",
@@ -596,15 +596,15 @@ fn windows_take_in_all_of_a_long_text() {
 
 #[test]
 fn windows_that_cannot_be_are_refused() {
-    let one = ["embed", "a", "--max-length", "12", "--window"];
+    let one = ["embed", "a", "--max-length", "12", "--stride"];
     cli(&[&one[..], &["10"]].concat()).fails(1, &["stride 10", "10 tokens of text"]);
     cli(&[&one[..], &["-1"]].concat()).fails(2, &["from 0"]);
-    cli(&[&one[..], &["2", "--pair", "b"]].concat()).fails(2, &["`--window` takes no pairs"]);
-    // Without pairs a tab is a character like any other.
-    let tab = cli_with(&["embed", "--window", "2"], "one\ttwo\n")
-        .ok()
-        .row();
-    assert!(tab.get("pair").is_none());
+    cli(&[&one[..], &["2", "--pair", "b"]].concat()).fails(2, &["`--stride` takes no pairs"]);
+    cli_with(&["embed", "--stride", "2", "--pairs"], "one\ttwo\n")
+        .fails(2, &["`--stride` takes no pairs"]);
+    // The option's name before it was that of `tag`.
+    let old = cli(&["embed", "a", "--window", "2"]).ok().row();
+    assert_eq!(old, cli(&["embed", "a", "--stride", "2"]).ok().row());
 }
 
 #[test]

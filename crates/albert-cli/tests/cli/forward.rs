@@ -96,7 +96,7 @@ fn a_text_gives_what_its_ids_give() {
     assert_eq!(by_ids, by_text);
     let output = folder.path("out.safetensors");
     cli_with(
-        &["forward", "--output", &output, "--pairs"],
+        &["forward", "--pairs", "--output", &output],
         "A text.\tAnother.\n",
     )
     .ok();

@@ -13,6 +13,11 @@ pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
     command
         .env_remove("ALBERT_MODEL")
+        .env_remove("ALBERT_DEVICE")
+        .env_remove("ALBERT_DTYPE")
+        .env_remove("ALBERT_THREADS")
+        .env_remove("ALBERT_BATCH_TOKENS")
+        .env_remove("RUST_MIN_STACK")
         .env("RAYON_NUM_THREADS", "2")
         .stdin(Stdio::null());
     isolate(&mut command);
@@ -47,7 +52,7 @@ pub(crate) fn isolate(command: &mut Command) {
         .env("HF_HOME", "/no/such/home");
 }
 
-/// What a run left behind.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
@@ -71,7 +76,7 @@ pub(crate) fn cli_with(args: &[&str], stdin: impl AsRef<[u8]>) -> Run {
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.as_ref().to_vec();
-    // Beside the reading: a long output would stop the child, and with it this writing. A child
+    // At the same time as the reading: a long output would stop the child, and with it this writing. A child
     // that has seen enough may close the pipe.
     let writer = thread::spawn(move || drop(pipe.write_all(&bytes)));
     let output = child.wait_with_output().unwrap();

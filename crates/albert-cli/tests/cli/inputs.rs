@@ -202,7 +202,7 @@ fn a_line_is_one_text_unless_pairs_are_asked_for() {
             .contains("at most one tab")
     );
     assert!(rows[2].get("pair").is_none());
-    cli(&["score", "--pairs", "--input", &file]).fails(2, &["takes no pairs"]);
+    cli(&["score", "--pairs", "--input", &file]).fails(2, &["--pairs"]);
     cli(&["tokenize", "--pairs", "a\tb"]).fails(2, &["`--pairs` is for files"]);
 }
 

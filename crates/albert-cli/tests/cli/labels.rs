@@ -76,7 +76,7 @@ fn classify_top_k_and_pairs() {
     assert_ne!(scores(&pair), scores(&classify("nli", &["It rains."])));
     let model = task_model("nli");
     let rows = cli_with(
-        &["classify", "--model", &model, "--pairs"],
+        &["classify", "--pairs", "--model", &model],
         "It rains.\tIt is wet.\nIt rains.\n",
     )
     .ok()

@@ -32,6 +32,8 @@ mod score;
 mod search;
 #[cfg(unix)]
 mod shell;
+#[cfg(unix)]
+mod signals;
 mod streams;
 #[cfg(feature = "parquet")]
 mod tables;

@@ -39,7 +39,7 @@ fn peak(args: &[&str], lines: usize) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        // The kernel keeps the greatest size there was; of a process that has ended it tells
+        // The kernel keeps the greatest size there was; of a process that has ended it reports
         // nothing more.
         let status = fs::read_to_string(&status).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -228,7 +228,7 @@ fn headed(entries: &[&Entry]) -> String {
 }
 
 /// Whether two outputs say the same: seconds and rates are not compared, numbers with a point to
-/// the tolerance, and bars not at all, since they follow from the numbers beside them.
+/// the tolerance, and bars not at all, since they follow from the numbers next to them.
 fn alike(old: &str, new: &str, script: &str) -> bool {
     if script.contains("albert-cli bench") {
         let begins = |text: &str| -> Vec<String> {
@@ -282,8 +282,8 @@ fn parts(text: &str) -> Vec<Part> {
     while !rest.is_empty() {
         let is_number = rest.starts_with(numeric);
         let end = rest.find(|c| numeric(c) != is_number).unwrap_or(rest.len());
-        let (part, behind) = rest.split_at(end);
-        rest = behind;
+        let (part, after) = rest.split_at(end);
+        rest = after;
         match part.parse::<f64>() {
             Ok(number) if part.contains(['.', 'e']) => found.push(Part::Number(number)),
             _ => found.push(Part::Text(part.to_string())),
@@ -325,7 +325,7 @@ fn only_outputs_and_options_are_written_anew() {
     let page = "<!-- options: completions -->\n```text\nstale\n```\nafter\n";
     let new = regenerate(page, |_| String::new());
     assert!(
-        new.starts_with("<!-- options: completions -->\n```text\nPrint the completions"),
+        new.starts_with("<!-- options: completions -->\n```text\nPrint the completion script"),
         "{new}"
     );
     assert!(

@@ -48,7 +48,7 @@ fn embed(input: &str, output: &str, more: &[&str]) -> Command {
     command
 }
 
-/// A whole file as it is while it is written: an array's header does not tell its rows yet.
+/// Returns a whole file as it is while it is written: an array's header does not have its rows yet.
 fn unfinished(format: &str, mut whole: Vec<u8>) -> Vec<u8> {
     if format == "npy" {
         let header = String::from_utf8_lossy(&whole[10..128]).into_owned();

@@ -1,4 +1,4 @@
-//! What every command does with its input and output. `tokenize` stands for all: it is the fastest.
+//! Input and output of every command, tested with `tokenize`, which is the fastest.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -302,7 +302,7 @@ fn inputs_and_outputs_that_cannot_be_opened_are_named() {
     let folder = Folder::new();
     let missing = folder.path("missing.txt");
     cli(&["tokenize", "--input", &missing]).fails(1, &["missing.txt", "no such file"]);
-    cli(&["tokenize", "--input", folder.as_str()]).fails(1, &[folder.as_str(), "found a folder"]);
+    cli(&["tokenize", "--input", folder.as_str()]).fails(1, &[folder.as_str(), "found none in it"]);
     let nowhere = folder.path("no/such/folder/a.jsonl");
     cli(&["tokenize", "a", "--output", &nowhere]).fails(1, &["a.jsonl", "no such file"]);
     cli(&["tokenize", "a", "--output", folder.as_str()]).fails(1, &[folder.as_str()]);
@@ -359,6 +359,113 @@ fn the_output_is_opened_before_the_model_is_loaded_and_kept_if_that_fails() {
     );
 }
 
+/// An output that is there before the run keeps its content for as long as no row is due.
+#[test]
+fn a_failure_before_the_first_row_leaves_an_existing_output_alone() {
+    let folder = Folder::new();
+    let good = folder.write("good.csv", "id,text\n1,one\n");
+    let jsonl = folder.write("good.jsonl", "{\"text\":\"one\"}\n");
+    let bad = folder.write("bad.txt", b"\xff\xfe\n");
+    for extension in EXTENSIONS {
+        let output = folder.write(&format!("out.{extension}"), "precious\n");
+        for input in [
+            &["--input", &good, "--field", "txet"][..],
+            &["--input", &jsonl, "--field", "txet"],
+            &["--input", &bad],
+            &["--input", &good, "--input", &folder.path("missing.csv")],
+        ] {
+            let args = [&["embed", "--output", &output], input].concat();
+            cli(&args).fails(1, &[]);
+            let kept = folder.read(&format!("out.{extension}"));
+            assert_eq!(kept, b"precious\n", "{args:?}");
+        }
+        cli(&["embed", "--input", &good, "--output", &output]).ok();
+        let replaced = folder.read(&format!("out.{extension}"));
+        assert!(!replaced.starts_with(b"precious"), "{extension}");
+    }
+}
+
+#[cfg(feature = "parquet")]
+const EXTENSIONS: &[&str] = &[
+    "jsonl",
+    "json",
+    "csv",
+    "npy",
+    "safetensors",
+    "parquet",
+    "arrow",
+];
+#[cfg(not(feature = "parquet"))]
+const EXTENSIONS: &[&str] = &["jsonl", "json", "csv", "npy", "safetensors"];
+
+#[test]
+fn an_input_that_is_not_empty_and_has_no_row_is_reported() {
+    for (format, input) in [("jsonl", "\n  \n"), ("csv", "id,text\n")] {
+        let run = cli_with(&["tokenize", "--input-format", format], input).ok();
+        assert!(
+            run.stderr.contains("and no row"),
+            "{format}: {}",
+            run.stderr
+        );
+        assert_eq!(run.stdout, "");
+    }
+    let empty = cli_with(&["tokenize"], "").ok();
+    assert!(!empty.stderr.contains("and no row"), "{}", empty.stderr);
+}
+
+#[test]
+fn a_line_is_one_text_with_its_tabs_unless_pairs_are_asked_for() {
+    let lines = "one\ttwo\tthree\nfour\tfive\n";
+    assert_eq!(
+        texts(&[], lines.as_bytes()),
+        ["one\ttwo\tthree", "four\tfive"]
+    );
+    for command in ["embed", "tokenize"] {
+        let rows = cli_with(&[command], lines).ok().rows();
+        assert_eq!(rows.len(), 2, "{command}");
+        assert!(rows[0].get("pair").is_none(), "{command}");
+        let pair = cli_with(&[command, "--pairs"], "four\tfive\nsix\n")
+            .ok()
+            .rows();
+        assert_eq!(
+            (&pair[0]["text"], &pair[0]["pair"]),
+            (&"four".into(), &"five".into())
+        );
+        assert!(pair[1].get("pair").is_none(), "{command}");
+        cli_with(&[command, "--pairs"], lines).fails(1, &["line 1", "found 2"]);
+    }
+    cli_with(&["tokenize", "--pairs", "--input-format", "jsonl"], "{}")
+        .fails(2, &["`--pairs` is for lines", "\nhint: "]);
+}
+
+#[test]
+fn several_inputs_and_folders_of_shards_are_read_as_one() {
+    let folder = Folder::new();
+    let first = folder.write("first.txt", "one\ntwo\n");
+    let shards = folder.path("shards");
+    fs::create_dir(&shards).unwrap();
+    for (name, content) in [
+        ("shards/part-1.csv", "text\nfour\n"),
+        ("shards/part-0.jsonl", "{\"text\":\"three\"}\n"),
+        ("shards/_SUCCESS", ""),
+        ("shards/.part-0.jsonl.crc", "crc"),
+    ] {
+        folder.write(name, content);
+    }
+    let args = ["--input", &first, "--input", &shards, "--input", "-"];
+    assert_eq!(
+        texts(&args, b"five\n"),
+        ["one", "two", "three", "four", "five"]
+    );
+    let rows = cli(&["tokenize", "--input", &shards]).ok().rows();
+    assert_eq!((&rows[1]["index"], rows.len()), (&1.into(), 2));
+    let bad = folder.write("shards/part-2.txt", b"\xff\n");
+    cli(&["tokenize", "--input", &shards]).fails(1, &[&bad, "line 1"]);
+    let output = folder.path("shards/part-1.csv");
+    cli(&["tokenize", "--input", &shards, "--output", &output])
+        .fails(2, &["is the input and the output"]);
+}
+
 #[test]
 fn the_output_may_not_be_the_input_under_any_name() {
     let folder = Folder::new();
@@ -411,7 +518,7 @@ fn a_file_of_the_model_is_not_written_over() {
     cli(&["verify", "a", "--against", &against, "--output", &to_config])
         .fails(2, &["in the model's folder"]);
     assert!(folder.read("model.safetensors") == weights && folder.read("config.json") == config);
-    // An output beside them is new the first time, and its own the second.
+    // An output next to them is new the first time, and its own the second.
     for _ in 0..2 {
         cli(&[
             &["embed", "a", "--output", &folder.path("a.npy")][..],
@@ -425,9 +532,9 @@ fn a_file_of_the_model_is_not_written_over() {
 #[test]
 fn the_first_good_row_decides_the_columns_of_csv() {
     for (command, row) in [
-        (&["embed"][..], "1,b,c,"),
-        (&["tokenize", "--explain"], "1,b,c,"),
-        (&["tokenize"], "1,b,c,"),
+        (&["embed", "--pairs"][..], "1,b,c,"),
+        (&["tokenize", "--pairs", "--explain"], "1,b,c,"),
+        (&["tokenize", "--pairs"], "1,b,c,"),
     ] {
         let run = cli_with(
             &[command, &["--skip-bad", "--pairs", "--format", "csv"]].concat(),
@@ -439,6 +546,6 @@ fn the_first_good_row_decides_the_columns_of_csv() {
     }
     // Memory has an end, and the input may have none.
     let many = [b"\xff\n".repeat(1001), b"b\tc\n".to_vec()].concat();
-    let run = cli_with(&["embed", "--skip-bad", "--format", "csv"], many).ok();
+    let run = cli_with(&["embed", "--pairs", "--skip-bad", "--format", "csv"], many).ok();
     assert_eq!(run.stdout.lines().count(), 1003);
 }

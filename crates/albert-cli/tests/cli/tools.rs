@@ -1,4 +1,4 @@
-//! `bench`, `completions` and `man`: what stands beside the work.
+//! `bench`, `completions` and `man`.
 
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn every_shell_gets_its_completions() {
     cli(&["completions"]).fails(2, &["SHELL"]);
 }
 
-/// clap-rs/clap#6421: behind a command of a program with a hyphen in its name nothing was
+/// clap-rs/clap#6421: after a command of a program with a hyphen in its name nothing was
 /// completed.
 #[cfg(target_os = "linux")]
 #[test]

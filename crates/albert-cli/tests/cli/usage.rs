@@ -62,6 +62,28 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn the_environment_sets_what_options_do_not() {
+    let with = |name: &str, value: &str, args: &[&str]| {
+        finish(command().args(["embed", "a"]).args(args).env(name, value))
+    };
+    for (name, value) in [
+        ("ALBERT_DEVICE", "tpu"),
+        ("ALBERT_DTYPE", "f64"),
+        ("ALBERT_THREADS", "0"),
+        ("ALBERT_BATCH_TOKENS", "none"),
+        ("RAYON_NUM_THREADS", "100000"),
+        ("RUST_MIN_STACK", "much"),
+    ] {
+        with(name, value, &[]).fails(2, &[value]);
+    }
+    let device = with("ALBERT_DEVICE", "metal", &["--device", "cpu"]).ok();
+    let plain = with("ALBERT_THREADS", "2", &[]).ok();
+    assert_eq!(device.stdout, plain.stdout);
+    with("ALBERT_DTYPE", "bf16", &[]).ok();
+    with("ALBERT_BATCH_TOKENS", "64", &[]).ok();
+}
+
+#[test]
 fn wrong_usage_of_an_input_exits_with_2() {
     for args in [
         &["tokenize", "--field", "a,b,c", "--input-format", "jsonl"][..],

@@ -3,8 +3,6 @@
 //! [`Session`] knows the commands and nothing of terminals; the loop here reads lines with history,
 //! editing and completion, and shows what the session replies.
 
-mod session;
-
 use std::path::PathBuf;
 use std::{env, fs};
 
@@ -19,20 +17,20 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Editor, Helper};
 
+use super::session::{Fill, Reply, Session, commands_with};
 use crate::output::Sink;
 use crate::progress::Talk;
-use session::{Fill, Reply, Session, commands_with};
 
-/// Talks on the terminal until its end, or until the user leaves.
-pub(crate) fn run(
+/// Holds the conversation until the user leaves or the terminal ends.
+pub(super) fn run(
     filler: &impl Fill,
     options: FillOptions,
     model: &str,
     talk: Talk,
 ) -> anyhow::Result<()> {
-    /// Enough to find last week's sentence, little enough to load at once.
+    /// Enough for weeks of use, and loaded at once.
     const HISTORY_LINES: usize = 1000;
-    /// Wide enough for everything, where the terminal does not tell.
+    /// Used if the terminal does not report its width.
     const WIDTH: usize = 80;
     let config = Config::builder()
         .history_ignore_space(true)
@@ -46,11 +44,11 @@ pub(crate) fn run(
         .context("cannot keep a history")?;
     let history = history_file();
     if let Some(path) = &history {
-        // The first time there is none, and a history that cannot be read is no loss.
+        // The first time there is none, and a history that cannot be read does not matter.
         let _ = editor.load_history(path);
     }
     talk.say(format_args!(
-        "{model}: `_` stands for a word to find; :help, Ctrl-D leaves"
+        "{model}: write `_` for a word to find; :help for help, Ctrl-D to leave"
     ));
     let mut session = Session::new(filler, options);
     loop {
@@ -67,7 +65,7 @@ pub(crate) fn run(
                 match session.reply(&line, width) {
                     Reply::Silence => {}
                     Reply::Answer(text) => answer(&text)?,
-                    // A reply to what was just typed, and no talk: `--quiet` does not silence it.
+                    // A reply to the line just typed: `--quiet` does not silence it.
                     Reply::Remark(text) => Talk::new(false).say(text),
                     Reply::Leave => return Ok(()),
                 }
@@ -85,7 +83,7 @@ fn answer(text: &str) -> anyhow::Result<()> {
     sink.finish()
 }
 
-/// The file of past lines, its folder made.
+/// Returns the file of past lines and creates its folder.
 fn history_file() -> Option<PathBuf> {
     let absolute = |name: &str| {
         env::var_os(name)

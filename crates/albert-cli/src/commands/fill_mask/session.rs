@@ -1,15 +1,16 @@
-//! What a conversation about masks knows: its commands, its options, and what it says to a line.
+//! The state of a conversation about masks: its commands, its options, and its replies.
 
 use albert_tasks::{FillOptions, FilledText, MaskFiller};
 use anyhow::Context;
 
-use crate::commands::fill_mask::{MAX_BEAM, chart, targets};
+use super::chart::chart;
+use super::options::{MAX_BEAM, targets};
 use crate::failure::Report;
 
 /// A command of the conversation.
 struct Command {
     name: &'static str,
-    /// What follows it.
+    /// Its argument, for the help.
     argument: &'static str,
     about: &'static str,
 }
@@ -48,7 +49,7 @@ const COMMANDS: [Command; 6] = [
     },
 ];
 
-/// The names of the commands that begin so.
+/// Returns the names of the commands with a prefix.
 pub(super) fn commands_with(prefix: &str) -> impl Iterator<Item = &'static str> {
     COMMANDS
         .iter()
@@ -73,7 +74,7 @@ fn help() -> String {
 }
 
 /// Fills the masks of one text.
-pub(crate) trait Fill {
+pub(super) trait Fill {
     /// The candidates for each mask of the text.
     fn fill(&self, text: &str, options: &FillOptions) -> anyhow::Result<FilledText>;
 
@@ -92,9 +93,9 @@ impl Fill for MaskFiller {
     }
 }
 
-/// What a session has to say to a line.
+/// The reply to a line.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Reply {
+pub(super) enum Reply {
     /// Nothing.
     Silence,
     /// Data, for standard output.
@@ -106,19 +107,19 @@ pub(crate) enum Reply {
 }
 
 /// The state of a conversation: the model, and how its candidates are shown.
-pub(crate) struct Session<'a, F> {
+pub(super) struct Session<'a, F> {
     filler: &'a F,
     options: FillOptions,
 }
 
 impl<'a, F: Fill> Session<'a, F> {
-    /// A conversation that begins with these options.
-    pub(crate) fn new(filler: &'a F, options: FillOptions) -> Self {
+    /// Starts a conversation with these options.
+    pub(super) fn new(filler: &'a F, options: FillOptions) -> Self {
         Self { filler, options }
     }
 
     /// Replies to one line, in lines of at most `width` columns.
-    pub(crate) fn reply(&mut self, line: &str, width: usize) -> Reply {
+    pub(super) fn reply(&mut self, line: &str, width: usize) -> Reply {
         let line = line.trim();
         if line.is_empty() {
             return Reply::Silence;
@@ -214,14 +215,14 @@ impl<'a, F: Fill> Session<'a, F> {
     }
 }
 
-/// What to write instead of a command that does not exist.
+/// Suggests a command instead of one that does not exist.
 fn advice(name: &str) -> String {
     let nearest = COMMANDS
         .iter()
         .map(|command| (strsim::osa_distance(name, command.name), command.name))
         .min();
     match nearest {
-        // One slip in three letters.
+        // At most one typing error in three letters.
         Some((slips, meant)) if slips * 3 <= name.chars().count() => {
             format!("did you mean `:{meant}`? `:help` lists them")
         }
@@ -229,7 +230,7 @@ fn advice(name: &str) -> String {
     }
 }
 
-/// Puts the mask token where a `_` stands by itself, that is, touches no letter, digit or `_`.
+/// Replaces each `_` that touches no letter, digit or `_` with the mask token.
 fn expand_masks(line: &str, mask_token: &str) -> String {
     let is_word =
         |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
@@ -256,7 +257,7 @@ mod tests {
 
     const WIDE: usize = 100;
 
-    /// Answers every text with one candidate per mask, and remembers what it was asked.
+    /// Answers every text with one candidate per mask, and records the calls.
     #[derive(Default)]
     struct Echo {
         asked: RefCell<Vec<(String, FillOptions)>>,

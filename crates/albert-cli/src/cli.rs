@@ -1,0 +1,221 @@
+//! The command tree.
+//!
+//! The options of one command are in its file in `commands`, those that several share in `options`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
+    order, score, search, similarity, tag, tokenize, verify, zero_shot,
+};
+#[cfg(feature = "hub")]
+use crate::commands::{download, models};
+/// Run ALBERT models from the shell: embeddings, masked tokens and more
+#[derive(Debug, Parser)]
+#[command(name = "albert-cli", version, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  albert-cli fill-mask 'Paris is the [MASK] of France.'
+  albert-cli embed 'A first sentence.' 'And a second one.' --format jsonl")]
+pub(crate) struct Cli {
+    /// Write nothing to stderr but errors
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn texts into vectors (embeddings)
+    Embed(embed::EmbedArgs),
+    /// Fill in the masked words of a text
+    ///
+    /// Masked language modeling. Without a text on a terminal it is interactive: `_` is a short mask,
+    /// `:help` lists the commands.
+    FillMask(fill_mask::FillMaskArgs),
+    /// Measure how well texts fit the model
+    ///
+    /// Pseudo-log-likelihood: one token after another is masked, and the natural logarithms of the
+    /// probabilities that the model gives to the original tokens are added up. The special tokens
+    /// around a text are not masked.
+    Score(score::ScoreArgs),
+    /// Label texts with the labels a model was fine-tuned for
+    ///
+    /// Text classification. The built-in model is not fine-tuned: name one with --model.
+    Classify(classify::ClassifyArgs),
+    /// Label texts with labels of your own
+    ///
+    /// Zero-shot classification. Needs a model of natural language inference, named with --model: a
+    /// label's score is the probability that the text entails a sentence with the label.
+    ZeroShot(zero_shot::ZeroShotArgs),
+    /// Find named entities: people, places and other labelled spans
+    ///
+    /// Named entity recognition (NER) and other token classification. Needs a model fine-tuned to
+    /// label tokens, named with --model.
+    #[command(visible_alias = "ner")]
+    Tag(tag::TagArgs),
+    /// Answer questions from a context
+    ///
+    /// Extractive question answering. A long context is read in overlapping windows. Needs a model
+    /// fine-tuned on a data set such as SQuAD, named with --model.
+    #[command(visible_alias = "qa")]
+    Answer(answer::AnswerArgs),
+    /// Pick the best of several choices for a text
+    ///
+    /// Needs a model fine-tuned for multiple choice on a data set such as RACE, named with --model.
+    Choose(choose::ChooseArgs),
+    /// Predict which of two texts comes first, or sort sentences
+    ///
+    /// Sentence order prediction. Needs a model with the sentence order head of ALBERT's
+    /// pretraining. The built-in model has one that is not trained: its answers are at chance.
+    Order(order::OrderArgs),
+    /// Compare two texts by meaning
+    Similarity(similarity::SimilarityArgs),
+    /// Find the texts closest to a query by meaning (semantic search)
+    Search(search::SearchArgs),
+    /// Split texts into the tokens that enter a model
+    Tokenize(tokenize::TokenizeArgs),
+    /// Write the raw tensors of one forward pass to a file
+    Forward(forward::ForwardArgs),
+    /// Show the parts of a model and how it is read
+    Inspect(inspect::InspectArgs),
+    /// Download a model of the Hugging Face Hub into the cache
+    ///
+    /// Prints the folder of its files. Only the configuration, one set of weights and the tokenizer
+    /// are downloaded. Interrupted downloads resume. Every command that loads a model by its name
+    /// downloads the same files, but asks the Hub only for those that the cache lacks; this command
+    /// also checks whether the branch has moved.
+    ///
+    /// The cache is that of Python's huggingface_hub, and so are the variables: HF_TOKEN, HF_HOME,
+    /// HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE.
+    #[cfg(feature = "hub")]
+    Download(download::DownloadArgs),
+    /// List the models on this machine: built in, and in the cache
+    ///
+    /// Shows the size and the revisions of each, and the files that could be removed from the cache.
+    #[cfg(feature = "hub")]
+    Models(models::ModelsArgs),
+    /// Write a model in any layout as a folder with model.safetensors
+    ///
+    /// The folder is one that --model accepts; the configuration and the tokenizer's files are
+    /// copied into it.
+    Convert(convert::ConvertArgs),
+    /// Compare two ways of computing a model
+    ///
+    /// The texts are computed with the command's own settings and with those of --against, and the
+    /// last hidden states are compared token by token: `max_abs` is the largest difference between
+    /// two values, `min_cosine` the smallest cosine between the two vectors of a token,
+    /// `worst_index` the text with the largest difference. Without texts a few built-in ones are
+    /// compared.
+    Verify(verify::VerifyArgs),
+    /// Measure how fast a model runs on this machine
+    ///
+    /// Times the encoder on one short text, one long one, eight long ones and 32 of ragged lengths:
+    /// the median of several rounds after a warm-up round. Tokenization is not included.
+    Bench(bench::BenchArgs),
+    /// Print the completion script of a shell
+    ///
+    /// For bash, save it as ~/.local/share/bash-completion/completions/albert-cli; for zsh, as
+    /// _albert-cli in a folder of $fpath; for fish, as ~/.config/fish/completions/albert-cli.fish.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages of all commands to a folder
+    ///
+    /// `man -l man1/albert-cli-embed.1` shows a page in place; pages in ~/.local/share/man/man1 are
+    /// found by name.
+    Man(man::ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    use crate::progress::Talk;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// The width of a terminal that nobody has made wider.
+    const TERMINAL_COLUMNS: usize = 80;
+
+    #[test]
+    fn every_command_ends_its_help_with_two_examples() {
+        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
+            let name = command.get_name();
+            let help = command
+                .get_after_help()
+                .unwrap_or_else(|| panic!("{name}: no examples"));
+            let help = help.to_string();
+            let examples = help
+                .lines()
+                .filter(|line| line.contains("albert-cli "))
+                .count();
+            assert!(help.starts_with("Examples:\n"), "{name}: {help}");
+            assert_eq!(examples, 2, "{name}: {help}");
+            // A longer line is broken, and in a shell a broken command is two.
+            assert!(
+                help.lines()
+                    .all(|line| line.chars().count() <= TERMINAL_COLUMNS),
+                "{name}: {help}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_help_text_begins_short_and_without_a_period() {
+        for command in Cli::command().get_subcommands() {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                about.len() < 70 && !about.ends_with('.'),
+                "{}: {about}",
+                command.get_name()
+            );
+            for argument in command.get_arguments() {
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let first = help.lines().next().unwrap_or_default();
+                assert!(
+                    !first.is_empty() && !first.ends_with('.'),
+                    "{}",
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_the_computation_reaches_it() {
+        let arguments = [
+            "albert-cli",
+            "score",
+            "a",
+            "--max-length",
+            "9",
+            "--batch-tokens",
+            "7",
+        ];
+        let Command::Score(args) = Cli::parse_from(arguments).command else {
+            panic!("expected `score`")
+        };
+        let options = args
+            .texts
+            .compute
+            .run_options(&args.texts.model, Talk::new(true))
+            .unwrap();
+        assert_eq!(
+            (options.max_length, options.batch_tokens),
+            (Some(9), Some(7))
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! The options of the computation: device, number type, threads, batch size.
+
+use std::env;
+
+use albert_tasks::{DEFAULT_BATCH_TOKENS, Event, RunOptions};
+use anyhow::Context;
+use clap::Args;
+
+use super::{ModelArgs, number};
+use crate::device::{DeviceChoice, DtypeChoice};
+use crate::failure::usage;
+use crate::progress::Talk;
+
+/// The most threads that can be asked for.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// Where and how the model is computed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Computation")]
+pub(crate) struct ComputeArgs {
+    /// Device: auto, cpu, cuda, cuda:N or metal
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        env = "ALBERT_DEVICE"
+    )]
+    device: DeviceChoice,
+
+    /// Number type; on the CPU f16 and bf16 round the weights and compute in f32, int8 multiplies
+    /// in 8 bits
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_enum,
+        default_value = "auto",
+        env = "ALBERT_DTYPE"
+    )]
+    dtype: DtypeChoice,
+
+    /// CPU threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), allow_negative_numbers = true, env = "ALBERT_THREADS")]
+    threads: Option<usize>,
+
+    /// Cut texts to N tokens, special tokens included [default: the model's limit]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
+    pub(crate) max_length: Option<usize>,
+
+    #[arg(
+        long,
+        help = format!("Tokens in one batch [default: {DEFAULT_BATCH_TOKENS}, on CUDA as memory allows]"),
+        value_name = "N",
+        value_parser = number(1..=usize::MAX),
+        allow_negative_numbers = true,
+        env = "ALBERT_BATCH_TOKENS"
+    )]
+    batch_tokens: Option<usize>,
+}
+
+/// Reports that the memory of a GPU is exhausted.
+fn say(event: &Event) {
+    if let Event::SmallerBatches { rows, tokens } = event {
+        Talk::new(false).say(format_args!(
+            "the GPU has no memory for {rows} rows of {tokens} tokens: continuing with half of them"
+        ));
+    }
+}
+
+impl ComputeArgs {
+    /// Sets the number of threads and opens the device.
+    pub(crate) fn run_options(&self, model: &ModelArgs, talk: Talk) -> anyhow::Result<RunOptions> {
+        if let Some(threads) = self.threads {
+            // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global()
+                .with_context(|| format!("cannot start {threads} threads"))?;
+        }
+        let mut options = RunOptions::default().with_tokenizer(model.tokenizer());
+        (options.max_length, options.batch_tokens) = (self.max_length, self.batch_tokens);
+        if talk.is_heard() {
+            options = options.with_observer(say);
+        }
+        options.load.weights = self.dtype.into();
+        options.load.device = self.device.open()?;
+        Ok(options)
+    }
+}
+
+/// Checks the environment variables that libraries read when threads start, and that would fail
+/// there without a word about their name.
+///
+/// # Errors
+/// If one of them is not a number, or asks for more threads than `--threads` may.
+pub(crate) fn check_environment() -> anyhow::Result<()> {
+    check_variable("RAYON_NUM_THREADS", MAX_THREADS)?;
+    check_variable("RUST_MIN_STACK", usize::MAX)
+}
+
+fn check_variable(name: &str, most: usize) -> anyhow::Result<()> {
+    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else {
+        return Ok(());
+    };
+    number(0..=most)(&value.to_string_lossy())
+        .map(drop)
+        .map_err(|why| {
+            usage(format!("{why}, found `{}`", value.to_string_lossy()))
+                .context(format!("environment variable {name}"))
+        })
+}

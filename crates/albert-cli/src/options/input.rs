@@ -1,0 +1,216 @@
+//! The options that say where the texts come from and in which format.
+
+use std::path::PathBuf;
+
+use albert_data::{Format, Pairs};
+use clap::{Args, ValueEnum};
+
+use crate::failure::{Hint, usage};
+use crate::input::{Origin, Request};
+
+/// Where the texts come from.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// The texts; without any, or with a lone -, they come from --input or standard input
+    #[arg(value_name = "TEXT", help_heading = None::<&str>)]
+    pub(crate) texts: Vec<String>,
+
+    /// Read the texts from a file or a folder of shards; - is standard input; can be repeated
+    ///
+    /// The files of a folder are read in the order of their names; hidden files and those that
+    /// begin with `_`, such as `_SUCCESS`, are left out.
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    pub(crate) input: Vec<PathBuf>,
+
+    /// Input format [default: by the content, then the file's extension, else lines]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+
+    /// The field or column of a table that holds the text; `first,second` for pairs [default: text]
+    ///
+    /// A name with a comma or a dot is quoted as in CSV; `data.text` is the field `text` of the
+    /// field `data`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+
+    /// The character between the values of a csv input [default: a comma]
+    #[arg(long, value_name = "C", value_parser = delimiter)]
+    pub(crate) delimiter: Option<u8>,
+
+    /// Write a row with `error` for a line that cannot be read, and continue
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+}
+
+/// The second text of a pair.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct PairArgs {
+    /// The second text of a pair, next to one TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) pair: Option<String>,
+
+    /// Divide a line at its tab into the two texts of a pair
+    ///
+    /// Without it a line is one text, tabs and all. Tables have pairs in two fields: `--field
+    /// first,second`.
+    #[arg(long)]
+    pub(crate) pairs: bool,
+}
+
+/// Parses a character that separates values.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(byte),
+        _ => Err("expected one ASCII character, such as `;`".to_string()),
+    }
+}
+
+/// The format of the input.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One text per line
+    Lines,
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values with a header line
+    Csv,
+    /// Tab-separated values with a header line, no quoting
+    Tsv,
+    /// A Parquet file
+    Parquet,
+    /// An Arrow IPC file or stream
+    Arrow,
+}
+
+impl From<InputFormat> for Format {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Lines => Self::Lines,
+            InputFormat::Jsonl => Self::Jsonl,
+            InputFormat::Csv => Self::Csv,
+            InputFormat::Tsv => Self::Tsv,
+            InputFormat::Parquet => Self::Parquet,
+            InputFormat::Arrow => Self::Arrow,
+        }
+    }
+}
+
+impl InputArgs {
+    /// Returns true if neither a text nor a file is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.input.is_empty()
+    }
+
+    /// Settles what to read, for a command that takes these pairs. `pair` goes with the only
+    /// argument.
+    ///
+    /// # Errors
+    /// If there are no texts, or the options contradict each other.
+    pub(crate) fn request(self, pair: PairArgs, pairs: Pairs) -> anyhow::Result<Request> {
+        let origin = match self.texts.as_slice() {
+            [only] if only == "-" => Origin::Stdin,
+            [] if self.input.is_empty() => Origin::piped(
+                "give a text as an argument, `--input FILE`, or pipe lines into the command",
+            )?,
+            [] => Origin::Files(self.input),
+            texts => {
+                let for_files = [
+                    ("--field", self.field.is_some()),
+                    ("--input-format", self.input_format.is_some()),
+                    ("--delimiter", self.delimiter.is_some()),
+                    ("--pairs", pair.pairs),
+                ];
+                if let Some((option, _)) = for_files.iter().find(|(_, is_given)| *is_given) {
+                    return Err(usage(format!(
+                        "`{option}` is for files, and the texts are arguments"
+                    )));
+                }
+                if pair.pair.is_some() && texts.len() != 1 {
+                    let found = texts.len();
+                    return Err(usage(format!("`--pair` goes with one text, found {found}")));
+                }
+                Origin::Arguments {
+                    texts: self.texts,
+                    pair: pair.pair.clone(),
+                }
+            }
+        };
+        if pair.pair.is_some() && !matches!(origin, Origin::Arguments { .. }) {
+            return Err(usage("`--pair` needs one text as an argument next to it").hint(
+                "in a file, `--pairs` takes the tab of a line, or `--field first,second` two fields of a table, for the texts of a pair",
+            ));
+        }
+        Ok(Request {
+            origin,
+            format: self.input_format.map(Format::from),
+            delimiter: self.delimiter,
+            field: self.field,
+            pairs,
+            has_tabs: pair.pairs,
+            skip_bad: self.skip_bad,
+        })
+    }
+
+    /// Takes the second of two arguments as the other text of one pair, for a command that takes
+    /// nothing else.
+    ///
+    /// # Errors
+    /// If there is another number of them; none, or a lone `-`, means that the texts come from a
+    /// file.
+    pub(crate) fn take_pair(&mut self) -> anyhow::Result<PairArgs> {
+        let pair = match self.texts.as_slice() {
+            [] => None,
+            [only] if only == "-" => None,
+            [_, _] => self.texts.pop(),
+            texts => {
+                return Err(
+                    usage(format!("expected two texts, found {}", texts.len())).hint(
+                        "several pairs come from lines with a tab between the two, or from a table",
+                    ),
+                );
+            }
+        };
+        Ok(PairArgs { pair, pairs: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(texts: &[&str], pair: Option<&str>) -> anyhow::Result<Request> {
+        let args = InputArgs {
+            texts: texts.iter().map(ToString::to_string).collect(),
+            ..InputArgs::default()
+        };
+        let pair = PairArgs {
+            pair: pair.map(String::from),
+            pairs: false,
+        };
+        args.request(pair, Pairs::Taken)
+    }
+
+    #[test]
+    fn arguments_are_taken_as_they_are() {
+        let Origin::Arguments { texts, pair } = request(&["a\tb", ""], None).unwrap().origin else {
+            panic!("expected arguments")
+        };
+        assert_eq!(
+            (texts, pair),
+            (vec!["a\tb".to_string(), String::new()], None)
+        );
+    }
+
+    #[test]
+    fn a_pair_needs_exactly_one_text() {
+        assert!(request(&["a", "b"], Some("c")).is_err());
+        assert!(request(&["-"], Some("c")).is_err());
+        assert!(matches!(
+            request(&["a"], Some("c")).unwrap().origin,
+            Origin::Arguments { pair: Some(_), .. }
+        ));
+    }
+}

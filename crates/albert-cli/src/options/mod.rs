@@ -1,0 +1,29 @@
+//! The options that several commands share. Options of one command are in the command's file.
+
+pub(crate) mod compute;
+pub(crate) mod input;
+pub(crate) mod model;
+pub(crate) mod output;
+pub(crate) mod values;
+pub(crate) mod vectors;
+
+use clap::Args;
+
+pub(crate) use compute::{ComputeArgs, MAX_THREADS};
+pub(crate) use input::{InputArgs, InputFormat, PairArgs};
+pub(crate) use model::{ModelArgs, SpecialArgs};
+pub(crate) use output::OutputArgs;
+pub(crate) use values::{folder, number};
+
+/// The options of a command that runs texts through a model and writes a row for each.
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

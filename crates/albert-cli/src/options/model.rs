@@ -1,0 +1,78 @@
+//! The options that choose a model and the way its tokenizer reads text.
+
+use std::ffi::OsString;
+
+use albert_tasks::{BUILTIN, ModelFiles, TokenizerOptions};
+use clap::Args;
+
+use crate::failure::usage;
+#[cfg(feature = "hub")]
+use crate::hub::HubArgs;
+use crate::progress::Talk;
+
+/// The model, and how it reads text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// A model of the Hub as owner/name, a folder with its files, or the name of a built-in model
+    #[arg(long, value_name = "ID|DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
+    pub(crate) model: OsString,
+
+    #[cfg(feature = "hub")]
+    #[command(flatten)]
+    hub: HubArgs,
+
+    /// Convert the text to lower case first, overriding tokenizer_config.json
+    #[arg(long, value_name = "true|false", hide_possible_values = true)]
+    lowercase: Option<bool>,
+
+    /// Keep accents, overriding tokenizer_config.json
+    #[arg(long, value_name = "true|false", hide_possible_values = true)]
+    keep_accents: Option<bool>,
+}
+
+impl ModelArgs {
+    /// Finds the model's files, downloading those that are missing.
+    pub(crate) fn files(&self, talk: Talk) -> anyhow::Result<ModelFiles> {
+        if self.model.is_empty() {
+            return Err(usage(
+                "the model is empty: expected a name of the Hub, a folder or a built-in name",
+            )
+            .context("`--model` or ALBERT_MODEL"));
+        }
+        match self.model.to_str() {
+            Some(model) => self.files_of(model, talk),
+            // A name that is not UTF-8 can only be that of a folder.
+            None => Ok(ModelFiles::from_dir(&self.model)?),
+        }
+    }
+
+    /// Finds the files of another model in the same way.
+    pub(crate) fn files_of(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
+        #[cfg(feature = "hub")]
+        return self.hub.files(model, talk);
+        #[cfg(not(feature = "hub"))]
+        {
+            let _ = talk;
+            Ok(ModelFiles::resolve(model)?)
+        }
+    }
+
+    /// Returns the tokenizer's options.
+    pub(crate) fn tokenizer(&self) -> TokenizerOptions {
+        TokenizerOptions {
+            lowercase: self.lowercase,
+            keep_accents: self.keep_accents,
+            ..TokenizerOptions::default()
+        }
+    }
+}
+
+/// The reading of special tokens that occur in a text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct SpecialArgs {
+    /// Read special tokens that occur in a text, such as `[MASK]`, as ordinary characters
+    #[arg(long)]
+    pub(crate) no_special_parse: bool,
+}

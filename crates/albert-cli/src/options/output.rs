@@ -1,0 +1,132 @@
+//! The options that say where the rows go and in which format.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+
+use crate::failure::usage;
+use crate::output::{Format, Target};
+
+/// Where the rows go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Output format [default: by the extension of --output; a table on a terminal; else jsonl]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// Write to a file; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Table => "For people",
+            Self::Json => "One array of rows",
+            Self::Jsonl => "One JSON object per line",
+            Self::Csv => "Comma-separated values, lists as JSON in one cell",
+            Self::Npy => "A NumPy array of vectors: `embed` with --output",
+            Self::Safetensors => "Named tensors: `embed` and `forward` with --output",
+            Self::Parquet => "A Parquet file",
+            Self::Arrow => "An Arrow IPC stream",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl OutputArgs {
+    /// Settles the format and the place, for a command that has these formats.
+    ///
+    /// # Errors
+    /// If the format is none of the command's.
+    pub(crate) fn target(&self, supported: &[Format]) -> anyhow::Result<Target> {
+        let path = self
+            .output
+            .as_deref()
+            .filter(|path| path.as_os_str() != "-");
+        Ok(Target {
+            format: self.settle(supported, path)?,
+            path: path.map(Path::to_path_buf),
+        })
+    }
+
+    /// Returns true if the rows go to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        let to_stdout = self
+            .output
+            .as_ref()
+            .is_none_or(|path| path.as_os_str() == "-");
+        to_stdout && io::stdout().is_terminal()
+    }
+
+    fn settle(&self, supported: &[Format], path: Option<&Path>) -> anyhow::Result<Format> {
+        let format = match (self.format, path) {
+            (Some(format), _) => format,
+            (None, Some(path)) => match Format::from_path(path) {
+                Some(format) => format,
+                // A command with one format, such as `forward`, needs no extension to know it.
+                None if supported.len() == 1 => supported[0],
+                None => Format::Jsonl,
+            },
+            (None, None) if supported.len() == 1 => supported[0],
+            (None, None) if self.is_terminal() => Format::Table,
+            (None, None) => Format::Jsonl,
+        };
+        if supported.contains(&format) {
+            return Ok(format);
+        }
+        let names: Vec<_> = supported.iter().map(|format| format.name()).collect();
+        let (format, expected) = (format.name(), names.join(", "));
+        Err(usage(format!(
+            "format `{format}`: not a format of this command, expected {expected}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Report;
+    use crate::output::{RECORDS, VECTORS};
+
+    fn settle(format: Option<Format>, output: Option<&str>) -> Result<Format, Report> {
+        let args = OutputArgs {
+            format,
+            output: output.map(PathBuf::from),
+        };
+        args.target(VECTORS)
+            .map(|target| target.format)
+            .map_err(|error| Report::new(&error).unwrap())
+    }
+
+    #[test]
+    fn the_option_decides_then_the_extension_then_jsonl() {
+        assert_eq!(settle(Some(Format::Json), Some("a.npy")), Ok(Format::Json));
+        assert_eq!(settle(None, Some("a.NPY")), Ok(Format::Npy));
+        assert_eq!(settle(None, Some("a.txt")), Ok(Format::Jsonl));
+        assert_eq!(settle(None, None), Ok(Format::Jsonl));
+    }
+
+    #[test]
+    fn a_format_the_command_lacks_is_wrong_usage() {
+        let args = OutputArgs {
+            format: Some(Format::Npy),
+            output: None,
+        };
+        let report = Report::new(&args.target(RECORDS).unwrap_err()).unwrap();
+        assert_eq!(report.code, 2);
+        assert!(
+            report.message.contains("not a format of this command"),
+            "{}",
+            report.message
+        );
+    }
+}

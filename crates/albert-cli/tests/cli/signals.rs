@@ -1,0 +1,152 @@
+//! Signals while rows are written, and disks that are full before the last of them.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Folder, Run, cli, command, isolate, rows};
+
+/// Longer than any run here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The rows that were written before the signal.
+const ROWS: usize = 3;
+
+/// The content of an output before its first row.
+const OLD: &str = "old\n";
+
+/// Starts `embed` on a pipe that stays open, and waits until rows replace the old output.
+fn embed(output: &str, more: &[&str]) -> (Child, ChildStdin) {
+    fs::write(output, OLD).unwrap();
+    let mut child = command()
+        .args(["embed", "--output", output])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for index in 0..ROWS {
+        writeln!(stdin, "text {index}").unwrap();
+    }
+    let started = Instant::now();
+    while fs::read(output).unwrap() == OLD.as_bytes() {
+        assert!(started.elapsed() < PATIENCE, "no row was written");
+        sleep(Duration::from_millis(20));
+    }
+    (child, stdin)
+}
+
+fn send(signal: &str, child: &Child) {
+    let status = Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn end(child: Child) -> Run {
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::new(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn a_signal_completes_the_output_in_every_format() {
+    let folder = Folder::new();
+    let texts: String = (0..ROWS).map(|index| format!("text {index}\n")).collect();
+    let texts = folder.write("texts.txt", texts);
+    for (format, signal, code) in [
+        ("jsonl", "-INT", 130),
+        ("json", "-TERM", 143),
+        ("csv", "-INT", 130),
+        ("npy", "-TERM", 143),
+        ("safetensors", "-INT", 130),
+        #[cfg(feature = "parquet")]
+        ("parquet", "-TERM", 143),
+        #[cfg(feature = "parquet")]
+        ("arrow", "-INT", 130),
+    ] {
+        let output = folder.path(&format!("cut.{format}"));
+        let (child, stdin) = embed(&output, &[]);
+        send(signal, &child);
+        let run = end(child).fails(
+            code,
+            &["interrupted by SIG", "3 rows are written to", "--resume"],
+        );
+        drop(stdin);
+        let whole = folder.path(&format!("whole.{format}"));
+        cli(&["embed", "--input", &texts, "--output", &whole]).ok();
+        assert!(
+            fs::read(&output).unwrap() == fs::read(&whole).unwrap(),
+            "{format}: {}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_resumed_where_it_ended() {
+    let folder = Folder::new();
+    let output = folder.path("a.jsonl");
+    let (child, _stdin) = embed(&output, &[]);
+    send("-INT", &child);
+    end(child).fails(130, &["\nhint: the same command with `--resume`"]);
+    let texts: String = (0..9).map(|index| format!("text {index}\n")).collect();
+    let texts = folder.write("texts.txt", texts);
+    cli(&["embed", "--input", &texts, "--output", &output, "--resume"]).ok();
+    assert_eq!(rows(&fs::read_to_string(&output).unwrap()).len(), 9);
+}
+
+#[test]
+fn a_signal_before_the_first_row_leaves_an_existing_output_alone() {
+    let folder = Folder::new();
+    let output = folder.write("a.jsonl", "precious\n");
+    let mut child = command()
+        .args(["embed", "--output", &output])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take().unwrap();
+    // Before the rows are waited for a signal ends the process as it does any other.
+    sleep(Duration::from_millis(500));
+    send("-TERM", &child);
+    let code = child.wait().unwrap().code();
+    assert!(code.is_none() || code == Some(143), "{code:?}");
+    drop(stdin);
+    assert_eq!(folder.read("a.jsonl"), b"precious\n");
+}
+
+/// Rows of 256 numbers of four bytes: a kilobyte each.
+const ROW_BYTES: usize = 1024;
+
+#[test]
+fn a_full_disk_leaves_arrays_whose_header_tells_the_truth() {
+    let folder = Folder::new();
+    let texts = folder.write("texts.txt", "a text\n".repeat(400));
+    for (format, header_bytes) in [("npy", 128), ("safetensors", 256)] {
+        let output = folder.path(&format!("a.{format}"));
+        // A limit of 200 blocks of 512 or 1,024 bytes; a write past it fails instead of ending the
+        // process.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
+            .args([env!("CARGO_BIN_EXE_albert-cli"), "embed", "--input", &texts])
+            .args(["--output", &output])
+            .stdin(Stdio::null());
+        isolate(&mut shell);
+        let failed = shell.output().unwrap();
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        let bytes = fs::read(&output).unwrap();
+        let rows = (bytes.len() - header_bytes) / ROW_BYTES;
+        assert!(rows > 0 && bytes.len() == header_bytes + rows * ROW_BYTES);
+        let header = String::from_utf8_lossy(&bytes[..header_bytes]).into_owned();
+        let shape = [format!("({rows}, 256)"), format!("[{rows},256]")];
+        assert!(shape.iter().any(|shape| header.contains(shape)), "{header}");
+    }
+}
