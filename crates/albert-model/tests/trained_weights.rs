@@ -7,7 +7,7 @@
 mod support;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use albert_model::candle_core::{Device, Tensor, safetensors};
 use albert_model::{
@@ -18,11 +18,7 @@ use albert_model::{
 const TOLERANCE: f64 = 1e-5;
 
 fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/pl-bert");
-    match std::env::var_os("ALBERT_DATA") {
-        Some(data) => Some(PathBuf::from(data).join("pl-bert")),
-        None => Some(beside).filter(|data| data.exists()),
-    }
+    Some(PathBuf::from(std::env::var_os("ALBERT_DATA")?).join("pl-bert"))
 }
 
 #[test]

@@ -5,14 +5,14 @@ use serde_json::{Map, Value};
 
 use crate::{Error, ModelFiles, Result};
 
-/// One JSON object with the name of the file it came from.
+/// A JSON object with the name of its file.
 pub(crate) struct JsonObject {
     file: String,
     map: Map<String, Value>,
 }
 
 impl JsonObject {
-    /// The object in `file`, or `None` where the model has no such file.
+    /// Reads the object in `file`; `None` if the model has no such file.
     pub(crate) fn read(files: &ModelFiles, file: &str) -> Result<Option<Self>> {
         match read_value(files, file)? {
             None => Ok(None),
@@ -24,7 +24,7 @@ impl JsonObject {
         }
     }
 
-    /// `value`, a part of `file`, as an object.
+    /// Takes `value`, a part of `file`, as an object.
     pub(crate) fn from_value(file: &str, part: &str, value: Value) -> Result<Self> {
         match value {
             Value::Object(map) => Ok(Self {
@@ -35,12 +35,12 @@ impl JsonObject {
         }
     }
 
-    /// The name of the file.
+    /// Returns the name of the file.
     pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
-    /// A value that is neither absent nor null.
+    /// Returns a value that is neither absent nor null.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
@@ -62,7 +62,7 @@ impl JsonObject {
         self.typed(key, "a number", Value::as_f64)
     }
 
-    /// The error for a value of `key` that is not what it must be.
+    /// Returns the error for a wrong value of `key`.
     pub(crate) fn unexpected(&self, key: &str, expected: &str, found: &Value) -> Error {
         wrong_type(&self.file, key, expected, found)
     }
@@ -83,7 +83,7 @@ impl JsonObject {
     }
 }
 
-/// The JSON value in `file`, or `None` where the model has no such file.
+/// Reads the JSON value in `file`; `None` if the model has no such file.
 pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>> {
     let Some(bytes) = files.read(file)? else {
         return Ok(None);
@@ -97,7 +97,7 @@ pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>
     }
 }
 
-/// The error for a JSON value of the wrong type; a long value is cut.
+/// Returns the error for a JSON value of the wrong type; a long value is shortened.
 pub(crate) fn wrong_type(file: &str, field: &str, expected: &str, found: &Value) -> Error {
     let text = found.to_string();
     let mut short: String = text.chars().take(60).collect();

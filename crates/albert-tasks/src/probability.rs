@@ -1,6 +1,6 @@
-//! From logits to probabilities, on the CPU in f32.
+//! Turns logits into probabilities, on the CPU in f32.
 
-/// `exp(x − max) / Σ exp(x − max)`, in place.
+/// Computes `exp(x − max) / Σ exp(x − max)` in place.
 pub(crate) fn softmax(logits: &mut [f32]) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     logits
@@ -12,7 +12,8 @@ pub(crate) fn softmax(logits: &mut [f32]) {
         .for_each(|probability| *probability /= sum);
 }
 
-/// The logarithm of the softmax at `index`: finite where the probability itself would be 0 in f32.
+/// Returns the logarithm of the softmax at `index`, which is finite even if the probability is 0 in
+/// f32.
 pub(crate) fn log_softmax(logits: &[f32], index: usize) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits
@@ -22,12 +23,12 @@ pub(crate) fn log_softmax(logits: &[f32], index: usize) -> f64 {
     f64::from(logits[index]) - max - sum.ln()
 }
 
-/// `1 / (1 + exp(−x))`
+/// Computes `1 / (1 + exp(−x))`.
 pub(crate) fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The first of the largest values.
+/// Returns the index of the largest value; of equal ones the first.
 pub(crate) fn argmax(values: &[f32]) -> usize {
     let best = values
         .iter()
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_first_is_the_largest() {
+    fn of_equal_values_the_first_is_the_largest() {
         assert_eq!(argmax(&[0.1, 0.4, 0.4]), 1);
     }
 }

@@ -19,7 +19,7 @@ type Example = (
     &'static str,
 );
 
-const EXAMPLES: [Example; 12] = [
+const EXAMPLES: [Example; 14] = [
     (
         "answer",
         Some("question"),
@@ -49,9 +49,21 @@ const EXAMPLES: [Example; 12] = [
         "",
     ),
     (
+        "neighbors",
+        None,
+        &["A cat sleeps.", "A cat is asleep.", "Stocks fell."],
+        "",
+    ),
+    (
         "order",
         None,
         &["So we left. It was raining. We were outside."],
+        "",
+    ),
+    (
+        "rerank",
+        Some("single"),
+        &["Where does it run?", "The river runs.", "A fine day."],
         "",
     ),
     (
@@ -86,7 +98,7 @@ fn package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Where cargo puts examples: beside the folder of this test.
+/// Returns the path of a built example, next to the folder of this test.
 fn built(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();

@@ -538,12 +538,12 @@ fn a_calibration_that_does_not_fit_is_an_error() {
     let calibrated =
         |file: &str| cli(&["embed", "a", "--precision", "int8", "--calibration", file]);
     calibrated(&folder.write("none.txt", ""))
-        .fails(1, &["none.txt`: the calibration has no embeddings"]);
+        .fails(1, &["none.txt`: no embeddings to take ranges from"]);
     calibrated(&folder.write("bad.txt", b"good\nb\xffd\n")).fails(1, &["bad.txt`, line 2"]);
     calibrated(&folder.path("absent.txt")).fails(1, &["absent.txt"]);
     let npy = folder.path("cut.npy");
     cli(&["embed", "a", "b", "--truncate-dim", "3", "--output", &npy]).ok();
-    calibrated(&npy).fails(1, &["cut.npy`, row 1", "256 numbers, found 3"]);
+    calibrated(&npy).fails(1, &["cut.npy`, row 1", "256 values, found 3"]);
     calibrated(&folder.write("no.npy", "not an array")).fails(1, &["expected a NumPy array"]);
 }
 

@@ -1,12 +1,12 @@
-//! A text cut into sentences.
+//! Splits a text into sentences.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The sentences of a text, without the spaces around them.
+/// Splits a text into sentences, without the spaces around them.
 ///
 /// The rules are Unicode's (UAX 29): a full stop, question or exclamation mark before a space ends
-/// a sentence, unless a small letter follows; the end of a line does too. They know no
-/// abbreviations: `Dr. Smith` is cut in two.
+/// a sentence, unless a lower-case letter follows; so does the end of a line. They know no
+/// abbreviations: `Dr. Smith` is two sentences.
 ///
 /// ```
 /// let sentences = albert_tasks::split_sentences("It rained, e.g. on Monday. “Really?” Yes, 3.5 mm.");
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_sentences_and_blank_ones_are_none() {
+    fn line_ends_end_sentences_and_blank_lines_are_none() {
         assert_eq!(
             split_sentences("One line\nand  another\r\n\r\n  third. "),
             ["One line", "and  another", "third."]
@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_an_end_is_a_sentence_and_nothing_is_none() {
+    fn a_text_without_a_full_stop_is_a_sentence_and_an_empty_one_has_none() {
         assert_eq!(split_sentences("no end"), ["no end"]);
         assert_eq!(
             split_sentences("東京は雨。大阪は晴れ。"),

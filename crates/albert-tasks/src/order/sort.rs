@@ -1,12 +1,12 @@
-//! The best order of a few things, of which any two rather stand one way round.
+//! The best order of a few items, given for every two the weight of either order.
 
-/// Up to so many things every order is taken into account: 2¹⁶ sets of them, and each of 16 next.
+/// Up to this many items the search is exact: 2¹⁶ sets, with 16 successors each.
 const EXACT: usize = 16;
 
-/// How much it is worth that one thing stands somewhere before another.
+/// The weight of one item coming anywhere before another.
 pub(super) type Weights = Vec<Vec<f64>>;
 
-/// From the probability of each pair to stand in order to the worth of a standing before b:
+/// Turns the probability of each pair to be in order into the weight of a before b,
 /// `ln P(a, b) + ln (1 − P(b, a))`.
 pub(super) fn weights(in_order: &[Vec<f64>]) -> Weights {
     /// The resolution of f32: no probability is certain.
@@ -18,7 +18,7 @@ pub(super) fn weights(in_order: &[Vec<f64>]) -> Weights {
         .collect()
 }
 
-/// The order with the largest sum of weights over all pairs, as indices.
+/// Returns the order with the largest sum of weights over all pairs, as indices.
 pub(super) fn best_order(weights: &Weights) -> Vec<usize> {
     if weights.len() <= EXACT {
         exact(weights)
@@ -27,7 +27,7 @@ pub(super) fn best_order(weights: &Weights) -> Vec<usize> {
     }
 }
 
-/// The best of all orders, by dynamic programming over the sets of things already placed:
+/// Finds the best of all orders by dynamic programming over the sets of items already placed:
 ///
 /// ```text
 /// best(S) = max over v ∉ S of Σ over u ∈ S of w(u, v) + best(S ∪ {v})
@@ -48,7 +48,7 @@ fn exact(weights: &Weights) -> Vec<usize> {
         let mut found: Option<(f64, usize)> = None;
         for v in outside(set) {
             let value = gain(set, v) + best[set | 1 << v];
-            // Of equals the first.
+            // Of equal values the first wins.
             if found.is_none_or(|(value_so_far, _)| value > value_so_far) {
                 found = Some((value, v));
             }
@@ -64,8 +64,8 @@ fn exact(weights: &Weights) -> Vec<usize> {
     order
 }
 
-/// A good order: sorted by how much each thing would rather stand before the others than behind
-/// them, then each moved to its best place until nothing gets better.
+/// Finds a good order: items are sorted by how much better each is before the others than after
+/// them, then each is moved to its best place until nothing improves.
 fn improved(weights: &Weights) -> Vec<usize> {
     /// Gains below this are rounding.
     const GAIN: f64 = 1e-9;
@@ -80,10 +80,10 @@ fn improved(weights: &Weights) -> Vec<usize> {
     loop {
         let mut moved = false;
         for from in 0..count {
-            let thing = order[from];
+            let item = order[from];
             let (mut best, mut to) = (GAIN, from);
-            // Towards the front and towards the end, the gain of passing each neighbour added up.
-            let passing = |other: usize| weights[thing][other] - weights[other][thing];
+            // Towards the front and towards the end, summing the gain of passing each neighbour.
+            let passing = |other: usize| weights[item][other] - weights[other][item];
             let mut gain = 0.0;
             for (at, &other) in order[..from].iter().enumerate().rev() {
                 gain += passing(other);
@@ -100,7 +100,7 @@ fn improved(weights: &Weights) -> Vec<usize> {
             }
             if to != from {
                 order.remove(from);
-                order.insert(to, thing);
+                order.insert(to, item);
                 moved = true;
             }
         }
@@ -114,17 +114,11 @@ fn improved(weights: &Weights) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// A repeatable matrix of probabilities.
+    /// Returns a reproducible matrix of probabilities.
     fn probabilities(count: usize, seed: u64) -> Vec<Vec<f64>> {
-        let mut state = seed;
-        let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1u64 << 53) as f64
-        };
+        let mut random = fastrand::Rng::with_seed(seed);
         (0..count)
-            .map(|_| (0..count).map(|_| next()).collect())
+            .map(|_| (0..count).map(|_| random.f64()).collect())
             .collect()
     }
 

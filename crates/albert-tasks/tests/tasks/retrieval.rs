@@ -119,15 +119,15 @@ fn a_model_without_the_head_says_what_it_serves() {
     );
     assert_eq!(
         hint(Tagger::load(&model("sentiment"), &options).unwrap_err()),
-        "this model can be loaded as classify, zero-shot"
+        "this model can be loaded as `Classifier`, `ZeroShotClassifier`"
     );
     assert_eq!(
         hint(Classifier::load(&model("entities"), &options).unwrap_err()),
-        "this model can be loaded as tag"
+        "this model can be loaded as `Tagger`"
     );
     assert_eq!(
         hint(ZeroShotClassifier::load(&model("choice"), &options).unwrap_err()),
-        "this model can be loaded as choose"
+        "this model can be loaded as `Chooser`"
     );
     for error in [
         Answerer::load(&model("choice"), &options).unwrap_err(),

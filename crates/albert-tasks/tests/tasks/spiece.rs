@@ -124,19 +124,15 @@ fn the_genuine_model_agrees_with_the_reference() -> anyhow::Result<()> {
         #[serde(flatten)]
         tokens: Tokens,
     }
-    let data = match std::env::var_os("ALBERT_DATA") {
-        Some(data) => PathBuf::from(data),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-    };
-    let cases = data.join("tokenizer-cases.json");
-    if !cases.is_file() {
+    let Some(data) = std::env::var_os("ALBERT_DATA").map(PathBuf::from) else {
         // Past the capture of tests' output: that nothing was compared must be seen.
         writeln!(
             std::io::stderr(),
             "SKIPPED: ALBERT_DATA is not set; the genuine spiece.model was not compared"
         )?;
         return Ok(());
-    }
+    };
+    let cases = data.join("tokenizer-cases.json");
     let files = ModelFiles::from_dir(data.join("albert-base-v2-tokenizer"))?;
     let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default())?;
     assert!(
