@@ -4,8 +4,9 @@
 //! `config.json` and weight files, returns [`Error`], which names the file and the tensor or
 //! field, what was expected and what was found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use albert_formats::small_file::FileError;
 use candle_core::DType;
 
 use crate::Head;
@@ -37,11 +38,46 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A folder, a pipe or a device has the name of a weight file.
-    #[error("`{}` is not a file", path.display())]
+    /// A folder, a pipe or a device has the name of a file.
+    #[error("`{}` is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
+    },
+
+    /// A configuration or an index is larger than any.
+    #[error("`{}` has {bytes} bytes: expected at most {}", path.display(), albert_formats::small_file::MOST_BYTES)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+
+    /// The folder holds an adapter, which changes a model and is none.
+    #[error(
+        "`{}` holds a {kind} adapter for `{base}`, not a model: expected the weights of a model, with the adapter merged",
+        path.display()
+    )]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+        /// The method, such as LoRA.
+        kind: String,
+        /// The model that it changes.
+        base: String,
+    },
+
+    /// The file holds the weights of an adapter next to those that they change, and the file that
+    /// says how to join them is missing or asks for what is not supported.
+    #[error("`{file}` holds adapter weights that are not merged, such as `{tensor}`: {why}")]
+    Unmerged {
+        /// The weight file.
+        file: String,
+        /// A tensor of the adapter.
+        tensor: String,
+        /// Why they are not merged here.
+        why: String,
     },
 
     /// None of the files that could describe the model is there.
@@ -341,6 +377,9 @@ impl Error {
                 "leave the one that is meant in the folder, or name it pytorch_model.bin"
             }
             Self::HoldsModel { .. } => "choose another folder",
+            Self::Adapter { .. } | Self::Unmerged { .. } => {
+                "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
+            }
             Self::LfsPointer { .. } => "run `git lfs pull` in the model's folder",
             Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
             Self::Overflow { .. } => "bf16 holds numbers as large as f32 does",
@@ -350,17 +389,18 @@ impl Error {
     }
 }
 
-/// How every Git LFS pointer begins.
-const LFS_POINTER: &[u8] = b"version https://git-lfs";
-
-pub(crate) fn refuse_lfs_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
-    if bytes.starts_with(LFS_POINTER) {
-        return Err(Error::LfsPointer { path: path.into() });
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::NotAFile { path } => Self::NotAFile { path },
+            FileError::TooLarge { path, bytes } => Self::TooLarge { path, bytes },
+            FileError::LfsPointer { path } => Self::LfsPointer { path },
+            FileError::Io { path, source } => Self::Io { path, source },
+        }
     }
-    Ok(())
 }
 
-/// A name from a file, fit for a message: short, and without what a terminal would act on.
+/// Returns a name from a file as a message may show it: short, and without control characters.
 pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 80;
     let mut text: String = name

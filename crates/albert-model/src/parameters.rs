@@ -7,9 +7,6 @@ use std::fmt;
 
 use crate::config::AlbertConfig;
 
-/// The width of the sentence-order head: in order, swapped.
-pub(crate) const SENTENCE_ORDERS: usize = 2;
-
 /// The module that every head holds, and the first part of its tensors' names.
 pub(crate) const ALBERT: &str = "albert";
 
@@ -293,7 +290,7 @@ pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Paramete
         Head::MaskedLm => masked_lm(config),
         Head::PreTraining => {
             let mut parameters = masked_lm(config);
-            parameters.extend(linear(SENTENCE_ORDER, SENTENCE_ORDERS, h));
+            parameters.extend(linear(SENTENCE_ORDER, config.num_labels(), h));
             parameters
         }
         Head::SequenceClassification | Head::TokenClassification => {

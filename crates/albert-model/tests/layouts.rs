@@ -21,7 +21,7 @@ use tempfile::TempDir;
 const TOLERANCE: f64 = 1e-5;
 
 /// Those of the one model, whose numbers are beside them.
-const LAYOUTS: [&str; 18] = [
+const LAYOUTS: [&str; 25] = [
     "safetensors-single",
     "safetensors-sharded",
     "bin-zip",
@@ -37,6 +37,13 @@ const LAYOUTS: [&str; 18] = [
     "bin-noncontiguous-legacy",
     "bin-ordereddict-parameter",
     "bin-decoder-copies",
+    "bin-objects",
+    "bin-objects-legacy",
+    "bin-protocol-4",
+    "bin-named-safetensors",
+    "safetensors-named-bin",
+    "safetensors-any-root",
+    "peft-unmerged",
     "google-tf",
     "google-tf-module",
     "google-tf-two-shards",
@@ -175,7 +182,7 @@ fn memory_and_folder_give_the_same_tensors() {
 
 #[test]
 fn the_report_says_what_was_chosen_and_taken_off() {
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 13] = [
         (
             "safetensors-single",
             &["weights: `model.safetensors`, the only file with weights"],
@@ -193,7 +200,7 @@ fn the_report_says_what_was_chosen_and_taken_off() {
         (
             "bin-wrapped",
             &[
-                "the tensors under `state_dict`; beside it, and not read: `epoch`",
+                "the tensors under `state_dict`; next to it, not read: `epoch`",
                 "`model.albert.` taken off",
             ],
         ),
@@ -204,6 +211,34 @@ fn the_report_says_what_was_chosen_and_taken_off() {
                 "`hidden_act` \"gelu\" in `albert_config.json`, by which Google means gelu_new",
                 "names: Google's",
                 "ignored: 5 tensors of the optimizer",
+            ],
+        ),
+        (
+            "bin-objects",
+            &[
+                "the tensors under `weights`; next to it, not read: `best`",
+                "not read: objects from",
+                "`argparse.Namespace`",
+                "nothing in a file is executed",
+            ],
+        ),
+        (
+            "bin-named-safetensors",
+            &["PyTorch's zip form, though the name is that of safetensors"],
+        ),
+        (
+            "safetensors-named-bin",
+            &["safetensors, though the name is PyTorch's"],
+        ),
+        (
+            "safetensors-any-root",
+            &["names: `trainer.student.core.` taken off"],
+        ),
+        (
+            "peft-unmerged",
+            &[
+                "LoRA merged into 2 weights",
+                "names: `base_model.model.albert.` taken off",
             ],
         ),
         (
@@ -250,6 +285,9 @@ fn nothing_is_missing_and_what_is_unused_is_named() {
     for name in LAYOUTS {
         let expected: &[&str] = match name {
             "bin-old-names" => &["albert.embeddings.position_ids"],
+            "bin-objects" | "bin-objects-legacy" => {
+                &["extra.complex", "extra.object", "extra.quantized"]
+            }
             "google-tf" | "google-tf-two-shards" => &[
                 "bert/pooler/dense/kernel/adam_m",
                 "bert/pooler/dense/kernel/adam_v",
@@ -392,7 +430,7 @@ fn other_networks_are_refused_with_the_reason() {
     );
     let text = refusal(&layout("preln"));
     assert!(
-        text.contains("`ln_type`") && text.contains("found the string \"preln\""),
+        text.contains("`ln_type`") && text.contains("found \"preln\""),
         "{text}"
     );
 }
@@ -497,7 +535,46 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
     large.save(target.path(), WeightFormat::BF16).unwrap();
 }
 
-/// What `hostile/cases.json` tells of each file, in the words of the error.
+#[test]
+fn an_adapter_and_a_model_saved_whole_are_refused_with_the_way_out() {
+    let error = |name: &str| Checkpoint::from_dir(layout(name)).unwrap_err();
+    let adapter = error("adapter");
+    let text = adapter.to_string();
+    assert!(
+        text.contains("holds a LoRA adapter for `albert/albert-base-v2`, not a model"),
+        "{text}"
+    );
+    assert!(adapter.hint().unwrap().contains("merge_and_unload"));
+    let whole = error("bin-whole-model").to_string();
+    assert!(
+        whole.contains("`torch.nn.modules.linear.Linear`")
+            && whole.contains("torch.save(model.state_dict())"),
+        "{whole}"
+    );
+    // Without its settings the update of an adapter is not known.
+    let dir = TempDir::new().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(layout("peft-unmerged").join(file), dir.path().join(file)).unwrap();
+    }
+    let unmerged = Checkpoint::from_dir(dir.path()).unwrap_err();
+    assert!(
+        unmerged
+            .to_string()
+            .contains("expected `adapter_config.json` next to it"),
+        "{unmerged}"
+    );
+}
+
+#[test]
+fn entries_that_are_not_read_are_listed_as_unused() {
+    let checkpoint = Checkpoint::from_dir(layout("bin-objects")).unwrap();
+    let unused = checkpoint.report().unwrap().unused;
+    for name in ["extra.complex", "extra.quantized", "extra.object"] {
+        assert!(unused.iter().any(|it| it == name), "{unused:?}");
+    }
+}
+
+/// The reason of each file of `hostile/cases.json` in the words of the error.
 const REFUSALS: [(&str, &str); 52] = [
     ("big-endian.bin", "big end first"),
     ("bundle-bad-magic", "magic number at the end"),
@@ -522,7 +599,7 @@ const REFUSALS: [(&str, &str); 52] = [
     ("bundle-shape-overflows", "[4611686018427387904, 8]"),
     ("bundle-short", "at least 48 bytes, found 30"),
     ("bundle-truncated", "magic number at the end"),
-    ("bundle-unknown-type", "no tensor `albert.embeddings"),
+    ("bundle-unknown-type", "expected `albert.embeddings"),
     ("cycle.bin", "a dictionary of tensors"),
     ("deep-nesting.bin", "a dictionary of tensors"),
     ("deflated.bin", "`archive/data.pkl` compressed"),
@@ -547,8 +624,14 @@ const REFUSALS: [(&str, &str); 52] = [
     ),
     ("short-storage.bin", "expected 4 × 4 bytes, found 8"),
     ("storage-path.bin", "no storage `../../../` in the file"),
-    ("system-legacy.bin", "asks for `posix.system`"),
-    ("system-zip.bin", "asks for `posix.system`"),
+    (
+        "system-legacy.bin",
+        "`weight` from `posix.system`; nothing in a file is executed",
+    ),
+    (
+        "system-zip.bin",
+        "`weight` from `posix.system`; nothing in a file is executed",
+    ),
     ("text.bin", "found neither"),
     ("truncated-legacy.bin", "ends beyond the file"),
     ("truncated-pickle.bin", "is not a whole PyTorch file"),

@@ -1,4 +1,4 @@
-//! Which of a folder's files holds the weights, and why that one.
+//! The choice of the file that holds a folder's weights, and the reason.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(super) enum Format {
     TensorFlow,
 }
 
-/// The names that transformers gives, the first that is there is taken.
+/// The names that transformers gives, in the order of preference.
 const KNOWN: [(&str, Format); 4] = [
     ("model.safetensors", Format::Safetensors),
     ("model.safetensors.index.json", Format::SafetensorsShards),
@@ -22,11 +22,12 @@ const KNOWN: [(&str, Format); 4] = [
     ("pytorch_model.bin.index.json", Format::PyTorchShards),
 ];
 
-/// Endings that PyTorch's files have under other names.
-const PYTORCH_ENDINGS: [&str; 5] = ["bin", "pt", "pth", "t7", "ckpt"];
+/// Extensions of PyTorch's files under other names.
+const EXTENSIONS: [&str; 5] = ["bin", "pt", "pth", "t7", "ckpt"];
 
-/// How the names of files begin that trainers leave beside the weights.
-const NO_WEIGHTS: [&str; 6] = [
+/// The beginnings of the names of files that trainers leave next to the weights.
+const NO_WEIGHTS: [&str; 7] = [
+    "adapter_model",
     "training_args",
     "optimizer",
     "scheduler",
@@ -55,8 +56,8 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Looks at a folder's names; opens nothing.
-    pub(super) fn of(dir: &Path) -> Result<Self> {
+    /// Chooses by the names of a folder's files; opens none.
+    pub(super) fn find(dir: &Path) -> Result<Self> {
         let known: Vec<_> = KNOWN
             .iter()
             .filter(|(name, _)| dir.join(name).exists())
@@ -111,11 +112,11 @@ impl Choice {
     }
 }
 
-/// TensorFlow's indices in the folder, or in the `variables` of a TensorFlow Hub module.
+/// Lists TensorFlow's indices in the folder, or in the `variables` of a TensorFlow Hub module.
 fn bundles(dir: &Path) -> Result<Vec<String>> {
     let is_index = |name: &str| {
         let stem = name.strip_suffix(".index");
-        // An index of something else has no data file.
+        // An index of another kind has no data file.
         stem.is_some_and(|stem| {
             names(dir).is_ok_and(|all| all.iter().any(|it| is_data_of(it, stem)))
         })
@@ -137,8 +138,8 @@ fn is_data_of(name: &str, stem: &str) -> bool {
 fn others(dir: &Path) -> Result<Vec<String>> {
     let mut found = names(dir)?;
     found.retain(|name| {
-        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-        ending.is_some_and(|ending| PYTORCH_ENDINGS.contains(&ending))
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+        extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
             && !NO_WEIGHTS.iter().any(|start| name.starts_with(start))
             && !KNOWN.iter().any(|(known, _)| known == name)
             && !OTHER_FORMATS.contains(&name.as_str())
@@ -146,7 +147,7 @@ fn others(dir: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The files of a folder in alphabetical order.
+/// Lists the files of a folder in alphabetical order.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
     let io = |source| Error::Io {
         path: dir.into(),
@@ -175,7 +176,7 @@ mod tests {
             std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        Choice::of(dir.path())
+        Choice::find(dir.path())
     }
 
     fn chosen(names: &[&str]) -> (String, Format) {
@@ -212,15 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn what_trainers_leave_is_no_weights() {
-        let beside = [
+    fn files_that_trainers_leave_are_no_weights() {
+        let leftovers = [
             "training_args.bin",
+            "adapter_model.safetensors",
             "optimizer.pt",
             "scheduler.pt",
             "rng_state_0.pth",
             "rng_state.pth",
         ];
-        let mut names = beside.to_vec();
+        let mut names = leftovers.to_vec();
         assert!(matches!(
             choice(&names),
             Err(Error::NoWeights { found: None, .. })
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_names_what_was_passed_over() {
+    fn the_reason_names_the_files_passed_over() {
         let why = choice(&["model.safetensors", "pytorch_model.bin", "a.pt"])
             .unwrap()
             .why;

@@ -1,10 +1,12 @@
-//! Which of a folder's files describes the model, and in whose words.
+//! The choice of the file that describes a model, and its dialect.
 
 use std::path::Path;
 
+use albert_formats::small_file;
+
 use crate::checkpoint::choice::names;
 use crate::config::{AlbertConfig, Dialect};
-use crate::error::{Error, Result, refuse_lfs_pointer};
+use crate::error::{Error, Result};
 
 const HUGGING_FACE: &str = "config.json";
 const PL_BERT: [&str; 2] = ["config.yml", "config.yaml"];
@@ -13,16 +15,16 @@ const PL_BERT: [&str; 2] = ["config.yml", "config.yaml"];
 #[derive(Debug)]
 pub(super) struct Configuration {
     pub(super) config: AlbertConfig,
-    /// Whether it is in Google's words, which name no labels.
+    /// True for Google's dialect, which names no labels.
     pub(super) is_googles: bool,
-    /// Where the activation comes from.
+    /// The source of the activation.
     pub(super) activation: String,
     pub(super) choices: Vec<String>,
 }
 
 impl Configuration {
-    /// Finds and reads the configuration beside weights, TensorFlow's or others.
-    pub(super) fn find(dir: &Path, beside_tensorflow: bool) -> Result<Self> {
+    /// Finds and reads the configuration of a folder, with TensorFlow's weights or with others.
+    pub(super) fn find(dir: &Path, with_tensorflow: bool) -> Result<Self> {
         let files = names(dir)?;
         let has = |name: &str| files.iter().any(|file| file == name);
         let google: Vec<&String> = files
@@ -39,7 +41,7 @@ impl Configuration {
         };
         let plbert = PL_BERT.into_iter().find(|name| has(name));
         let (file, why) = match (has(HUGGING_FACE), google, plbert) {
-            (true, Some(google), _) if beside_tensorflow => (
+            (true, Some(google), _) if with_tensorflow => (
                 google,
                 "which came with the TensorFlow weights, before `config.json`",
             ),
@@ -49,12 +51,8 @@ impl Configuration {
             (false, None, None) => return Err(Error::NoConfig { path: dir.into() }),
         };
         let path = dir.join(file);
-        let text = std::fs::read(&path).map_err(|source| Error::Io {
-            path: path.clone(),
-            source,
-        })?;
-        refuse_lfs_pointer(&path, &text)?;
-        let mut found = Self::parse(&text, &path.display().to_string(), file, beside_tensorflow)?;
+        let text = small_file::read(&path)?;
+        let mut found = Self::parse(&text, &path.display().to_string(), file, with_tensorflow)?;
         if !why.is_empty() {
             found
                 .choices
@@ -68,10 +66,9 @@ impl Configuration {
         text: &[u8],
         path: &str,
         file: &str,
-        beside_tensorflow: bool,
+        with_tensorflow: bool,
     ) -> Result<Self> {
-        let (config, dialect, stated) =
-            AlbertConfig::in_any_dialect(text, path, beside_tensorflow)?;
+        let (config, dialect, stated) = AlbertConfig::in_any_dialect(text, path, with_tensorflow)?;
         let activation = match (&stated, dialect) {
             (None, _) => format!("no `hidden_act` in `{file}`: transformers' default"),
             (Some(name), Dialect::Google) if name != &config.hidden_act.to_string() => {
@@ -82,7 +79,7 @@ impl Configuration {
         let mut choices = Vec::new();
         match dialect {
             Dialect::HuggingFace => {}
-            Dialect::Google => choices.push(format!("configuration: `{file}` in Google's words")),
+            Dialect::Google => choices.push(format!("configuration: `{file}` in Google's dialect")),
             Dialect::PlBert => choices.push(format!(
                 "configuration: the `model_params` of `{file}`, as PL-BERT has it"
             )),
@@ -96,11 +93,10 @@ impl Configuration {
                 config.hidden_act
             ));
         }
-        if dialect == Dialect::HuggingFace && beside_tensorflow && stated.as_deref() == Some("gelu")
-        {
+        if dialect == Dialect::HuggingFace && with_tensorflow && stated.as_deref() == Some("gelu") {
             choices.push(format!(
                 "activation: `gelu` is the exact one, as Hugging Face's `{file}` says; Google trained with the tanh \
-                 form, which an `albert_config.json` beside it would choose"
+                 form, which an `albert_config.json` next to it would choose"
             ));
         }
         Ok(Self {

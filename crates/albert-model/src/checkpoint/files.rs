@@ -1,26 +1,30 @@
-//! The tensors of all the files that a model's weights lie in.
+//! The tensors of all the files that hold a model's weights.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use albert_formats::{json, small_file};
 use serde_json::Value;
 
 use crate::checkpoint::choice::{Choice, Format};
 use crate::checkpoint::quantized::Companions;
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
-use crate::checkpoint::{pytorch, safetensors, tensorflow};
-use crate::error::{Error, Result, refuse_lfs_pointer, shown};
+use crate::checkpoint::{adapters, pytorch, safetensors, tensorflow};
+use crate::error::{Error, Result, shown};
+
+/// The first bytes of an HDF5 file.
+const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 /// The tensors of one file or of all shards, by name.
 #[derive(Debug)]
 pub(super) struct WeightFiles {
     name: String,
     tensors: BTreeMap<String, StoredTensor>,
-    /// Which file, in which form, and why.
+    /// The file, its form and the reason for it.
     pub(super) choices: Vec<String>,
-    /// The sizes of the files together.
+    /// The sum of the sizes of the files.
     pub(super) len: usize,
 }
 
@@ -56,54 +60,99 @@ impl WeightFiles {
                         .map(|name| format!("`{}`", shown(name)))
                         .collect();
                     files.choices.push(format!(
-                        "not read, because no numbers: {}",
+                        "not read, being of types that weights do not have: {}",
                         skipped.join(", ")
                     ));
                 }
             }
         }
-        Companions::attach(&mut files.tensors);
+        files.settle(path.parent())?;
         Ok(files)
     }
 
-    /// A file that is in memory already, safetensors or PyTorch's as its first bytes tell.
+    /// Opens a file in memory, safetensors or PyTorch's by its first bytes.
     pub(super) fn from_bytes(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self> {
-        let format = if pytorch::is_pytorch(&bytes) {
-            Format::PyTorch
-        } else {
-            Format::Safetensors
+        Self::single(
+            WeightFile::owned(bytes, name),
+            format!("weights: `{name}`, in memory"),
+        )
+    }
+
+    /// Opens one file, safetensors or PyTorch's by its first bytes, under a name for errors.
+    pub(super) fn from_file(path: &Path, name: &str) -> Result<Self> {
+        let file = WeightFile {
+            path: name.into(),
+            ..WeightFile::map(path)?
         };
-        let file = Arc::new(WeightFile::owned(bytes, name));
-        let choices = vec![format!("weights: `{name}`, in memory")];
+        Self::single(file, format!("weights: `{name}`"))
+    }
+
+    fn single(file: WeightFile, choice: String) -> Result<Self> {
+        let file = Arc::new(file);
         let mut files = Self {
-            name: name.into(),
+            name: file.path.display().to_string(),
             tensors: BTreeMap::new(),
-            choices,
+            choices: vec![choice],
             len: 0,
         };
-        files.tensors = files.read(&file, format)?.into_iter().collect();
-        Companions::attach(&mut files.tensors);
+        files.tensors = files
+            .read(&file, Format::Safetensors)?
+            .into_iter()
+            .collect();
+        files.settle(None)?;
         Ok(files)
     }
 
-    /// The tensors of one file, with what there is to say about it.
+    /// Merges adapters, and gives weights in 8 bits the tensors that belong to them.
+    fn settle(&mut self, dir: Option<&Path>) -> Result<()> {
+        let settings = || dir.map_or(Ok(None), adapters::Settings::read);
+        let choice = adapters::merge(&mut self.tensors, settings, &self.name)?;
+        self.choices.extend(choice);
+        Companions::attach(&mut self.tensors);
+        Ok(())
+    }
+
+    /// Reads the tensors of one file and reports its form. The content decides on the format; where
+    /// it is neither, the file's name decides which one the error speaks of.
     fn read(
         &mut self,
         file: &Arc<WeightFile>,
-        format: Format,
+        named: Format,
     ) -> Result<Vec<(String, StoredTensor)>> {
         self.len = self.len.saturating_add(file.bytes.len());
-        if matches!(format, Format::Safetensors | Format::SafetensorsShards) {
+        if file.bytes.starts_with(HDF5_MAGIC) {
+            return Err(
+                file.refused("is an HDF5 file, as Keras writes it, a format that is not read")
+            );
+        }
+        let is_named_safetensors = matches!(named, Format::Safetensors | Format::SafetensorsShards);
+        let (is_pytorch, is_safetensors) = (
+            pytorch::is_pytorch(&file.bytes),
+            safetensors::is_safetensors(&file.bytes),
+        );
+        if is_safetensors || is_named_safetensors && !is_pytorch {
+            if !is_named_safetensors {
+                self.report("form: safetensors, though the name is PyTorch's".into());
+            }
             return safetensors::read(file);
         }
         let contents = pytorch::read(file)?;
-        let form = format!("form: PyTorch's {}", contents.form);
-        for choice in std::iter::once(form).chain(contents.choices) {
-            if !self.choices.contains(&choice) {
-                self.choices.push(choice);
-            }
+        let name = if is_named_safetensors && file.path.extension().is_some() {
+            ", though the name is that of safetensors"
+        } else {
+            ""
+        };
+        self.report(format!("form: PyTorch's {}{name}", contents.form));
+        for choice in contents.choices {
+            self.report(choice);
         }
         Ok(contents.tensors)
+    }
+
+    fn report(&mut self, choice: String) {
+        if !self.choices.contains(&choice) {
+            self.choices.push(choice);
+        }
     }
 
     fn read_shards(&mut self, index: &Path, format: Format) -> Result<()> {
@@ -123,7 +172,7 @@ impl WeightFiles {
                 };
                 self.tensors.insert(name, tensor);
             }
-            // What the index leaves out is in the file all the same: reports tell of it.
+            // Reports list the tensors that the index leaves out.
             for (name, tensor) in tensors {
                 self.tensors.entry(name).or_insert(tensor);
             }
@@ -131,7 +180,7 @@ impl WeightFiles {
         Ok(())
     }
 
-    /// The file, or the index of its shards, as errors call it.
+    /// Returns the name of the file, or of the index of its shards, for errors.
     pub(super) fn name(&self) -> String {
         self.name.clone()
     }
@@ -147,15 +196,11 @@ impl WeightFiles {
     }
 }
 
-/// The shards that an index names, with the tensors of each.
+/// Reads the shards that an index names, with the tensors of each.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = index.display().to_string();
-    let text = std::fs::read(index).map_err(|source| Error::Io {
-        path: index.into(),
-        source,
-    })?;
-    refuse_lfs_pointer(index, &text)?;
-    let json: Value = serde_json::from_slice(&text).map_err(|source| Error::Json {
+    let text = small_file::read(index)?;
+    let json = json::parse(&text).map_err(|source| Error::Json {
         file: file.clone(),
         source,
     })?;

@@ -1,16 +1,18 @@
-//! Trained weights on their way into a model.
+//! Trained weights, from files to a model.
 //!
-//! A [`Checkpoint`] is a configuration and the weight files beside it, with nothing loaded yet. It
-//! knows which files of a folder are meant ([`configuration`], [`choice`]), where in them each
-//! tensor's bytes are ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]) and the one
-//! spelling of its name ([`names`]), checks names, shapes and types against what a head needs
-//! before anything is allocated, and tells what became of each tensor ([`LoadReport`]). It knows no
-//! models: they ask the `VarBuilder` it makes ([`source`]). [`save`] writes any of them as Hugging
-//! Face has it today. [`Tensors`] is a file beside a model, which is no ALBERT.
+//! A [`Checkpoint`] is a configuration and the weight files that belong to it, with nothing loaded
+//! yet. It finds the files of a folder ([`configuration`], [`choice`]), the bytes of each tensor in
+//! them ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]), adapters that are to be merged
+//! ([`adapters`]) and the one spelling of each name ([`names`]). It checks names, shapes and types
+//! against what a head needs before anything is allocated, and reports the use of each tensor
+//! ([`LoadReport`]). It knows no models: they ask the `VarBuilder` that it makes ([`source`]).
+//! [`save`] writes any of them in Hugging Face's current form. [`Tensors`] is a file of a model
+//! that holds no ALBERT.
 //!
 //! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes,
 //! and loading no more than [`MOST_SHARED`] times its size in its own type.
 
+mod adapters;
 mod choice;
 mod configuration;
 mod crc32c;
@@ -51,11 +53,12 @@ use names::Names;
 pub(crate) use quantized::{Calibration, ChannelStatistics};
 use stored::{StoredTensor, WeightFile};
 
-/// How many missing tensors an error names.
+/// The most missing tensors that an error names.
 const MISSING_NAMED: usize = 4;
 
-/// How often tensors may share the bytes of a file. Models share none once ties are left out; a
-/// small file whose thousand tensors are all the same bytes would ask for any amount of memory.
+/// The most tensors that may share the same bytes of a file. Models share none once ties are left
+/// out; a small file whose thousand tensors are all the same bytes would ask for any amount of
+/// memory.
 const MOST_SHARED: usize = 4;
 
 /// More than any classifier has.
@@ -79,21 +82,21 @@ pub struct Checkpoint {
     config: AlbertConfig,
     activation: String,
     files: Arc<WeightFiles>,
-    /// The one spelling of each tensor's name, and the file's.
+    /// From the one spelling of each tensor's name to the file's.
     names: BTreeMap<String, String>,
-    /// The same for tensors that are not read, because they are tied to others.
+    /// Likewise for tensors that are not read, because they are tied to others.
     copies: BTreeMap<String, String>,
-    /// What the file's architecture means and the file need not say.
+    /// Tensors that the file's architecture implies and the file need not hold.
     implied: Arc<BTreeMap<String, StoredTensor>>,
     choices: Vec<String>,
-    /// What products in 8 bits are rounded by.
+    /// The statistics that products in 8 bits are rounded by.
     calibration: Option<Arc<Calibration>>,
 }
 
 impl Checkpoint {
     /// Opens a folder with a model in any of the forms that ALBERTs come in.
     ///
-    /// Weights are, the first that is there:
+    /// The weights are the first of these that the folder has:
     /// - `model.safetensors`, or the shards that `model.safetensors.index.json` names,
     /// - `pytorch_model.bin`, in its zip form or the one before PyTorch 1.6, or the shards that
     ///   `pytorch_model.bin.index.json` names,
@@ -101,28 +104,36 @@ impl Checkpoint {
     ///   them,
     /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` under any other name.
     ///
-    /// The configuration is `config.json`, Google's `albert_config.json` (which comes first beside
+    /// Safetensors and PyTorch's files are recognised by their content. LoRA weights that are not
+    /// merged are merged if the folder has their `adapter_config.json`.
+    ///
+    /// The configuration is `config.json`, Google's `albert_config.json` (which comes first with
     /// TensorFlow's weights), or PL-BERT's `config.yml`.
     ///
     /// Weight files are mapped into memory, not read, and nothing in them is executed.
     ///
     /// # Errors
     /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, if it holds
-    /// another network than ALBERT, or if an index names a file outside the folder.
+    /// another network than ALBERT or an adapter alone, or if an index names a file outside the
+    /// folder.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let choice = Choice::of(dir);
-        let beside_tensorflow =
-            matches!(&choice, Ok(choice) if choice.format == Format::TensorFlow);
-        let configuration = Configuration::find(dir, beside_tensorflow)?;
+        let choice = Choice::find(dir);
+        if choice.is_err()
+            && let Some(adapter) = adapters::Settings::read(dir)?
+        {
+            return Err(adapter.without_model(dir));
+        }
+        let with_tensorflow = matches!(&choice, Ok(choice) if choice.format == Format::TensorFlow);
+        let configuration = Configuration::find(dir, with_tensorflow)?;
         Self::new(configuration, WeightFiles::open(choice?)?)
     }
 
-    /// A model in memory, or part of the program: the text of its `config.json` and the bytes of
-    /// its safetensors or PyTorch file, which errors call `name`.
+    /// Opens a model in memory: the text of its `config.json` and the bytes of its safetensors or
+    /// PyTorch file, which errors call `name`.
     ///
     /// # Errors
-    /// If either is not what it should be.
+    /// If either breaks its format, or they do not belong together.
     pub fn from_bytes(
         config_json: &str,
         weights: impl Into<Cow<'static, [u8]>>,
@@ -143,7 +154,7 @@ impl Checkpoint {
             activation,
             choices: configured,
         } = configuration;
-        let mut names = Names::of(&config, &files)?;
+        let mut names = Names::read(&config, &files)?;
         let companions: HashSet<&String> = files
             .tensors()
             .filter_map(|(_, tensor)| tensor.companions.as_ref())
@@ -244,13 +255,13 @@ impl Checkpoint {
         }
     }
 
-    /// What was chosen on the way to these tensors, and why: the file, its form, what was taken off
+    /// Returns the choices on the way to these tensors with their reasons: the file, its form, what was taken off
     /// the names, whose configuration it is.
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
 
-    /// Where the activation of the configuration comes from.
+    /// Returns the source of the configuration's activation.
     pub fn activation_source(&self) -> &str {
         &self.activation
     }
@@ -263,7 +274,7 @@ impl Checkpoint {
     /// The heads that have all their tensors here, in the shapes that the configuration asks for;
     /// the encoder is always among them.
     ///
-    /// Three heads call their tensors `classifier`: `architectures` tells which one it is, and
+    /// Three heads call their tensors `classifier`: `architectures` decides, and
     /// where that says nothing, every one that the tensors fit is listed.
     pub fn heads(&self) -> Vec<Head> {
         Head::ALL
@@ -297,7 +308,7 @@ impl Checkpoint {
             .find(named)
     }
 
-    /// Whether the pooler's weights are here.
+    /// Returns true if the pooler's weights are here.
     pub fn has_pooler(&self) -> bool {
         ["weight", "bias"].iter().all(|part| {
             self.names
@@ -322,7 +333,7 @@ impl Checkpoint {
         dtypes
     }
 
-    /// What each tensor of the file is for, over all the heads it serves; `missing` are those that
+    /// Reports the use of each tensor of the file, over all the heads it serves; `missing` are those that
     /// the first of `architectures` would need.
     ///
     /// # Errors
@@ -353,7 +364,7 @@ impl Checkpoint {
     }
 
     /// Checks every tensor that a head needs, by name, shape and type, without loading any, and
-    /// tells what loading it would do.
+    /// reports what loading it would do.
     ///
     /// # Errors
     /// If one is missing or is not what the configuration says.
@@ -397,6 +408,9 @@ impl Checkpoint {
                     missing: required,
                     served: self.heads(),
                 },
+                false if !self.names.keys().any(|name| name.starts_with("albert.")) => {
+                    names::foreign(&self.files)
+                }
                 false => Error::MissingTensors {
                     file: self.files.name(),
                     names: required,

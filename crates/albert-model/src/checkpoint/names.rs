@@ -1,7 +1,7 @@
 //! Every spelling of a tensor's name, turned into the one spelling.
 //!
-//! The one spelling is that of transformers' headed models: `albert.…` for the encoder, the
-//! heads beside it. The scheme of a file is decided once, from all of its names; after that every
+//! The one spelling is that of transformers' models with heads: `albert.…` for the encoder, the
+//! heads next to it. Any root before a known tensor is taken off. The scheme of a file is decided once, from all of its names; after that every
 //! name is looked up strictly, so that a wrong shape is never reported as a missing name.
 
 use std::collections::BTreeMap;
@@ -10,20 +10,29 @@ use crate::checkpoint::files::WeightFiles;
 use crate::checkpoint::tensorflow;
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result, shown};
-use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS};
+use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
 /// The first parts of the encoder's names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
 
-/// Tensors that tell by what stands before them where the encoder is.
+/// Tensors of every ALBERT: the part of the name before them is the encoder's root.
 const LANDMARKS: [&str; 2] = [
     "embeddings.word_embeddings.weight",
     "encoder.embedding_hidden_mapping_in.weight",
 ];
-/// What code calls an ALBERT inside a larger model: heads stand beside it.
+/// The first parts of the heads' names.
+const HEADS: [&str; 4] = [
+    "predictions.",
+    "classifier.",
+    "qa_outputs.",
+    "sop_classifier.",
+];
+/// Names that code gives to an ALBERT inside a larger model, whose heads are next to it.
 const MODELS: [&str; 4] = ["albert", "bert", "plbert", "encoder"];
-/// What wrappers put before all names: DataParallel, Lightning, torch.compile and the like.
+/// Names that wrappers put before all others: DataParallel, Lightning, torch.compile and the like.
 const WRAPPERS: [&str; 5] = ["module", "model", "net", "state_dict", "_orig_mod"];
+/// The most names that an error about a foreign file lists.
+const NAMES_SHOWN: usize = 6;
 
 /// The tensors of brightmart's own network, which shares ALBERT's name and not its layers.
 const BRIGHTMART: [&str; 2] = ["layer_shared", "word_embeddings_2"];
@@ -32,33 +41,33 @@ const BRIGHTMART: [&str; 2] = ["layer_shared", "word_embeddings_2"];
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) stored: BTreeMap<String, String>,
-    /// The same for tensors that are not read, because they are tied to others.
+    /// Likewise for tensors that are not read, because they are tied to others.
     pub(super) copies: BTreeMap<String, String>,
-    /// Whether the file speaks of Google's graph, which lacks the projection where E = H.
+    /// True for the names of Google's graph, which lacks the projection where E = H.
     pub(super) are_googles: bool,
-    /// What was taken off, and what was left out.
+    /// The root that was taken off, and the tensors that were left out.
     pub(super) choices: Vec<String>,
 }
 
-/// How a file's names are to be read.
+/// The scheme of a file's names.
 #[derive(Debug, PartialEq, Eq)]
 enum Scheme<'a> {
     /// `bert/encoder/transformer/group_0/…`, or the same with dots.
     Google,
     /// Hugging Face's.
     HuggingFace {
-        /// What stands before the encoder's names.
+        /// The root of the encoder's names.
         root: &'a str,
-        /// What stands before those of heads.
+        /// The root of the heads' names.
         outer: &'a str,
     },
 }
 
 impl Names {
-    pub(super) fn of(config: &AlbertConfig, files: &WeightFiles) -> Result<Self> {
+    pub(super) fn read(config: &AlbertConfig, files: &WeightFiles) -> Result<Self> {
         let stored: Vec<&str> = files.tensors().map(|(name, _)| name).collect();
         refuse_brightmart(&stored, files)?;
-        let scheme = Scheme::of(&stored, files)?;
+        let scheme = Scheme::find(&stored, files)?;
         let are_googles = scheme == Scheme::Google;
         let mut names = Self {
             are_googles,
@@ -142,7 +151,7 @@ fn refuse_brightmart(stored: &[&str], files: &WeightFiles) -> Result<()> {
 }
 
 impl<'a> Scheme<'a> {
-    fn of(stored: &[&'a str], files: &WeightFiles) -> Result<Self> {
+    fn find(stored: &[&'a str], files: &WeightFiles) -> Result<Self> {
         let is_googles = |name: &&str| {
             (name.contains("transformer/group_") || name.contains("transformer.group."))
                 && tensorflow::canonical(name).is_some()
@@ -151,47 +160,52 @@ impl<'a> Scheme<'a> {
             return Ok(Self::Google);
         }
         for landmark in LANDMARKS {
-            let mut roots = stored.iter().filter(|name| {
-                let root = name.strip_suffix(landmark);
-                let known = |part| MODELS.contains(&part) || WRAPPERS.contains(&part);
-                root.is_some_and(|root| {
-                    root.is_empty()
-                        || root
-                            .strip_suffix('.')
-                            .is_some_and(|root| root.split('.').all(known))
-                })
-            });
-            let Some(name) = roots.next() else { continue };
-            if let Some(second) = roots.next() {
-                return Err(Error::DuplicateTensor {
-                    file: files.name(),
-                    first: name.to_string(),
-                    second: second.to_string(),
-                    name: format!("albert.{landmark}"),
-                });
+            let with_root = |name: &&'a str| {
+                let root = name.strip_suffix(landmark)?;
+                (root.is_empty() || root.ends_with('.')).then_some(root)
+            };
+            let roots: Vec<&str> = stored.iter().filter_map(with_root).collect();
+            let known: Vec<&str> = roots
+                .iter()
+                .copied()
+                .filter(|root| is_known(root))
+                .collect();
+            let candidates = if known.is_empty() { roots } else { known };
+            match candidates[..] {
+                [] => {}
+                [root] => return Ok(Self::under(root, stored)),
+                [first, second, ..] => {
+                    return Err(Error::DuplicateTensor {
+                        file: files.name(),
+                        first: format!("{first}{landmark}"),
+                        second: format!("{second}{landmark}"),
+                        name: format!("albert.{landmark}"),
+                    });
+                }
             }
-            return Ok(Self::under(&name[..name.len() - landmark.len()]));
         }
         let is_bare = !stored.iter().any(|name| name.starts_with("albert."));
-        Ok(Self::under(if is_bare { "" } else { "albert." }))
+        Ok(Self::under(if is_bare { "" } else { "albert." }, stored))
     }
 
-    /// The scheme with the encoder under `root`.
-    fn under(root: &'a str) -> Self {
-        let inner = root
-            .trim_end_matches('.')
-            .rsplit('.')
-            .next()
-            .unwrap_or_default();
-        let outer = if MODELS.contains(&inner) {
-            root.strip_suffix('.').unwrap_or(root)
-        } else {
-            return Self::HuggingFace { root, outer: root };
+    /// Returns the scheme with the encoder under `root`.
+    fn under(root: &'a str, stored: &[&str]) -> Self {
+        let trimmed = root.trim_end_matches('.');
+        let inner = trimmed.rsplit('.').next().unwrap_or_default();
+        let parent = &trimmed[..trimmed.len() - inner.len()];
+        let has_heads = |outer: &str| {
+            let is_head = |rest: &str| HEADS.iter().any(|head| rest.starts_with(head));
+            stored
+                .iter()
+                .any(|name| name.strip_prefix(outer).is_some_and(is_head))
         };
-        Self::HuggingFace {
-            root,
-            outer: &outer[..outer.len() - inner.len()],
-        }
+        let outer = match (has_heads(root), has_heads(parent)) {
+            (true, false) => root,
+            (false, true) => parent,
+            _ if MODELS.contains(&inner) => parent,
+            _ => root,
+        };
+        Self::HuggingFace { root, outer }
     }
 
     fn spell(&self, stored: &str) -> String {
@@ -218,7 +232,39 @@ impl<'a> Scheme<'a> {
     }
 }
 
-/// Whether the name differs by more than the missing `albert.` of a bare model.
+/// Returns true for a root of names that code and wrappers give.
+fn is_known(root: &str) -> bool {
+    let known = |part| MODELS.contains(&part) || WRAPPERS.contains(&part);
+    root.is_empty()
+        || root
+            .strip_suffix('.')
+            .is_some_and(|root| root.split('.').all(known))
+}
+
+/// The error for a file without any tensor of an ALBERT: it lists those that it has.
+pub(super) fn foreign(files: &WeightFiles) -> Error {
+    let stored: Vec<&str> = files.tensors().map(|(name, _)| name).collect();
+    let mut found: Vec<String> = stored
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|name| format!("`{}`", shown(name)))
+        .collect();
+    if stored.len() > NAMES_SHOWN {
+        found.push(format!("{} more", stored.len() - NAMES_SHOWN));
+    }
+    let found = match found.is_empty() {
+        true => "no tensor".to_string(),
+        false => found.join(", "),
+    };
+    Error::Refused {
+        file: files.name(),
+        why: format!(
+            "is not an ALBERT checkpoint: expected `{WORD_EMBEDDINGS}` after any root, found {found}"
+        ),
+    }
+}
+
+/// Returns true if the name differs by more than the missing `albert.` of a bare model.
 pub(super) fn is_renamed(stored: &str, canonical: &str) -> bool {
     stored != canonical && canonical.strip_prefix("albert.") != Some(stored)
 }
@@ -230,7 +276,7 @@ mod tests {
     #[test]
     fn bare_and_old_names_get_the_one_spelling() {
         let norm = "encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm";
-        let (bare, headed) = (Scheme::under(""), Scheme::under("albert."));
+        let (bare, headed) = (Scheme::under("", &[]), Scheme::under("albert.", &[]));
         assert_eq!(
             bare.spell(&format!("{norm}.gamma")),
             format!("albert.{norm}.weight")
@@ -243,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wraps_a_model_is_taken_off_its_heads_too() {
+    fn a_wrapper_is_taken_off_the_heads_too() {
         let cases = [
             (
                 "module.albert.",
@@ -273,10 +319,17 @@ mod tests {
                 "mask_predictor.weight",
             ),
             ("bert.", "classifier.bias", "classifier.bias"),
+            ("0.auto_model.", "0.auto_model.pooler.x", "albert.pooler.x"),
+            (
+                "student.core.",
+                "student.classifier.bias",
+                "classifier.bias",
+            ),
+            ("core.", "core.classifier.bias", "classifier.bias"),
         ];
         for (root, stored, expected) in cases {
             assert_eq!(
-                Scheme::under(root).spell(stored),
+                Scheme::under(root, &[stored]).spell(stored),
                 expected,
                 "{stored} under {root}"
             );

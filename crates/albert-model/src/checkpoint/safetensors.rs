@@ -10,7 +10,15 @@ use safetensors::SafeTensors;
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::error::{Error, Result};
 
-/// The tensors of one file, by name.
+/// Returns true if the bytes begin with the length of a header and the header.
+pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
+    let Some((len, header)) = bytes.split_first_chunk::<8>() else {
+        return false;
+    };
+    header.first() == Some(&b'{') && u64::from_le_bytes(*len) <= header.len() as u64
+}
+
+/// Reads the tensors of one file, by name.
 pub(super) fn read(file: &Arc<WeightFile>) -> Result<Vec<(String, StoredTensor)>> {
     let broken = |source| Error::Safetensors {
         path: file.path.clone(),
@@ -21,13 +29,12 @@ pub(super) fn read(file: &Arc<WeightFile>) -> Result<Vec<(String, StoredTensor)>
     let stored = metadata.tensors().into_iter().map(|(name, info)| {
         let (start, end) = info.data_offsets;
         let range = data_start + start..data_start + end;
-        match StoredTensor::dense(file, info.dtype, info.shape.clone(), range) {
-            Some(tensor) => Ok((name, tensor)),
-            None => Err(file.refused(format!(
-                "stores `{name}` as {:?}, in parts of a byte",
-                info.dtype
-            ))),
-        }
+        let tensor = StoredTensor::dense(file, info.dtype, info.shape.clone(), range);
+        let unread = || {
+            let what = format!("{:?}, in parts of a byte", info.dtype);
+            StoredTensor::unread(file, info.shape.clone(), what)
+        };
+        (name, tensor.unwrap_or_else(unread))
     });
-    stored.collect()
+    Ok(stored.collect())
 }

@@ -194,7 +194,7 @@ fn refuse_a_model(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    let found = match Choice::of(dir) {
+    let found = match Choice::find(dir) {
         Ok(choice) => choice
             .path
             .file_name()

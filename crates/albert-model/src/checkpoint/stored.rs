@@ -1,4 +1,4 @@
-//! A tensor where it lies in a file, and its way out.
+//! A tensor as it is in a file, and how it is loaded.
 //!
 //! Files are mapped into memory; a tensor is a range of one, read when it is loaded.
 
@@ -9,6 +9,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use albert_formats::small_file::is_lfs_pointer;
 use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
@@ -17,7 +18,7 @@ use safetensors::tensor::TensorView;
 
 use crate::checkpoint::crc32c::crc32c;
 use crate::checkpoint::quantized::{Companions, RoundedWeight};
-use crate::error::{Error, Result, refuse_lfs_pointer};
+use crate::error::{Error, Result, shown};
 
 /// A file, mapped or in memory.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) enum Bytes {
     Owned(Cow<'static, [u8]>),
 }
 
-/// By their number: a model in memory would fill screens.
+/// Shows the length alone: a model in memory would fill screens.
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bytes({})", self.len())
@@ -56,7 +57,7 @@ impl WeightFile {
             path: path.into(),
             source,
         };
-        // Asked before it is opened: opening a pipe waits for its writer.
+        // Checked before it is opened: opening a pipe waits for its writer.
         if !path.metadata().map_err(io)?.is_file() {
             return Err(Error::NotAFile { path: path.into() });
         }
@@ -66,7 +67,9 @@ impl WeightFile {
         // mapped would make reads fault; every reader of mapped weights relies on model files
         // being left alone, and a copy would cost the file's size in memory.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        refuse_lfs_pointer(path, &map)?;
+        if is_lfs_pointer(&map) {
+            return Err(Error::LfsPointer { path: path.into() });
+        }
         Ok(Self {
             path: path.into(),
             bytes: Bytes::Mapped(map),
@@ -99,7 +102,7 @@ impl WeightFile {
     }
 }
 
-/// Where the numbers of a tensor are, in what type and shape.
+/// The values of a tensor in a file, with their type and shape.
 #[derive(Debug, Clone)]
 pub(super) struct StoredTensor {
     file: Arc<WeightFile>,
@@ -108,7 +111,7 @@ pub(super) struct StoredTensor {
     values: Values,
     /// CRC-32C of the bytes, where the file has one.
     checksum: Option<u32>,
-    /// What belongs to weights in 8 bits.
+    /// The tensors that belong to a weight in 8 bits.
     pub(super) companions: Option<Arc<Companions>>,
 }
 
@@ -121,15 +124,50 @@ enum Values {
         range: Range<usize>,
         strides: Vec<usize>,
     },
-    /// Ones on the diagonal: not in the file, but what its architecture means.
+    /// Ones on the diagonal: not in the file, but implied by its architecture.
     Identity,
-    /// As above.
+    /// Zeros, implied likewise.
     Zeros,
+    /// `W + s·B·A`, a weight with the update of an adapter.
+    Adapted(Arc<Adapted>),
+    /// A tensor or an object of a kind that is not read, in words.
+    Unread(String),
+}
+
+/// A weight and the update of low rank that an adapter adds to it.
+#[derive(Debug)]
+pub(super) struct Adapted {
+    /// `W`, `(out, in)`.
+    pub(super) weight: StoredTensor,
+    /// `A`, `(r, in)`.
+    pub(super) a: StoredTensor,
+    /// `B`, `(out, r)`.
+    pub(super) b: StoredTensor,
+    /// `s`, which is `α / r` or `α / √r`.
+    pub(super) scale: f64,
+    /// True if `W` is the transpose, as that of an embedding.
+    pub(super) is_transposed: bool,
+}
+
+impl Adapted {
+    fn load(&self) -> candle_core::Result<Tensor> {
+        let [weight, a, b] = [&self.weight, &self.a, &self.b].map(|tensor| {
+            let tensor = tensor.load()?;
+            tensor.to_dtype(DType::F32)
+        });
+        let update = (b?.matmul(&a?)? * self.scale)?;
+        let update = if self.is_transposed {
+            update.t()?
+        } else {
+            update
+        };
+        weight? + update
+    }
 }
 
 impl StoredTensor {
-    /// Elements of `shape` in order from byte `range.start` on; `None` where they are not exactly
-    /// the range or the range is not in the file.
+    /// Makes a tensor of the elements in order from byte `range.start` on; `None` if they are not
+    /// exactly the range or the range is not in the file.
     pub(super) fn dense(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -147,8 +185,8 @@ impl StoredTensor {
         })
     }
 
-    /// Elements `strides` apart from byte `range.start` on; `None` where one of them lies outside
-    /// the range, the range outside the file, or their number beyond `usize`.
+    /// Makes a tensor of elements `strides` apart from byte `range.start` on; `None` if one of them
+    /// is outside the range, the range outside the file, or their number beyond `usize`.
     pub(super) fn strided(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -187,8 +225,33 @@ impl StoredTensor {
         })
     }
 
-    /// The projection of a file without one, whose embeddings are as wide as its hidden states:
-    /// its weight, or its bias.
+    /// Makes an entry for a tensor or an object that is not read; `what` says what it is. It is an
+    /// error only where a model needs it.
+    pub(super) fn unread(file: &Arc<WeightFile>, shape: Vec<usize>, what: String) -> Self {
+        Self {
+            file: Arc::clone(file),
+            dtype: Dtype::U8,
+            shape,
+            values: Values::Unread(what),
+            checksum: None,
+            companions: None,
+        }
+    }
+
+    /// Makes the sum of a weight and an adapter's update. Their shapes must fit.
+    pub(super) fn adapted(adapted: Adapted) -> Self {
+        Self {
+            file: Arc::clone(&adapted.weight.file),
+            dtype: Dtype::F32,
+            shape: adapted.weight.shape.clone(),
+            values: Values::Adapted(Arc::new(adapted)),
+            checksum: None,
+            companions: None,
+        }
+    }
+
+    /// Makes the weight or the bias of the projection that a file lacks whose embeddings are as
+    /// wide as its hidden states.
     pub(super) fn identity(file: &str, shape: Vec<usize>) -> Self {
         let file = Arc::new(WeightFile::owned(Cow::Borrowed(&[]), file));
         let values = if shape.len() == 2 {
@@ -206,7 +269,7 @@ impl StoredTensor {
         }
     }
 
-    /// The same with a CRC-32C that loading checks.
+    /// Adds a CRC-32C that loading checks.
     pub(super) fn with_checksum(self, checksum: u32) -> Self {
         Self {
             checksum: Some(checksum),
@@ -214,7 +277,7 @@ impl StoredTensor {
         }
     }
 
-    /// A dense matrix seen with rows and columns exchanged.
+    /// Exchanges rows and columns of a dense matrix.
     pub(super) fn transposed(mut self) -> Self {
         if let (Values::Dense(range), &[rows, columns]) = (&self.values, &self.shape[..]) {
             self.values = Values::Strided {
@@ -226,26 +289,35 @@ impl StoredTensor {
         self
     }
 
-    /// The type, where it is one that weights can have.
+    /// Returns the type if weights can have it.
     pub(super) fn float_type(&self) -> Option<DType> {
         match self.dtype {
             Dtype::F16 => Some(DType::F16),
             Dtype::BF16 => Some(DType::BF16),
             Dtype::F32 => Some(DType::F32),
             Dtype::F64 => Some(DType::F64),
-            // What the integers stand for.
+            // The type of the restored weight.
             Dtype::I8 if self.companions.is_some() => Some(DType::F32),
             _ => None,
         }
     }
 
-    /// Whether it is one of signed bytes.
+    /// Returns true for a tensor of signed bytes.
     pub(super) fn holds_bytes(&self) -> bool {
         self.dtype == Dtype::I8
     }
 
-    /// How many bytes it takes once loaded, with what belongs to it; `None` beyond `usize`.
+    /// Returns the bytes that it takes once loaded, companions included; `None` beyond `usize`.
     pub(super) fn loaded_len(&self) -> Option<usize> {
+        match &self.values {
+            Values::Unread(_) => return Some(0),
+            Values::Adapted(adapted) => {
+                return [&adapted.weight, &adapted.a, &adapted.b]
+                    .into_iter()
+                    .try_fold(0usize, |len, part| len.checked_add(part.loaded_len()?));
+            }
+            _ => {}
+        }
         match &self.companions {
             Some(companions) => {
                 byte_len(Dtype::F32, &self.shape)?.checked_add(companions.loaded_len()?)
@@ -254,8 +326,8 @@ impl StoredTensor {
         }
     }
 
-    /// Whether elements of the file stand for several of the tensor: a few bytes could ask for any
-    /// amount of memory.
+    /// Returns true if an element of the file is several of the tensor: a few bytes could ask for
+    /// any amount of memory.
     pub(super) fn is_expanded(&self) -> bool {
         match &self.values {
             Values::Strided { range, .. } => {
@@ -268,6 +340,7 @@ impl StoredTensor {
     /// Checks shape, type and layout.
     pub(super) fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
         let file = self.file.path.display().to_string();
+        self.refuse_unread(name)?;
         if self.shape != shape {
             let (expected, found) = (shape.to_vec(), self.shape.clone());
             return Err(Error::TensorShape {
@@ -293,9 +366,21 @@ impl StoredTensor {
         }
     }
 
-    /// The same for indices.
+    /// Refuses a tensor or an object of a kind that is not read.
+    fn refuse_unread(&self, name: &str) -> Result<()> {
+        match &self.values {
+            Values::Unread(what) => Err(self.file.refused(format!(
+                "holds `{}` as {what}: expected a tensor in f16, bf16, f32 or f64",
+                shown(name)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks shape, type and layout of indices.
     pub(super) fn expect_indices(&self, name: &str, shape: &[usize]) -> Result<()> {
         let file = self.file.path.display().to_string();
+        self.refuse_unread(name)?;
         if self.shape != shape {
             let (expected, found) = (shape.to_vec(), self.shape.clone());
             return Err(Error::TensorShape {
@@ -314,7 +399,7 @@ impl StoredTensor {
         }
     }
 
-    /// The file, as errors call it.
+    /// Returns the file's name for errors.
     pub(super) fn file(&self) -> String {
         self.file.path.display().to_string()
     }
@@ -322,11 +407,11 @@ impl StoredTensor {
     fn bytes(&self) -> &[u8] {
         match &self.values {
             Values::Dense(range) | Values::Strided { range, .. } => &self.file.bytes[range.clone()],
-            Values::Identity | Values::Zeros => &[],
+            Values::Identity | Values::Zeros | Values::Adapted(_) | Values::Unread(_) => &[],
         }
     }
 
-    /// Whether the two hold the same numbers, in whatever type.
+    /// Returns true if the two hold the same values, in whatever type.
     pub(super) fn holds_the_same(&self, other: &Self) -> candle_core::Result<bool> {
         if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none()
         {
@@ -358,6 +443,9 @@ impl StoredTensor {
         if let Values::Zeros = self.values {
             return Tensor::zeros(self.shape.as_slice(), DType::F32, &Device::Cpu);
         }
+        if let Values::Adapted(adapted) = &self.values {
+            return adapted.load();
+        }
         let bytes = self.in_order()?;
         let view = TensorView::new(self.dtype, self.shape.clone(), &bytes);
         view.map_err(candle_core::Error::wrap)?.load(&Device::Cpu)
@@ -368,7 +456,7 @@ impl StoredTensor {
         Ok(self.in_order()?.iter().map(|byte| *byte as i8).collect())
     }
 
-    /// The bytes in the shape's order.
+    /// Returns the bytes in the shape's order.
     fn in_order(&self) -> candle_core::Result<Cow<'_, [u8]>> {
         let bytes = match &self.values {
             Values::Dense(_) => Cow::Borrowed(self.bytes()),
@@ -382,7 +470,8 @@ impl StoredTensor {
                 &self.shape,
                 strides,
             )),
-            Values::Identity | Values::Zeros => Cow::Borrowed(self.bytes()),
+            Values::Unread(what) => candle_core::bail!("{what} is not read"),
+            Values::Identity | Values::Zeros | Values::Adapted(_) => Cow::Borrowed(self.bytes()),
         };
         if let Some(expected) = self.checksum {
             let found = crc32c(self.bytes());
@@ -401,7 +490,7 @@ impl StoredTensor {
     }
 }
 
-/// Bytes of one element; the types below a byte are not read.
+/// Returns the bytes of one element; types below a byte are not read.
 pub(super) fn element_len(dtype: Dtype) -> usize {
     dtype.bitsize().div_ceil(8)
 }
@@ -412,7 +501,7 @@ fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
         .try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
 }
 
-/// Whether strides are those of a tensor in order and without gaps; axes of size 1 may have any.
+/// Returns true for the strides of a tensor in order and without gaps; axes of size 1 may have any.
 fn is_dense(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1usize;
     shape.iter().zip(strides).rev().all(|(&size, &stride)| {
@@ -451,7 +540,7 @@ mod tests {
         Arc::new(WeightFile::owned(Cow::Owned(bytes.to_vec()), "test"))
     }
 
-    fn numbers(tensor: &StoredTensor) -> Vec<f32> {
+    fn values(tensor: &StoredTensor) -> Vec<f32> {
         tensor
             .load()
             .unwrap()
@@ -466,11 +555,11 @@ mod tests {
         let bytes: Vec<u8> = (0..6).flat_map(|n| (n as f32).to_le_bytes()).collect();
         let file = file(&bytes);
         let dense = StoredTensor::dense(&file, Dtype::F32, vec![2, 3], 0..24).unwrap();
-        assert_eq!(numbers(&dense), [0., 1., 2., 3., 4., 5.]);
-        assert_eq!(numbers(&dense.transposed()), [0., 3., 1., 4., 2., 5.]);
+        assert_eq!(values(&dense), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(values(&dense.transposed()), [0., 3., 1., 4., 2., 5.]);
         let every_second =
             StoredTensor::strided(&file, Dtype::F32, vec![2], vec![2], 4..24).unwrap();
-        assert_eq!(numbers(&every_second), [1., 3.]);
+        assert_eq!(values(&every_second), [1., 3.]);
     }
 
     #[test]
@@ -495,6 +584,41 @@ mod tests {
         assert!(tensor.is_expanded());
         assert!(tensor.load().is_err());
         assert!(tensor.expect("x", &[1 << 40]).is_err());
+    }
+
+    #[test]
+    fn an_adapters_update_is_added() {
+        let matrix = |shape: Vec<usize>, values: &[f32]| {
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let len = bytes.len();
+            StoredTensor::dense(&file(&bytes), Dtype::F32, shape, 0..len).unwrap()
+        };
+        let weight = |is_transposed| {
+            StoredTensor::adapted(Adapted {
+                weight: matrix(vec![2, 2], &[1., 2., 3., 4.]),
+                a: matrix(vec![1, 2], &[1., 2.]),
+                b: matrix(vec![2, 1], &[10., 30.]),
+                scale: 0.5,
+                is_transposed,
+            })
+        };
+        // B·A = [[10, 20], [30, 60]].
+        assert_eq!(values(&weight(false)), [6., 12., 18., 34.]);
+        assert_eq!(values(&weight(true)), [6., 17., 13., 34.]);
+    }
+
+    #[test]
+    fn an_entry_that_is_not_read_is_refused_where_it_is_needed() {
+        let tensor = StoredTensor::unread(&file(&[]), vec![2], "complex64".into());
+        let error = tensor.expect("x", &[2]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`test` holds `x` as complex64: expected a tensor in f16, bf16, f32 or f64"
+        );
+        assert!(tensor.load().is_err() && tensor.float_type().is_none());
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! The tensors of a small file that stands beside a model and is no ALBERT, such as a dense layer
-//! behind the pooling.
+//! The tensors of a file of a model that holds no ALBERT, such as a dense layer after the pooling.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
 use crate::checkpoint::files::WeightFiles;
 use crate::error::{Error, Result, shown};
 
-/// A weight file by itself, safetensors or PyTorch's in either form, not yet loaded.
+/// A single weight file, safetensors or PyTorch's in either form, not yet loaded.
 #[derive(Debug)]
 pub struct Tensors(WeightFiles);
 
@@ -21,11 +21,20 @@ impl Tensors {
         Ok(Self(WeightFiles::from_bytes(bytes.into(), name)?))
     }
 
-    /// The tensors of these names and shapes, in their order, in f32 on the CPU.
+    /// Reads the list of tensors of a file that is mapped into memory; errors call it `name`. Nothing
+    /// in it is executed.
     ///
     /// # Errors
-    /// If one of them is missing or has another shape, or the file holds any other: it was then
-    /// written by something else than what asks for these.
+    /// As [`from_bytes`](Self::from_bytes), and if it is not a regular file or cannot be read.
+    pub fn from_file(path: impl AsRef<Path>, name: &str) -> Result<Self> {
+        Ok(Self(WeightFiles::from_file(path.as_ref(), name)?))
+    }
+
+    /// Loads the tensors of these names and shapes, in their order, in f32 on the CPU.
+    ///
+    /// # Errors
+    /// If one of them is missing or has another shape, or the file holds any other, as a file of
+    /// another kind does.
     pub fn load(&self, expected: &[(&str, Vec<usize>)]) -> Result<Vec<Tensor>> {
         let refused = |why: String| Error::Refused {
             file: self.0.name(),

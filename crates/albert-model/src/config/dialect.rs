@@ -1,10 +1,11 @@
 //! Configurations in other words than Hugging Face's: Google's `albert_config.json`, PL-BERT's
 //! `config.yml`, Kokoro's `config.json`.
 
+use albert_formats::json::shown;
 use serde_json::{Map, Value};
 
 use crate::activation::HiddenAct;
-use crate::config::fields::{Fields, kind};
+use crate::config::fields::Fields;
 use crate::config::{AlbertConfig, yaml};
 use crate::error::{Error, Result};
 
@@ -66,7 +67,7 @@ impl AlbertConfig {
 
 fn kokoro(plbert: &Value, tokens: Option<&Value>, file: &str) -> Result<Map<String, Value>> {
     let wrong = |field: &str, expected: &str, found: &Value| -> Error {
-        Fields::error(file, field, expected, kind(found))
+        Fields::error(file, field, expected, shown(found))
     };
     let Value::Object(plbert) = plbert else {
         return Err(wrong("plbert", "an object", plbert));

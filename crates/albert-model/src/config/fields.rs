@@ -1,8 +1,9 @@
-//! The keys of one `config.json`, read one by one so that an error names the key, what was expected
-//! and what was found.
+//! The keys of one `config.json`, read one by one so that an error names the key, the expected and
+//! the found value.
 
 use std::collections::BTreeMap;
 
+use albert_formats::json::{shown, to_usize};
 use serde_json::{Map, Value};
 
 use crate::activation::HiddenAct;
@@ -13,17 +14,6 @@ use crate::error::{Error, Result};
 pub(super) struct Fields<'a> {
     pub(super) file: &'a str,
     pub(super) map: Map<String, Value>,
-}
-
-/// A value as an error message shows it: short values whole, others by their kind.
-pub(super) fn kind(value: &Value) -> String {
-    match value {
-        Value::Array(_) => "an array".into(),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) if text.len() > 60 => "a long string".into(),
-        Value::String(_) => format!("the string {value}"),
-        other => other.to_string(),
-    }
 }
 
 impl Fields<'_> {
@@ -42,10 +32,10 @@ impl Fields<'_> {
     }
 
     fn wrong(&self, field: &str, expected: impl Into<String>, found: &Value) -> Error {
-        Self::error(self.file, field, expected, kind(found))
+        Self::error(self.file, field, expected, shown(found))
     }
 
-    /// Takes a field; an explicit `null` is an absent field.
+    /// Takes a field; an explicit `null` counts as absent.
     fn take(&mut self, field: &str) -> Option<Value> {
         self.map
             .shift_remove(field)
@@ -53,12 +43,11 @@ impl Fields<'_> {
     }
 
     pub(super) fn size(&mut self, field: &str, default: usize) -> Result<usize> {
-        // Here null is no way to say "default": transformers would fail on it.
+        // Null does not mean the default here: transformers fails on it.
         let Some(value) = self.map.shift_remove(field) else {
             return Ok(default);
         };
-        let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        size.ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
+        to_usize(&value).ok_or_else(|| self.wrong(field, "a whole number above 0", &value))
     }
 
     pub(super) fn token(&mut self, field: &str, default: Option<u32>) -> Result<Option<u32>> {
@@ -67,7 +56,7 @@ impl Fields<'_> {
             Some(Value::Null) => Ok(None),
             Some(value) => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
                 Some(id) => Ok(Some(id)),
-                // -1 stands for "none" in some configs.
+                // -1 means none in some configurations.
                 None if value.as_i64() == Some(-1) => Ok(None),
                 None => Err(self.wrong(field, "a token id or null", &value)),
             },
@@ -142,7 +131,7 @@ impl Fields<'_> {
         }
     }
 
-    /// `id2label`, or as many unnamed labels as `num_labels` says.
+    /// Returns `id2label`, or as many unnamed labels as `num_labels` says.
     pub(super) fn labels(&mut self) -> Result<BTreeMap<usize, String>> {
         // The inverse map carries nothing that `id2label` lacks.
         self.map.shift_remove("label2id");
@@ -182,7 +171,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Refuses what is not the ALBERT that this crate computes.
+    /// Refuses architectures that this crate does not compute.
     pub(super) fn refuse_other_architectures(&mut self) -> Result<()> {
         let expectations: [(&str, &[&str], &str); 3] = [
             ("model_type", &["albert"], "\"albert\""),

@@ -12,14 +12,15 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use albert_formats::{json, small_file};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::activation::HiddenAct;
-use crate::error::{Error, Result, refuse_lfs_pointer};
+use crate::error::{Error, Result};
 pub(crate) use dialect::Dialect;
-use fields::{Fields, kind};
+use fields::Fields;
 
 /// More of each than any use of ALBERT has: a bound on what a hostile file can ask for.
 const MAX_SIZE: usize = 1 << 24;
@@ -174,11 +175,7 @@ impl AlbertConfig {
     /// If the file cannot be read, is not JSON, or describes no ALBERT.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })?;
-        refuse_lfs_pointer(path, &text)?;
+        let text = small_file::read(path)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -195,14 +192,12 @@ impl AlbertConfig {
     }
 
     fn object(text: &[u8], file: &str) -> Result<Map<String, Value>> {
-        // A BOM is not JSON, but some editors leave one.
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        let value = serde_json::from_slice(text).map_err(|source| Error::Json {
+        let value = json::parse(text).map_err(|source| Error::Json {
             file: file.into(),
             source,
         })?;
         let Value::Object(map) = value else {
-            return Err(Fields::error(file, "{}", "an object", kind(&value)));
+            return Err(Fields::error(file, "{}", "an object", json::shown(&value)));
         };
         Ok(map)
     }
@@ -512,7 +507,7 @@ mod tests {
         let cases = [
             (
                 r#"{"hidden_size": "768"}"#,
-                "`hidden_size` in `config.json`: expected a whole number above 0, found the string \"768\"",
+                "`hidden_size` in `config.json`: expected a whole number above 0, found \"768\"",
             ),
             (
                 r#"{"hidden_size": null}"#,
@@ -544,7 +539,7 @@ mod tests {
             ),
             (
                 r#"{"model_type": "bert"}"#,
-                "`model_type` in `config.json`: expected \"albert\", found the string \"bert\"",
+                "`model_type` in `config.json`: expected \"albert\", found \"bert\"",
             ),
             (
                 r#"{"ln_type": "preln"}"#,

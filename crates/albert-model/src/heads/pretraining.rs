@@ -10,7 +10,7 @@ use crate::heads::masked_lm::MaskedLmHead;
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER, SENTENCE_ORDERS};
+use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER};
 
 /// An ALBERT with the masked-LM and the sentence-order head.
 ///
@@ -37,7 +37,8 @@ pub struct AlbertForPreTraining {
 pub struct PreTrainingOutput {
     /// Masked tokens, `(B, T, V)`.
     pub prediction_logits: Tensor,
-    /// Sentence order, `(B, 2)`: in order, swapped.
+    /// Sentence order, `(B, labels)`, of which the first is in order; `(B, 2)`, in order and
+    /// swapped, unless the configuration names other labels.
     pub sop_logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
     pub hidden_states: Option<Vec<Tensor>>,
@@ -57,7 +58,7 @@ impl AlbertForPreTraining {
         Ok(Self {
             sentence_order: Linear::new(
                 config.hidden_size,
-                SENTENCE_ORDERS,
+                config.num_labels(),
                 config.initializer_range,
                 sop,
             )?,
@@ -72,7 +73,7 @@ impl AlbertForPreTraining {
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
     ///
     /// # Shapes
-    /// - returns `prediction_logits` `(B, T, V)` and `sop_logits` `(B, 2)`
+    /// - returns `prediction_logits` `(B, T, V)` and `sop_logits` `(B, labels)`
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].
@@ -93,7 +94,7 @@ impl AlbertForPreTraining {
     /// forward pass over a short text.
     ///
     /// # Shapes
-    /// - returns `sop_logits` `(B, 2)`: in order, swapped
+    /// - returns `sop_logits` `(B, labels)`, by default in order and swapped
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

@@ -1,7 +1,7 @@
 //! The zip form, which `torch.save` writes since PyTorch 1.6.
 //!
-//! `NAME/data.pkl` is the pickle, `NAME/data/KEY` a storage, `NAME/byteorder` how its numbers are
-//! written. Entries are stored, not compressed, so that they can be mapped.
+//! `NAME/data.pkl` is the pickle, `NAME/data/KEY` a storage, `NAME/byteorder` the byte order of its
+//! values. Entries are stored, not compressed, so that they can be mapped.
 //!
 //! Source: PyTorch 2.5, `torch/serialization.py` (`_save`, `_load`).
 
@@ -21,11 +21,11 @@ const BYTE_ORDER: &str = "byteorder";
 /// The parts of an archive.
 pub(super) struct Archive<'a> {
     pub(super) pickle: &'a [u8],
-    /// Where each storage lies, by its key.
+    /// The bytes of each storage, by its key.
     pub(super) storages: HashMap<String, Range<usize>>,
 }
 
-/// How a zip file begins.
+/// Returns true if the bytes begin as a zip file does.
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }

@@ -1,4 +1,4 @@
-//! The globals of Python that a pickle of tensors names, and no others.
+//! The globals of Python that tensors are made of. Every other is a name that nothing is done with.
 
 use safetensors::Dtype;
 
@@ -11,62 +11,112 @@ pub(super) enum Global {
     RebuildTensor,
     /// `torch._utils._rebuild_tensor_v3`, whose storage has no type.
     RebuildTensorV3,
-    /// `torch._utils._rebuild_parameter`.
+    /// `torch._utils._rebuild_parameter`, `_rebuild_parameter_with_state` and the class of
+    /// parameters: the first argument is the tensor.
     RebuildParameter,
+    /// `torch._tensor._rebuild_from_type_v2`: a function, a class, and the function's arguments.
+    RebuildFromType,
     /// A storage's class.
-    Storage(Dtype),
+    Storage(Element),
     UntypedStorage,
-    /// Such as `torch.bfloat16`.
-    Type(Dtype),
+    /// A type such as `torch.bfloat16`.
+    Type(Element),
 }
 
-const STORAGES: [(&str, Dtype); 10] = [
-    ("FloatStorage", Dtype::F32),
-    ("HalfStorage", Dtype::F16),
-    ("BFloat16Storage", Dtype::BF16),
-    ("DoubleStorage", Dtype::F64),
-    ("LongStorage", Dtype::I64),
-    ("IntStorage", Dtype::I32),
-    ("ShortStorage", Dtype::I16),
-    ("CharStorage", Dtype::I8),
-    ("ByteStorage", Dtype::U8),
-    ("BoolStorage", Dtype::BOOL),
+/// The type of a storage's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    /// A type that is read.
+    Read(Dtype),
+    /// A type that is not read, and the bytes of one element.
+    Unread { name: &'static str, len: usize },
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::Read(dtype) => dtype.bitsize().div_ceil(8),
+            Self::Unread { len, .. } => len,
+        }
+    }
+}
+
+const fn unread(name: &'static str, len: usize) -> Element {
+    Element::Unread { name, len }
+}
+
+const STORAGES: [(&str, Element); 17] = [
+    ("FloatStorage", Element::Read(Dtype::F32)),
+    ("HalfStorage", Element::Read(Dtype::F16)),
+    ("BFloat16Storage", Element::Read(Dtype::BF16)),
+    ("DoubleStorage", Element::Read(Dtype::F64)),
+    ("LongStorage", Element::Read(Dtype::I64)),
+    ("IntStorage", Element::Read(Dtype::I32)),
+    ("ShortStorage", Element::Read(Dtype::I16)),
+    ("CharStorage", Element::Read(Dtype::I8)),
+    ("ByteStorage", Element::Read(Dtype::U8)),
+    ("BoolStorage", Element::Read(Dtype::BOOL)),
+    ("ComplexFloatStorage", unread("complex64", 8)),
+    ("ComplexDoubleStorage", unread("complex128", 16)),
+    ("QInt8Storage", unread("qint8", 1)),
+    ("QUInt8Storage", unread("quint8", 1)),
+    ("QInt32Storage", unread("qint32", 4)),
+    ("QUInt4x2Storage", unread("quint4x2", 1)),
+    ("QUInt2x4Storage", unread("quint2x4", 1)),
 ];
 
-const TYPES: [(&str, Dtype); 13] = [
-    ("float32", Dtype::F32),
-    ("float16", Dtype::F16),
-    ("bfloat16", Dtype::BF16),
-    ("float64", Dtype::F64),
-    ("int64", Dtype::I64),
-    ("int32", Dtype::I32),
-    ("int16", Dtype::I16),
-    ("int8", Dtype::I8),
-    ("uint8", Dtype::U8),
-    ("uint16", Dtype::U16),
-    ("uint32", Dtype::U32),
-    ("uint64", Dtype::U64),
-    ("bool", Dtype::BOOL),
+const TYPES: [(&str, Element); 28] = [
+    ("float32", Element::Read(Dtype::F32)),
+    ("float", Element::Read(Dtype::F32)),
+    ("float16", Element::Read(Dtype::F16)),
+    ("half", Element::Read(Dtype::F16)),
+    ("bfloat16", Element::Read(Dtype::BF16)),
+    ("float64", Element::Read(Dtype::F64)),
+    ("double", Element::Read(Dtype::F64)),
+    ("int64", Element::Read(Dtype::I64)),
+    ("long", Element::Read(Dtype::I64)),
+    ("int32", Element::Read(Dtype::I32)),
+    ("int16", Element::Read(Dtype::I16)),
+    ("int8", Element::Read(Dtype::I8)),
+    ("uint8", Element::Read(Dtype::U8)),
+    ("uint16", Element::Read(Dtype::U16)),
+    ("uint32", Element::Read(Dtype::U32)),
+    ("uint64", Element::Read(Dtype::U64)),
+    ("bool", Element::Read(Dtype::BOOL)),
+    ("complex32", unread("complex32", 4)),
+    ("complex64", unread("complex64", 8)),
+    ("complex128", unread("complex128", 16)),
+    ("qint8", unread("qint8", 1)),
+    ("quint8", unread("quint8", 1)),
+    ("qint32", unread("qint32", 4)),
+    ("float8_e4m3fn", unread("float8_e4m3fn", 1)),
+    ("float8_e4m3fnuz", unread("float8_e4m3fnuz", 1)),
+    ("float8_e5m2", unread("float8_e5m2", 1)),
+    ("float8_e5m2fnuz", unread("float8_e5m2fnuz", 1)),
+    ("float8_e8m0fnu", unread("float8_e8m0fnu", 1)),
 ];
 
 impl Global {
-    /// The global of this name, where it is one of those.
+    /// Returns the global of this name if tensors are made of it.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
-        let typed = |table: &[(&str, Dtype)]| {
+        let typed = |table: &[(&str, Element)]| {
             table
                 .iter()
                 .find(|(known, _)| *known == name)
-                .map(|(_, t)| *t)
+                .map(|(_, element)| *element)
         };
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch", "Size") => Self::Size,
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_tensor_v3") => Self::RebuildTensorV3,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
+            | ("torch.nn.parameter", "Parameter") => Self::RebuildParameter,
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
             ("torch.storage", "UntypedStorage") => Self::UntypedStorage,
             ("torch", _) => match typed(&STORAGES) {
-                Some(dtype) => Self::Storage(dtype),
+                Some(element) => Self::Storage(element),
                 None => Self::Type(typed(&TYPES)?),
             },
             _ => return None,

@@ -4,8 +4,8 @@
 //! magic number | protocol version | system | the object | keys of the storages | storages
 //! ```
 //!
-//! A storage is its number of elements, eight bytes, and the elements. Their type is said only by
-//! the tensors of the fourth pickle.
+//! A storage is its number of elements, eight bytes, and the elements. Only the tensors of the
+//! fourth pickle give their type.
 //!
 //! Source: PyTorch 2.5, `torch/serialization.py` (`_legacy_save`, `_legacy_load`).
 
@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
 use crate::checkpoint::pytorch::tensors::storages;
 use crate::checkpoint::pytorch::{FORMAT, error};
-use crate::checkpoint::stored::{WeightFile, element_len};
+use crate::checkpoint::stored::WeightFile;
 use crate::error::{Result, shown};
 
 /// 0x1950a86a20f9469cfc6c, little end first.
@@ -23,17 +23,17 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 const PROTOCOL: usize = 1001;
 /// The pickle of the magic number is shorter by any protocol.
 const FIRST_PICKLE: usize = 24;
-/// How the pickle of the magic number begins by Python's protocols 2 and up.
+/// The first byte of a pickle by Python's protocols 2 and up.
 const PICKLE_START: u8 = 0x80;
 
 /// The parts of a legacy file.
 pub(super) struct Legacy<'a> {
     pub(super) pickle: Pickle<'a>,
-    /// Where the elements of each storage lie, by its key.
+    /// The bytes of each storage's elements, by its key.
     pub(super) storages: HashMap<String, Range<usize>>,
 }
 
-/// Whether the bytes begin with the magic number's pickle.
+/// Returns true if the bytes begin with the magic number's pickle.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     // Before the number come the protocol, in later ones a frame, and the instruction with its
     // length.
@@ -69,14 +69,14 @@ impl<'a> Legacy<'a> {
                 let key = key.map(shown).unwrap_or_default();
                 return Err(file.malformed(
                     FORMAT,
-                    format!("no tensor tells the type of storage `{key}`"),
+                    format!("no tensor gives the type of storage `{key}`"),
                 ));
             };
             let range = (|| {
                 let counted = bytes.get(at..)?.first_chunk::<8>()?;
                 let start = at + counted.len();
                 let elements = usize::try_from(u64::from_le_bytes(*counted)).ok()?;
-                let end = start.checked_add(elements.checked_mul(element_len(storage.dtype))?)?;
+                let end = start.checked_add(elements.checked_mul(storage.element.len())?)?;
                 (end <= bytes.len()).then_some(start..end)
             })();
             let Some(range) = range else {

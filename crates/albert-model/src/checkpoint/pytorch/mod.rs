@@ -1,7 +1,7 @@
 //! PyTorch's files: zip archives since 1.6, a row of pickles before.
 //!
-//! Either holds a pickle that says which tensor is which part of which storage; the storages lie in
-//! the file as they are, and tensors point there.
+//! Either holds a pickle that describes each tensor as a view of a storage; the storages are in the
+//! file as they are, and tensors refer to them. Objects that are no tensors stay closed.
 
 mod archive;
 mod globals;
@@ -13,22 +13,23 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
+use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::error::{Error, Result, shown};
+use globals::Element;
 use pickle::{Pickle, Trouble};
-use tensors::{StateDict, View};
+use tensors::{Entry, StateDict, View, foreign_names};
 
-/// What errors call the format.
+/// The format's name in errors.
 const FORMAT: &str = "PyTorch file";
 
-/// A file's tensors, and what there is to say of how they were found.
+/// A file's tensors, and a report of how they were found.
 pub(super) struct Contents {
     pub(super) tensors: Vec<(String, StoredTensor)>,
     pub(super) form: &'static str,
     pub(super) choices: Vec<String>,
 }
 
-/// Whether the bytes begin as either form does.
+/// Returns true if the bytes begin as either form does.
 pub(super) fn is_pytorch(bytes: &[u8]) -> bool {
     archive::is_archive(bytes) || legacy::is_legacy(bytes)
 }
@@ -57,29 +58,43 @@ fn contents(
     storages: &HashMap<String, Range<usize>>,
     form: &'static str,
 ) -> Result<Contents> {
-    let found = StateDict::find(pickle)
-        .map_err(|expected| file.malformed(FORMAT, format!("expected {expected}")))?;
-    let mut tensors = Vec::with_capacity(found.tensors.len());
-    for (name, view) in found.tensors {
-        match stored(file, view, storages) {
-            Ok(tensor) => tensors.push((name.to_string(), tensor)),
-            Err(why) => {
-                return Err(file.malformed(FORMAT, format!("tensor `{}`: {why}", shown(name))));
+    let found = StateDict::find(pickle).map_err(|why| match why.starts_with("holds ") {
+        true => file.refused(why),
+        false => file.malformed(FORMAT, why),
+    })?;
+    let mut tensors = Vec::with_capacity(found.entries.len());
+    for (name, entry) in found.entries {
+        let tensor = match entry {
+            Entry::Tensor(view) => stored(file, view, storages).map_err(|why| {
+                file.malformed(FORMAT, format!("tensor `{}`: {why}", shown(name)))
+            })?,
+            Entry::Object(class) => {
+                StoredTensor::unread(file, Vec::new(), format!("an object from `{class}`"))
             }
-        }
+        };
+        tensors.push((name.to_string(), tensor));
     }
+    let quoted = |keys: &[&str]| {
+        let quoted: Vec<_> = keys.iter().map(|key| format!("`{}`", shown(key))).collect();
+        quoted.join(", ")
+    };
     let mut choices = Vec::new();
     if !found.wrappers.is_empty() {
         let mut choice = format!("the tensors under `{}`", shown(&found.wrappers.join(".")));
-        if !found.beside.is_empty() {
-            let beside: Vec<_> = found
-                .beside
-                .iter()
-                .map(|key| format!("`{}`", shown(key)))
-                .collect();
-            choice.push_str(&format!("; beside it, and not read: {}", beside.join(", ")));
+        if !found.others.is_empty() {
+            choice.push_str(&format!(
+                "; next to it, not read: {}",
+                quoted(&found.others)
+            ));
         }
         choices.push(choice);
+    }
+    let foreign = foreign_names(pickle);
+    if !foreign.is_empty() {
+        choices.push(format!(
+            "not read: objects from `{}`; nothing in a file is executed",
+            foreign.join("`, `")
+        ));
     }
     Ok(Contents {
         tensors,
@@ -98,7 +113,7 @@ fn stored(
     let Some(range) = storages.get(storage.key) else {
         return Err(format!("no storage `{key}` in the file"));
     };
-    let element = element_len(storage.dtype);
+    let element = storage.element.len();
     let expected = storage.elements.checked_mul(element);
     if expected != Some(range.len()) {
         let (elements, found) = (storage.elements, range.len());
@@ -106,6 +121,12 @@ fn stored(
             "storage `{key}`: expected {elements} × {element} bytes, found {found}"
         ));
     }
+    let dtype = match storage.element {
+        Element::Read(dtype) => dtype,
+        Element::Unread { name, .. } => {
+            return Ok(StoredTensor::unread(file, view.shape, name.to_string()));
+        }
+    };
     let outside = || {
         let View {
             offset,
@@ -123,14 +144,8 @@ fn stored(
         return Err(outside());
     }
     let range = range.start + view.offset * element..range.end;
-    StoredTensor::strided(
-        file,
-        storage.dtype,
-        view.shape.clone(),
-        view.strides.clone(),
-        range,
-    )
-    .ok_or_else(outside)
+    StoredTensor::strided(file, dtype, view.shape.clone(), view.strides.clone(), range)
+        .ok_or_else(outside)
 }
 
 fn error(file: &WeightFile, trouble: Trouble) -> Error {

@@ -1,17 +1,17 @@
 //! Python's pickle format, as far as tensors need it.
 //!
-//! A pickle is a program for a small stack machine. This one knows the instructions that
-//! `torch.save` writes and the few globals that make up tensors; any other is refused by name.
-//! Nothing is called: a call of a known global becomes a value that says so, and
-//! [`tensors`](super::tensors) makes sense of it.
+//! A pickle is a program for a small stack machine. This one knows the instructions of protocols 1
+//! to 5 and the few globals that tensors are made of. Nothing is called and nothing is imported: a
+//! call of a known global becomes a value that says so, which [`tensors`](super::tensors) reads,
+//! and any other object becomes a [`Value::Object`] of a class that is only a name.
 //!
-//! Values live in one list and name each other by their place in it, so that neither depth nor
-//! cycles can harm. Texts stay in the file. The list, the stack and the memo have at most
+//! Values are in one list and refer to each other by their index in it, so that neither depth nor
+//! cycles do harm. Texts stay in the file. The list, the stack and the memo have at most
 //! [`MOST_VALUES`] entries each and no more than the pickle has bytes, and so have all pairs copied
 //! together: memory stays below 128 bytes for each byte read.
 //!
-//! Source: CPython 3.11, `pickletools.py`; PyTorch 2.5, `torch/_weights_only_unpickler.py` for the
-//! instructions that suffice.
+//! Source: CPython 3.11, `pickletools.py`; PyTorch 2.5, `torch/_weights_only_unpickler.py`, for
+//! what `torch.load(weights_only=True)` admits.
 
 use std::collections::HashMap;
 
@@ -21,16 +21,16 @@ use crate::error::shown;
 /// Far more than the checkpoint of any ALBERT: base has some 500.
 const MOST_VALUES: usize = 1 << 19;
 
-/// The place of a value in its pickle's list.
+/// The index of a value in its pickle's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
-/// What a pickle's instructions make.
+/// A value that a pickle's instructions make.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
-    /// A fraction, or bytes: nothing of a tensor.
+    /// A fraction, bytes or a set: no part of a tensor.
     Other,
     Int(i64),
     /// A whole number of more than eight bytes, little end first.
@@ -40,18 +40,27 @@ pub(super) enum Value<'a> {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
+    /// A global that tensors are not made of, by the texts of its module and name. It is not
+    /// imported.
+    Foreign {
+        module: Id,
+        name: Id,
+    },
     /// A function that is not called, and its arguments.
     Call(Global, Id),
-    /// What lies outside the pickle, by its name.
+    /// An object of a foreign class or from a foreign function, which is not made, and the pairs
+    /// that were put into it as into a dictionary.
+    Object(Id, Vec<(Id, Id)>),
+    /// A value outside the pickle, by its name.
     Persistent(Id),
 }
 
-/// Why a pickle is not read.
+/// The reason why a pickle is not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// It breaks the format, at this byte.
     Malformed { at: usize, why: String },
-    /// It is sound as far as read, and asks for what tensors do not need.
+    /// It is sound as far as read, and has more or other instructions than are followed.
     Refused(String),
 }
 
@@ -62,7 +71,7 @@ type Result<T> = std::result::Result<T, Trouble>;
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
     root: Id,
-    /// Bytes that it takes, of those it was read from.
+    /// The bytes that it takes, of those it was read from.
     pub(super) len: usize,
 }
 
@@ -91,17 +100,22 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// What the pickle is of.
+    /// Returns the value that the pickle is of.
     pub(super) fn root(&self) -> Id {
         self.root
     }
 
-    /// The value in a place.
+    /// Returns the value at an index.
     pub(super) fn value(&self, id: Id) -> &Value<'a> {
         &self.values[id.0 as usize]
     }
 
-    /// The elements of a tuple or a list.
+    /// Returns the id of the value at an index of [`values`](Self::values).
+    pub(super) fn id(&self, index: usize) -> Id {
+        Id(index as u32) // at most MOST_VALUES
+    }
+
+    /// Returns the elements of a tuple or a list.
     pub(super) fn items(&self, id: Id) -> Option<&[Id]> {
         match self.value(id) {
             Value::Tuple(items) | Value::List(items) => Some(items),
@@ -116,12 +130,37 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Every value, in the order in which they were made.
+    /// Returns every value, in the order in which they were made.
     pub(super) fn values(&self) -> &[Value<'a>] {
         &self.values
     }
 
-    /// A text.
+    /// Returns the pairs of a dictionary, or of an object that was filled as one.
+    pub(super) fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.value(id) {
+            Value::Dict(pairs) => Some(pairs),
+            Value::Object(_, pairs) if !pairs.is_empty() => Some(pairs),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the foreign class or function that an object is from, or of a foreign
+    /// global itself, fit for a message.
+    pub(super) fn foreign(&self, id: Id) -> Option<String> {
+        let global = match self.value(id) {
+            Value::Object(class, _) => *class,
+            _ => id,
+        };
+        match self.value(global) {
+            Value::Foreign { module, name } => {
+                let part = |id: Id| shown(self.text(id).unwrap_or_default());
+                Some(format!("{}.{}", part(*module), part(*name)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns a text.
     pub(super) fn text(&self, id: Id) -> Option<&'a str> {
         match self.value(id) {
             Value::Text(text) => Some(text),
@@ -129,7 +168,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// A whole number that counts something.
+    /// Returns a whole number that is not negative.
     pub(super) fn count(&self, id: Id) -> Option<usize> {
         match self.value(id) {
             Value::Int(number) => usize::try_from(*number).ok(),
@@ -188,19 +227,29 @@ impl<'a> Machine<'a> {
                 self.push(Value::Int(number.into()))?;
             }
             0x8a => {
-                let len = usize::from(self.take(1)?[0]);
-                let bytes = self.take(len)?;
+                let bytes = self.counted::<1>()?;
                 self.push(whole_number(bytes))?;
+            }
+            0x8b => {
+                let bytes = self.counted::<4>()?;
+                self.push(whole_number(bytes))?;
+            }
+            // INT, LONG, FLOAT: in digits, by protocol 1.
+            b'I' | b'L' | b'F' => {
+                let line = self.line()?;
+                self.push(decimal(line))?;
             }
 
             b'X' => self.push_text::<4>()?,
             0x8c => self.push_text::<1>()?,
             0x8d => self.push_text::<8>()?,
-            // BINSTRING, SHORT_BINSTRING: texts by Python 2.
-            b'T' => self.push_text::<4>()?,
-            b'U' => self.push_text::<1>()?,
+            // BINSTRING, SHORT_BINSTRING: texts by Python 2, or its bytes.
+            b'T' => self.push_old_text::<4>()?,
+            b'U' => self.push_old_text::<1>()?,
             b'B' => self.push_bytes::<4>()?,
             b'C' => self.push_bytes::<1>()?,
+            // BINBYTES8, BYTEARRAY8.
+            0x8e | 0x96 => self.push_bytes::<8>()?,
 
             b')' => self.push(Value::Tuple(Vec::new()))?,
             b't' => {
@@ -214,15 +263,24 @@ impl<'a> Machine<'a> {
                 self.push(Value::Tuple(items))?;
             }
             b']' => self.push(Value::List(Vec::new()))?,
+            b'l' => {
+                let items = self.since_mark()?;
+                self.push(Value::List(items))?;
+            }
             b'a' => {
                 let item = self.pop()?;
-                self.list()?.push(item);
+                self.append([item])?;
             }
             b'e' => {
                 let items = self.since_mark()?;
-                self.list()?.extend(items);
+                self.append(items)?;
             }
             b'}' => self.push(Value::Dict(Vec::new()))?,
+            b'd' => {
+                let items = self.since_mark()?;
+                let pairs = self.pairs(&items)?;
+                self.push(Value::Dict(pairs))?;
+            }
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.dict()?.push((key, value));
@@ -232,21 +290,55 @@ impl<'a> Machine<'a> {
                 let pairs = self.pairs(&items)?;
                 self.dict()?.extend(pairs);
             }
+            // EMPTY_SET, ADDITEMS, FROZENSET.
+            0x8f => self.push(Value::Other)?,
+            0x90 => {
+                self.since_mark()?;
+                self.height(1)?;
+            }
+            0x91 => {
+                self.since_mark()?;
+                self.push(Value::Other)?;
+            }
 
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push_global(module, name)?;
+                let global = self.named_global()?;
+                self.push_id(global)?;
             }
             0x93 => {
-                let (name, module) = (self.pop_text()?, self.pop_text()?);
-                self.push_global(module, name)?;
+                let (name, module) = (self.pop()?, self.pop()?);
+                let global = self.global(module, name)?;
+                self.push_id(global)?;
             }
-            b'R' => {
+            // REDUCE, NEWOBJ: a function or a class, and its arguments.
+            b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 self.call(function, arguments)?;
             }
+            // NEWOBJ_EX: with arguments by name.
+            0x92 => {
+                let (_, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(class, arguments)?;
+            }
+            // INST, OBJ: a class, named here or first after the mark, and its arguments.
+            b'i' => {
+                let class = self.named_global()?;
+                self.since_mark()?;
+                self.push(Value::Object(class, Vec::new()))?;
+            }
+            b'o' => match self.since_mark()?.first() {
+                Some(&class) => self.push(Value::Object(class, Vec::new()))?,
+                None => return self.malformed("expected a class after the mark"),
+            },
             // BUILD: attributes, such as the `_metadata` of a state dict. Tensors keep none there.
-            b'b' => drop(self.pop()?),
+            b'b' => {
+                self.pop()?;
+                self.height(1)?;
+            }
+            b'2' => {
+                let height = self.height(1)?;
+                self.push_id(self.stack[height])?;
+            }
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
@@ -276,7 +368,7 @@ impl<'a> Machine<'a> {
             _ => {
                 let shown = char::from(opcode).escape_default();
                 return Err(Trouble::Refused(format!(
-                    "has the pickle instruction 0x{opcode:02x} (`{shown}`) at byte {}, which no tensor needs",
+                    "has the pickle instruction 0x{opcode:02x} (`{shown}`) at byte {}, which is not followed",
                     self.at - 1
                 )));
             }
@@ -338,7 +430,7 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         Err(Trouble::Refused(format!(
-            "has more than {MOST_VALUES} values beside its tensors"
+            "has more than {MOST_VALUES} values next to its tensors"
         )))
     }
 
@@ -371,6 +463,11 @@ impl<'a> Machine<'a> {
         self.push(Value::Text(text))
     }
 
+    fn push_old_text<const N: usize>(&mut self) -> Result<()> {
+        let bytes = self.counted::<N>()?;
+        self.push(std::str::from_utf8(bytes).map_or(Value::Other, Value::Text))
+    }
+
     fn push_bytes<const N: usize>(&mut self) -> Result<()> {
         self.counted::<N>()?;
         self.push(Value::Other)
@@ -397,14 +494,6 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    fn pop_text(&mut self) -> Result<&'a str> {
-        let id = self.pop()?;
-        match &self.values[id.0 as usize] {
-            Value::Text(text) => Ok(text),
-            _ => self.malformed("expected a text on the stack"),
-        }
-    }
-
     fn since_mark(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(height) => Ok(self.stack.split_off(height)),
@@ -425,21 +514,26 @@ impl<'a> Machine<'a> {
         Ok(&mut self.values[self.stack[height].0 as usize])
     }
 
-    fn list(&mut self) -> Result<&mut Vec<Id>> {
+    /// Appends to the list, or the object, on the stack. The items of an object are dropped.
+    fn append(&mut self, items: impl IntoIterator<Item = Id>) -> Result<()> {
         let at = self.at;
         match self.top()? {
-            Value::List(items) => Ok(items),
-            _ => Err(Trouble::Malformed {
-                at,
-                why: "expected a list on the stack".into(),
-            }),
+            Value::List(list) => list.extend(items),
+            Value::Object(..) | Value::Other => {}
+            _ => {
+                return Err(Trouble::Malformed {
+                    at,
+                    why: "expected a list on the stack".into(),
+                });
+            }
         }
+        Ok(())
     }
 
     fn dict(&mut self) -> Result<&mut Vec<(Id, Id)>> {
         let at = self.at;
         match self.top()? {
-            Value::Dict(pairs) => Ok(pairs),
+            Value::Dict(pairs) | Value::Object(_, pairs) => Ok(pairs),
             _ => Err(Trouble::Malformed {
                 at,
                 why: "expected a dictionary on the stack".into(),
@@ -447,20 +541,36 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn push_global(&mut self, module: &str, name: &str) -> Result<()> {
+    /// Reads the lines of a global's module and name.
+    fn named_global(&mut self) -> Result<Id> {
+        let (module, name) = (self.line()?, self.line()?);
         match Global::find(module, name) {
-            Some(global) => self.push(Value::Global(global)),
-            None => Err(Trouble::Refused(format!(
-                "asks for `{}.{}`, which no tensor needs; nothing in a file is executed",
-                shown(module),
-                shown(name)
-            ))),
+            Some(global) => self.add(Value::Global(global)),
+            None => {
+                let (module, name) = (self.add(Value::Text(module))?, self.add(Value::Text(name))?);
+                self.add(Value::Foreign { module, name })
+            }
+        }
+    }
+
+    /// Adds the global of a module and a name that are values.
+    fn global(&mut self, module: Id, name: Id) -> Result<Id> {
+        let text = |id: Id| match self.values[id.0 as usize] {
+            Value::Text(text) => Some(text),
+            _ => None,
+        };
+        let (Some(module_text), Some(name_text)) = (text(module), text(name)) else {
+            return self.malformed("expected a text on the stack");
+        };
+        match Global::find(module_text, name_text) {
+            Some(global) => self.add(Value::Global(global)),
+            None => self.add(Value::Foreign { module, name }),
         }
     }
 
     fn call(&mut self, function: Id, arguments: Id) -> Result<()> {
         let Value::Global(global) = self.values[function.0 as usize] else {
-            return self.malformed("expected one of the known globals to be called");
+            return self.push(Value::Object(function, Vec::new()));
         };
         let Value::Tuple(items) = &self.values[arguments.0 as usize] else {
             return self.malformed("expected a tuple of arguments");
@@ -481,15 +591,16 @@ impl<'a> Machine<'a> {
             Global::Size
             | Global::RebuildTensor
             | Global::RebuildTensorV3
-            | Global::RebuildParameter => self.push(Value::Call(global, arguments)),
+            | Global::RebuildParameter
+            | Global::RebuildFromType => self.push(Value::Call(global, arguments)),
             Global::Storage(_) | Global::UntypedStorage | Global::Type(_) => {
-                self.malformed("expected a function, found a type to be called")
+                self.push(Value::Object(function, Vec::new()))
             }
         }
     }
 
-    /// The pairs that an `OrderedDict` is made with: none, or by Python 2 a list of two-element
-    /// lists.
+    /// Returns the pairs that an `OrderedDict` is made with: none, or by Python 2 a list of
+    /// two-element lists.
     fn ordered(&self, arguments: &[Id]) -> Result<Vec<(Id, Id)>> {
         let Some(list) = arguments.first() else {
             return Ok(Vec::new());
@@ -522,6 +633,17 @@ impl<'a> Machine<'a> {
             Some(&id) => self.push_id(id),
             None => self.malformed(format!("expected value {key} of the memo, found none")),
         }
+    }
+}
+
+/// A number in digits, `00` and `01` for false and true, an `L` after a long one.
+fn decimal(line: &str) -> Value<'_> {
+    match line {
+        "00" | "01" => Value::Bool(line == "01"),
+        _ => match line.trim_end_matches('L').parse() {
+            Ok(number) => Value::Int(number),
+            Err(_) => Value::Other,
+        },
     }
 }
 
@@ -582,11 +704,60 @@ mod tests {
     }
 
     #[test]
-    fn other_globals_and_instructions_are_refused_by_name() {
-        assert!(trouble(b"\x80\x02cposix\nsystem\n").contains("`posix.system`"));
-        assert!(trouble(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93").contains("`builtins.eval`"));
-        assert!(trouble(b"ctorch\nload\n").contains("`torch.load`"));
-        assert!(trouble(b"\x80\x02i").contains("0x69 (`i`) at byte 2"));
+    fn other_globals_are_names_and_their_objects_stay_closed() {
+        let foreign = |bytes: &[u8]| {
+            let pickle = Pickle::read(bytes).unwrap();
+            pickle.foreign(pickle.root())
+        };
+        for (bytes, name) in [
+            (&b"\x80\x02cposix\nsystem\n."[..], "posix.system"),
+            (
+                b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.",
+                "posix.system",
+            ),
+            (
+                b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.",
+                "builtins.eval",
+            ),
+            (b"cargparse\nNamespace\n)\x81}b.", "argparse.Namespace"),
+            (b"cm\nC\n)}\x92.", "m.C"),
+            (b"(im\nC\n.", "m.C"),
+            (b"(cm\nC\nK\x01o.", "m.C"),
+        ] {
+            assert_eq!(foreign(bytes).as_deref(), Some(name), "{bytes:?}");
+        }
+        assert_eq!(foreign(b"K\x01."), None);
+    }
+
+    #[test]
+    fn an_object_filled_as_a_dictionary_has_its_pairs() {
+        let pickle =
+            Pickle::read(b"ccollections\ndefaultdict\n)RK\x01K\x02s(K\x03K\x04u.").unwrap();
+        assert_eq!(pickle.pairs(pickle.root()).unwrap().len(), 2);
+        // One filled as a list, and sets, keep nothing.
+        for bytes in [
+            &b"ccollections\ndeque\n)RK\x01a(K\x02e."[..],
+            b"\x8f(K\x01\x90.",
+            b"(K\x01\x91.",
+            b"\x96\x02\x00\x00\x00\x00\x00\x00\x00ab.",
+            b"\x8b\x01\x00\x00\x00\x05.",
+        ] {
+            let pickle = Pickle::read(bytes).unwrap();
+            assert_eq!(pickle.pairs(pickle.root()), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_digits_are_those_of_protocol_1() {
+        assert!(matches!(decimal("01"), Value::Bool(true)));
+        assert!(matches!(decimal("-12"), Value::Int(-12)));
+        assert!(matches!(decimal("1001L"), Value::Int(1001)));
+        assert!(matches!(decimal("0.5"), Value::Other));
+    }
+
+    #[test]
+    fn other_instructions_are_refused_by_name() {
+        assert!(trouble(b"\x80\x02\x82").contains("0x82 (`\\u{82}`) at byte 2"));
     }
 
     #[test]

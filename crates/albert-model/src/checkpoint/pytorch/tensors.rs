@@ -1,16 +1,14 @@
-//! The tensors that a pickle speaks of, and the dictionary among its dictionaries that holds a
+//! The tensors that a pickle describes, and the dictionary among its dictionaries that holds a
 //! model's.
 
 use std::collections::HashMap;
 
-use safetensors::Dtype;
-
-use crate::checkpoint::pytorch::globals::Global;
+use crate::checkpoint::pytorch::globals::{Element, Global};
 use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
-use crate::checkpoint::stored::element_len;
 use crate::error::shown;
 
-/// What trainers wrap the tensors in: Lightning and Detoxify, StyleTTS 2, fairseq, Kokoro.
+/// Keys that trainers put a model's tensors under: Lightning and Detoxify, StyleTTS 2, fairseq,
+/// Kokoro.
 const WRAPPERS: [&str; 8] = [
     "state_dict",
     "model_state_dict",
@@ -21,12 +19,12 @@ const WRAPPERS: [&str; 8] = [
     "albert",
     "plbert",
 ];
-/// Wrappers inside wrappers that are looked into.
+/// The deepest nesting of wrappers that is opened.
 const DEEPEST: usize = 4;
 /// More axes than any tensor of a model has.
 const MOST_AXES: usize = 8;
-/// How many keys an error names.
-const KEYS_NAMED: usize = 8;
+/// The most keys or classes that a message names.
+const NAMED: usize = 8;
 
 /// A tensor as a pickle describes it: a view of a storage.
 #[derive(Debug, PartialEq)]
@@ -39,104 +37,209 @@ pub(super) struct View<'a> {
     pub(super) strides: Vec<usize>,
 }
 
-/// The numbers that tensors are views of.
+/// The values that tensors are views of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
-    pub(super) dtype: Dtype,
+    pub(super) element: Element,
     /// Of that type.
     pub(super) elements: usize,
+}
+
+/// An entry of a model's dictionary.
+#[derive(Debug, PartialEq)]
+pub(super) enum Entry<'a> {
+    Tensor(View<'a>),
+    /// An object of this class or from this function, which may be a tensor of a kind that is not
+    /// read.
+    Object(String),
 }
 
 /// A model's tensors by name, and the keys of the wrappers around them.
 #[derive(Debug)]
 pub(super) struct StateDict<'a> {
-    pub(super) tensors: Vec<(&'a str, View<'a>)>,
+    pub(super) entries: Vec<(&'a str, Entry<'a>)>,
     pub(super) wrappers: Vec<&'a str>,
-    /// What lies beside the innermost wrapper.
-    pub(super) beside: Vec<&'a str>,
+    /// The keys next to the innermost wrapper.
+    pub(super) others: Vec<&'a str>,
 }
+
+type Pairs = [(Id, Id)];
 
 impl<'a> StateDict<'a> {
     /// Finds the dictionary of the model's tensors.
     pub(super) fn find(pickle: &Pickle<'a>) -> Result<Self, String> {
-        let Value::Dict(outer) = pickle.value(pickle.root()) else {
-            return Err("a dictionary of tensors at the top, found something else".into());
+        let Some(outer) = pickle.pairs(pickle.root()) else {
+            return Err(match pickle.foreign(pickle.root()) {
+                Some(class) => whole_model(&class),
+                None => "expected a dictionary of tensors at the top, found something else".into(),
+            });
         };
         let mut dict = outer;
-        let (mut wrappers, mut beside) = (Vec::new(), Vec::new());
-        for _ in 0..DEEPEST {
-            let has_tensors =
-                |dict: &[(Id, Id)]| dict.iter().any(|(_, value)| is_tensor(pickle, *value));
-            // A loss may lie beside the wrapper, and a model's part be named like one.
-            let opens = |inner: &[(Id, Id)]| has_tensors(inner) || !has_tensors(dict);
-            let inner = WRAPPERS.iter().find_map(|wrapper| {
-                dict.iter()
-                    .find_map(|(key, value)| match pickle.value(*value) {
-                        Value::Dict(inner)
-                            if pickle.text(*key) == Some(wrapper) && opens(inner) =>
-                        {
-                            Some((*wrapper, inner))
-                        }
-                        _ => None,
-                    })
-            });
-            let Some((wrapper, inner)) = inner else { break };
-            beside = texts(pickle, dict).filter(|key| *key != wrapper).collect();
-            wrappers.push(wrapper);
+        let (mut wrappers, mut others) = (Vec::new(), Vec::new());
+        while wrappers.len() < DEEPEST
+            && let Some((key, inner)) = wrapper(pickle, dict)
+        {
+            others = texts(pickle, dict).filter(|other| *other != key).collect();
+            wrappers.push(key);
             dict = inner;
         }
-        let mut tensors = Vec::new();
+        let mut entries = Vec::new();
         for (key, value) in dict {
-            if let (Some(name), true) = (pickle.text(*key), is_tensor(pickle, *value)) {
-                let view = View::of(pickle, *value).ok_or_else(|| {
-                    format!("a tensor for `{}`, found other arguments", shown(name))
+            let Some(name) = pickle.text(*key) else {
+                continue;
+            };
+            if is_tensor(pickle, *value) {
+                let view = View::read(pickle, *value).ok_or_else(|| {
+                    let name = shown(name);
+                    format!("expected a tensor for `{name}`, found other arguments")
                 })?;
-                tensors.push((name, view));
+                entries.push((name, Entry::Tensor(view)));
+            } else if let Some(class) = pickle.foreign(*value) {
+                entries.push((name, Entry::Object(class)));
             }
         }
-        if tensors.is_empty() {
-            let keys: Vec<_> = texts(pickle, outer)
-                .take(KEYS_NAMED)
-                .map(|key| format!("`{}`", shown(key)))
-                .collect();
-            return Err(format!(
-                "tensors by name, found a dictionary of {}",
-                keys.join(", ")
-            ));
+        if entries
+            .iter()
+            .any(|(_, entry)| matches!(entry, Entry::Tensor(_)))
+        {
+            return Ok(Self {
+                entries,
+                wrappers,
+                others,
+            });
         }
-        Ok(Self {
-            tensors,
-            wrappers,
-            beside,
-        })
+        Err(without_tensors(pickle, dict))
     }
 }
 
-fn texts<'a, 'p>(pickle: &'p Pickle<'a>, dict: &'p [(Id, Id)]) -> impl Iterator<Item = &'a str> {
+/// Returns the dictionary in which to look for tensors, if it is not `dict` itself: that of a known
+/// key, else the one with the most tensors.
+fn wrapper<'a, 'p>(pickle: &'p Pickle<'a>, dict: &Pairs) -> Option<(&'a str, &'p Pairs)> {
+    let tensors = |pairs: &Pairs| {
+        let tensors = pairs.iter().filter(|(_, value)| is_tensor(pickle, *value));
+        tensors.count()
+    };
+    // A loss may be next to the wrapper, and a model's part be named like one.
+    let own = tensors(dict);
+    let inner: Vec<(&str, &Pairs)> = dict
+        .iter()
+        .filter_map(|(key, value)| Some((pickle.text(*key)?, pickle.pairs(*value)?)))
+        .collect();
+    let known = WRAPPERS.iter().find_map(|wrapper| {
+        inner
+            .iter()
+            .find(|(key, pairs)| key == wrapper && (own == 0 || tensors(pairs) > 0))
+    });
+    if let Some(known) = known {
+        return Some(*known);
+    }
+    let most = inner.iter().map(|(_, pairs)| tensors(pairs)).max()?;
+    let mut fullest = inner.iter().filter(|(_, pairs)| tensors(pairs) == most);
+    match (fullest.next(), fullest.next()) {
+        (Some(only), None) if most > own => Some(*only),
+        _ => None,
+    }
+}
+
+/// The message for a pickle without tensors: its objects are named first, as the reason.
+fn without_tensors(pickle: &Pickle<'_>, dict: &Pairs) -> String {
+    let mut described = Vec::new();
+    for (key, value) in dict.iter().take(NAMED) {
+        let Some(key) = pickle.text(*key).map(shown) else {
+            continue;
+        };
+        described.push(match pickle.foreign(*value) {
+            Some(class) if WRAPPERS.contains(&key.as_str()) && is_model(&class) => {
+                return whole_model(&class);
+            }
+            Some(class) => format!("`{key}` from `{class}`"),
+            None => format!("`{key}`"),
+        });
+    }
+    let closed = if described.iter().any(|entry| entry.contains("` from `")) {
+        "; nothing in a file is executed"
+    } else {
+        ""
+    };
+    format!(
+        "expected tensors by name, found a dictionary of {}{closed}",
+        described.join(", ")
+    )
+}
+
+fn is_model(class: &str) -> bool {
+    !class.starts_with("numpy.") && !class.starts_with("collections.")
+}
+
+fn whole_model(class: &str) -> String {
+    format!(
+        "holds an object of the class `{class}`, as torch.save(model) writes it: expected a dictionary of tensors, \
+         as torch.save(model.state_dict()) writes it; nothing in a file is executed"
+    )
+}
+
+/// Returns the classes and functions that a pickle names and tensors are not made of, some of them.
+pub(super) fn foreign_names(pickle: &Pickle<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (index, value) in pickle.values().iter().enumerate() {
+        if let Value::Foreign { .. } = value
+            && let Some(name) = pickle.foreign(pickle.id(index))
+            && !names.contains(&name)
+        {
+            names.push(name);
+            if names.len() == NAMED {
+                break;
+            }
+        }
+    }
+    names
+}
+
+fn texts<'a, 'p>(pickle: &'p Pickle<'a>, dict: &'p Pairs) -> impl Iterator<Item = &'a str> {
     dict.iter().filter_map(|(key, _)| pickle.text(*key))
 }
 
 fn is_tensor(pickle: &Pickle<'_>, id: Id) -> bool {
-    use Global::{RebuildParameter, RebuildTensor, RebuildTensorV3};
+    use Global::{RebuildFromType, RebuildParameter, RebuildTensor, RebuildTensorV3};
     matches!(
         pickle.value(id),
-        Value::Call(RebuildTensor | RebuildTensorV3 | RebuildParameter, _)
+        Value::Call(
+            RebuildTensor | RebuildTensorV3 | RebuildParameter | RebuildFromType,
+            _
+        )
     )
 }
 
+/// The deepest nesting of a tensor in parameters and in types.
+const DEEPEST_TENSOR: usize = 4;
+
 impl<'a> View<'a> {
-    fn of(pickle: &Pickle<'a>, id: Id) -> Option<Self> {
+    fn read(pickle: &Pickle<'a>, id: Id) -> Option<Self> {
         let Value::Call(mut global, mut arguments) = *pickle.value(id) else {
             return None;
         };
-        if global == Global::RebuildParameter {
-            // A parameter is made from its tensor, and parameters are not made from parameters.
-            let tensor = *pickle.items(arguments)?.first()?;
-            let Value::Call(inner, its) = *pickle.value(tensor) else {
-                return None;
-            };
-            (global, arguments) = (inner, its);
+        for _ in 0..DEEPEST_TENSOR {
+            match global {
+                // A parameter is made from its tensor.
+                Global::RebuildParameter => {
+                    let tensor = *pickle.items(arguments)?.first()?;
+                    let Value::Call(inner, its) = *pickle.value(tensor) else {
+                        return None;
+                    };
+                    (global, arguments) = (inner, its);
+                }
+                Global::RebuildFromType => {
+                    let [function, _, its, ..] = *pickle.items(arguments)? else {
+                        return None;
+                    };
+                    let Value::Global(inner) = *pickle.value(function) else {
+                        return None;
+                    };
+                    (global, arguments) = (inner, its);
+                }
+                _ => break,
+            }
         }
         let arguments = pickle.items(arguments)?;
         let [storage, offset, shape, strides, ..] = *arguments else {
@@ -145,7 +248,7 @@ impl<'a> View<'a> {
         let typed = match global {
             Global::RebuildTensor => None,
             Global::RebuildTensorV3 => match pickle.value(*arguments.get(6)?) {
-                Value::Global(Global::Type(dtype)) => Some(*dtype),
+                Value::Global(Global::Type(element)) => Some(*element),
                 _ => return None,
             },
             _ => return None,
@@ -156,7 +259,7 @@ impl<'a> View<'a> {
         };
         let (shape, strides) = (axes(shape)?, axes(strides)?);
         let view = Self {
-            storage: Storage::of(pickle, storage, typed)?,
+            storage: Storage::read(pickle, storage, typed)?,
             offset: pickle.count(offset)?,
             shape,
             strides,
@@ -166,16 +269,16 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Storage<'a> {
-    /// `("storage", class, key, device, elements)`, in the legacy form followed by a view that has
-    /// been `None` for as long as there are ALBERTs.
-    fn of(pickle: &Pickle<'a>, id: Id, typed: Option<Dtype>) -> Option<Self> {
+    /// Reads `("storage", class, key, device, elements)`, in the legacy form followed by a view that
+    /// has been `None` for as long as there are ALBERTs.
+    fn read(pickle: &Pickle<'a>, id: Id, typed: Option<Element>) -> Option<Self> {
         match *pickle.value(id) {
             Value::Persistent(name) => Self::named(pickle, name, typed),
             _ => None,
         }
     }
 
-    fn named(pickle: &Pickle<'a>, id: Id, typed: Option<Dtype>) -> Option<Self> {
+    fn named(pickle: &Pickle<'a>, id: Id, typed: Option<Element>) -> Option<Self> {
         let [kind, class, key, _, elements, ref view @ ..] = *pickle.items(id)? else {
             return None;
         };
@@ -187,23 +290,23 @@ impl<'a> Storage<'a> {
         if pickle.text(kind) != Some("storage") || !whole {
             return None;
         }
-        let (dtype, elements) = match (pickle.value(class), typed) {
-            (Value::Global(Global::Storage(dtype)), None) => (*dtype, pickle.count(elements)?),
+        let (element, elements) = match (pickle.value(class), typed) {
+            (Value::Global(Global::Storage(element)), None) => (*element, pickle.count(elements)?),
             // A storage without a type counts bytes.
-            (Value::Global(Global::UntypedStorage), Some(dtype)) => {
-                (dtype, pickle.count(elements)? / element_len(dtype))
+            (Value::Global(Global::UntypedStorage), Some(element)) => {
+                (element, pickle.count(elements)? / element.len())
             }
             _ => return None,
         };
         Some(Self {
             key: pickle.text(key)?,
-            dtype,
+            element,
             elements,
         })
     }
 }
 
-/// Every storage that says its own type, by its key, whether a tensor of the model needs it or not.
+/// Returns every storage that has a type, by its key, whether a tensor of the model needs it or not.
 pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>> {
     let named = pickle.values().iter().filter_map(|value| match *value {
         Value::Persistent(id) => Storage::named(pickle, id, None),
@@ -214,6 +317,8 @@ pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>>
 
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+
     use super::*;
 
     /// An instruction that pushes a text.
@@ -249,9 +354,12 @@ mod tests {
         let pickle = Pickle::read(&bytes).unwrap();
         let found = StateDict::find(&pickle)?;
         Ok(found
-            .tensors
+            .entries
             .into_iter()
-            .map(|(name, view)| (name.to_string(), view.shape))
+            .map(|(name, entry)| match entry {
+                Entry::Tensor(view) => (name.to_string(), view.shape),
+                Entry::Object(class) => (format!("{name} from {class}"), Vec::new()),
+            })
             .collect())
     }
 
@@ -270,7 +378,7 @@ mod tests {
         let found = StateDict::find(&pickle).unwrap();
         let storage = Storage {
             key: "key",
-            dtype: Dtype::F32,
+            element: Element::Read(Dtype::F32),
             elements: 7,
         };
         let expected = View {
@@ -279,12 +387,12 @@ mod tests {
             shape: vec![2, 3],
             strides: vec![3, 1],
         };
-        assert_eq!(found.tensors, [("x", expected)]);
+        assert_eq!(found.entries, [("x", Entry::Tensor(expected))]);
         assert_eq!(storages(&pickle)["key"], storage);
     }
 
     #[test]
-    fn a_storage_without_a_type_counts_bytes_and_the_tensor_tells_the_type() {
+    fn a_storage_without_a_type_counts_bytes_and_the_tensor_has_the_type() {
         let tensor = tensor(
             "_rebuild_tensor_v3",
             "torch.storage UntypedStorage",
@@ -293,8 +401,14 @@ mod tests {
         );
         let bytes = [&b"}"[..], &text("x"), &tensor, b"s."].concat();
         let pickle = Pickle::read(&bytes).unwrap();
-        let storage = StateDict::find(&pickle).unwrap().tensors[0].1.storage;
-        assert_eq!((storage.dtype, storage.elements), (Dtype::BF16, 7));
+        let entries = StateDict::find(&pickle).unwrap().entries;
+        let Entry::Tensor(View { storage, .. }) = entries[0].1 else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(
+            (storage.element, storage.elements),
+            (Element::Read(Dtype::BF16), 7)
+        );
     }
 
     #[test]
@@ -315,7 +429,7 @@ mod tests {
             ]),
             expected
         );
-        // PyTorch's tutorial saves the loss, a tensor, beside the model's.
+        // PyTorch's tutorial saves the loss, a tensor, next to the model's.
         let loss = [text("loss"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
         assert_eq!(
             found(&[
@@ -329,12 +443,78 @@ mod tests {
             ]),
             expected
         );
-        // `model` is a name here, beside a tensor.
+        // `model` is a name here, next to a tensor.
         assert_eq!(found(&[b"}(", &x, &text("model"), b"}u"]), expected);
-        let none = found(&[b"}", &text("weights"), b"}", &x, b"ss"]);
+        // Another key is one if it is the only one with tensors.
+        assert_eq!(found(&[b"}", &text("weights"), b"}", &x, b"ss"]), expected);
+        let several = found(&[
+            b"}(",
+            &text("a"),
+            b"}",
+            &x,
+            b"s",
+            &text("b"),
+            b"}",
+            &x,
+            b"su",
+        ]);
         assert_eq!(
-            none.unwrap_err(),
-            "tensors by name, found a dictionary of `weights`"
+            several.unwrap_err(),
+            "expected tensors by name, found a dictionary of `a`, `b`"
+        );
+    }
+
+    #[test]
+    fn other_objects_are_named_next_to_tensors_and_alone_refused() {
+        let x = [text("x"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
+        let y = [&text("y")[..], b"cposix\nsystem\n)R"].concat();
+        assert_eq!(
+            found(&[b"}(", &x, &y, b"u"]),
+            Ok(vec![
+                ("x".to_string(), vec![2, 3]),
+                ("y from posix.system".to_string(), vec![])
+            ])
+        );
+        assert_eq!(
+            found(&[b"}(", &y, b"u"]).unwrap_err(),
+            "expected tensors by name, found a dictionary of `y` from `posix.system`; nothing in a file is executed"
+        );
+        for whole in [
+            &[&b"cm\nAlbertModel\n)\x81}b"[..]][..],
+            &[b"}", &text("model"), b"cm\nAlbertModel\n)\x81}bs"],
+        ] {
+            let why = found(whole).unwrap_err();
+            assert!(
+                why.contains("`m.AlbertModel`") && why.contains("state_dict()"),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dictionary_of_another_class_is_one_too() {
+        let x = [text("x"), tensor("_rebuild_tensor_v2", FLOAT, 7, b"")].concat();
+        let expected = Ok(vec![("x".to_string(), vec![2, 3])]);
+        assert_eq!(
+            found(&[b"ccollections\ndefaultdict\n)R", &x, b"s"]),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_tensor_with_attributes_is_made_by_the_function_that_it_names() {
+        let inner = tensor("_rebuild_tensor_v2", FLOAT, 7, b"");
+        // (function, class, arguments, attributes); the inner tensor's arguments are its tuple.
+        let arguments = &inner[b"ctorch._utils\n_rebuild_tensor_v2\n".len()..inner.len() - 1];
+        let typed = [
+            &b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n"[..],
+            arguments,
+            b"}tR",
+        ]
+        .concat();
+        assert_eq!(
+            found(&[b"}", &text("x"), &typed, b"s"]),
+            Ok(vec![("x".to_string(), vec![2, 3])])
         );
     }
 
@@ -354,7 +534,7 @@ mod tests {
             b"ctorch._utils\n_rebuild_tensor_v2\n(NNNNtR".to_vec(),
         ] {
             let error = found(&[b"}", &text("x"), &tensor, b"s"]).unwrap_err();
-            assert_eq!(error, "a tensor for `x`, found other arguments");
+            assert_eq!(error, "expected a tensor for `x`, found other arguments");
         }
     }
 }

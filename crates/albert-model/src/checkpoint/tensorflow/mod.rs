@@ -1,5 +1,5 @@
-//! TensorFlow's checkpoints, as Google published ALBERT: `model.ckpt-best.index` says where in
-//! `model.ckpt-best.data-00000-of-00001` each tensor lies.
+//! TensorFlow's checkpoints, as Google published ALBERT: `model.ckpt-best.index` gives the place of
+//! each tensor in `model.ckpt-best.data-00000-of-00001`.
 //!
 //! The index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`,
 //! for every other a `BundleEntryProto`.
@@ -7,7 +7,6 @@
 //! Source: TensorFlow 2.16, `tensorflow/core/protobuf/tensor_bundle.proto`,
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
-mod message;
 mod names;
 mod table;
 
@@ -15,15 +14,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use albert_formats::wire::Fields;
 use safetensors::Dtype;
 
 use crate::checkpoint::crc32c::unmask;
 use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
 use crate::error::{Result, shown};
-use message::Fields;
 pub(super) use names::{canonical, is_slot};
 
-/// What errors call the format.
+/// The format's name in errors.
 const FORMAT: &str = "TensorFlow checkpoint index";
 /// More axes than any tensor of a model has.
 const MOST_AXES: usize = 8;
@@ -33,16 +32,16 @@ const MOST_SHARDS: u64 = 9_999;
 /// A bundle's tensors, with kernels transposed to PyTorch's `(out, in)`.
 pub(super) struct Contents {
     pub(super) tensors: Vec<(String, StoredTensor)>,
-    /// Tensors that hold no numbers.
+    /// Tensors of texts and other types that are not read.
     pub(super) skipped: Vec<String>,
-    /// The sizes of the data files together.
+    /// The sum of the sizes of the data files.
     pub(super) data_len: usize,
 }
 
-/// Where an entry says that its tensor lies.
+/// The place, type and shape of a tensor.
 #[derive(Debug)]
 struct Entry {
-    /// `None` for texts and other things that are no numbers.
+    /// `None` for a type that is not read.
     dtype: Option<Dtype>,
     shape: Vec<usize>,
     shard: u64,
@@ -51,7 +50,7 @@ struct Entry {
     checksum: u32,
 }
 
-/// An index, read.
+/// The entries of an index.
 #[derive(Debug)]
 pub(super) struct Index {
     shards: u64,
@@ -151,8 +150,8 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
 fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
     let malformed = || file.malformed(FORMAT, "expected a bundle header");
     let mut shards = 0;
-    for field in Fields::of(message) {
-        let (number, value) = field.ok_or_else(malformed)?;
+    for field in Fields::new(message) {
+        let (number, value) = field.map_err(|_| malformed())?;
         match (number, value.number()) {
             (1, Some(count)) => shards = count,
             (2, Some(0)) => {}
@@ -189,8 +188,8 @@ impl Entry {
             size: 0,
             checksum: 0,
         };
-        for field in Fields::of(message) {
-            let (number, value) = field.ok_or_else(malformed)?;
+        for field in Fields::new(message) {
+            let (number, value) = field.map_err(|_| malformed())?;
             let size = || {
                 value
                     .number()
@@ -206,7 +205,7 @@ impl Entry {
                 3 => entry.shard = value.number().ok_or_else(malformed)?,
                 4 => entry.offset = size()?,
                 5 => entry.size = size()?,
-                6 => entry.checksum = unmask(value.fixed().ok_or_else(malformed)?),
+                6 => entry.checksum = unmask(value.fixed32().ok_or_else(malformed)?),
                 7 => {
                     return Err(file.refused(format!(
                         "has `{}` in slices, which are not supported",
@@ -240,14 +239,14 @@ fn dtype(number: u64) -> Option<Dtype> {
 /// `TensorShapeProto`: a dimension a field, each with its size.
 fn shape(message: &[u8]) -> Option<Vec<usize>> {
     let mut shape = Vec::new();
-    for field in Fields::of(message) {
-        let (number, value) = field?;
+    for field in Fields::new(message) {
+        let (number, value) = field.ok()?;
         if number != 2 {
             continue;
         }
         let mut size = 0;
-        for field in Fields::of(value.bytes()?) {
-            if let (1, value) = field? {
+        for field in Fields::new(value.bytes()?) {
+            if let (1, value) = field.ok()? {
                 size = usize::try_from(value.number()?).ok()?;
             }
         }

@@ -6,15 +6,16 @@
 //! entry: bytes shared with the key before, further bytes of the key, length of the value | key | value
 //! ```
 //!
-//! Keys are at most [`LONGEST_KEY`] bytes long and blocks do not overlap, so that sharing cannot
-//! multiply the file's size by more than that.
+//! Keys have at most [`LONGEST_KEY`] bytes and blocks do not overlap, so that sharing multiplies
+//! the file's size by no more than that.
 //!
 //! Source: LevelDB, `doc/table_format.md`, `table/format.cc`, `table/block.cc`.
+
+use albert_formats::wire::{take, varint};
 
 use crate::checkpoint::crc32c::{crc32c, unmask};
 use crate::checkpoint::stored::WeightFile;
 use crate::checkpoint::tensorflow::FORMAT;
-use crate::checkpoint::tensorflow::message::{take, varint};
 use crate::error::Result;
 
 const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
@@ -22,7 +23,7 @@ const FOOTER: usize = 48;
 /// After each block: a byte for its compression, four for the checksum.
 const TRAILER: usize = 5;
 /// The names of ALBERT's tensors have at most 90 bytes, with those of optimizers.
-const LONGEST_KEY: usize = 256;
+const LONGEST_KEY: u64 = 256;
 
 type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'v;
 
@@ -60,9 +61,9 @@ pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
     })
 }
 
-/// Where a block lies: its first byte, and its length without the trailer.
+/// Reads the place of a block: its first byte, and its length without the trailer.
 fn place(rest: &mut &[u8]) -> Option<(usize, usize)> {
-    let (start, len) = (varint(rest)?, varint(rest)?);
+    let (start, len) = (varint(rest).ok()?, varint(rest).ok()?);
     Some((start.try_into().ok()?, len.try_into().ok()?))
 }
 
@@ -107,14 +108,14 @@ fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()>
 
 /// Takes one entry: turns the key before into its own, and gives its value.
 fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Option<&'a [u8]> {
-    let mut length = || usize::try_from(varint(rest)?).ok();
+    let mut length = || varint(rest).ok();
     let (shared, further, len) = (length()?, length()?, length()?);
-    if shared > key.len() || shared.checked_add(further)? > LONGEST_KEY {
+    if shared > key.len() as u64 || shared.checked_add(further)? > LONGEST_KEY {
         return None;
     }
-    key.truncate(shared);
-    key.extend_from_slice(take(rest, further)?);
-    take(rest, len)
+    key.truncate(shared as usize); // no longer than the key
+    key.extend_from_slice(take(rest, further).ok()?);
+    take(rest, len).ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,171 @@
+//! JSON as Python's `json` writes it, and objects whose values are asked for by type.
+//!
+//! Python writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have; editors leave a byte
+//! order mark. Both are read: such a number becomes the text of its name, so that a key which
+//! nobody asks for does no harm, and one that is asked for is refused by name.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// The numbers that Python writes and JSON does not have.
+const NOT_FINITE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+/// Reads JSON as Python writes it.
+///
+/// # Errors
+/// If it is not JSON otherwise.
+pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    match serde_json::from_slice(text) {
+        Err(error) => match quoted_numbers(text) {
+            Cow::Owned(quoted) => serde_json::from_slice(&quoted),
+            Cow::Borrowed(_) => Err(error),
+        },
+        value => value,
+    }
+}
+
+/// Puts the numbers that JSON does not have into quotation marks.
+fn quoted_numbers(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut quoted: Option<Vec<u8>> = None;
+    let (mut at, mut copied) = (0, 0);
+    while at < text.len() {
+        if text[at] == b'"' {
+            at += string_len(&text[at..]);
+            continue;
+        }
+        let rest = &text[at..];
+        let number = NOT_FINITE
+            .into_iter()
+            .find(|name| rest.starts_with(name.as_bytes()));
+        let Some(number) = number else {
+            at += 1;
+            continue;
+        };
+        let out = quoted.get_or_insert_default();
+        out.extend_from_slice(&text[copied..at]);
+        out.push(b'"');
+        out.extend_from_slice(number.as_bytes());
+        out.push(b'"');
+        at += number.len();
+        copied = at;
+    }
+    match quoted {
+        Some(mut out) => {
+            out.extend_from_slice(&text[copied..]);
+            Cow::Owned(out)
+        }
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The bytes of the string that `text` begins with, quotation marks included.
+fn string_len(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(&byte) = text.get(at) {
+        at += match byte {
+            b'"' => return at + 1,
+            b'\\' => 2,
+            _ => 1,
+        };
+    }
+    text.len()
+}
+
+/// A value that is not of the type that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: expected {expected}, found {found}")]
+pub struct WrongValue {
+    /// The key.
+    pub field: String,
+    /// The type, in words.
+    pub expected: String,
+    /// The value, cut where it is long.
+    pub found: String,
+}
+
+impl WrongValue {
+    /// An error that shows `found`.
+    pub fn new(field: &str, expected: impl Into<String>, found: &Value) -> Self {
+        Self {
+            field: field.into(),
+            expected: expected.into(),
+            found: shown(found),
+        }
+    }
+}
+
+/// The most characters of a value that a message shows.
+const MOST_SHOWN: usize = 60;
+
+/// Returns a value as an error message shows it: arrays, objects and long texts by their kind.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".into(),
+        Value::Object(_) => "an object".into(),
+        Value::String(text) if text.chars().count() > MOST_SHOWN => "a long string".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Returns the value of a key that is neither absent nor null.
+pub fn get<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    map.get(key).filter(|value| !value.is_null())
+}
+
+/// Returns the value of a key as `convert` reads it; `None` if it is absent or null.
+///
+/// # Errors
+/// If `convert` gives `None`.
+pub fn typed<'a, T>(
+    map: &'a Map<String, Value>,
+    key: &str,
+    expected: &str,
+    convert: impl Fn(&'a Value) -> Option<T>,
+) -> Result<Option<T>, WrongValue> {
+    match get(map, key) {
+        None => Ok(None),
+        Some(value) => match convert(value) {
+            Some(typed) => Ok(Some(typed)),
+            None => Err(WrongValue::new(key, expected, value)),
+        },
+    }
+}
+
+/// Reads a whole number that is not negative.
+pub fn to_usize(value: &Value) -> Option<usize> {
+    value
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pythons_numbers_are_texts_outside_of_strings() {
+        let text = r#"{"a": NaN, "b": [-Infinity, 1, Infinity], "NaN": "NaN, \"Infinity", "c": 2}"#;
+        assert_eq!(
+            parse(text.as_bytes()).unwrap(),
+            json!({"a": "NaN", "b": ["-Infinity", 1, "Infinity"], "NaN": "NaN, \"Infinity", "c": 2})
+        );
+        assert!(parse(b"{\"a\": nan}").is_err());
+        assert!(parse(b"{\"a\": \"NaN").is_err());
+        assert_eq!(parse("\u{feff}[1]".as_bytes()).unwrap(), json!([1]));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named() {
+        let Value::Object(map) = json!({"a": "x", "b": null, "c": 3}) else {
+            unreachable!()
+        };
+        assert_eq!(typed(&map, "c", "a number", to_usize), Ok(Some(3)));
+        assert_eq!(typed(&map, "b", "a number", to_usize), Ok(None));
+        let error = typed(&map, "a", "a number", to_usize).unwrap_err();
+        assert_eq!(error.to_string(), "`a`: expected a number, found \"x\"");
+    }
+}
