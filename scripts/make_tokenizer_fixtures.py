@@ -1,4 +1,4 @@
-"""Writes two small vocabularies and what transformers' tokenizers make of nasty texts with them.
+"""Writes small vocabularies and the answers of transformers' tokenizers to nasty texts.
 
     python scripts/make_tokenizer_fixtures.py [--out crates/albert-tasks/tests/fixtures/tokenizers]
 
@@ -11,6 +11,9 @@ settings that give this answer: "lower" or "cased" (do_lower_case), with "+accen
 [0, 0] for the special tokens around; they are the tokenizers library's with a normalizer and a Unigram model built from
 spiece.model, which agrees with the reference but for a few texts. A `▁` that stands alone has the place of the
 character it was put before. Where the library cuts otherwise, `offsets` is null.
+
+OUT/bpe and OUT/characters have models of these types, without a character map, and the slow AlbertTokenizer's answers for
+"lower"; `offsets` is null. With `--only` the others are left as they are.
 
 OUT/wordpiece has vocab.txt, with the special tokens in unusual places, and cases.json: the slow BertTokenizer's answers
 for "lower" and "cased", with the offsets of BertTokenizerFast, or null where that one cuts otherwise.
@@ -115,15 +118,15 @@ def write_cases(path, settings, versions):
 
 # --- SentencePiece ---------------------------------------------------------------------------------------------------
 
-def train() -> bytes:
+def train(model_type="unigram", **options) -> bytes:
     """ALBERT's options, on sentences as they are and in small letters."""
     sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences + [sentence.lower() for sentence in sentences]), model_writer=model,
-        model_type="unigram", vocab_size=VOCAB_SIZE, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>",
+        model_type=model_type, vocab_size=VOCAB_SIZE, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>",
         control_symbols=["[CLS]", "[SEP]", "[MASK]"], user_defined_symbols=list("()\"-.–£€"), character_coverage=1.0,
-        num_threads=1, minloglevel=2)
+        num_threads=1, minloglevel=2, **options)
     return model.getvalue()
 
 
@@ -167,6 +170,15 @@ def write_sentencepiece(folder: Path, versions: dict) -> None:
     write_cases(folder / "cases.json", settings, versions)
 
 
+def write_other_model(folder: Path, model_type: str, versions: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "spiece.model"
+    path.write_bytes(train(model_type, normalization_rule_name="identity", hard_vocab_limit=False))
+    slow = AlbertTokenizer(str(path), do_lower_case=True)
+    print(f"{model_type}: {len(slow)} pieces")
+    write_cases(folder / "cases.json", {"lower": (slow, lambda text, pair: (None, None))}, versions)
+
+
 # --- WordPiece -------------------------------------------------------------------------------------------------------
 
 def vocabulary() -> list[str]:
@@ -194,11 +206,18 @@ def write_wordpiece(folder: Path, versions: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("crates/albert-tasks/tests/fixtures/tokenizers"))
-    out = parser.parse_args().out
+    parser.add_argument("--only", choices=["bpe", "char"], help="write one of these models alone")
+    arguments = parser.parse_args()
+    out = arguments.out
     assert transformers.__version__ == WRITTEN_BY, f"fixtures are written under transformers {WRITTEN_BY}"
     versions = {module.__name__: module.__version__ for module in (transformers, tokenizers, sentencepiece)}
     print(versions)
+    folders = {"bpe": "bpe", "char": "characters"}
+    if arguments.only:
+        return write_other_model(out / folders[arguments.only], arguments.only, versions)
     shutil.rmtree(out, ignore_errors=True)
+    for model_type, folder in folders.items():
+        write_other_model(out / folder, model_type, versions)
     write_sentencepiece(out / "sentencepiece", versions)
     write_wordpiece(out / "wordpiece", versions)
     print(f"{sum(file.stat().st_size for file in out.rglob('*') if file.is_file()) / 1e3:.0f} kB")

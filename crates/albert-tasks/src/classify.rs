@@ -6,6 +6,7 @@ use std::str::FromStr;
 use albert_model::{AlbertConfig, AlbertForSequenceClassification, ProblemType};
 use rayon::prelude::*;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::engine::batching;
 use crate::engine::runner::CHUNK_BYTES;
@@ -34,11 +35,17 @@ impl ScoreFunction {
         (Self::None, "none"),
     ];
 
-    /// Returns the function that a model's `config.json` asks for: none for regression; the sigmoid
-    /// for a single label, or where several may apply; else softmax.
+    /// Returns the function that a model's `config.json` asks for: the activation that a
+    /// cross-encoder names, else for regression none; for a single label, or where several may
+    /// hold, the sigmoid; else softmax.
     ///
-    /// Source: transformers 4.46.3, `pipelines/text_classification.py`, `postprocess`.
+    /// Source: transformers 4.46.3, `pipelines/text_classification.py`, `postprocess`;
+    /// sentence-transformers 5.7, `cross_encoder/CrossEncoder.py`, `get_default_activation_fn`.
     pub fn from_config(config: &AlbertConfig) -> Self {
+        let activation = cross_encoder_activation(config);
+        if let Some(function) = activation.and_then(|(_, found)| activation_function(found)) {
+            return function;
+        }
         match config.problem_type {
             Some(ProblemType::Regression) => Self::None,
             Some(ProblemType::MultiLabelClassification) => Self::Sigmoid,
@@ -53,6 +60,29 @@ impl ScoreFunction {
             Self::Sigmoid => logits.iter_mut().for_each(|logit| *logit = sigmoid(*logit)),
             Self::None => {}
         }
+    }
+}
+
+/// Returns the activation that sentence-transformers stores with a cross-encoder under its new key or
+/// its old one, and the key.
+fn cross_encoder_activation(config: &AlbertConfig) -> Option<(&'static str, &Value)> {
+    const OLD: &str = "sbert_ce_default_activation_function";
+    let new = config
+        .other
+        .get("sentence_transformers")
+        .and_then(|settings| settings.get("activation_fn"))
+        .map(|found| ("sentence_transformers.activation_fn", found));
+    new.or_else(|| config.other.get(OLD).map(|found| (OLD, found)))
+        .filter(|(_, found)| !found.is_null())
+}
+
+/// Returns the function of an activation, a class of PyTorch by its path.
+fn activation_function(found: &Value) -> Option<ScoreFunction> {
+    match found.as_str()?.rsplit('.').next()? {
+        "Identity" => Some(ScoreFunction::None),
+        "Sigmoid" => Some(ScoreFunction::Sigmoid),
+        "Softmax" => Some(ScoreFunction::Softmax),
+        _ => None,
     }
 }
 
@@ -182,9 +212,20 @@ impl Classifier {
     /// has no sequence classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
+        let config = checkpoint.config();
+        if let Some((key, found)) = cross_encoder_activation(config)
+            && activation_function(found).is_none()
+        {
+            return Err(Error::Field {
+                file: "config.json".to_string(),
+                field: key.to_string(),
+                expected: "Identity, Sigmoid or Softmax of torch.nn".to_string(),
+                found: found.to_string(),
+            });
+        }
         Ok(Self {
             pipeline,
-            function: ScoreFunction::from_config(checkpoint.config()),
+            function: ScoreFunction::from_config(config),
         })
     }
 
@@ -313,6 +354,25 @@ mod tests {
             ScoreFunction::Sigmoid
         );
         assert_eq!(of(Some(ProblemType::Regression), 1), ScoreFunction::None);
+    }
+
+    #[test]
+    fn the_activation_of_a_cross_encoder_comes_first() {
+        let of = |key: &str, value: serde_json::Value| {
+            let mut config = config(None, 1);
+            config.other.insert(key.to_string(), value);
+            ScoreFunction::from_config(&config)
+        };
+        let class = |name: &str| format!("torch.nn.modules.{name}");
+        let old = "sbert_ce_default_activation_function";
+        assert_eq!(
+            of(old, class("linear.Identity").into()),
+            ScoreFunction::None
+        );
+        let sigmoid = of(old, class("activation.Sigmoid").into());
+        assert_eq!(sigmoid, ScoreFunction::Sigmoid);
+        let new = serde_json::json!({"activation_fn": class("linear.Identity")});
+        assert_eq!(of("sentence_transformers", new), ScoreFunction::None);
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A folder, a pipe or a device with the name of a small file, or a file larger than any.
+    #[error(transparent)]
+    SmallFile(#[from] albert_formats::small_file::FileError),
     /// A file that cannot be written.
     #[error("cannot write `{}`", path.display())]
     Write {

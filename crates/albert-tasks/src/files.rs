@@ -1,22 +1,24 @@
-//! Where a model's files come from: a folder, the Hub, or the program itself.
+//! The source of a model's files: a folder, the Hub, or the program itself.
 //!
 //! Nothing is loaded here. [`ModelFiles::checkpoint`] hands configuration and weights to
 //! albert-model; the small files (tokenizer, pooling) are read by name.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
-use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use albert_model::Checkpoint;
+use albert_formats::json;
+use albert_formats::small_file::{self, FileError};
+use albert_model::{Checkpoint, Tensors};
 
 use crate::{Error, Result};
 
 /// Name of the built-in model.
 pub const BUILTIN: &str = "albert-mini-en";
 
-/// Files beside configuration and weights that say how text enters a model and answers leave it.
+/// The small files that say how text enters a model and answers leave it.
 pub(crate) const COMPANIONS: [&str; 10] = [
     "spiece.model",
     "tokenizer.json",
@@ -24,23 +26,46 @@ pub(crate) const COMPANIONS: [&str; 10] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
-    "modules.json",
+    MODULES,
     "sentence_bert_config.json",
     "sentence_albert_config.json",
-    "config_sentence_transformers.json",
+    SENTENCE_SETTINGS,
 ];
 
-/// The first bytes of the text file that Git LFS puts in place of a file.
-const LFS_MAGIC: &[u8] = b"version https://git-lfs.github.com/spec/";
+/// The list of sentence-transformers' modules.
+pub(crate) const MODULES: &str = "modules.json";
+/// sentence-transformers' prompts and the width of its vectors.
+pub(crate) const SENTENCE_SETTINGS: &str = "config_sentence_transformers.json";
+
+/// The names of SentencePiece's model, in the order of preference: transformers', that of Google's
+/// archives, and that of a TensorFlow Hub module.
+pub(crate) const SPIECE_MODELS: [&str; 3] =
+    ["spiece.model", "30k-clean.model", "assets/30k-clean.model"];
+/// The names of a list of pieces, likewise.
+pub(crate) const VOCABULARIES: [&str; 4] = [
+    "vocab.txt",
+    "vocab_chinese.txt",
+    "assets/vocab_chinese.txt",
+    "assets/vocab.txt",
+];
+/// The other files of a tokenizer.
+const TOKENIZER_FILES: [&str; 4] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 
 /// The files of one model. Cheap to clone.
 #[derive(Clone)]
 pub struct ModelFiles {
     name: Arc<str>,
     source: Source,
+    /// The folder with the tokenizer's files, where that is another.
+    tokenizer: Option<Arc<Path>>,
 }
 
-/// The name, and no bytes of the files.
+/// Shows the name, and no bytes of the files.
 impl fmt::Debug for ModelFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ModelFiles").field(&self.name).finish()
@@ -51,7 +76,37 @@ impl fmt::Debug for ModelFiles {
 enum Source {
     #[cfg_attr(not(feature = "builtin"), allow(dead_code))]
     Builtin(&'static [(&'static str, &'static [u8])]),
-    Folder(Arc<Path>),
+    Folder {
+        top: Arc<Path>,
+        /// The folder of the network and its tokenizer: below the top one in folders that
+        /// sentence-transformers saved before 2.0.
+        network: Arc<Path>,
+    },
+}
+
+impl Source {
+    fn folder(dir: &Path) -> Self {
+        let network = match transformer_folder(dir) {
+            Some(path) => dir.join(path).into(),
+            None => dir.into(),
+        };
+        Self::Folder {
+            top: dir.into(),
+            network,
+        }
+    }
+}
+
+/// Returns the path of sentence-transformers' first module, if it is a network in a folder of its
+/// own. A list that cannot be read is left to its reader, who says why.
+fn transformer_folder(dir: &Path) -> Option<String> {
+    let text = small_file::read_if_present(&dir.join(MODULES)).ok()??;
+    let modules = json::parse(&text).ok()?;
+    let first = modules.get(0)?;
+    let (kind, path) = (first.get("type")?.as_str()?, first.get("path")?.as_str()?);
+    let path = path.trim_start_matches("./").trim_end_matches('/');
+    let is_below = kind.ends_with(".Transformer") && !matches!(path, "" | ".");
+    (is_below && stays_inside(path) && dir.join(path).is_dir()).then(|| path.to_string())
 }
 
 impl ModelFiles {
@@ -65,6 +120,7 @@ impl ModelFiles {
             Ok(Self {
                 name: BUILTIN.into(),
                 source: Source::Builtin(albert_mini_en::FILES),
+                tokenizer: None,
             })
         }
         #[cfg(not(feature = "builtin"))]
@@ -73,18 +129,19 @@ impl ModelFiles {
         }
     }
 
-    /// What the built-in model takes within the program; `None` where the build lacks it.
+    /// Returns the bytes that the built-in model takes within the program; `None` if the build
+    /// lacks it.
     pub fn builtin_bytes() -> Option<u64> {
         match Self::builtin().ok()?.source {
             Source::Builtin(files) => Some(files.iter().map(|(_, bytes)| bytes.len() as u64).sum()),
-            Source::Folder(_) => None,
+            Source::Folder { .. } => None,
         }
     }
 
-    /// The model in a folder as Hugging Face lays it out.
+    /// Opens the model in a folder as Hugging Face, sentence-transformers or Google lay it out.
     ///
     /// # Errors
-    /// If `dir` is not a folder. What the folder lacks is said when it is read.
+    /// If `dir` is not a folder. A missing file is an error once it is read.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
@@ -92,44 +149,48 @@ impl ModelFiles {
         }
         Ok(Self {
             name: dir.display().to_string().into(),
-            source: Source::Folder(dir.into()),
+            source: Source::folder(dir),
+            tokenizer: None,
         })
     }
 
-    /// The model that a user names: the built-in name, else a folder, else a model of the Hub.
+    /// Opens the model that a user names: the built-in name, else a folder, else a model of the
+    /// Hub. A folder's name need not be UTF-8.
     ///
     /// # Errors
     /// If it is none of them, or, with the feature `hub`, as [`Hub::find`](crate::Hub::find).
-    pub fn resolve(id: &str) -> Result<Self> {
+    pub fn resolve(id: impl AsRef<OsStr>) -> Result<Self> {
+        let id = id.as_ref();
         match Self::local(id)? {
             Some(files) => Ok(files),
             #[cfg(feature = "hub")]
-            None => Self::from_hub(id, &crate::Hub::from_env()?),
+            None => Self::from_hub(&id.to_string_lossy(), &crate::Hub::from_env()?),
             #[cfg(not(feature = "hub"))]
-            None => Err(Error::NoHub(id.to_string())),
+            None => Err(Error::NoHub(id.to_string_lossy().into_owned())),
         }
     }
 
-    /// The model that a user names, if the network has no part in it: the built-in one, or a
-    /// folder. `None` for a name that may be one of the Hub.
+    /// Opens the model that a user names without the network: the built-in one, or a folder. `None`
+    /// for a name that may be one of the Hub.
     ///
     /// # Errors
-    /// If `id` is a file, or can be no name at all.
-    pub fn local(id: &str) -> Result<Option<Self>> {
+    /// If `id` is a file, or no model can have that name.
+    pub fn local(id: impl AsRef<OsStr>) -> Result<Option<Self>> {
+        let id = id.as_ref();
         if id == BUILTIN {
             return Self::builtin().map(Some);
         }
         let path = Path::new(id);
         if path.exists() {
             Self::from_dir(path).map(Some)
-        } else if looks_like_hub_id(id) {
+        } else if id.to_str().is_some_and(looks_like_hub_id) {
             Ok(None)
         } else {
-            Err(Error::UnknownModel(id.to_string()))
+            Err(Error::UnknownModel(id.to_string_lossy().into_owned()))
         }
     }
 
-    /// The model `id` of the Hub, from the cache or downloaded into it.
+    /// Opens the model `id` of the Hub, from the cache or downloaded into it.
     ///
     /// # Errors
     /// As [`Hub::find`](crate::Hub::find).
@@ -138,59 +199,118 @@ impl ModelFiles {
         let folder = hub.find(id)?;
         Ok(Self {
             name: id.into(),
-            source: Source::Folder(folder.into()),
+            source: Source::folder(&folder),
+            tokenizer: None,
         })
     }
 
-    /// The name of the built-in model or of the Hub, or the folder as it was given.
+    /// Takes the tokenizer's files from another folder, such as that of the model a checkpoint was
+    /// trained from; the model's own are left out of account.
+    ///
+    /// ```
+    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+    /// let files = ModelFiles::builtin()?.with_tokenizer(folder)?;
+    /// let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default())?;
+    /// assert_ne!(tokenizer.vocab_size(), 30000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If `dir` is not a folder with a tokenizer.
+    pub fn with_tokenizer(mut self, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let mut tokenizers = SPIECE_MODELS
+            .into_iter()
+            .chain(["tokenizer.json"])
+            .chain(VOCABULARIES);
+        if !tokenizers.any(|file| dir.join(file).exists()) {
+            return Err(Error::NoTokenizer(dir.display().to_string()));
+        }
+        self.tokenizer = Some(dir.into());
+        Ok(self)
+    }
+
+    /// Returns the name of the built-in model or of the Hub, or the folder as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The folder that the files are in; `None` for the built-in model.
+    /// Returns the folder that the files are in; `None` for the built-in model.
     pub fn folder(&self) -> Option<&Path> {
         match &self.source {
             Source::Builtin(_) => None,
-            Source::Folder(dir) => Some(dir),
+            Source::Folder { top, .. } => Some(top),
         }
     }
 
-    /// The bytes of `file`, a path inside the model with `/` between folders; `None` where it is
-    /// absent.
+    /// Returns true if the network is in a folder below the one with the list of modules.
+    pub(crate) fn has_network_below(&self) -> bool {
+        matches!(&self.source, Source::Folder { top, network } if top != network)
+    }
+
+    /// Reads the small file `file`, a path inside the model with `/` between folders; `None` if
+    /// there is none.
     ///
     /// # Errors
-    /// If the path leaves the folder, the file cannot be read, or it is a Git LFS pointer.
+    /// If the path leaves the folder, the file is not a regular one, has more than 64 MiB, cannot
+    /// be read or is a Git LFS pointer.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
-        let bytes: Cow<'static, [u8]> = match &self.source {
-            Source::Builtin(files) => match files.iter().find(|(name, _)| *name == file) {
-                Some((_, bytes)) => Cow::Borrowed(*bytes),
-                None => return Ok(None),
+        match self.place(file)? {
+            Place::Memory(bytes) => Ok(bytes.map(Cow::Borrowed)),
+            Place::File(path) => match small_file::read_if_present(&path) {
+                Ok(bytes) => Ok(bytes.map(Cow::Owned)),
+                Err(FileError::LfsPointer { .. }) => Err(Error::LfsPointer(file.to_string())),
+                Err(error) => Err(error.into()),
             },
-            Source::Folder(dir) => {
-                if !stays_inside(file) {
-                    return Err(Error::OutsideFolder {
-                        file: self.name.to_string(),
-                        path: file.to_string(),
-                    });
-                }
-                let path = dir.join(file);
-                match std::fs::read(&path) {
-                    Ok(bytes) => Cow::Owned(bytes),
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                    Err(source) => return Err(Error::Read { path, source }),
-                }
-            }
-        };
-        if bytes.starts_with(LFS_MAGIC) {
-            return Err(Error::LfsPointer(file.to_string()));
         }
-        Ok(Some(bytes))
     }
 
-    /// Configuration and weights, for albert-model to load from.
+    /// Opens the weights in `file`, a path inside the model; `None` if there is none.
+    pub(crate) fn tensors(&self, file: &str) -> Result<Option<Tensors>> {
+        match self.place(file)? {
+            Place::Memory(None) => Ok(None),
+            Place::Memory(Some(bytes)) => Ok(Some(Tensors::from_bytes(bytes, file)?)),
+            Place::File(path) if !path.exists() => Ok(None),
+            Place::File(path) => Ok(Some(Tensors::from_file(&path, file)?)),
+        }
+    }
+
+    fn place(&self, file: &str) -> Result<Place> {
+        if !stays_inside(file) {
+            return Err(Error::OutsideFolder {
+                file: self.name.to_string(),
+                path: file.to_string(),
+            });
+        }
+        if let Some(dir) = &self.tokenizer
+            && is_tokenizers(file)
+        {
+            return Ok(Place::File(dir.join(file)));
+        }
+        Ok(match &self.source {
+            Source::Builtin(files) => {
+                let found = files.iter().find(|(name, _)| *name == file);
+                Place::Memory(found.map(|(_, bytes)| *bytes))
+            }
+            // Modules have folders of their own next to the network's.
+            Source::Folder { top, .. }
+                if matches!(file, MODULES | SENTENCE_SETTINGS)
+                    || file.contains('/') && !is_tokenizers(file) =>
+            {
+                Place::File(top.join(file))
+            }
+            Source::Folder { network, .. } => Place::File(network.join(file)),
+        })
+    }
+
+    /// Opens configuration and weights, for albert-model to load from.
     ///
     /// # Errors
-    /// If either is missing, is a Git LFS pointer or is not what it must be.
+    /// As [`Checkpoint::from_dir`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match &self.source {
             Source::Builtin(files) => {
@@ -208,20 +328,45 @@ impl ModelFiles {
                     &self.name,
                 )?)
             }
-            Source::Folder(dir) => Ok(Checkpoint::from_dir(dir)?),
+            Source::Folder { network, .. } => Ok(Checkpoint::from_dir(network)?),
         }
     }
 
-    /// Whether the model has `file`.
+    /// Returns true if the model has `file`.
     pub(crate) fn has(&self, file: &str) -> bool {
-        match &self.source {
-            Source::Builtin(files) => files.iter().any(|(name, _)| *name == file),
-            Source::Folder(dir) => stays_inside(file) && dir.join(file).is_file(),
+        match self.place(file) {
+            Ok(Place::Memory(bytes)) => bytes.is_some(),
+            Ok(Place::File(path)) => path.exists(),
+            Err(_) => false,
         }
+    }
+
+    /// Reads the first of some small files that the model has, with its name.
+    pub(crate) fn read_first(
+        &self,
+        names: &[&'static str],
+    ) -> Result<Option<(&'static str, Cow<'static, [u8]>)>> {
+        for name in names {
+            if let Some(bytes) = self.read(name)? {
+                return Ok(Some((name, bytes)));
+            }
+        }
+        Ok(None)
     }
 }
 
-/// Whether a relative path only descends. Symbolic links are followed: download caches consist of
+/// The bytes of a file, or its path.
+enum Place {
+    Memory(Option<&'static [u8]>),
+    File(PathBuf),
+}
+
+/// Returns true for the name of a tokenizer's file.
+fn is_tokenizers(file: &str) -> bool {
+    SPIECE_MODELS.contains(&file) || VOCABULARIES.contains(&file) || TOKENIZER_FILES.contains(&file)
+}
+
+/// Returns true if a relative path only descends. Symbolic links are followed: download caches consist of
 /// them.
 pub(crate) fn stays_inside(path: &str) -> bool {
     let windows_escape = path.contains('\\') || path.contains(':');
@@ -231,7 +376,7 @@ pub(crate) fn stays_inside(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// `owner/model`, or an old `model` alone, in the characters that the Hub allows.
+/// Returns true for `owner/model`, or an old `model` alone, in the characters that the Hub allows.
 pub(crate) fn looks_like_hub_id(id: &str) -> bool {
     let is_name = |part: &str| {
         !part.is_empty()
@@ -290,6 +435,62 @@ mod tests {
             files.read("tokenizer.json").unwrap_err().to_string(),
             "`tokenizer.json` is a Git LFS pointer: expected the file itself"
         );
+    }
+
+    #[test]
+    fn a_network_below_the_list_of_modules_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let modules =
+            r#"[{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]"#;
+        write("modules.json", modules);
+        write("config.json", "top");
+        write("0_Transformer/config.json", "network");
+        write("0_Transformer/sentence_bert_config.json", "{}");
+        write("1_Pooling/config.json", "pooling");
+        let files = ModelFiles::from_dir(dir.path()).unwrap();
+        let read = |file: &str| files.read(file).unwrap().unwrap().into_owned();
+        assert!(files.has_network_below() && files.has("sentence_bert_config.json"));
+        assert_eq!(read("config.json"), b"network");
+        assert_eq!(read("1_Pooling/config.json"), b"pooling");
+        write("modules.json", &modules.replace("0_Transformer", "../x"));
+        assert!(
+            !ModelFiles::from_dir(dir.path())
+                .unwrap()
+                .has_network_below()
+        );
+    }
+
+    #[test]
+    fn a_tokenizer_of_another_folder_replaces_the_models_own() {
+        let (model, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(model.path().join("vocab.txt"), "model").unwrap();
+        std::fs::write(model.path().join("modules.json"), "[]").unwrap();
+        std::fs::write(other.path().join("spiece.model"), "other").unwrap();
+        let files = ModelFiles::from_dir(model.path()).unwrap();
+        let files = files.with_tokenizer(other.path()).unwrap();
+        assert!(!files.has("vocab.txt") && files.has("modules.json"));
+        assert!(files.has("spiece.model"));
+        assert!(matches!(
+            files.with_tokenizer(other.path().join("spiece.model")),
+            Err(Error::NoTokenizer(_))
+        ));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_need_not_be_named_in_utf_8() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(OsStr::from_bytes(b"m\xff"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("modules.json"), "[]").unwrap();
+        let files = ModelFiles::resolve(&path).unwrap();
+        assert!(files.read("modules.json").unwrap().is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Typed reading of a model's small JSON files, with errors that name file, key, expected and
-//! found.
+//! A model's small JSON files, with errors that name the file.
 
+use albert_formats::json::{self, WrongValue, to_usize};
 use serde_json::{Map, Value};
 
 use crate::{Error, ModelFiles, Result};
@@ -42,7 +42,7 @@ impl JsonObject {
 
     /// Returns a value that is neither absent nor null.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
+        json::get(&self.map, key)
     }
 
     pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>> {
@@ -54,7 +54,6 @@ impl JsonObject {
     }
 
     pub(crate) fn usize(&self, key: &str) -> Result<Option<usize>> {
-        let to_usize = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         self.typed(key, "a whole number", to_usize)
     }
 
@@ -73,13 +72,7 @@ impl JsonObject {
         expected: &str,
         convert: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        match convert(value) {
-            Some(typed) => Ok(Some(typed)),
-            None => Err(self.unexpected(key, expected, value)),
-        }
+        json::typed(&self.map, key, expected, convert).map_err(|wrong| field(&self.file, wrong))
     }
 }
 
@@ -88,7 +81,7 @@ pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>
     let Some(bytes) = files.read(file)? else {
         return Ok(None);
     };
-    match serde_json::from_slice(&bytes) {
+    match json::parse(&bytes) {
         Ok(value) => Ok(Some(value)),
         Err(source) => Err(Error::Json {
             file: file.to_string(),
@@ -97,17 +90,16 @@ pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>
     }
 }
 
-/// Returns the error for a JSON value of the wrong type; a long value is shortened.
-pub(crate) fn wrong_type(file: &str, field: &str, expected: &str, found: &Value) -> Error {
-    let text = found.to_string();
-    let mut short: String = text.chars().take(60).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
+/// The error for a JSON value of the wrong type.
+pub(crate) fn wrong_type(file: &str, key: &str, expected: &str, found: &Value) -> Error {
+    field(file, WrongValue::new(key, expected, found))
+}
+
+fn field(file: &str, wrong: WrongValue) -> Error {
     Error::Field {
         file: file.to_string(),
-        field: field.to_string(),
-        expected: expected.to_string(),
-        found: short,
+        field: wrong.field,
+        expected: wrong.expected,
+        found: wrong.found,
     }
 }

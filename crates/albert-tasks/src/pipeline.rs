@@ -71,7 +71,11 @@ fn load_tokenizer(files: &ModelFiles, options: &RunOptions, purpose: Purpose) ->
     Tokenizer::load(files, &tokenizer_options)
 }
 
-/// Returns the smallest limit on a text's length, and its source.
+/// Returns the limit on a text's length and its reason: the least of the limits of the network, of
+/// the tokenizer and of the caller. `max_seq_length` of sentence-transformers replaces that of the
+/// tokenizer, also where it is larger.
+///
+/// Source: sentence-transformers 5.7, `models/Transformer.py`, `__init__`.
 pub(crate) fn max_length(
     files: &ModelFiles,
     config: &AlbertConfig,
@@ -82,36 +86,48 @@ pub(crate) fn max_length(
         config.max_position_embeddings,
         "`max_position_embeddings` in `config.json`".to_string(),
     );
-    let mut consider = |length: usize, why: String| {
-        if length < least.0 {
-            least = (length, why);
-        }
+    let sentence = match purpose {
+        Purpose::Embedding => sentence_limit(files)?,
+        Purpose::Texts | Purpose::Pairs => None,
     };
-    if purpose == Purpose::Embedding
-        && let Some(sentence_bert) = sentence_bert_config(files)?
-        && let Some(length) = sentence_bert.usize("max_seq_length")?
-    {
-        consider(
-            length,
-            format!("`max_seq_length` in `{}`", sentence_bert.file()),
-        );
-    }
-    if let Some(tokenizer) = JsonObject::read(files, "tokenizer_config.json")? {
-        // `max_len` is the old name. A number near 1e30 means no limit.
-        for key in ["model_max_length", "max_len"] {
-            if let Some(length) = tokenizer
-                .number(key)?
-                .filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
-            {
-                consider(
-                    length as usize,
-                    format!("`{key}` in `tokenizer_config.json`"),
-                );
-            }
+    let stated = match sentence {
+        Some(limit) => Some(limit),
+        None => tokenizer_limit(files)?,
+    };
+    let asked = asked.map(|length| (length, "the option".to_string()));
+    for limit in stated.into_iter().chain(asked) {
+        if limit.0 < least.0 {
+            least = limit;
         }
     }
-    if let Some(length) = asked {
-        consider(length, "the option".to_string());
+    Ok(least)
+}
+
+fn sentence_limit(files: &ModelFiles) -> Result<Option<(usize, String)>> {
+    let Some(config) = sentence_bert_config(files)? else {
+        return Ok(None);
+    };
+    let length = config.usize("max_seq_length")?;
+    let why = format!("`max_seq_length` in `{}`", config.file());
+    Ok(length.map(|length| (length, why)))
+}
+
+fn tokenizer_limit(files: &ModelFiles) -> Result<Option<(usize, String)>> {
+    let Some(tokenizer) = JsonObject::read(files, "tokenizer_config.json")? else {
+        return Ok(None);
+    };
+    let mut least: Option<(usize, String)> = None;
+    // `max_len` is the old name. No limit is written as a number near 1e30.
+    for key in ["model_max_length", "max_len"] {
+        let length = tokenizer
+            .number(key)?
+            .filter(|length| (1.0..f64::from(u32::MAX)).contains(length))
+            .map(|length| length as usize);
+        if let Some(length) = length
+            && least.as_ref().is_none_or(|(least, _)| length < *least)
+        {
+            least = Some((length, format!("`{key}` in `tokenizer_config.json`")));
+        }
     }
     Ok(least)
 }

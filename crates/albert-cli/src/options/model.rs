@@ -1,8 +1,10 @@
 //! The options that choose a model and the way its tokenizer reads text.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use albert_tasks::{BUILTIN, ModelFiles, TokenizerOptions};
+use anyhow::Context;
 use clap::Args;
 
 use crate::failure::usage;
@@ -21,6 +23,10 @@ pub(crate) struct ModelArgs {
     #[cfg(feature = "hub")]
     #[command(flatten)]
     hub: HubArgs,
+
+    /// Take the tokenizer's files from this folder instead of the model's
+    #[arg(long = "tokenizer", value_name = "DIR")]
+    tokenizer_dir: Option<PathBuf>,
 
     /// Convert the text to lower case first, overriding tokenizer_config.json
     #[arg(long, value_name = "true|false", hide_possible_values = true)]
@@ -43,18 +49,27 @@ impl ModelArgs {
         match self.model.to_str() {
             Some(model) => self.files_of(model, talk),
             // A name that is not UTF-8 can only be that of a folder.
-            None => Ok(ModelFiles::from_dir(&self.model)?),
+            None => self.with_tokenizer(ModelFiles::from_dir(&self.model)?),
         }
     }
 
     /// Finds the files of another model in the same way.
     pub(crate) fn files_of(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
         #[cfg(feature = "hub")]
-        return self.hub.files(model, talk);
+        let files = self.hub.files(model, talk)?;
         #[cfg(not(feature = "hub"))]
-        {
+        let files = {
             let _ = talk;
-            Ok(ModelFiles::resolve(model)?)
+            ModelFiles::resolve(model)?
+        };
+        self.with_tokenizer(files)
+    }
+
+    /// Takes the tokenizer's files from the folder that was asked for, if any.
+    fn with_tokenizer(&self, files: ModelFiles) -> anyhow::Result<ModelFiles> {
+        match &self.tokenizer_dir {
+            Some(dir) => files.with_tokenizer(dir).context("`--tokenizer`"),
+            None => Ok(files),
         }
     }
 

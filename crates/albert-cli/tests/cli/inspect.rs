@@ -62,6 +62,23 @@ fn what_is_not_a_model_is_an_error_that_names_the_file() {
 }
 
 #[test]
+fn a_broken_tokenizer_is_shown_and_fails_and_an_absent_one_is_shown() {
+    let folder = Folder::new();
+    cli(&["convert", "--output", folder.as_str()]).ok();
+    let fails = |broken: &str| {
+        folder.write("spiece.model", broken);
+        let run = cli(&["inspect", "--model", folder.as_str(), "--format", "json"]);
+        assert!(run.stdout.contains("\"tensors\""), "{}", run.stdout);
+        run.fails(1, &["`spiece.model` cannot be used"]);
+    };
+    fails("{}");
+    for file in ["spiece.model", "tokenizer.json", "vocab.txt"] {
+        let _ = std::fs::remove_file(format!("{}/{file}", folder.as_str()));
+    }
+    cli(&["inspect", "--model", folder.as_str()]).ok();
+}
+
+#[test]
 fn it_has_no_rows_to_write_as_csv() {
     cli(&["inspect", "--format", "csv"]).fails(2, &["csv"]);
 }

@@ -158,3 +158,14 @@ fn special_tokens_in_a_text_can_be_read_as_text() {
         |args: &[&str]| cli(&[&["embed", "a [SEP] b"], args].concat()).ok().row()["tokens"].clone();
     assert_ne!(vector(&[]), vector(&["--no-special-parse"]));
 }
+
+#[test]
+fn a_tokenizer_may_come_from_another_folder() {
+    let ids =
+        |args: &[&str]| cli(&[&["tokenize", "a river"], args].concat()).ok().row()["ids"].clone();
+    let tiny = crate::harness::tiny_model();
+    assert_eq!(ids(&["--tokenizer", &tiny]), ids(&["--model", &tiny]));
+    let empty = Folder::new();
+    cli(&["tokenize", "a", "--tokenizer", empty.as_str()])
+        .fails(1, &["`--tokenizer`", "no tokenizer"]);
+}

@@ -23,6 +23,9 @@ pub use sentences::split_sentences;
 /// The most sentences that are sorted: every ordered pair of them is a row.
 const MAX_SENTENCES: usize = 100;
 
+/// The labels of the sentence-order head: in order, swapped.
+const ORDERS: usize = 2;
+
 /// The order of two texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SentenceOrder {
@@ -80,7 +83,16 @@ impl Orderer {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sentence order head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
+        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Pairs)?;
+        let labels = checkpoint.config().num_labels();
+        if labels != ORDERS {
+            return Err(Error::Field {
+                file: "config.json".to_string(),
+                field: "id2label".to_string(),
+                expected: format!("{ORDERS} labels for sentence order, in order and swapped"),
+                found: labels.to_string(),
+            });
+        }
         Ok(Self { pipeline })
     }
 

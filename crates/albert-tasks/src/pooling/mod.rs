@@ -22,25 +22,25 @@ pub use stage::Stage;
 /// Below this a norm counts as zero: the floor of `torch.nn.functional.normalize`.
 const NORM_FLOOR: f32 = 1e-12;
 
-/// What a model does with its tokens' vectors, and why.
+/// The pooling of a model's token vectors, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Pooling {
     /// The modes; several are concatenated in this order.
     pub modes: Vec<PoolingMode>,
-    /// What the pooled vector goes through, in order, before it is normalized.
+    /// The stages that the pooled vector goes through before it is normalized.
     pub stages: Vec<Stage>,
-    /// Whether the result is scaled to length 1.
+    /// True to scale the result to length 1.
     pub normalize: bool,
-    /// Whether the tokens of a prompt are pooled with the text's.
+    /// True to pool the tokens of a prompt with the text's.
     pub include_prompt: bool,
     /// The prompt put before every text by default.
     pub prompt: Option<String>,
-    /// How many numbers of the result are kept by default; `None` keeps all.
+    /// The values of the result that are kept by default; `None` keeps all.
     pub truncate_dim: Option<usize>,
-    /// Whether the model says so itself, in `modules.json`.
+    /// True if the model says so itself, in `modules.json`.
     pub from_modules: bool,
-    /// Where the choice comes from.
+    /// The source of the choice.
     pub why: String,
     /// The width of the token vectors that it was made for.
     #[serde(skip)]

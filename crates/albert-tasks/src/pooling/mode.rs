@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{Error, Result, names};
 
-/// How the vectors of tokens become one.
+/// The way that the vectors of tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolingMode {
     /// The first token's vector.

@@ -9,12 +9,10 @@ use serde_json::Value;
 
 use super::stage::{config_file, required_config};
 use super::{Pooling, PoolingMode, Stage, Width};
-use crate::files::stays_inside;
+pub(super) use crate::files::MODULES;
+use crate::files::{SENTENCE_SETTINGS as SETTINGS, stays_inside};
 use crate::json::{self, JsonObject};
 use crate::{Error, ModelFiles, Result};
-
-pub(super) const MODULES: &str = "modules.json";
-const SETTINGS: &str = "config_sentence_transformers.json";
 
 /// sentence-transformers' names of the modes, in the order in which flags are concatenated.
 const MODES: [(&str, &str, PoolingMode); 6] = [
@@ -105,10 +103,9 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
         };
         match (class, &mut pooling) {
             ("Transformer", None) if position == 0 => {
-                if !path.is_empty() && path != "." {
-                    return refuse(format!(
-                        "it lies in `{path}`, expected the top of the folder"
-                    ));
+                let is_top = path.is_empty() || path == ".";
+                if !is_top && !files.has_network_below() {
+                    return refuse(format!("there is no folder `{path}`"));
                 }
             }
             ("Pooling", None) if position == 1 => pooling = Some(read_pooling(files, &path)?),

@@ -14,7 +14,7 @@ pub(crate) struct Pass {
     /// Of each of its tokens where it stands in the whole text, and how much this occurrence
     /// counts.
     pub(crate) occurrences: Vec<Occurrence>,
-    /// How much the pass as a whole counts, for the pooler; the shares of all passes add up to 1.
+    /// The weight of the pass as a whole, for the pooler; the shares of all passes add up to 1.
     pub(crate) share: f32,
     /// T, the tokens of the whole text.
     pub(crate) tokens: usize,

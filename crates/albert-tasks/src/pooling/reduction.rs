@@ -10,7 +10,7 @@ use super::{Occurrence, Pass, PoolingMode};
 use crate::engine::batching::to_f32;
 use crate::{Error, Result};
 
-/// What is kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and
+/// The sums that are kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and
 /// vectors `h`
 ///
 /// ```text
@@ -164,7 +164,7 @@ impl Reduction<'_> {
         passes.iter().enumerate().map(of_pass).collect()
     }
 
-    /// How much a token counts in a mode of sums.
+    /// Returns the weight of a token in a mode of sums.
     fn weight(&self, mode: PoolingMode, at: &Occurrence, pass: &Pass) -> f32 {
         let factor = match mode {
             PoolingMode::Cls => f32::from(at.position == self.skipped),

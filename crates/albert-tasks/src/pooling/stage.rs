@@ -1,6 +1,6 @@
-//! What a folder of sentence-transformers lists behind its pooling: dense layers, norms.
+//! The modules after the pooling in a folder of sentence-transformers: dense layers, norms.
 //!
-//! A stage works on one vector at a time, on the CPU in f32: its cost is nothing beside the
+//! A stage works on one vector at a time, on the CPU in f32: its cost is nothing compared with the
 //! network's, and a text's vector stays the same bit for bit in any batch.
 
 use std::fmt;
@@ -31,7 +31,7 @@ const ACTIVATIONS: [(&str, HiddenAct); 10] = [
     ("Mish", HiddenAct::Mish),
 ];
 
-/// A module behind the pooling, as its folder describes it.
+/// A module after the pooling, as its folder describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -44,11 +44,11 @@ pub enum Stage {
         in_features: usize,
         /// The width of `y`.
         out_features: usize,
-        /// Whether there is a `b`.
+        /// True if there is a `b`.
         bias: bool,
         /// f
         activation: HiddenAct,
-        /// Whether `x` is added.
+        /// True if `x` is added.
         residual: bool,
     },
     /// `y = γ (x − mean x) / √(var x + 1e-5) + β`
@@ -189,7 +189,7 @@ pub(crate) enum LoadedStage {
         linear: Linear,
         activation: HiddenAct,
         adds_input: bool,
-        /// What the input goes through where its width is not the output's.
+        /// The projection of an input whose width is not the output's.
         projection: Option<Linear>,
     },
     LayerNorm {
@@ -249,7 +249,7 @@ pub(super) fn config_file(path: &str) -> String {
     }
 }
 
-/// The same, which has to be there.
+/// Reads a module's `config.json`, which has to be there.
 pub(super) fn required_config(files: &ModelFiles, path: &str) -> Result<JsonObject> {
     let file = config_file(path);
     JsonObject::read(files, &file)?.ok_or_else(|| Error::Field {
@@ -307,8 +307,8 @@ fn weights(files: &ModelFiles, path: &str) -> Result<Tensors> {
     let names = ["model.safetensors", "pytorch_model.bin"]
         .map(|file| format!("{}/{file}", path.trim_end_matches('/')));
     for name in &names {
-        if let Some(bytes) = files.read(name)? {
-            return Ok(Tensors::from_bytes(bytes, name)?);
+        if let Some(tensors) = files.tensors(name)? {
+            return Ok(tensors);
         }
     }
     Err(Error::Field {

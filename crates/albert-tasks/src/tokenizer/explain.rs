@@ -1,5 +1,4 @@
-//! Why a text was cut as it was: for each token the rule that made it, and what the text became
-//! before.
+//! The reasons for a cut: for each token the rule that made it, and the normalized text.
 
 use serde::Serialize;
 
@@ -45,7 +44,7 @@ pub enum Rule {
     Piece,
 }
 
-/// Why one token is what it is.
+/// The reason for one token.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// The rule.
@@ -56,17 +55,17 @@ pub struct Explanation {
     /// The piece that was cut again by the digit-comma rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_from: Option<String>,
-    /// What the text became before it was cut, where it changed.
+    /// The text before it was cut, if normalization changed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalized: Option<Normalized>,
 }
 
-/// How a token's part of the text changed before it was cut.
+/// The change of a token's part of the text before it was cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Normalized {
     /// The part as it was given.
     pub from: String,
-    /// What it became.
+    /// The normalized part.
     pub to: String,
     /// The steps that changed it.
     pub steps: Vec<String>,

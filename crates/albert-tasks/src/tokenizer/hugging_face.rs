@@ -124,10 +124,10 @@ impl HuggingFace {
         Ok((joined, truncated))
     }
 
-    /// What the unknown is called, where it has a name.
+    /// Returns the name of the unknown, if it has one.
     fn unknown(&self) -> Option<&str> {
         match self.inner.get_model() {
-            // Unigram gives an unknown token the text that it stands for, not a name.
+            // Unigram gives an unknown token its own text, not a name.
             ModelWrapper::Unigram(_) => None,
             ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
             ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
@@ -135,7 +135,7 @@ impl HuggingFace {
         }
     }
 
-    /// Why each token of a joined encoding is what it is.
+    /// Returns the reason for each token of a joined encoding.
     fn explanations(
         &self,
         encoding: &tokenizers::Encoding,
@@ -171,7 +171,7 @@ impl HuggingFace {
     /// The rule that made the token at `at` of `part`.
     fn rule(&self, encoding: &tokenizers::Encoding, at: usize, part: &str) -> Rule {
         let (id, token) = (encoding.get_ids()[at], &encoding.get_tokens()[at]);
-        // What stands for the unknown is an added token too, and named by the text or not.
+        // The token for the unknown is an added token too, whether the text names it or not.
         if let Some(added) = self.inner.get_added_tokens_decoder().get(&id)
             && part.trim() == added.content
         {
@@ -202,7 +202,7 @@ impl HuggingFace {
         }
     }
 
-    /// What becomes of a part of a text by itself, step by step.
+    /// Normalizes a part of a text by itself, step by step.
     fn normalized(&self, part: &str) -> Result<Option<Normalized>> {
         let mut text = NormalizedString::from(part);
         let mut steps = Vec::new();
@@ -249,7 +249,7 @@ impl Engine for HuggingFace {
         }
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
-            // Not the encoding's tokens: for an unknown one that would be the text it stands for.
+            // Not the encoding's tokens: for an unknown one that would be its own text.
             pieces: encoding
                 .get_ids()
                 .iter()

@@ -1,12 +1,13 @@
-//! Text to token ids, with what a caller needs to find its way back to the text.
+//! Text to token ids, with the place of each token in the text.
 //!
-//! The file decides how text is cut, and the first of these that a model has decides:
+//! The first of these files that a model has decides how text is cut:
 //!
-//! 1. `spiece.model`: the reference, cut as SentencePiece and transformers' slow `AlbertTokenizer`
-//!    do (`sentencepiece`). The tokenizers crate comes close, but not to the same ids on every
-//!    text.
+//! 1. `spiece.model`, or Google's `30k-clean.model`: the reference, cut as SentencePiece and
+//!    transformers' slow `AlbertTokenizer` do (`sentencepiece`). The tokenizers crate comes close,
+//!    but not to the same ids on every text.
 //! 2. `tokenizer.json`, as the tokenizers crate reads it (`hugging_face`).
-//! 3. `vocab.txt`: WordPiece, cut as transformers' `BertTokenizer` does (`word_piece`).
+//! 3. `vocab.txt`, or Google's `vocab_chinese.txt`: WordPiece, cut as transformers' `BertTokenizer`
+//!    does (`word_piece`).
 //!
 //! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids
 //! are wrong in many folders.
@@ -20,21 +21,22 @@ mod word_piece;
 
 use serde::Serialize;
 
+use crate::files::SPIECE_MODELS;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
 pub use explain::{Explanation, Normalized, Rule};
 use hugging_face::HuggingFace;
-use sentencepiece::{AlbertTokenizer, SPIECE_MODEL};
+use sentencepiece::AlbertTokenizer;
 
 /// Overrides of how a tokenizer normalizes text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizerOptions {
-    /// Whether text is lowercased; `None` leaves it to the tokenizer's file.
+    /// True to lowercase text; `None` leaves it to the tokenizer's file.
     pub lowercase: Option<bool>,
-    /// Whether accents are kept; `None` leaves it to the tokenizer's file.
+    /// True to keep accents; `None` leaves it to the tokenizer's file.
     pub keep_accents: Option<bool>,
-    /// Whether a text that names a special token, such as `[SEP]`, means those characters and not
-    /// the token.
+    /// True to read special tokens in a text, such as `[SEP]`, as those characters and not as the
+    /// tokens.
     pub special_tokens_as_text: bool,
 }
 
@@ -52,12 +54,12 @@ pub struct Encoding {
     /// Half-open ranges in characters (Unicode scalar values), each text of a pair in itself; (0,
     /// 0) for the tokens added around the text.
     pub offsets: Vec<(usize, usize)>,
-    /// Whether tokens were cut off at the end to fit the length.
+    /// True if tokens were cut off at the end to fit the length.
     #[serde(skip)]
     pub truncated: bool,
 }
 
-/// What the network needs of an encoding.
+/// The parts of an encoding that the network needs.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenIds {
     pub(crate) ids: Vec<u32>,
@@ -75,7 +77,7 @@ impl TokenIds {
     }
 }
 
-/// What cuts texts: SentencePiece as read here, or the tokenizers crate.
+/// A way to cut texts: SentencePiece as read here, or the tokenizers crate.
 trait Engine: Send + Sync {
     /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a
     /// token.
@@ -92,7 +94,7 @@ trait Engine: Send + Sync {
     fn ids(&self, text: &str) -> Result<Vec<u32>>;
     /// A text's ids, or `None` where some part of it is not in the vocabulary.
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>>;
-    /// How many special tokens are put around a text or a pair.
+    /// Returns the number of special tokens around a text or a pair.
     fn special_tokens(&self, is_pair: bool) -> usize;
     fn decode(&self, ids: &[u32]) -> Result<String>;
     fn vocab_size(&self) -> usize;
@@ -104,11 +106,11 @@ trait Engine: Send + Sync {
     fn model_name(&self) -> &'static str;
     fn lowercases(&self) -> Result<bool>;
     fn keeps_accents(&self) -> Result<bool>;
-    /// Whether a text so far lost marks that were more than accents.
+    /// Returns true if a text so far lost marks that were more than accents.
     fn dropped_marks(&self) -> bool {
         false
     }
-    /// Tokens of text that fit beside the special ones.
+    /// Returns the tokens of text that fit next to the special ones.
     fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
         let special = self.special_tokens(is_pair);
         match max_length.checked_sub(special) {
@@ -133,24 +135,24 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of a model: from `spiece.model`, else `tokenizer.json`, else
-    /// `vocab.txt`.
+    /// `vocab.txt`, each also under the names of Google's archives.
     ///
     /// # Errors
     /// If there is none, if a file is not what it must be or wants what is not supported, if the
     /// vocabulary lacks `[CLS]`, `[SEP]` or an additional special token, or if the normalizer of a
     /// `tokenizer.json` cannot follow `options`.
     pub fn load(files: &ModelFiles, options: &TokenizerOptions) -> Result<Self> {
-        if let Some(bytes) = files.read(SPIECE_MODEL)? {
+        if let Some((file, bytes)) = files.read_first(&SPIECE_MODELS)? {
             check_class(files)?;
-            let engine = AlbertTokenizer::read(&bytes, Some(files), options)?;
-            let mut source =
-                "spiece.model, cut as transformers' slow AlbertTokenizer does".to_string();
+            let engine = AlbertTokenizer::read(&bytes, file, Some(files), options)?;
+            let mut source = format!("{file}, cut as transformers' slow AlbertTokenizer does");
             if files.has("tokenizer.json") {
                 source.push_str(
-                    "; `tokenizer.json` beside it is not used, as it need not give the same ids",
+                    "; of `tokenizer.json` next to it the added tokens alone are used, as it need not \
+                     give the same ids",
                 );
             }
-            return Ok(Self::new(Box::new(engine), SPIECE_MODEL, source));
+            return Ok(Self::new(Box::new(engine), file, source));
         }
         if let Some(engine) = HuggingFace::from_json(files, options)? {
             let source =
@@ -161,14 +163,12 @@ impl Tokenizer {
                 source.to_string(),
             ));
         }
-        if let Some(engine) = word_piece::read(files, options)? {
-            let source = "vocab.txt, cut as transformers' BertTokenizer does; \
-                there is neither `spiece.model` nor `tokenizer.json`";
-            return Ok(Self::new(
-                Box::new(engine),
-                word_piece::VOCAB_TXT,
-                source.to_string(),
-            ));
+        if let Some((file, engine)) = word_piece::read(files, options)? {
+            let source = format!(
+                "{file}, cut as transformers' BertTokenizer does; there is neither `spiece.model` nor \
+                 `tokenizer.json`"
+            );
+            return Ok(Self::new(Box::new(engine), file, source));
         }
         Err(Error::NoTokenizer(files.name().to_string()))
     }
@@ -177,13 +177,14 @@ impl Tokenizer {
     /// `AlbertTokenizer`.
     ///
     /// # Errors
-    /// If the bytes are no unigram model of SentencePiece, or its vocabulary lacks `[CLS]` or
+    /// If the bytes are no model of SentencePiece, or one of words, or its vocabulary lacks `[CLS]` or
     /// `[SEP]`.
     pub fn from_spiece_model(bytes: &[u8], options: &TokenizerOptions) -> Result<Self> {
-        let engine = AlbertTokenizer::read(bytes, None, options)?;
+        let file = SPIECE_MODELS[0];
+        let engine = AlbertTokenizer::read(bytes, file, None, options)?;
         Ok(Self::new(
             Box::new(engine),
-            SPIECE_MODEL,
+            file,
             "spiece.model alone".to_string(),
         ))
     }
@@ -219,7 +220,7 @@ impl Tokenizer {
     /// ```
     ///
     /// # Errors
-    /// If `max_length` leaves no room beside the special tokens, or the tokenizer refuses the text.
+    /// If `max_length` leaves no room next to the special tokens, or the tokenizer refuses the text.
     pub fn encode(
         &self,
         text: &str,
@@ -305,7 +306,7 @@ impl Tokenizer {
         Ok(&text[..end])
     }
 
-    /// Tokens of text that fit beside the special ones.
+    /// Returns the tokens of text that fit next to the special ones.
     pub(crate) fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
         self.engine.room(max_length, is_pair)
     }
@@ -339,7 +340,7 @@ impl Tokenizer {
         self.engine.decode(ids)
     }
 
-    /// How many pieces the vocabulary has, added tokens included.
+    /// Returns the number of pieces in the vocabulary, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.engine.vocab_size()
     }
@@ -364,7 +365,7 @@ impl Tokenizer {
         &self.mask_token
     }
 
-    /// Which file the tokenizer was read from, and why that one.
+    /// Returns the file that the tokenizer was read from, and the reason for it.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -374,22 +375,22 @@ impl Tokenizer {
         self.file
     }
 
-    /// The kind of model inside: `Unigram`, `WordPiece`, `WordLevel` or `BPE`.
+    /// Returns the kind of model inside, such as `Unigram` or `WordPiece`.
     pub(crate) fn model_name(&self) -> &'static str {
         self.engine.model_name()
     }
 
-    /// Whether text is lowercased.
+    /// Returns true if text is lowercased.
     pub(crate) fn lowercases(&self) -> Result<bool> {
         self.engine.lowercases()
     }
 
-    /// Whether accents are kept.
+    /// Returns true if accents are kept.
     pub(crate) fn keeps_accents(&self) -> Result<bool> {
         self.engine.keeps_accents()
     }
 
-    /// Whether some text so far lost combining marks that were more than accents, such as the
+    /// Returns true if some text so far lost combining marks that were more than accents, such as the
     /// virama of Hindi, since accents are not kept. Known for `spiece.model` only.
     pub fn dropped_marks(&self) -> bool {
         self.engine.dropped_marks()
@@ -419,10 +420,12 @@ impl std::fmt::Debug for Tokenizer {
 
 /// Refuses a `spiece.model` of another family, which is cut by other rules.
 fn check_class(files: &ModelFiles) -> Result<()> {
-    const CLASSES: [&str; 3] = [
+    const CLASSES: [&str; 4] = [
         "AlbertTokenizer",
         "AlbertTokenizerFast",
         "PreTrainedTokenizerFast",
+        // The same class by transformers 5's name.
+        "TokenizersBackend",
     ];
     let Some(config) = JsonObject::read(files, "tokenizer_config.json")? else {
         return Ok(());

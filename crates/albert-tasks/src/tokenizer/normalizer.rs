@@ -130,7 +130,7 @@ fn set_strip_accents(steps: &mut Vec<Value>, strip: bool) {
     }
 }
 
-/// Just before SentencePiece's map, which knows lowercased text, or at the end where there is none.
+/// Returns the place just before SentencePiece's map, which knows lowercased text; else the end.
 fn before_charsmap(steps: &[Value]) -> usize {
     steps
         .iter()

@@ -1,10 +1,11 @@
-//! Special and added tokens: what `tokenizer_config.json`, `special_tokens_map.json` and
-//! `added_tokens.json` say about them.
+//! Special and added tokens, as `tokenizer_config.json`, `special_tokens_map.json`,
+//! `added_tokens.json` and `tokenizer.json` describe them.
 //!
-//! Who decides where they differ follows transformers 4.46.3 (`tokenization_utils_base.py`,
-//! `_from_pretrained`): `added_tokens_decoder` of `tokenizer_config.json` where it is there; else
+//! Their precedence is that of transformers 4.46.3 (`tokenization_utils_base.py`,
+//! `_from_pretrained`): `added_tokens_decoder` of `tokenizer_config.json` if present; else
 //! `special_tokens_map.json` before `tokenizer_config.json`, with `added_tokens.json` and the
-//! `added_tokens` of `tokenizer.json`. Ids come from these files and the vocabulary, never from
+//! `added_tokens` of `tokenizer.json`. `extra_special_tokens` is transformers 5's name for
+//! `additional_special_tokens`. Ids come from these files and the vocabulary, never from
 //! `config.json`.
 
 use serde_json::Value;
@@ -54,6 +55,8 @@ pub(super) struct SpecialTokens {
     additional: Vec<Token>,
     /// With the ids that the files give them.
     added: Vec<(u32, Token)>,
+    /// The texts of those that `tokenizer.json` adds.
+    fast: Vec<String>,
 }
 
 impl SpecialTokens {
@@ -92,6 +95,7 @@ impl SpecialTokens {
             roles: Vec::new(),
             additional: Vec::new(),
             added,
+            fast: Vec::new(),
         };
         let mut stated = Vec::new();
         for (role, default) in defaults {
@@ -109,12 +113,20 @@ impl SpecialTokens {
             };
             this.roles.push((role, token));
         }
-        for source in &sources {
-            let Some(list) = source.get("additional_special_tokens") else {
+        for (source, key) in sources.iter().flat_map(|source| {
+            ["additional_special_tokens", "extra_special_tokens"].map(|key| (source, key))
+        }) {
+            let Some(listed) = source.get(key) else {
                 continue;
             };
-            let bad = || source.unexpected("additional_special_tokens", "a list of tokens", list);
-            for value in list.as_array().ok_or_else(bad)? {
+            let bad = || source.unexpected(key, "a list of tokens", listed);
+            let values: Vec<&Value> = match listed {
+                Value::Array(list) => list.iter().collect(),
+                // By names that only a processor of images or sounds asks for.
+                Value::Object(map) if key == "extra_special_tokens" => map.values().collect(),
+                _ => return Err(bad()),
+            };
+            for value in values {
                 let token = special_of(value, &Token::special("")).ok_or_else(bad)?;
                 if !this.additional.contains(&token) {
                     this.additional.push(token);
@@ -127,8 +139,8 @@ impl SpecialTokens {
         {
             this.read_added_tokens(files)?;
         }
-        // What a file says about a token by its id, it says about the role that a file gives it
-        // too. A default that strips spaces, as that of the mask does, stands against it.
+        // The description of a token by its id holds for the role that a file gives it too. A
+        // default that strips spaces, as that of the mask does, is kept.
         let roles = this
             .roles
             .iter_mut()
@@ -155,6 +167,7 @@ impl SpecialTokens {
             roles: defaults.to_vec(),
             additional: Vec::new(),
             added: Vec::new(),
+            fast: Vec::new(),
         }
     }
 
@@ -192,14 +205,21 @@ impl SpecialTokens {
                     .get("id")
                     .and_then(Value::as_u64)
                     .and_then(|id| u32::try_from(id).ok());
-                self.added
-                    .push((id.ok_or_else(bad)?, token_of(token).ok_or_else(bad)?));
+                let token = token_of(token).ok_or_else(bad)?;
+                self.fast.push(token.content.clone());
+                self.added.push((id.ok_or_else(bad)?, token));
             }
         }
         Ok(())
     }
 
-    /// The token of a role.
+    /// Returns true for a token that is looked for by the rules of the tokenizers crate, as one that
+    /// `tokenizer.json` adds.
+    pub(super) fn is_fast(&self, token: &Token) -> bool {
+        self.fast.contains(&token.content)
+    }
+
+    /// Returns the token of a role.
     pub(super) fn role(&self, role: &str) -> Option<&str> {
         self.roles
             .iter()
@@ -207,7 +227,7 @@ impl SpecialTokens {
             .map(|(_, token)| token.content.as_str())
     }
 
-    /// All special tokens, in the order in which transformers looks for them.
+    /// Returns all special tokens, in the order in which transformers looks for them.
     pub(super) fn special(&self) -> impl Iterator<Item = &Token> {
         self.roles
             .iter()
@@ -215,8 +235,7 @@ impl SpecialTokens {
             .chain(&self.additional)
     }
 
-    /// Every token to look for, with its id, by the ids that the files give and those of the
-    /// vocabulary.
+    /// Returns every token to look for with its id, from the files or the vocabulary.
     ///
     /// A role's token that has no id is left out: text that names it is text.
     ///

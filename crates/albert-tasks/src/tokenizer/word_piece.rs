@@ -12,18 +12,19 @@ use serde_json::{Map, Value, json};
 use super::hugging_face::HuggingFace;
 use super::special::{SpecialTokens, defaults};
 use super::{Engine as _, TokenizerOptions};
+use crate::files::VOCABULARIES;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
 
-/// The file.
-pub(super) const VOCAB_TXT: &str = "vocab.txt";
-
-/// Reads a model's `vocab.txt`, if it has one.
-pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Option<HuggingFace>> {
-    let Some(bytes) = files.read(VOCAB_TXT)? else {
+/// Reads a model's `vocab.txt`, if it has one under any of its names.
+pub(super) fn read(
+    files: &ModelFiles,
+    options: &TokenizerOptions,
+) -> Result<Option<(&'static str, HuggingFace)>> {
+    let Some((file, bytes)) = files.read_first(&VOCABULARIES)? else {
         return Ok(None);
     };
-    let vocabulary = vocabulary(&bytes)?;
+    let vocabulary = vocabulary(&bytes, file)?;
     let special = SpecialTokens::read(
         files,
         &defaults(&[
@@ -46,7 +47,7 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
             Some(id) => Ok((token, id)),
             None => Err(Error::MissingToken {
                 token,
-                file: VOCAB_TXT.into(),
+                file: file.into(),
             }),
         }
     };
@@ -71,7 +72,7 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
         "model": {"type": "WordPiece", "unk_token": unk, "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100, "vocab": vocabulary},
     });
-    let tokenizer = HuggingFace::from_value(&tokenizer, VOCAB_TXT, special, options)?;
+    let tokenizer = HuggingFace::from_value(&tokenizer, file, special, options)?;
     // The tokenizers crate numbers added tokens by itself.
     for (id, token) in added {
         if tokenizer.token_to_id(&token.content) != Some(id) {
@@ -82,13 +83,13 @@ pub(super) fn read(files: &ModelFiles, options: &TokenizerOptions) -> Result<Opt
             });
         }
     }
-    Ok(Some(tokenizer))
+    Ok(Some((file, tokenizer)))
 }
 
 /// The pieces with their ids; of equal ones the last counts, as it does in transformers.
-fn vocabulary(bytes: &[u8]) -> Result<Map<String, Value>> {
+fn vocabulary(bytes: &[u8], file: &str) -> Result<Map<String, Value>> {
     let text = std::str::from_utf8(bytes).map_err(|source| Error::NotUtf8 {
-        file: VOCAB_TXT.into(),
+        file: file.into(),
         source,
     })?;
     // Python reads \r\n and \r as line ends too.
@@ -183,10 +184,11 @@ mod tests {
 
     #[test]
     fn a_piece_has_the_id_of_its_line() {
-        let ids = |bytes: &[u8]| serde_json::to_string(&vocabulary(bytes).unwrap()).unwrap();
+        let ids =
+            |bytes: &[u8]| serde_json::to_string(&vocabulary(bytes, "vocab.txt").unwrap()).unwrap();
         assert_eq!(ids(b"[PAD]\n##a\nb\n"), r###"{"[PAD]":0,"##a":1,"b":2}"###);
         assert_eq!(ids(b"a\r\nb"), r#"{"a":0,"b":1}"#);
         assert_eq!(ids(b"a\nb\na\n"), r#"{"a":2,"b":1}"#);
-        assert!(vocabulary(&[0xff]).is_err());
+        assert!(vocabulary(&[0xff], "vocab.txt").is_err());
     }
 }

@@ -1,29 +1,25 @@
 //! Converts a model in any layout to a folder as Hugging Face lays it out today.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use albert_model::{Checkpoint, LoadReport, WeightFormat};
-use serde_json::Value;
 
-use crate::files::{COMPANIONS, stays_inside};
+use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_inside};
 use crate::json::read_value;
 use crate::{Error, ModelFiles, Result};
 
-/// Companions that nothing here reads: the tokenizers of Google's archives under Google's names,
-/// and what transformers keeps next to the configuration.
-const UNREAD: [&str; 3] = [
-    "30k-clean.model",
-    "vocab_chinese.txt",
-    "generation_config.json",
-];
+/// A companion that nothing here reads: transformers keeps it next to the configuration.
+const GENERATION: &str = "generation_config.json";
 
-/// The files of a sentence-transformers module in its folder.
+/// The files that a module of sentence-transformers keeps in its folder.
 const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
-/// Writes the model to a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
-/// `model.safetensors`, `config.json`, and the files for tokenizer and pooling unchanged.
+/// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
+/// `model.safetensors`, `config.json`, and the files for tokenizer and pooling: the tokenizer of
+/// Google's archives under the names of transformers, all others as they are.
 ///
-/// The report lists the use of each tensor; unused tensors are left out.
+/// The report lists the use of each tensor; unused ones are left out.
 ///
 /// ```
 /// use albert_tasks::tools::convert;
@@ -68,27 +64,53 @@ pub fn convert(
     Ok(checkpoint.save(dir, dtype)?)
 }
 
-fn companions(files: &ModelFiles) -> Result<Vec<(String, std::borrow::Cow<'static, [u8]>)>> {
+fn companions(files: &ModelFiles) -> Result<Vec<(String, Cow<'static, [u8]>)>> {
+    let mut found = Vec::new();
+    let is_vocabulary = |name: &str| [SPIECE_MODELS[0], VOCABULARIES[0]].contains(&name);
     let mut names: Vec<String> = COMPANIONS
         .into_iter()
-        .chain(UNREAD)
+        .filter(|name| *name != MODULES && !is_vocabulary(name))
+        .chain([GENERATION])
         .map(String::from)
         .collect();
-    if let Some(Value::Array(modules)) = read_value(files, "modules.json")? {
-        let paths = modules
+    for spellings in [&SPIECE_MODELS[..], &VOCABULARIES] {
+        if let Some((_, bytes)) = files.read_first(spellings)? {
+            found.push((spellings[0].to_string(), bytes));
+        }
+    }
+    if let Some(bytes) = files.read(MODULES)? {
+        let mut modules = read_value(files, MODULES)?.unwrap_or_default();
+        let list = modules
+            .as_array_mut()
+            .map_or(&mut [][..], Vec::as_mut_slice);
+        let (network, others) = match list {
+            [first, others @ ..] if files.has_network_below() => (Some(first), others),
+            list => (None, list),
+        };
+        for path in others
             .iter()
-            .filter_map(|module| module.get("path")?.as_str());
-        for path in paths.filter(|path| !path.is_empty()) {
+            .filter_map(|module| module.get("path")?.as_str())
+        {
             if !stays_inside(path) {
                 return Err(Error::OutsideFolder {
-                    file: "modules.json".into(),
+                    file: MODULES.into(),
                     path: path.into(),
                 });
             }
-            names.extend(MODULE_FILES.map(|file| format!("{path}/{file}")));
+            if !path.is_empty() {
+                names.extend(MODULE_FILES.map(|file| format!("{path}/{file}")));
+            }
         }
+        // The network goes to the top of the new folder.
+        let bytes = match network {
+            Some(network) => {
+                network["path"] = "".into();
+                Cow::Owned(modules.to_string().into_bytes())
+            }
+            None => bytes,
+        };
+        found.push((MODULES.to_string(), bytes));
     }
-    let mut found = Vec::new();
     for name in names {
         if let Some(bytes) = files.read(&name)? {
             found.push((name, bytes));

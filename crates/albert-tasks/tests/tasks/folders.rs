@@ -171,7 +171,7 @@ fn wrong_types_name_file_key_expected_and_found() {
     let error = embedder_error(Folder::new().with("modules.json", "{}"));
     assert_eq!(
         error,
-        "`(top level)` in `modules.json`: expected a list of modules, found {}"
+        "`(top level)` in `modules.json`: expected a list of modules, found an object"
     );
     let error = embedder_error(Folder::new().with(
         "sentence_bert_config.json",
@@ -224,7 +224,7 @@ fn modules_that_are_not_computed_are_refused_with_the_reason() {
     );
     let moved = refused(&[("Transformer", "0_Transformer"), base[1]]);
     assert!(
-        moved.ends_with("it lies in `0_Transformer`, expected the top of the folder"),
+        moved.ends_with("there is no folder `0_Transformer`"),
         "{moved}"
     );
     assert_eq!(

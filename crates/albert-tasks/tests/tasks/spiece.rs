@@ -489,3 +489,97 @@ fn a_vocab_txt_needs_its_special_tokens_and_settings_that_are_known() {
     let cased = read(&folder(json!({"do_lower_case": false}), &same)).unwrap();
     assert!(ids(&cased, "The") != ids(&cased, "the"));
 }
+
+#[test]
+fn models_of_pairs_and_of_characters_are_cut_as_the_slow_albert_tokenizer_does() {
+    assert_agrees("bpe", "lower", &[]);
+    assert_agrees("characters", "lower", &[]);
+    for (folder, name) in [("bpe", "BPE"), ("characters", "characters")] {
+        let tokenizer = load(folder, &TokenizerOptions::default());
+        let (_, explanations) = tokenizer.explain("the river", None).unwrap();
+        assert_eq!(explanations[1].rule, Rule::Piece, "{name}");
+        assert_eq!(explanations[1].score, None);
+    }
+}
+
+/// transformers 5 writes the list of tokens under another name, and their ids to tokenizer.json.
+#[test]
+fn tokens_that_a_tokenizer_json_adds_are_taken_out_as_transformers_5_does() {
+    let size = load("sentencepiece", &TokenizerOptions::default()).vocab_size() as u32;
+    let token = |id: u32, content: &str, normalized: bool, special: bool| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": normalized, "special": special})
+    };
+    let added = json!({"added_tokens": [
+        token(size, "[E1]", false, true),
+        token(size + 1, "Upper", false, false),
+        token(size + 2, "Café Noir", true, false),
+    ]});
+    for class in ["AlbertTokenizer", "TokenizersBackend"] {
+        let config = json!({"tokenizer_class": class, "extra_special_tokens": ["[E1]"]});
+        let dir = folder(&[
+            ("tokenizer.json", added.clone()),
+            ("tokenizer_config.json", config),
+        ]);
+        let tokenizer = read(&dir).unwrap();
+        let found = |text: &str| -> Vec<u32> {
+            let ids = ids(&tokenizer, text);
+            ids.into_iter().filter(|&id| id >= size).collect()
+        };
+        // Before normalization: as they are written, and nothing else.
+        assert_eq!(found("[E1] the Upper river"), [size, size + 1]);
+        assert_eq!(found("[e1] the upper river"), [] as [u32; 0]);
+        // After it: in any spelling that becomes the same.
+        assert_eq!(found("the CAFE  NOIR, café noir"), [size + 2, size + 2]);
+        let text = "a river [E1]  Café Noir rose";
+        let encoding = tokenizer.encode(text, None, None).unwrap();
+        let at = encoding.ids.iter().position(|&id| id == size + 2).unwrap();
+        assert_eq!(encoding.offsets[at], (14, 23));
+        // The text around a token is cut by itself.
+        let plain = ids(&tokenizer, "rose");
+        assert!(encoding.ids.ends_with(&plain[1..]));
+    }
+}
+
+#[test]
+fn extra_special_tokens_are_a_list_or_names_with_tokens() {
+    let with = |extra: Value| {
+        read(&folder(&[(
+            "tokenizer_config.json",
+            json!({"extra_special_tokens": extra}),
+        )]))
+    };
+    let taken = |tokenizer: &Tokenizer| ids(tokenizer, "the(river").contains(&5);
+    for extra in [json!(["("]), json!({"image_token": "("})] {
+        assert!(taken(&with(extra).unwrap()));
+    }
+    assert!(message(with(json!("("))).starts_with("`extra_special_tokens`"));
+}
+
+#[test]
+fn googles_archives_name_their_files_otherwise() {
+    for (from, name) in [
+        ("sentencepiece/spiece.model", "30k-clean.model"),
+        ("sentencepiece/spiece.model", "assets/30k-clean.model"),
+        ("wordpiece/vocab.txt", "vocab_chinese.txt"),
+        ("wordpiece/vocab.txt", "assets/vocab_chinese.txt"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(fixture(from), path).unwrap();
+        let tokenizer = read(&dir).unwrap();
+        assert!(tokenizer.source().starts_with(name), "{name}");
+        let (folder, _) = from.split_once('/').unwrap();
+        let usual = load(folder, &TokenizerOptions::default());
+        assert_eq!(ids(&tokenizer, "the river"), ids(&usual, "the river"));
+    }
+}
+
+#[test]
+fn a_mask_token_without_an_id_is_text_like_any_other() {
+    let map = json!({"mask_token": "<mask>"});
+    let tokenizer = read(&folder(&[("special_tokens_map.json", map)])).unwrap();
+    assert_eq!(tokenizer.mask_token_id(), None);
+    assert!(!ids(&tokenizer, "the <mask> river").is_empty());
+}

@@ -15,8 +15,11 @@ use crate::tokenizer::special::{SpecialTokens, Token};
 pub(super) struct AddedTokens {
     /// With their ids.
     tokens: Vec<(u32, Token)>,
-    /// Their texts, to take out of a text; nothing where special tokens are text like any other.
+    /// Their texts, to take out of a text; empty where special tokens are text like any other.
     searched: Trie,
+    /// The texts of those that are taken out of normalized text, normalized themselves.
+    normalized: Trie,
+    has_normalized: bool,
     /// The texts that keep their capitals, with the order in which they are tried.
     cased: Trie,
 }
@@ -32,37 +35,54 @@ pub(super) struct Stretch {
 }
 
 impl AddedTokens {
-    /// `as_text` leaves them in the text as the characters that they are written with.
-    pub(super) fn new(tokens: Vec<(u32, Token)>, special: &SpecialTokens, as_text: bool) -> Self {
-        let normalized = tokens
-            .iter()
-            .map(|(_, token)| token)
-            .filter(|token| !token.special && token.normalized);
-        let cased = trie_of(
-            special
-                .special()
-                .chain(normalized)
-                .map(|token| token.content.as_str()),
-        );
-        let searched = tokens.iter().map(|(_, token)| token.content.as_str());
-        let searched = if as_text {
-            Trie::new(&[])
-        } else {
-            trie_of(searched)
+    /// `as_text` leaves them in the text as the characters that they are written with; `normalize`
+    /// prepares a text as those between the tokens are prepared.
+    pub(super) fn new(
+        tokens: Vec<(u32, Token)>,
+        special: &SpecialTokens,
+        as_text: bool,
+        normalize: impl Fn(&str) -> String,
+    ) -> Self {
+        let is_late = |token: &Token| token.normalized && special.is_fast(token);
+        let keeps_capitals = |token: &&Token| {
+            if special.is_fast(token) {
+                !token.normalized
+            } else {
+                !token.special && token.normalized
+            }
         };
+        let others = tokens.iter().map(|(_, token)| token).filter(keeps_capitals);
+        let cased = trie_of(
+            (0..).zip(
+                special
+                    .special()
+                    .chain(others)
+                    .map(|token| token.content.as_str()),
+            ),
+        );
+        let numbered = || (0u32..).zip(tokens.iter().map(|(_, token)| token));
+        let late: Vec<(u32, String)> = numbered()
+            .filter(|(_, token)| !as_text && is_late(token))
+            .map(|(number, token)| (number, normalize(&token.content)))
+            .collect();
+        let early = numbered()
+            .filter(|(_, token)| !as_text && !is_late(token))
+            .map(|(number, token)| (number, token.content.as_str()));
         Self {
+            searched: trie_of(early),
+            normalized: trie_of(late.iter().map(|(number, text)| (*number, text.as_str()))),
+            has_normalized: !late.is_empty(),
             tokens,
-            searched,
             cased,
         }
     }
 
-    /// The token of a stretch, with its id.
+    /// Returns the token of a stretch, with its id.
     pub(super) fn get(&self, number: u32) -> &(u32, Token) {
         &self.tokens[number as usize]
     }
 
-    /// Small letters outside the tokens. A Σ becomes σ even at the end of a word, as each character
+    /// Lowers the letters outside the tokens. A Σ becomes σ even at the end of a word, as each character
     /// is lowered by itself.
     pub(super) fn lower_around(&self, chars: &mut Vec<TracedChar>) {
         // Of several that begin at a character the first in order is meant, not the longest.
@@ -83,10 +103,22 @@ impl AddedTokens {
         *chars = result;
     }
 
-    /// The text around the tokens, and the tokens. White space beside a token that strips it
-    /// becomes part of the token.
+    /// Returns the text around the tokens, and the tokens. White space next to a token that strips
+    /// it becomes part of the token.
     pub(super) fn take_out(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
-        let places = places(&chars, |rest| self.searched.prefixes(rest).last());
+        self.take(chars, &self.searched)
+    }
+
+    /// Does the same in prepared text, for the tokens that are looked for there.
+    pub(super) fn take_out_normalized(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
+        if !self.has_normalized {
+            return vec![Stretch::new(chars, None)];
+        }
+        self.take(chars, &self.normalized)
+    }
+
+    fn take(&self, chars: Vec<TracedChar>, searched: &Trie) -> Vec<Stretch> {
+        let places = places(&chars, |rest| searched.prefixes(rest).last());
         if places.is_empty() {
             return vec![Stretch::new(chars, None)];
         }
@@ -133,18 +165,18 @@ impl Stretch {
     }
 }
 
-/// The trie of some texts, each with its number; of equal ones the first counts.
-fn trie_of<'a>(texts: impl Iterator<Item = &'a str>) -> Trie {
+/// Makes the trie of some texts, each with its number; of equal ones the first counts.
+fn trie_of<'a>(texts: impl Iterator<Item = (u32, &'a str)>) -> Trie {
     let mut numbered: Vec<(&str, u32)> = texts
-        .zip(0..)
-        .filter(|(text, _)| !text.is_empty())
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(number, text)| (text, number))
         .collect();
     numbered.sort_unstable();
     numbered.dedup_by_key(|(text, _)| *text);
     Trie::new(&numbered)
 }
 
-/// Where `find` finds something in a text, from left to right: the number of it and its place.
+/// Returns the places at which `find` finds a token, from left to right, with its number.
 ///
 /// `find` is given the characters from some place on, and gives a number of characters with a
 /// number.
@@ -166,7 +198,7 @@ fn places(
     places
 }
 
-/// A text cut at some places, empty stretches left out.
+/// Cuts a text at some places; empty stretches are left out.
 fn stretches(chars: &[TracedChar], places: Vec<(u32, Range<usize>)>) -> Vec<Stretch> {
     let mut stretches = Vec::with_capacity(2 * places.len() + 1);
     let mut done = 0;

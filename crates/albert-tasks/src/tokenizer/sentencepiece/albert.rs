@@ -2,6 +2,8 @@
 //!
 //! 1. Small letters, character by character, outside special tokens (if `do_lower_case`).
 //! 2. Special and added tokens are taken out; the stretches between them go on by themselves.
+//!    Tokens that `tokenizer.json` adds are taken out by the rules of transformers 5: before
+//!    step 1, or after step 3 where they are marked as normalized.
 //! 3. White space is joined (if `remove_space`); ``` `` ``` and `''` become `"`; NFKD, combining
 //!    marks dropped (unless `keep_accents`); small letters once more (if `do_lower_case`).
 //! 4. SentencePiece.
@@ -16,9 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 use super::added_tokens::{AddedTokens, Stretch};
-use super::model_file::{Kind, Refusal};
+use super::model_file::{Algorithm, Kind, Refusal};
 use super::normalizer::SPACE;
-use super::preparation::{drop_accents, join_quotes, join_spaces};
+use super::preparation::Preparation;
 use super::trace::{Steps, TracedChar, place, trace};
 use super::{CutPiece, SentencePiece, python};
 use crate::json::JsonObject;
@@ -27,18 +29,15 @@ use crate::tokenizer::explain::{Explanation, Normalized, Rule};
 use crate::tokenizer::special::{SpecialTokens, Token, defaults};
 use crate::{Error, ModelFiles, Result};
 
-/// The file of the model.
-pub(in crate::tokenizer) const SPIECE_MODEL: &str = "spiece.model";
-
 /// The tokenizer of a folder with a `spiece.model`.
 #[derive(Debug)]
 pub(in crate::tokenizer) struct AlbertTokenizer {
     pub(super) model: SentencePiece,
-    pub(super) lowercase: bool,
-    pub(super) keep_accents: bool,
-    remove_space: bool,
+    /// The file of the model, for errors.
+    file: String,
+    pub(super) steps: Preparation,
     added: AddedTokens,
-    /// The ids of pieces that are not in the model's file.
+    /// Pieces that are not in the model's file, with their ids.
     pub(super) extra: Vec<(u32, String)>,
     pub(super) special: SpecialTokens,
     pub(super) cls: u32,
@@ -46,22 +45,24 @@ pub(in crate::tokenizer) struct AlbertTokenizer {
     pub(super) dropped_marks: AtomicBool,
 }
 
-/// One token of a text, special ones around it left out.
+/// One token of a text, without the special ones around it.
 pub(super) struct Found<'a> {
     pub(super) id: u32,
     pub(super) start: u32,
     pub(super) end: u32,
     rule: Rule,
-    /// What it was made of, where it was cut.
+    /// The characters that it was made of.
     chars: &'a [TracedChar],
     /// The piece before the digit-comma rule.
     cut_from: Option<&'a [TracedChar]>,
 }
 
 impl AlbertTokenizer {
-    /// Reads the tokenizer of a model from the bytes of its `spiece.model` and its small files.
+    /// Reads the tokenizer of a model from the bytes of `file`, SentencePiece's model, and the small
+    /// files.
     pub(in crate::tokenizer) fn read(
         bytes: &[u8],
+        file: &str,
         files: Option<&ModelFiles>,
         options: &TokenizerOptions,
     ) -> Result<Self> {
@@ -77,7 +78,7 @@ impl AlbertTokenizer {
         if let Some((_, mask)) = names.last_mut() {
             mask.lstrip = true;
         }
-        let model = SentencePiece::parse(bytes).map_err(refused)?;
+        let model = SentencePiece::parse(bytes).map_err(|why| refused(file, why))?;
         let config = files
             .map(|files| JsonObject::read(files, "tokenizer_config.json"))
             .transpose()?
@@ -106,7 +107,7 @@ impl AlbertTokenizer {
             let token = special.role(role).unwrap_or_default();
             let missing = || Error::MissingToken {
                 token: token.to_string(),
-                file: SPIECE_MODEL.into(),
+                file: file.into(),
             };
             lookup(token).ok_or_else(missing)
         };
@@ -119,7 +120,7 @@ impl AlbertTokenizer {
             .iter()
             .filter(is_extra)
             .map(|(id, token)| (*id, token.content.clone()));
-        Ok(Self {
+        let steps = Preparation {
             lowercase: options
                 .lowercase
                 .map_or_else(|| setting("do_lower_case", true), Ok)?,
@@ -127,9 +128,16 @@ impl AlbertTokenizer {
                 .keep_accents
                 .map_or_else(|| setting("keep_accents", false), Ok)?,
             remove_space: setting("remove_space", true)?,
+        };
+        Ok(Self {
             extra: extra.collect(),
-            added: AddedTokens::new(added, &special, options.special_tokens_as_text),
+            added: AddedTokens::new(added, &special, options.special_tokens_as_text, |text| {
+                let (chars, _) = steps.prepare(trace(text));
+                chars.iter().map(|traced| traced.c).collect()
+            }),
+            steps,
             model,
+            file: file.into(),
             special,
             cls,
             sep,
@@ -143,30 +151,12 @@ impl AlbertTokenizer {
             return Err(Error::Tokenize("the text is longer than 4 GiB".into()));
         }
         let mut chars = trace(text);
-        if self.lowercase {
+        if self.steps.lowercase {
             self.added.lower_around(&mut chars);
         }
         for stretch in self.added.take_out(chars) {
             match stretch.added {
-                Some(at) => {
-                    let (id, token) = self.added.get(at);
-                    let rule = if token.special {
-                        Rule::SpecialToken
-                    } else {
-                        Rule::AddedToken
-                    };
-                    let Stretch {
-                        start, end, chars, ..
-                    } = &stretch;
-                    visit(Found {
-                        id: *id,
-                        start: *start,
-                        end: *end,
-                        rule,
-                        chars,
-                        cut_from: None,
-                    });
-                }
+                Some(at) => visit(self.added_token(at, &stretch)),
                 None => self.cut(stretch.chars, &mut visit)?,
             }
         }
@@ -174,22 +164,42 @@ impl AlbertTokenizer {
     }
 
     /// Steps 3 to 5.
-    fn cut(&self, mut chars: Vec<TracedChar>, visit: &mut impl FnMut(Found<'_>)) -> Result<()> {
-        if self.remove_space {
-            join_spaces(&mut chars);
+    fn cut(&self, chars: Vec<TracedChar>, visit: &mut impl FnMut(Found<'_>)) -> Result<()> {
+        let (chars, dropped_marks) = self.steps.prepare(chars);
+        if dropped_marks {
+            self.dropped_marks.store(true, Ordering::Relaxed);
         }
-        join_quotes(&mut chars);
-        if !self.keep_accents {
-            let (without, dropped_marks) = drop_accents(&chars);
-            chars = without;
-            if dropped_marks {
-                self.dropped_marks.store(true, Ordering::Relaxed);
+        for stretch in self.added.take_out_normalized(chars) {
+            match stretch.added {
+                Some(at) => visit(self.added_token(at, &stretch)),
+                None => self.cut_pieces(stretch.chars, visit)?,
             }
         }
-        if self.lowercase {
-            python::lower(&mut chars);
+        Ok(())
+    }
+
+    fn added_token<'a>(&self, at: u32, stretch: &'a Stretch) -> Found<'a> {
+        let (id, token) = self.added.get(at);
+        Found {
+            id: *id,
+            start: stretch.start,
+            end: stretch.end,
+            rule: if token.special {
+                Rule::SpecialToken
+            } else {
+                Rule::AddedToken
+            },
+            chars: &stretch.chars,
+            cut_from: None,
         }
-        let cut = self.model.cut(&chars).map_err(refused)?;
+    }
+
+    /// Steps 4 and 5.
+    fn cut_pieces(&self, chars: Vec<TracedChar>, visit: &mut impl FnMut(Found<'_>)) -> Result<()> {
+        let cut = self
+            .model
+            .cut(&chars)
+            .map_err(|why| refused(&self.file, why))?;
         for CutPiece { id, chars } in cut.pieces {
             let piece = &cut.chars[chars];
             match piece {
@@ -216,7 +226,10 @@ impl AlbertTokenizer {
             .copied()
             .filter(|traced| traced.c != SPACE)
             .collect();
-        let cut = self.model.cut(&bare).map_err(refused)?;
+        let cut = self
+            .model
+            .cut(&bare)
+            .map_err(|why| refused(&self.file, why))?;
         for (index, CutPiece { id, chars }) in cut.pieces.into_iter().enumerate() {
             let mut piece = &cut.chars[chars];
             let mut id = id;
@@ -240,15 +253,17 @@ impl AlbertTokenizer {
         piece: &'a [TracedChar],
         cut_from: Option<&'a [TracedChar]>,
     ) -> Found<'a> {
-        let rule = match self.model.unigram.kind(id) {
+        let rule = match self.model.pieces.kind(id) {
             _ if cut_from.is_some() => Rule::DigitComma,
             Kind::Unknown => Rule::UnknownCharacters,
             Kind::UserDefined => Rule::UserDefined,
-            _ => Rule::UnigramPiece,
+            _ if self.model.algorithm == Algorithm::Unigram => Rule::UnigramPiece,
+            _ => Rule::Piece,
         };
         // Marks that have no room of their own are dropped as accents; those that have, and stay,
         // are not counted either, as the tokenizers crate does not.
-        let is_counted = |traced: &&TracedChar| self.keep_accents || !is_combining_mark(traced.c);
+        let is_counted =
+            |traced: &&TracedChar| self.steps.keep_accents || !is_combining_mark(traced.c);
         let (start, end) = match piece.iter().any(|traced| is_counted(&traced)) {
             true => place(piece.iter().filter(is_counted)),
             false => place(piece),
@@ -271,7 +286,9 @@ impl AlbertTokenizer {
             .iter()
             .fold(Steps::default(), |steps, traced| steps.with(traced.steps));
         let is_cut = !matches!(found.rule, Rule::SpecialToken | Rule::AddedToken);
-        let is_scored = self.model.unigram.kind(found.id) == Kind::Normal && is_cut;
+        let is_scored = self.model.pieces.kind(found.id) == Kind::Normal
+            && is_cut
+            && self.model.algorithm == Algorithm::Unigram;
         let normalized = (is_cut && steps != Steps::default()).then(|| {
             let (mut start, mut end) = (found.start as usize, found.end as usize);
             // The mark stands where the second of two signs did; dropped accents stand nowhere.
@@ -297,16 +314,16 @@ impl AlbertTokenizer {
         });
         Explanation {
             rule: found.rule,
-            score: is_scored.then(|| self.model.unigram.score(found.id)),
+            score: is_scored.then(|| self.model.pieces.score(found.id)),
             cut_from: found.cut_from.map(spelled),
             normalized: normalized.filter(|normalized| !normalized.to.is_empty()),
         }
     }
 }
 
-fn refused(why: Refusal) -> Error {
+fn refused(file: &str, why: Refusal) -> Error {
     Error::SentencePiece {
-        file: SPIECE_MODEL.into(),
+        file: file.into(),
         why,
     }
 }

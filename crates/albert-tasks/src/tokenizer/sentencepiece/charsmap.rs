@@ -100,7 +100,7 @@ impl Charsmap {
     }
 }
 
-/// Whether a unit has a value below it.
+/// Returns true if a unit has a value below it.
 fn has_leaf(unit: u32) -> bool {
     unit >> 8 & 1 == 1
 }
@@ -115,7 +115,7 @@ fn label(unit: u32) -> u32 {
     unit & 0x8000_00ff
 }
 
-/// What a unit's place is combined with to find its children.
+/// Returns the offset that a unit's place is combined with to find its children.
 fn offset(unit: u32) -> u32 {
     (unit >> 10) << ((unit & 1 << 9) >> 6)
 }

@@ -105,7 +105,7 @@ impl Engine for AlbertTokenizer {
     }
 
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
-        Ok(Some(self.ids(text)?).filter(|ids| !ids.contains(&self.model.unigram.unknown())))
+        Ok(Some(self.ids(text)?).filter(|ids| !ids.contains(&self.model.pieces.unknown())))
     }
 
     fn special_tokens(&self, is_pair: bool) -> usize {
@@ -179,15 +179,15 @@ impl Engine for AlbertTokenizer {
     }
 
     fn model_name(&self) -> &'static str {
-        "Unigram"
+        self.model.algorithm.name()
     }
 
     fn lowercases(&self) -> Result<bool> {
-        Ok(self.lowercase)
+        Ok(self.steps.lowercase)
     }
 
     fn keeps_accents(&self) -> Result<bool> {
-        Ok(self.keep_accents)
+        Ok(self.steps.keep_accents)
     }
 
     fn dropped_marks(&self) -> bool {
@@ -196,7 +196,7 @@ impl Engine for AlbertTokenizer {
 }
 
 impl AlbertTokenizer {
-    /// How many tokens of each text stay.
+    /// Returns the number of tokens of each text that stay.
     fn keep(
         &self,
         lengths: [usize; 2],
@@ -221,7 +221,7 @@ impl AlbertTokenizer {
     }
 }
 
-/// How many tokens of two texts stay where `room` is all there is: the longer text is cut first, as
+/// Returns the numbers of tokens of two texts that fit into `room`: the longer text is cut first, as
 /// the tokenizers crate does with `longest_first`.
 fn longest_first([first, second]: [usize; 2], room: usize) -> [usize; 2] {
     if first + second <= room {
@@ -251,9 +251,13 @@ mod tests {
             ("▁the", -1.0, 1),
             ("s", -2.0, 1),
         ];
-        let tokenizer =
-            AlbertTokenizer::read(&model(&pieces, b""), None, &TokenizerOptions::default())
-                .unwrap();
+        let tokenizer = AlbertTokenizer::read(
+            &model(&pieces, b""),
+            "spiece.model",
+            None,
+            &TokenizerOptions::default(),
+        )
+        .unwrap();
         for (ids, text) in [
             (&[3][..], "the"),
             (&[4], "s"),

@@ -1,14 +1,17 @@
-//! SentencePiece's unigram model from a `spiece.model`, and ALBERT's reference tokenizer around it.
+//! SentencePiece's models from a `spiece.model`, and ALBERT's reference tokenizer around them.
 //!
 //! [`SentencePiece`] gives what the library of that name gives, piece by piece; `albert` adds what
 //! transformers' slow `AlbertTokenizer` does before and after.
 
 mod added_tokens;
 mod albert;
+mod characters;
 mod charsmap;
 mod engine;
+mod merges;
 mod model_file;
 mod normalizer;
+mod pieces;
 mod preparation;
 mod python;
 mod trace;
@@ -18,25 +21,26 @@ mod unigram;
 use std::collections::HashMap;
 use std::ops::Range;
 
-pub(super) use albert::{AlbertTokenizer, SPIECE_MODEL};
-use model_file::{Kind, ModelFile, Refusal};
+pub(super) use albert::AlbertTokenizer;
+use model_file::{Algorithm, Kind, ModelFile, Refusal};
 use normalizer::Normalizer;
+use pieces::Pieces;
 use trace::TracedChar;
-use unigram::Unigram;
 
 /// The model of a `spiece.model`.
 #[derive(Debug)]
 struct SentencePiece {
     normalizer: Normalizer,
-    unigram: Unigram,
-    /// The texts of all pieces in a row, and where each ends.
+    algorithm: Algorithm,
+    pieces: Pieces,
+    /// The texts of all pieces in a row, and the end of each.
     texts: String,
     ends: Vec<u32>,
-    /// Pieces that stand for no text: control symbols and the unknown.
+    /// Pieces without a text: control symbols and the unknown.
     reserved: HashMap<String, u32>,
 }
 
-/// A text cut into pieces.
+/// A text in pieces.
 struct Cut {
     /// The normalized text.
     chars: Vec<TracedChar>,
@@ -69,7 +73,8 @@ impl SentencePiece {
         }
         Ok(Self {
             normalizer: Normalizer::new(&file)?,
-            unigram: Unigram::new(&file)?,
+            algorithm: file.algorithm,
+            pieces: Pieces::new(&file)?,
             texts,
             ends,
             reserved,
@@ -82,11 +87,19 @@ impl SentencePiece {
         let text: String = chars.iter().map(|traced| traced.c).collect();
         let mut pieces: Vec<CutPiece> = Vec::new();
         let (mut done, mut at) = (0, 0);
-        for (id, end) in self.unigram.cut(&text)? {
+        if u32::try_from(text.len()).is_err() {
+            return Err("the normalized text is longer than 4 GiB".to_string());
+        }
+        let cut = match self.algorithm {
+            Algorithm::Unigram => unigram::cut(&self.pieces, &text),
+            Algorithm::Bpe => merges::cut(&self.pieces, &text),
+            Algorithm::Characters => characters::cut(&self.pieces, &text),
+        };
+        for (id, end) in cut {
             let chars = at..at + text[done..end].chars().count();
             (done, at) = (end, chars.end);
             match pieces.last_mut() {
-                Some(last) if id == self.unigram.unknown() && last.id == id => {
+                Some(last) if id == self.pieces.unknown() && last.id == id => {
                     last.chars.end = chars.end
                 }
                 _ => pieces.push(CutPiece { id, chars }),
@@ -96,7 +109,7 @@ impl SentencePiece {
         // up.
         for piece in pieces
             .iter_mut()
-            .filter(|piece| piece.id == self.unigram.unknown())
+            .filter(|piece| piece.id == self.pieces.unknown())
         {
             piece.id = self.id_or_unknown(&chars[piece.chars.clone()]);
         }
@@ -119,13 +132,13 @@ impl SentencePiece {
         self.reserved
             .get(piece)
             .copied()
-            .or_else(|| self.unigram.id(piece))
+            .or_else(|| self.pieces.id(piece))
     }
 
     /// The id of the piece that these characters spell.
     fn id_or_unknown(&self, chars: &[TracedChar]) -> u32 {
         let piece: String = chars.iter().map(|traced| traced.c).collect();
-        self.id(&piece).unwrap_or(self.unigram.unknown())
+        self.id(&piece).unwrap_or(self.pieces.unknown())
     }
 }
 

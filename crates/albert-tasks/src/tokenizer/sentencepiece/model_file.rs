@@ -1,18 +1,41 @@
 //! A `spiece.model` file: SentencePiece's `ModelProto`, a protocol buffer.
 //!
-//! Only the fields that decide how text is cut are read; the rest is passed over. The reader is
-//! strict: what is not well-formed, or would be cut in a way that is not computed here, is refused.
-//! It borrows from the file, and what it allocates grows with the number of pieces alone.
+//! Only the fields that decide on the cuts of a text are read. The reader is strict: it refuses
+//! messages that are not well-formed and models of a kind that is not computed here. It borrows
+//! from the file, and its allocations grow with the number of pieces alone.
 //!
-//! Source: google/sentencepiece 0.2.1, `src/sentencepiece_model.proto`.
+//! Source: google/sentencepiece 0.2.3, `src/sentencepiece_model.proto`.
 
-/// What the file says.
+use albert_formats::wire::{Broken, Fields, Wire};
+
+/// The contents of the file.
 #[derive(Debug)]
 pub(super) struct ModelFile<'a> {
     /// The vocabulary; a piece's place is its id.
     pub(super) pieces: Vec<Piece<'a>>,
-    /// How text is normalized.
+    /// The settings of normalization.
     pub(super) normalizer: NormalizerSpec<'a>,
+    /// The way to cut a text.
+    pub(super) algorithm: Algorithm,
+}
+
+/// The way to cut a text into pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Unigram,
+    Bpe,
+    Characters,
+}
+
+impl Algorithm {
+    /// Returns the name as reports show it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unigram => "Unigram",
+            Self::Bpe => "BPE",
+            Self::Characters => "characters",
+        }
+    }
 }
 
 /// One piece of the vocabulary.
@@ -24,22 +47,22 @@ pub(super) struct Piece<'a> {
     pub(super) kind: Kind,
 }
 
-/// What a piece is for.
+/// The kind of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Stands for its text.
+    /// A text.
     Normal,
-    /// Stands for what no other piece covers.
+    /// The text that no other piece covers.
     Unknown,
-    /// Has an id and no text.
+    /// An id without a text.
     Control,
-    /// Stands for its text, which is not normalized.
+    /// A text that is not normalized.
     UserDefined,
     /// Never chosen.
     Unused,
 }
 
-/// How text is normalized.
+/// The settings of normalization.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NormalizerSpec<'a> {
     /// The compiled map, or nothing.
@@ -52,7 +75,7 @@ pub(super) struct NormalizerSpec<'a> {
     pub(super) escape_whitespaces: bool,
 }
 
-/// What a file is not, in words.
+/// The reason why a file is refused.
 pub(super) type Refusal = String;
 
 impl<'a> ModelFile<'a> {
@@ -65,33 +88,38 @@ impl<'a> ModelFile<'a> {
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
         };
-        let mut fields = Fields(bytes);
-        while let Some((number, value)) = fields.next()? {
+        let mut algorithm = Algorithm::Unigram;
+        for field in Fields::new(bytes) {
+            let (number, value) = field.map_err(broken)?;
             match number {
-                1 => pieces.push(piece(value.bytes("pieces")?, pieces.len())?),
-                2 => check_trainer(value.bytes("trainer_spec")?)?,
-                3 => read_normalizer(value.bytes("normalizer_spec")?, &mut normalizer)?,
+                1 => pieces.push(piece(bytes_of(value, "pieces")?, pieces.len())?),
+                2 => algorithm = read_trainer(bytes_of(value, "trainer_spec")?)?,
+                3 => read_normalizer(bytes_of(value, "normalizer_spec")?, &mut normalizer)?,
                 _ => {}
             }
         }
         if pieces.is_empty() {
             return Err("it has no pieces".to_string());
         }
-        Ok(Self { pieces, normalizer })
+        Ok(Self {
+            pieces,
+            normalizer,
+            algorithm,
+        })
     }
 }
 
 fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
     let (mut text, mut score, mut kind) = ("", 0.0, 1);
-    let mut fields = Fields(message);
-    while let Some((number, value)) = fields.next()? {
+    for field in Fields::new(message) {
+        let (number, value) = field.map_err(broken)?;
         match number {
             1 => {
-                text = std::str::from_utf8(value.bytes("piece")?)
+                text = std::str::from_utf8(bytes_of(value, "piece")?)
                     .map_err(|_| format!("piece {id} is not UTF-8"))?;
             }
-            2 => score = value.float("score")?,
-            3 => kind = value.number("type")?,
+            2 => score = float_of(value, "score")?,
+            3 => kind = number_of(value, "type")?,
             _ => {}
         }
     }
@@ -102,9 +130,7 @@ fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
         4 => Kind::UserDefined,
         5 => Kind::Unused,
         6 => {
-            return Err(format!(
-                "piece `{text}` stands for a byte, which is not supported"
-            ));
+            return Err(format!("piece `{text}` is a byte, which is not supported"));
         }
         other => {
             return Err(format!(
@@ -123,134 +149,78 @@ fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
     Ok(Piece { text, score, kind })
 }
 
-/// Refuses the ways of cutting text that are not computed here.
-fn check_trainer(message: &[u8]) -> Result<(), Refusal> {
-    let mut fields = Fields(message);
-    while let Some((number, value)) = fields.next()? {
+/// Reads the way to cut a text, and refuses those that are not computed here.
+fn read_trainer(message: &[u8]) -> Result<Algorithm, Refusal> {
+    let mut algorithm = Algorithm::Unigram;
+    for field in Fields::new(message) {
+        let (number, value) = field.map_err(broken)?;
         match number {
-            3 => match value.number("model_type")? {
-                1 => {}
-                2 => return Err("its model is BPE: expected unigram".to_string()),
-                3 => return Err("its model is of whole words: expected unigram".to_string()),
-                4 => return Err("its model is of characters: expected unigram".to_string()),
-                other => return Err(format!("its model type is {other}: expected 1, unigram")),
+            3 => match number_of(value, "model_type")? {
+                1 => algorithm = Algorithm::Unigram,
+                2 => algorithm = Algorithm::Bpe,
+                3 => {
+                    let why = "its model is of whole words: expected unigram, BPE or characters";
+                    return Err(why.to_string());
+                }
+                4 => algorithm = Algorithm::Characters,
+                other => {
+                    return Err(format!(
+                        "its model type is {other}: expected one from 1 to 4"
+                    ));
+                }
             },
-            24 if value.number("treat_whitespace_as_suffix")? != 0 => {
+            24 if number_of(value, "treat_whitespace_as_suffix")? != 0 => {
                 return Err("`treat_whitespace_as_suffix` is not supported".to_string());
             }
-            35 if value.number("byte_fallback")? != 0 => {
+            35 if number_of(value, "byte_fallback")? != 0 => {
                 return Err("`byte_fallback` is not supported".to_string());
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(algorithm)
 }
 
 fn read_normalizer<'a>(message: &'a [u8], spec: &mut NormalizerSpec<'a>) -> Result<(), Refusal> {
-    let mut fields = Fields(message);
-    while let Some((number, value)) = fields.next()? {
+    for field in Fields::new(message) {
+        let (number, value) = field.map_err(broken)?;
         match number {
-            2 => spec.charsmap = value.bytes("precompiled_charsmap")?,
-            3 => spec.add_dummy_prefix = value.number("add_dummy_prefix")? != 0,
-            4 => spec.remove_extra_whitespaces = value.number("remove_extra_whitespaces")? != 0,
-            5 => spec.escape_whitespaces = value.number("escape_whitespaces")? != 0,
+            2 => spec.charsmap = bytes_of(value, "precompiled_charsmap")?,
+            3 => spec.add_dummy_prefix = number_of(value, "add_dummy_prefix")? != 0,
+            4 => spec.remove_extra_whitespaces = number_of(value, "remove_extra_whitespaces")? != 0,
+            5 => spec.escape_whitespaces = number_of(value, "escape_whitespaces")? != 0,
             _ => {}
         }
     }
     Ok(())
 }
 
-/// A value as the wire has it.
-#[derive(Debug, Clone, Copy)]
-enum Value<'a> {
-    Varint(u64),
-    Fixed64,
-    Bytes(&'a [u8]),
-    Fixed32([u8; 4]),
+fn bytes_of<'a>(value: Wire<'a>, name: &str) -> Result<&'a [u8], Refusal> {
+    value.bytes().ok_or_else(|| mistyped(name))
 }
 
-impl<'a> Value<'a> {
-    fn bytes(self, name: &str) -> Result<&'a [u8], Refusal> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            _ => Err(format!("`{name}` is not of the type it must have")),
-        }
-    }
-
-    fn number(self, name: &str) -> Result<u64, Refusal> {
-        match self {
-            Self::Varint(number) => Ok(number),
-            _ => Err(format!("`{name}` is not of the type it must have")),
-        }
-    }
-
-    fn float(self, name: &str) -> Result<f32, Refusal> {
-        match self {
-            Self::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
-            _ => Err(format!("`{name}` is not of the type it must have")),
-        }
-    }
+fn number_of(value: Wire<'_>, name: &str) -> Result<u64, Refusal> {
+    value.number().ok_or_else(|| mistyped(name))
 }
 
-/// The fields of a message that are not read yet.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// The next field's number and value.
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Refusal> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed64)?,
-            2 => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
-            }
-            5 => match self.take(4)?.try_into() {
-                Ok(bytes) => Value::Fixed32(bytes),
-                Err(_) => return Err(cut()),
-            },
-            wire => return Err(format!("it is not a protocol buffer: wire type {wire}")),
-        };
-        match tag >> 3 {
-            0 => Err("it is not a protocol buffer: field 0".to_string()),
-            number => Ok(Some((number, value))),
-        }
-    }
-
-    fn take(&mut self, length: u64) -> Result<&'a [u8], Refusal> {
-        let length = usize::try_from(length).map_err(|_| cut())?;
-        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(cut)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn varint(&mut self) -> Result<u64, Refusal> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let &[byte] = self.take(1)? else {
-                return Err(cut());
-            };
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err("it is not a protocol buffer: a number of more than 64 bits".to_string())
-    }
+fn float_of(value: Wire<'_>, name: &str) -> Result<f32, Refusal> {
+    value.float().ok_or_else(|| mistyped(name))
 }
 
-fn cut() -> Refusal {
-    "it ends within a field".to_string()
+fn mistyped(name: &str) -> Refusal {
+    format!("`{name}` is not of the type it must have")
+}
+
+fn broken(error: Broken) -> Refusal {
+    error.to_string()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    /// The piece for the unknown, which every model has.
+    pub(in super::super) const UNKNOWN: (&str, f32, u8) = ("<unk>", 0.0, 2);
 
     /// A field of bytes.
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
@@ -310,7 +280,7 @@ pub(super) mod tests {
             bytes.extend(field(2, trainer));
             refusal(&bytes)
         };
-        assert_eq!(with(&[3 << 3, 2]), "its model is BPE: expected unigram");
+        assert!(with(&[3 << 3, 3]).contains("of whole words"));
         assert_eq!(
             with(&[0xc0, 1, 1]),
             "`treat_whitespace_as_suffix` is not supported"
@@ -318,7 +288,7 @@ pub(super) mod tests {
         assert_eq!(with(&[0x98, 2, 1]), "`byte_fallback` is not supported");
         assert_eq!(
             refusal(&model(&[("<0x0A>", 0.0, 6)], b"")),
-            "piece `<0x0A>` stands for a byte, which is not supported"
+            "piece `<0x0A>` is a byte, which is not supported"
         );
     }
 

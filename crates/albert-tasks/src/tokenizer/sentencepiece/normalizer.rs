@@ -1,7 +1,7 @@
 //! SentencePiece's own normalization: the character map, spaces, and the ▁ before the text.
 //!
-//! User-defined symbols are taken first, as they stand. Where the rest begins a rule of the map,
-//! the longest such rule applies; else a character stays.
+//! User-defined symbols are taken first, unchanged. If the rest begins a rule of the map, the
+//! longest such rule applies; else a character stays.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`.
 
@@ -23,7 +23,7 @@ pub(super) struct Normalizer {
     space: char,
 }
 
-/// What a beginning of the text becomes.
+/// The replacement of a beginning of the text.
 enum Prefix<'a> {
     Kept,
     Replaced(&'a str),
@@ -59,7 +59,7 @@ impl Normalizer {
         self.space
     }
 
-    /// Whether a sign for a space is put before every text.
+    /// Returns true if a sign for a space is put before every text.
     pub(super) fn adds_dummy_prefix(&self) -> bool {
         self.add_dummy_prefix
     }
@@ -147,7 +147,7 @@ impl Normalizer {
         Ok(result)
     }
 
-    /// What stands first in `rest`, which is not empty: how many bytes, and what becomes of them.
+    /// Returns the length of the first unit of `rest`, which is not empty, and its replacement.
     fn prefix<'a>(&'a self, rest: &str) -> Result<(usize, Prefix<'a>), Refusal> {
         if let Some(length) = self.user_defined.longest_prefix(rest) {
             return Ok((length, Prefix::Kept));
@@ -175,7 +175,7 @@ impl Normalizer {
     }
 }
 
-/// What several characters become when they turn into one thing.
+/// Joins several characters that turn into one unit.
 fn joined(sources: &[TracedChar], changed: bool) -> TracedChar {
     let (first, last) = (sources[0], sources[sources.len() - 1]);
     let mut steps = sources
@@ -195,6 +195,7 @@ fn joined(sources: &[TracedChar], changed: bool) -> TracedChar {
 #[cfg(test)]
 mod tests {
     use super::super::charsmap::tests::map_of_a;
+    use super::super::model_file::Algorithm;
     use super::super::model_file::Piece;
     use super::super::trace::trace;
     use super::*;
@@ -214,6 +215,7 @@ mod tests {
             kind: Kind::UserDefined,
         };
         Normalizer::new(&ModelFile {
+            algorithm: Algorithm::Unigram,
             pieces: vec![symbol],
             normalizer: spec,
         })

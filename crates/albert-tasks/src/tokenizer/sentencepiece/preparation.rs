@@ -1,5 +1,5 @@
-//! What is done to a stretch of text before SentencePiece reads it: spaces joined, quotes made one,
-//! accents dropped.
+//! The preparation of a stretch of text for SentencePiece: spaces joined, quotes made one, accents
+//! dropped, small letters.
 //!
 //! Source: transformers 4.46.3, `models/albert/tokenization_albert.py`, `preprocess_text`.
 
@@ -8,8 +8,35 @@ use unicode_normalization::char::{canonical_combining_class, decompose_compatibl
 use super::python;
 use super::trace::{Steps, TracedChar};
 
+/// The steps that a tokenizer's settings ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Preparation {
+    pub(super) lowercase: bool,
+    pub(super) keep_accents: bool,
+    pub(super) remove_space: bool,
+}
+
+impl Preparation {
+    /// Prepares a stretch of text; returns true with it if a mark was dropped that was more than an
+    /// accent.
+    pub(super) fn prepare(self, mut chars: Vec<TracedChar>) -> (Vec<TracedChar>, bool) {
+        if self.remove_space {
+            join_spaces(&mut chars);
+        }
+        join_quotes(&mut chars);
+        let mut dropped_marks = false;
+        if !self.keep_accents {
+            (chars, dropped_marks) = drop_accents(&chars);
+        }
+        if self.lowercase {
+            python::lower(&mut chars);
+        }
+        (chars, dropped_marks)
+    }
+}
+
 /// `" ".join(text.strip().split())`
-pub(super) fn join_spaces(chars: &mut Vec<TracedChar>) {
+fn join_spaces(chars: &mut Vec<TracedChar>) {
     let mut is_start = true;
     let mut after_space = false;
     chars.retain_mut(|traced| {
@@ -27,8 +54,8 @@ pub(super) fn join_spaces(chars: &mut Vec<TracedChar>) {
     }
 }
 
-/// Two signs of a kind make one mark, which stands where the second of them did.
-pub(super) fn join_quotes(chars: &mut Vec<TracedChar>) {
+/// Makes one mark of two equal signs, in the place of the second.
+fn join_quotes(chars: &mut Vec<TracedChar>) {
     let is_pair = |pair: &[TracedChar]| pair[0].c == pair[1].c && matches!(pair[0].c, '`' | '\'');
     if !chars.windows(2).any(is_pair) {
         return;
@@ -50,8 +77,8 @@ pub(super) fn join_quotes(chars: &mut Vec<TracedChar>) {
     *chars = result;
 }
 
-/// NFKD without combining marks; and whether a mark among them was more than an accent.
-pub(super) fn drop_accents(chars: &[TracedChar]) -> (Vec<TracedChar>, bool) {
+/// Returns NFKD without combining marks, and true if a mark among them was more than an accent.
+fn drop_accents(chars: &[TracedChar]) -> (Vec<TracedChar>, bool) {
     let mut result: Vec<TracedChar> = Vec::with_capacity(chars.len());
     let mut dropped_marks = false;
     for traced in chars {
@@ -73,8 +100,8 @@ pub(super) fn drop_accents(chars: &[TracedChar]) -> (Vec<TracedChar>, bool) {
     (result, dropped_marks)
 }
 
-/// Whether a combining mark is more than an accent: a virama, say, of a script that spells with
-/// marks. Those of Latin, Greek and Cyrillic come first in Unicode or in blocks of their own.
+/// Returns true for a combining mark that is more than an accent, such as a virama of a script that
+/// spells with marks. Those of Latin, Greek and Cyrillic come first in Unicode or in blocks of their own.
 fn is_letter_of_its_own(mark: char) -> bool {
     !matches!(mark, ..'\u{590}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }

@@ -2,12 +2,12 @@
 
 use super::trace::{Steps, TracedChar};
 
-/// What `str.strip` and `str.split` take for white space: Unicode's, and four separators of ASCII.
+/// Returns true for the white space of `str.strip` and `str.split`: Unicode's, and four separators of ASCII.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// What `str.isdigit` takes for a digit: decimal digits of every script, and superscript, circled
+/// Returns true for a digit of `str.isdigit`: decimal digits of every script, and superscript, circled
 /// and similar ones. Unicode 14, that of Python 3.11.
 pub(super) fn is_digit(c: char) -> bool {
     if c.is_ascii() {

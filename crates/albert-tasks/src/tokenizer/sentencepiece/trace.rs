@@ -5,11 +5,11 @@
 pub(super) struct TracedChar {
     /// The character as it is by now.
     pub(super) c: char,
-    /// The first character of the given text that it stands for.
+    /// The first character of the given text that it comes from.
     pub(super) start: u32,
     /// One past the last.
     pub(super) end: u32,
-    /// What has changed it.
+    /// The steps that changed it.
     pub(super) steps: Steps,
 }
 
@@ -57,7 +57,7 @@ impl Steps {
         Self(self.0 | other.0)
     }
 
-    /// Whether all of `other` are in the set.
+    /// Returns true if all of `other` are in the set.
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

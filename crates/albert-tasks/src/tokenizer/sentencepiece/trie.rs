@@ -18,7 +18,7 @@ struct Node {
     value: u32,
 }
 
-/// Where a search begins.
+/// The node that a search begins at.
 pub(super) const ROOT: u32 = 0;
 
 /// The value of a node that ends no string.

@@ -4,212 +4,107 @@
 //! best(0) = 0;   best(e) = max over pieces [s, e) of best(s) + score(piece)
 //! ```
 //!
-//! Which of equal cuts wins follows from how SentencePiece computes: sums are formed in f64 and
-//! kept in f32, and a cut must be greater, not equal, to replace one found earlier. Both are done
-//! here as there. (0.2.3 breaks such ties otherwise, in runs like `eeeeeeeee`.)
+//! The choice among equal cuts follows from the way SentencePiece computes: sums are formed in f32
+//! from left to right, and a cut must be greater, not equal, to replace one found earlier, whose
+//! last piece begins earlier. The tokenizers crate decides likewise.
 //!
-//! Source: google/sentencepiece 0.2.1, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
+//! Source: google/sentencepiece 0.2.3, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
 //! "Subword Regularization".
 
-use super::model_file::{Kind, ModelFile, Refusal};
-use super::trie::{ROOT, Trie};
+use super::model_file::Kind;
+use super::pieces::{Pieces, width};
+use super::trie::ROOT;
 
-/// How much worse an unknown character is than the worst piece.
+/// The difference between the score of an unknown character and that of the worst piece.
 const UNKNOWN_PENALTY: f32 = 10.0;
 
-/// Pieces, their scores, and the search over them.
-#[derive(Debug)]
-pub(super) struct Unigram {
-    /// Normal, user-defined and unused pieces.
-    trie: Trie,
-    scores: Vec<f32>,
-    kinds: Vec<Kind>,
-    unknown: u32,
-    unknown_score: f32,
-    max_score: f32,
-}
+/// The score of a user-defined symbol for each of its bytes after the first.
+const USER_DEFINED_SCORE: f32 = 0.1;
 
 /// The best way to reach a place in the text.
 #[derive(Debug, Clone, Copy)]
 struct Best {
     score: f32,
     id: u32,
-    /// Where its last piece begins.
+    /// The start of its last piece.
     start: u32,
 }
-
-/// The most bytes of a piece: every character of a text may begin one, so that time is bounded by
-/// it.
-const LONGEST_PIECE: usize = 1024;
 
 /// The start of a place that no piece ends at yet.
 const UNREACHED: u32 = u32::MAX;
 
-impl Unigram {
-    pub(super) fn new(file: &ModelFile<'_>) -> Result<Self, Refusal> {
-        let pieces = || (0u32..).zip(&file.pieces);
-        let mut unknown = pieces()
-            .filter(|(_, piece)| piece.kind == Kind::Unknown)
-            .map(|(id, _)| id);
-        let unknown = match (unknown.next(), unknown.next()) {
-            (Some(id), None) => id,
-            (None, _) => return Err("it has no piece for the unknown".to_string()),
-            (Some(_), Some(_)) => return Err("it has two pieces for the unknown".to_string()),
+/// Cuts a normalized text of fewer than 2³² bytes: each piece's id, and its end in bytes. An
+/// unknown character is a piece.
+pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
+    let bytes = text.as_bytes();
+    let unknown_score = pieces.least_score() - UNKNOWN_PENALTY;
+    let mut best = vec![
+        Best {
+            score: 0.0,
+            id: 0,
+            start: UNREACHED
         };
-        let has_text = |kind| matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused);
-        let mut strings: Vec<(&str, u32)> = pieces()
-            .filter(|(_, piece)| has_text(piece.kind))
-            .map(|(id, piece)| (piece.text, id))
-            .collect();
-        if let Some((text, _)) = strings.iter().find(|(text, _)| text.len() > LONGEST_PIECE) {
-            return Err(format!(
-                "it has a piece of {} bytes: expected {LONGEST_PIECE} at most",
-                text.len()
-            ));
-        }
-        strings.sort_unstable();
-        if let Some(pair) = strings.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(format!("it has the piece `{}` twice", pair[0].0));
-        }
-        // The bounds that SentencePiece begins with: the least positive number, not the least
-        // number.
-        let (mut min_score, mut max_score) = (f32::MAX, f32::MIN_POSITIVE);
-        for piece in file
-            .pieces
-            .iter()
-            .filter(|piece| piece.kind == Kind::Normal)
-        {
-            min_score = min_score.min(piece.score);
-            max_score = max_score.max(piece.score);
-        }
-        Ok(Self {
-            trie: Trie::new(&strings),
-            scores: file.pieces.iter().map(|piece| piece.score).collect(),
-            kinds: file.pieces.iter().map(|piece| piece.kind).collect(),
-            unknown,
-            unknown_score: min_score - UNKNOWN_PENALTY,
-            max_score,
-        })
-    }
-
-    /// The id of what no piece covers.
-    pub(super) fn unknown(&self) -> u32 {
-        self.unknown
-    }
-
-    /// What a piece is for. The id is one of the vocabulary's.
-    pub(super) fn kind(&self, id: u32) -> Kind {
-        self.kinds[id as usize]
-    }
-
-    /// A piece's score. The id is one of the vocabulary's.
-    pub(super) fn score(&self, id: u32) -> f32 {
-        self.scores[id as usize]
-    }
-
-    /// The id of a piece that stands for text.
-    pub(super) fn id(&self, piece: &str) -> Option<u32> {
-        self.trie.get(piece)
-    }
-
-    /// Cuts a normalized text: each piece's id, and where it ends in bytes. An unknown character is
-    /// a piece.
-    ///
-    /// # Errors
-    /// If the text has 2³² bytes or more.
-    pub(super) fn cut(&self, text: &str) -> Result<Vec<(u32, usize)>, Refusal> {
-        if u32::try_from(text.len()).is_err() {
-            return Err("the normalized text is longer than 4 GiB".to_string());
-        }
-        let bytes = text.as_bytes();
-        let mut best = vec![
-            Best {
-                score: 0.0,
-                id: 0,
-                start: UNREACHED
+        bytes.len() + 1
+    ];
+    let mut start = 0;
+    while start < bytes.len() {
+        let until_here = best[start].score;
+        let width = width(bytes[start]);
+        let mut has_single = false;
+        let mut node = ROOT;
+        for (index, &byte) in bytes[start..].iter().enumerate() {
+            let Some(next) = pieces.trie.step(node, byte) else {
+                break;
             };
-            bytes.len() + 1
-        ];
-        let mut start = 0;
-        while start < bytes.len() {
-            let till_here = best[start].score;
-            let width = width(bytes[start]);
-            let mut has_single = false;
-            let mut node = ROOT;
-            for (index, &byte) in bytes[start..].iter().enumerate() {
-                let Some(next) = self.trie.step(node, byte) else {
-                    break;
-                };
-                node = next;
-                let Some(id) = self.trie.value(node) else {
-                    continue;
-                };
-                let length = index + 1;
-                let score = match self.kinds[id as usize] {
-                    Kind::Unused => continue,
-                    Kind::UserDefined => f64::from(length as f32 * self.max_score) - 0.1,
-                    _ => f64::from(self.scores[id as usize]),
-                };
-                reach(
-                    &mut best[start + length],
-                    score + f64::from(till_here),
-                    id,
-                    start,
-                );
-                has_single |= length == width;
-            }
-            if !has_single {
-                let score = f64::from(self.unknown_score + till_here);
-                reach(&mut best[start + width], score, self.unknown, start);
-            }
-            start += width;
+            node = next;
+            let Some(id) = pieces.trie.value(node) else {
+                continue;
+            };
+            let score = match pieces.kind(id) {
+                Kind::Unused => continue,
+                Kind::UserDefined => USER_DEFINED_SCORE * index as f32,
+                _ => pieces.score(id),
+            };
+            let length = index + 1;
+            reach(&mut best[start + length], score + until_here, id, start);
+            has_single |= length == width;
         }
-        let mut pieces = Vec::with_capacity(bytes.len() / 3);
-        let mut end = bytes.len();
-        while end > 0 {
-            pieces.push((best[end].id, end));
-            end = best[end].start as usize;
+        if !has_single {
+            let score = unknown_score + until_here;
+            reach(&mut best[start + width], score, pieces.unknown(), start);
         }
-        pieces.reverse();
-        Ok(pieces)
+        start += width;
     }
+    let mut cut = Vec::with_capacity(bytes.len() / 3);
+    let mut end = bytes.len();
+    while end > 0 {
+        cut.push((best[end].id, end));
+        end = best[end].start as usize;
+    }
+    cut.reverse();
+    cut
 }
 
 #[inline]
-fn reach(place: &mut Best, score: f64, id: u32, start: usize) {
-    if place.start == UNREACHED || score > f64::from(place.score) {
+fn reach(place: &mut Best, score: f32, id: u32, start: usize) {
+    if place.start == UNREACHED || score > place.score {
         *place = Best {
-            score: score as f32,
+            score,
             id,
             start: start as u32,
         };
     }
 }
 
-/// The bytes of the character that begins with `byte`.
-fn width(byte: u8) -> usize {
-    match byte {
-        0..0x80 => 1,
-        0x80..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        _ => 4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::model_file::tests::model;
+    use super::super::model_file::ModelFile;
+    use super::super::model_file::tests::{UNKNOWN, model};
     use super::*;
 
-    fn unigram(pieces: &[(&str, f32, u8)]) -> Unigram {
-        Unigram::new(&ModelFile::parse(&model(pieces, b"")).unwrap()).unwrap()
+    fn unigram(pieces: &[(&str, f32, u8)]) -> Pieces {
+        Pieces::new(&ModelFile::parse(&model(pieces, b"")).unwrap()).unwrap()
     }
-
-    fn cut(unigram: &Unigram, text: &str) -> Vec<(u32, usize)> {
-        unigram.cut(text).unwrap()
-    }
-
-    const UNKNOWN: (&str, f32, u8) = ("<unk>", 0.0, 2);
 
     #[test]
     fn the_greatest_sum_wins() {
@@ -238,7 +133,27 @@ mod tests {
     }
 
     #[test]
-    fn a_user_defined_symbol_is_worth_next_to_nothing_and_so_is_chosen() {
+    fn of_equal_cuts_the_one_whose_longer_piece_comes_last_wins() {
+        let unigram = unigram(&[UNKNOWN, ("z", -1.0, 1), ("zz", -1.0, 1)]);
+        assert_eq!(cut(&unigram, "zzz"), [(1, 1), (2, 3)]);
+        assert_eq!(cut(&unigram, "zzzzz"), [(1, 1), (2, 3), (2, 5)]);
+    }
+
+    #[test]
+    fn sums_are_those_of_f32() {
+        // Both cuts of `aab` sum to -3.5; in f32 `a` and `ab` make -3.5, `aa` and `b` a little less.
+        let unigram = unigram(&[
+            UNKNOWN,
+            ("a", -2.5, 1),
+            ("b", -2.8, 1),
+            ("ab", -1.0, 1),
+            ("aa", -0.7, 1),
+        ]);
+        assert_eq!(cut(&unigram, "aab"), [(1, 1), (3, 3)]);
+    }
+
+    #[test]
+    fn a_user_defined_symbol_costs_nothing_and_so_is_chosen() {
         let unigram = unigram(&[
             UNKNOWN,
             ("a", -1.0, 1),
@@ -256,21 +171,5 @@ mod tests {
         let unigram = unigram(&[UNKNOWN, ("a", -9.0, 1), ("aa", -1.0, 5)]);
         assert_eq!(cut(&unigram, "aa"), [(1, 1), (1, 2)]);
         assert_eq!(unigram.id("aa"), Some(2));
-    }
-
-    #[test]
-    fn a_vocabulary_needs_one_unknown_piece_and_different_texts() {
-        let refusal = |pieces: &[(&str, f32, u8)]| {
-            Unigram::new(&ModelFile::parse(&model(pieces, b"")).unwrap()).unwrap_err()
-        };
-        assert_eq!(refusal(&[("a", 0.0, 1)]), "it has no piece for the unknown");
-        assert_eq!(
-            refusal(&[UNKNOWN, ("x", 0.0, 2)]),
-            "it has two pieces for the unknown"
-        );
-        assert_eq!(
-            refusal(&[UNKNOWN, ("a", 0.0, 1), ("a", 0.0, 4)]),
-            "it has the piece `a` twice"
-        );
     }
 }
