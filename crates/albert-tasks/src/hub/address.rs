@@ -1,15 +1,37 @@
 //! The parts of an address that decide whom to ask, whom to trust, and what to show.
+//!
+//! Addresses are read by `http`'s `Uri`, which the client sends them with: the token goes to the
+//! host that is asked, and to no other that merely looks like it.
 
-/// Scheme, host and port: whom the token may be told to.
-pub(super) fn origin(url: &str) -> String {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |at| after_scheme + at);
-    url[..end].to_lowercase()
+use ureq::http::Uri;
+
+/// Scheme, host and port, in small letters: the party that may see the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
 }
 
-/// The host, with its port.
+/// Returns the origin of an address; `None` if it has no scheme of the web, no host, or a user.
+pub(super) fn origin(url: &str) -> Option<Origin> {
+    let uri: Uri = url.parse().ok()?;
+    let (scheme, port) = match uri.scheme_str()?.to_ascii_lowercase().as_str() {
+        "https" => ("https", 443),
+        "http" => ("http", 80),
+        _ => return None,
+    };
+    if uri.authority()?.as_str().contains('@') {
+        return None;
+    }
+    Some(Origin {
+        scheme: scheme.into(),
+        host: uri.host()?.to_ascii_lowercase(),
+        port: uri.port_u16().unwrap_or(port),
+    })
+}
+
+/// Returns the host with its port, without a user.
 pub(super) fn host(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(url, |at| &url[at + 3..]);
     let host = after_scheme
@@ -19,12 +41,12 @@ pub(super) fn host(url: &str) -> &str {
     host.rsplit('@').next().unwrap_or(host)
 }
 
-/// An address without its query, which may hold a signature.
+/// Returns an address without its query, which may hold a signature.
 pub(super) fn shown(url: &str) -> &str {
     url.split('?').next().unwrap_or(url)
 }
 
-/// The file that an address of the endpoint ends in: what follows `/resolve/COMMIT/`.
+/// Returns the file that an address of the endpoint ends in: the part after `/resolve/COMMIT/`.
 pub(super) fn path(url: &str) -> &str {
     let after = shown(url)
         .split_once("/resolve/")
@@ -32,22 +54,34 @@ pub(super) fn path(url: &str) -> &str {
     after.split_once('/').map_or(after, |(_, file)| file)
 }
 
-/// Where a redirect leads.
-pub(super) fn resolve(from: &str, location: &str) -> String {
-    if location.starts_with("https://") || location.starts_with("http://") {
-        return location.to_string();
-    }
-    if let Some(rest) = location.strip_prefix("//") {
-        let scheme = from.split("://").next().unwrap_or("https");
-        return format!("{scheme}://{rest}");
-    }
-    if location.starts_with('/') {
-        return format!("{}{location}", origin(from));
-    }
-    let folder = shown(from)
-        .rsplit_once('/')
-        .map_or(from, |(folder, _)| folder);
-    format!("{folder}/{location}")
+/// Returns the address that a redirect leads to; `None` if it is none of the web.
+pub(super) fn resolve(from: &str, location: &str) -> Option<String> {
+    let from: Uri = from.parse().ok()?;
+    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
+    let to = if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if has_scheme(location) {
+        location.to_string()
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else {
+        let folder = from
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    origin(&to).map(|_| to)
+}
+
+/// Returns true for an address that begins with a scheme, of the web or not.
+fn has_scheme(location: &str) -> bool {
+    location.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    })
 }
 
 #[cfg(test)]
@@ -59,6 +93,7 @@ mod tests {
         let from = "https://hub.example/albert-base-v2/resolve/main/config.json?x=1";
         for (location, expected) in [
             ("https://cdn.example/a?b=c", "https://cdn.example/a?b=c"),
+            ("HTTP://cdn.example/a", "HTTP://cdn.example/a"),
             ("//cdn.example/a", "https://cdn.example/a"),
             (
                 "/albert/a?next=https://x",
@@ -69,23 +104,39 @@ mod tests {
                 "https://hub.example/albert-base-v2/resolve/main/b.json?next=https://x",
             ),
         ] {
-            assert_eq!(resolve(from, location), expected);
+            assert_eq!(resolve(from, location).as_deref(), Some(expected));
+        }
+        for location in [
+            "ftp://cdn.example/a",
+            "file:///etc/passwd",
+            "https://u@evil.example/",
+        ] {
+            assert_eq!(resolve(from, location), None, "{location}");
         }
     }
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
-        assert_eq!(origin("https://Hub.example/a/b"), "https://hub.example");
-        assert_eq!(origin("http://127.0.0.1:8080?a"), "http://127.0.0.1:8080");
-        // What looks like the endpoint before an @ is a user's name.
-        assert_ne!(
-            origin("https://hub.example@evil.example/"),
-            "https://hub.example"
-        );
-        assert_ne!(
-            origin("https://hub.example.evil.example/"),
-            "https://hub.example"
-        );
-        assert_ne!(origin("http://hub.example/"), "https://hub.example");
+        let hub = origin("https://hub.example").unwrap();
+        for same in [
+            "https://Hub.example/a/b",
+            "HTTPS://hub.example:443?a",
+            "https://hub.example/?x=https://evil.example",
+        ] {
+            assert_eq!(origin(same).as_ref(), Some(&hub), "{same}");
+        }
+        for other in [
+            // A user's name that looks like the endpoint.
+            "https://hub.example@evil.example/",
+            "https://hub.example:x@evil.example/",
+            "https://hub.example.evil.example/",
+            "https://evil.example/https://hub.example",
+            "https://hub.example:444/",
+            "http://hub.example/",
+            "hub.example",
+        ] {
+            assert_ne!(origin(other).as_ref(), Some(&hub), "{other}");
+        }
+        assert_eq!(origin("http://127.0.0.1:80"), origin("http://127.0.0.1/x"));
     }
 }

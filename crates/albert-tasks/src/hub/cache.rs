@@ -1,8 +1,8 @@
-//! The cache that Python's huggingface_hub shares: where each thing is, and how it comes there.
+//! The cache that Python's huggingface_hub shares, and its layout.
 //!
 //! ```text
 //! models--owner--name/
-//!   refs/main                         the commit that the branch stood at
+//!   refs/main                         the commit of the branch
 //!   blobs/ETAG                        content, under its hash; ETAG.incomplete while it arrives
 //!   snapshots/COMMIT/config.json      a link to ../../blobs/ETAG
 //!   .no_exist/COMMIT/modules.json     empty: this commit is known to have no such file
@@ -23,12 +23,12 @@ pub(super) struct Repository {
     locks: PathBuf,
 }
 
-/// What is known of a file at one commit.
+/// The state of a file at one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     Present,
     Absent,
-    /// Not in the cache, and nobody has looked whether the Hub has it.
+    /// Not in the cache, and the Hub has not been asked for it.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ impl Repository {
         }
     }
 
-    /// The commit that `revision` stands for, as far as the cache knows.
+    /// Returns the commit of `revision`, if the cache knows it.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_string());
@@ -53,22 +53,31 @@ impl Repository {
         is_commit(commit).then(|| commit.to_string())
     }
 
-    /// Notes that `revision` stands at `commit`.
-    pub(super) fn set_ref(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        if is_commit(revision) || self.commit(revision).as_deref() == Some(commit) {
-            return Ok(());
+    /// Notes the commit of `revision`, if the cache can be written: it serves the next run alone.
+    pub(super) fn note_ref(&self, revision: &str, commit: &str) {
+        if !is_commit(revision) && self.commit(revision).as_deref() != Some(commit) {
+            note(&self.folder.join("refs").join(revision), commit);
         }
-        let path = self.folder.join("refs").join(revision);
-        create_parent(&path)?;
-        fs::write(&path, commit).map_err(|source| HubError::Write { path, source })
     }
 
-    /// The folder of the model's files at a commit.
+    /// Returns the commits of which the cache has files, sorted.
+    pub(super) fn snapshots(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.join("snapshots"));
+        let names = entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut commits: Vec<String> = names.filter(|name| is_commit(name)).collect();
+        commits.sort_unstable();
+        commits
+    }
+
+    /// Returns the folder of the model's files at a commit.
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// What is known of `file` at a commit.
+    /// Returns what is known of `file` at a commit.
     pub(super) fn presence(&self, commit: &str, file: &str) -> Presence {
         if !stays_inside(file) {
             Presence::Absent
@@ -87,32 +96,31 @@ impl Repository {
         }
     }
 
-    /// Notes that a commit has no `file`, so that nobody needs to ask again.
-    pub(super) fn set_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
+    /// Notes that a commit has no `file`, if the cache can be written: it saves the next run from
+    /// asking.
+    pub(super) fn note_absent(&self, commit: &str, file: &str) {
         let path = self.folder.join(".no_exist").join(commit).join(file);
-        if path.exists() {
-            return Ok(());
+        if !path.exists() {
+            note(&path, "");
         }
-        create_parent(&path)?;
-        fs::write(&path, "").map_err(|source| HubError::Write { path, source })
     }
 
-    /// Where content with this hash is.
+    /// Returns the path of content with this hash.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where that content is while it arrives.
+    /// Returns the path of that content while it arrives.
     pub(super) fn incomplete(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }
 
-    /// The lock of that content.
+    /// Returns the path of that content's lock.
     pub(super) fn lock(&self, etag: &str) -> PathBuf {
         self.locks.join(format!("{etag}.lock"))
     }
 
-    /// Makes `file` of a snapshot the content with this hash.
+    /// Gives `file` of a snapshot the content with this hash.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
         link_with(
             symlink,
@@ -124,7 +132,12 @@ impl Repository {
     }
 }
 
-/// A link where the system has them; else, as Python does it, the content itself.
+/// Writes a note that no run depends on: a read-only cache is as good as any.
+fn note(path: &Path, text: &str) {
+    let _ = create_parent(path).map(|()| fs::write(path, text));
+}
+
+/// Makes a link where the system has them; else, as Python does it, the content itself.
 fn link_with(
     symlink: impl Fn(&Path, &Path) -> io::Result<()>,
     blob: &Path,
@@ -183,7 +196,7 @@ pub(super) fn create_parent(path: &Path) -> Result<(), HubError> {
     })
 }
 
-/// Whether it is the full name of a commit.
+/// Returns true for the full name of a commit.
 pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40
         && revision
@@ -206,10 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_stands_for_a_commit_and_a_commit_for_itself() {
+    fn a_reference_leads_to_a_commit_and_a_commit_to_itself() {
         let (cache, repository) = repository();
         assert_eq!(repository.commit("refs/pr/1"), None);
-        repository.set_ref("refs/pr/1", COMMIT).unwrap();
+        repository.note_ref("refs/pr/1", COMMIT);
         assert_eq!(repository.commit("refs/pr/1").as_deref(), Some(COMMIT));
         assert_eq!(repository.commit(COMMIT).as_deref(), Some(COMMIT));
         let written = cache.path().join("models--owner--name/refs/refs/pr/1");
@@ -222,7 +235,7 @@ mod tests {
     fn a_file_is_present_absent_or_unknown() {
         let (_cache, repository) = repository();
         assert_eq!(repository.presence(COMMIT, "a/b"), Presence::Unknown);
-        repository.set_absent(COMMIT, "a/b").unwrap();
+        repository.note_absent(COMMIT, "a/b");
         assert_eq!(repository.presence(COMMIT, "a/b"), Presence::Absent);
         repository.link(COMMIT, "a/b", "etag").unwrap();
         assert_eq!(repository.presence(COMMIT, "a/b"), Presence::Present);

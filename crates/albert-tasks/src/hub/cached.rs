@@ -1,4 +1,4 @@
-//! What the cache holds: models, revisions, sizes, and what is of no more use.
+//! The contents of the cache: models, revisions, sizes, and parts that are of no more use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,11 +18,11 @@ pub struct CachedModel {
     pub id: String,
     /// Its folder in the cache.
     pub path: PathBuf,
-    /// What it takes on the disk.
+    /// Its bytes on the disk.
     pub bytes: u64,
     /// The commits of which files are there.
     pub revisions: Vec<CachedRevision>,
-    /// What could be removed.
+    /// The parts that could be removed.
     pub removable: Vec<Removable>,
 }
 
@@ -31,11 +31,11 @@ pub struct CachedModel {
 pub struct CachedRevision {
     /// The commit.
     pub commit: String,
-    /// The branches and tags that stand there.
+    /// The branches and tags that lead there.
     pub refs: Vec<String>,
-    /// What its files take, shared ones included.
+    /// The bytes of its files, shared ones included.
     pub bytes: u64,
-    /// Whether it has what it takes to run.
+    /// True if it has all files that it needs to run.
     pub complete: bool,
 }
 
@@ -44,9 +44,9 @@ pub struct CachedRevision {
 pub struct Removable {
     /// A file or a folder.
     pub path: PathBuf,
-    /// What its removal frees, given that the others of the list are removed too.
+    /// The bytes that its removal frees if the others of the list are removed too.
     pub bytes: u64,
-    /// Why it is not needed.
+    /// The reason why it is not needed.
     pub why: &'static str,
 }
 
@@ -137,7 +137,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
         model.removable.push(Removable {
             path,
             bytes,
-            why: "no branch or tag stands there: only `--revision COMMIT` uses it",
+            why: "no branch or tag leads there: only `--revision COMMIT` uses it",
         });
     }
     let mut all: BTreeMap<PathBuf, u64> = BTreeMap::new();
@@ -206,7 +206,7 @@ fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), Hub
     Ok(())
 }
 
-/// What lies in a folder, sorted; nothing where there is no such folder.
+/// Lists a folder, sorted; a folder that is not there is empty.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, HubError> {
     let read_error = |source| HubError::Read {
         path: folder.to_path_buf(),

@@ -16,7 +16,7 @@ use super::remote::{Described, Remote};
 use super::{Event, HubError};
 use crate::files::stays_inside;
 
-/// Read and written at a time.
+/// Bytes that are read and written at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// Puts `file` into the snapshot, unless it is there.
@@ -38,10 +38,11 @@ pub(super) fn download(
     let etag = &described.etag;
     let (blob, lock) = (repository.blob(etag), repository.lock(etag));
     create_parent(&blob)?;
-    create_parent(&lock)?;
     let waiting = || (remote.client.observer())(&Event::Waiting { file });
-    let held =
-        Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })?;
+    // Without a lock two processes may fetch the same file; each checks it before it gets its name.
+    let held = create_parent(&lock).and_then(|()| {
+        Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })
+    });
     // Another process may have put it there meanwhile, or another file has the same content.
     let is_there = repository.presence(&remote.commit, file) == Presence::Present || blob.is_file();
     if !is_there {
@@ -81,25 +82,25 @@ impl Download<'_> {
             self.transfer(&mut partial)?;
             match self.check() {
                 Ok(()) => break,
-                // What an earlier run left may have been damaged; from the start, it cannot be.
+                // The bytes of an earlier run may have been damaged; fetched from the start, none are.
                 Err(HubError::Damaged { .. }) if resumed => {
                     resumed = false;
                     partial.set_len(0).map_err(write_error)?;
                 }
                 Err(error) => {
-                    // Nothing can be made of it; if it stays, it is written over the next time.
+                    // It is of no use; if it stays, it is written over the next time.
                     let _ = fs::remove_file(self.partial);
                     return Err(error);
                 }
             }
         }
-        // On the disk before it has its name: nobody checks it again after that.
+        // On the disk before it has its name: it is not checked again after that.
         partial.sync_all().map_err(write_error)?;
         drop(partial);
         fs::rename(self.partial, blob).map_err(write_error)
     }
 
-    /// Appends what is missing, over as many connections as it takes.
+    /// Appends the missing bytes, over as many connections as it takes.
     fn transfer(&self, partial: &mut File) -> Result<(), HubError> {
         let client = self.remote.client;
         let mut have = partial
@@ -107,6 +108,7 @@ impl Download<'_> {
             .map_err(|source| self.unwritable(self.partial, 0, source))?
             .len();
         let mut failures = 0;
+        let mut most = have;
         loop {
             if self.described.size.is_some_and(|size| have > size) {
                 self.restart(partial, &mut have)?;
@@ -114,13 +116,13 @@ impl Download<'_> {
             if self.described.size == Some(have) {
                 return Ok(());
             }
-            let before = have;
             match self.piece(partial, &mut have) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
-                    // A line that breaks often, but gets on, is good enough.
-                    if have > before {
-                        failures = 0;
+                    // A line that breaks often, but gets on, is good enough. Bytes that were there
+                    // before, and are fetched once more, are no progress.
+                    if have > most {
+                        (failures, most) = (0, have);
                     }
                     client.pause(self.file, failure, &mut failures)?;
                 }
@@ -128,7 +130,7 @@ impl Download<'_> {
         }
     }
 
-    /// One connection's worth: all the rest of the file if nothing goes wrong.
+    /// Fetches over one connection: all the rest of the file if nothing fails.
     fn piece(&self, partial: &mut File, have: &mut u64) -> Result<(), Failure> {
         let (client, url, size) = (self.remote.client, &self.described.url, self.described.size);
         let response = client.request(url, Want::From(*have))?;
@@ -136,20 +138,20 @@ impl Download<'_> {
             StatusCode::PARTIAL_CONTENT => {
                 let range = header(response.headers(), "content-range").unwrap_or_default();
                 if !range.starts_with(&format!("bytes {have}-")) {
-                    return Err(answer(
-                        url,
-                        format!("asked for byte {have} on, found the range `{range}`"),
-                    )
-                    .into());
+                    // Some proxies drop the header, or answer with another range.
+                    let why = format!("asked for byte {have} on, found the range `{range}`");
+                    self.restart(partial, have)?;
+                    return Err(Failure {
+                        error: answer(url, why),
+                        retry: Retry::Soon,
+                    });
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
+                let came = *have;
                 self.restart(partial, have)?;
-                let error = answer(url, "it has no such range");
-                return Err(Failure {
-                    error,
-                    retry: Retry::Soon,
-                });
+                let from = response.get_uri().to_string();
+                return Err(client.failed(&from, early(came, size.unwrap_or(came)).into()));
             }
             _ => {
                 if let Some(refusal) =
@@ -185,13 +187,7 @@ impl Download<'_> {
             *have += read as u64;
         }
         match size {
-            Some(size) if *have < size => {
-                let early = io::Error::new(
-                    ErrorKind::UnexpectedEof,
-                    format!("{have} of {size} bytes came"),
-                );
-                Err(client.failed(&from, early.into()))
-            }
+            Some(size) if *have < size => Err(client.failed(&from, early(*have, size).into())),
             _ => Ok(()),
         }
     }
@@ -206,7 +202,7 @@ impl Download<'_> {
             .map_err(|source| self.unwritable(self.partial, 0, source))
     }
 
-    /// Compares size and hash with what was announced.
+    /// Compares size and hash with those that were announced.
     fn check(&self) -> Result<(), HubError> {
         let damaged = |expected: String, found: String| HubError::Damaged {
             id: self.remote.id.to_string(),
@@ -269,4 +265,12 @@ impl Download<'_> {
             },
         }
     }
+}
+
+/// The error for a file that ends before its announced size.
+fn early(have: u64, size: u64) -> io::Error {
+    io::Error::new(
+        ErrorKind::UnexpectedEof,
+        format!("{have} of {size} bytes came"),
+    )
 }

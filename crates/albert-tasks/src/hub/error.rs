@@ -1,4 +1,4 @@
-//! What can go wrong between a model's name and its files, each thing told apart.
+//! The errors between a model's name and its files.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +19,11 @@ pub enum HubError {
     /// A file of certificates that holds none.
     #[error("no certificates in `{}`: expected PEM", .0.display())]
     Certificates(PathBuf),
+    /// A token with characters that no token has, which no request can carry.
+    #[error(
+        "the token cannot be sent: expected ASCII letters, digits and signs, found another character"
+    )]
+    TokenText,
     /// Not a name that the Hub could have.
     #[error("`{0}` is not a model of the Hub: expected `owner/model`")]
     Id(String),
@@ -31,7 +36,7 @@ pub enum HubError {
     Offline {
         /// The model.
         id: String,
-        /// What the cache lacks.
+        /// The files that the cache lacks.
         missing: String,
     },
     /// The host does not answer.
@@ -39,7 +44,7 @@ pub enum HubError {
     Unreachable {
         /// The host.
         host: String,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
     /// The connection broke, more often than is sensible to try.
@@ -47,9 +52,9 @@ pub enum HubError {
     Cut {
         /// The host.
         host: String,
-        /// How many times in a row.
+        /// The number of times in a row.
         attempts: u32,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
     /// An answer that makes no sense.
@@ -57,7 +62,7 @@ pub enum HubError {
     Answer {
         /// The address, without its query.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// An answer that says no, for another reason than those below.
@@ -84,17 +89,17 @@ pub enum HubError {
         id: String,
         /// Its page.
         page: String,
-        /// Whether the endpoint was told who asks.
+        /// True if a token was sent.
         with_token: bool,
     },
-    /// No such model, or a private one: the Hub tells both in the same way.
+    /// No such model, or a private one: the Hub answers alike for both.
     #[error("no folder `{id}`, and no such model at `{endpoint}`, or a private one")]
     NoModel {
         /// The model.
         id: String,
         /// The Hub or its mirror.
         endpoint: String,
-        /// Whether the endpoint was told who asks.
+        /// True if a token was sent.
         with_token: bool,
     },
     /// The model has no such branch, tag or commit.
@@ -102,7 +107,7 @@ pub enum HubError {
     NoRevision {
         /// The model.
         id: String,
-        /// What was asked for.
+        /// The revision that was asked for.
         revision: String,
     },
     /// A file that is listed and is not there.
@@ -124,6 +129,11 @@ pub enum HubError {
         /// Its `model_type`.
         found: String,
     },
+    /// A repository with an adapter alone.
+    #[error(
+        "`{0}` is an adapter, not a model: expected the weights of a model, with the adapter merged"
+    )]
+    Adapter(String),
     /// A repository with no configuration.
     #[error("no `config.json` in `{0}`: expected a model")]
     NoConfig(String),
@@ -134,7 +144,7 @@ pub enum HubError {
     NoWeights {
         /// The model.
         id: String,
-        /// What is there in place of them.
+        /// The weights that are there in place of them.
         found: String,
     },
     /// A name that would leave the model's folder.
@@ -163,9 +173,9 @@ pub enum HubError {
     NoSpace {
         /// The file that was being written.
         file: String,
-        /// How much is missing.
+        /// The missing bytes.
         left: u64,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
     /// A file of the cache that cannot be read.
@@ -173,7 +183,7 @@ pub enum HubError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
     /// A file of the cache that cannot be written.
@@ -181,13 +191,13 @@ pub enum HubError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
 }
 
 impl HubError {
-    /// Whether it says something about the way to the Hub, and nothing about the model.
+    /// Returns true for an error of the network, which says nothing about the model.
     pub fn is_of_the_network(&self) -> bool {
         matches!(
             self,
@@ -200,7 +210,7 @@ impl HubError {
         )
     }
 
-    /// What a person can do about it.
+    /// Returns what a person can do about it.
     pub fn hint(&self) -> Option<String> {
         let login = "set HF_TOKEN to a token of yours, or log in with `hf auth login`";
         let hint = match self {
@@ -212,9 +222,6 @@ impl HubError {
             }
             Self::Revision(_) | Self::NoRevision { .. } => {
                 "leave --revision out for the branch main"
-            }
-            Self::Offline { .. } => {
-                "run `albert-cli download` once with a network, without --offline and HF_HUB_OFFLINE"
             }
             Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
                 "behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate"
@@ -229,6 +236,10 @@ impl HubError {
             Self::Status { status: 500.., .. } => {
                 "the Hub has a problem of its own: try again later"
             }
+            Self::Adapter(_) => {
+                "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
+            }
+            Self::TokenText => "copy the token once more, without quotation marks around it",
             Self::Token { .. } => {
                 "make a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
             }
@@ -239,6 +250,21 @@ impl HubError {
             } => return Some(format!("accept the terms at {page}")),
             Self::Gated { page, .. } => {
                 return Some(format!("accept the terms at {page}, then {login}"));
+            }
+            Self::NoModel { id, .. } if !id.contains('/') => {
+                return Some(format!(
+                    "models have an owner: try `{}/{id}`, or search the Hub for the name",
+                    likely_owner(id)
+                ));
+            }
+            Self::Offline { id, .. } if !id.contains('/') => {
+                return Some(format!(
+                    "models have an owner, as in `{}/{id}`; the cache has them under their full names",
+                    likely_owner(id)
+                ));
+            }
+            Self::Offline { .. } => {
+                "run `albert-cli download` once with a network, without --offline and HF_HUB_OFFLINE"
             }
             Self::NoModel {
                 with_token: true, ..
@@ -258,5 +284,43 @@ impl HubError {
             _ => return None,
         };
         Some(hint.to_string())
+    }
+}
+
+/// Returns the owner that a model with this name most likely has.
+fn likely_owner(name: &str) -> &'static str {
+    const PREFIXES: [(&str, &str); 4] = [
+        ("paraphrase-", "sentence-transformers"),
+        ("all-", "sentence-transformers"),
+        ("albert_chinese_", "voidful"),
+        ("albert-", "albert"),
+    ];
+    PREFIXES
+        .into_iter()
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map_or("OWNER", |(_, owner)| owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_an_owner_gets_the_likely_one() {
+        for (name, full) in [
+            (
+                "paraphrase-albert-small-v2",
+                "`sentence-transformers/paraphrase-albert-small-v2`",
+            ),
+            ("albert-base-v2", "`albert/albert-base-v2`"),
+            ("other", "`OWNER/other`"),
+        ] {
+            let error = HubError::NoModel {
+                id: name.into(),
+                endpoint: "https://huggingface.co".into(),
+                with_token: true,
+            };
+            assert!(error.hint().unwrap().contains(full), "{:?}", error.hint());
+        }
     }
 }

@@ -8,27 +8,28 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy, ResponseExt, Timeout};
 
-use super::address::{host, origin, path, resolve, shown};
+use super::address::{Origin, host, origin, path, resolve, shown};
 use super::settings::{HubSettings, HubToken};
 use super::{Event, HubError, Observer};
 
 /// As many redirects as a browser would follow.
 const MAX_REDIRECTS: usize = 10;
 
-/// How often a request is repeated before it is given up.
+/// The most repetitions of a request.
 const MAX_RETRIES: u32 = 5;
 
 /// The longest pause a server may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a connection may take to come about.
+/// The most time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client for one endpoint.
 pub(super) struct Client {
     settings: HubSettings,
     token: Option<HubToken>,
-    origin: String,
+    /// Whom the token is sent to.
+    origin: Option<Origin>,
     direct: Agent,
     http: Option<Agent>,
     https: Option<Agent>,
@@ -42,7 +43,7 @@ pub(super) struct Failure {
     pub(super) retry: Retry,
 }
 
-/// Whether to repeat a request.
+/// The decision to repeat a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Retry {
     /// It would fail again.
@@ -62,7 +63,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// What a request asks for.
+/// The part of a file that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Want {
     /// The headers that the endpoint itself gives, not those of the host it stores the file at.
@@ -75,7 +76,8 @@ impl Client {
     pub(super) fn new(settings: HubSettings, observer: Observer) -> Result<Self, HubError> {
         let certificates = certificates(&settings)?;
         let agent = |proxy: Option<&String>| -> Result<Agent, HubError> {
-            // ureq's own reading of the variables knows no schemes, and of NO_PROXY no subdomains.
+            // ureq's own reading of the variables knows no schemes, and for it a name in NO_PROXY
+            // does not cover its subdomains, as it does for curl and Python.
             let proxy = match proxy {
                 None => None,
                 Some(address) => Some(usable_proxy(address)?),
@@ -109,7 +111,7 @@ impl Client {
         })
     }
 
-    /// Repeats what fails for a passing reason. `what` is named to whoever watches.
+    /// Repeats a request that fails for a passing reason. The observer gets `what` as its name.
     pub(super) fn retrying<T>(
         &self,
         what: &str,
@@ -169,7 +171,11 @@ impl Client {
                 Some(_) if want == Want::Headers && headers.contains_key("x-linked-etag") => {
                     return Ok(response);
                 }
-                Some(location) => url = resolve(&url, location),
+                Some(location) => {
+                    url = resolve(&url, location).ok_or_else(|| {
+                        answer(&url, format!("it redirects to `{}`", shown(location)))
+                    })?;
+                }
                 None => return Ok(response),
             }
         }
@@ -184,7 +190,7 @@ impl Client {
             Want::From(_) => agent.get(url),
         };
         if let Some(token) = &self.token
-            && origin(url) == self.origin
+            && self.is_endpoint(url)
         {
             request = request.header("authorization", format!("Bearer {}", token.secret()));
         }
@@ -194,6 +200,11 @@ impl Client {
             request = request.header("range", format!("bytes={start}-"));
         }
         request.call().map_err(|error| self.failed(url, error))
+    }
+
+    /// Returns true for an address of the endpoint itself.
+    fn is_endpoint(&self, url: &str) -> bool {
+        self.origin.is_some() && origin(url) == self.origin
     }
 
     fn agent(&self, uri: &Uri) -> &Agent {
@@ -209,7 +220,7 @@ impl Client {
         }
     }
 
-    /// Sorts what the client says into what is worth another attempt and what is not.
+    /// Sorts the client's errors into those that are worth another attempt and others.
     pub(super) fn failed(&self, url: &str, error: ureq::Error) -> Failure {
         let host = || host(url).to_string();
         let unreachable = |source: io::Error| {
@@ -259,7 +270,7 @@ impl Client {
         }
     }
 
-    /// Which error an answer stands for; `None` for one that is none.
+    /// Returns the error that an answer means; `None` for a good answer.
     pub(super) fn refusal(
         &self,
         id: &str,
@@ -298,9 +309,9 @@ impl Client {
                 endpoint,
                 with_token,
             },
-            // Without a code, 401 stands for what the Hub does not want to tell: no such model, or
-            // a private one. A host that stores files knows no models.
-            (401 | 404, _) if origin(url) == self.origin => HubError::NoModel {
+            // Without a code, 401 means no such model or a private one, for which the
+            // Hub answers alike. A host that stores files knows no models.
+            (401 | 404, _) if self.is_endpoint(url) => HubError::NoModel {
                 id,
                 endpoint,
                 with_token,
@@ -317,7 +328,7 @@ impl Client {
         };
         let retry = match status.as_u16() {
             // 403 of the storage host: the signature of the address has run out.
-            403 if origin(url) != self.origin => Retry::Soon,
+            403 if !self.is_endpoint(url) => Retry::Soon,
             408 | 429 | 500 | 502 | 503 | 504 => {
                 let seconds =
                     header(headers, "retry-after").and_then(|value| value.trim().parse().ok());
@@ -339,7 +350,7 @@ impl Client {
     }
 }
 
-/// Nothing is watched.
+/// An observer that does nothing.
 pub(super) fn silent() -> Observer {
     Arc::new(|_| {})
 }

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use albert_formats::{json, small_file};
 use serde_json::Value;
 
 use crate::files::{looks_like_hub_id, stays_inside};
@@ -44,7 +45,7 @@ pub use settings::{HubSettings, HubToken};
 /// The branch that is meant where none is named.
 const MAIN: &str = "main";
 
-/// What happens while a model is fetched.
+/// An event while a model is fetched.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -52,9 +53,9 @@ pub enum Event<'a> {
     Progress {
         /// Its name.
         file: &'a str,
-        /// How many of its bytes are there.
+        /// The bytes that are there.
         done: u64,
-        /// How many there will be, where the Hub says so.
+        /// The bytes that there will be, if the Hub says so.
         total: Option<u64>,
     },
     /// Another process fetches this file; it is waited for.
@@ -66,21 +67,21 @@ pub enum Event<'a> {
     Retry {
         /// The file, or the model whose files are listed.
         what: &'a str,
-        /// Why it failed.
+        /// The reason why it failed.
         error: &'a HubError,
-        /// How long is waited.
+        /// The length of the pause.
         pause: Duration,
     },
     /// The cache is used though the Hub was not asked whether it has more.
     Unchecked {
         /// The files that the Hub may have, and the cache has not.
         files: &'a [String],
-        /// Why it was not asked; nothing where the network is off.
+        /// The reason why it was not asked; `None` if the network is off.
         error: Option<&'a HubError>,
     },
 }
 
-/// Whoever watches.
+/// A function that is called with each event.
 pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// The Hub, or a mirror of it, and its cache on this machine.
@@ -155,13 +156,13 @@ impl Hub {
         self
     }
 
-    /// With someone who is told what happens.
+    /// Calls `observer` with each event.
     pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// The folder of a model's files: from the cache if it is whole there, else downloaded.
+    /// Finds the folder of a model's files: in the cache if it is whole there, else downloaded.
     ///
     /// If the cache has enough to run, but not everything that the Hub might have, the Hub is
     /// asked; where that cannot be done, what is there is used, and [`Event::Unchecked`] says so.
@@ -171,17 +172,22 @@ impl Hub {
     /// is not an ALBERT with weights that can be read.
     pub fn find(&self, id: &str) -> Result<PathBuf, HubError> {
         let repository = self.repository(id)?;
-        let commit = repository.commit(&self.revision);
-        let found = commit.map(|commit| Snapshot {
-            repository: &repository,
-            commit,
-        });
+        let known = repository.commit(&self.revision);
+        let is_known = known.is_some();
+        let found = known
+            .or_else(|| self.only_snapshot(&repository))
+            .map(|commit| Snapshot {
+                repository: &repository,
+                commit,
+            });
         let completeness = match &found {
             Some(snapshot) => selection::completeness(snapshot, |file| snapshot.json(file)),
-            None => Completeness::Lacks(format!("no revision `{}` there", self.revision)),
+            None => Completeness::Lacks(self.without_revision(&repository)),
         };
         let usable = match (&found, completeness) {
-            (Some(snapshot), Completeness::Whole) => return Ok(snapshot.folder()),
+            (Some(snapshot), Completeness::Whole) if is_known => return Ok(snapshot.folder()),
+            // It may be of another time than the branch is now.
+            (Some(snapshot), Completeness::Whole) => Some((snapshot.folder(), Vec::new())),
             (Some(snapshot), Completeness::Usable(files)) => Some((snapshot.folder(), files)),
             (_, Completeness::Lacks(missing)) if self.settings.offline => {
                 return Err(HubError::Offline {
@@ -192,10 +198,12 @@ impl Hub {
             _ => None,
         };
         let unchecked = |(folder, files): (PathBuf, Vec<String>), error: Option<&HubError>| {
-            (self.observer)(&Event::Unchecked {
-                files: &files,
-                error,
-            });
+            if !files.is_empty() {
+                (self.observer)(&Event::Unchecked {
+                    files: &files,
+                    error,
+                });
+            }
             folder
         };
         match usable {
@@ -208,8 +216,8 @@ impl Hub {
         }
     }
 
-    /// Asks the Hub where the revision stands now, downloads what the cache lacks, and gives the
-    /// folder of the model's files. Without the network, the same as [`find`](Self::find).
+    /// Asks the Hub for the commit of the revision, downloads the files that the cache lacks, and
+    /// returns the folder of the model's files. Without the network, as [`find`](Self::find).
     ///
     /// # Errors
     /// As [`find`](Self::find), and if the Hub cannot be reached.
@@ -228,6 +236,23 @@ impl Hub {
         cached::models(&self.settings.cache)
     }
 
+    /// Returns the one commit of a model in a cache without the branch `main`, as copies of a cache
+    /// may be.
+    fn only_snapshot(&self, repository: &Repository) -> Option<String> {
+        let mut commits = repository.snapshots();
+        (self.revision == MAIN && commits.len() == 1)
+            .then(|| commits.pop())
+            .flatten()
+    }
+
+    fn without_revision(&self, repository: &Repository) -> String {
+        let missing = format!("no revision `{}` there", self.revision);
+        match repository.snapshots() {
+            commits if commits.is_empty() => missing,
+            commits => format!("{missing}, found the commits `{}`", commits.join("`, `")),
+        }
+    }
+
     fn repository(&self, id: &str) -> Result<Repository, HubError> {
         match looks_like_hub_id(id) {
             true => Ok(Repository::new(&self.settings.cache, id)),
@@ -243,13 +268,17 @@ impl Hub {
             commit: remote.commit.clone(),
         };
         let get = |file: &str| download::download(&remote, repository, file);
-        let absent = |file: &str| repository.set_absent(&remote.commit, file);
+        let absent = |file: &str| repository.note_absent(&remote.commit, file);
 
         // First what decides whether the rest is wanted.
         let config = ["config.json", "albert_config.json"]
             .into_iter()
             .find(|file| remote.has(file));
-        get(config.ok_or_else(|| HubError::NoConfig(id.to_string()))?)?;
+        let without_config = || match remote.has("adapter_config.json") {
+            true => HubError::Adapter(id.to_string()),
+            false => HubError::NoConfig(id.to_string()),
+        };
+        get(config.ok_or_else(without_config)?)?;
         let found = snapshot.json("config.json");
         if let Some(found) = found.as_ref().and_then(|config| config.get("model_type"))
             && found != "albert"
@@ -271,10 +300,11 @@ impl Hub {
             });
         }
 
-        for file in selection::small() {
-            match remote.has(file) {
-                true => get(file)?,
-                false => absent(file)?,
+        for file in selection::small(&remote) {
+            if remote.has(file) {
+                get(file)?;
+            } else {
+                absent(file);
             }
         }
         for module in snapshot
@@ -288,7 +318,7 @@ impl Hub {
                     // Of two forms of the weights, one is enough.
                     true if *file == module.config || Some(file) == weights => get(file)?,
                     true => {}
-                    false => absent(file)?,
+                    false => absent(file),
                 }
             }
         }
@@ -307,8 +337,8 @@ impl Hub {
         for file in &files {
             get(file)?;
         }
-        // Last, so that a branch never stands at a commit that is not whole.
-        repository.set_ref(&self.revision, &remote.commit)?;
+        // Last, so that a branch never leads to a commit that is not whole.
+        repository.note_ref(&self.revision, &remote.commit);
         Ok(snapshot.folder())
     }
 }
@@ -347,7 +377,7 @@ impl Files for Snapshot<'_> {
 }
 
 fn read_json(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    json::parse(&small_file::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which proxy a request goes through: the variables as curl reads them.
+//! The proxy that a request goes through: the variables as curl reads them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct Proxies {
     pub http: Option<String>,
     /// For addresses that begin with `https://`.
     pub https: Option<String>,
-    /// Hosts that are asked without one: a name stands for its subdomains too, `*` for all.
+    /// Hosts that are asked without one: a name covers its subdomains too, `*` all.
     pub exceptions: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Proxies {
         }
     }
 
-    /// Whether `host` is asked directly.
+    /// Returns true if `host` is asked directly.
     pub(super) fn spares(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.to_lowercase();
         let host = host.trim_start_matches('[').trim_end_matches(']');

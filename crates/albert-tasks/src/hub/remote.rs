@@ -19,7 +19,7 @@ pub(super) struct Remote<'a> {
     names: Vec<String>,
 }
 
-/// What the Hub says about a file before it sends it.
+/// The Hub's description of a file before it sends it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Described {
     pub(super) url: String,

@@ -1,21 +1,35 @@
-//! Which of a repository's files a model needs: its configuration, one set of weights, the
+//! The files of a repository that a model needs: its configuration, one set of weights, the
 //! tokenizer, and sentence-transformers' modules; never the weights of other frameworks.
 //!
-//! The same rules choose what to download from a list of what the Hub has, and tell whether a
-//! snapshot in the cache is whole: both are [`Files`].
+//! One set of rules chooses the files to download from the Hub's list and decides whether a snapshot
+//! in the cache is whole: both are [`Files`].
 
 use serde_json::Value;
 
 use super::cache::Presence;
-use crate::files::{COMPANIONS, stays_inside};
+use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_inside};
 
-/// The small files that a model may have. What one of them changes, nobody can know who has not
-/// looked for it.
-pub(super) fn small() -> impl Iterator<Item = &'static str> {
+/// Lists the small files that a model may have. Each may change the answer, so that a snapshot is
+/// known to be whole only once the Hub was asked for it.
+pub(super) fn small(files: &impl Files) -> Vec<&'static str> {
     ["config.json", "albert_config.json"]
         .into_iter()
         .chain(COMPANIONS)
+        .chain(googles_tokenizers(files))
+        .collect()
 }
+
+/// The tokenizers of Google's archives, which only matter where there is no other.
+fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
+    let has_other = TOKENIZERS.iter().any(|file| files.has(file));
+    let names = SPIECE_MODELS.into_iter().chain(VOCABULARIES);
+    names
+        .filter(|name| !has_other && !TOKENIZERS.contains(name))
+        .collect()
+}
+
+/// The files that a tokenizer may be in, by transformers' names.
+const TOKENIZERS: [&str; 3] = ["spiece.model", "tokenizer.json", "vocab.txt"];
 
 /// Each is a whole set of weights, or the list of one's parts; the first that is there is taken.
 const WEIGHTS: [&str; 4] = [
@@ -27,7 +41,7 @@ const WEIGHTS: [&str; 4] = [
 
 /// The files of a repository or of a snapshot of it.
 pub(super) trait Files {
-    /// What is known of a file.
+    /// Returns what is known of a file.
     fn presence(&self, file: &str) -> Presence;
 
     /// The names of all files.
@@ -112,7 +126,7 @@ pub(super) fn parts(index: &Value) -> Vec<String> {
     parts
 }
 
-/// What the modules of sentence-transformers may keep in their folders.
+/// Lists the files that sentence-transformers' modules may keep in their folders.
 pub(super) fn module_files(modules: &Value) -> Vec<ModuleFiles> {
     let modules = modules.as_array().map(Vec::as_slice).unwrap_or_default();
     let kind = |module: &&Value| {
@@ -151,7 +165,7 @@ pub(super) struct ModuleFiles {
     pub(super) weights: [String; 2],
 }
 
-/// What stands in a repository without usable weights, for the error that says so.
+/// Lists the weights of a repository without usable ones, for the error that says so.
 pub(super) fn other_weights(names: &[String]) -> String {
     const OTHERS: [&str; 8] = [
         ".h5", ".msgpack", ".onnx", ".ot", ".tflite", ".gguf", ".mlmodel", ".ckpt",
@@ -171,12 +185,12 @@ pub(super) fn other_weights(names: &[String]) -> String {
     }
 }
 
-/// Whether a snapshot can be used as it is.
+/// The degree to which a snapshot can be used as it is.
 #[derive(Debug, PartialEq)]
 pub(super) enum Completeness {
-    /// Everything that the Hub has and the model needs is there.
+    /// All files that the Hub has and the model needs are there.
     Whole,
-    /// It can run, but nobody has looked whether the Hub has these files too.
+    /// It can run, but the Hub has not been asked for these files.
     Usable(Vec<String>),
     /// It lacks this.
     Lacks(String),
@@ -203,18 +217,19 @@ pub(super) fn completeness(
         return lacks(part);
     }
     let unknown = |file: &str| files.presence(file) == Presence::Unknown;
-    // Without config.json, Google's name for it decides; beside it, it is not read.
-    let small = small().filter(|&file| file != "albert_config.json" || !files.has("config.json"));
+    // Without config.json, Google's name for it decides; next to it, it is not read.
+    let small = small(files)
+        .into_iter()
+        .filter(|&file| file != "albert_config.json" || !files.has("config.json"));
     let mut missing: Vec<String> = small
         .filter(|file| unknown(file))
         .map(String::from)
         .collect();
-    let tokenizers = ["spiece.model", "tokenizer.json", "vocab.txt"];
-    if !tokenizers.iter().any(|file| files.has(file)) && tokenizers.iter().any(|file| unknown(file))
-    {
+    let mut tokenizers = TOKENIZERS.into_iter().chain(googles_tokenizers(files));
+    if !tokenizers.clone().any(|file| files.has(file)) && tokenizers.any(unknown) {
         return Completeness::Lacks("no tokenizer there".to_string());
     }
-    for module in read("modules.json").iter().flat_map(module_files) {
+    for module in read(MODULES).iter().flat_map(module_files) {
         if unknown(&module.config) {
             return lacks(&module.config);
         }

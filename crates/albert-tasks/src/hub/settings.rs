@@ -12,10 +12,10 @@ use super::proxy::Proxies;
 /// The Hub itself.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// How long a connection may be silent, unless HF_HUB_DOWNLOAD_TIMEOUT says otherwise.
+/// The longest silence of a connection, unless HF_HUB_DOWNLOAD_TIMEOUT sets another.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the Hub is, who asks, and where its files are kept.
+/// The address of the Hub, the user's token, and the place of the cache.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HubSettings {
@@ -27,17 +27,17 @@ pub struct HubSettings {
     /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to
     /// nobody else.
     pub token: Option<HubToken>,
-    /// Where the token is if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when
+    /// The file of the token if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when
     /// the Hub is asked, and need not be there.
     pub token_file: Option<PathBuf>,
-    /// Whether to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
+    /// True to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not.
     pub proxies: Proxies,
     /// Certificates to trust in place of the system's, as PEM: `SSL_CERT_FILE`,
     /// `REQUESTS_CA_BUNDLE`.
     pub certificates: Option<PathBuf>,
-    /// How long a connection may be silent before it counts as cut: `HF_HUB_DOWNLOAD_TIMEOUT`.
+    /// The longest silence before a connection counts as cut: `HF_HUB_DOWNLOAD_TIMEOUT`.
     pub timeout: Duration,
     /// The pause before the first repetition of a request that failed; each further one doubles it.
     pub pause: Duration,
@@ -66,7 +66,7 @@ impl fmt::Debug for HubToken {
 }
 
 impl HubSettings {
-    /// What the environment says.
+    /// Reads the environment.
     ///
     /// # Errors
     /// If no variable says where the cache is and there is no home folder, or if `HF_ENDPOINT` is
@@ -122,21 +122,29 @@ impl HubSettings {
         })
     }
 
-    /// The token to send, if there is one.
+    /// Returns the token to send, if there is one.
     ///
     /// # Errors
-    /// If its file is there and cannot be read.
+    /// If its file cannot be read, or no header can hold it.
     pub(super) fn secret(&self) -> Result<Option<HubToken>, HubError> {
-        let (None, Some(file)) = (&self.token, &self.token_file) else {
-            return Ok(self.token.clone());
+        let token = match (&self.token, &self.token_file) {
+            (None, Some(file)) => match std::fs::read_to_string(file) {
+                Ok(token) => HubToken::new(&token),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(source) => {
+                    return Err(HubError::Read {
+                        path: file.clone(),
+                        source,
+                    });
+                }
+            },
+            (token, _) => token.clone(),
         };
-        match std::fs::read_to_string(file) {
-            Ok(token) => Ok(HubToken::new(&token)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HubError::Read {
-                path: file.clone(),
-                source,
-            }),
+        match token {
+            Some(token) if !token.0.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(HubError::TokenText)
+            }
+            token => Ok(token),
         }
     }
 }
@@ -240,6 +248,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(&[("HF_TOKEN_PATH", folder.path().to_str().unwrap())]).unwrap();
         assert!(matches!(settings.secret(), Err(HubError::Read { .. })));
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_hold_is_refused_at_once() {
+        for token in ["hf_é", "hf_a b", "hf_a\nb"] {
+            let settings = settings(&[("HF_TOKEN", token)]).unwrap();
+            assert!(
+                matches!(settings.secret(), Err(HubError::TokenText)),
+                "{token:?}"
+            );
+        }
     }
 
     #[test]

@@ -485,6 +485,79 @@ fn what_an_earlier_run_left_damaged_is_fetched_anew() {
         .server
         .fault("GET", "safetensors?", 1, Fault::Answer(416, Vec::new()));
     assert_eq!(refused.arrives(), whole);
+
+    // As a proxy does that keeps parts of files.
+    let unnamed = Setting::new();
+    unnamed.partial(&weights()[..1000]);
+    unnamed
+        .server
+        .fault("GET", "safetensors?", 1, Fault::NoContentRange);
+    assert_eq!(unnamed.arrives(), whole);
+}
+
+#[test]
+fn a_storage_with_fewer_bytes_than_announced_is_given_up() {
+    let setting = Setting::new();
+    setting
+        .server
+        .fault("GET", "safetensors?", 99, Fault::Short(5000));
+    let (error, _) = setting.error(ID);
+    let size = weights().len();
+    assert!(
+        error.contains(&format!("5000 of {size} bytes came")),
+        "{error}"
+    );
+    // Twice, as `error` asks twice.
+    assert!(setting.ranges().len() <= 14);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_cannot_be_written_serves_what_it_has() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let setting = Setting::new();
+    let folder = setting.find().unwrap();
+    let commit = folder.file_name().unwrap().to_str().unwrap().to_string();
+    // As Python leaves it, and read-only. A file in the way stands for permissions, which the
+    // superuser has in any case.
+    for notes in [".no_exist", "refs"] {
+        fs::remove_dir_all(setting.path(notes)).unwrap();
+        fs::write(setting.path(notes), "").unwrap();
+    }
+    let model = setting.path("");
+    fs::set_permissions(&model, fs::Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(setting.find().unwrap(), folder);
+    assert_eq!(setting.hub().download(ID).unwrap(), folder);
+    let by_commit = setting.hub().with_revision(&commit).unwrap();
+    assert_eq!(by_commit.find(ID).unwrap(), folder);
+    fs::set_permissions(&model, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn without_the_branch_the_only_commit_in_the_cache_is_taken() {
+    let mut setting = Setting::new();
+    let folder = setting.find().unwrap();
+    fs::remove_dir_all(setting.path("refs")).unwrap();
+    setting.settings.offline = true;
+    assert_eq!(setting.find().unwrap(), folder);
+    // Another branch is not meant by it.
+    let other = setting.hub().with_revision("v1").unwrap();
+    assert!(other.find(ID).is_err());
+    // Of several, one has to be named.
+    let second = folder.with_file_name("f".repeat(40));
+    fs::create_dir(&second).unwrap();
+    let (error, _) = setting.error(ID);
+    assert!(
+        error.contains("no revision `main` there, found the commits `"),
+        "{error}"
+    );
+    // The Hub is asked first where there is one.
+    fs::remove_dir_all(&second).unwrap();
+    setting.settings.offline = false;
+    let newer = setting
+        .server
+        .commit(ID, with(tiny_files(), &[("README.md", b"x")]));
+    assert!(setting.find().unwrap().ends_with(newer));
 }
 
 #[test]

@@ -55,6 +55,10 @@ pub(crate) enum Fault {
     Damage,
     /// `Range` is not understood.
     NoRange,
+    /// An answer with a part of the content does not say which part.
+    NoContentRange,
+    /// The storage has so many bytes of the content, whatever was announced.
+    Short(usize),
 }
 
 #[derive(Default)]
@@ -307,6 +311,22 @@ fn serve(
         Some(Fault::Stall(bytes)) => (sent, stalls) = (bytes, true),
         Some(Fault::Slow(time)) => thread::sleep(time),
         Some(Fault::Damage) => *answer.body.last_mut().unwrap() ^= 1,
+        Some(Fault::NoContentRange) => {
+            answer.headers.retain(|(name, _)| *name != "Content-Range");
+        }
+        Some(Fault::Short(len)) => {
+            let start = request.header("range").and_then(|range| {
+                range
+                    .strip_prefix("bytes=")?
+                    .strip_suffix('-')?
+                    .parse()
+                    .ok()
+            });
+            match start.unwrap_or(0) {
+                start if start >= len => answer = Answer::new(416, Vec::new()),
+                start => answer.body.truncate(len - start),
+            }
+        }
         Some(Fault::NoRange) | None => {}
     }
     let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
