@@ -1,6 +1,6 @@
 //! ALBERT base with random weights, in f32 and in 8 bits: tokens in a second.
 
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![allow(clippy::print_stdout, reason = "the table is the output")]
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,11 +36,11 @@ fn main() -> Result<()> {
         .nth(1)
         .filter(|wanted| !wanted.starts_with('-'));
     println!(
-        "{threads} threads; best sample, GOP/s, of the measured ceiling (FMA or dot products of bytes), the same by processor time"
+        "{threads} threads; best sample, GOP/s, share of the measured ceiling (FMA or dot products of bytes), and that share by processor time"
     );
     for (dtype, ceiling) in [
-        (WeightFormat::F32, Ceiling::Floats),
-        (WeightFormat::Int8, Ceiling::Bytes),
+        (WeightFormat::F32, Ceiling::Float),
+        (WeightFormat::Int8, Ceiling::Int8),
     ] {
         let options = LoadOptions::default().with_weights(dtype);
         let model = AlbertModel::load(&checkpoint, &options)?;
@@ -90,7 +90,7 @@ fn measure(
         .flatten()
         .map(|&length| operations(config, length))
         .sum();
-    let speed = Speed::of(ceiling, operations, Duration::from_secs(6), || {
+    let speed = Speed::measure(ceiling, operations, Duration::from_secs(6), || {
         for input in &inputs {
             model.forward(input).expect("the input fits");
         }

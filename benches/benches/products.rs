@@ -1,6 +1,6 @@
 //! The four products of a layer of ALBERT base, by rows, in f32 and in 8 bits.
 
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![allow(clippy::print_stdout, reason = "the table is the output")]
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 fn main() {
     let threads = set_threads();
-    let level = InstructionSet::current().expect("an instruction set of this machine");
+    let instructions = InstructionSet::current().expect("a known ALBERT_KERNELS");
     let who = if threads == 1 {
         Threads::One
     } else {
         Threads::All
     };
     println!(
-        "{level}, {threads} threads; GOP/s of the best sample, of the measured ceiling, the same by processor time"
+        "{instructions}, {threads} threads; GOP/s of the best sample, its share of the measured ceiling, and that share by processor time"
     );
     for (k, n) in [(768, 2304), (768, 768), (768, 3072), (3072, 768)] {
         let weight: Vec<f32> = (0..k * n)
             .map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5)
             .collect();
-        let packed = PackedMatrix::from_transposed(level, k, &[&weight]);
+        let packed = PackedMatrix::from_transposed(instructions, k, &[&weight]);
         let (rounded, scales) = quantize_weights(&weight, k);
         let channels: Vec<usize> = (0..k).step_by(CHANNELS_FOR_AN_OUTLIER).collect();
         let outliers: Vec<f32> = weight
@@ -40,18 +40,18 @@ fn main() {
             scales: &scales,
             outliers: &outliers,
         };
-        let quantized = QuantizedMatrix::from_transposed(level, k, &[part], &channels, true);
+        let quantized = QuantizedMatrix::from_transposed(instructions, k, &[part], &channels, true);
         for m in [16, 128, 1024] {
             let (a, mut c) = (vec![0.5; m * k], vec![0.0; m * n]);
             let operations = 2.0 * (m * k * n) as f64;
             let a = Rows::new(&a, m, k);
-            let speed = Speed::of(Ceiling::Floats, operations, Duration::from_secs(1), || {
+            let speed = Speed::measure(Ceiling::Float, operations, Duration::from_secs(1), || {
                 let c = RowsMut::new(&mut c, m, n);
                 rayon::scope(|_| product(a, &packed.view(), c, Epilogue::Store, who));
             });
             report("f32 ", [m, k, n], operations, &speed);
             let mut rows = QuantizedRows::default();
-            let speed = Speed::of(Ceiling::Bytes, operations, Duration::from_secs(1), || {
+            let speed = Speed::measure(Ceiling::Int8, operations, Duration::from_secs(1), || {
                 rayon::scope(|_| {
                     rows.quantize(a, &quantized.view(), who);
                     let c = RowsMut::new(&mut c, m, n);

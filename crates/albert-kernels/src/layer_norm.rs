@@ -24,14 +24,14 @@ impl LayerNorm<'_> {
     /// If the shapes do not fit.
     pub fn apply(&self, instructions: InstructionSet, xs: &mut [f32]) {
         self.check(xs);
-        instructions.run(Rows {
+        instructions.run(NormalizeRows {
             xs,
             added: None,
             norm: *self,
         });
     }
 
-    /// `x = LN(x + (y + b))` for each row: what ends attention and feed-forward network.
+    /// `x = LN(x + (y + b))` for each row, the end of attention and of the feed-forward network.
     ///
     /// # Shapes
     /// - `xs` and `ys`: `(M, N)`, `bias`: `(N)`
@@ -50,7 +50,7 @@ impl LayerNorm<'_> {
             ys.len() == xs.len() && bias.len() == self.gamma.len(),
             "rows and bias as wide as γ"
         );
-        instructions.run(Rows {
+        instructions.run(NormalizeRows {
             xs,
             added: Some((ys, bias)),
             norm: *self,
@@ -66,13 +66,13 @@ impl LayerNorm<'_> {
     }
 }
 
-struct Rows<'a> {
+struct NormalizeRows<'a> {
     xs: &'a mut [f32],
     added: Option<(&'a [f32], &'a [f32])>,
     norm: LayerNorm<'a>,
 }
 
-impl Kernel for Rows<'_> {
+impl Kernel for NormalizeRows<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -102,11 +102,12 @@ impl Kernel for Rows<'_> {
 #[inline(always)]
 fn normalize<S: Simd>(s: S, row: &mut [f32], sum: f32, norm: &LayerNorm<'_>) {
     let (rough, width) = (sum / row.len() as f32, row.len());
-    // What the first sum rounded away: a constant row must come out as β, not as noise over √ε.
+    // A second sum recovers what the first rounded away: a constant row must become β, not noise
+    // divided by √ε.
     let at_rough = s.splat(rough);
     let (mut sums, mut squares) = ([s.splat(0.0); 4], [s.splat(0.0); 4]);
     each_vector!(S, width, |at, sum| {
-        // What a short vector lacks is at the centre and adds nothing.
+        // A short vector is filled up with the mean, which adds nothing.
         let x = s.sub(s.load_or(&row[at], rough), at_rough);
         (sums[sum], squares[sum]) = (s.add(sums[sum], x), s.mul_add(x, x, squares[sum]));
     });

@@ -1,14 +1,16 @@
-//! The arithmetic of ALBERT on the CPU, on plain slices: products with packed weights, in f32 and
-//! in [8 bits](quantized), attention, layer norm and activations. It knows no tensors and no model.
+//! CPU kernels for ALBERT and BERT on plain slices: matrix products (GEMM) with packed weights, in
+//! f32 and in [8 bits](quantized), attention, layer norm and activations, without tensors or models.
 //!
-//! Every kernel is written once and compiled for each instruction set; [`InstructionSet`] says which of them
-//! the CPU has, and the environment variable `ALBERT_KERNELS` chooses one. Weights are packed for
-//! that instructions once, into a [`PackedMatrix`].
+//! This crate serves `albert-model`; its interface changes with that crate's needs.
+//!
+//! Every kernel is written once and compiled for each instruction set. [`InstructionSet`] lists those
+//! of the CPU; the environment variable `ALBERT_KERNELS` chooses one. Weights are packed once, into a
+//! [`PackedMatrix`], for one instruction set.
 //!
 //! ```
 //! use albert_kernels::{Activation, InstructionSet, PackedMatrix, Rows, RowsMut, Epilogue, Threads, product};
 //!
-//! // A dense layer from two numbers to three, applied to one row.
+//! // A dense layer from two inputs to three outputs, applied to one row.
 //! let (weight, bias) = ([1.0, 0.0, 0.0, 1.0, 1.0, 1.0], [0.0, 0.5, -9.0]);
 //! let packed = PackedMatrix::from_transposed(InstructionSet::current()?, 2, &[&weight]);
 //! let mut ys = [0.0; 3];
@@ -24,8 +26,8 @@
 //! ```
 //!
 //! A row's result has the same bits in any batch and on any number of threads: sums run in one
-//! order, whatever the blocks, and work is split over rows, columns and heads alone. In 8 bits sums
-//! are exact.
+//! order, independent of the blocks, and work is split over rows, columns and heads only. In 8 bits
+//! sums are exact.
 
 mod activation;
 mod aligned;

@@ -1,4 +1,4 @@
-//! The ceiling: what a core multiplies and adds while nothing else is in its way.
+//! Peak arithmetic throughput of one core.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -6,16 +6,15 @@ use std::time::Instant;
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// Fused multiply-adds in registers for `rounds` rounds, counted as two operations each.
-///
-/// Returns operations in a second on the calling thread.
+/// Runs fused multiply-adds in registers for `rounds` rounds on the calling thread; returns
+/// operations per second, two for each.
 pub fn peak_flops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
     let operations = instructions.run(Chains { rounds });
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The same for dot products of bytes, each product and each sum an operation.
+/// Like [`peak_flops`] for dot products of bytes, each product and each sum one operation.
 pub fn peak_int8_ops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
     let operations = instructions.run_integer(Int8Chains { rounds });
@@ -41,7 +40,7 @@ impl Kernel for Int8Chains {
             *b = s.splat_bytes(black_box([chain as u8; 4]));
         }
         for _ in 0..self.rounds * 8 {
-            // Else products that stay the same would be computed once.
+            // Otherwise the compiler would hoist the products out of the loop.
             let a = s.splat_bytes(black_box([1; 4]));
             for (sum, b) in sums.iter_mut().zip(&b) {
                 *sum = s.dot_u8i8(*sum, a, *b);

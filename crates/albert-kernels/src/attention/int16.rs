@@ -21,14 +21,13 @@ use crate::gemm::TileProduct;
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
 
-/// The largest word.
+/// The largest 16-bit integer.
 const LARGEST: f32 = i16::MAX as f32;
 
 /// The largest integer that a number of V becomes.
 const LARGEST_VALUE: f32 = 2047.0;
 
-/// What the words of a query's exponentials may sum up to: times [`LARGEST_VALUE`], it is below
-/// 2³¹.
+/// Bound on the sum of a query's rounded exponentials: times [`LARGEST_VALUE`], it is below 2³¹.
 const LARGEST_SUM: usize = 1 << 20;
 
 /// The largest integer that a number of Q or K becomes: D products of two such are below 2³¹.
@@ -158,7 +157,7 @@ impl Arithmetic for Int16 {
     #[inline(always)]
     fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32 {
         let tokens = exponentials.len();
-        // Rounding adds half to a word at most. An exponential is 1 at most.
+        // Rounding adds at most one half to each integer. An exponential is at most 1.
         let factor = LARGEST.min((LARGEST_SUM - tokens) as f32 / sum);
         let row = &mut self.weights[query * tokens.next_multiple_of(S::LANES)..];
         self.value_unit / round_row(s, exponentials, factor, row)
@@ -186,7 +185,7 @@ impl Arithmetic for Int16 {
             panel: self.values[panel * width * pairs * 2..].as_ptr(),
             panel_width: width,
         };
-        // SAFETY: the caller's promise; there are words for as many queries.
+        // SAFETY: the caller's promise; there are weights for as many queries.
         unsafe { tiles(s, queries, [depth, width], context, products) };
     }
 }
@@ -205,7 +204,7 @@ unsafe fn round<S: Simd>(
     part: usize,
     head: usize,
     largest: f32,
-    words: &mut Aligned<i16>,
+    integers: &mut Aligned<i16>,
 ) -> f32 {
     let (tokens, stride) = (qkv.tokens, qkv.heads.size.next_multiple_of(S::LANES));
     let zero = s.splat(0.0);
@@ -216,7 +215,7 @@ unsafe fn round<S: Simd>(
         each_vector!(S, row.len(), |at, one| {
             let x = s.load(&row[at]);
             found[one] = s.max(s.abs(x), found[one]);
-            // What is not finite is NaN from here on; the largest passes over a NaN.
+            // NaN from the first value that is not finite; `found` ignores a NaN.
             poison[one] = s.mul_add(x, zero, poison[one]);
         });
     }
@@ -230,31 +229,31 @@ unsafe fn round<S: Simd>(
     } else {
         0.0
     };
-    words.resize(tokens * stride);
-    for (token, words) in words.chunks_exact_mut(stride).enumerate() {
+    integers.resize(tokens * stride);
+    for (token, integers) in integers.chunks_exact_mut(stride).enumerate() {
         // SAFETY: the caller's promise.
-        round_row(s, unsafe { qkv.row(part, head, token) }, factor, words);
+        round_row(s, unsafe { qkv.row(part, head, token) }, factor, integers);
     }
     unit + poison
 }
 
-/// Writes `factor` times numbers as words, then zeros until a vector is whole; returns their sum,
+/// Writes `factor` times values as integers, then zeros up to a whole vector; returns their sum,
 /// which is exact below 2²⁴.
 #[inline(always)]
-fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, words: &mut [i16]) -> f32 {
+fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, integers: &mut [i16]) -> f32 {
     let factor = s.splat(factor);
     let mut sums = [s.splat(0.0); 4];
     each_vector!(S, xs.len(), |at, one| {
         let x = s.round(s.mul(s.load(&xs[at.clone()]), factor));
         sums[one] = s.add(sums[one], x);
-        let words = &mut words[at.start..][..S::LANES];
-        // SAFETY: the slice has as many words.
-        unsafe { s.store_i16_to(words.as_mut_ptr(), x) };
+        let integers = &mut integers[at.start..][..S::LANES];
+        // SAFETY: the slice has as many integers.
+        unsafe { s.store_i16_to(integers.as_mut_ptr(), x) };
     });
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 
-/// `A B` of words, as f32.
+/// `A B` of 16-bit integers, as f32.
 #[derive(Debug, Clone, Copy)]
 struct Int16Product {
     /// K / 2
@@ -262,7 +261,7 @@ struct Int16Product {
     a: *const i16,
     /// From a row of A to the next.
     a_stride: usize,
-    /// Two short rows, the two words of a column side by side, at a time.
+    /// Rows of the panel in pairs, the two integers of a column next to each other.
     panel: *const i16,
     /// From such a pair of rows to the next, in pairs.
     panel_width: usize,

@@ -30,10 +30,10 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// `softmax(Q Kᵀ / √D) V` for every head of one sequence.
+/// Computes `softmax(Q Kᵀ / √D) V` for every head of one sequence.
 ///
-/// Scores exist for a few queries of one head at a time. They are kept without their divisor,
-/// which is the last thing that the result is divided by. Work is split over heads and queries.
+/// Scores exist for a few queries of one head at a time; the division by the sum of exponentials
+/// comes last. Work is split over heads and queries.
 ///
 /// # Shapes
 /// - `qkv`: `(T, 3H)`, in each row the queries of all heads, their keys, their values; H = N D
@@ -53,11 +53,11 @@ pub fn attention(
     attend::<Float32>(instructions, heads, qkv, context, threads);
 }
 
-/// The same with products of 16-bit integers, beside products of 8-bit weights: queries, keys and
-/// values of a head are rounded with one scale each, queries and keys to as many bits as D products
-/// of two of them leave in 32, values to 12 bits, exponentials to 15.
+/// Computes [`attention`] with products of 16-bit integers, for models with int8 weights.
 ///
-/// Instructions for dot products (VNNI) take two products of 16 bits in the time of one in f32.
+/// Queries, keys and values of a head are rounded with one scale each: queries and keys to the
+/// number of bits at which a sum of D products fits 32 bits, values to 12 bits, and exponentials to
+/// 15. Dot product instructions (VNNI) compute two products of 16 bits in the time of one in f32.
 ///
 /// # Panics
 /// As [`attention`], and if the sequence is of 2²⁰ tokens or more.
@@ -71,7 +71,7 @@ pub fn attention_int16(
     attend::<Int16>(instructions, heads, qkv, context, threads);
 }
 
-/// What the two products of attention are computed in; a value holds one head's part of them.
+/// The arithmetic of the two products of attention. A value holds one packed head.
 trait Arithmetic: Default + 'static {
     /// The longest sequence.
     const MOST_TOKENS: usize;
@@ -79,17 +79,16 @@ trait Arithmetic: Default + 'static {
     /// Memory that a thread keeps from call to call.
     fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>>;
 
-    /// Runs a kernel that multiplies such numbers.
+    /// Runs a kernel with the instructions for this arithmetic.
     fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output;
 
-    /// Rearranges what belongs to one head.
+    /// Packs the keys and values of one head.
     ///
     /// # Safety
     /// As [`Qkv::row`].
     unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize);
 
-    /// Writes `Q Kᵀ` for some queries of the head that was packed; returns what to multiply it
-    /// with.
+    /// Writes `Q Kᵀ` for some queries of the packed head; returns the factor that scales it.
     ///
     /// # Safety
     /// As [`Qkv::row`] for all queries; `scores` has rows for them.
@@ -102,8 +101,8 @@ trait Arithmetic: Default + 'static {
         scores: RowsPtr,
     ) -> f32;
 
-    /// Takes one query's exponentials, of this sum, as factors of the values; returns what to
-    /// multiply the products with.
+    /// Stores one query's exponentials, whose sum is given, as factors of the values; returns the
+    /// factor that scales the products.
     fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32;
 
     /// Writes the products with the values for as many queries.
@@ -218,7 +217,7 @@ fn attend<A: Arithmetic>(
     }
 }
 
-/// What one thread does: the work is numbered block of queries by block of queries, head by head.
+/// The work of one thread. Blocks of queries are numbered head by head.
 struct Share<A> {
     qkv: Qkv,
     /// Blocks of queries.

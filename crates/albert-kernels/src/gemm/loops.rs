@@ -30,8 +30,8 @@ pub enum Threads {
     All,
 }
 
-/// MC, the rows of A in a block: 768 KiB of the second-level cache in f32 where KC is 768.
-const BLOCK_ROWS: usize = 256;
+/// MC, the rows of A in a block.
+pub(super) const BLOCK_ROWS: usize = 256;
 
 /// A and B, and the arithmetic that multiplies them.
 pub(crate) trait Operands: Copy + Send + Sync {

@@ -37,7 +37,9 @@
 //! | portable | – | 4 | 4 × 8 | 0.75 |
 //!
 //! **KC** (the depth of a block) is a trade: each depth block loads and stores all of C once more,
-//! but a row block of MC × KC values must stay in L2 together with the panel that passes by.
+//! but a row block of MC × KC values must stay in L2 together with the panels that pass by. MC is
+//! 256; KC is the largest depth, up to 768, whose row block fills three quarters of this machine's
+//! L2: 384 for 512 KiB (Zen 2 and 3), 768 from 1 MiB on.
 //!
 //! **Prefetch.** While a panel is in use, the micro-kernel asks for the lines of the next one, a
 //! share per row tile, so that a panel moves from L3 to L2 before it is needed.
@@ -60,6 +62,7 @@
 //! and caches); Van Zee & van de Geijn 2015, *BLIS: A Framework for Rapidly Instantiating BLAS
 //! Functionality* (loops around a micro-kernel, and the words used here).
 
+mod cache;
 mod loops;
 mod microkernel;
 mod packed;
@@ -67,6 +70,7 @@ mod product;
 mod rows;
 mod submatrix;
 
+use loops::BLOCK_ROWS;
 pub use loops::{Epilogue, Threads};
 pub(crate) use loops::{Operands, TileInputs, multiply};
 pub(crate) use microkernel::{F32Product, Microkernel, Prefetch, Tile, TileProduct};

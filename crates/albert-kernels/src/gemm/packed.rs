@@ -1,4 +1,4 @@
-//! A weight matrix rearranged once for the product kernel.
+//! Weights packed into panels, once, for the micro-kernel.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,8 +9,8 @@ use crate::instruction_set::InstructionSet;
 
 /// A K×N matrix in column panels.
 ///
-/// A panel is as wide as the product kernel's tile, and holds its K short rows one after another:
-/// the kernel reads it from front to back. The last panel is filled up with zeros.
+/// A panel is as wide as a tile (NR) and holds its K rows one after another, so that the
+/// micro-kernel reads it from front to back. The last panel is filled up with zeros.
 ///
 /// ```text
 /// B (K, N)  →  ⌈N / W⌉ panels (K, W)
@@ -49,7 +49,7 @@ impl PackedMatrix {
             .chunks(width)
             .zip(panels.chunks_exact_mut(width * depth))
         {
-            // Squares that fit the first cache: each side is written or read a line at a time.
+            // Squares that fit L1: each side is read or written a line at a time.
             for start in (0..depth).step_by(width) {
                 for (column, row) in rows.iter().enumerate() {
                     let square = panel[start * width..].chunks_exact_mut(width);
@@ -68,7 +68,7 @@ impl PackedMatrix {
         }
     }
 
-    /// The transposed matrix, `(N, K)`, row by row.
+    /// Returns the transposed matrix, `(N, K)`, row by row.
     pub fn to_transposed(&self) -> Vec<f32> {
         let mut rows = vec![0.0; self.columns * self.depth];
         for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
@@ -83,7 +83,7 @@ impl PackedMatrix {
         rows
     }
 
-    /// What it was packed for.
+    /// Returns the instruction set that the matrix is packed for.
     pub fn instruction_set(&self) -> InstructionSet {
         self.instructions
     }
@@ -112,7 +112,7 @@ impl PackedMatrix {
         }
     }
 
-    /// One panel, short row by short row.
+    /// One panel, row by row.
     pub(crate) fn panel(&self, index: usize) -> &[f32] {
         let len = self.panel_width() * self.depth;
         &self.panels[index * len..][..len]
@@ -129,7 +129,7 @@ impl fmt::Debug for PackedMatrix {
     }
 }
 
-/// A rectangle of a packed matrix.
+/// A rectangle of a packed matrix, by reference.
 #[derive(Debug, Clone)]
 pub struct PackedView<'a> {
     matrix: &'a PackedMatrix,
@@ -137,10 +137,10 @@ pub struct PackedView<'a> {
 }
 
 impl<'a> PackedView<'a> {
-    /// Some of its rows.
+    /// Returns a view of some rows.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If the range exceeds the view.
     pub fn rows(self, rows: Range<usize>) -> Self {
         Self {
             submatrix: self.submatrix.rows(rows),
@@ -148,10 +148,10 @@ impl<'a> PackedView<'a> {
         }
     }
 
-    /// Some of its columns, from the start of a panel on.
+    /// Returns a view of some columns, which begin with a panel.
     ///
     /// # Panics
-    /// If there are not as many, or the first is within a panel.
+    /// If the range exceeds the view, or begins within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
             submatrix: self.submatrix.columns(columns),
@@ -167,7 +167,7 @@ impl<'a> PackedView<'a> {
         &self.submatrix
     }
 
-    /// One panel from the row `depth` on, short row by short row.
+    /// One panel from row `depth`, row by row.
     #[inline(always)]
     pub(crate) fn panel_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();

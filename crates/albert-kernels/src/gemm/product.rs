@@ -1,13 +1,20 @@
 //! Products of f32 activations with packed f32 weights.
 
+use crate::gemm::cache::second_level_bytes;
+use crate::gemm::{BLOCK_ROWS, Threads, TileInputs, fit, multiply};
 use crate::gemm::{Epilogue, F32Product, Operands, PackedView, Rows, RowsMut, Submatrix};
-use crate::gemm::{Threads, TileInputs, fit, multiply};
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// KC, the depth of a block at most: 144 KiB of one panel with AVX-512, which streams from the
-/// second-level cache. Each block more loads and stores C once more.
-const BLOCK_DEPTH: usize = 768;
+/// KC at most. With AVX-512 a panel of it has 144 KiB, which streams from the second-level cache;
+/// each block more loads and stores C once more.
+const MAX_BLOCK_DEPTH: usize = 768;
+
+/// Returns KC: the depth at which a block of A fills three quarters of the second-level cache.
+fn block_depth(second_level_bytes: usize) -> usize {
+    let row_block_bytes_per_depth = BLOCK_ROWS * size_of::<f32>();
+    (second_level_bytes / 4 * 3 / row_block_bytes_per_depth).clamp(1, MAX_BLOCK_DEPTH)
+}
 
 /// Computes `C = A B`, followed by the epilogue (GEMM with packed weights).
 ///
@@ -28,6 +35,25 @@ pub fn product(
     epilogue: Epilogue<'_>,
     threads: Threads,
 ) {
+    product_in_blocks(
+        a,
+        b,
+        c,
+        epilogue,
+        threads,
+        block_depth(second_level_bytes()),
+    );
+}
+
+/// [`product`] with at most `block_depth` of K in a block.
+fn product_in_blocks(
+    a: Rows<'_>,
+    b: &PackedView<'_>,
+    c: RowsMut<'_>,
+    epilogue: Epilogue<'_>,
+    threads: Threads,
+    block_depth: usize,
+) {
     let (rows, depth) = (a.count, b.submatrix().depth());
     assert!(c.count == rows, "{rows} rows, found {}", c.count);
     assert!(
@@ -38,6 +64,7 @@ pub fn product(
         a: a.values.as_ptr(),
         a_stride: a.stride,
         b,
+        depth_blocks: depth.div_ceil(block_depth).max(1),
     };
     // SAFETY: A has as many rows as C, each of `depth` values; B is borrowed.
     unsafe { multiply(b.instruction_set(), operands, c, epilogue, threads) }
@@ -49,6 +76,7 @@ struct F32Operands<'a> {
     a: *const f32,
     a_stride: usize,
     b: &'a PackedView<'a>,
+    depth_blocks: usize,
 }
 
 // SAFETY: A is borrowed while the product runs, and only read.
@@ -65,7 +93,7 @@ impl Operands for F32Operands<'_> {
     }
 
     fn depth_blocks(&self) -> usize {
-        self.b.submatrix().depth().div_ceil(BLOCK_DEPTH).max(1)
+        self.depth_blocks
     }
 
     #[inline(always)]
@@ -190,6 +218,35 @@ mod tests {
                 assert!(split == whole, "{threads} threads on {instructions}");
             }
         }
+    }
+
+    #[test]
+    fn the_size_of_blocks_does_not_change_a_bit() {
+        for instructions in InstructionSet::available() {
+            let (m, k, n) = (300, 1000, 70);
+            let (a, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+            let b = PackedMatrix::from_transposed(instructions, k, &[&weight]);
+            let epilogue = Epilogue::BiasActivation(&bias, Activation::Gelu);
+            let whole = run(&a, &b.view(), m, epilogue, Threads::One);
+            for block_depth in [1, 7, 192, 384, 768, 1000, 5000] {
+                let mut c = vec![f32::NAN; m * n];
+                product_in_blocks(
+                    Rows::new(&a, m, k),
+                    &b.view(),
+                    RowsMut::new(&mut c, m, n),
+                    epilogue,
+                    Threads::One,
+                    block_depth,
+                );
+                assert!(c == whole, "{block_depth} on {instructions}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_fits_the_second_level_cache() {
+        let depths = [128, 256, 512, 1024, 2048].map(|kib| block_depth(kib << 10));
+        assert_eq!(depths, [96, 192, 384, 768, 768]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Rows of values, and their division among threads and blocks.
+//! Strided rows of values, and their division into row tiles.
 
 use std::ops::Range;
 
-/// Rows of values at a fixed distance.
+/// Strided rows of values, to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     pub(crate) values: &'a [f32],
@@ -10,7 +10,7 @@ pub struct Rows<'a> {
     pub(crate) stride: usize,
 }
 
-/// Rows of values at a fixed distance, to be written.
+/// Strided rows of values, to write.
 #[derive(Debug)]
 pub struct RowsMut<'a> {
     pub(crate) values: &'a mut [f32],
@@ -19,10 +19,10 @@ pub struct RowsMut<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `count` rows that begin `stride` values apart.
+    /// Creates `count` rows that begin `stride` values apart.
     ///
     /// # Panics
-    /// If there are fewer values; the last row may be as short as it likes.
+    /// If there are fewer values; the last row may be shorter.
     pub fn new(values: &'a [f32], count: usize, stride: usize) -> Self {
         assert!(fit(values, count, stride, 0), "{count} rows of {stride}");
         Self {
@@ -34,10 +34,10 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> RowsMut<'a> {
-    /// `count` rows that begin `stride` values apart.
+    /// Creates `count` rows that begin `stride` values apart.
     ///
     /// # Panics
-    /// If there are fewer values; the last row may be as short as it likes.
+    /// If there are fewer values; the last row may be shorter.
     pub fn new(values: &'a mut [f32], count: usize, stride: usize) -> Self {
         assert!(fit(values, count, stride, 0), "{count} rows of {stride}");
         Self {
@@ -48,8 +48,8 @@ impl<'a> RowsMut<'a> {
     }
 }
 
-/// Whether there are `count` rows `stride` apart, the last of them `width` long. Nothing here may
-/// wrap: the kernels trust the answer.
+/// Returns true if `values` has `count` rows `stride` apart, the last of them `width` long. The
+/// arithmetic is checked, because the kernels rely on the result.
 pub(crate) fn fit(values: &[f32], count: usize, stride: usize, width: usize) -> bool {
     let Some(before_last) = count.checked_sub(1) else {
         return true;
@@ -60,14 +60,14 @@ pub(crate) fn fit(values: &[f32], count: usize, stride: usize, width: usize) -> 
     end.is_some_and(|end| end <= values.len())
 }
 
-/// `parts` ranges that differ in length by one at most.
+/// Divides a range into `parts` ranges whose lengths differ by at most one.
 #[inline(always)]
 pub(crate) fn even(range: Range<usize>, parts: usize) -> impl Iterator<Item = Range<usize>> {
     let (start, len) = (range.start, range.len());
     (0..parts).map(move |part| start + len * part / parts..start + len * (part + 1) / parts)
 }
 
-/// Rows in row_tiles that a tile takes at once, as even as can be.
+/// The division of rows into row tiles, as even as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowTiles {
     rows: usize,
@@ -75,7 +75,7 @@ pub(crate) struct RowTiles {
 }
 
 impl RowTiles {
-    /// RowTiles of `tile_rows` rows at most.
+    /// Divides `rows` rows into tiles of at most `tile_rows`.
     pub(crate) fn new(rows: usize, tile_rows: usize) -> Self {
         Self {
             rows,
@@ -83,7 +83,7 @@ impl RowTiles {
         }
     }
 
-    /// The rows of one row_tile.
+    /// The rows of one tile.
     #[inline(always)]
     pub(crate) fn rows(self, row_tile: usize) -> Range<usize> {
         self.rows * row_tile / self.count..self.rows * (row_tile + 1) / self.count

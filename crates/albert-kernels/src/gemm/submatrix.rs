@@ -1,8 +1,8 @@
-//! A part of a matrix that is packed in column panels.
+//! Rows and columns of a matrix in panels: the slicing that f32 and int8 views share.
 
 use std::ops::Range;
 
-/// Some rows and columns; the columns begin with a panel.
+/// A range of rows and a range of columns that begins with a panel.
 #[derive(Debug, Clone)]
 pub(crate) struct Submatrix {
     pub(crate) rows: Range<usize>,
@@ -20,10 +20,10 @@ impl Submatrix {
         }
     }
 
-    /// Some of its rows.
+    /// Narrows it to some rows.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If the range exceeds it.
     pub(crate) fn rows(self, rows: Range<usize>) -> Self {
         Self {
             rows: within(&self.rows, rows),
@@ -31,10 +31,10 @@ impl Submatrix {
         }
     }
 
-    /// Some of its columns, from the start of a panel on.
+    /// Narrows it to some columns.
     ///
     /// # Panics
-    /// If there are not as many, or the first is within a panel.
+    /// If the range exceeds it, or begins within a panel.
     pub(crate) fn columns(self, columns: Range<usize>) -> Self {
         let columns = within(&self.columns, columns);
         assert!(
@@ -45,29 +45,29 @@ impl Submatrix {
         Self { columns, ..self }
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub(crate) fn depth(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many columns.
+    /// Number of columns.
     pub(crate) fn width(&self) -> usize {
         self.columns.len()
     }
 
-    /// How many panels, the last of which may end within the matrix's.
+    /// Number of panels; the last may be partial.
     pub(crate) fn panel_count(&self) -> usize {
         self.columns.len().div_ceil(self.panel_width)
     }
 
-    /// Which panel of the matrix is the first.
+    /// Index of the first panel in the matrix.
     #[inline(always)]
     pub(crate) fn first_panel(&self) -> usize {
         self.columns.start / self.panel_width
     }
 }
 
-/// A range within another, counted from the other's start.
+/// Translates a range within another to absolute positions.
 fn within(whole: &Range<usize>, part: Range<usize>) -> Range<usize> {
     assert!(
         part.start <= part.end && part.end <= whole.len(),

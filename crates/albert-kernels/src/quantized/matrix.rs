@@ -37,17 +37,16 @@ pub struct QuantizedMatrix {
     columns: usize,
     panel_width: usize,
     panels: Aligned<i8>,
-    /// For each group of rows, a number for each column of all panels.
+    /// For each scale block of rows, a scale for each column of all panels.
     scales: Aligned<f32>,
-    /// Laid out alike: what 128 more than each integer of a row of A adds to the sum, with the
-    /// other sign.
+    /// In the same layout, the integer that cancels the offset of 128 in A: `-128 Σ r`.
     offsets: Aligned<i32>,
     is_rotated: bool,
     /// In ascending order.
     channels: Vec<usize>,
-    /// How many of them stand before each group of rows, and before the end.
+    /// Number of channels before each scale block, and in all.
     channels_before: Vec<usize>,
-    /// 0 for a row that is an outlier, else 1; `(K)`, filled up to whole groups.
+    /// 0 for a row that is an outlier, else 1; `(K)`, filled up to whole scale blocks.
     kept: Aligned<f32>,
     /// The outliers' weights, `(O, N)`.
     outliers: Option<PackedMatrix>,
@@ -59,8 +58,8 @@ impl QuantizedMatrix {
     /// # Shapes
     /// - `parts`: each `(Nᵢ, K)`, K is `depth`
     /// - `channels`: the O outliers, of `0..K` in ascending order
-    /// - `is_rotated`: whether [`rotate_weights`](crate::rotate_weights) has made the weights
-    ///   before they were rounded, as it must be done to A then
+    /// - `is_rotated`: true if [`rotate_weights`](crate::rotate_weights) was applied before the
+    ///   weights were rounded; A is then rotated too
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
@@ -140,7 +139,7 @@ impl QuantizedMatrix {
         }
     }
 
-    /// The transposed matrix in f32, `(N, K)`, row by row, as it was before it was rotated.
+    /// Returns the transposed matrix in f32, `(N, K)`, row by row, with the rotation undone.
     pub fn to_transposed(&self) -> Vec<f32> {
         let (width, panel_len) = (self.panel_width, self.panel_len());
         let mut rows = vec![0.0; self.columns * self.depth];
@@ -167,7 +166,7 @@ impl QuantizedMatrix {
         rows
     }
 
-    /// What it was packed for.
+    /// Returns the instruction set that the matrix is packed for.
     pub fn instruction_set(&self) -> InstructionSet {
         self.instructions
     }
@@ -222,7 +221,7 @@ impl fmt::Debug for QuantizedMatrix {
     }
 }
 
-/// A rectangle of a quantized matrix.
+/// A rectangle of a quantized matrix, by reference.
 #[derive(Debug, Clone)]
 pub struct QuantizedView<'a> {
     matrix: &'a QuantizedMatrix,
@@ -230,11 +229,10 @@ pub struct QuantizedView<'a> {
 }
 
 impl<'a> QuantizedView<'a> {
-    /// Some of its rows, from the start of a group on.
+    /// Returns a view of some rows, which begin and end at scale blocks or at the matrix's end.
     ///
     /// # Panics
-    /// If there is none or are not as many, or they begin or end within a group and not at the
-    /// matrix's end.
+    /// If the range is empty, exceeds the view, or divides a scale block.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(
             rows.start < rows.end,
@@ -246,15 +244,15 @@ impl<'a> QuantizedView<'a> {
         let is_between = |row: usize| row.is_multiple_of(SCALE_BLOCK) || row == self.matrix.depth;
         assert!(
             is_between(start) && is_between(end),
-            "rows {start} to {end} divide a group"
+            "rows {start} to {end} divide a scale block"
         );
         Self { submatrix, ..self }
     }
 
-    /// Some of its columns, from the start of a panel on.
+    /// Returns a view of some columns, which begin with a panel.
     ///
     /// # Panics
-    /// If there are not as many, or the first is within a panel.
+    /// If the range exceeds the view, or begins within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
             submatrix: self.submatrix.columns(columns),
@@ -270,7 +268,7 @@ impl<'a> QuantizedView<'a> {
         &self.submatrix
     }
 
-    /// Outliers before the first row, before each group of the view, and before its end.
+    /// Number of outliers before each scale block of the view, and before its end.
     #[inline(always)]
     pub(crate) fn channels_before(&self) -> &'a [usize] {
         let rows = &self.submatrix.rows;
@@ -285,15 +283,14 @@ impl<'a> QuantizedView<'a> {
         channels.iter().map(move |channel| channel - start)
     }
 
-    /// 0 for a row that is an outlier, else 1; whole groups.
+    /// 0 for a row that is an outlier, else 1; whole scale blocks.
     #[inline(always)]
     pub(crate) fn kept(&self) -> &'a [f32] {
         &self.matrix.kept
             [self.submatrix.rows.start..self.submatrix.rows.end.next_multiple_of(SCALE_BLOCK)]
     }
 
-    /// One panel from the row `depth` on, a multiple of [`STEP`] or the end, four short rows at a
-    /// time.
+    /// One panel from row `depth`, a multiple of [`STEP`] or the end, in groups of four rows.
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
@@ -303,14 +300,13 @@ impl<'a> QuantizedView<'a> {
         &panel[(rows.start + depth).next_multiple_of(STEP) * width..end * width]
     }
 
-    /// The scales of one panel, from the first group of rows on.
+    /// The scales of one panel, from the first scale block.
     #[inline(always)]
     pub(crate) fn scales(&self, panel: usize) -> &'a [f32] {
         &self.matrix.scales[self.group_start(panel)..]
     }
 
-    /// Laid out as scales: what is added to a sum of integers of B times ones of A that are 128 too
-    /// large.
+    /// In the layout of the scales, the integers that cancel the offset of 128 in A.
     #[inline(always)]
     pub(crate) fn offsets(&self, panel: usize) -> &'a [i32] {
         &self.matrix.offsets[self.group_start(panel)..]
@@ -322,18 +318,18 @@ impl<'a> QuantizedView<'a> {
         self.submatrix.rows.start / SCALE_BLOCK * self.scales_stride() + column
     }
 
-    /// From the scales of a group of rows to those of the next.
+    /// Distance from the scales of a block to those of the next.
     #[inline(always)]
     pub(crate) fn scales_stride(&self) -> usize {
         self.matrix.padded_columns()
     }
 
-    /// Whether A must be rotated.
+    /// Returns true if A must be rotated.
     pub(crate) fn is_rotated(&self) -> bool {
         self.matrix.is_rotated
     }
 
-    /// Of one panel, the outliers' weights: short rows.
+    /// The outliers' weights in one panel, row by row.
     #[inline(always)]
     pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;

@@ -81,6 +81,7 @@ impl Operands for Int8Operands<'_> {
         Int8Product {
             depth: inputs.depths.len(),
             a: self.a.bytes(row_tile).as_ptr(),
+            row_offsets: self.a.offsets(row_tile).as_ptr(),
             row_scales: self.a.scales(row_tile).as_ptr(),
             outliers: self.a.outliers(row_tile).as_ptr(),
             outlier_count: self.a.channels().len(),
@@ -102,6 +103,9 @@ impl Operands for Int8Operands<'_> {
 struct Int8Product {
     depth: usize,
     a: *const u8,
+    /// With [`Simd::SIGN_MAGNITUDE`], the value that each sum of integers starts from: one for each
+    /// row of each scale block.
+    row_offsets: *const i32,
     row_scales: *const f32,
     outliers: *const f32,
     /// Outliers in a row.
@@ -110,7 +114,7 @@ struct Int8Product {
     panel: *const i8,
     /// A scale for each column of each scale block.
     column_scales: *const f32,
-    /// The value that each sum of integers starts from.
+    /// Without it, the same: one for each column of each scale block.
     column_offsets: *const i32,
     /// From the scales of a block to those of the next.
     scales_stride: usize,
@@ -184,18 +188,24 @@ impl TileProduct for Int8Product {
             }
             let (mut a, mut panel) = (self.a, self.panel);
             let (mut row_scales, mut column_scales) = (self.row_scales, self.column_scales);
-            let mut column_offsets = self.column_offsets;
+            let (mut row_offsets, mut column_offsets) = (self.row_offsets, self.column_offsets);
+            let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
             for block in 0..blocks {
                 let depth = SCALE_BLOCK.min(self.depth - block * SCALE_BLOCK);
                 let prefetch = Prefetch {
                     address: self.prefetch.address.wrapping_add(block * share),
                     bytes: share,
                 };
-                let mut offsets = [s.splat_bytes([0; 4]); VECTORS];
-                for (v, offset) in offsets.iter_mut().enumerate() {
-                    *offset = s.load_bytes_from(column_offsets.add(v * S::LANES).cast());
+                let mut sums = [[s.splat_bytes([0; 4]); VECTORS]; ROWS];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = if S::SIGN_MAGNITUDE {
+                            s.splat_bytes((*row_offsets.add(row)).to_ne_bytes())
+                        } else {
+                            s.load_bytes_from(column_offsets.add(v * S::LANES).cast())
+                        };
+                    }
                 }
-                let mut sums = [offsets; ROWS];
                 prefetch.interleave(s, depth.div_ceil(STEP), || {
                     for quad in 0..STEP / 4 {
                         let mut b = [s.splat_bytes([0; 4]); VECTORS];
@@ -203,14 +213,21 @@ impl TileProduct for Int8Product {
                             *b = s.load_bytes_from(panel.add(4 * (quad * width + v * S::LANES)));
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = a.add(row * STEP + 4 * quad).cast::<[u8; 4]>().read();
-                            let a = s.splat_bytes(a);
-                            for (sum, b) in sums.iter_mut().zip(&b) {
-                                *sum = s.dot_u8i8(*sum, a, *b);
+                            let a = a.add(row * row_step + 4 * quad).cast::<[u8; 4]>();
+                            let bytes = s.splat_bytes(a.read());
+                            if S::SIGN_MAGNITUDE {
+                                let signs = s.splat_bytes(a.byte_add(STEP).read());
+                                for (sum, b) in sums.iter_mut().zip(&b) {
+                                    *sum = s.dot_u8i8(*sum, bytes, s.xor(*b, signs));
+                                }
+                            } else {
+                                for (sum, b) in sums.iter_mut().zip(&b) {
+                                    *sum = s.dot_u8i8(*sum, bytes, *b);
+                                }
                             }
                         }
                     }
-                    a = a.add(STEP * S::TILE_ROWS);
+                    a = a.add(row_step * S::TILE_ROWS);
                     panel = panel.add(STEP * width);
                 });
                 // The f32 sums stay in C, which is in L1: the integer sums fill the registers, and
@@ -227,6 +244,7 @@ impl TileProduct for Int8Product {
                     }
                 }
                 row_scales = row_scales.add(S::TILE_ROWS);
+                row_offsets = row_offsets.add(S::TILE_ROWS);
                 column_scales = column_scales.add(self.scales_stride);
                 column_offsets = column_offsets.add(self.scales_stride);
             }
@@ -285,7 +303,7 @@ mod tests {
         c
     }
 
-    /// What the numbers stand for, multiplied in f64.
+    /// The product of the dequantized values in f64.
     fn exact(a: &[f32], matrix: &QuantizedMatrix) -> Vec<f64> {
         let depth = matrix.depth();
         let weights = matrix.to_transposed();
@@ -393,6 +411,34 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_integers_do_not_saturate() {
+        for instructions in InstructionSet::available() {
+            for (a, w) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
+                let (m, k, n) = (7, 512, 50);
+                let parts = QuantizedPart {
+                    rounded: &vec![(127.0 * w) as i8; n * k],
+                    scales: &vec![1.0; n * k / SCALE_BLOCK],
+                    outliers: &[],
+                };
+                let b = QuantizedMatrix::from_transposed(instructions, k, &[parts], &[], false);
+                // 127 exactly, with a scale of 1.
+                let c = run(
+                    &vec![127.0 * a; m * k],
+                    &b,
+                    m,
+                    Epilogue::Store,
+                    Threads::One,
+                );
+                let expected = 127.0 * 127.0 * k as f32 * a * w;
+                assert!(
+                    c.iter().all(|c| *c == expected),
+                    "{a} {w} {instructions}: {c:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn instructions_of_one_kind_of_rounding_give_the_same_bits() {
         let (m, k, n) = (20, 520, 100);
         let (a, weights) = (numbers(m * k, 1), numbers(n * k, 2));
@@ -436,7 +482,7 @@ mod tests {
             }
             let largest = whole.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             for (whole, summed) in whole.iter().zip(&summed) {
-                // What is in f32 comes before each part and not all of it before the first.
+                // The outliers' sums come before each part rather than all at the beginning.
                 assert!(
                     f64::from((whole - summed).abs() / largest) <= ROUNDING,
                     "{instructions}"

@@ -1,55 +1,68 @@
-//! Activations rounded to 8 bits as they come.
+//! Activations quantized to 8 bits, row by row, at run time.
 
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::gemm::Threads;
-use crate::gemm::{RowTiles, Rows, fit};
+use crate::gemm::{RowTiles, Rows, Threads, fit};
 use crate::quantized::rotation::rotate;
 use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
 use crate::simd::{Kernel, Simd, each_vector};
 
-/// The largest of the integers that activations become.
+/// The largest integer of an activation.
 const LARGEST: f32 = 127.0;
 
-/// What is added to them: the instructions for products of bytes take those of A without a sign.
-const OFFSET: f32 = 128.0;
+/// Added to the integers: dot products of bytes (VNNI) take those of A without a sign.
+const OFFSET: u8 = 128;
 
-/// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix), in memory that is
-/// used again from call to call.
+/// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). The memory is reused
+/// from call to call.
 ///
 /// ```text
 /// s = max |x| / 127,   q = round(x / s)
 /// ```
 ///
-/// for each row and each [`SCALE_BLOCK`] of its columns, rotated where the matrix is. Outliers are 0
-/// there and stand aside in f32.
+/// for each row and each [`SCALE_BLOCK`] of its columns, which are rotated first if the matrix is.
+/// Outliers are 0 there and are kept apart in f32.
 ///
-/// What a tile of the product reads together lies together: the rows are in row_tiles, and within a
-/// row_tile the rows' numbers side by side.
+/// The layout follows the product kernel: values that a tile reads together lie together. Each row
+/// tile holds, for each [`STEP`] columns, the bytes of one row after another.
+///
+/// The form of the bytes depends on the instruction set. With a dot product of bytes they are
+/// `q + 128`, which the product corrects by a sum over each column of B. Without one they are `|q|`
+/// and a mask of q's sign, because `vpmaddubsw` would saturate with larger bytes:
+///
+/// ```text
+/// Σ q r = Σ |q| (r ⊕ m) + Σ_{q < 0} |q|,   m = -1 where q < 0, else 0;   r ⊕ -1 = -r - 1
+/// ```
+///
+/// The last sum depends on the row alone. Either way the sums are exact, so all instruction sets
+/// agree.
 #[derive(Default)]
 pub struct QuantizedRows {
     layout: Layout,
-    /// [`STEP`] columns of each row of a row_tile, then the next.
+    /// Row tiles of steps of rows.
     bytes: Aligned<u8>,
-    /// For each group, a scale of each row of a row_tile.
+    /// `Σ_{q < 0} |q|`, for each scale block of each row of a row tile.
+    offsets: Aligned<i32>,
+    /// For each scale block, a scale of each row of a row tile.
     scales: Aligned<f32>,
-    /// For each outlier, a number of each row of a row_tile.
+    /// For each outlier, a value of each row of a row tile.
     outliers: Aligned<f32>,
     /// The columns that are outliers.
     channels: Vec<usize>,
 }
 
-/// Where numbers of a row_tile lie.
+/// The layout of a row tile.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     row_tiles: RowTiles,
     rows: usize,
     depth: usize,
-    /// Rows that a row_tile has room for.
+    /// Rows that a row tile has room for.
     tile_rows: usize,
-    /// Of a row.
+    /// Outliers in a row.
     outliers: usize,
+    sign_magnitude: bool,
 }
 
 impl Default for Layout {
@@ -60,36 +73,38 @@ impl Default for Layout {
             depth: 0,
             tile_rows: 1,
             outliers: 0,
+            sign_magnitude: false,
         }
     }
 }
 
 impl Layout {
-    fn groups(&self) -> usize {
+    fn scale_blocks(&self) -> usize {
         self.depth.div_ceil(SCALE_BLOCK)
     }
 
     fn bytes_len(&self) -> usize {
-        self.groups() * SCALE_BLOCK * self.tile_rows
+        let steps = self.scale_blocks() * (SCALE_BLOCK / STEP);
+        steps * QuantizedRows::row_step(self.sign_magnitude) * self.tile_rows
     }
 
     fn scales_len(&self) -> usize {
-        self.groups() * self.tile_rows
+        self.scale_blocks() * self.tile_rows
     }
 
-    /// Not nothing where there are none: it is a step.
+    /// At least one value per row: chunks of no length are not allowed.
     fn outliers_len(&self) -> usize {
         self.outliers.max(1) * self.tile_rows
     }
 }
 
-/// RowTiles that a thread takes at a time.
+/// Row tiles that a thread takes at a time.
 const ROW_TILES_AT_ONCE: usize = 4;
 
 impl QuantizedRows {
-    /// Rounds rows for products with `matrix`.
+    /// Quantizes rows for products with `matrix`.
     ///
-    /// A group with a number that is not finite makes its row of the product NaN.
+    /// A scale block with a value that is not finite makes its row of the product NaN.
     ///
     /// # Shapes
     /// - `xs`: `(M, K)`, `matrix`: `(K, N)`
@@ -103,7 +118,7 @@ impl QuantizedRows {
             "{} rows of {depth}",
             xs.count
         );
-        // Nothing is claimed before there is memory for it.
+        // The rows count only once there is memory for them.
         self.layout = Layout::default();
         self.channels.clear();
         self.channels.extend(matrix.channels());
@@ -113,25 +128,24 @@ impl QuantizedRows {
             depth,
             tile_rows: instructions.tile_rows(),
             outliers: self.channels.len(),
+            sign_magnitude: instructions.sign_magnitude(),
         };
         let of_row_tiles = |len: usize| {
-            layout
-                .row_tiles
-                .count
-                .checked_mul(len)
-                .expect("rows that fit into memory")
+            let count = layout.row_tiles.count;
+            count.checked_mul(len).expect("rows that fit into memory")
         };
         self.bytes.resize(of_row_tiles(layout.bytes_len()));
+        self.offsets.resize(of_row_tiles(layout.scales_len()));
         self.scales.resize(of_row_tiles(layout.scales_len()));
         self.outliers.resize(of_row_tiles(layout.outliers_len()));
         self.layout = layout;
 
         let portion = |(index, memory): (usize, Memory<'_>)| {
-            instructions.run(Round {
+            instructions.run_integer(Quantize {
                 xs,
                 matrix,
                 layout,
-                row_tile: index * ROW_TILES_AT_ONCE,
+                first_row_tile: index * ROW_TILES_AT_ONCE,
                 memory,
             });
         };
@@ -143,26 +157,26 @@ impl QuantizedRows {
         let [bytes, scales, outliers] = lens.map(|len| ROW_TILES_AT_ONCE * len);
         match threads {
             Threads::One => {
-                let portions = self
-                    .bytes
-                    .chunks_mut(bytes)
-                    .zip(self.scales.chunks_mut(scales));
-                let portions = portions
-                    .zip(self.outliers.chunks_mut(outliers))
-                    .map(Memory::new);
-                portions.enumerate().for_each(portion);
+                let portions = self.bytes.chunks_mut(bytes);
+                let portions = portions.zip(self.offsets.chunks_mut(scales));
+                let portions = portions.zip(self.scales.chunks_mut(scales));
+                let portions = portions.zip(self.outliers.chunks_mut(outliers));
+                portions.map(Memory::new).enumerate().for_each(portion);
             }
             Threads::All => {
-                let portions = self
-                    .bytes
-                    .par_chunks_mut(bytes)
-                    .zip(self.scales.par_chunks_mut(scales));
-                let portions = portions
-                    .zip(self.outliers.par_chunks_mut(outliers))
-                    .map(Memory::new);
-                portions.enumerate().for_each(portion);
+                let portions = self.bytes.par_chunks_mut(bytes);
+                let portions = portions.zip(self.offsets.par_chunks_mut(scales));
+                let portions = portions.zip(self.scales.par_chunks_mut(scales));
+                let portions = portions.zip(self.outliers.par_chunks_mut(outliers));
+                portions.map(Memory::new).enumerate().for_each(portion);
             }
         }
+    }
+
+    /// Bytes of one row in one step: [`STEP`] integers, or as many magnitudes and sign masks.
+    #[inline(always)]
+    pub(crate) const fn row_step(sign_magnitude: bool) -> usize {
+        if sign_magnitude { 2 * STEP } else { STEP }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -173,19 +187,25 @@ impl QuantizedRows {
         self.layout.depth
     }
 
-    /// [`STEP`] columns of each row of a row_tile, then the next.
+    /// The bytes of a row tile: for each step, those of one row after another.
     #[inline(always)]
     pub(crate) fn bytes(&self, row_tile: usize) -> &[u8] {
         &self.bytes[row_tile * self.layout.bytes_len()..][..self.layout.bytes_len()]
     }
 
-    /// For each group, a scale of each row of a row_tile.
+    /// For each scale block, the offset of each row of a row tile.
+    #[inline(always)]
+    pub(crate) fn offsets(&self, row_tile: usize) -> &[i32] {
+        &self.offsets[row_tile * self.layout.scales_len()..][..self.layout.scales_len()]
+    }
+
+    /// For each scale block, the scale of each row of a row tile.
     #[inline(always)]
     pub(crate) fn scales(&self, row_tile: usize) -> &[f32] {
         &self.scales[row_tile * self.layout.scales_len()..][..self.layout.scales_len()]
     }
 
-    /// For each outlier, a number of each row of a row_tile.
+    /// For each outlier, the value of each row of a row tile.
     #[inline(always)]
     pub(crate) fn outliers(&self, row_tile: usize) -> &[f32] {
         &self.outliers[row_tile * self.layout.outliers_len()..][..self.layout.outliers_len()]
@@ -199,15 +219,29 @@ impl QuantizedRows {
 
 #[cfg(test)]
 impl QuantizedRows {
-    /// The scale of a number's group, and what the number became.
+    /// The scale and the integer of a value.
     pub(crate) fn get(&self, row: usize, column: usize) -> (f32, i32) {
         let (row_tile, within) = self.place(row);
-        let tile_rows = self.layout.tile_rows;
-        let byte =
-            self.bytes(row_tile)[(column / STEP * tile_rows + within) * STEP + column % STEP];
+        let Layout {
+            tile_rows,
+            sign_magnitude,
+            ..
+        } = self.layout;
+        let step = (column / STEP * tile_rows + within) * Self::row_step(sign_magnitude);
+        let bytes = &self.bytes(row_tile)[step + column % STEP..];
+        let integer = if sign_magnitude {
+            let magnitude = i32::from(bytes[0]);
+            if bytes[STEP] == 0 {
+                magnitude
+            } else {
+                -magnitude
+            }
+        } else {
+            i32::from(bytes[0]) - i32::from(OFFSET)
+        };
         (
             self.scales(row_tile)[column / SCALE_BLOCK * tile_rows + within],
-            i32::from(byte) - 128,
+            integer,
         )
     }
 
@@ -219,7 +253,7 @@ impl QuantizedRows {
         outliers.take(self.layout.outliers).copied().collect()
     }
 
-    /// A row's row_tile, and its place in it.
+    /// The row tile of a row, and the row's index in it.
     fn place(&self, row: usize) -> (usize, usize) {
         let row_tiles = self.layout.row_tiles;
         let row_tile = (0..row_tiles.count)
@@ -229,34 +263,40 @@ impl QuantizedRows {
     }
 }
 
-/// Where some row_tiles go.
+/// Memory for some row tiles.
 struct Memory<'a> {
     bytes: &'a mut [u8],
+    offsets: &'a mut [i32],
     scales: &'a mut [f32],
     outliers: &'a mut [f32],
 }
 
+type Zipped<'a> = (
+    ((&'a mut [u8], &'a mut [i32]), &'a mut [f32]),
+    &'a mut [f32],
+);
+
 impl<'a> Memory<'a> {
-    fn new(((bytes, scales), outliers): ((&'a mut [u8], &'a mut [f32]), &'a mut [f32])) -> Self {
+    fn new((((bytes, offsets), scales), outliers): Zipped<'a>) -> Self {
         Self {
             bytes,
+            offsets,
             scales,
             outliers,
         }
     }
 }
 
-/// As many row_tiles as there is memory for.
-struct Round<'a> {
+/// Quantizes as many row tiles as there is memory for.
+struct Quantize<'a> {
     xs: Rows<'a>,
     matrix: &'a QuantizedView<'a>,
     layout: Layout,
-    /// The first of them.
-    row_tile: usize,
+    first_row_tile: usize,
     memory: Memory<'a>,
 }
 
-impl Kernel for Round<'_> {
+impl Kernel for Quantize<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -265,18 +305,21 @@ impl Kernel for Round<'_> {
             row_tiles, depth, ..
         } = self.layout;
         let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
-        let bytes = self.memory.bytes.chunks_exact_mut(self.layout.bytes_len());
-        let scales = self
-            .memory
-            .scales
-            .chunks_exact_mut(self.layout.scales_len());
-        let outliers = self
-            .memory
-            .outliers
-            .chunks_exact_mut(self.layout.outliers_len());
-        let mut aside = Group([0.0; SCALE_BLOCK]);
-        for (index, ((bytes, scales), outliers)) in bytes.zip(scales).zip(outliers).enumerate() {
-            for (within, row) in row_tiles.rows(self.row_tile + index).enumerate() {
+        let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
+        let block_len = SCALE_BLOCK / STEP * row_step * S::TILE_ROWS;
+        let [bytes_len, scales_len, outliers_len] = [
+            self.layout.bytes_len(),
+            self.layout.scales_len(),
+            self.layout.outliers_len(),
+        ];
+        let bytes = self.memory.bytes.chunks_exact_mut(bytes_len);
+        let offsets = self.memory.offsets.chunks_exact_mut(scales_len);
+        let scales = self.memory.scales.chunks_exact_mut(scales_len);
+        let outliers = self.memory.outliers.chunks_exact_mut(outliers_len);
+        let tiles = bytes.zip(offsets).zip(scales.zip(outliers));
+        let mut block = Block([0.0; SCALE_BLOCK]);
+        for (index, ((bytes, offsets), (scales, outliers))) in tiles.enumerate() {
+            for (within, row) in row_tiles.rows(self.first_row_tile + index).enumerate() {
                 let xs = &self.xs.values[row * self.xs.stride..][..depth];
                 for (channel, outlier) in self
                     .matrix
@@ -285,57 +328,82 @@ impl Kernel for Round<'_> {
                 {
                     *outlier = xs[channel];
                 }
-                let groups = bytes
-                    .chunks_exact_mut(SCALE_BLOCK * S::TILE_ROWS)
+                let blocks = bytes
+                    .chunks_exact_mut(block_len)
                     .zip(kept.chunks_exact(SCALE_BLOCK));
-                for (group, (xs, (bytes, kept))) in xs.chunks(SCALE_BLOCK).zip(groups).enumerate() {
-                    let aside = &mut aside.0;
+                for (index, (xs, (bytes, kept))) in xs.chunks(SCALE_BLOCK).zip(blocks).enumerate() {
+                    let block = &mut block.0;
                     each_vector!(S, xs.len(), |at, _sum| {
                         let x = s.mul(s.load(&xs[at.clone()]), s.load(&kept[at.clone()]));
-                        s.store(&mut aside[at], x);
+                        s.store(&mut block[at], x);
                     });
-                    aside[xs.len()..].fill(0.0);
+                    block[xs.len()..].fill(0.0);
                     if is_rotated {
-                        rotate(s, &mut aside[..xs.len()]);
+                        rotate(s, &mut block[..xs.len()]);
                     }
-                    scales[group * S::TILE_ROWS + within] =
-                        round(s, aside, &mut bytes[STEP * within..]);
+                    let mut integers = Integers([OFFSET; SCALE_BLOCK]);
+                    let at = index * S::TILE_ROWS + within;
+                    scales[at] = round(s, block, &mut integers.0);
+                    let steps = bytes.chunks_exact_mut(row_step * S::TILE_ROWS);
+                    let steps = steps.map(|step| &mut step[row_step * within..][..row_step]);
+                    let integers = integers.0.as_chunks::<STEP>().0;
+                    if S::SIGN_MAGNITUDE {
+                        let mut negative = 0;
+                        for (integers, step) in integers.iter().zip(steps) {
+                            let (magnitudes, signs) = step.split_at_mut(STEP);
+                            for i in 0..STEP {
+                                let integer = integers[i].wrapping_sub(OFFSET) as i8;
+                                magnitudes[i] = integer.unsigned_abs();
+                                // All bits set, or none.
+                                signs[i] = (integer >> 7) as u8;
+                                negative += i32::from(magnitudes[i] & signs[i]);
+                            }
+                        }
+                        offsets[at] = negative;
+                    } else {
+                        for (integers, step) in integers.iter().zip(steps) {
+                            step.copy_from_slice(integers);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Numbers of a group.
+/// Values of one row and one scale block.
 #[repr(align(64))]
-struct Group([f32; SCALE_BLOCK]);
+struct Block([f32; SCALE_BLOCK]);
 
-/// Rounds one group of one row, the bytes of each step a row_tile apart; returns the scale.
+/// A block's integers plus [`OFFSET`].
+#[repr(align(64))]
+struct Integers([u8; SCALE_BLOCK]);
+
+/// Rounds one scale block of one row to integers plus [`OFFSET`]; returns the scale.
 #[inline(always)]
-fn round<S: Simd>(s: S, xs: &[f32; SCALE_BLOCK], bytes: &mut [u8]) -> f32 {
-    let bytes = &mut bytes[..(SCALE_BLOCK - STEP) * S::TILE_ROWS + STEP];
+fn round<S: Simd>(s: S, xs: &[f32; SCALE_BLOCK], integers: &mut [u8; SCALE_BLOCK]) -> f32 {
     let zero = s.splat(0.0);
     let (mut largest, mut poison) = ([zero; 4], [zero; 4]);
     each_vector!(S, SCALE_BLOCK, |at, one| {
         let x = s.load(&xs[at]);
         largest[one] = s.max(s.abs(x), largest[one]);
-        // What is not finite is NaN from here on; the largest passes over a NaN.
+        // NaN from the first value that is not finite; `largest` ignores a NaN.
         poison[one] = s.mul_add(x, zero, poison[one]);
     });
     let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
     let largest = s.max_lane(largest);
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let scale = largest * (1.0 / LARGEST);
-    // Zeros, or numbers so small that their scale is none, are all zeros.
+    // Zeros, and values so small that their scale is subnormal, become zeros.
     let inverse = if scale >= f32::MIN_POSITIVE {
         LARGEST / largest
     } else {
         0.0
     };
-    let (factor, offset) = (s.splat(inverse), s.splat(OFFSET));
+    let (factor, offset) = (s.splat(inverse), s.splat(f32::from(OFFSET)));
     for at in (0..SCALE_BLOCK).step_by(S::LANES) {
         let q = s.mul_add(s.load(&xs[at..][..S::LANES]), factor, offset);
-        let to = &mut bytes[at / STEP * STEP * S::TILE_ROWS + at % STEP..][..S::LANES];
+        let to = &mut integers[at..][..S::LANES];
         // SAFETY: the slice has as many bytes.
         unsafe { s.store_u8_to(to.as_mut_ptr(), q) };
     }

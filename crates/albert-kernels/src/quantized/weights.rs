@@ -12,8 +12,8 @@ const LARGEST: f32 = 127.0;
 /// s = max |w| / 127,   r = round(w / s)
 /// ```
 ///
-/// Rounding what `r s` gives once more gives the same integers. A group that is not finite
-/// everywhere gets a scale that is not.
+/// Rounding what `r s` gives once more gives the same integers. A block with a value
+/// that is not finite gets a scale that is not.
 ///
 /// # Shapes
 /// - `weights`: `(N, K)`, K is `depth`
@@ -28,7 +28,7 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
     );
     let mut rounded = Vec::with_capacity(weights.len());
     let mut scales = Vec::with_capacity(weights.len() / depth * depth.div_ceil(SCALE_BLOCK));
-    for group in weights
+    for block in weights
         .chunks_exact(depth)
         .flat_map(|row| row.chunks(SCALE_BLOCK))
     {
@@ -40,15 +40,15 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
                 w.abs()
             }
         };
-        let scale = group.iter().fold(0.0, larger) / LARGEST;
-        // Zeros, or numbers so small that their scale is none, are all zeros.
+        let scale = block.iter().fold(0.0, larger) / LARGEST;
+        // Zeros, and values so small that their scale is subnormal, become zeros.
         let inverse = if scale >= f32::MIN_POSITIVE {
             1.0 / scale
         } else {
             0.0
         };
         rounded.extend(
-            group
+            block
                 .iter()
                 .map(|w| (w * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8),
         );
@@ -57,7 +57,7 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
     (rounded, scales)
 }
 
-/// What [`quantize_weights`] rounded, `(N, K)`.
+/// Returns the weights in f32, `(N, K)`, as [`quantize_weights`] rounded them.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -66,16 +66,16 @@ pub fn dequantize_weights(rounded: &[i8], scales: &[f32], depth: usize) -> Vec<f
         depth > 0 && rounded.len().is_multiple_of(depth),
         "rows of {depth} weights"
     );
-    let groups = rounded
+    let blocks = rounded
         .chunks_exact(depth)
         .flat_map(|row| row.chunks(SCALE_BLOCK));
     assert!(
         rounded.len() / depth * depth.div_ceil(SCALE_BLOCK) == scales.len(),
-        "a scale for each group"
+        "a scale for each block"
     );
-    groups
+    blocks
         .zip(scales)
-        .flat_map(|(group, scale)| group.iter().map(move |r| f32::from(*r) * scale))
+        .flat_map(|(block, scale)| block.iter().map(move |r| f32::from(*r) * scale))
         .collect()
 }
 
@@ -91,7 +91,7 @@ mod tests {
         let restored = dequantize_weights(&rounded, &scales, depth);
         for (i, (w, restored)) in weights.iter().zip(&restored).enumerate() {
             let scale = scales[i / depth * depth.div_ceil(SCALE_BLOCK) + i % depth / SCALE_BLOCK];
-            // A step and a half of f32's rounding beside half a step of the grid's.
+            // Half a step of the grid, and f32 rounding.
             assert!(
                 (w - restored).abs() <= 0.500_01 * scale,
                 "{w} became {restored}"

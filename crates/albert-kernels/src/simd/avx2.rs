@@ -35,6 +35,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const PANEL_VECTORS: usize = 2;
+    const SIGN_MAGNITUDE: bool = !VNNI;
 
     lanewise! {
         add(a, b) _mm256_add_ps(a, b);
@@ -111,14 +112,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             if VNNI {
                 return _mm256_dpbusd_avx_epi32(sum, a, b);
             }
-            // Products of 16 bits, those of even bytes and those of odd ones: sums of bytes'
-            // products in 16 bits would saturate.
-            let even = _mm256_madd_epi16(
-                _mm256_and_si256(a, _mm256_set1_epi16(0xff)),
-                _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
-            );
-            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
-            _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+            // Two products of at most 127 · 128 each: their sum in 16 bits cannot saturate.
+            let pairs = _mm256_maddubs_epi16(a, b);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
     }
 
@@ -131,6 +127,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             }
             _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
         }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_xor_si256(a, b) }
     }
 
     #[inline(always)]

@@ -35,6 +35,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8;
     const PANEL_VECTORS: usize = 3;
+    const SIGN_MAGNITUDE: bool = !VNNI;
 
     lanewise! {
         add(a, b) _mm512_add_ps(a, b);
@@ -122,7 +123,9 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             if VNNI {
                 return _mm512_dpbusd_epi32(sum, a, b);
             }
-            dot_u8i8_widened(sum, a, b)
+            // Two products of at most 127 · 128 each: their sum in 16 bits cannot saturate.
+            let pairs = _mm512_maddubs_epi16(a, b);
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
         }
     }
 
@@ -135,6 +138,12 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             }
             _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
         }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_xor_si512(a, b) }
     }
 
     #[inline(always)]
@@ -178,19 +187,4 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
-}
-
-/// [`Simd::dot_u8i8`] without VNNI: products of 16 bits, those of even bytes and those of odd ones. TileProduct
-/// of bytes' products in 16 bits would saturate.
-///
-/// One call within a kernel instead of seven: the compiler puts only so many into their places.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn dot_u8i8_widened(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    let even = _mm512_madd_epi16(
-        _mm512_and_si512(a, _mm512_set1_epi16(0xff)),
-        _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)),
-    );
-    let odd = _mm512_madd_epi16(_mm512_srli_epi16::<8>(a), _mm512_srai_epi16::<8>(b));
-    _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
 }

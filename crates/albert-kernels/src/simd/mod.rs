@@ -25,8 +25,8 @@ pub(crate) use portable::Portable;
 /// The most lanes that any instruction set has.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Runs the body for each vector of so many numbers, the last of which may be short: where it
-/// stands, and which of four sums it goes into.
+/// Runs the body for each vector of a row of `$width` values, the last of which may be short, with
+/// its range and the index of one of four accumulators.
 macro_rules! each_vector {
     ($simd:ty, $width:expr, |$at:ident, $sum:ident| $body:expr) => {
         let (width, lanes) = ($width, <$simd>::LANES);
@@ -56,8 +56,8 @@ pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
     type V: Copy;
 
-    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two words in the
-    /// place of each.
+    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two 16-bit
+    /// integers in the place of each.
     type I: Copy;
 
     /// Numbers in a vector; divides [`MAX_LANES`].
@@ -69,6 +69,13 @@ pub(crate) trait Simd: Copy {
     /// Vectors side by side in a panel of packed weights. With [`TILE_ROWS`](Self::TILE_ROWS) they
     /// fill the registers, and leave room for one row of a panel and one number.
     const PANEL_VECTORS: usize;
+
+    /// Form of the activations that [`dot_u8i8`](Self::dot_u8i8) takes: magnitudes and sign masks
+    /// rather than bytes with an offset of 128.
+    ///
+    /// For instruction sets without a dot product of bytes. `vpmaddubsw` adds two products in 16
+    /// bits and saturates: 2 · 255 · 127 does not fit, 2 · 127 · 128 does.
+    const SIGN_MAGNITUDE: bool = false;
 
     /// Calls a kernel that is compiled for this instruction set.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
@@ -112,14 +119,17 @@ pub(crate) trait Simd: Copy {
         unsafe { self.load_from(exchanged.as_ptr()) }
     }
 
-    /// The same four bytes in every lane.
+    /// Broadcasts four bytes to every lane.
     fn splat_bytes(self, bytes: [u8; 4]) -> Self::I;
     /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b`
-    /// signed: exact.
+    /// signed: exact. With [`SIGN_MAGNITUDE`](Self::SIGN_MAGNITUDE) the bytes of `a` are at most
+    /// 127.
     fn dot_u8i8(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// `sum + Σ aⱼ bⱼ` over the two words of each lane, with signs: exact where it fits.
+    /// `sum + Σ aⱼ bⱼ` over the two signed 16-bit integers of each lane: exact where it fits.
     fn dot_i16(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// Integers as numbers.
+    /// The exclusive or of all bits.
+    fn xor(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Converts integers to f32.
     fn to_f32(self, a: Self::I) -> Self::V;
 
     /// # Safety
@@ -135,7 +145,7 @@ pub(crate) trait Simd: Copy {
     /// even. NaN becomes some number.
     ///
     /// # Safety
-    /// [`LANES`](Self::LANES) words can be written at `to`.
+    /// [`LANES`](Self::LANES) 16-bit integers can be written at `to`.
     unsafe fn store_i16_to(self, to: *mut i16, v: Self::V);
 
     /// # Safety

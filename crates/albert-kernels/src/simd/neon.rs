@@ -123,6 +123,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn xor(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { veorq_s32(a, b) }
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: int32x4_t) -> float32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { vcvtq_f32_s32(a) }

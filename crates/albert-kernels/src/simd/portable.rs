@@ -1,4 +1,4 @@
-//! Four numbers in an array, for any CPU; compilers make vectors of them where they can.
+//! Four f32 in an array, for any CPU; compilers vectorize it if they can.
 
 use super::{Kernel, Simd};
 
@@ -44,7 +44,7 @@ impl Simd for Portable {
         abs(a) a.abs();
         copy_sign(a, b) a.copysign(b);
         round(a) {
-            // Adding 1.5 · 2²³ leaves no bits behind the point; larger numbers have none.
+            // Adding 1.5 · 2²³ leaves no fraction bits; larger numbers have none.
             let shift = 12_582_912.0;
             if a.abs() < 4_194_304.0 { (a + shift) - shift } else { a }
         };
@@ -92,6 +92,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn xor(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane] ^ b[lane])
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: [i32; 4]) -> [f32; 4] {
         a.map(|a| a as f32)
     }
@@ -110,7 +115,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn store_i16_to(self, to: *mut i16, v: [f32; 4]) {
-        // SAFETY: the caller's promise; an array of words has their alignment.
+        // SAFETY: the caller's promise; an array of i16 has their alignment.
         unsafe { to.cast::<[i16; 4]>().write(self.round(v).map(|x| x as i16)) }
     }
 
