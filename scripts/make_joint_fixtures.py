@@ -3,7 +3,7 @@
     python scripts/make_joint_fixtures.py [--pipelines crates/albert-tasks/tests/fixtures/pipelines]
 
 Needs transformers, safetensors and torch. Reads the model that make_pipeline_fixtures.py left in PIPELINES/masked and writes
-joint.json beside it: for each text, list of targets and width of the beam the fillings, the best first. The script prints the
+joint.json next to it: the fillings for each text, list of targets and beam width, the best first. The script prints the
 versions it ran with.
 """
 

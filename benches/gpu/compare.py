@@ -1,4 +1,4 @@
-"""Times albert-model on a GPU beside PyTorch: the same weights, the same tokens, one table.
+"""Times albert-model and PyTorch on a GPU: the same weights, the same tokens, one table.
 
     python compare.py --engine FILE --out FOLDER [--device cuda|cpu] [--small] [--seconds 300]
 

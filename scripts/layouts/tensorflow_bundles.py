@@ -36,7 +36,7 @@ WHOLE = {
     "cls/seq_relationship/output_weights": "sop_classifier.classifier.weight",
     "cls/seq_relationship/output_bias": "sop_classifier.classifier.bias",
 }
-# What the optimizer keeps beside a variable, in Google's checkpoints taken during training.
+# The optimizer's slots of a variable, in Google's checkpoints taken during training.
 SLOTS = ["bert/pooler/dense/kernel", "cls/predictions/output_bias"]
 STEP = 125_000
 

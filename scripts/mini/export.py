@@ -47,7 +47,7 @@ def albert_config(config):
 
 
 def json_files(config):
-    """Every small file beside the weights, by its path in the folder."""
+    """Returns every small file other than the weights, by its path in the folder."""
     return {
         "config.json": albert_config(config),
         "tokenizer_config.json": {

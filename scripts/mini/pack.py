@@ -3,7 +3,7 @@
     pack.py --data DIR --work DIR
 
 Writes windows.u16.npy (N, 128), each `[CLS] A [SEP] B [SEP]` in the text's order; windows.split.u8.npy
-(N,), the length of A, or 0 where the pair would tell its order by its lengths; sentences.u16.npy (M, 48).
+(N,), the length of A, or 0 where the pair's lengths would reveal its order; sentences.u16.npy (M, 48).
 Swapping and masking happen anew at every visit, in train.py.
 """
 
@@ -30,7 +30,7 @@ ROOM = WINDOW_TOKENS - 3
 def cut(sentences):
     """Cuts one document into windows `(A, B)` of whole sentences, A and B about equally long.
 
-    Whole sentences only: a B cut off in mid-sentence would tell a swapped pair from one in order.
+    Whole sentences only: a B cut off in mid-sentence would reveal a swapped pair.
     """
     held, length = [], 0
     for sentence in itertools.chain(sentences, [None]):
@@ -49,8 +49,8 @@ def pairs(sentences):
     """Cuts one document into `(A, B, ordered)`: segments, and whether their order may be asked for.
 
     Filling a window until a sentence no longer fits leaves short sentences at its ends and long ones after them, so
-    that the lengths alone tell a swapped pair. Here A and B are as many sentences as each other, a number that the whole
-    document sets, and a pair too long is given up as a pair: nothing about A differs from B but what they say.
+    that the lengths alone reveal a swapped pair. Here A and B have the same number of sentences, which the whole document
+    sets, and a pair that is too long is not used as a pair: A and B differ only in their words.
     """
     mean = max(1, sum(map(len, sentences)) / len(sentences))
     size = max(1, min(round(0.4 * ROOM / mean), len(sentences) // 2))

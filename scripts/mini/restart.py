@@ -3,7 +3,7 @@
     restart.py --work DIR --from ../../models/albert-mini-en/data     writes start.pt
 
 The folder holds no training-only projection: it is fitted anew. `--new-order-head` forgets the pooler and the order
-head, for a model whose training windows told their order by something else than their words.
+head, for a model whose training windows revealed their order by something other than their words.
 """
 
 import argparse

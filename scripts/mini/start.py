@@ -38,7 +38,7 @@ POSITION_SCALE = 0.25
 NEIGHBOUR_LOGIT = 8.0
 #: Attention logit by which a head prefers one segment to the other.
 SEGMENT_LOGIT = 4.0
-#: Size of the attention's output beside the residual stream.
+#: Size of the attention's output relative to the residual stream.
 BRANCH_SCALE = 0.3
 
 
@@ -207,7 +207,7 @@ def fitted_projection(vectors, teacher):
     # Ridge: without it, directions that words do not use get the largest weights, and training blows them up.
     gram = vectors.T @ vectors + 1e-3 * len(vectors) * torch.eye(vectors.shape[1])
     solution = torch.linalg.solve(gram, vectors.T @ teacher.double())
-    # Only its direction counts in a cosine: of this size, Adam's steps are small beside it.
+    # Only its direction counts in a cosine; at this size, Adam's steps are small compared with it.
     projection.weight.copy_(0.1 * (solution / solution.square().mean().sqrt()).T)
     projection.bias.zero_()
     return projection
@@ -234,7 +234,7 @@ def refine(model, projection, ids, teacher, epochs):
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            # LayerNorm ignores a row's mean and, but for the positions beside it, its norm: keep 0 and 1.
+            # LayerNorm ignores a row's mean and, but for the positions added to it, its norm: keep 0 and 1.
             table.sub_(table.mean(1, keepdim=True))
             table.div_(table.norm(dim=1, keepdim=True))
         if step % 100 == 0:

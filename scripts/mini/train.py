@@ -278,7 +278,7 @@ class Run:
         }
 
     def save(self, name):
-        """Written beside and renamed: a kill leaves the old file or the new one."""
+        """Writes a temporary file and renames it: a kill leaves the old file or the new one."""
         temporary = self.args.work / f"{name}.partial"
         torch.save(self.state(), temporary)
         os.replace(temporary, self.args.work / name)

@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
         architectures: vec![Head::SequenceClassification.to_string()],
         ..checkpoint.config().clone()
     };
-    // Trained weights where there are such; the classifier is new, and joins the variables.
+    // Trained weights, if any; the classifier is new and joins the variables.
     let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let model = AlbertForSequenceClassification::new(&config, vb)?;
 

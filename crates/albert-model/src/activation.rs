@@ -23,17 +23,17 @@ use candle_nn::ops::sigmoid;
 pub enum HiddenAct {
     /// `x Φ(x) = x/2 (1 + erf(x / √2))`
     Gelu,
-    /// The same as [`Gelu`](Self::Gelu).
+    /// Another name of [`Gelu`](Self::Gelu).
     GeluPython,
     /// [`Gelu`](Self::Gelu) clipped to [-10, 10]
     Gelu10,
     /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`; what ALBERT v2 was trained with
     GeluNew,
-    /// The same as [`GeluNew`](Self::GeluNew).
+    /// Another name of [`GeluNew`](Self::GeluNew).
     GeluAccurate,
-    /// The same as [`GeluNew`](Self::GeluNew).
+    /// Another name of [`GeluNew`](Self::GeluNew).
     GeluPytorchTanh,
-    /// The same as [`GeluNew`](Self::GeluNew).
+    /// Another name of [`GeluNew`](Self::GeluNew).
     GeluPythonTanh,
     /// [`GeluNew`](Self::GeluNew) with √(2/π) written out to ten digits, in f32 the same number
     GeluFast,
@@ -61,13 +61,13 @@ pub enum HiddenAct {
     Silu,
     /// `√(ln(1 + eˣ))`
     SqrtSoftplus,
-    /// The same as [`Silu`](Self::Silu).
+    /// Another name of [`Silu`](Self::Silu).
     Swish,
     /// `tanh x`
     Tanh,
 }
 
-/// Six digits, as transformers has them, and not 1/√2, which they stand for.
+/// 1/√2 to six digits, as transformers rounds it.
 #[expect(clippy::approx_constant, reason = "the reference's own digits")]
 const LAPLACE_MEAN: f64 = 0.707107;
 const LAPLACE_DEVIATION: f64 = 0.282095;
@@ -137,7 +137,7 @@ impl Module for HiddenAct {
 }
 
 impl HiddenAct {
-    /// What would be right in place of `name`.
+    /// Describes the names that would be accepted in place of `name`.
     pub(crate) fn expected(name: &str) -> String {
         match name {
             "prelu" | "xielu" => "a function without trained parameters of its own".into(),
@@ -145,7 +145,7 @@ impl HiddenAct {
         }
     }
 
-    /// The same function among the CPU's own kernels.
+    /// Returns the CPU kernel of the function.
     pub(crate) fn kernel(&self) -> Activation {
         match self {
             Self::Gelu | Self::GeluPython => Activation::Gelu,

@@ -1,4 +1,4 @@
-//! Dropout that costs nothing where there is none.
+//! Dropout that costs nothing when its probability is 0.
 
 use candle_core::{Result, Tensor};
 

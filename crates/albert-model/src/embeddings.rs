@@ -62,12 +62,12 @@ impl AlbertEmbeddings {
         self.word.table()
     }
 
-    /// The same as it is kept.
+    /// Returns the word embeddings as they are stored.
     pub(crate) fn word(&self) -> &WordEmbeddings {
         &self.word
     }
 
-    /// Where they are.
+    /// Returns the device of the tables.
     pub(crate) fn device(&self) -> &Device {
         self.position.device()
     }
@@ -113,7 +113,7 @@ impl AlbertEmbeddings {
         dropout(&self.norm.forward_t(&sum, train)?, self.dropout_prob, train)
     }
 
-    /// Whether the shapes go together, and there are positions for all tokens.
+    /// Checks that the shapes agree and that there are positions for all tokens.
     pub(crate) fn check(&self, input: &ModelInput) -> Result<()> {
         let (_, tokens) = input.ids.dims2()?;
         if let Some(types) = &input.token_type_ids {

@@ -1,4 +1,4 @@
-//! What can go wrong with files and configurations.
+//! Errors in files and configurations.
 //!
 //! Computation returns [`candle_core::Result`]; everything that comes from outside the process,
 //! `config.json` and weight files, returns [`Error`], which names the file and the tensor or
@@ -105,7 +105,7 @@ pub enum Error {
         found: Option<&'static str>,
     },
 
-    /// Several files could hold the weights, and nothing tells which.
+    /// Several files could hold the weights, and nothing says which one does.
     #[error("several files in `{}` could hold the weights: expected one, found {}", path.display(), list(found))]
     SeveralWeights {
         /// The folder.
@@ -135,7 +135,7 @@ pub enum Error {
     Json {
         /// The file.
         file: String,
-        /// Where it breaks.
+        /// The parser's error, with its place in the file.
         #[source]
         source: serde_json::Error,
     },
@@ -147,9 +147,9 @@ pub enum Error {
         file: String,
         /// The field.
         field: String,
-        /// What would be right.
+        /// A description of the accepted values.
         expected: String,
-        /// What is there.
+        /// The value found.
         found: String,
     },
 
@@ -158,7 +158,7 @@ pub enum Error {
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the reader found.
+        /// The reader's error.
         #[source]
         source: safetensors::SafeTensorError,
     },
@@ -168,7 +168,7 @@ pub enum Error {
     Archive {
         /// The file.
         path: PathBuf,
-        /// What the reader found.
+        /// The reader's error.
         #[source]
         source: zip::result::ZipError,
     },
@@ -178,9 +178,9 @@ pub enum Error {
     Malformed {
         /// The file.
         file: String,
-        /// What it should be.
+        /// The expected format.
         format: &'static str,
-        /// Where it breaks.
+        /// The fault and its place.
         why: String,
     },
 
@@ -189,7 +189,7 @@ pub enum Error {
     Refused {
         /// The file.
         file: String,
-        /// What it holds.
+        /// The unsupported content.
         why: String,
     },
 
@@ -249,11 +249,11 @@ pub enum Error {
     MissingHead {
         /// The weight file.
         file: String,
-        /// What was asked for.
+        /// The head requested.
         head: Head,
         /// The tensors that it would need.
         missing: Vec<String>,
-        /// What the checkpoint can serve instead.
+        /// The heads that the checkpoint can serve instead.
         served: Vec<Head>,
     },
 
@@ -264,9 +264,9 @@ pub enum Error {
     OtherClassifier {
         /// The weight file.
         file: String,
-        /// What was asked for.
+        /// The head requested.
         head: Head,
-        /// What the config says it is.
+        /// The head that the config names.
         found: Head,
     },
 
@@ -294,7 +294,7 @@ pub enum Error {
         found: String,
     },
 
-    /// A tensor is a few numbers that stand for many.
+    /// A tensor is expanded: a few stored values represent many elements.
     #[error("a tensor in `{file}` is expanded: expected every element in the file")]
     ExpandedTensor {
         /// The weight file.
@@ -319,7 +319,7 @@ pub enum Error {
         first: String,
         /// The other.
         second: String,
-        /// What both name.
+        /// The name that both give.
         name: String,
     },
 
@@ -351,7 +351,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a person can do about it, where that is known: one line without a final period.
+    /// Suggests a remedy, if one is known: one line without a final period.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoWeights {

@@ -1,4 +1,4 @@
-//! What computing takes of a device's memory, beside the weights.
+//! The device memory that a computation needs in addition to the weights.
 
 use crate::config::AlbertConfig;
 

@@ -1,4 +1,4 @@
-//! What calibration sees of a forward pass. The hot path knows this trait only.
+//! The view that calibration has of a forward pass. The hot path knows only this trait.
 
 /// An input of the products in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

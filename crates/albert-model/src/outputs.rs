@@ -1,4 +1,4 @@
-//! What a forward pass may return besides its result for the tokens.
+//! The optional outputs of a forward pass, in addition to its result for the tokens.
 
 use bitflags::bitflags;
 use candle_core::Tensor;
@@ -11,8 +11,8 @@ bitflags! {
         const HIDDEN_STATES = 1;
         /// The attention probabilities of every layer call.
         const ATTENTIONS = 1 << 1;
-        /// What the network makes of padding, as transformers returns it. Inference may leave it
-        /// out, as on the CPU, and give zeros there: no token attends to it.
+        /// The hidden states of padding, as transformers returns them. Without this flag inference
+        /// may skip padding, as on the CPU, and return zeros there: no token attends to it.
         const PADDING = 1 << 2;
     }
 }

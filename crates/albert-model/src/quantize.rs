@@ -34,7 +34,7 @@ impl Observer for BTreeMap<((usize, usize), ProductInput), ChannelStatistics> {
 }
 
 impl Checkpoint {
-    /// The same checkpoint, ready to be loaded or saved as [`Int8`](WeightFormat::Int8).
+    /// Prepares the checkpoint to be loaded or saved as [`Int8`](WeightFormat::Int8).
     ///
     /// The model is loaded in f32 and run once, on 128 tokens drawn at random, or as many as it has
     /// positions: layer norms make the same channels large whatever the text. A file with weights

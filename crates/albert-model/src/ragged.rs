@@ -10,7 +10,7 @@ use crate::mask::additive_mask;
 pub(crate) struct Sequences {
     /// The first row of each sequence, then the end, `(B + 1)`.
     pub(crate) starts: Vec<u32>,
-    /// The same on the device that computes, u32.
+    /// `starts` on the device that computes, u32.
     pub(crate) starts_on_device: Tensor,
 }
 

@@ -11,7 +11,7 @@ use albert_model::candle_core::{self, DType, Device, Module, Tensor, Var};
 /// Seen: 2.4e-7.
 const VALUE_TOLERANCE: f32 = 1e-6;
 
-/// The same for derivatives, which are sums of more terms. Seen: 1.1e-6.
+/// [`VALUE_TOLERANCE`] for derivatives, which are sums of more terms. Seen: 1.1e-6.
 const DERIVATIVE_TOLERANCE: f32 = 2e-6;
 
 fn reference() -> candle_core::Result<HashMap<String, Tensor>> {
@@ -32,7 +32,7 @@ fn named<'a>(
     })
 }
 
-/// Where the formula changes and the derivative jumps: any number between the two sides' is a
+/// Returns the points where the derivative jumps: any value between those of the two sides is a
 /// subgradient there.
 fn kinks(name: &str) -> &'static [f32] {
     match name {

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const F16_TOLERANCE: f32 = 1e-2;
 const BF16_TOLERANCE: f32 = 5e-2;
 
-/// The same products from weights laid out differently, 10 layers deep.
+/// Rounding of products from weights in another memory layout, 10 layers deep.
 const LAYOUT_TOLERANCE: f64 = 1e-5;
 
 type Tensors = HashMap<String, Tensor>;

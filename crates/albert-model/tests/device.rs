@@ -23,8 +23,8 @@ const F32_TOLERANCE: f64 = 1e-4;
 /// Cosine between an output and transformers' in f32, all numbers of a tensor as one vector.
 const HALF_COSINE: f64 = 0.999;
 
-/// The same for weights in 8 bits, whose rounding these narrow random layers hardly average out.
-/// Seen: 0.99993.
+/// The least cosine with weights in 8 bits, whose rounding these narrow random layers hardly
+/// average out. Seen: 0.99993.
 const INT8_COSINE: f64 = 0.999;
 
 type Opener = fn(&str, DType) -> anyhow::Result<Box<dyn Model>>;
@@ -282,7 +282,7 @@ fn random_model(head_size: usize, dtype: DType) -> candle_core::Result<AlbertMod
 /// Around the 16 queries of a warp and the 64 queries and keys of a block, of the kernel for CUDA.
 const LENGTHS: [usize; 7] = [130, 1, 65, 7, 16, 64, 17];
 
-/// Which tokens of the longest sequence are none: the first, and every third.
+/// Returns true for the masked tokens of the longest sequence: the first, and every third.
 fn is_hole(token: usize) -> bool {
     token.is_multiple_of(3)
 }

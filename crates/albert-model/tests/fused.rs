@@ -18,7 +18,7 @@ use support::relative_difference;
 /// of which each path is as far from f64 as the other, 5e-7 to 3e-6.
 const TOLERANCE: f64 = 5e-6;
 
-/// What the kernels are chosen by.
+/// The environment variable that selects the kernels.
 const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 
 fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {

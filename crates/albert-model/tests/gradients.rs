@@ -21,11 +21,11 @@ use support::{Expected, Model, device, path, relative_difference};
 /// 4.8e-6; versions 4 and 5 of transformers differ by up to 5.5e-6.
 const GRADIENT_TOLERANCE: f64 = 2e-5;
 
-/// The same where a GPU computes, in orders of summing of its own.
+/// [`GRADIENT_TOLERANCE`] on a GPU, which sums in other orders.
 const DEVICE_TOLERANCE: f64 = 1e-4;
 
-/// Gradients below this part of the largest one are rounding. Seen: 1e-3 of it at least where there
-/// is a gradient, 5e-9 where there is none.
+/// Gradients below this part of the largest one are rounding. Seen: at least 1e-3 of it for true
+/// gradients, 5e-9 for those that are 0 in exact arithmetic.
 const ROUNDING: f32 = 1e-6;
 
 /// Softmax does not see a number added to all scores of a query, and that is all a key's bias adds:

@@ -42,7 +42,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(support::path("layouts").join(name)).unwrap()
 }
 
-/// Opens weights beside a configuration, and loads what could be opened.
+/// Opens weights with a configuration and loads the result.
 fn open(config: &str, weights: Vec<u8>) {
     let len = config.len() + weights.len();
     let opened = bounded(len, FACTOR, || {

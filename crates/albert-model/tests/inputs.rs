@@ -1,4 +1,4 @@
-//! What goes into a model: masks in every type, and inputs that no model can take.
+//! Inputs of a model: masks in every type, and inputs that it must refuse.
 
 mod support;
 
@@ -260,7 +260,7 @@ fn what_is_shown_for_debugging_fits_a_screen_or_two() {
         "{} bytes: {shown}",
         shown.len()
     );
-    // Each of its tensors tells where it lies.
+    // Each of its tensors reports where its bytes are.
     let shown = format!("{checkpoint:?}");
     assert!(
         shown.len() < 50_000 && shown.contains("Bytes("),

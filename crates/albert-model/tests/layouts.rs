@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// f32 on both sides, transformers on the CPU, as in the parity tests.
 const TOLERANCE: f64 = 1e-5;
 
-/// Those of the one model, whose numbers are beside them.
+/// The layouts of one model, whose outputs are in the same folder.
 const LAYOUTS: [&str; 25] = [
     "safetensors-single",
     "safetensors-sharded",
@@ -125,7 +125,7 @@ fn error_of(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Why a folder's model cannot be had, whether its opening fails or its loading.
+/// Returns the error of opening or loading a folder's model.
 fn refusal(dir: &Path) -> String {
     let checkpoint = match Checkpoint::from_dir(dir) {
         Ok(checkpoint) => checkpoint,

@@ -1,5 +1,4 @@
-//! What the formula says that inference takes of a GPU's memory bounds what it takes, and not by
-//! much.
+//! The formula for the GPU memory of inference is an upper bound, and a close one.
 //!
 //! Counted on the CPU, where half precision goes through the operations of a GPU and each of them
 //! asks the allocator for its result as it would ask the GPU's.

@@ -2,7 +2,7 @@
 //!
 //! The models are small, random and far from the identity (`scripts/make_fixtures.py`): groups that
 //! do not divide the layers, inner layers, odd head sizes, E = H, five activations, padded batches,
-//! pairs, positions of one's own. `VERSIONS.txt` beside them says what computed the numbers.
+//! pairs, explicit positions. `VERSIONS.txt` next to them names what computed the values.
 
 mod support;
 
@@ -21,7 +21,7 @@ const F32_TOLERANCE: f64 = 1e-5;
 /// is f32. Seen: 5.5e-3.
 const F16_TOLERANCE: f64 = 1e-2;
 
-/// The same with 8 bits, 2⁻⁹ of each at most. Seen: 2.7e-2.
+/// Rounding to bf16's 8 bits, at most 2⁻⁹ of each value. Seen: 2.7e-2.
 const BF16_TOLERANCE: f64 = 5e-2;
 
 /// f32 sums whose order depends on the size of the product. Seen: 1.8e-7.

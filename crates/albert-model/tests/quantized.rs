@@ -21,8 +21,8 @@ fn int8() -> LoadOptions {
 /// layers of these small widths average little of it out. Seen: 4.6e-2.
 const NEAR: f64 = 0.1;
 
-/// What a number that one path rounds up and the other down may do: they add up attention in
-/// another order. Seen: 2.9e-7, where none was.
+/// The effect of a value that one path rounds up and the other down, as they sum attention in
+/// different orders. Seen: 2.9e-7, without such a value.
 const PATHS: f64 = 2e-2;
 
 #[test]

@@ -56,21 +56,21 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a model in 8 bits keeps of a text's tokens' directions, in the mean. Seen: 0.99938.
+/// The least mean cosine of a text's tokens between a model and its 8-bit form. Seen: 0.99938.
 const LEAST_MEAN_COSINE: f32 = 0.999;
 
-/// How many times what bf16 weights lose of a token's direction a model in 8 bits loses, in the
+/// The largest ratio of 8-bit weights' loss of a token's direction to bf16 weights' loss, in the
 /// median. Seen: 3.1.
 const MOST_OF_BF16: f32 = 4.0;
 
-/// What a model in 8 bits keeps of every token's direction, the worst of all, of the first
-/// [`STRICT`] models. Seen: 0.99807.
+/// The least cosine of any token between a model and its 8-bit form, for the first [`STRICT`]
+/// models. Seen: 0.99807.
 const LEAST_COSINE: f32 = 0.995;
 const STRICT: u64 = 5;
 
-/// Here and there one token hangs in the balance, with bf16 weights too: the last digit of a sum
-/// decides what becomes of it, and each instruction set has others. So of all models one token in
-/// so many may be below [`LEAST_COSINE`]. Seen: four of 2312.
+/// A few tokens depend on the last digit of a sum, with bf16 weights too, and different ones on
+/// each instruction set. So over all models one token in this many may be below [`LEAST_COSINE`].
+/// Seen: four of 2312.
 const FEW: usize = 300;
 
 /// No token of any model may be below this. Seen: 0.98267.

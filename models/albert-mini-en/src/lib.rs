@@ -1,8 +1,7 @@
 //! The files of `albert-mini-en`, the small English ALBERT that albert-tasks takes with its feature
 //! `builtin`: one table of names and bytes, and nothing else.
 //!
-//! The README beside this crate's manifest is the model's card: what it was trained on, and how
-//! good it is.
+//! The crate's README is the model's card: what it was trained on, and how good it is.
 
 /// Each file of the model with its path in a Hugging Face folder.
 ///

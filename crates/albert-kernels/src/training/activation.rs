@@ -31,8 +31,8 @@ pub fn activate(
 /// From `x` and `dy` of `y = f(x + b)`: `dx = dy f'(x + b)` replaces `dy`, y replaces x, and the
 /// column sums of dx, which are the gradient of the bias, are added to `d_bias`.
 ///
-/// Where a function has a kink, the derivative is PyTorch's. Errors are absolute and hold from -20
-/// to 20 against f64, within 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests them.
+/// At a kink, the derivative is PyTorch's. Errors are absolute and hold from -20 to 20 against f64,
+/// within 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests them.
 ///
 /// # Shapes
 /// - `xs` and `dys`: `(M, N)`, `bias` and `d_bias`: `(N)`

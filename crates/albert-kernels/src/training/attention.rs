@@ -42,7 +42,7 @@ pub struct TrainingAttention<'a> {
     pub queries: Rows<'a>,
     /// K and V
     pub keys_and_values: Rows<'a>,
-    /// Where in the sequence the queries are: dropout depends on it.
+    /// The queries' positions in the sequence, on which dropout depends.
     pub places: &'a [usize],
     /// `None` in evaluation.
     pub dropout: Option<AttentionDropout>,

@@ -9,7 +9,7 @@ use crate::simd::{Kernel, Simd, each_vector};
 pub struct CrossEntropy {
     /// `-ln softmax(x + b)[label]`
     pub loss: f32,
-    /// How many logits are larger than the label's: 0 if the label is the model's first choice.
+    /// The number of logits larger than the label's: 0 if the label is the model's first choice.
     pub rank: usize,
 }
 

@@ -43,7 +43,7 @@ pub fn layer_norm(
     });
 }
 
-/// Where the backward pass of a layer norm adds the gradients of its parameters.
+/// The gradients of a layer norm's parameters, to which its backward pass adds.
 #[derive(Debug)]
 pub struct NormGradients<'a> {
     /// dγ, `(N)`

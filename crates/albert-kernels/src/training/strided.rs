@@ -39,7 +39,7 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// Whether a product replaces C or is added to it.
+/// The effect of a product on C: it replaces C or is added to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Into {
     Replace,

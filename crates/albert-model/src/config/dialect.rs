@@ -34,8 +34,8 @@ const HUGGING_FACES: [&str; 5] = [
 ];
 
 impl AlbertConfig {
-    /// Reads a configuration in whichever dialect it is, and tells that one and the activation as
-    /// stated.
+    /// Reads a configuration in any dialect, and returns the dialect and the activation as stated
+    /// with it.
     pub(crate) fn in_any_dialect(
         text: &[u8],
         file: &str,

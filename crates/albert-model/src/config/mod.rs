@@ -26,7 +26,7 @@ use fields::Fields;
 const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 4096;
 
-/// How a sequence classifier's logits are to be read (`problem_type`).
+/// The meaning of a sequence classifier's logits (`problem_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemType {
     /// One number, or several, as they are.
@@ -70,7 +70,7 @@ pub struct AlbertConfig {
     pub num_attention_heads: usize,
     /// I, the inner width of the feed-forward network.
     pub intermediate_size: usize,
-    /// How many layers, each with weights of its own, make a group.
+    /// The number of layers in a group, each with weights of its own.
     pub inner_group_num: usize,
     /// The activation of the feed-forward network and of the masked-LM head.
     pub hidden_act: HiddenAct,
@@ -88,7 +88,7 @@ pub struct AlbertConfig {
     pub initializer_range: f64,
     /// ε of every layer norm.
     pub layer_norm_eps: f64,
-    /// Whether the masked-LM decoder is the word embedding table.
+    /// True if the masked-LM decoder is the word embedding table.
     pub tie_word_embeddings: bool,
     /// The padding token. Real files disagree with their vocabularies: a tokenizer knows better.
     pub pad_token_id: Option<u32>,
@@ -100,7 +100,7 @@ pub struct AlbertConfig {
     pub architectures: Vec<String>,
     /// The classifier's labels, by index; empty where the file names none.
     pub id2label: BTreeMap<usize, String>,
-    /// How a sequence classifier's logits are to be read.
+    /// The meaning of a sequence classifier's logits.
     pub problem_type: Option<ProblemType>,
     /// Every other key, in the file's order.
     pub other: Map<String, Value>,

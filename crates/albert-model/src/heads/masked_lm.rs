@@ -1,4 +1,4 @@
-//! Which token stood where a mask stands.
+//! Masked language modeling: predicts the tokens that masks hide.
 
 use candle_core::{D, Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};

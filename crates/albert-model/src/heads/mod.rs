@@ -1,4 +1,4 @@
-//! What an ALBERT is trained and used for: one file for each head, named as in transformers.
+//! The heads that ALBERT is trained and used with: one file for each, named as in transformers.
 
 mod masked_lm;
 mod multiple_choice;
@@ -20,7 +20,7 @@ use candle_core::Tensor;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HeadOutput {
-    /// What the head says, before any softmax; its shape is the head's.
+    /// The head's logits, before any softmax; each head documents their shape.
     pub logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
     pub hidden_states: Option<Vec<Tensor>>,
@@ -43,7 +43,7 @@ macro_rules! head {
                 self.albert.config()
             }
 
-            /// Where its weights are.
+            /// Returns the device of the weights.
             pub fn device(&self) -> &candle_core::Device {
                 self.albert.device()
             }

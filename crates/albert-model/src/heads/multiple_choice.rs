@@ -1,4 +1,4 @@
-//! Which of several continuations fits best.
+//! Multiple choice: scores several continuations of a text.
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;

@@ -31,7 +31,7 @@ pub struct AlbertForPreTraining {
     dropout_prob: f64,
 }
 
-/// What [`AlbertForPreTraining`] returns.
+/// The output of [`AlbertForPreTraining`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PreTrainingOutput {

@@ -1,4 +1,4 @@
-//! Where in a context the answer starts and ends.
+//! Extractive question answering: predicts the start and the end of the answer in a context.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -24,13 +24,13 @@ pub struct AlbertForQuestionAnswering {
     spans: Linear,
 }
 
-/// What [`AlbertForQuestionAnswering`] returns.
+/// The output of [`AlbertForQuestionAnswering`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct QuestionAnsweringOutput {
-    /// How much each token looks like the answer's first, `(B, T)`.
+    /// The logits of each token as the answer's first, `(B, T)`.
     pub start_logits: Tensor,
-    /// How much each token looks like the answer's last, `(B, T)`.
+    /// The logits of each token as the answer's last, `(B, T)`.
     pub end_logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
     pub hidden_states: Option<Vec<Tensor>>,

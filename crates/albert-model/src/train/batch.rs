@@ -10,9 +10,9 @@ use crate::train::error::{Result, TrainError};
 pub struct TrainingBatch {
     ids: Vec<u32>,
     types: Vec<u32>,
-    /// Where each sequence ends.
+    /// The end of each sequence.
     ends: Vec<usize>,
-    /// Where each unit ends: sequences that stay together.
+    /// The end of each unit; a unit is sequences that stay together.
     units: Vec<usize>,
 }
 

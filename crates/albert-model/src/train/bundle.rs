@@ -6,7 +6,7 @@ use crate::train::objective::{Objective, Reads};
 /// A sequence of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    /// Which sequence of the batch.
+    /// The index of the sequence in the batch.
     pub(super) sequence: usize,
     /// Its first row in the bundle.
     pub(super) start: usize,
@@ -96,7 +96,7 @@ impl Bundle {
         self.read_rows = Some(rows);
     }
 
-    /// How many rows the last layer computes.
+    /// Returns the number of rows that the last layer computes.
     pub(super) fn read_count(&self) -> usize {
         self.read_rows.as_ref().map_or(self.rows, Vec::len)
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a batch or its targets.
+//! Errors in a batch or its targets.
 
 /// A `Result` whose error is [`TrainError`].
 pub type Result<T, E = TrainError> = std::result::Result<T, E>;
@@ -16,7 +16,7 @@ pub enum TrainError {
         what: &'static str,
         /// The number.
         found: usize,
-        /// How many there are.
+        /// The number of valid indices.
         count: usize,
     },
 

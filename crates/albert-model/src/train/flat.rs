@@ -66,7 +66,7 @@ pub struct FlatTensor {
     pub range: Range<usize>,
     /// Its use.
     pub kind: ParameterKind,
-    /// Where it belongs.
+    /// The part of the model that it belongs to.
     pub part: ModelPart,
 }
 

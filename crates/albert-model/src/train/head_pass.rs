@@ -1,4 +1,4 @@
-//! What an objective computes with: rows of hidden states, their gradients, and dense layers.
+//! An objective's working data: rows of hidden states, their gradients, and dense layers.
 
 use albert_kernels::training::add;
 use albert_kernels::{Aligned, Epilogue};
@@ -12,7 +12,7 @@ use crate::train::slot::{Purpose, Step, WeightScratch};
 pub struct HeadPass<'a> {
     pub(super) step: &'a Step<'a>,
     pub(super) bundle: &'a Bundle,
-    /// Which of the step's objectives.
+    /// The index of the objective in the step.
     pub(super) objective: usize,
     /// `(read, H)`, or `(rows, H)` between layers
     pub(super) states: &'a [f32],

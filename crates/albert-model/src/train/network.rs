@@ -8,7 +8,7 @@ use crate::train::flat::FlatTensor;
 /// `y = x Wᵀ + b`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dense {
-    /// Which of the network's dense layers.
+    /// The index among the network's dense layers.
     pub(super) id: usize,
     /// `(out, input)`
     pub(super) weight: Range<usize>,
@@ -68,7 +68,7 @@ pub(super) struct Network {
     pub(super) sentence_order: Option<Dense>,
     pub(super) classifier: Option<Dense>,
     pub(super) spans: Option<Dense>,
-    /// How many dense layers there are.
+    /// The number of dense layers.
     pub(super) dense_count: usize,
 }
 

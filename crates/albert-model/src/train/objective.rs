@@ -1,4 +1,4 @@
-//! What a loss needs of the pass, and what the pass needs of a loss.
+//! The interface between a loss and the training pass.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! How a training pass computes.
+//! The options of a training pass.
 
 use crate::config::AlbertConfig;
 
@@ -47,7 +47,7 @@ impl Frozen {
     }
 }
 
-/// How a [`TrainingPass`](super::TrainingPass) computes.
+/// The options of a [`TrainingPass`](super::TrainingPass).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PassOptions {
@@ -61,8 +61,8 @@ pub struct PassOptions {
     pub dropout: Dropout,
     /// Parts that do not learn.
     pub frozen: Frozen,
-    /// Whether the last layer is computed only in rows that an objective reads. The result is the
-    /// same, bit for bit up to the order of sums over rows.
+    /// True to compute the last layer only in rows that an objective reads. The result is the same
+    /// except for the order of sums over rows.
     pub skip_unread_rows: bool,
 }
 

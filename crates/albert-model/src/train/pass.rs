@@ -53,7 +53,7 @@ impl StepReport {
     }
 }
 
-/// How far a bundle goes.
+/// The last stage that a bundle reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// To the vectors of its sequences.
@@ -96,7 +96,7 @@ impl TrainingPass {
         })
     }
 
-    /// How the pass computes.
+    /// Returns the options of the pass.
     pub fn options(&self) -> &PassOptions {
         &self.options
     }

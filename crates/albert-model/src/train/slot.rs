@@ -1,4 +1,4 @@
-//! What a thread works with: a buffer of gradients, and the memory of one bundle.
+//! A thread's working memory: a buffer of gradients, and the memory of one bundle.
 
 use albert_kernels::training::{AttentionScratch, OuterScratch, outer_product};
 use albert_kernels::training::{DropoutKey, column_sums};
@@ -13,7 +13,7 @@ use crate::train::objective::{Objective, ObjectiveLoss};
 use crate::train::options::{Dropout, Frozen};
 use crate::train::weights::PackedWeights;
 
-/// What all bundles of a step share.
+/// The data that all bundles of a step share.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) instructions: InstructionSet,
@@ -29,7 +29,7 @@ pub(super) struct Step<'a> {
     pub(super) key: DropoutKey,
     pub(super) frozen: Frozen,
     pub(super) skip_unread_rows: bool,
-    /// Whether gradients are computed.
+    /// True if gradients are computed.
     pub(super) is_training: bool,
     /// `(H)` or wider
     pub(super) zeros: &'a [f32],
@@ -178,7 +178,7 @@ impl WeightScratch {
     }
 }
 
-/// What a layer keeps for its backward pass: 8H + I values for each token.
+/// The values that a layer keeps for its backward pass: 8H + I for each token.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// `(rows, H)`

@@ -17,8 +17,7 @@ use albert_model::{
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
 pub(crate) type Named = BTreeMap<String, Tensor>;
 
-/// Where a fixture lies. A test that was copied to another machine is told by the variable that
-/// cargo sets too.
+/// Returns the path of a fixture. On another machine, set the variable that cargo sets.
 pub(crate) fn path(name: &str) -> PathBuf {
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
@@ -85,7 +84,7 @@ pub(crate) fn open(
     )
 }
 
-/// What transformers was given (`input.*`), and what it answered (`output.*`).
+/// The inputs of transformers (`input.*`) and its outputs (`output.*`).
 pub(crate) struct Expected {
     pub(crate) tensors: HashMap<String, Tensor>,
 }
@@ -109,13 +108,13 @@ impl Expected {
         self.input_with(|tensor| Ok(tensor.clone()))
     }
 
-    /// The same on [`device`].
+    /// Returns the input on [`device`].
     pub(crate) fn input_on_device(&self) -> anyhow::Result<ModelInput> {
         let device = device()?;
         self.input_with(|tensor| tensor.to_device(&device))
     }
 
-    /// The same with the mask on the CPU.
+    /// Returns the input on [`device`] with its mask on the CPU.
     pub(crate) fn input_with_mask_on_cpu(&self) -> anyhow::Result<ModelInput> {
         let mask = self
             .given("attention_mask")?
@@ -123,7 +122,7 @@ impl Expected {
         Ok(self.input_on_device()?.with_attention_mask(mask))
     }
 
-    /// The same with each tensor changed, so that a part of a batch can be had.
+    /// Returns the input with each tensor changed, for example to a part of the batch.
     pub(crate) fn input_with(
         &self,
         change: impl Fn(&Tensor) -> candle_core::Result<Tensor>,

@@ -9,7 +9,7 @@ use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, WithDType, bai
 
 use super::{HEAD_STEP, OverSequences};
 
-/// What nvcc makes of `attention.cu`, for the driver to compile.
+/// The PTX that nvcc generates from `attention.cu`, for the driver to compile.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/attention.ptx"));
 
 /// Threads of a warp.

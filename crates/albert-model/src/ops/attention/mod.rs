@@ -18,7 +18,7 @@ use crate::ragged::Sequences;
 /// The largest head that the kernel has room for.
 const LARGEST_HEAD: usize = 128;
 
-/// What the kernel moves at a time: 16 bytes of f16.
+/// The number of values that the kernel moves at a time: 16 bytes of f16.
 const HEAD_STEP: usize = 8;
 
 /// `y = softmax(Q Kᵀ / √D) V`, for each head of each sequence.
@@ -28,7 +28,7 @@ pub(crate) struct Attention {
     head_size: usize,
 }
 
-/// The same for given sequences.
+/// [`Attention`] over given sequences.
 struct OverSequences {
     attention: Attention,
     longest: usize,
@@ -71,7 +71,7 @@ impl Attention {
     }
 }
 
-/// Whether a GPU has the instructions; plain loops run everywhere.
+/// Returns true if the device has the instructions; plain loops run everywhere.
 fn can_run_on(device: &Device) -> Result<bool> {
     match device {
         #[cfg(feature = "cuda")]

@@ -1,4 +1,4 @@
-//! Where this crate's CUDA kernels replace Candle's operations.
+//! The choice between this crate's CUDA kernels and Candle's operations.
 //!
 //! No GPU has measured them yet, so inference uses them only if the environment variable
 //! `ALBERT_GPU_KERNELS` asks for them: `1` on CUDA, `everywhere` on the CPU too, where plain loops

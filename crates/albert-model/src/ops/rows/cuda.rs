@@ -9,7 +9,7 @@ use candle_core::{CudaDevice, CudaStorage, CustomOp3, Layout, Result, Shape, Wit
 
 use super::{RowKernel, function};
 
-/// What nvcc makes of `rows.cu`, for the driver to compile.
+/// The PTX that nvcc generates from `rows.cu`, for the driver to compile.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 
 /// Threads of a warp, which takes one row.

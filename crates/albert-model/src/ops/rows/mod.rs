@@ -1,6 +1,6 @@
-//! What lies between the products of a layer, each as one pass over memory: residual and layer
-//! norm, scaled and masked softmax, bias and activation. Candle's operations make up to ten passes
-//! of each.
+//! The operations between a layer's products, each as one pass over memory: residual and layer
+//! norm, scaled and masked softmax, bias and activation. Candle's operations take up to ten passes
+//! for each.
 //!
 //! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same
 //! operations stand as plain loops, with which tests take the path around them on the CPU.
@@ -34,8 +34,8 @@ impl RowKernel {
         function(act).map(|_| Self::Activate(act))
     }
 
-    /// `(…, width)` → `(…, width)`. What a kernel does not use, any tensor of the same type may
-    /// stand for.
+    /// `(…, width)` → `(…, width)`. An argument that a kernel does not use may be any tensor of the
+    /// same type.
     pub(crate) fn apply(&self, xs: &Tensor, other: &Tensor, constants: &Tensor) -> Result<Tensor> {
         xs.contiguous()?
             .apply_op3_no_bwd(&other.contiguous()?, &constants.contiguous()?, self)

@@ -35,7 +35,7 @@ __device__ void add_norm_row(T *y, const T *x, const T *r, const T *gamma, int c
     }
 }
 
-// y = softmax(x + mask), `mask` null where there is none; in the second number how many rows of x share a row of it.
+// y = softmax(x + mask), without a mask if `mask` is null; the second constant is the number of rows of x to a row of it.
 template <typename T>
 __device__ void softmax_row(T *y, const T *x, const T *mask, int columns) {
     auto score = [&](int c) { return number(x[c]) + (mask ? number(mask[c]) : 0.f); };
