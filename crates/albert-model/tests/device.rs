@@ -282,7 +282,7 @@ fn random_model(head_size: usize, dtype: DType) -> candle_core::Result<AlbertMod
 /// Around the 16 queries of a warp and the 64 queries and keys of a block, of the kernel for CUDA.
 const LENGTHS: [usize; 7] = [130, 1, 65, 7, 16, 64, 17];
 
-/// Returns true for the masked tokens of the longest sequence: the first, and every third.
+/// Returns true for a token of the longest sequence that is masked: the first, and every third.
 fn is_hole(token: usize) -> bool {
     token.is_multiple_of(3)
 }
