@@ -50,7 +50,16 @@ def windows(tokenizer, first: str, second: str | None, room: int) -> list:
         if end == len(ids):
             break
         start += room - STRIDE
-    return [(tokenizer.prepare_for_model(window, pair, return_tensors="pt", prepend_batch_axis=True), count) for window, count in cuts]
+    return [(row(tokenizer, window, pair), count) for window, count in cuts]
+
+
+def row(tokenizer, first: list, second: list | None) -> dict:
+    """One row of ids; PreTrainedTokenizerFast puts no special tokens around ids."""
+    ids = [tokenizer.cls_token_id, *first, tokenizer.sep_token_id]
+    types = [0] * len(ids)
+    if second is not None:
+        ids, types = [*ids, *second, tokenizer.sep_token_id], [*types, *[1] * (len(second) + 1)]
+    return {"input_ids": torch.tensor([ids]), "token_type_ids": torch.tensor([types]), "attention_mask": torch.ones(1, len(ids))}
 
 
 def averaged(scores: list) -> list:

@@ -227,6 +227,10 @@ impl Tokenizer {
         pair: Option<&str>,
         max_length: Option<usize>,
     ) -> Result<Encoding> {
+        let text = match (pair, max_length) {
+            (None, Some(max_length)) => self.beginning(text, max_length)?,
+            _ => text,
+        };
         self.engine.encode(text, pair, max_length, None)
     }
 

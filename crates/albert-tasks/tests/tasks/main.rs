@@ -3,7 +3,8 @@
 //! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines`
 //! from `scripts/make_pipeline_fixtures.py`, `joint.json` in it from
 //! `scripts/make_joint_fixtures.py`, `fixtures/embeddings` from
-//! `scripts/make_embedding_fixtures.py`.
+//! `scripts/make_embedding_fixtures.py`, `fixtures/options.json` from
+//! `scripts/make_option_fixtures.py`.
 
 mod batches;
 #[cfg(feature = "builtin")]
@@ -18,6 +19,7 @@ mod hub;
 mod hub_server;
 mod inspect;
 mod joint;
+mod options;
 mod pipelines;
 mod reference;
 mod retrieval;
