@@ -15,7 +15,8 @@ use crate::outputs::Trace;
 use crate::parameters::{GROUPS, PROJECTION};
 use crate::ragged::Sequences;
 
-/// The projection from E to H, then the repeated layer groups.
+/// The projection from E to H, then the repeated layer groups. A BERT has no projection and a group
+/// for each layer.
 ///
 /// ```text
 /// h₀ = e W + b;   hᵢ₊₁ = group_{⌊i / (L / G)⌋}(hᵢ),   i = 0 … L - 1
@@ -24,7 +25,8 @@ use crate::ragged::Sequences;
 /// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer`.
 #[derive(Debug, Clone)]
 pub struct AlbertEncoder {
-    projection: Linear,
+    /// `None` in a BERT, where E = H.
+    projection: Option<Linear>,
     groups: Vec<AlbertLayerGroup>,
     /// The group that each repetition uses.
     schedule: Vec<usize>,
@@ -56,7 +58,7 @@ pub(crate) enum Layout<'a> {
 }
 
 impl AlbertEncoder {
-    /// Takes `embedding_hidden_mapping_in` and `albert_layer_groups.{0, 1, …}` from `vb`.
+    /// Takes `embedding_hidden_mapping_in`, unless it is a BERT's, and `albert_layer_groups.{0, 1, …}` from `vb`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -69,14 +71,17 @@ impl AlbertEncoder {
         let group_vb = vb.pp(GROUPS);
         let groups = (0..config.num_hidden_groups)
             .map(|group| AlbertLayerGroup::new(config, group_vb.pp(group)));
-        let projection = Linear::new(e, h, std, vb.pp(PROJECTION))?;
+        let projection = config
+            .has_projection()
+            .then(|| Linear::new(e, h, std, vb.pp(PROJECTION)))
+            .transpose()?;
         let groups = groups.collect::<Result<Vec<_>>>()?;
         let schedule: Vec<_> = (0..config.num_hidden_layers)
             .map(|layer| config.group_for_layer(layer))
             .collect();
         let takes_ragged =
             |group: &AlbertLayerGroup| group.layers().iter().all(AlbertLayer::takes_ragged);
-        let path = match FusedEncoder::new(config, &projection, &groups, &schedule)? {
+        let path = match FusedEncoder::new(config, projection.as_ref(), &groups, &schedule)? {
             _ if groups.iter().all(takes_ragged) => Path::Ragged,
             Some(fused) => Path::Fused(Arc::new(fused)),
             None => Path::Eager,
@@ -122,7 +127,7 @@ impl AlbertEncoder {
     pub(crate) fn forward(&self, embeddings: &Tensor, layout: Layout<'_>) -> Result<Tensor> {
         match (layout, &self.path) {
             (Layout::Padded { mask, trace, train }, _) => {
-                let mut states = self.projection.forward(embeddings)?; // (B, T, H)
+                let mut states = self.project(embeddings)?; // (B, T, H)
                 trace.hidden_state(&states);
                 for &group in &self.schedule {
                     states = self.groups[group].forward_traced(&states, mask, trace, train)?;
@@ -131,7 +136,7 @@ impl AlbertEncoder {
             }
             (Layout::Ragged(sequences), Path::Fused(fused)) => fused.forward(embeddings, sequences),
             (Layout::Ragged(sequences), Path::Ragged) => {
-                let mut states = self.projection.forward(embeddings)?; // (ΣT, H)
+                let mut states = self.project(embeddings)?; // (ΣT, H)
                 for &group in &self.schedule {
                     for layer in self.groups[group].layers() {
                         states = layer.forward_ragged(&states, sequences)?;
@@ -140,6 +145,14 @@ impl AlbertEncoder {
                 Ok(states)
             }
             (Layout::Ragged(_), Path::Eager) => bail!("this encoder computes padded batches only"),
+        }
+    }
+
+    /// Computes `(…, E)` → `(…, H)`.
+    fn project(&self, embeddings: &Tensor) -> Result<Tensor> {
+        match &self.projection {
+            Some(projection) => projection.forward(embeddings),
+            None => Ok(embeddings.clone()),
         }
     }
 

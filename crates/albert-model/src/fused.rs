@@ -25,7 +25,8 @@ use crate::ragged::Sequences;
 /// The packed weights of an encoder.
 #[derive(Debug)]
 pub(crate) struct FusedEncoder {
-    projection: Arc<PackedLinear>,
+    /// `None` in a BERT, where E = H.
+    projection: Option<Arc<PackedLinear>>,
     groups: Vec<Vec<PackedLayer>>,
     /// The group that each repetition uses.
     schedule: Vec<usize>,
@@ -57,12 +58,16 @@ impl FusedEncoder {
     /// Returns `None` unless every weight is packed.
     pub(crate) fn new(
         config: &AlbertConfig,
-        projection: &Linear,
+        projection: Option<&Linear>,
         groups: &[AlbertLayerGroup],
         schedule: &[usize],
     ) -> Result<Option<Self>> {
-        let Some(projection) = projection.packed() else {
-            return Ok(None);
+        let projection = match projection {
+            Some(projection) => match projection.packed() {
+                Some(packed) => Some(packed),
+                None => return Ok(None),
+            },
+            None => None,
         };
         let layers =
             |group: &AlbertLayerGroup| group.layers().iter().map(|layer| layer.packed()).collect();
@@ -185,26 +190,33 @@ impl FusedEncoder {
         observer: &mut impl Observer,
     ) {
         let rows = bundle.iter().map(|sequence| sequence.tokens).sum();
-        let (e, h) = (self.projection.input(), self.heads.count * self.heads.size);
+        let h = self.heads.count * self.heads.size;
+        let e = self.projection.as_ref().map_or(h, |it| it.input());
         scratch.states.resize(rows * h);
         scratch.wide.resize(rows * e.max(3 * h));
         scratch.context.resize(rows * h);
         scratch.output.resize(rows * h);
 
-        let mut start = 0;
-        for sequence in &bundle {
-            scratch.wide[start..][..sequence.embeddings.len()].copy_from_slice(sequence.embeddings);
-            start += sequence.embeddings.len();
-        }
         let Scratch {
             wide,
             states,
             rounded,
             ..
         } = scratch;
-        let states = RowsMut::new(states, rows, h);
-        self.projection
-            .apply(Rows::new(wide, rows, e), rounded, states, threads);
+        let embeddings = match self.projection {
+            Some(_) => &mut wide[..rows * e],
+            None => &mut states[..],
+        };
+        let mut rest = embeddings;
+        for sequence in &bundle {
+            let own;
+            (own, rest) = rest.split_at_mut(sequence.embeddings.len());
+            own.copy_from_slice(sequence.embeddings);
+        }
+        if let Some(projection) = &self.projection {
+            let states = RowsMut::new(states, rows, h);
+            projection.apply(Rows::new(wide, rows, e), rounded, states, threads);
+        }
         for &group in &self.schedule {
             for (inner, layer) in self.groups[group].iter().enumerate() {
                 let see = |input, xs: &[f32], width| observer.see((group, inner), input, xs, width);
@@ -232,7 +244,7 @@ impl FusedEncoder {
     ) {
         let (h, instructions) = (
             self.heads.count * self.heads.size,
-            self.projection.instruction_set(),
+            layer.feed_forward.inner.instruction_set(),
         );
         let Scratch {
             states,

@@ -1,10 +1,14 @@
-//! ALBERT for [Candle](candle_core): the network, its heads and its checkpoints, with Hugging
-//! Face's names and Hugging Face's numbers.
+//! ALBERT and BERT encoders for [Candle](candle_core): the network, its heads and its checkpoints,
+//! with Hugging Face's names and outputs.
 //!
 //! ALBERT (Lan et al. 2020, [arXiv:1909.11942](https://arxiv.org/abs/1909.11942)) makes BERT small
 //! in two ways. The embedding table is V×E, much narrower than the hidden states, and a projection
-//! leads from E to H. The L layers are repetitions of few: they are split among G groups whose
-//! members share all weights, most often a single one. Memory shrinks tenfold, compute does not.
+//! leads from E to H. The L layers are split among G groups whose members share all weights, most
+//! often a single one. Memory shrinks tenfold, compute does not.
+//!
+//! BERT (Devlin et al. 2019, [arXiv:1810.04805](https://arxiv.org/abs/1810.04805)) is the other end
+//! of the same scale: a group for each layer, E = H, and no projection. [`AlbertConfig`] describes
+//! both, and every type here computes both.
 //!
 //! ```
 //! use albert_model::candle_core::{DType, Device, Result, Tensor};
@@ -23,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! Trained weights come from a folder as the Hub has it:
+//! Trained weights come from a folder as the Hub has it, an ALBERT's or a BERT's:
 //!
 //! ```no_run
 //! use albert_model::{AlbertForMaskedLM, Checkpoint, LoadOptions, Pretrained};
@@ -33,9 +37,9 @@
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
-//! Or as any of Candle's models, by a [`VarBuilder`](candle_nn::VarBuilder) over a file whose
-//! tensors have Hugging Face's names of today; [`Checkpoint`] knows the others, and checks them
-//! first:
+//! Or from a [`VarBuilder`](candle_nn::VarBuilder), like any of Candle's models, over a file with
+//! Hugging Face's current names of an ALBERT; [`Checkpoint`] converts all others, such as those of a
+//! BERT, and checks them first:
 //!
 //! ```
 //! use albert_model::candle_core::{DType, Device};
@@ -111,7 +115,7 @@ pub use attention::AlbertAttention;
 #[doc(hidden)]
 pub use checkpoint::read_tensorflow_index;
 pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors, WeightFormat};
-pub use config::{AlbertConfig, ProblemType};
+pub use config::{AlbertConfig, ModelType, ProblemType};
 pub use embeddings::AlbertEmbeddings;
 pub use encoder::AlbertEncoder;
 pub use error::{Error, Result};

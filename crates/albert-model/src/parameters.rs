@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::config::AlbertConfig;
+use crate::config::{AlbertConfig, ModelType};
 
 /// The module that every head holds, and the first part of its tensors' names.
 pub(crate) const ALBERT: &str = "albert";
@@ -173,6 +173,15 @@ impl Head {
         }
     }
 
+    /// Returns true for the name of a class of transformers that has this head, of ALBERT or BERT.
+    pub fn is_architecture(self, class: &str) -> bool {
+        let albert = self.architecture();
+        ModelType::ALL.iter().any(|it| {
+            class.strip_prefix(it.class_prefix())
+                == albert.strip_prefix(ModelType::Albert.class_prefix())
+        })
+    }
+
     /// Returns true if its tensors are named `classifier.*`, a name that three heads share.
     pub(crate) fn is_classifier(self) -> bool {
         matches!(
@@ -260,7 +269,9 @@ fn embeddings(config: &AlbertConfig) -> Vec<Parameter> {
         table("token_type", config.type_vocab_size),
     ];
     parameters.extend(norm(&format!("{ALBERT}.{EMBEDDINGS}.LayerNorm"), width));
-    parameters.extend(linear(&projection(), config.hidden_size, width));
+    if config.has_projection() {
+        parameters.extend(linear(&projection(), config.hidden_size, width));
+    }
     parameters
 }
 
@@ -354,6 +365,15 @@ mod tests {
             assert_eq!(config.parameter_count(Head::MaskedLm), masked_lm);
             assert_eq!(config.parameter_count(Head::PreTraining), pretraining);
         }
+    }
+
+    /// `sum(p.numel() for p in model.parameters())` of transformers 4.46.3.
+    #[test]
+    fn counts_of_bert_are_those_of_transformers() {
+        let bert = AlbertConfig::bert_base();
+        assert_eq!(bert.parameter_count(Head::Encoder), 109_482_240);
+        assert_eq!(bert.parameter_count(Head::MaskedLm), 109_514_298);
+        assert_eq!(bert.parameter_count(Head::PreTraining), 110_106_428);
     }
 
     #[test]

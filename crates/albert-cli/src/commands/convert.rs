@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use albert_model::WeightFormat;
-use albert_tasks::tools::convert;
+use albert_model::{ModelType, WeightFormat};
+use albert_tasks::tools::convert_as;
 use clap::{Args, ValueEnum};
 
 use crate::device::DtypeChoice;
@@ -30,6 +30,29 @@ pub(crate) struct ConvertArgs {
     /// Number type of the weights: f32, f16, bf16 or int8, which stays int8 when loaded
     #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
     dtype: WeightFormat,
+
+    /// Convert between the two networks: a BERT is also an ALBERT with a group for each layer
+    ///
+    /// Without this option the model keeps its network. A BERT written as an ALBERT has the identity
+    /// as projection, and loads into transformers' AlbertModel with equal outputs.
+    #[arg(long = "as", value_name = "NETWORK", value_enum)]
+    network: Option<Network>,
+}
+
+/// A network to convert to.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Network {
+    Albert,
+    Bert,
+}
+
+impl From<Network> for ModelType {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::Albert => Self::Albert,
+            Network::Bert => Self::Bert,
+        }
+    }
 }
 
 /// Parses a type that a file can have.
@@ -42,7 +65,8 @@ fn stored(text: &str) -> Result<WeightFormat, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, talk: Talk) -> anyhow::Result<()> {
-    let report = convert(&args.model.files(talk)?, &args.output, args.dtype)?;
+    let network = args.network.map(ModelType::from);
+    let report = convert_as(&args.model.files(talk)?, &args.output, args.dtype, network)?;
     for choice in &report.choices {
         talk.say(choice);
     }

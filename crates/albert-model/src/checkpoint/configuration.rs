@@ -29,7 +29,12 @@ impl Configuration {
         let has = |name: &str| files.iter().any(|file| file == name);
         let google: Vec<&String> = files
             .iter()
-            .filter(|name| name.starts_with("albert_config") && name.ends_with(".json"))
+            .filter(|name| {
+                let is_googles = ["albert_config", "bert_config"]
+                    .iter()
+                    .any(|start| name.starts_with(start));
+                is_googles && name.ends_with(".json")
+            })
             .collect();
         let google = match &google[..] {
             [name] => Some(name.as_str()),

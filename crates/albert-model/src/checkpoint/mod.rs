@@ -13,6 +13,7 @@
 //! and loading no more than [`MOST_SHARED`] times its size in its own type.
 
 mod adapters;
+mod bert;
 mod choice;
 mod configuration;
 mod crc32c;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use crate::config::AlbertConfig;
+use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result};
 use crate::parameters::{
     ALBERT, CLASSIFIER, ENCODER, GROUPS, Head, POOLER, Parameter, Product, head_parameters,
@@ -84,6 +85,8 @@ pub struct Checkpoint {
     files: Arc<WeightFiles>,
     /// From the one spelling of each tensor's name to the file's.
     names: BTreeMap<String, String>,
+    /// True if the file has BERT's names.
+    has_bert_names: bool,
     /// Likewise for tensors that are not read, because they are tied to others.
     copies: BTreeMap<String, String>,
     /// Tensors that the file's architecture implies and the file need not hold.
@@ -94,7 +97,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder with a model in any of the forms that ALBERTs come in.
+    /// Opens a folder with an ALBERT or a BERT in any of the forms that they come in.
     ///
     /// The weights are the first of these that the folder has:
     /// - `model.safetensors`, or the shards that `model.safetensors.index.json` names,
@@ -171,6 +174,7 @@ impl Checkpoint {
             activation,
             files: Arc::new(files),
             names: names.stored,
+            has_bert_names: names.are_berts,
             copies: names.copies,
             implied: Arc::default(),
             choices,
@@ -222,7 +226,8 @@ impl Checkpoint {
         let is_possible = self
             .stored(&query)
             .is_some_and(|(_, tensor)| tensor.shape == [h, h]);
-        if absent && self.config.embedding_size == h && is_possible {
+        if absent && self.config.has_projection() && self.config.embedding_size == h && is_possible
+        {
             let file = self.files.name();
             let implied = Arc::make_mut(&mut self.implied);
             implied.insert(bias, StoredTensor::identity(&file, vec![h]));
@@ -231,6 +236,88 @@ impl Checkpoint {
                 format!("identity for `{projection}`: Google's network has none where E = H");
             self.choices.push(choice);
         }
+    }
+
+    /// Returns the same model as an ALBERT or as a BERT.
+    ///
+    /// A BERT becomes an ALBERT with a group for each layer and the identity as its projection,
+    /// whose outputs are equal. An ALBERT becomes a BERT if it is such an ALBERT.
+    ///
+    /// # Errors
+    /// If an ALBERT shares weights among layers, or has a projection other than the identity.
+    pub fn with_model_type(&self, model_type: ModelType) -> Result<Self> {
+        let found = self.config.model_type;
+        if found == model_type {
+            return Ok(self.clone());
+        }
+        let mut converted = self.clone();
+        if model_type == ModelType::Albert {
+            let (h, file) = (self.config.hidden_size, self.files.name());
+            let implied = Arc::make_mut(&mut converted.implied);
+            let name = projection();
+            implied.insert(
+                format!("{name}.bias"),
+                StoredTensor::identity(&file, vec![h]),
+            );
+            implied.insert(
+                format!("{name}.weight"),
+                StoredTensor::identity(&file, vec![h, h]),
+            );
+        } else {
+            self.refuse_albert_proper()?;
+            let name = projection();
+            for part in ["weight", "bias"] {
+                let name = format!("{name}.{part}");
+                converted.names.remove(&name);
+                Arc::make_mut(&mut converted.implied).remove(&name);
+            }
+        }
+        converted.config = self.config.with_model_type(model_type);
+        converted
+            .choices
+            .push(format!("converted: a {found} into a {model_type}"));
+        Ok(converted)
+    }
+
+    /// Refuses an ALBERT that no BERT equals.
+    fn refuse_albert_proper(&self) -> Result<()> {
+        let config = &self.config;
+        let refused = |why: String| Error::Refused {
+            file: self.files.name(),
+            why: format!("holds an ALBERT that no BERT equals: {why}"),
+        };
+        if config.num_hidden_groups != config.num_hidden_layers || config.inner_group_num != 1 {
+            return Err(refused(format!(
+                "expected a group of one layer for each of {} layers, found {} groups of {}",
+                config.num_hidden_layers, config.num_hidden_groups, config.inner_group_num
+            )));
+        }
+        let (e, h) = (config.embedding_size, config.hidden_size);
+        if e != h {
+            return Err(refused(format!(
+                "expected embeddings as wide as hidden states, {h}, found {e}"
+            )));
+        }
+        for (part, shape) in [("weight", vec![h, h]), ("bias", vec![h])] {
+            let name = format!("{}.{part}", projection());
+            let Some((stored, tensor)) = self.stored(&name) else {
+                continue;
+            };
+            tensor.expect(stored, &shape)?;
+            let identity = StoredTensor::identity(stored, shape);
+            let difference =
+                (tensor.load()?.to_dtype(DType::F32)? - identity.load()?.to_dtype(DType::F32)?)?;
+            if difference
+                .abs()?
+                .flatten_all()?
+                .max(0)?
+                .to_scalar::<f32>()?
+                != 0.0
+            {
+                return Err(refused(format!("expected the identity in `{stored}`")));
+            }
+        }
+        Ok(())
     }
 
     /// Google's configurations name no labels: a classifier has as many as its weights have rows.
@@ -300,7 +387,7 @@ impl Checkpoint {
             self.config
                 .architectures
                 .iter()
-                .any(|name| name == head.architecture())
+                .any(|name| head.is_architecture(name))
         };
         Head::ALL
             .into_iter()
@@ -347,7 +434,7 @@ impl Checkpoint {
             self.config
                 .architectures
                 .first()
-                .is_some_and(|name| name == head.architecture())
+                .is_some_and(|name| head.is_architecture(name))
         };
         if let Some(head) = Head::ALL.into_iter().find(declared) {
             let needed = head_parameters(&self.config, head)
@@ -405,7 +492,7 @@ impl Checkpoint {
                 true => Error::MissingHead {
                     file: self.files.name(),
                     head,
-                    missing: required,
+                    missing: self.as_file_spells(required),
                     served: self.heads(),
                 },
                 false if !self.names.keys().any(|name| name.starts_with("albert.")) => {
@@ -413,13 +500,25 @@ impl Checkpoint {
                 }
                 false => Error::MissingTensors {
                     file: self.files.name(),
-                    names: required,
+                    names: self.as_file_spells(required),
                 },
             });
         }
-        let report = LoadReport::new(self, head, used, optional)?;
+        let report = LoadReport::new(self, head, used, self.as_file_spells(optional))?;
         self.refuse_more_layers(&report)?;
         Ok(report)
+    }
+
+    /// Converts names to BERT's if the file has BERT's.
+    fn as_file_spells(&self, names: Vec<String>) -> Vec<String> {
+        let spell = |name: String| {
+            if self.has_bert_names {
+                bert::to_bert(&name)
+            } else {
+                name
+            }
+        };
+        names.into_iter().map(spell).collect()
     }
 
     /// A configuration that leaves out `num_hidden_groups` or `inner_group_num` means 1, and would

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::checkpoint::bert;
 use crate::checkpoint::files::WeightFiles;
 use crate::checkpoint::tensorflow;
-use crate::config::AlbertConfig;
+use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result, shown};
-use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
+use crate::parameters::{ALBERT, DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
 /// The first parts of the encoder's names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
@@ -21,7 +22,8 @@ const LANDMARKS: [&str; 2] = [
     "encoder.embedding_hidden_mapping_in.weight",
 ];
 /// The first parts of the heads' names.
-const HEADS: [&str; 4] = [
+const HEADS: [&str; 5] = [
+    "cls.",
     "predictions.",
     "classifier.",
     "qa_outputs.",
@@ -43,8 +45,10 @@ pub(super) struct Names {
     pub(super) stored: BTreeMap<String, String>,
     /// Likewise for tensors that are not read, because they are tied to others.
     pub(super) copies: BTreeMap<String, String>,
-    /// True for the names of Google's graph, which lacks the projection where E = H.
+    /// True for the names of Google's graph of ALBERT, which lacks the projection if E = H.
     pub(super) are_googles: bool,
+    /// True for the names of a BERT.
+    pub(super) are_berts: bool,
     /// The root that was taken off, and the tensors that were left out.
     pub(super) choices: Vec<String>,
 }
@@ -52,8 +56,10 @@ pub(super) struct Names {
 /// The scheme of a file's names.
 #[derive(Debug, PartialEq, Eq)]
 enum Scheme<'a> {
-    /// `bert/encoder/transformer/group_0/…`, or the same with dots.
+    /// Google's of ALBERT: `bert/encoder/transformer/group_0/…`, or the same with dots.
     Google,
+    /// Google's of BERT: `bert/encoder/layer_0/…`.
+    GoogleBert,
     /// Hugging Face's.
     HuggingFace {
         /// The root of the encoder's names.
@@ -68,9 +74,21 @@ impl Names {
         let stored: Vec<&str> = files.tensors().map(|(name, _)| name).collect();
         refuse_brightmart(&stored, files)?;
         let scheme = Scheme::find(&stored, files)?;
-        let are_googles = scheme == Scheme::Google;
+        let are_berts = stored.iter().any(|name| bert::is_of_layer(name));
+        if are_berts && config.model_type != ModelType::Bert {
+            return Err(Error::Refused {
+                file: files.name(),
+                why: format!(
+                    "holds a BERT, and its configuration describes an {}: expected `model_type` \
+                     \"bert\"",
+                    config.model_type
+                ),
+            });
+        }
+        let are_googles = matches!(scheme, Scheme::Google | Scheme::GoogleBert);
         let mut names = Self {
-            are_googles,
+            are_googles: scheme == Scheme::Google,
+            are_berts,
             ..Self::default()
         };
         let slots = stored
@@ -81,7 +99,7 @@ impl Names {
             if are_googles && tensorflow::is_slot(name) {
                 continue;
             }
-            let canonical = scheme.spell(name);
+            let canonical = scheme.spell(name, are_berts);
             if let Some(first) = names.stored.insert(canonical.clone(), name.to_string()) {
                 let file = files.name();
                 return Err(Error::DuplicateTensor {
@@ -96,10 +114,14 @@ impl Names {
             Scheme::Google => names
                 .choices
                 .push("names: Google's, turned into Hugging Face's".into()),
+            Scheme::GoogleBert => names
+                .choices
+                .push("names: Google's of BERT, turned into Hugging Face's".into()),
             Scheme::HuggingFace {
                 root: "" | "albert.",
                 ..
             } => {}
+            Scheme::HuggingFace { root: "bert.", .. } if are_berts => {}
             Scheme::HuggingFace { root, .. } => {
                 names.choices.push(format!("names: `{root}` taken off"))
             }
@@ -159,6 +181,12 @@ impl<'a> Scheme<'a> {
         if stored.iter().any(is_googles) {
             return Ok(Self::Google);
         }
+        if stored
+            .iter()
+            .any(|name| name.contains('/') && bert::is_of_layer(name))
+        {
+            return Ok(Self::GoogleBert);
+        }
         for landmark in LANDMARKS {
             let with_root = |name: &&'a str| {
                 let root = name.strip_suffix(landmark)?;
@@ -208,19 +236,32 @@ impl<'a> Scheme<'a> {
         Self::HuggingFace { root, outer }
     }
 
-    fn spell(&self, stored: &str) -> String {
-        let (root, outer) = match self {
+    /// Converts a name to the one spelling.
+    fn spell(&self, stored: &str, is_bert: bool) -> String {
+        let name;
+        let (stored, root, outer) = match self {
             Self::Google => match tensorflow::canonical(stored) {
                 Some(name) => return name,
-                None => ("", "module."),
+                None => (stored, "", "module."),
             },
-            Self::HuggingFace { root, outer } => (*root, *outer),
+            Self::GoogleBert => {
+                name = bert::from_tensorflow(stored);
+                (name.as_str(), "bert.", "")
+            }
+            Self::HuggingFace { root, outer } => (stored, *root, *outer),
         };
         let name = match stored.strip_prefix(root) {
-            Some(rest) if BARE.iter().any(|part| rest.starts_with(part)) => {
-                format!("albert.{rest}")
+            Some(rest) if BARE.iter().any(|part| rest.starts_with(part)) => is_bert
+                .then(|| bert::encoder_name(rest))
+                .flatten()
+                .unwrap_or_else(|| format!("{ALBERT}.{rest}")),
+            _ => {
+                let name = stored.strip_prefix(outer).unwrap_or(stored);
+                is_bert
+                    .then(|| bert::head_name(name))
+                    .flatten()
+                    .unwrap_or_else(|| name.to_string())
             }
-            _ => stored.strip_prefix(outer).unwrap_or(stored).to_string(),
         };
         // Checkpoints converted before 2019 call the norm's tensors as TensorFlow does.
         for (old, new) in [(".gamma", ".weight"), (".beta", ".bias")] {
@@ -264,9 +305,15 @@ pub(super) fn foreign(files: &WeightFiles) -> Error {
     }
 }
 
-/// Returns true if the name differs by more than the missing `albert.` of a bare model.
-pub(super) fn is_renamed(stored: &str, canonical: &str) -> bool {
-    stored != canonical && canonical.strip_prefix("albert.") != Some(stored)
+/// Returns true if the name differs from that of transformers' files by more than the missing
+/// `albert.` or `bert.` of a bare model.
+pub(super) fn is_renamed(stored: &str, canonical: &str, is_bert: bool) -> bool {
+    let (name, root) = if is_bert {
+        (bert::to_bert(canonical), "bert.")
+    } else {
+        (canonical.to_string(), "albert.")
+    };
+    stored != name && name.strip_prefix(root) != Some(stored)
 }
 
 #[cfg(test)]
@@ -278,14 +325,14 @@ mod tests {
         let norm = "encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm";
         let (bare, headed) = (Scheme::under("", &[]), Scheme::under("albert.", &[]));
         assert_eq!(
-            bare.spell(&format!("{norm}.gamma")),
+            bare.spell(&format!("{norm}.gamma"), false),
             format!("albert.{norm}.weight")
         );
         assert_eq!(
-            headed.spell("albert.embeddings.LayerNorm.beta"),
+            headed.spell("albert.embeddings.LayerNorm.beta", false),
             "albert.embeddings.LayerNorm.bias"
         );
-        assert_eq!(bare.spell("predictions.bias"), "predictions.bias");
+        assert_eq!(bare.spell("predictions.bias", false), "predictions.bias");
     }
 
     #[test]
@@ -329,7 +376,7 @@ mod tests {
         ];
         for (root, stored, expected) in cases {
             assert_eq!(
-                Scheme::under(root, &[stored]).spell(stored),
+                Scheme::under(root, &[stored]).spell(stored, false),
                 expected,
                 "{stored} under {root}"
             );
@@ -338,10 +385,11 @@ mod tests {
 
     #[test]
     fn a_bare_models_names_do_not_count_as_renamed() {
-        assert!(!is_renamed("pooler.weight", "albert.pooler.weight"));
+        assert!(!is_renamed("pooler.weight", "albert.pooler.weight", false));
         assert!(is_renamed(
             "predictions.LayerNorm.gamma",
-            "predictions.LayerNorm.weight"
+            "predictions.LayerNorm.weight",
+            false
         ));
     }
 }

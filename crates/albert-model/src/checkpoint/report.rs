@@ -46,10 +46,9 @@ impl LoadReport {
             report.tie_decoder(checkpoint)?;
         }
         let used: HashSet<&String> = report.used.iter().collect();
-        let renamed = checkpoint
-            .names
-            .iter()
-            .filter(|(name, stored)| used.contains(stored) && names::is_renamed(stored, name));
+        let renamed = checkpoint.names.iter().filter(|(name, stored)| {
+            used.contains(stored) && names::is_renamed(stored, name, checkpoint.has_bert_names)
+        });
         report.renamed = renamed
             .map(|(name, stored)| (stored.clone(), name.clone()))
             .collect();

@@ -11,13 +11,14 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 use serde_json::json;
 
+use crate::checkpoint::bert;
 use crate::checkpoint::choice::{self, Choice};
 use crate::checkpoint::quantized::{
     OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized,
     weight_of_bias,
 };
 use crate::checkpoint::{Checkpoint, LoadReport, WeightFormat};
-use crate::config::AlbertConfig;
+use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result};
 use crate::parameters::{DECODER_BIAS, Head, MASKED_LM_BIAS};
 
@@ -71,6 +72,12 @@ impl Checkpoint {
                 tensors.insert(DECODER_BIAS.into(), Saved::Tensor(tensor.clone()));
             }
             tensors.insert(name, Saved::Tensor(tensor));
+        }
+        if self.config.model_type == ModelType::Bert {
+            tensors = tensors
+                .into_iter()
+                .map(|(name, tensor)| (bert::to_bert(&name), tensor))
+                .collect();
         }
         std::fs::create_dir_all(dir).map_err(|source| Error::Write {
             path: dir.into(),
@@ -145,7 +152,9 @@ impl Checkpoint {
         if config.architectures.is_empty() {
             let heads = self.heads();
             let fullest = heads.iter().copied().find(|head| *head != Head::Encoder);
-            config.architectures = vec![fullest.unwrap_or(Head::Encoder).architecture().into()];
+            let albert = fullest.unwrap_or(Head::Encoder).architecture();
+            let head = albert.trim_start_matches(ModelType::Albert.class_prefix());
+            config.architectures = vec![format!("{}{head}", config.model_type.class_prefix())];
         }
         config.other.shift_remove("dtype");
         config.other.insert("torch_dtype".into(), type_name.into());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::activation::HiddenAct;
 use crate::config::fields::Fields;
-use crate::config::{AlbertConfig, yaml};
+use crate::config::{AlbertConfig, ModelType, yaml};
 use crate::error::{Error, Result};
 
 /// Whose words a configuration is in.
@@ -46,7 +46,9 @@ impl AlbertConfig {
         } else {
             let map = Self::object(text, file)?;
             let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-            let is_googles = name.starts_with("albert_config")
+            let is_googles = ["albert_config", "bert_config"]
+                .iter()
+                .any(|own| name.starts_with(own))
                 || beside_tensorflow && !HUGGING_FACES.iter().any(|key| map.contains_key(*key));
             match map.get("plbert") {
                 Some(plbert) => (kokoro(plbert, map.get("n_token"), file)?, Dialect::Kokoro),
@@ -58,7 +60,12 @@ impl AlbertConfig {
             .get("hidden_act")
             .and_then(Value::as_str)
             .map(String::from);
-        if dialect == Dialect::Google && stated.as_deref() == Some("gelu") {
+        let file_name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        let is_bert = dialect == Dialect::Google && file_name.starts_with("bert_config");
+        if is_bert {
+            // transformers' conversion of Google's BERTs keeps `gelu`, its exact form.
+            map.insert("model_type".into(), ModelType::Bert.name().into());
+        } else if dialect == Dialect::Google && stated.as_deref() == Some("gelu") {
             map.insert("hidden_act".into(), HiddenAct::GeluNew.to_string().into());
         }
         Ok((Self::from_map(map, file)?, dialect, stated))

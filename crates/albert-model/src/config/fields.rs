@@ -7,6 +7,7 @@ use albert_formats::json::{shown, to_usize};
 use serde_json::{Map, Value};
 
 use crate::activation::HiddenAct;
+use crate::config::model_type::{self, ModelType};
 use crate::config::{PROBLEM_TYPES, ProblemType};
 use crate::error::{Error, Result};
 
@@ -171,10 +172,36 @@ impl Fields<'_> {
         }
     }
 
-    /// Refuses architectures that this crate does not compute.
-    pub(super) fn refuse_other_architectures(&mut self) -> Result<()> {
-        let expectations: [(&str, &[&str], &str); 3] = [
-            ("model_type", &["albert"], "\"albert\""),
+    /// Reads `model_type`, or infers it from `architectures` if the file lacks it, as files of 2019
+    /// do.
+    pub(super) fn model_type(&mut self) -> Result<ModelType> {
+        // It is written anew: the other keys are kept.
+        match self.map.shift_remove("model_type") {
+            None | Some(Value::Null) => {
+                let architectures = self.map.get("architectures").and_then(Value::as_array);
+                let class = architectures.and_then(|them| them.first()?.as_str());
+                let is_class = |it: &ModelType| {
+                    class.is_some_and(|class| class.starts_with(it.class_prefix()))
+                };
+                Ok(ModelType::ALL
+                    .into_iter()
+                    .find(is_class)
+                    .unwrap_or_default())
+            }
+            Some(Value::String(found)) => ModelType::ALL
+                .into_iter()
+                .find(|it| it.name() == found)
+                .ok_or_else(|| {
+                    let expected = model_type::expected(&found);
+                    self.wrong("model_type", expected, &Value::String(found))
+                }),
+            Some(found) => Err(self.wrong("model_type", model_type::expected(""), &found)),
+        }
+    }
+
+    /// Refuses networks that this crate does not compute.
+    pub(super) fn refuse_other_networks(&mut self) -> Result<()> {
+        let expectations: [(&str, &[&str], &str); 2] = [
             (
                 "position_embedding_type",
                 &["absolute"],
@@ -193,8 +220,16 @@ impl Fields<'_> {
                 Some(found) => return Err(self.wrong(field, expected, found)),
             }
         }
-        // Written anew; the others are kept as they are.
-        self.map.shift_remove("model_type");
+        for field in ["is_decoder", "add_cross_attention"] {
+            if let Some(found) = self
+                .map
+                .get(field)
+                .filter(|found| **found == Value::Bool(true))
+            {
+                let expected = "false: decoders and cross-attention are not supported";
+                return Err(self.wrong(field, expected, found));
+            }
+        }
         match self.map.get("pruned_heads") {
             Some(Value::Object(map)) if !map.is_empty() => Err(Self::error(
                 self.file,

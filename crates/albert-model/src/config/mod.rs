@@ -1,12 +1,14 @@
 //! The shape of a model: `config.json`, read and written with Hugging Face's spelling.
 //!
-//! An absent field means what `transformers.AlbertConfig` takes for it, and those defaults are the
-//! sizes of xxlarge: a config that leaves out `hidden_size` means 4096.
+//! An absent field has the default of `transformers.AlbertConfig` or `transformers.BertConfig`. Those
+//! of ALBERT are the sizes of xxlarge: an ALBERT without `hidden_size` is 4096 wide.
 //!
-//! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py` and `configuration_utils.py`.
+//! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py`, `configuration_bert.py` and
+//! `configuration_utils.py`.
 
 mod dialect;
 mod fields;
+mod model_type;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use crate::activation::HiddenAct;
 use crate::error::{Error, Result};
 pub(crate) use dialect::Dialect;
 use fields::Fields;
+pub use model_type::ModelType;
 
 /// More of each than any use of ALBERT has: a bound on what a hostile file can ask for.
 const MAX_SIZE: usize = 1 << 24;
@@ -49,13 +52,19 @@ const PROBLEM_TYPES: [(&str, ProblemType); 3] = [
     ),
 ];
 
-/// The configuration of an ALBERT, one field for each key of `config.json` that changes what the
-/// network computes or what its outputs mean.
+/// The configuration of an ALBERT or a BERT: one field for each key of `config.json` that changes
+/// the network's results or their meaning.
 ///
-/// Keys that do neither are kept in [`other`](Self::other) and written back. `label2id` is made
-/// anew from `id2label`.
+/// All other keys are kept in [`other`](Self::other) and written back. `label2id` is derived from
+/// `id2label`.
+///
+/// A BERT is an ALBERT with a group for each layer and E = H, whose projection is the identity:
+/// `num_hidden_groups` is then `num_hidden_layers`, `embedding_size` is `hidden_size`, and there is
+/// no projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlbertConfig {
+    /// The network: an ALBERT or a BERT.
+    pub model_type: ModelType,
     /// V, the number of pieces in the vocabulary.
     pub vocab_size: usize,
     /// E, the width of the embedding tables.
@@ -110,6 +119,7 @@ impl Default for AlbertConfig {
     /// `transformers.AlbertConfig()`.
     fn default() -> Self {
         Self {
+            model_type: ModelType::Albert,
             vocab_size: 30_000,
             embedding_size: 128,
             hidden_size: 4096,
@@ -145,6 +155,26 @@ impl AlbertConfig {
             num_hidden_layers: layers,
             num_attention_heads: heads,
             intermediate_size: 4 * hidden_size,
+            ..Self::default()
+        }
+    }
+
+    /// `transformers.BertConfig()`, the sizes of bert-base-uncased: 12 layers 768 wide, 12 heads.
+    pub fn bert_base() -> Self {
+        Self {
+            model_type: ModelType::Bert,
+            vocab_size: 30_522,
+            embedding_size: 768,
+            hidden_size: 768,
+            num_hidden_groups: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: HiddenAct::Gelu,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout_prob: None,
+            bos_token_id: None,
+            eos_token_id: None,
             ..Self::default()
         }
     }
@@ -209,18 +239,37 @@ impl AlbertConfig {
     }
 
     fn from_fields(fields: &mut Fields<'_>) -> Result<Self> {
-        fields.refuse_other_architectures()?;
-        let default = Self::default();
+        let model_type = fields.model_type()?;
+        fields.refuse_other_networks()?;
+        let is_bert = model_type == ModelType::Bert;
+        let default = if is_bert {
+            Self::bert_base()
+        } else {
+            Self::default()
+        };
         let id2label = fields.labels()?;
+        let hidden_size = fields.size("hidden_size", default.hidden_size)?;
+        let num_hidden_layers = fields.size("num_hidden_layers", default.num_hidden_layers)?;
+        let (embedding_size, num_hidden_groups, inner_group_num) = if is_bert {
+            (hidden_size, num_hidden_layers, 1)
+        } else {
+            (
+                fields.size("embedding_size", default.embedding_size)?,
+                fields.size("num_hidden_groups", default.num_hidden_groups)?,
+                fields.size("inner_group_num", default.inner_group_num)?,
+            )
+        };
+        let classifier_dropout = classifier_dropout(model_type);
         Ok(Self {
+            model_type,
             vocab_size: fields.size("vocab_size", default.vocab_size)?,
-            embedding_size: fields.size("embedding_size", default.embedding_size)?,
-            hidden_size: fields.size("hidden_size", default.hidden_size)?,
-            num_hidden_layers: fields.size("num_hidden_layers", default.num_hidden_layers)?,
-            num_hidden_groups: fields.size("num_hidden_groups", default.num_hidden_groups)?,
+            embedding_size,
+            hidden_size,
+            num_hidden_layers,
+            num_hidden_groups,
             num_attention_heads: fields.size("num_attention_heads", default.num_attention_heads)?,
             intermediate_size: fields.size("intermediate_size", default.intermediate_size)?,
-            inner_group_num: fields.size("inner_group_num", default.inner_group_num)?,
+            inner_group_num,
             hidden_act: fields.activation("hidden_act", default.hidden_act)?,
             hidden_dropout_prob: fields
                 .number("hidden_dropout_prob")?
@@ -228,10 +277,10 @@ impl AlbertConfig {
             attention_probs_dropout_prob: fields
                 .number("attention_probs_dropout_prob")?
                 .unwrap_or(default.attention_probs_dropout_prob),
-            classifier_dropout_prob: match fields.map.get("classifier_dropout_prob") {
-                Some(Value::Null) => fields.number("classifier_dropout_prob")?,
+            classifier_dropout_prob: match fields.map.get(classifier_dropout) {
+                Some(Value::Null) => fields.number(classifier_dropout)?,
                 _ => fields
-                    .number("classifier_dropout_prob")?
+                    .number(classifier_dropout)?
                     .or(default.classifier_dropout_prob),
             },
             max_position_embeddings: fields
@@ -265,15 +314,17 @@ impl AlbertConfig {
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| map.insert(key.into(), value);
         put("architectures", json!(self.architectures));
-        put("model_type", json!("albert"));
+        put("model_type", json!(self.model_type.name()));
         put("vocab_size", json!(self.vocab_size));
-        put("embedding_size", json!(self.embedding_size));
         put("hidden_size", json!(self.hidden_size));
         put("num_hidden_layers", json!(self.num_hidden_layers));
-        put("num_hidden_groups", json!(self.num_hidden_groups));
+        if self.model_type == ModelType::Albert {
+            put("embedding_size", json!(self.embedding_size));
+            put("num_hidden_groups", json!(self.num_hidden_groups));
+            put("inner_group_num", json!(self.inner_group_num));
+        }
         put("num_attention_heads", json!(self.num_attention_heads));
         put("intermediate_size", json!(self.intermediate_size));
-        put("inner_group_num", json!(self.inner_group_num));
         put("hidden_act", json!(self.hidden_act.to_string()));
         put("hidden_dropout_prob", json!(self.hidden_dropout_prob));
         put(
@@ -281,7 +332,7 @@ impl AlbertConfig {
             json!(self.attention_probs_dropout_prob),
         );
         put(
-            "classifier_dropout_prob",
+            classifier_dropout(self.model_type),
             json!(self.classifier_dropout_prob),
         );
         put(
@@ -315,6 +366,35 @@ impl AlbertConfig {
             put(key, value.clone());
         }
         map
+    }
+
+    /// Returns the configuration of the same network as an ALBERT or as a BERT, with transformers'
+    /// classes for it.
+    pub(crate) fn with_model_type(&self, model_type: ModelType) -> Self {
+        let mut config = self.clone();
+        let (from, to) = (self.model_type.class_prefix(), model_type.class_prefix());
+        for class in &mut config.architectures {
+            if let Some(rest) = class.strip_prefix(from) {
+                *class = format!("{to}{rest}");
+            }
+        }
+        // Keys of the other network, which a reader might take for its own.
+        for key in [
+            "embedding_size",
+            "num_hidden_groups",
+            "inner_group_num",
+            "classifier_dropout",
+            "classifier_dropout_prob",
+        ] {
+            config.other.shift_remove(key);
+        }
+        config.model_type = model_type;
+        config
+    }
+
+    /// Returns true if a projection leads from E to H: always in an ALBERT, never in a BERT.
+    pub fn has_projection(&self) -> bool {
+        self.model_type == ModelType::Albert
     }
 
     /// D = H / N, the width of one attention head; 0 if there are none, which is not valid.
@@ -384,6 +464,21 @@ impl AlbertConfig {
             let most = if counts_layers { MAX_LAYERS } else { MAX_SIZE };
             if size > most {
                 return error(field, &format!("at most {most}"), size.to_string());
+            }
+        }
+        if self.model_type == ModelType::Bert {
+            for (field, expected, found) in [
+                ("embedding_size", self.hidden_size, self.embedding_size),
+                (
+                    "num_hidden_groups",
+                    self.num_hidden_layers,
+                    self.num_hidden_groups,
+                ),
+                ("inner_group_num", 1, self.inner_group_num),
+            ] {
+                if found != expected {
+                    return error(field, &format!("{expected} in a BERT"), found.to_string());
+                }
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -461,6 +556,14 @@ fn nearest_divisor(size: usize, heads: usize) -> usize {
     }
 }
 
+/// Returns the key of the classifier's dropout.
+fn classifier_dropout(model_type: ModelType) -> &'static str {
+    match model_type {
+        ModelType::Albert => "classifier_dropout_prob",
+        ModelType::Bert => "classifier_dropout",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -503,6 +606,47 @@ mod tests {
     }
 
     #[test]
+    fn absent_fields_of_a_bert_are_those_of_transformers_bert_config() {
+        let config = AlbertConfig::from_json(r#"{"model_type": "bert"}"#).unwrap();
+        assert_eq!(config, AlbertConfig::bert_base());
+        assert_eq!(AlbertConfig::from_json(&config.to_json()).unwrap(), config);
+        let small = r#"{"architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 6,
+            "classifier_dropout": 0.2, "layer_norm_eps": 1e-5}"#;
+        let small = AlbertConfig::from_json(small).unwrap();
+        assert_eq!(small.model_type, ModelType::Bert);
+        assert_eq!((small.num_hidden_groups, small.embedding_size), (6, 384));
+        assert_eq!(small.classifier_dropout_prob, Some(0.2));
+        assert_eq!(small.layer_norm_eps, 1e-5);
+    }
+
+    #[test]
+    fn a_bert_that_this_crate_does_not_compute_is_refused() {
+        for (json, expected) in [
+            (
+                r#"{"model_type": "bert", "position_embedding_type": "relative_key"}"#,
+                "`position_embedding_type`",
+            ),
+            (
+                r#"{"model_type": "bert", "is_decoder": true}"#,
+                "decoders and cross-attention are not supported",
+            ),
+            (
+                r#"{"model_type": "distilbert"}"#,
+                "neither token types nor a pooler",
+            ),
+        ] {
+            let message = message(json);
+            assert!(message.contains(expected), "{json}: {message}");
+        }
+        let shared = AlbertConfig {
+            num_hidden_groups: 1,
+            ..AlbertConfig::bert_base()
+        };
+        let message = shared.validate().unwrap_err().to_string();
+        assert!(message.contains("expected 12 in a BERT"), "{message}");
+    }
+
+    #[test]
     fn a_wrong_field_is_named_with_what_would_be_right() {
         let cases = [
             (
@@ -538,8 +682,8 @@ mod tests {
                 "expected one of gelu, gelu_10",
             ),
             (
-                r#"{"model_type": "bert"}"#,
-                "`model_type` in `config.json`: expected \"albert\", found \"bert\"",
+                r#"{"model_type": "roberta"}"#,
+                "`model_type` in `config.json`: expected \"albert\" or \"bert\" (a RoBERTa counts positions",
             ),
             (
                 r#"{"ln_type": "preln"}"#,

@@ -103,7 +103,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
             .as_ref()
             .and_then(|config| config.get("model_type"))
             .and_then(|kind| kind.as_str());
-        is_albert |= config.is_some() && kind.is_none_or(|kind| kind == "albert");
+        is_albert |= config.is_some() && kind.is_none_or(|kind| matches!(kind, "albert" | "bert"));
         let snapshot = Snapshot {
             repository: &repository,
             commit: commit.clone(),

@@ -121,7 +121,8 @@ pub enum HubError {
 
     /// A model of another kind.
     #[error(
-        "`{id}` is not an ALBERT: expected the model type albert in `config.json`, found {found}"
+        "`{id}` is neither an ALBERT nor a BERT: expected the model type albert or bert in \
+         `config.json`, found {found}"
     )]
     NotAlbert {
         /// The model.
@@ -273,9 +274,9 @@ impl HubError {
                 return Some(format!("check the spelling; for a private model {login}"));
             }
             Self::NoWeights { .. } => {
-                "look for the model it was made from; models/README.md lists known ALBERTs"
+                "look for the model it was made from; models/README.md lists models known to work"
             }
-            Self::NotAlbert { .. } => "models/README.md lists known ALBERTs",
+            Self::NotAlbert { .. } => "models/README.md lists models known to work",
             Self::Damaged { .. } => "run it again: the damaged file was removed",
             Self::NoSpace { .. } => {
                 "make room (`albert-cli models` shows what can go), or set HF_HOME to another disk; it goes on from here"

@@ -282,6 +282,7 @@ impl Hub {
         let found = snapshot.json("config.json");
         if let Some(found) = found.as_ref().and_then(|config| config.get("model_type"))
             && found != "albert"
+            && found != "bert"
         {
             let found = found
                 .as_str()

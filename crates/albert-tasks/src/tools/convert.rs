@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use albert_model::{Checkpoint, LoadReport, WeightFormat};
+use albert_model::{Checkpoint, LoadReport, ModelType, WeightFormat};
 
 use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_inside};
 use crate::json::read_value;
@@ -42,11 +42,30 @@ pub fn convert(
     dir: impl AsRef<Path>,
     dtype: WeightFormat,
 ) -> Result<LoadReport> {
+    convert_as(files, dir, dtype, None)
+}
+
+/// [`convert`]s the model to an ALBERT or a BERT; with `None`, it stays what it is.
+///
+/// A BERT becomes an ALBERT with a group for each layer and the identity as projection, which
+/// transformers' `AlbertModel` loads with equal outputs. Such an ALBERT becomes a BERT again.
+///
+/// # Errors
+/// As [`convert`], and if the model is an ALBERT that no BERT equals.
+pub fn convert_as(
+    files: &ModelFiles,
+    dir: impl AsRef<Path>,
+    dtype: WeightFormat,
+    model_type: Option<ModelType>,
+) -> Result<LoadReport> {
     let dir = dir.as_ref();
     // Everything wrong with the source is found before the first file is written.
     let companions = companions(files)?;
     let mut checkpoint = files.checkpoint()?;
     checkpoint.report()?;
+    if let Some(model_type) = model_type {
+        checkpoint = checkpoint.with_model_type(model_type)?;
+    }
     Checkpoint::check_vacant(dir)?;
     if dtype == WeightFormat::Int8 {
         checkpoint = checkpoint.quantize()?;

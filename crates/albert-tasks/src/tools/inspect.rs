@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, WeightFormat};
+use albert_model::{AlbertConfig, Checkpoint, Head, HiddenAct, ModelType, WeightFormat};
 use serde::Serialize;
 
 use crate::pipeline::{Purpose, max_length};
@@ -15,6 +15,8 @@ pub struct Inspection {
     pub model: String,
     /// The first of `architectures` in `config.json`, else that of the fullest head in the file.
     pub architecture: String,
+    /// The network and how its layers share weights, such as `a BERT: 12 groups, nothing shared`.
+    pub network: String,
     /// Parameters of a model of that architecture; tied ones count once.
     pub parameters: usize,
     /// The heads that the file has weights for.
@@ -175,6 +177,7 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
             .first()
             .cloned()
             .unwrap_or_else(|| head.to_string()),
+        network: network(config),
         parameters,
         heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
         dtypes: dtypes(&checkpoint),
@@ -222,6 +225,26 @@ impl Shape {
     }
 }
 
+/// Describes the network and how its layers share weights.
+fn network(config: &AlbertConfig) -> String {
+    let article = if config.model_type == ModelType::Albert {
+        "an"
+    } else {
+        "a"
+    };
+    let (groups, layers) = (config.num_hidden_groups, config.num_hidden_layers);
+    let plural = if groups == 1 { "" } else { "s" };
+    let shared = if groups >= layers {
+        "nothing shared".to_string()
+    } else {
+        format!("shared by {layers} layers")
+    };
+    format!(
+        "{article} {}: {groups} group{plural}, {shared}",
+        config.model_type
+    )
+}
+
 /// Returns the head that `architectures` names, else the fullest one in the file.
 fn described_head(checkpoint: &Checkpoint) -> Head {
     let named = |head: &Head| {
@@ -229,7 +252,7 @@ fn described_head(checkpoint: &Checkpoint) -> Head {
             .config()
             .architectures
             .first()
-            .is_some_and(|name| name == head.architecture())
+            .is_some_and(|name| head.is_architecture(name))
     };
     let heads = checkpoint.heads();
     let fullest = || heads.iter().copied().find(|head| *head != Head::Encoder);

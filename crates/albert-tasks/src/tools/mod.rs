@@ -12,7 +12,7 @@ mod inspect;
 mod verify;
 
 pub use bench::{Benchmark, ShapeTime, bench};
-pub use convert::convert;
+pub use convert::{convert, convert_as};
 pub use inspect::{
     Activation, Inspection, Renamed, Section, Shape, TensorNames, Tied, TokenizerInfo, inspect,
 };

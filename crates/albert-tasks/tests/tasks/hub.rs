@@ -397,15 +397,16 @@ fn what_is_no_albert_is_refused_before_its_weights_come() {
         error
     };
     let (error, hint) = refused(
-        "a/bert",
+        "a/roberta",
         with(
             tiny_files(),
-            &[("config.json", br#"{"model_type": "bert"}"#)],
+            &[("config.json", br#"{"model_type": "roberta"}"#)],
         ),
     );
     assert_eq!(
         error,
-        "`a/bert` is not an ALBERT: expected the model type albert in `config.json`, found bert"
+        "`a/roberta` is neither an ALBERT nor a BERT: expected the model type albert or bert in \
+         `config.json`, found roberta"
     );
     assert!(hint.contains("models/README.md"), "{hint}");
     let others = with(
@@ -791,13 +792,13 @@ fn the_cache_tells_sizes_and_what_can_go() {
     fs::write(&partial, "1234").unwrap();
     fs::write(setting.path("blobs/lost"), "12345").unwrap();
     // Another kind of model in the same cache.
-    let bert = setting
+    let roberta = setting
         .settings
         .cache
-        .join("models--a--bert/snapshots")
+        .join("models--a--roberta/snapshots")
         .join("0".repeat(40));
-    fs::create_dir_all(&bert).unwrap();
-    fs::write(bert.join("config.json"), r#"{"model_type": "bert"}"#).unwrap();
+    fs::create_dir_all(&roberta).unwrap();
+    fs::write(roberta.join("config.json"), r#"{"model_type": "roberta"}"#).unwrap();
 
     let models = setting.hub().cached().unwrap();
     let [model] = models.as_slice() else {
