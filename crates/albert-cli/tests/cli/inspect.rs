@@ -10,6 +10,7 @@ fn json_has_the_sections_of_the_contract() {
     let model: Value = serde_json::from_str(&run.stdout).unwrap();
     for key in [
         "architecture",
+        "network",
         "parameters",
         "tensors",
         "tokenizer",
