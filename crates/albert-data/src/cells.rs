@@ -34,9 +34,10 @@ pub(crate) fn expect_kind(found: &DataType, kind: Kind) -> anyhow::Result<()> {
             "strings or lists of strings",
         ),
     };
-    match is_right {
-        true => Ok(()),
-        false => Err(anyhow!("expected {expected}, found {found}")),
+    if is_right {
+        Ok(())
+    } else {
+        Err(anyhow!("expected {expected}, found {found}"))
     }
 }
 
@@ -186,9 +187,12 @@ fn unless_null<'a>(
     array: &'a dyn Array,
     cell: impl Fn(usize) -> anyhow::Result<Cell> + 'a,
 ) -> Cells<'a> {
-    Box::new(move |row| match array.is_null(row) {
-        true => Ok(Cell::Null),
-        false => cell(row),
+    Box::new(move |row| {
+        if array.is_null(row) {
+            Ok(Cell::Null)
+        } else {
+            cell(row)
+        }
     })
 }
 

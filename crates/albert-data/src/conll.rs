@@ -70,9 +70,10 @@ impl<R: BufRead> Conll<R> {
         for (index, line) in lines.into_iter().enumerate() {
             let word = || format!("word {}", index + 1);
             let line = utf8(line).with_context(word)?;
-            let columns: Vec<String> = match line.contains('\t') {
-                true => line.split('\t').map(String::from).collect(),
-                false => line.split_whitespace().map(String::from).collect(),
+            let columns: Vec<String> = if line.contains('\t') {
+                line.split('\t').map(String::from).collect()
+            } else {
+                line.split_whitespace().map(String::from).collect()
             };
             let expected = rows.first().map_or(columns.len(), Vec::len);
             if columns.len() != expected {
@@ -140,7 +141,10 @@ mod tests {
     use super::*;
     use crate::Kind;
 
-    fn read(text: &str, fields: &str) -> Vec<Result<(u64, Vec<Vec<String>>), String>> {
+    /// The first line of a sentence, and its columns.
+    type Sentence = (u64, Vec<Vec<String>>);
+
+    fn read(text: &str, fields: &str) -> Vec<Result<Sentence, String>> {
         let selection = Selection::new(Field::parse_list(fields).unwrap(), Kind::Texts);
         Conll::new(text.as_bytes(), "`a`".into(), selection)
             .map(|record| {

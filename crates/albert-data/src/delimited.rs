@@ -245,9 +245,10 @@ impl Header {
             cells.push(match slot {
                 Some(slot) => {
                     let is_needed_again = self.fields[index + 1..].contains(&Some(*slot));
-                    let text = match is_needed_again {
-                        true => texts[*slot].clone(),
-                        false => std::mem::take(&mut texts[*slot]),
+                    let text = if is_needed_again {
+                        texts[*slot].clone()
+                    } else {
+                        std::mem::take(&mut texts[*slot])
                     };
                     wanted.check(utf8(text).map(Cell::Text))?
                 }

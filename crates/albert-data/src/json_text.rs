@@ -219,9 +219,10 @@ impl<'a> Scanner<'a> {
         loop {
             let name = self.name()?;
             // A name with half a surrogate pair is that of no field.
-            let name = match name.contains('\\') {
-                true => Cow::Owned(string(name).unwrap_or_else(|_| name.to_string())),
-                false => Cow::Borrowed(&name[1..name.len() - 1]),
+            let name = if name.contains('\\') {
+                Cow::Owned(string(name).unwrap_or_else(|_| name.to_string()))
+            } else {
+                Cow::Borrowed(&name[1..name.len() - 1])
             };
             visit(name, self.value()?);
             self.space();
@@ -379,7 +380,10 @@ impl<'a> Scanner<'a> {
 
     fn some_digits(&mut self) -> Scanned<()> {
         match self.peek() {
-            Some(b'0'..=b'9') => Ok(self.digits()),
+            Some(b'0'..=b'9') => {
+                self.digits();
+                Ok(())
+            }
             _ => self.expected("a digit"),
         }
     }

@@ -63,7 +63,7 @@ pub use hint::{Hint, Hinted};
 pub use notes::Notes;
 pub use place::Place;
 pub use reader::Reader;
-pub use record::{Kind, Presence, Record, Records, Selection, Values, Wanted};
+pub use record::{Kind, NamedCells, Presence, Record, Records, Selection, Values, Wanted};
 pub use record_reader::RecordReader;
 pub use separator::OtherSeparator;
 pub use shards::Shards;

@@ -94,9 +94,10 @@ pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
         let bytes = error.as_bytes();
         let found = bytes.get(offset).copied().unwrap_or_default();
         // Text in two bytes a character has zeros in its spaces and digits.
-        let guess = match bytes.contains(&0) {
-            true => ", which looks like UTF-16",
-            false => "",
+        let guess = if bytes.contains(&0) {
+            ", which looks like UTF-16"
+        } else {
+            ""
         };
         anyhow!(
             "expected UTF-8, found byte 0x{found:02x} at byte {}{guess}",

@@ -59,13 +59,16 @@ pub struct Record {
     pub values: anyhow::Result<Values>,
 }
 
+/// Cells of a record with the names of their columns.
+pub type NamedCells = Vec<(Arc<str>, Cell)>;
+
 /// The values of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
-    /// Those of the fields that are asked for, in their order.
+    /// The values of the requested fields, in their order.
     pub cells: Vec<Cell>,
-    /// Those of the other columns, where they are asked for, with their names.
-    pub rest: Vec<(Arc<str>, Cell)>,
+    /// The values of the other columns, if they are requested.
+    pub rest: NamedCells,
 }
 
 /// An iterator of records. Its own errors end the reading; a record's error is that of a bad one.

@@ -82,7 +82,7 @@ impl Shards {
 }
 
 fn add_length(length: Option<u64>, metadata: &fs::Metadata) -> Option<u64> {
-    Some(length? + metadata.is_file().then(|| metadata.len())?)
+    Some(length? + metadata.is_file().then_some(metadata.len())?)
 }
 
 /// The files of a folder in the order of their names.

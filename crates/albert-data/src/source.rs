@@ -60,7 +60,7 @@ impl Source {
         Ok(Self {
             origin: Origin::File(file),
             name: format!("`{name}`").into(),
-            length: metadata.is_file().then(|| metadata.len()),
+            length: metadata.is_file().then_some(metadata.len()),
         })
     }
 

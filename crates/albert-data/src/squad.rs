@@ -77,9 +77,12 @@ impl Squad {
         };
         let mut members: Vec<(String, Cell)> = members
             .into_iter()
-            .map(|(name, cell)| match name == "answers" {
-                true => (name, lists(cell)),
-                false => (name, cell),
+            .map(|(name, cell)| {
+                if name == "answers" {
+                    (name, lists(cell))
+                } else {
+                    (name, cell)
+                }
             })
             .collect();
         members.extend(

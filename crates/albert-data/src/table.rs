@@ -179,9 +179,10 @@ impl<'a> Nested<'a> {
             return Ok(cells);
         }
         Ok(Box::new(move |row| {
-            match parents.iter().any(|parent| parent.is_null(row)) {
-                true => Ok(Cell::Null),
-                false => cells(row),
+            if parents.iter().any(|parent| parent.is_null(row)) {
+                Ok(Cell::Null)
+            } else {
+                cells(row)
             }
         }))
     }

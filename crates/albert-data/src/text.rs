@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use crate::record::{Kind, Presence, Record, Selection, Values, Wanted};
+use crate::record::{Kind, NamedCells, Presence, Record, Selection, Values, Wanted};
 use crate::{Cell, Field, Place};
 
 /// One text, or two that belong together.
@@ -39,7 +39,7 @@ pub struct Line {
     /// The text.
     pub text: anyhow::Result<Text>,
     /// The columns of its record that are kept, with their names; none of a bad one.
-    pub kept: Vec<(Arc<str>, Cell)>,
+    pub kept: NamedCells,
 }
 
 impl Line {
@@ -181,7 +181,7 @@ impl Fields {
         }
     }
 
-    fn text(&self, values: Values) -> anyhow::Result<(Text, Vec<(Arc<str>, Cell)>)> {
+    fn text(&self, values: Values) -> anyhow::Result<(Text, NamedCells)> {
         let mut cells = values.cells.into_iter();
         let mut text = Text::default();
         match cells.next() {

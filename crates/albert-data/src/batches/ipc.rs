@@ -103,9 +103,10 @@ fn expect_file_end(mut file: &File, name: &str) -> anyhow::Result<()> {
         Ok(end)
     };
     let end = read().with_context(|| format!("cannot read {name}"))?;
-    match end == FILE_END {
-        true => Ok(()),
-        false => Err(interrupted(name, "the footer of an Arrow IPC file")),
+    if end == FILE_END {
+        Ok(())
+    } else {
+        Err(interrupted(name, "the footer of an Arrow IPC file"))
     }
 }
 
@@ -144,18 +145,22 @@ fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
         return Ok(());
     };
     let schema = message.header_as_schema();
-    match schema.is_some_and(|schema| schema.endianness() == Endianness::Big) {
-        true => Err(
+    if schema.is_some_and(|schema| schema.endianness() == Endianness::Big) {
+        Err(
             anyhow!("expected little-endian values, found big-endian ones")
                 .hint("write it again on a little-endian machine, or as Parquet"),
-        ),
-        false => Ok(()),
+        )
+    } else {
+        Ok(())
     }
 }
 
+/// The bytes of a stream, those that its format was recognised by first.
+type StreamBytes = io::Chain<Cursor<Vec<u8>>, BufReader<Bytes>>;
+
 /// The batches of a stream, and a check of its end.
 struct Stream {
-    stream: StreamReader<Watched<io::Chain<Cursor<Vec<u8>>, BufReader<Bytes>>>>,
+    stream: StreamReader<Watched<StreamBytes>>,
     is_file: bool,
     /// The number of batches read.
     batches: usize,
@@ -186,7 +191,7 @@ impl Stream {
         let watched = self.stream.get_mut();
         if watched.is_at_end {
             // Messages are padded to eight bytes: what is left of one was cut.
-            if self.is_file || watched.bytes % 8 != 0 {
+            if self.is_file || !watched.bytes.is_multiple_of(8) {
                 return Err(interrupted(&name, "the end mark of an Arrow IPC stream"));
             }
             return match &self.open_end {

@@ -25,12 +25,11 @@ pub(crate) enum Projection {
 
 impl Projection {
     pub(crate) fn from_selection(selection: &Selection) -> Self {
-        match selection.rest {
-            true => Self::All,
-            false => {
-                let fields = selection.fields.iter().map(|wanted| wanted.field.clone());
-                Self::Fields(fields.collect())
-            }
+        if selection.rest {
+            Self::All
+        } else {
+            let fields = selection.fields.iter().map(|wanted| wanted.field.clone());
+            Self::Fields(fields.collect())
         }
     }
 

@@ -43,10 +43,11 @@ impl Numbers {
     /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these
     /// would mean nothing.
     fn floats(self) -> anyhow::Result<Vec<f32>> {
-        match self.has_float || self.values.is_empty() {
-            true => Ok(self.values),
-            false => Err(anyhow!("field `embedding`: expected floats, found nothing but integers")
-                .hint("vectors that `embed --precision` wrote cannot be compared: write them without it")),
+        if self.has_float || self.values.is_empty() {
+            Ok(self.values)
+        } else {
+            Err(anyhow!("field `embedding`: expected floats, found nothing but integers")
+        .hint("vectors that `embed --precision` wrote cannot be compared: write them without it"))
         }
     }
 }

@@ -71,9 +71,10 @@ fn rows_of(batch: &RecordBatch) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>
     let errors = batch.column_by_name(ERROR);
     let row = |row: usize| -> anyhow::Result<VectorRow> {
         if embeddings.is_null(row) {
-            return match errors.is_some_and(|errors| errors.is_valid(row)) {
-                true => Ok(None),
-                false => bail!("field `{EMBEDDING}`: expected numbers, found null"),
+            return if errors.is_some_and(|errors| errors.is_valid(row)) {
+                Ok(None)
+            } else {
+                bail!("field `{EMBEDDING}`: expected numbers, found null")
             };
         }
         let vector = numbers(embeddings, row).with_context(|| format!("field `{EMBEDDING}`"))?;

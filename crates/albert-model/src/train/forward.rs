@@ -26,9 +26,10 @@ impl Step<'_> {
         is_read: bool,
     ) -> TrainingAttention<'a> {
         let (h, span) = (self.shape.h, &bundle.spans[index]);
-        let (first, count) = match is_read {
-            true => (span.read_start, span.read),
-            false => (span.start, span.tokens),
+        let (first, count) = if is_read {
+            (span.read_start, span.read)
+        } else {
+            (span.start, span.tokens)
         };
         let places = if is_read {
             &bundle.read_places
@@ -53,9 +54,10 @@ impl Bundle {
     /// The sequence and the place of each row, of all rows or of those that are read.
     pub(super) fn row_places(&self, is_read: bool) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.spans.iter().flat_map(move |span| {
-            let places = match is_read {
-                true => &self.read_places[span.read_start..][..span.read],
-                false => &self.places[span.start..][..span.tokens],
+            let places = if is_read {
+                &self.read_places[span.read_start..][..span.read]
+            } else {
+                &self.places[span.start..][..span.tokens]
             };
             places.iter().map(|place| (span.sequence, *place))
         })
