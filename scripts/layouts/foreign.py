@@ -16,7 +16,7 @@ EMBEDDING = "albert.embeddings.position_embeddings"
 
 
 class Callback:
-    """Stands for a callback of a trainer, whose class is the key of its state."""
+    """A stand-in for a trainer's callback, whose class is the key of its state."""
 
 
 def with_objects(state):

@@ -16,7 +16,7 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Finds the files. A folder stands for the files in it, in the order of their names, without
+    /// Finds the files. A folder is replaced by its files in the order of their names, without
     /// the hidden ones and those that begin with `_`, which tools such as Spark write next to the
     /// rows. `-` is standard input.
     ///

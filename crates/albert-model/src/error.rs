@@ -76,7 +76,7 @@ pub enum Error {
         file: String,
         /// A tensor of the adapter.
         tensor: String,
-        /// Why they are not merged here.
+        /// The reason they are not merged.
         why: String,
     },
 

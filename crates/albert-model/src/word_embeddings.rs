@@ -38,7 +38,7 @@ impl WordEmbeddings {
         }
         for none in ["weight_rotation", "weight_outlier_channels"] {
             if vb.get_unchecked_dtype(none, DType::U32)?.elem_count() > 0 {
-                bail!("word embeddings in 8 bits: expected no rotation and no outliers beside them")
+                bail!("word embeddings in 8 bits: expected no rotation and no outliers")
             }
         }
         Ok(Self::Bytes {

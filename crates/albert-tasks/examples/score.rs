@@ -1,5 +1,5 @@
-//! How well texts fit the model: `cargo run --release --example score -- "He read the book." "He
-//! read book the."`
+//! Scores how well texts fit the model: `cargo run --release --example score -- "He read the
+//! book." "He read book the."`
 
 #![allow(clippy::print_stdout)]
 

@@ -1,5 +1,5 @@
-//! How alike two texts are: `cargo run --release --example similarity -- "A cat sleeps." "The
-//! kitten naps."`
+//! Computes the similarity of two texts: `cargo run --release --example similarity -- "A cat
+//! sleeps." "The kitten naps."`
 
 #![allow(clippy::print_stdout)]
 

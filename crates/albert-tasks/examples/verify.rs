@@ -1,4 +1,4 @@
-//! How far int8 weights move the hidden states: `cargo run --release --example verify`
+//! Measures how far int8 weights move the hidden states: `cargo run --release --example verify`
 
 #![allow(clippy::print_stdout)]
 

@@ -14,7 +14,7 @@ pub type TokenizerSource = Box<dyn std::error::Error + Send + Sync>;
 /// what to do about it. Callers rarely need to match on a variant: the predicates
 /// [`is_input`](Self::is_input), [`is_missing_head`](Self::is_missing_head),
 /// [`is_out_of_memory`](Self::is_out_of_memory) and [`is_missing_model`](Self::is_missing_model)
-/// tell apart who can act on it.
+/// identify who can act on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

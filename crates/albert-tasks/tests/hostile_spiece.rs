@@ -10,12 +10,12 @@ use std::cell::Cell;
 use albert_tasks::{Tokenizer, TokenizerOptions};
 use proptest::prelude::*;
 
-/// Live bytes at most, beside each byte of the file. A piece takes 5 bytes of the file at least,
-/// and of memory its entry in two growing lists, in a sorted list, in the table of ids, and a node
-/// of the trie for each of its bytes.
+/// The most live bytes for each byte of the file. A piece takes at least 5 bytes of the file, and
+/// in memory an entry in two growing lists, in a sorted list and in the table of ids, and a node of
+/// the trie for each of its bytes.
 const MEMORY_FACTOR: usize = 64;
 
-/// What a tokenizer takes whatever the file.
+/// The bytes that a tokenizer takes whatever the file.
 const MEMORY_BASE: usize = 64 << 10;
 
 const SMALL: &[u8] = include_bytes!("fixtures/tokenizers/sentencepiece/spiece.model");
@@ -188,7 +188,7 @@ proptest! {
     }
 }
 
-/// What the rules are about.
+/// Characters and words that the rules treat specially.
 const AWKWARD: &[&str] = &[
     " ",
     "\t",

@@ -50,8 +50,8 @@ pub(crate) use each_vector;
 
 /// A proof that the CPU has an instruction set, and the vectors that come with it.
 ///
-/// Values of the implementing types are made in [`InstructionSet::run`](crate::InstructionSet) alone, behind the
-/// check that the CPU has the instructions: that is why the methods are safe.
+/// Only [`InstructionSet::run`](crate::InstructionSet) makes values of the implementing types,
+/// after it has checked that the CPU has the instructions: that is why the methods are safe.
 pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) numbers.
     type V: Copy;

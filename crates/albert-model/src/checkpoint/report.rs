@@ -1,4 +1,4 @@
-//! What became of each tensor of a checkpoint.
+//! A report on each tensor of a checkpoint.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -7,8 +7,7 @@ use crate::checkpoint::{Checkpoint, names};
 use crate::error::Result;
 use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, Head, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
-/// What loading does with each tensor of a file. Names are the file's own, except where the file
-/// has none.
+/// The use that loading makes of each tensor of a file. Names are the file's own, if it has any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadReport {
@@ -22,10 +21,10 @@ pub struct LoadReport {
     pub renamed: Vec<(String, String)>,
     /// Tensors of the model that share another's values, with that other.
     pub tied: Vec<(String, String)>,
-    /// What was chosen, and why: the file, its form, the prefix taken off its names, whose
-    /// configuration.
+    /// The choices made, with reasons: the file, its form, the prefix taken off its names, the
+    /// configuration's origin.
     pub choices: Vec<String>,
-    /// What a careful reader should know, such as a copy that differs from what it is tied to.
+    /// Notes for a careful reader, such as on a copy that differs from the tensor it is tied to.
     pub notes: Vec<String>,
 }
 

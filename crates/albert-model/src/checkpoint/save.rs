@@ -25,7 +25,7 @@ use crate::parameters::{DECODER_BIAS, Head, MASKED_LM_BIAS};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
-/// What `quantization_config` calls 8-bit weights with outliers.
+/// The name of 8-bit weights with outliers in `quantization_config`.
 const QUANT_METHOD: &str = "albert-int8";
 
 impl Checkpoint {
@@ -38,8 +38,8 @@ impl Checkpoint {
     /// transformers refuses the folder rather than take the integers for weights.
     /// [`Auto`](WeightFormat::Auto) keeps 8 bits and makes f32 of the rest.
     ///
-    /// Both files are written under other names and renamed once they are whole. The result tells
-    /// what became of each tensor of the source; its `unused` are left out.
+    /// Both files are written under other names and renamed once they are whole. The result
+    /// reports the use of each tensor of the source; its `unused` are left out.
     ///
     /// # Errors
     /// If the folder has a model already or cannot be written to, if `dtype` is too small for a
@@ -134,7 +134,7 @@ impl Checkpoint {
         Ok(rounded)
     }
 
-    /// The configuration with what the files beside it used to say.
+    /// Returns the configuration with the fields that describe the files written.
     fn described_as(&self, dtype: DType, in_bytes: bool) -> AlbertConfig {
         let type_name = match dtype {
             DType::F16 => "float16",
@@ -198,7 +198,8 @@ impl View for &Saved {
     }
 }
 
-/// Nothing of another model is overwritten, or left beside the new one to be taken for it.
+/// Fails if the folder has a model: none is overwritten, or left next to the new one to be taken
+/// for it.
 fn refuse_a_model(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
@@ -224,7 +225,7 @@ fn refuse_a_model(dir: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file beside its place and moves it there once it is whole.
+/// Writes a file under a temporary name and renames it once it is whole.
 fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
@@ -245,7 +246,7 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
         std::fs::rename(&partial, path)
     })();
     written.map_err(|source| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         drop(std::fs::remove_file(&partial));
         failed(source)
     })

@@ -68,9 +68,9 @@ impl Checkpoint {
     /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
     /// so on, whatever the file's own is.
     ///
-    /// For weights in 8 bits it has, beside `….weight` in f32, the same name as U8, 128 above the
-    /// integers, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and
-    /// `….weight_outliers`: the modules of this crate take them where they find them.
+    /// For weights in 8 bits it has, in addition to `….weight` in f32, the same name as U8, the
+    /// integers plus 128, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels`
+    /// and `….weight_outliers`: the modules of this crate use them if present.
     ///
     /// # Errors
     /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has
@@ -106,9 +106,9 @@ impl Checkpoint {
 /// Gives a [`VarBuilder`] the checkpoint's tensors.
 struct Source {
     checkpoint: Checkpoint,
-    /// What values are rounded to before they become the builder's type.
+    /// The type to which values are rounded before they become the builder's type.
     stored_as: DType,
-    /// Whether there are weights in 8 bits.
+    /// True if there are weights in 8 bits.
     is_quantized: bool,
     rounded: RoundedWeights,
 }
@@ -161,7 +161,7 @@ impl SimpleBackend for Source {
             return part.to_device(device);
         }
         if self.is_quantized && quantized::is_quantized(name) {
-            // What the integers stand for: the bias is corrected for them.
+            // The dequantized weights: the bias is corrected for them.
             return self
                 .quantized(name)?
                 .restore()?

@@ -12,7 +12,7 @@ pub(super) struct Spans {
     /// The best spans with their scores, best first. A score is the product of the probabilities of
     /// the span's first and last token.
     pub(super) best: Vec<(Range<usize>, f32)>,
-    /// The same product for `[CLS]`, the first token: the score of "no answer".
+    /// The product for `[CLS]`, the first token: the score of "no answer".
     pub(super) null_score: f32,
 }
 

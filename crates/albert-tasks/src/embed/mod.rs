@@ -93,7 +93,7 @@ pub struct Embedder {
     /// The width after the stages.
     full_dim: usize,
     has_pooler: bool,
-    /// What the caller set for all calls.
+    /// The options that the caller set for all calls.
     defaults: EmbedOptions,
 }
 

@@ -21,7 +21,7 @@ use crate::sequence::{Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result, Tokenizer};
 
-/// How a text that is too long is divided.
+/// The division of a text that is too long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Windows {
     /// Tokens that a window shares with the one before.

@@ -29,7 +29,7 @@ pub struct Benchmark {
     pub threads: usize,
     /// From the files to a model ready to run.
     pub load_seconds: f64,
-    /// How often each shape was timed.
+    /// The number of times that each shape was timed.
     pub rounds: usize,
     /// One row a shape.
     pub shapes: Vec<ShapeTime>,

@@ -110,9 +110,9 @@ pub struct TokenizerInfo {
     pub model: String,
     /// Pieces, added tokens included.
     pub vocab_size: usize,
-    /// Whether text is lowercased.
+    /// True if text is lowercased.
     pub lowercase: bool,
-    /// Whether accents are kept.
+    /// True if accents are kept.
     pub keep_accents: bool,
     /// The mask token, and its id where the vocabulary has it.
     pub mask_token: String,

@@ -1,4 +1,4 @@
-//! What a text is computed with must not matter, nor its length break anything.
+//! A text's result does not depend on its batch, and no length fails.
 
 use albert_tasks::{
     Answerer, Chooser, Classifier, Embedder, FillOptions, Forwarder, MaskFiller, ModelFiles,

@@ -9,7 +9,7 @@ use crate::support::{Folder, max_difference, message, tiny};
 /// Weights rounded to 8 bits, on a vector of length 1. Seen: 0.003.
 const BF16_TOLERANCE: f32 = 0.02;
 
-/// The same for products in 8 bits. Seen: 0.007.
+/// The rounding of products in 8 bits. Seen: 0.007.
 const INT8_TOLERANCE: f32 = 0.04;
 
 fn embedding(files: &ModelFiles) -> Vec<f32> {

@@ -1,5 +1,5 @@
-//! What follows the network, against sentence-transformers 6.2 and 2.7 and transformers 5.23:
-//! modules, windows, precisions. `scripts/make_embedding_fixtures.py` writes the answers.
+//! The steps after the network, compared with sentence-transformers 6.2 and 2.7 and transformers
+//! 5.23: modules, windows, precisions. `scripts/make_embedding_fixtures.py` writes the answers.
 
 use std::path::PathBuf;
 

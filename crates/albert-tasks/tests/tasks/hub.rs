@@ -91,7 +91,7 @@ impl Setting {
         self.settings.cache.join("models--owner--tiny").join(path)
     }
 
-    /// Where the weights are while they arrive, with that content.
+    /// Writes `content` as the weights' partial download, and returns its path.
     fn partial(&self, content: &[u8]) -> PathBuf {
         let path = self.path(&format!("blobs/{}.incomplete", weights_etag()));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -519,8 +519,8 @@ fn a_cache_that_cannot_be_written_serves_what_it_has() {
     let setting = Setting::new();
     let folder = setting.find().unwrap();
     let commit = folder.file_name().unwrap().to_str().unwrap().to_string();
-    // As Python leaves it, and read-only. A file in the way stands for permissions, which the
-    // superuser has in any case.
+    // As Python leaves it, and read-only: a file in the way replaces missing permissions, which do
+    // not stop the superuser.
     for notes in [".no_exist", "refs"] {
         fs::remove_dir_all(setting.path(notes)).unwrap();
         fs::write(setting.path(notes), "").unwrap();
@@ -552,7 +552,7 @@ fn without_the_branch_the_only_commit_in_the_cache_is_taken() {
         error.contains("no revision `main` there, found the commits `"),
         "{error}"
     );
-    // The Hub is asked first where there is one.
+    // A Hub that can be reached is asked first.
     fs::remove_dir_all(&second).unwrap();
     setting.settings.offline = false;
     let newer = setting

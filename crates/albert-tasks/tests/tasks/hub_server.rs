@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// What goes wrong with a request.
+/// A fault in the answer to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// This answer in place of the right one.
@@ -118,7 +118,7 @@ impl HubServer {
             .gated = true;
     }
 
-    /// What an old name is called now.
+    /// Renames a model, so that its old name redirects.
     pub(crate) fn rename(&self, old: &str, new: &str) {
         self.state
             .lock()

@@ -1,4 +1,4 @@
-//! What `inspect` tells of a model.
+//! The report of `inspect` on a model.
 
 use albert_tasks::RunOptions;
 use albert_tasks::tools::inspect;

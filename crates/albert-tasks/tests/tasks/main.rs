@@ -1,4 +1,4 @@
-//! What a user does with albert-tasks: load a model, give it texts, read answers and errors.
+//! A user's view of albert-tasks: load a model, give it texts, read answers and errors.
 //!
 //! `fixtures/tiny` and its answers come from `scripts/make_task_fixtures.py`, `fixtures/pipelines`
 //! from `scripts/make_pipeline_fixtures.py`, `joint.json` in it from

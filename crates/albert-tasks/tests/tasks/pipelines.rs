@@ -16,7 +16,7 @@ use crate::support::{options, tiny};
 /// f32 sums in another order than torch on the CPU, on logits up to about 10.
 const TOLERANCE: f64 = 1e-5;
 
-/// The same over a sum of several logarithms.
+/// The tolerance of a sum of several logarithms.
 const SCORE_TOLERANCE: f64 = 1e-4;
 
 /// The length that the fixtures' own tokenizer_config.json has.

@@ -20,7 +20,7 @@ struct Case {
     answers: Vec<Answer>,
 }
 
-/// What the reference gives under some settings.
+/// The reference's answer under some settings.
 #[derive(Deserialize)]
 struct Answer {
     r#for: Vec<String>,

@@ -125,7 +125,7 @@ struct Case {
     pair: Option<String>,
     #[serde(flatten)]
     reference: Reference,
-    /// Where tokenizer.json alone gives other ids than spiece.model.
+    /// The answer of tokenizer.json alone, if its ids differ from those of spiece.model.
     tokenizer_json: Option<Reference>,
 }
 
@@ -151,7 +151,7 @@ fn the_tokenizer_json_of_the_english_alberts_agrees_with_the_crate() {
     }
     let value: serde_json::Value = serde_json::from_slice(&std::fs::read(cases).unwrap()).unwrap();
     let cases: Vec<Case> = serde_json::from_value(value["cases"].clone()).unwrap();
-    // Alone, as `spiece.model` would decide beside it.
+    // Alone, as `spiece.model` next to it would take precedence.
     let alone = tempfile::tempdir().unwrap();
     std::fs::copy(
         folder.join("tokenizer.json"),

@@ -1,12 +1,12 @@
-//! What rounding a weight must know of the numbers that it multiplies.
+//! Statistics of the activations that a weight multiplies, for rounding it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is known of the inputs of products in 8 bits, by the names of their weights.
+/// The statistics of the inputs of products in 8 bits, by the names of their weights.
 pub(crate) type Calibration = BTreeMap<String, Arc<ChannelStatistics>>;
 
-/// How large the numbers of each channel are.
+/// The magnitudes of each channel's values.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelStatistics {
     largest: Vec<f32>,

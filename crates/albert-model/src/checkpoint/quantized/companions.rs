@@ -1,4 +1,4 @@
-//! What a file holds beside the integers of a weight in 8 bits.
+//! The tensors that accompany the integers of a weight in 8 bits in a file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 
-/// What a file holds beside the integers of a weight.
+/// The tensors that accompany the integers of a weight.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct Companions {
     pub(super) scales: StoredTensor,
@@ -62,7 +62,7 @@ impl Companions {
         }
     }
 
-    /// How many bytes they take once loaded; `None` beyond `usize`.
+    /// Returns the number of bytes that they take once loaded; `None` beyond `usize`.
     pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
         let outliers = self
             .outliers

@@ -20,9 +20,9 @@
 //! *outliers*, the input channels with the largest numbers of all, stay aside in f32.
 //!
 //! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all
-//! tokens, which the mean of `x_k` tells, is taken out of the bias (Nagel et al. 2019, §4.2).
+//! tokens, which the mean of `x_k` gives, is taken out of the bias (Nagel et al. 2019, §4.2).
 //!
-//! Largest numbers and means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
+//! The largest values and the means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
 
 mod calibration;
 mod companions;

@@ -1,4 +1,4 @@
-//! A weight in 8 bits in memory: read from a file or rounded, and what becomes of it.
+//! A weight in 8 bits in memory, read from a file or rounded, and its conversions.
 
 use albert_kernels::quantized::SCALE_BLOCK;
 use albert_kernels::{dequantize_weights, quantize_weights, rotate_weights, unrotate_weights};
@@ -23,13 +23,13 @@ pub(in crate::checkpoint) struct RoundedWeight {
     rounded: Vec<i8>,
     /// `(out, ⌈in / SCALE_BLOCK⌉)`
     scales: Vec<f32>,
-    /// Whether the integers are those of rotated weights.
+    /// True if the integers are those of rotated weights.
     is_rotated: bool,
     /// `(O)`
     channels: Vec<u32>,
     /// `(out, O)`
     outliers: Vec<f32>,
-    /// What is added to the bias, `(out)`, where the weight was rounded now.
+    /// The correction added to the bias, `(out)`, if the weight was rounded after loading.
     correction: Option<Vec<f32>>,
 }
 
@@ -187,8 +187,8 @@ impl RoundedWeight {
         Tensor::from_vec(weights, (out, input), &Device::Cpu)
     }
 
-    /// What a [`VarBuilder`](candle_nn::VarBuilder) gives under a name's end: the integers 128
-    /// above what they are, for Candle has no signed bytes; scales; rotation; channels; outliers.
+    /// Returns the tensor of a [`VarBuilder`](candle_nn::VarBuilder) under a name's end: the
+    /// integers plus 128, as Candle has no signed bytes; scales; rotation; channels; outliers.
     pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
         let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
         Ok(Some(match end {
