@@ -315,8 +315,11 @@ impl Tokenizer {
         self.engine.room(max_length, is_pair)
     }
 
-    /// The ids of a text by itself, without special tokens around it.
-    pub(crate) fn ids_without_special_tokens(&self, text: &str) -> Result<Vec<u32>> {
+    /// Returns the ids of a text by itself, without special tokens around it.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn ids_without_special_tokens(&self, text: &str) -> Result<Vec<u32>> {
         self.engine.ids(text)
     }
 

@@ -1,0 +1,348 @@
+//! Masks for masked language modeling: n-grams of whole words, as google-research/albert makes
+//! them.
+//!
+//! Words are visited in random order. Each starts an n-gram of 1 to 3 words, with p(n) ∝ 1/n, that
+//! is masked unless one of its tokens is masked already, until 15 % of the tokens are masked. Of
+//! the masked tokens 80 % become `[MASK]`, 10 % a random token, and 10 % stay as they are.
+//!
+//! Source: google-research/albert b772393, `create_pretraining_data.py`,
+//! `create_masked_lm_predictions`, whose `continue` for words that are covered already has no
+//! effect (it ends the inner loop): the check that follows gives the same masks.
+
+use crate::draws::Draws;
+
+/// Share of the masked tokens that become `[MASK]`.
+const MASK_TOKEN: f64 = 0.8;
+
+/// Share of the rest that stays as it is.
+const KEPT: f64 = 0.5;
+
+/// Masks are at most this share of the longest sequence, relative to the mask probability: 20 of
+/// 128 tokens at 15 %.
+const CAP: f64 = 20.0 / (128.0 * 0.15);
+
+/// Punctuation that is a word of its own, but does not start one within a longer piece. The
+/// apostrophe, `<`, `=` and `>` are not in Google's list.
+const PUNCTUATION: &str = "!\"#$%&()*+,-./:;?@[\\]^_`{|}~";
+
+/// A vocabulary as masking sees it: the mask token and the pieces that start a word.
+#[derive(Debug, Clone)]
+pub struct MaskVocabulary {
+    /// The id of `[MASK]`.
+    pub mask: u32,
+    /// For each piece, true if it starts a word; others belong to the word before them.
+    starts_word: Vec<bool>,
+}
+
+impl MaskVocabulary {
+    /// Reads the pieces of a vocabulary in the order of their ids.
+    pub fn new<S: AsRef<str>>(mask: u32, pieces: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            mask,
+            starts_word: pieces
+                .into_iter()
+                .map(|piece| starts_word(piece.as_ref()))
+                .collect(),
+        }
+    }
+
+    /// Returns the number of pieces.
+    pub fn len(&self) -> usize {
+        self.starts_word.len()
+    }
+
+    /// Returns whether there are no pieces.
+    pub fn is_empty(&self) -> bool {
+        self.starts_word.is_empty()
+    }
+
+    fn starts_word(&self, id: u32) -> bool {
+        self.starts_word.get(id as usize).copied().unwrap_or(true)
+    }
+}
+
+/// Returns whether a piece starts a word.
+///
+/// For WordPiece, any piece without `##`. For SentencePiece: a piece with `▁` or `<` at its start,
+/// a punctuation character, and any piece with a character that is neither in [`PUNCTUATION`] nor
+/// one of the letters a to z.
+///
+/// Source: `_is_start_piece_sp` and `_is_start_piece_bert` of the same file.
+fn starts_word(piece: &str) -> bool {
+    if piece.starts_with("##") {
+        return piece.len() == 2;
+    }
+    let is_special = |c: char| PUNCTUATION.contains(c);
+    let mut characters = piece.chars();
+    match (characters.next(), characters.next()) {
+        (Some('▁' | '<'), _) => true,
+        (Some(only), None) if is_special(only) => true,
+        _ => !piece
+            .chars()
+            .all(|c| is_special(c) || c.is_ascii_alphabetic()),
+    }
+}
+
+/// The share of masked tokens and the length of masked stretches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MaskSettings {
+    /// The share of the tokens that is masked, special tokens counted.
+    pub probability: f64,
+    /// The longest n-gram in words.
+    pub max_ngram: usize,
+    /// The most tokens of a sequence, which bounds the masks of each.
+    pub max_length: usize,
+}
+
+impl MaskSettings {
+    /// Returns how many of `tokens` tokens are masked.
+    ///
+    /// Source: the same file, `num_to_predict`, with Python's rounding of halves to even.
+    fn masked(&self, tokens: usize) -> usize {
+        let most = (self.max_length as f64 * self.probability * CAP)
+            .round()
+            .max(1.0);
+        let wanted = (tokens as f64 * self.probability)
+            .round_ties_even()
+            .max(1.0);
+        wanted.min(most) as usize
+    }
+}
+
+/// A masked token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mask {
+    /// Its position in the sequence.
+    pub position: u32,
+    /// The token that was there, to be predicted.
+    pub label: u32,
+}
+
+/// Masks tokens of a sequence in place and returns them by position.
+///
+/// `is_special` reports the positions that are never masked: `[CLS]` and `[SEP]`.
+pub fn mask(
+    ids: &mut [u32],
+    is_special: impl Fn(usize) -> bool,
+    settings: &MaskSettings,
+    vocabulary: &MaskVocabulary,
+    draws: &mut Draws,
+) -> Vec<Mask> {
+    let words = words(ids, &is_special, vocabulary);
+    let wanted = settings.masked(ids.len());
+    let mut order: Vec<usize> = (0..words.len()).collect();
+    draws.shuffle(&mut order);
+    let mut labels: Vec<Option<u32>> = vec![None; ids.len()];
+    let mut count = 0;
+    for first in order {
+        if count >= wanted {
+            break;
+        }
+        let longest = settings.max_ngram.min(words.len() - first);
+        let mut length = ngram(longest, draws);
+        let tokens = |length: usize| {
+            words[first..first + length]
+                .iter()
+                .map(Vec::len)
+                .sum::<usize>()
+        };
+        while length > 1 && count + tokens(length) > wanted {
+            length -= 1;
+        }
+        let positions = words[first..first + length].iter().flatten();
+        let is_covered = positions
+            .clone()
+            .any(|&position| labels[position].is_some());
+        if is_covered || count + tokens(length) > wanted {
+            continue;
+        }
+        for &position in positions {
+            labels[position] = Some(ids[position]);
+            ids[position] = replacement(ids[position], vocabulary, draws);
+            count += 1;
+        }
+    }
+    let masks = labels.iter().enumerate().filter_map(|(position, label)| {
+        Some(Mask {
+            position: position as u32,
+            label: (*label)?,
+        })
+    });
+    masks.collect()
+}
+
+/// The positions of each word.
+fn words(
+    ids: &[u32],
+    is_special: &impl Fn(usize) -> bool,
+    vocabulary: &MaskVocabulary,
+) -> Vec<Vec<usize>> {
+    let mut words: Vec<Vec<usize>> = Vec::new();
+    let mut follows_special = true;
+    for (position, &id) in ids.iter().enumerate() {
+        if is_special(position) {
+            follows_special = true;
+            continue;
+        }
+        match words.last_mut() {
+            // A word does not go on after `[SEP]`, even if the segment was cut within one.
+            Some(word) if !vocabulary.starts_word(id) && !follows_special => word.push(position),
+            _ => words.push(vec![position]),
+        }
+        follows_special = false;
+    }
+    words
+}
+
+/// Draws the length of an n-gram from 1 to `longest`: p(n) = (1/n) / (1 + 1/2 + … ).
+pub(crate) fn ngram(longest: usize, draws: &mut Draws) -> usize {
+    let total: f64 = (1..=longest).map(|n| 1.0 / n as f64).sum();
+    let mut left = draws.unit() * total;
+    for n in 1..longest {
+        left -= 1.0 / n as f64;
+        if left < 0.0 {
+            return n;
+        }
+    }
+    longest
+}
+
+fn replacement(id: u32, vocabulary: &MaskVocabulary, draws: &mut Draws) -> u32 {
+    if draws.unit() < MASK_TOKEN {
+        vocabulary.mask
+    } else if draws.unit() < KEPT {
+        id
+    } else {
+        draws.below(vocabulary.len()) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draws::Purpose;
+
+    const MASK: u32 = 4;
+    const SETTINGS: MaskSettings = MaskSettings {
+        probability: 0.15,
+        max_ngram: 3,
+        max_length: 128,
+    };
+
+    /// A vocabulary in which every third piece goes on with the word before it.
+    fn vocabulary() -> MaskVocabulary {
+        MaskVocabulary::new(
+            MASK,
+            (0..3000).map(|id| if id % 3 == 2 { "ing" } else { "▁go" }),
+        )
+    }
+
+    fn sequence(place: u64) -> Vec<u32> {
+        let mut draws = Draws::new(11, Purpose::Segments, &[place]);
+        (0..128).map(|_| 10 + draws.below(2900) as u32).collect()
+    }
+
+    fn ends(position: usize) -> bool {
+        matches!(position, 0 | 60 | 127)
+    }
+
+    #[test]
+    fn words_start_as_googles_script_has_it() {
+        for start in [
+            "▁the", "<unk>", ".", "é", "1990", "▁", "€", "[", "##", "日本", "a1", "'s", "'",
+        ] {
+            assert!(starts_word(start), "{start}");
+        }
+        for inside in ["ing", "S", "##ing", "[MASK]", "..", "re-"] {
+            assert!(!starts_word(inside), "{inside}");
+        }
+    }
+
+    #[test]
+    fn the_lengths_of_ngrams_are_6_3_and_2_elevenths() {
+        const ROUNDS: usize = 110_000;
+        let mut counts = [0usize; 4];
+        for place in 0..ROUNDS as u64 {
+            counts[ngram(3, &mut Draws::new(1, Purpose::Masks, &[place]))] += 1;
+        }
+        // Five standard deviations of the most frequent.
+        for (n, expected) in [(1, 60_000), (2, 30_000), (3, 20_000)] {
+            assert!(counts[n].abs_diff(expected) < 830, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn masked_stretches_are_whole_words_and_never_special_tokens() {
+        let vocabulary = vocabulary();
+        for place in 0..500 {
+            let before = sequence(place);
+            let mut ids = before.clone();
+            let mut draws = Draws::new(2, Purpose::Masks, &[place]);
+            let masks = mask(&mut ids, ends, &SETTINGS, &vocabulary, &mut draws);
+            let is_masked = |position: usize| masks.iter().any(|m| m.position as usize == position);
+            for m in &masks {
+                assert_eq!(m.label, before[m.position as usize]);
+                assert!(!ends(m.position as usize));
+            }
+            for position in 1..128 {
+                let goes_on = !ends(position)
+                    && !ends(position - 1)
+                    && !vocabulary.starts_word(before[position]);
+                if goes_on {
+                    assert_eq!(is_masked(position), is_masked(position - 1), "{position}");
+                }
+            }
+            let changed = (0..128).filter(|&i| ids[i] != before[i]);
+            assert!(changed.into_iter().all(is_masked));
+        }
+    }
+
+    #[test]
+    fn fifteen_percent_are_masked_and_at_most_20_of_128() {
+        for (tokens, expected) in [(128, 19), (140, 20), (10, 2), (3, 1), (30, 4), (50, 8)] {
+            assert_eq!(SETTINGS.masked(tokens), expected, "{tokens}");
+        }
+        let long = MaskSettings {
+            max_length: 512,
+            ..SETTINGS
+        };
+        assert_eq!(long.masked(512), 77);
+        let vocabulary = MaskVocabulary::new(MASK, (0..3000).map(|_| "▁go"));
+        let mut draws = Draws::new(2, Purpose::Masks, &[]);
+        assert_eq!(
+            mask(&mut sequence(1), ends, &SETTINGS, &vocabulary, &mut draws).len(),
+            19
+        );
+    }
+
+    #[test]
+    fn eight_of_ten_become_mask_one_stays_and_one_is_random() {
+        let vocabulary = vocabulary();
+        let (mut total, mut masked, mut kept) = (0usize, 0usize, 0usize);
+        for place in 0..2000 {
+            let mut ids = sequence(place);
+            let mut draws = Draws::new(3, Purpose::Masks, &[place]);
+            for m in mask(&mut ids, ends, &SETTINGS, &vocabulary, &mut draws) {
+                total += 1;
+                masked += usize::from(ids[m.position as usize] == MASK);
+                kept += usize::from(ids[m.position as usize] == m.label);
+            }
+        }
+        let near = |count: usize, share: f64| {
+            let expected = total as f64 * share;
+            let deviation = (expected * (1.0 - share)).sqrt();
+            (count as f64 - expected).abs() < 5.0 * deviation
+        };
+        assert!(near(masked, 0.8), "{masked} of {total}");
+        assert!(near(kept, 0.1), "{kept} of {total}");
+        assert!(near(total - masked - kept, 0.1));
+    }
+
+    #[test]
+    fn a_text_of_one_long_word_is_left_without_masks() {
+        let vocabulary = MaskVocabulary::new(MASK, (0..100).map(|_| "ing"));
+        let mut ids: Vec<u32> = (10..50).collect();
+        let mut draws = Draws::new(4, Purpose::Masks, &[]);
+        assert!(mask(&mut ids, |_| false, &SETTINGS, &vocabulary, &mut draws).is_empty());
+    }
+}

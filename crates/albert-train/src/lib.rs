@@ -1,0 +1,35 @@
+//! Training of [ALBERT](albert_tasks::albert_model) models on the CPU.
+//!
+//! - [`examples`]: text to examples of masked language modeling and sentence order prediction
+//! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
+//! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
+//! - [`Trainer`]: the loop of a run, with snapshots to go on from and a log
+//!
+//! Every draw is a hash of the seed and of what it is for ([`draws`]), and every sum runs in one
+//! order: a run that was stopped and goes on gives the bits of the run that was not, at any number
+//! of threads.
+
+pub mod draws;
+mod error;
+pub mod evaluate;
+pub mod examples;
+pub mod log;
+pub mod optim;
+mod output;
+mod permutation;
+pub mod pretrain;
+mod snapshot;
+mod trainer;
+
+pub use error::{Error, Result};
+pub use output::Output;
+pub use permutation::Permutation;
+pub use snapshot::{Snapshot, State, remove_all as remove_snapshots};
+pub use trainer::{
+    End, Evaluation, Event, Every, StepLoss, Summary, Task, Trainer, TrainerSettings,
+};
+
+/// The example of docs/training.md, kept working.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/training.md")]
+struct TrainingGuide;

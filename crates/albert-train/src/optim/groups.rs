@@ -1,0 +1,65 @@
+//! The tensors of the flat buffer: trained or frozen, with weight decay or without.
+//!
+//! Biases and norms are exempt from weight decay and, with LAMB, from scaling: the tensors that
+//! google-research/albert excludes (`optimization.py`, `exclude_from_weight_decay`), and that
+//! transformers' Trainer leaves out.
+
+use std::ops::Range;
+
+/// A tensor within the flat buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Hugging Face's name.
+    pub name: String,
+    /// Its place in the buffer.
+    pub range: Range<usize>,
+    /// Its shape; matrices are (out, in).
+    pub shape: Vec<usize>,
+    /// True if weight decay applies to it.
+    pub decays: bool,
+    /// True if Muon orthogonalizes its updates: the matrices of the layers. Embeddings and heads
+    /// are AdamW's, as Muon's author advises.
+    pub is_hidden_matrix: bool,
+    /// True if it keeps its value.
+    pub is_frozen: bool,
+}
+
+/// The tensors of a flat buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Groups {
+    tensors: Vec<Tensor>,
+    len: usize,
+}
+
+impl Groups {
+    /// Returns the groups of a buffer of `len` values that holds these tensors.
+    ///
+    /// # Panics
+    /// If a tensor lies outside the buffer.
+    pub fn new(len: usize, tensors: Vec<Tensor>) -> Self {
+        for Tensor { name, range, .. } in &tensors {
+            assert!(range.end <= len, "`{name}` at {range:?} of {len}");
+        }
+        Self { tensors, len }
+    }
+
+    /// Returns the length of the buffer.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there are no parameters.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns every tensor.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Returns the tensors that are trained.
+    pub fn trained(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.iter().filter(|tensor| !tensor.is_frozen)
+    }
+}

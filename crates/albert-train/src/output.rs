@@ -1,0 +1,166 @@
+//! The output folder of a run: `training/` while it goes on, a model at its end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use albert_tasks::ModelFiles;
+use albert_tasks::albert_model::WeightFormat;
+use albert_tasks::albert_model::train::FlatParameters;
+
+use crate::error::{Error, Result};
+use crate::snapshot::{self, Snapshot};
+
+/// Files of a tokenizer that are copied from the start's folder.
+const TOKENIZER_FILES: [&str; 6] = [
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+];
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+
+/// The folder of the log and the snapshots.
+const TRAINING: &str = "training";
+
+/// The settings of the run, in the folder `training`.
+const RECIPE: &str = "recipe.toml";
+
+/// The output folder of a run.
+#[derive(Debug, Clone)]
+pub struct Output {
+    folder: PathBuf,
+    training: PathBuf,
+}
+
+impl Output {
+    /// Checks that [`create`](Self::create) would not write into a folder in use.
+    ///
+    /// # Errors
+    /// If the folder exists and is not empty, or cannot be read.
+    pub fn check_vacant(folder: &Path) -> Result<()> {
+        // A run that was killed before its recipe was whole has left nothing to continue from.
+        let is_left = |name: &std::ffi::OsStr| {
+            name == TRAINING && !folder.join(TRAINING).join(RECIPE).exists()
+        };
+        let is_taken = match fs::read_dir(folder) {
+            Ok(mut entries) => {
+                entries.any(|entry| entry.is_ok_and(|entry| !is_left(&entry.file_name())))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::read(folder)(error)),
+        };
+        if is_taken {
+            return Err(Error::OutputExists(folder.into()));
+        }
+        Ok(())
+    }
+
+    /// Creates the folder, which must be vacant, and writes the recipe into it.
+    ///
+    /// # Errors
+    /// If the folder exists and is not empty, or cannot be written.
+    pub fn create(folder: &Path, recipe: &str) -> Result<Self> {
+        Self::check_vacant(folder)?;
+        let output = Self::at(folder);
+        fs::create_dir_all(&output.training).map_err(Error::write(&output.training))?;
+        let path = output.training.join(RECIPE);
+        let partial = output.training.join("recipe.toml.partial");
+        fs::write(&partial, recipe).map_err(Error::write(&partial))?;
+        fs::rename(&partial, &path).map_err(Error::write(&path))?;
+        Ok(output)
+    }
+
+    /// Opens the folder of a run to go on with, and its last snapshot; without one the run starts
+    /// again from its beginning, with the same bits.
+    ///
+    /// # Errors
+    /// If the folder has no run that is going on, or the snapshot cannot be read.
+    pub fn resume(folder: &Path) -> Result<(Self, Option<Snapshot>)> {
+        let output = Self::at(folder);
+        if !output.training.join(RECIPE).is_file() {
+            return Err(Error::NoSnapshot(folder.into()));
+        }
+        let snapshot = Snapshot::last(&output.training)?;
+        // The configuration is written last, and the snapshots are removed after it.
+        if snapshot.is_none() && folder.join(CONFIG).exists() {
+            return Err(Error::Finished(folder.into()));
+        }
+        Ok((output, snapshot))
+    }
+
+    fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.into(),
+            training: folder.join(TRAINING),
+        }
+    }
+
+    /// Returns the folder of the log and the snapshots.
+    pub fn training(&self) -> &Path {
+        &self.training
+    }
+
+    /// Writes the model with the tokenizer's files, then removes the snapshots.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn write_model(&self, parameters: &FlatParameters, tokenizer: &ModelFiles) -> Result<()> {
+        for name in TOKENIZER_FILES {
+            if let Some(bytes) = tokenizer.read(name)? {
+                let path = self.folder.join(name);
+                fs::write(&path, bytes).map_err(Error::write(&path))?;
+            }
+        }
+        // What a run left that was killed here before.
+        for name in [CONFIG, WEIGHTS] {
+            snapshot::remove(&self.folder.join(name))?;
+        }
+        parameters
+            .to_checkpoint()?
+            .save(&self.folder, WeightFormat::F32)?;
+        snapshot::remove_all(&self.training)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_files_is_refused_and_an_empty_one_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        Output::create(dir.path(), "seed = 1\n").unwrap();
+        let message = Output::create(dir.path(), "").unwrap_err().to_string();
+        assert!(
+            message.ends_with("exists: expected a new folder"),
+            "{message}"
+        );
+        let (output, snapshot) = Output::resume(dir.path()).unwrap();
+        assert!(snapshot.is_none());
+        assert_eq!(
+            fs::read_to_string(output.training().join(RECIPE)).unwrap(),
+            "seed = 1\n"
+        );
+    }
+
+    #[test]
+    fn a_run_without_a_whole_recipe_may_be_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(TRAINING)).unwrap();
+        fs::write(dir.path().join("training/recipe.toml.partial"), "see").unwrap();
+        Output::create(dir.path(), "seed = 1\n").unwrap();
+    }
+
+    #[test]
+    fn a_folder_without_a_run_cannot_be_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            Output::resume(dir.path()),
+            Err(Error::NoSnapshot(_))
+        ));
+    }
+}
