@@ -10,6 +10,9 @@ use crate::commands::{
 };
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
+#[cfg(feature = "train")]
+use crate::commands::{evaluate, pretrain};
+
 /// Run ALBERT models from the shell: embeddings, masked tokens and more
 #[derive(Debug, Parser)]
 #[command(name = "albert-cli", version, max_term_width = 100)]
@@ -104,6 +107,18 @@ pub(crate) enum Command {
     /// The folder is one that --model accepts; the configuration and the tokenizer's files are
     /// copied into it.
     Convert(convert::ConvertArgs),
+    /// Train a model on text: masked language modeling and sentence order
+    ///
+    /// Examples are made while the text is read, in constant memory. The output folder gets the
+    /// model as Hugging Face has it and, in `training`, the log, its curve and snapshots to
+    /// continue from after an interruption. Trains on the CPU.
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::PretrainArgs),
+    /// Measure how well a model predicts masked tokens or sentence order
+    ///
+    /// Writes one row with the metrics. The masks are drawn from --seed, the same each time.
+    #[cfg(feature = "train")]
+    Evaluate(evaluate::EvaluateArgs),
     /// Compare two ways of computing a model
     ///
     /// The texts are computed with the command's own settings and with those of --against, and the

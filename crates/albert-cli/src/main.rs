@@ -16,8 +16,11 @@ mod output;
 mod panics;
 mod parsing;
 mod progress;
+#[cfg(feature = "train")]
+mod recipe;
 mod stream;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -29,24 +32,38 @@ use commands::{
 };
 #[cfg(feature = "hub")]
 use commands::{download, models};
+#[cfg(feature = "train")]
+use commands::{evaluate, pretrain};
 use failure::Report;
 use progress::Talk;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = std::env::args_os().collect();
+    #[cfg(feature = "train")]
+    let arguments = match recipe::expand(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return fail(&error),
+    };
+    let arguments: Vec<OsString> = arguments;
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return parsing::explain(&error),
     };
     match panics::contain(|| run(cli.command, Talk::new(cli.quiet))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => match Report::new(&error) {
-            Some(report) => {
-                // `--quiet` does not silence errors.
-                Talk::new(false).say(&report);
-                ExitCode::from(report.code)
-            }
-            None => ExitCode::SUCCESS,
-        },
+        Err(error) => fail(&error),
+    }
+}
+
+/// Shows an error and returns the exit code.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    match Report::new(error) {
+        Some(report) => {
+            // `--quiet` does not silence errors.
+            Talk::new(false).say(&report);
+            ExitCode::from(report.code)
+        }
+        None => ExitCode::SUCCESS,
     }
 }
 
@@ -72,6 +89,10 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         #[cfg(feature = "hub")]
         Command::Models(args) => models::run(args),
         Command::Convert(args) => convert::run(args, talk),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => evaluate::run(args, talk),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args, talk),
         Command::Verify(args) => verify::run(args, talk),
         Command::Bench(args) => bench::run(args, talk),
         Command::Completions(args) => completions::run(&args, Cli::command()),

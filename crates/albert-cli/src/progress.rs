@@ -97,6 +97,62 @@ impl Drop for Progress {
     }
 }
 
+#[cfg(feature = "train")]
+const STEPS: &str = "[{bar:30}] {pos}/{len}  {msg}  {elapsed} so far, {eta} left";
+
+/// The bar of a training run, invisible unless standard error is a terminal.
+#[cfg(feature = "train")]
+#[derive(Debug)]
+pub(crate) struct Steps {
+    bar: ProgressBar,
+    talk: Talk,
+}
+
+#[cfg(feature = "train")]
+impl Steps {
+    /// Starts the bar of a run of `steps` steps of which `done` were taken before.
+    pub(crate) fn new(talk: Talk, steps: u64, done: u64) -> Self {
+        let bar = if !talk.quiet && io::stderr().is_terminal() {
+            ProgressBar::new(steps)
+                .with_style(style(STEPS))
+                .with_position(done)
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.reset_eta();
+        Self { bar, talk }
+    }
+
+    /// Returns whether there is a bar to see.
+    pub(crate) fn is_visible(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    /// Shows the loss and the speed after a step.
+    pub(crate) fn update(&self, step: u64, loss: f64, tokens_per_second: f64) {
+        self.bar
+            .set_message(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+        self.bar.set_position(step);
+    }
+
+    /// Writes a line without tearing the bar.
+    pub(crate) fn say(&self, line: impl Display) {
+        self.bar.suspend(|| self.talk.say(line));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(feature = "train")]
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// The bar of a file that is downloaded, invisible unless standard error is a terminal.
 #[cfg(feature = "hub")]
 #[derive(Debug)]

@@ -9,6 +9,8 @@ pub(crate) mod convert;
 #[cfg(feature = "hub")]
 pub(crate) mod download;
 pub(crate) mod embed;
+#[cfg(feature = "train")]
+pub(crate) mod evaluate;
 pub(crate) mod fill_mask;
 pub(crate) mod forward;
 pub(crate) mod inspect;
@@ -16,6 +18,8 @@ pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod order;
+#[cfg(feature = "train")]
+pub(crate) mod pretrain;
 pub(crate) mod score;
 pub(crate) mod search;
 pub(crate) mod similarity;

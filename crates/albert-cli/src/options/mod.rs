@@ -4,6 +4,8 @@ pub(crate) mod compute;
 pub(crate) mod input;
 pub(crate) mod model;
 pub(crate) mod output;
+#[cfg(feature = "train")]
+pub(crate) mod training;
 pub(crate) mod values;
 pub(crate) mod vectors;
 

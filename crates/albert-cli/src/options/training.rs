@@ -1,0 +1,244 @@
+//! The options that every training command has.
+
+use std::path::PathBuf;
+
+use albert_train::Every;
+use albert_train::optim::OptimizerKind;
+use albert_train::optim::schedule::{Schedule, Warmup};
+use clap::{Args, ValueEnum};
+
+use crate::device::DeviceChoice;
+
+use super::{MAX_THREADS, folder, number};
+
+/// The most gradient buffers: more cores than this share buffers.
+pub(crate) const MOST_SLOTS: usize = 8;
+
+/// The run as a whole: its output, its length, its log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct RunArgs {
+    /// Folder for the model and the log of the run, which must not exist yet
+    #[arg(long, value_name = "DIR", value_parser = folder())]
+    pub(crate) output: PathBuf,
+
+    /// Continue the run in --output from its last snapshot, with the losses of a run that was never
+    /// stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Read options from a TOML file, by their long names; options given here win
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) recipe: Option<PathBuf>,
+
+    /// Passes over the training data, which may be a fraction [default: 3]
+    #[arg(long, value_name = "F", value_parser = positive, conflicts_with = "steps")]
+    pub(crate) epochs: Option<f64>,
+
+    /// Optimizer steps
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    pub(crate) steps: Option<usize>,
+
+    /// Evaluate on a file of the same format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) eval: Vec<PathBuf>,
+
+    /// Steps between evaluations, or epoch
+    #[arg(long, value_name = "N|epoch", default_value = "epoch")]
+    pub(crate) eval_every: Every,
+
+    /// Metric that decides which evaluation is the best [default: loss]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+
+    /// End the run after N evaluations without a better one
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    pub(crate) patience: Option<usize>,
+
+    /// Keep the last weights rather than those of the best evaluation
+    #[arg(long)]
+    pub(crate) keep_last: bool,
+
+    /// Steps between snapshots, or epoch; the last two are kept
+    #[arg(long, value_name = "N|epoch", default_value = "500")]
+    pub(crate) save_every: Every,
+
+    /// Steps between lines of the log on stderr
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "10")]
+    pub(crate) log_every: usize,
+
+    /// Also write event files for TensorBoard
+    #[arg(long, value_name = "DIR", value_parser = folder())]
+    pub(crate) tensorboard: Option<PathBuf>,
+}
+
+/// The updates of the weights.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Optimization")]
+pub(crate) struct OptimizationArgs {
+    /// Examples in one step
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "32")]
+    pub(crate) batch_size: usize,
+
+    /// Forward passes in one step
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "1")]
+    pub(crate) accumulate: usize,
+
+    /// Optimizer: adamw, lamb or muon [default: adamw]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<OptimizerKind>,
+
+    /// Highest learning rate [default: by optimizer, preset and batch size]
+    #[arg(long, value_name = "F", value_parser = positive)]
+    pub(crate) learning_rate: Option<f64>,
+
+    /// Decay of the mean of gradients
+    #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.9")]
+    pub(crate) beta1: f64,
+
+    /// Decay of the mean of squared gradients
+    #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.999")]
+    pub(crate) beta2: f64,
+
+    /// Added to the root of the mean of squared gradients [default: 1e-8, lamb 1e-6]
+    #[arg(long, value_name = "F", value_parser = positive)]
+    pub(crate) epsilon: Option<f64>,
+
+    /// Weight decay, never of biases and layer norms
+    #[arg(long, value_name = "F", value_parser = not_negative, default_value = "0.01")]
+    pub(crate) weight_decay: f64,
+
+    /// Largest global norm of the gradient; 0 does not clip
+    #[arg(long, value_name = "F", value_parser = not_negative, default_value = "1.0")]
+    pub(crate) clip: f64,
+
+    /// Learning rate after the warm-up: linear, cosine, polynomial, constant or wsd
+    #[arg(long, value_name = "NAME", default_value = "linear")]
+    pub(crate) schedule: Schedule,
+
+    /// Warm-up in steps, or as a fraction of the run below 1 [default: 0, presets 0.025]
+    #[arg(long, value_name = "N|F")]
+    pub(crate) warmup: Option<Warmup>,
+
+    /// Keep an average of the weights that takes 1 - F of each step's, and evaluate and save it
+    #[arg(long, value_name = "F", value_parser = fraction)]
+    pub(crate) average: Option<f64>,
+
+    /// Dropout of embeddings and layer outputs [default: the configuration's]
+    #[arg(long, value_name = "F", value_parser = fraction)]
+    pub(crate) dropout: Option<f64>,
+
+    /// Dropout of attention probabilities [default: the configuration's]
+    #[arg(long, value_name = "F", value_parser = fraction)]
+    pub(crate) attention_dropout: Option<f64>,
+
+    /// Dropout of the pooled output in front of a classifier [default: the configuration's]
+    #[arg(long, value_name = "F", value_parser = fraction)]
+    pub(crate) classifier_dropout: Option<f64>,
+
+    /// Part of the model that keeps its weights
+    #[arg(long, value_name = "PART", value_enum)]
+    pub(crate) freeze: Option<Freeze>,
+
+    /// Copy the one group of layers of --model to N groups, which then learn apart
+    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    pub(crate) layer_groups: Option<usize>,
+
+    /// Seed of every random draw
+    #[arg(long, value_name = "N", default_value = "42")]
+    pub(crate) seed: u64,
+
+    /// Shuffle the training data
+    #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) shuffle: bool,
+
+    /// Device: auto or cpu
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        env = "ALBERT_DEVICE"
+    )]
+    pub(crate) device: DeviceChoice,
+
+    /// CPU threads, which do not change the result [default: one per core]
+    #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), env = "ALBERT_THREADS")]
+    pub(crate) threads: Option<usize>,
+
+    #[arg(
+        long,
+        help = format!("Gradient buffers, whose number changes the last digits of the result \
+                        [default: one per core, at most {MOST_SLOTS}]"),
+        value_name = "N",
+        value_parser = number(1..=64)
+    )]
+    pub(crate) slots: Option<usize>,
+}
+
+/// A part of the model that is not trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Freeze {
+    /// The embedding tables and their norm
+    Embeddings,
+    /// Embeddings and layers: only pooler and heads learn
+    Encoder,
+}
+
+impl Freeze {
+    /// Returns the name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embeddings => "embeddings",
+            Self::Encoder => "encoder",
+        }
+    }
+}
+
+/// Parses a number above 0.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    within(text, "a number above 0", |value| value > 0.0)
+}
+
+/// Parses a number of at least 0.
+pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
+    within(text, "a number of at least 0", |value| value >= 0.0)
+}
+
+/// Parses a number of at least 0 and below 1.
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
+    within(text, "a number of at least 0 and below 1", |value| {
+        (0.0..1.0).contains(&value)
+    })
+}
+
+fn within(text: &str, expected: &str, is_in: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() && is_in(value) => Ok(value),
+        _ => Err(format!("expected {expected}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert_eq!(positive("1e-4"), Ok(1e-4));
+        for (parse, wrong) in [
+            (
+                positive as fn(&str) -> Result<f64, String>,
+                ["0", "-1", "x", "inf"],
+            ),
+            (not_negative, ["-1", "x", "NaN", ""]),
+            (fraction, ["1", "-0.1", "x", "NaN"]),
+        ] {
+            for text in wrong {
+                assert!(
+                    parse(text).unwrap_err().starts_with("expected a number"),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
