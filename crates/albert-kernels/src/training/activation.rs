@@ -165,12 +165,13 @@ impl Kernel for Backward<'_> {
                 (s.max(s.mul(x, s.splat(0.01)), x), slope)
             };
             Mish(x) {
-                // tanh(ln(1 + eˣ)) = n / (n + 2), n = e² + 2e
+                // t = tanh(ln(1 + eˣ)) = n / (n + 2), n = e² + 2e; 1 - t² = 2 (1 + t) / (n + 2)
                 let e = exp(s, s.min(s.splat(20.0), x));
                 let n = s.mul(e, s.add(e, s.splat(2.0)));
-                let t = s.div(n, s.add(n, s.splat(2.0)));
-                let rest = s.mul(s.sub(one, s.mul(t, t)), sigmoid(s, x));
-                (s.mul(x, t), s.mul_add(x, rest, t))
+                let reciprocal = s.div(one, s.add(n, s.splat(2.0)));
+                let t = s.mul(n, reciprocal);
+                let rest = s.mul(s.mul(s.splat(2.0), reciprocal), s.add(one, t));
+                (s.mul(x, t), s.mul_add(s.mul(x, rest), sigmoid(s, x), t))
             };
             Relu(x) (s.max(zero, x), s.select_less(zero, x, one, zero));
             Relu2(x) { let y = s.max(zero, x); (s.mul(y, y), s.add(y, y)) };
