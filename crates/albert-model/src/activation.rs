@@ -97,7 +97,7 @@ const NAMES: [(&str, HiddenAct); 22] = [
     ("tanh", HiddenAct::Tanh),
 ];
 
-/// `name` is no activation that ALBERT can have.
+/// `name` is not an activation that ALBERT can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {}, found `{name}`", HiddenAct::expected(name))]
 pub struct UnknownActivation {

@@ -123,7 +123,7 @@ pub enum Error {
         found: String,
     },
 
-    /// A small text file that points at the real one stands in its place.
+    /// The file is a Git LFS pointer, a small text file in place of the real one.
     #[error("`{}` is a Git LFS pointer: expected the file itself", path.display())]
     LfsPointer {
         /// The file.
@@ -217,7 +217,7 @@ pub enum Error {
     MissingTensors {
         /// The weight file.
         file: String,
-        /// The missing tensors, the first few of them where there are many.
+        /// The missing tensors, or the first few of many.
         names: Vec<String>,
     },
 
@@ -283,7 +283,7 @@ pub enum Error {
         found: Vec<usize>,
     },
 
-    /// A tensor is stored in a type that is no floating-point type.
+    /// A tensor is stored in a type other than floating-point.
     #[error("tensor `{tensor}` in `{file}`: expected f16, bf16, f32 or f64, found {found}")]
     TensorDType {
         /// The tensor, as the file spells it.

@@ -1,4 +1,4 @@
-//! Attention masks as numbers to add to attention scores.
+//! Attention masks as values to add to attention scores.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -17,7 +17,7 @@ use candle_core::{DType, Result, Tensor};
 /// - returns `(B, 1, 1, T)` in `dtype`
 ///
 /// # Errors
-/// If the mask is not `(B, T)`, or `dtype` is no floating-point type.
+/// If the mask is not `(B, T)`, or `dtype` is not a floating-point type.
 pub fn additive_mask(attention_mask: &Tensor, dtype: DType) -> Result<Tensor> {
     let (batch, tokens) = attention_mask.dims2()?;
     let floor = match dtype {

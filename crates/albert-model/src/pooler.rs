@@ -40,7 +40,7 @@ impl Module for AlbertPooler {
     /// - returns `(B, H)`
     ///
     /// # Errors
-    /// If the last dimension is not `hidden_size`, or there is no token.
+    /// If the last dimension is not `hidden_size`, or the sequence is empty.
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
         let first = hidden_states.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?; // (B, H)
         self.forward_first(&first)

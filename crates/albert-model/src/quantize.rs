@@ -42,7 +42,7 @@ impl Checkpoint {
     /// bits.
     ///
     /// # Errors
-    /// If the encoder cannot be loaded, or its numbers are not finite.
+    /// If the encoder cannot be loaded, or its values are not finite.
     pub fn quantize(&self) -> Result<Self> {
         if self.is_quantized() {
             return Ok(self.clone());

@@ -5,7 +5,7 @@ use candle_core::{D, Device, Result, Tensor, bail};
 use crate::input::ModelInput;
 use crate::mask::additive_mask;
 
-/// The bounds of sequences that lie one after another.
+/// The bounds of consecutive sequences.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequences {
     /// The first row of each sequence, then the end, `(B + 1)`.

@@ -16,7 +16,7 @@ use crate::ops::quantized_weight::QuantizedWeight;
 pub(crate) enum WordEmbeddings {
     /// `(V, E)`
     Floats(Tensor),
-    /// A row is `scale (byte - 128)`, with a scale for each [`SCALE_BLOCK`] of its numbers.
+    /// A row is `scale (byte - 128)`, with a scale for each [`SCALE_BLOCK`] of its values.
     Bytes {
         /// `(V, E)`
         rounded: Tensor,

@@ -37,7 +37,7 @@ fn config(heads: usize, head_size: usize, activation: &str) -> AlbertConfig {
     }
 }
 
-/// A model whose weights are no variables, the same in every run.
+/// Returns a model whose weights are not variables, equal in every run.
 ///
 /// Weights are wide enough that attention is far from even, and narrow enough that the layers do
 /// not turn rounding into differences: 1.5 / √(inputs). With 2.3 either path is up to 1e-5 from
@@ -395,7 +395,7 @@ fn gradients_pass_through_frozen_layers() -> Result<()> {
     Ok(())
 }
 
-/// Weights that are computed from variables, as adapters do it, are no numbers to pack.
+/// Weights computed from variables, as adapters do, are not constants to pack.
 #[test]
 fn gradients_reach_what_weights_are_made_of() -> Result<()> {
     let config = config(2, 16, "gelu");

@@ -62,7 +62,7 @@ fn activations_take_what_the_formula_says() -> Result<()> {
     Ok(())
 }
 
-/// Random weights that are no variables: nothing is kept for gradients.
+/// Random weights that are not variables: nothing is kept for gradients.
 fn weights(config: &AlbertConfig) -> Result<HashMap<String, Tensor>> {
     let variables = VarMap::new();
     AlbertModel::new(

@@ -32,7 +32,7 @@ impl PackedMatrix {
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
-    /// If a part's length is no multiple of `depth`, or `depth` is 0.
+    /// If a part's length is not a multiple of `depth`, or `depth` is 0.
     pub fn from_transposed(instructions: InstructionSet, depth: usize, parts: &[&[f32]]) -> Self {
         let fits = |part: &&[f32]| part.len().is_multiple_of(depth);
         assert!(

@@ -37,7 +37,7 @@ const SIGNS: [[f32; MAX_LANES]; 4] = {
 /// - `weights`: `(N, K)`, K is `depth`
 ///
 /// # Panics
-/// If the number of weights is no multiple of `depth`, or `depth` is 0.
+/// If the number of weights is not a multiple of `depth`, or `depth` is 0.
 pub fn rotate_weights(weights: &mut [f32], depth: usize) {
     for_each_group(weights, depth, |group| {
         Portable.call(Rotate(group));

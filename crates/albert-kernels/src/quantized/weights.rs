@@ -20,7 +20,7 @@ const LARGEST: f32 = 127.0;
 /// - returns `(N, K)` and the scales, `(N, ⌈K / SCALE_BLOCK⌉)`
 ///
 /// # Panics
-/// If the number of weights is no multiple of `depth`, or `depth` is 0.
+/// If the number of weights is not a multiple of `depth`, or `depth` is 0.
 pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
     assert!(
         depth > 0 && weights.len().is_multiple_of(depth),

@@ -8,7 +8,7 @@
 //! P.weight = W + s·B·A,   s = α / r, or α / √r with `use_rslora`
 //! ```
 //!
-//! `α` is not among the weights: without `adapter_config.json` there is no merging.
+//! `α` is not among the weights: without `adapter_config.json` nothing is merged.
 //!
 //! Source: PEFT 0.14, `tuners/lora/layer.py` (`update_layer`, `get_delta_weight`),
 //! `utils/other.py` (`ModulesToSaveWrapper`).

@@ -62,7 +62,7 @@ impl TrainingBatch {
         self.ends.len()
     }
 
-    /// Returns whether there are no sequences.
+    /// Returns true if there are no sequences.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -130,7 +130,7 @@ impl FlatLayout {
         self.len
     }
 
-    /// Returns whether there are no parameters, which no model has.
+    /// Returns true if there are no parameters, which no model has.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -55,7 +55,8 @@ pub struct PassOptions {
     /// this number and never on the number of threads, which is how many slots are worked on at
     /// once.
     pub slots: usize,
-    /// Tokens that go forward and back together, longer sequences aside. Memory grows with it.
+    /// Tokens that go forward and back together, unless a single sequence is longer. Memory grows
+    /// with it.
     pub bundle_tokens: usize,
     /// Dropout in training; there is none in evaluation.
     pub dropout: Dropout,

@@ -120,7 +120,7 @@ impl Download<'_> {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
                     // A line that breaks often, but gets on, is good enough. Bytes that were there
-                    // before, and are fetched once more, are no progress.
+                    // before, and are fetched once more, do not count as progress.
                     if have > most {
                         (failures, most) = (0, have);
                     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// `HF_ENDPOINT` is no address.
+    /// `HF_ENDPOINT` is not an address.
     #[error("endpoint `{0}` is not a URL: expected one that begins with https:// or http://")]
     Endpoint(String),
     /// No variable says where the cache is.

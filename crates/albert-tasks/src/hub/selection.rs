@@ -19,7 +19,7 @@ pub(super) fn small(files: &impl Files) -> Vec<&'static str> {
         .collect()
 }
 
-/// The tokenizers of Google's archives, which only matter where there is no other.
+/// The tokenizers of Google's archives, which only matter if there is no other.
 fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
     let has_other = TOKENIZERS.iter().any(|file| files.has(file));
     let names = SPIECE_MODELS.into_iter().chain(VOCABULARIES);

@@ -239,7 +239,7 @@ fn answers_agree_in_one_window_and_in_several() {
                 let what = format!("{key}, {how}: {}: {found:?}, {expected}", question.0);
                 assert_eq!(found.answer, expected["answer"].as_str().unwrap(), "{what}");
                 assert_close(found.score, &expected["score"], &what);
-                // Where there is no answer the pipeline says 0.
+                // Without an answer the pipeline says 0.
                 if !(allow_no_answer && found.answer.is_empty()) {
                     assert_eq!(
                         found.start.map(|at| at as u64),

@@ -483,7 +483,7 @@ fn a_vocab_txt_needs_its_special_tokens_and_settings_that_are_known() {
     );
     let basic = folder(json!({"do_basic_tokenize": false}), &same);
     assert!(message(read(&basic)).starts_with("`do_basic_tokenize` in `tokenizer_config.json`"));
-    // No mask is no hindrance to cutting text.
+    // Text can be cut without a mask.
     let without = read(&folder(json!({}), &|vocab| vocab.replace("[MASK]\n", ""))).unwrap();
     assert_eq!(without.mask_token_id(), None);
     let cased = read(&folder(json!({"do_lower_case": false}), &same)).unwrap();

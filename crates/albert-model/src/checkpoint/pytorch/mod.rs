@@ -1,7 +1,7 @@
 //! PyTorch's files: zip archives since 1.6, a row of pickles before.
 //!
 //! Either holds a pickle that describes each tensor as a view of a storage; the storages are in the
-//! file as they are, and tensors refer to them. Objects that are no tensors stay closed.
+//! file as they are, and tensors refer to them. Objects that are not tensors stay unread.
 
 mod archive;
 mod globals;

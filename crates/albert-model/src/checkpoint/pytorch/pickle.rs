@@ -402,7 +402,7 @@ impl<'a> Machine<'a> {
             .expect("take gives as many bytes as asked"))
     }
 
-    /// A number of N bytes, little end first, that is no length beyond what `usize` counts.
+    /// A number of N bytes, little end first, that is not a length beyond `usize`.
     fn number<const N: usize>(&mut self) -> Result<u64> {
         let mut wide = [0; 8];
         wide[..N].copy_from_slice(self.take(N)?);

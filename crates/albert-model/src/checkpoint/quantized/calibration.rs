@@ -28,7 +28,7 @@ impl ChannelStatistics {
         }
     }
 
-    /// The largest numbers alone: rounding by these corrects no bias.
+    /// Returns the largest values alone: rounding by these corrects no bias.
     pub(crate) fn without_means(&self) -> Self {
         Self {
             largest: self.largest.clone(),
@@ -37,7 +37,7 @@ impl ChannelStatistics {
         }
     }
 
-    /// The `count` channels with the largest numbers, in order.
+    /// Returns the `count` channels with the largest values, in order.
     pub(super) fn outliers(&self, count: usize) -> Vec<u32> {
         let mut channels: Vec<u32> = (0..self.largest.len() as u32).collect();
         channels.sort_by(|&a, &b| self.largest[b as usize].total_cmp(&self.largest[a as usize]));

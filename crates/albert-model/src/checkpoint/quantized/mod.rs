@@ -12,12 +12,12 @@
 //!
 //! The first two are those of compressed-tensors with groups of 256 and symmetric. The third is
 //! absent where weights are not rotated, as word embeddings are not, of which rows are looked up;
-//! the others where there are no outliers.
+//! the others if there are no outliers.
 //!
 //! Layer norms and gelu make the same few channels large for every token. One scale for them and
 //! the rest would leave the rest few steps, and what is lost there is lost again in each repetition
 //! of a shared layer. The rotation divides what is large among the channels of its block;
-//! *outliers*, the input channels with the largest numbers of all, stay aside in f32.
+//! *outliers*, the input channels with the largest values of all, stay in f32.
 //!
 //! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all
 //! tokens, which the mean of `x_k` gives, is taken out of the bias (Nagel et al. 2019, §4.2).

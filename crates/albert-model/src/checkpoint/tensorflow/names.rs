@@ -18,7 +18,7 @@ const SLOTS: [&str; 10] = [
     "ExponentialMovingAverage",
 ];
 
-/// Returns true for a tensor of the optimizer, which is no part of the model.
+/// Returns true for a tensor of the optimizer, which is not part of the model.
 pub(in crate::checkpoint) fn is_slot(name: &str) -> bool {
     name.rsplit('/')
         .next()

@@ -44,7 +44,7 @@ impl RowKernel {
         Ok((CudaStorage { slice, device }, xs_layout.shape().clone()))
     }
 
-    /// The numbers that the kernel takes besides its inputs.
+    /// The scalars that the kernel takes in addition to its inputs.
     fn parameters(&self) -> (f32, i32) {
         match *self {
             Self::AddNorm { eps } => (eps, 0),

@@ -2,8 +2,8 @@
 //! norm, scaled and masked softmax, bias and activation. Candle's operations take up to ten passes
 //! for each.
 //!
-//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. Here the same
-//! operations stand as plain loops, with which tests take the path around them on the CPU.
+//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. This module
+//! has the operations as plain loops, with which tests cover the code around the kernels.
 
 #[cfg(feature = "cuda")]
 mod cuda;

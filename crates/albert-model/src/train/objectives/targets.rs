@@ -1,4 +1,4 @@
-//! Targets for each logit of a sequence: several labels by sigmoid, and numbers.
+//! Targets for each logit of a sequence: several labels by sigmoid, and regression values.
 
 use crate::train::batch::TrainingBatch;
 use crate::train::error::Result;
@@ -117,7 +117,7 @@ impl Objective for MultiLabel {
     }
 }
 
-/// Mean squared error of numbers, the mean over sequences and numbers.
+/// Regression by mean squared error, the mean over sequences and values.
 #[derive(Debug, Clone)]
 pub struct Regression {
     targets: Targets,
@@ -127,7 +127,7 @@ pub struct Regression {
 scaled!(Regression);
 
 impl Regression {
-    /// Takes the numbers of each sequence, `(B, C)`.
+    /// Takes the values of each sequence, `(B, C)`.
     ///
     /// # Errors
     /// If the model has no sequence classifier.

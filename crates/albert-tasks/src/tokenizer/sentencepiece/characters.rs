@@ -4,8 +4,8 @@
 
 use super::pieces::{Pieces, width};
 
-/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is no piece is
-/// unknown.
+/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is not a piece
+/// is unknown.
 pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     let mut cut = Vec::with_capacity(text.len());
     let mut start = 0;

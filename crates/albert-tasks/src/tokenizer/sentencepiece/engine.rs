@@ -221,8 +221,8 @@ impl AlbertTokenizer {
     }
 }
 
-/// Returns the numbers of tokens of two texts that fit into `room`: the longer text is cut first, as
-/// the tokenizers crate does with `longest_first`.
+/// Returns how many tokens of each text fit into `room`: the longer text is cut first, as the
+/// tokenizers crate does with `longest_first`.
 fn longest_first([first, second]: [usize; 2], room: usize) -> [usize; 2] {
     if first + second <= room {
         return [first, second];

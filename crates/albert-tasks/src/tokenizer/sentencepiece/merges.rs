@@ -65,8 +65,8 @@ struct Merges<'a> {
     undo: HashMap<&'a str, usize>,
 }
 
-/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is no piece is
-/// unknown.
+/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is not a piece
+/// is unknown.
 pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     let mut merges = Merges {
         pieces,

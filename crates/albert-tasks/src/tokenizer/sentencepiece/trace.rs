@@ -3,7 +3,7 @@
 /// A character on its way from the text to a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TracedChar {
-    /// The character as it is by now.
+    /// The current character.
     pub(super) c: char,
     /// The first character of the given text that it comes from.
     pub(super) start: u32,

@@ -162,7 +162,7 @@ mod tests {
             ("aa", -99.0, 4),
         ]);
         assert_eq!(cut(&unigram, "aa"), [(4, 2)]);
-        // It is no boundary, though: a piece over it may be better still.
+        // It is not a boundary, though: a piece over it may be better still.
         assert_eq!(cut(&unigram, "aab"), [(2, 3)]);
     }
 
