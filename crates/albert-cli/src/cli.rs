@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
-    order, score, search, similarity, tag, tokenize, verify, zero_shot,
+    neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
@@ -80,6 +80,16 @@ pub(crate) enum Command {
     Similarity(similarity::SimilarityArgs),
     /// Find the texts closest to a query by meaning (semantic search)
     Search(search::SearchArgs),
+    /// Rank texts by their relevance to a query (cross-encoder)
+    ///
+    /// Each text is read together with the query. Needs a cross-encoder, a model fine-tuned to give a
+    /// pair of texts one score, named with --model.
+    Rerank(rerank::RerankArgs),
+    /// Find near-duplicates: the pairs of texts that are most similar
+    ///
+    /// Every pair is compared, so the time grows with the square of the number of texts; one vector
+    /// for each text is held in memory.
+    Neighbors(neighbors::NeighborsArgs),
     /// Split texts into the tokens that enter a model
     Tokenize(tokenize::TokenizeArgs),
     /// Write the raw tensors of one forward pass to a file

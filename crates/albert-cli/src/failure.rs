@@ -173,10 +173,10 @@ fn hint_for(error: &albert_tasks::Error) -> Option<String> {
 fn commands(head: albert_model::Head) -> &'static [&'static str] {
     use albert_model::Head;
     match head {
-        Head::Encoder => &["embed", "similarity", "search"],
+        Head::Encoder => &["embed", "similarity", "search", "neighbors"],
         Head::MaskedLm => &["fill-mask", "score"],
         Head::PreTraining => &["order"],
-        Head::SequenceClassification => &["classify", "zero-shot"],
+        Head::SequenceClassification => &["classify", "zero-shot", "rerank"],
         Head::TokenClassification => &["tag"],
         Head::QuestionAnswering => &["answer"],
         Head::MultipleChoice => &["choose"],

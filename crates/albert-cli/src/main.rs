@@ -28,7 +28,7 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
-    order, score, search, similarity, tag, tokenize, verify, zero_shot,
+    neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
 #[cfg(feature = "hub")]
 use commands::{download, models};
@@ -81,6 +81,8 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::Order(args) => order::run(args, talk),
         Command::Similarity(args) => similarity::run(args, talk),
         Command::Search(args) => search::run(args, talk),
+        Command::Rerank(args) => rerank::run(args, talk),
+        Command::Neighbors(args) => neighbors::run(args, talk),
         Command::Tokenize(args) => tokenize::run(args, talk),
         Command::Forward(args) => forward::run(args, talk),
         Command::Inspect(args) => inspect::run(args, talk),

@@ -1,13 +1,13 @@
 //! `answer`: extractive question answering.
 
 use albert_data::Pairs;
-use albert_tasks::{AnswerOptions, Answerer};
+use albert_tasks::{Answer, AnswerOptions, Answerer};
 use anyhow::anyhow;
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde::Serialize;
 
 use crate::failure::{Hint, usage};
-use crate::options::TextArgs;
+use crate::options::{TextArgs, number};
 use crate::output::{Column, Kind, Row, visible};
 use crate::progress::Talk;
 use crate::stream::{Job, Terms};
@@ -36,7 +36,52 @@ struct ContextArgs {
     /// Give no answer if that is most probable
     #[arg(long)]
     allow_no_answer: bool,
+
+    /// Answers for each question, best first; several are in `answers`, too
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
+    top_k: usize,
+
+    /// Most tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
+    max_answer_tokens: usize,
+
+    /// Leave out answers with a lower score; without any left there is no answer
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
+
+    /// Widen answers to whole words; false suits texts without spaces
+    #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = ArgAction::Set)]
+    align_to_words: bool,
 }
+
+/// An answer among several.
+#[derive(Debug, Clone, Serialize)]
+struct Candidate {
+    answer: String,
+    /// −1 if there is no answer.
+    start: i64,
+    end: i64,
+    score: f32,
+}
+
+impl From<Answer> for Candidate {
+    fn from(answer: Answer) -> Self {
+        let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
+        Self {
+            start: place(answer.start),
+            end: place(answer.end),
+            answer: answer.answer,
+            score: answer.score,
+        }
+    }
+}
+
+const CANDIDATE: Kind = Kind::Record(&[
+    Column::new("answer", Kind::Text),
+    Column::new("start", Kind::Integer),
+    Column::new("end", Kind::Integer),
+    Column::new("score", Kind::Float),
+]);
 
 /// One question's answer.
 #[derive(Debug, Serialize)]
@@ -48,6 +93,9 @@ struct AnswerRow {
     start: i64,
     end: i64,
     score: f32,
+    /// All answers, if several are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Vec<Candidate>>,
     #[serde(skip)]
     tokens: usize,
     #[serde(skip)]
@@ -62,20 +110,28 @@ impl Row for AnswerRow {
         Column::new("start", Kind::Integer),
         Column::new("end", Kind::Integer),
         Column::new("score", Kind::Float),
+        Column::optional("answers", Kind::List(&CANDIDATE)),
     ];
 
     fn lines(&self) -> String {
         const WIDTH: usize = 80;
-        let answer = match self.start {
-            -1 => "no answer".to_string(),
-            start => format!("{}  ({start}..{})", visible(&self.answer, WIDTH), self.end),
+        let line = |answer: &str, start: i64, end: i64, score: f32| match start {
+            -1 => format!("       {score:.4}  no answer\n"),
+            _ => format!(
+                "       {score:.4}  {}  ({start}..{end})\n",
+                visible(answer, WIDTH)
+            ),
         };
-        format!(
-            "{:>5}  {}\n       {:.4}  {answer}\n",
-            self.index,
-            visible(&self.question, WIDTH),
-            self.score
-        )
+        let mut lines = format!("{:>5}  {}\n", self.index, visible(&self.question, WIDTH));
+        match &self.answers {
+            Some(answers) => lines.extend(
+                answers
+                    .iter()
+                    .map(|it| line(&it.answer, it.start, it.end, it.score)),
+            ),
+            None => lines.push_str(&line(&self.answer, self.start, self.end, self.score)),
+        }
+        lines
     }
 
     fn tokens(&self) -> Option<usize> {
@@ -89,7 +145,13 @@ impl Row for AnswerRow {
 
 /// Runs the command.
 pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
-    let ask = AnswerOptions::default().with_allow_no_answer(args.task.allow_no_answer);
+    let ask = AnswerOptions::default()
+        .with_allow_no_answer(args.task.allow_no_answer)
+        .with_top_k(args.task.top_k)
+        .with_max_answer_tokens(args.task.max_answer_tokens)
+        .with_threshold(args.task.threshold)
+        .with_align_to_words(args.task.align_to_words);
+    let has_several = args.task.top_k > 1;
     let context = args.task.context;
     let pairs = match &context {
         Some(_) => Pairs::Refused,
@@ -112,17 +174,20 @@ pub(crate) fn run(args: AnswerArgs, talk: Talk) -> anyhow::Result<()> {
             })
             .collect();
         let answers = answerer.answer(&questions, &ask)?;
-        let place = |at: Option<usize>| at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
         let rows = items.into_iter().zip(answers).map(|(item, found)| {
-            let mut best = found.answers.into_iter();
-            let answer = best.next().ok_or_else(|| anyhow!("no answer"))?;
+            let answers: Vec<Candidate> = found.answers.into_iter().map(Into::into).collect();
+            let best = answers
+                .first()
+                .cloned()
+                .ok_or_else(|| anyhow!("no answer"))?;
             Ok(AnswerRow {
                 index: item.index,
                 question: item.text.text,
-                answer: answer.answer,
-                start: place(answer.start),
-                end: place(answer.end),
-                score: answer.score,
+                answer: best.answer,
+                start: best.start,
+                end: best.end,
+                score: best.score,
+                answers: has_several.then_some(answers),
                 tokens: found.tokens,
                 truncated: found.truncated,
             })
@@ -144,6 +209,7 @@ mod tests {
             start: 3,
             end: 9,
             score: 0.5,
+            answers: None,
             tokens: 9,
             truncated: false,
         };

@@ -1,13 +1,13 @@
 //! `choose`: multiple choice.
 
 use albert_data::{Pairs, Text};
-use albert_tasks::{ChoiceScores, Chooser};
+use albert_tasks::{ChoiceScores, ChooseOptions, Chooser};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
 use crate::failure::{Hint, usage};
-use crate::options::TextArgs;
+use crate::options::{TextArgs, number};
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
 use crate::stream::{Job, Terms};
@@ -32,6 +32,13 @@ struct ChoiceArgs {
     /// One of the choices; without any, each text of the input has its own list
     #[arg(long = "choice", value_name = "TEXT")]
     choices: Vec<String>,
+
+    /// Read texts longer than the model in windows that share N tokens [default: cut them]
+    ///
+    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// each. The choice is in every window.
+    #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
+    stride: Option<usize>,
 }
 
 /// One text's choice.
@@ -93,6 +100,7 @@ impl Row for ChooseRow {
 /// Runs the command.
 pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
     let common = args.task.choices;
+    let choose = ChooseOptions::default().with_stride(args.task.stride);
     let pairs = if !common.is_empty() {
         Pairs::Refused
     } else if args.texts.input.texts.iter().any(|text| text != "-") {
@@ -114,7 +122,7 @@ pub(crate) fn run(args: ChooseArgs, talk: Talk) -> anyhow::Result<()> {
                 Some((item.text.text.as_str(), choices.as_ref().ok()?.as_slice()))
             })
             .collect();
-        let mut answers = chooser.choose(&texts)?.into_iter();
+        let mut answers = chooser.choose_with(&texts, &choose)?.into_iter();
         let rows = items.into_iter().zip(choices).map(|(item, choices)| {
             let choices = choices?;
             let ChoiceScores {

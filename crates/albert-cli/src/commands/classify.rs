@@ -36,6 +36,13 @@ struct LabelArgs {
     /// Function from logits to scores [default: by the model's problem_type]
     #[arg(long, value_name = "softmax|sigmoid|none")]
     function: Option<ScoreFunction>,
+
+    /// Read texts longer than the model in windows that share N tokens [default: cut them]
+    ///
+    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// each. The second text of a pair is in every window.
+    #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
+    stride: Option<usize>,
 }
 
 /// One text's labels.
@@ -89,8 +96,10 @@ impl Row for LabelsRow {
 
 /// Runs the command.
 pub(crate) fn run(args: ClassifyArgs, talk: Talk) -> anyhow::Result<()> {
-    let mut classify = ClassifyOptions::default();
-    (classify.top_k, classify.function) = (args.task.top_k, args.task.function);
+    let classify = ClassifyOptions::default()
+        .with_top_k(args.task.top_k)
+        .with_function(args.task.function)
+        .with_stride(args.task.stride);
     let job = Job::open(
         args.texts,
         Terms::new(Pairs::Taken).with_pair(args.pair),
@@ -127,10 +136,7 @@ mod tests {
             index: 0,
             text: "a".into(),
             pair: None,
-            labels: vec![LabelScore {
-                label: "POSITIVE".into(),
-                score: 0.75,
-            }],
+            labels: vec![LabelScore::new("POSITIVE", 0.75)],
             tokens: 3,
             truncated: false,
         };

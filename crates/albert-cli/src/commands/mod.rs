@@ -17,9 +17,11 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
+pub(crate) mod neighbors;
 pub(crate) mod order;
 #[cfg(feature = "train")]
 pub(crate) mod pretrain;
+pub(crate) mod rerank;
 pub(crate) mod score;
 pub(crate) mod search;
 pub(crate) mod similarity;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use albert_data::{Pairs, Vectors};
-use albert_tasks::{Embedding, Hit, Search, Searcher};
+use albert_tasks::{EmbedOptions, Embedding, Hit, Search, Searcher};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::embed::embed_chunk;
+use super::embed::embed_chunk_with;
 use crate::failure::usage;
 use crate::input::{Input, Origin, Request, vectors};
 use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
@@ -99,6 +99,38 @@ struct HitArgs {
     /// Texts to show, best first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: usize,
+
+    /// Prefix the query [default: the model's prompt `query`, if it has one]
+    #[arg(long, value_name = "TEXT")]
+    query_prompt: Option<String>,
+
+    /// Prefix the texts [default: the model's prompt `document`, if it has one]
+    #[arg(long, value_name = "TEXT")]
+    document_prompt: Option<String>,
+
+    /// Prefix query and texts with the model's prompt of this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["query_prompt", "document_prompt"])]
+    prompt_name: Option<String>,
+}
+
+impl HitArgs {
+    /// Sets the prompts.
+    fn apply(&self, mut searcher: Searcher) -> anyhow::Result<Searcher> {
+        if let Some(name) = &self.prompt_name {
+            let named = EmbedOptions::default().with_prompt_name(name);
+            searcher = searcher
+                .with_query_options(named.clone())?
+                .with_document_options(named)?;
+        }
+        if let Some(prompt) = &self.query_prompt {
+            searcher = searcher.with_query_options(EmbedOptions::default().with_prompt(prompt))?;
+        }
+        if let Some(prompt) = &self.document_prompt {
+            searcher =
+                searcher.with_document_options(EmbedOptions::default().with_prompt(prompt))?;
+        }
+        Ok(searcher)
+    }
 }
 
 /// One hit.
@@ -146,7 +178,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
-    let searcher = Searcher::load(&files, &options)?;
+    let searcher = args.task.apply(Searcher::load(&files, &options)?)?;
     let pooling = searcher.embedder().pooling();
     if !pooling.from_modules {
         talk.say(format_args!("pooling: {}", pooling.why));
@@ -176,7 +208,8 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             let progress = Progress::new(talk, texts.extent, false);
             let (mut tokens, mut truncated) = (0, 0);
             let work = |items: Vec<Item>| {
-                let embeddings = embed_chunk(searcher.embedder(), &items)?;
+                let options = searcher.document_options();
+                let embeddings = embed_chunk_with(searcher.embedder(), &items, options)?;
                 Ok(items
                     .into_iter()
                     .map(|item| item.text.text)

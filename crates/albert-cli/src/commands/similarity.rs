@@ -1,7 +1,7 @@
 //! `similarity`: the cosine between the embeddings of two texts.
 
 use albert_data::Pairs;
-use albert_tasks::{SimilarityScore, SimilarityScorer};
+use albert_tasks::{EmbedOptions, SimilarityScore, SimilarityScorer};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
@@ -19,7 +19,22 @@ Examples:
   printf 'A cat sleeps.\\tA kitten naps.\\n' | albert-cli similarity --format csv")]
 pub(crate) struct SimilarityArgs {
     #[command(flatten)]
+    task: PromptArgs,
+    #[command(flatten)]
     texts: TextArgs,
+}
+
+/// The prompt of both texts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Embedding")]
+struct PromptArgs {
+    /// Prefix every text, overriding the model's prompt
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+
+    /// Prefix every text with the model's prompt of this name
+    #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
+    prompt_name: Option<String>,
 }
 
 /// The similarity of a pair.
@@ -71,6 +86,9 @@ pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
     if !pooling.from_modules {
         talk.say(format_args!("pooling: {}", pooling.why));
     }
+    let mut prompts = EmbedOptions::default();
+    (prompts.prompt, prompts.prompt_name) = (args.task.prompt, args.task.prompt_name);
+    similarity.embedder().check(&prompts)?;
     job.run(|items| {
         let pairs: Vec<(&str, &str)> = items
             .iter()
@@ -81,7 +99,7 @@ pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
                 )
             })
             .collect();
-        let answers = similarity.compare(&pairs)?;
+        let answers = similarity.compare_with(&pairs, &prompts)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
             let SimilarityScore {
                 cosine,

@@ -1,15 +1,16 @@
 //! `tag`: named entities and other labelled spans of texts.
 
 use albert_data::Pairs;
-use albert_tasks::{Aggregation, Entity, TagOptions, Tagger};
-use clap::Args;
+use albert_tasks::{Aggregation, Entities, Entity, TagOptions, Tagger};
+use anyhow::anyhow;
+use clap::{ArgAction, Args};
 use serde::Serialize;
 
 use crate::failure::{Hint, usage};
 use crate::options::{TextArgs, number};
 use crate::output::{Column, Kind, Row, columns, shown, visible};
 use crate::progress::Talk;
-use crate::stream::{Job, Terms};
+use crate::stream::{Item, Job, Terms};
 
 /// The options of `tag`.
 #[derive(Debug, Args)]
@@ -35,6 +36,11 @@ struct EntityArgs {
     /// Read long texts in windows that share N tokens [default: cut them]
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
+
+    /// With first, average or max, give all tokens of a word one label; false suits texts without
+    /// spaces
+    #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = ArgAction::Set)]
+    align_to_words: bool,
 }
 
 impl EntityArgs {
@@ -45,9 +51,10 @@ impl EntityArgs {
             )
             .hint("choose another aggregation, such as simple"));
         }
-        let mut options = TagOptions::default().with_aggregation(self.aggregation);
-        options.stride = self.stride;
-        Ok(options)
+        Ok(TagOptions::default()
+            .with_aggregation(self.aggregation)
+            .with_stride(self.stride)
+            .with_align_to_words(self.align_to_words))
     }
 }
 
@@ -67,6 +74,8 @@ const ENTITY: Kind = Kind::Record(&[
     Column::new("label", Kind::Text),
     Column::new("start", Kind::Integer),
     Column::new("end", Kind::Integer),
+    Column::optional("first_word", Kind::Integer),
+    Column::optional("last_word", Kind::Integer),
     Column::new("text", Kind::Text),
     Column::new("score", Kind::Float),
 ]);
@@ -111,12 +120,11 @@ impl Row for TagRow {
 /// Runs the command.
 pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
     let tag = args.task.options()?;
-    let job = Job::open(args.texts, Terms::new(Pairs::Refused), talk)?;
+    let job = Job::open(args.texts, Terms::new(Pairs::Words), talk)?;
     let tagger = Tagger::load(&job.files, &job.options)?;
     tagger.check(&tag)?;
     job.run(|items| {
-        let texts: Vec<&str> = items.iter().map(|item| item.text.text.as_str()).collect();
-        let answers = tagger.tag(&texts, &tag)?;
+        let answers = tag_items(&tagger, &items, &tag)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
             Ok(TagRow {
                 index: item.index,
@@ -128,6 +136,34 @@ pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
         });
         Ok(rows.collect())
     })
+}
+
+/// Tags the texts of a chunk, in order; those given as words by their words.
+fn tag_items(
+    tagger: &Tagger,
+    items: &[Item],
+    options: &TagOptions,
+) -> anyhow::Result<Vec<Entities>> {
+    let texts: Vec<&str> = items
+        .iter()
+        .filter(|item| item.text.words.is_none())
+        .map(|item| item.text.text.as_str())
+        .collect();
+    let words: Vec<&[String]> = items
+        .iter()
+        .filter_map(|item| item.text.words.as_deref())
+        .collect();
+    let mut texts = tagger.tag(&texts, options)?.into_iter();
+    let mut words = tagger.tag_words(&words, options)?.into_iter();
+    let next = |item: &Item| {
+        let answers = if item.text.words.is_some() {
+            &mut words
+        } else {
+            &mut texts
+        };
+        answers.next().ok_or_else(|| anyhow!("no answer"))
+    };
+    items.iter().map(next).collect()
 }
 
 #[cfg(test)]

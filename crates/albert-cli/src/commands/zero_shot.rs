@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::commands::classify::LabelsRow;
 use crate::failure::usage;
-use crate::options::TextArgs;
+use crate::options::{TextArgs, number};
 use crate::progress::Talk;
 use crate::stream::{Job, Terms};
 
@@ -38,6 +38,13 @@ struct HypothesisArgs {
     /// Score each label on its own: any number of them can be true
     #[arg(long)]
     multi_label: bool,
+
+    /// Read texts longer than the model in windows that share N tokens [default: cut them]
+    ///
+    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// each. The hypothesis is in every window.
+    #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
+    stride: Option<usize>,
 }
 
 impl HypothesisArgs {
@@ -64,7 +71,8 @@ impl HypothesisArgs {
         }
         Ok(ZeroShotOptions::default()
             .with_hypothesis(&self.hypothesis)
-            .with_multi_label(self.multi_label))
+            .with_multi_label(self.multi_label)
+            .with_stride(self.stride))
     }
 }
 

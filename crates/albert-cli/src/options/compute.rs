@@ -57,12 +57,19 @@ pub(crate) struct ComputeArgs {
     batch_tokens: Option<usize>,
 }
 
-/// Reports that the memory of a GPU is exhausted.
+/// Reports that the memory of a GPU is exhausted, and the progress of filling many masks together.
 fn say(event: &Event) {
-    if let Event::SmallerBatches { rows, tokens } = event {
-        Talk::new(false).say(format_args!(
+    /// Masks between two reports; fewer are filled before anyone wonders.
+    const MASKS: usize = 20;
+    let talk = Talk::new(false);
+    match event {
+        Event::SmallerBatches { rows, tokens } => talk.say(format_args!(
             "the GPU has no memory for {rows} rows of {tokens} tokens: continuing with half of them"
-        ));
+        )),
+        Event::MasksFilled { done, total } if done % MASKS == 0 && done < total => {
+            talk.say(format_args!("{done} of {total} masks filled"));
+        }
+        _ => {}
     }
 }
 

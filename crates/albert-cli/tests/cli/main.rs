@@ -22,6 +22,7 @@ mod memory;
 mod pairs;
 #[cfg(feature = "hub")]
 mod python;
+mod ranking;
 mod reading;
 // /dev/full is Linux.
 #[cfg(all(target_os = "linux", feature = "hub"))]

@@ -6,7 +6,9 @@ mod rows;
 use std::path::Path;
 
 use albert_data::Pairs;
-use albert_tasks::{Embedder, Embedding, ModelFiles, PoolingMode, RunOptions, VectorQuantizer};
+use albert_tasks::{
+    EmbedOptions, Embedder, Embedding, ModelFiles, PoolingMode, RunOptions, VectorQuantizer,
+};
 use clap::{Args, ValueEnum};
 
 use super::say_dropped_marks;
@@ -61,6 +63,10 @@ struct EmbeddingArgs {
     /// Prefix every text, overriding the model's prompt
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
+
+    /// Prefix every text with the model's prompt of this name
+    #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
+    prompt_name: Option<String>,
 
     /// Read texts longer than the model in windows that share N tokens [default: cut them]
     ///
@@ -185,6 +191,9 @@ fn load(
     if let Some(prompt) = &task.prompt {
         embedder = embedder.with_prompt(prompt);
     }
+    if let Some(name) = &task.prompt_name {
+        embedder = embedder.with_prompt_name(name)?;
+    }
     if let Some(stride) = task.stride {
         embedder = embedder.with_stride(stride)?;
     }
@@ -219,11 +228,20 @@ fn embed(
 
 /// Embeds the texts and pairs of a chunk, in order.
 pub(super) fn embed_chunk(embedder: &Embedder, items: &[Item]) -> anyhow::Result<Vec<Embedding>> {
+    embed_chunk_with(embedder, items, &EmbedOptions::default())
+}
+
+/// Embeds the texts and pairs of a chunk with options, in order.
+pub(super) fn embed_chunk_with(
+    embedder: &Embedder,
+    items: &[Item],
+    options: &EmbedOptions,
+) -> anyhow::Result<Vec<Embedding>> {
     let inputs: Vec<(&str, Option<&str>)> = items
         .iter()
         .map(|item| (item.text.text.as_str(), item.text.pair.as_deref()))
         .collect();
-    Ok(embedder.embed(&inputs)?)
+    Ok(embedder.embed_with(&inputs, options)?)
 }
 
 fn embed_tokens(embedder: &Embedder, stream: Stream, chunks: Chunks) -> anyhow::Result<()> {
