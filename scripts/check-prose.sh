@@ -31,6 +31,7 @@ refuse 'where there (is|are) (such|one|none|any)' 'if any'
 refuse 'what becomes? of|becomes? of' 'name the thing that is done'
 refuse 'until said otherwise|unless said otherwise' 'unless set'
 refuse 'till' 'until'
+refuse 'so many (bytes|lines|rows|tokens|steps|passes|items|inputs|channels|columns)' 'this many, or the name of the number'
 
 # "behind" is for a proxy or a feature flag, not for an order or a place in a text.
 if lines_with 'behind' | grep -viE 'prox(y|ies)|feature|flag|behind `'; then
@@ -53,6 +54,11 @@ if git ls-files -z '*.rs' | xargs -0 awk '
         previous = marker
     }
     END { exit !bad }'; then
+    echo '^ begin with a verb ("Returns") or a noun phrase' >&2
+    found=1
+fi
+
+if git grep -nE '"""(What|Whether|How|Where|Which|Who|Why|The same|As above)[ ,:]' -- '*.py'; then
     echo '^ begin with a verb ("Returns") or a noun phrase' >&2
     found=1
 fi

@@ -43,7 +43,7 @@ def rows(text: str, **options) -> list[list[str]]:
 
 
 def is_open(text: str) -> bool:
-    """Whether one more line belongs to the last field, because a quote is open."""
+    """Returns true if another line would belong to the last field, because a quote is open."""
     return rows(text + "\nend")[-1] != ["end"]
 
 

@@ -1,4 +1,4 @@
-"""What the tiny models of the fixtures have in common: a corpus of a few sentences, and tokenizers over its words."""
+"""The tiny models of the fixtures share this: a corpus of a few sentences, and tokenizers over its words."""
 
 import json
 import math

@@ -10,7 +10,7 @@ use albert_kernels::{
     RowsMut, Threads, product, quantize_weights, quantized_product,
 };
 
-/// One column of A in so many stays in f32 in 8-bit products, as in the model.
+/// One of this many columns of A stays in f32 in 8-bit products, as in the model.
 const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 fn main() {

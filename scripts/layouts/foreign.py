@@ -20,7 +20,7 @@ class Callback:
 
 
 def with_objects(state):
-    """What trainers save next to the weights, and among them: objects that are no tensors of a model."""
+    """Returns the weights with objects that trainers save among them: not all are tensors of a model."""
     weights = defaultdict(None, state)
     weights["extra.complex"] = torch.zeros(2, dtype=torch.complex64)
     weights["extra.quantized"] = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)

@@ -132,7 +132,7 @@ def parameters(state):
 
 
 def wrapped(state):
-    """What a Lightning trainer saves, and Detoxify's releases with it: the weights among settings and an optimizer."""
+    """Returns a Lightning trainer's file, as Detoxify's releases are: the weights among settings and an optimizer."""
     arch = {"type": "AlbertForPreTraining", "args": {"num_classes": 2, "from_scratch": False, "freeze": None}}
     return {
         "epoch": 3, "global_step": 12500, "pytorch-lightning_version": "1.0.3",

@@ -78,7 +78,7 @@ def masked(cli, windows, processes):
 
 
 def order(cli, windows, processes):
-    """How many windows' order is judged right."""
+    """Returns the number of windows whose order is judged right."""
 
     def one(item):
         number, window = item

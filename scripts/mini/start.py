@@ -80,7 +80,7 @@ def orthonormal(rows, columns, seed, orthogonal_to=None):
 
 
 class Layout:
-    """Which directions of E hold what: ones (unused, LayerNorm removes it), words, positions, type, filler."""
+    """The use of E's directions: ones (unused, LayerNorm removes it), words, positions, type, filler."""
 
     def __init__(self, config: Config):
         width = config.embedding_size
@@ -174,7 +174,7 @@ def point_at_segment(model, head, logit):
     embeddings, encoder = model.albert.embeddings, model.albert.encoder
     attention = encoder.layer.attention
     types = embeddings.token_type_embeddings.weight
-    # What a type of 1 adds in H; LayerNorm multiplies rows of norm about 1 by √E.
+    # The effect of a type of 1 in H; LayerNorm multiplies rows of norm about 1 by √E.
     step = (types[1] - types[0]) * embeddings.LayerNorm.weight * math.sqrt(types.shape[1])
     step = encoder.embedding_hidden_mapping_in.weight @ step
     row = head * (attention.query.out_features // attention.heads)

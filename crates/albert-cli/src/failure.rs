@@ -71,7 +71,7 @@ pub(crate) fn without_tables(format: &str) -> anyhow::Error {
 pub(crate) struct Report {
     /// The causes, outermost first, joined by colons.
     pub(crate) message: String,
-    /// What to do about it.
+    /// A suggested remedy.
     pub(crate) hint: Option<String>,
     /// 2 for wrong usage, 128 and its number for a signal, else 1.
     pub(crate) code: u8,

@@ -14,7 +14,7 @@ use crate::failure::{Hint, usage};
 use crate::output;
 use crate::progress::Extent;
 
-/// What to read.
+/// A request to read texts.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) origin: Origin,
@@ -32,7 +32,7 @@ pub(crate) struct Request {
     pub(crate) skip_bad: bool,
 }
 
-/// Where the texts are.
+/// The origin of the texts.
 #[derive(Debug)]
 pub(crate) enum Origin {
     Arguments {
@@ -88,9 +88,9 @@ impl Request {
 /// The texts of a run, not yet read.
 pub(crate) struct Input {
     reader: Reader,
-    /// How far the input reaches.
+    /// The extent of the input.
     pub(crate) extent: Extent,
-    /// How many bytes of it are read.
+    /// The number of bytes read so far.
     pub(crate) bytes_read: Arc<AtomicU64>,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,

@@ -50,7 +50,7 @@ impl Terms {
         }
     }
 
-    /// The same terms with the options of pairs.
+    /// Adds the options of pairs.
     pub(crate) fn with_pair(self, pair: PairArgs) -> Self {
         Self { pair, ..self }
     }
@@ -73,7 +73,7 @@ impl Chunks {
         }
     }
 
-    /// Chunks that fill several batches of so many tokens.
+    /// Sizes chunks to fill several batches of `batch_tokens` tokens.
     pub(crate) fn with_batch_tokens(batch_tokens: usize) -> Self {
         /// Several batches in a chunk, so that texts of similar length share a batch.
         const BATCHES: usize = 4;
@@ -206,7 +206,7 @@ impl Stream {
 pub(crate) struct Job {
     /// The model's files.
     pub(crate) files: ModelFiles,
-    /// How to load and run it.
+    /// The options for loading and running the model.
     pub(crate) options: RunOptions,
     pub(crate) stream: Stream,
 }

@@ -1,4 +1,4 @@
-//! Training by the built binary: what a run leaves behind, and that it can be stopped anywhere.
+//! Training by the built binary: a run writes its model, and can be stopped anywhere.
 #![cfg(feature = "train")]
 
 use std::fmt::Write as _;
@@ -215,7 +215,7 @@ fn losses_have_the_same_bits_on_one_thread_and_two() {
     assert_ne!(run.weights("one"), run.weights("parts"));
 }
 
-/// Whether a run has written its model and removed its snapshots.
+/// Returns true if a run has written its model and removed its snapshots.
 fn is_finished(output: &Path) -> bool {
     let is_snapshot = |name: &String| name.starts_with("snapshot-") || name.starts_with("best-");
     output.join("config.json").exists() && !names(&output.join("training")).iter().any(is_snapshot)

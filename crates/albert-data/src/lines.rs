@@ -177,7 +177,7 @@ mod tests {
     use crate::Field;
     use crate::record::{Kind, Wanted};
 
-    /// Lines read in pieces of so many bytes.
+    /// Returns lines read in pieces of this many bytes.
     fn lines(bytes: &[u8], piece: usize) -> Vec<(u64, String)> {
         let reader = io::BufReader::with_capacity(piece, bytes);
         let line = |line: anyhow::Result<(Place, Vec<u8>)>| {

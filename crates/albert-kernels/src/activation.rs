@@ -64,7 +64,7 @@ impl Activation {
         Self::Tanh,
     ];
 
-    /// `x = f(x + bias)`, element by element, of so many rows as wide as the bias.
+    /// Computes `x = f(x + bias)`, element by element, in rows as wide as the bias.
     ///
     /// # Safety
     /// `xs` has the rows, `stride` numbers apart, and nothing else reads or writes them.

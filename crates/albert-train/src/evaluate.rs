@@ -38,7 +38,7 @@ pub fn masked_lm(
     ]))
 }
 
-/// Returns how well a model tells swapped segments of a corpus from those in order.
+/// Returns how well a model distinguishes swapped segments of a corpus from those in order.
 ///
 /// Metrics: `examples`, `loss` and `accuracy`. The tokens are masked as in pretraining.
 ///

@@ -22,7 +22,7 @@ pub trait Task {
     fn buffers(&mut self) -> (&mut [f32], &mut [f32]);
 
     /// Takes the next examples, and replaces the gradients by those of their mean loss, computed in
-    /// so many passes. `step` counts from 1.
+    /// the given number of passes. `step` counts from 1.
     ///
     /// # Errors
     /// If the data cannot be read or the network cannot be computed.
@@ -71,7 +71,7 @@ pub type Evaluation = Vec<(String, f64)>;
 /// The frequency of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Every {
-    /// After so many steps.
+    /// After each this many steps.
     Steps(u64),
     /// After each epoch.
     Epoch,
@@ -195,7 +195,7 @@ pub enum End {
     Finished,
     /// The evaluations got no better.
     EarlyStop,
-    /// It was told to stop and has written a snapshot to continue from.
+    /// It received a request to stop and has written a snapshot to continue from.
     Stopped,
 }
 

@@ -14,7 +14,7 @@ use crate::progress::Talk;
 /// The most threads that can be asked for.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// Where and how the model is computed.
+/// The options of computation.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Computation")]
 pub(crate) struct ComputeArgs {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::{Hint, usage};
 use crate::input::{Origin, Request};
 
-/// Where the texts come from.
+/// The options of input.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct InputArgs {

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::usage;
 use crate::output::{Format, Target};
 
-/// Where the rows go.
+/// The options of output.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {

@@ -104,7 +104,7 @@ pub(crate) struct Output {
     saved: Saved,
 }
 
-/// Where the rows go and in which format.
+/// The destination and the format of the rows.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) format: Format,

@@ -47,7 +47,7 @@ impl Setting {
         Path::new(&self.home.path("hub/models--owner--tiny")).join(path)
     }
 
-    /// How often the weights were asked for, and from where on.
+    /// Returns the range of each request for the weights since the last call.
     fn ranges(&self) -> Vec<Option<String>> {
         let log = self.server.take_log();
         let weights = log

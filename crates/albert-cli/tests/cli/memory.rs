@@ -1,5 +1,5 @@
-//! How much memory a stream takes, however long it is. Prints figures and takes minutes: ignored
-//! unless asked for.
+//! The memory of a stream, which does not grow with its length. Prints figures and takes minutes:
+//! ignored by default.
 //!
 //! `cargo test --release -p albert-cli --test cli -- --ignored --nocapture memory`
 
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use crate::harness::{Folder, command, tiny_model};
 
-/// What a hundred times the lines may add: pages that the allocator has kept, not rows.
+/// The growth allowed for a hundred times the lines: pages that the allocator has kept, not rows.
 const ALLOWED_GROWTH: f64 = 1.25;
 
-/// What a row group of Parquet takes in memory, in MiB: itself, what it is made from, and the copy
-/// that is written. Ten thousand lines of the tiny model do not fill one.
+/// The memory of a row group of Parquet, in MiB: itself, its source, and the copy that is written.
+/// Ten thousand lines of the tiny model do not fill one.
 const ROW_GROUP: f64 = 64.0;
 
-/// The peak of a process that is fed so many lines, in kilobytes.
+/// Returns the peak memory, in kilobytes, of a process that reads this many lines.
 fn peak(args: &[&str], lines: usize) -> u64 {
     let mut command = command();
     command

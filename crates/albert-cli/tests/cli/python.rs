@@ -90,7 +90,7 @@ impl Both {
         command
     }
 
-    /// How many files were sent since the last call.
+    /// Returns the number of files sent since the last call.
     fn sent(&self) -> usize {
         let log = self.server.take_log();
         log.iter()

@@ -173,7 +173,7 @@ fn entries(help: &str) -> Vec<Entry> {
     found
 }
 
-/// What a command does, its usage and its own options; those that commands share are named by their
+/// Returns a command's summary, its usage and its own options; shared options are named by their
 /// headings.
 fn options(name: &str, shared: &[Entry]) -> String {
     let help = match name {
@@ -227,8 +227,8 @@ fn headed(entries: &[&Entry]) -> String {
     text
 }
 
-/// Whether two outputs say the same: seconds and rates are not compared, numbers with a point to
-/// the tolerance, and bars not at all, since they follow from the numbers next to them.
+/// Returns true if two outputs agree: seconds and rates are not compared, decimals to the
+/// tolerance, and bars not at all, since they follow from the numbers next to them.
 fn alike(old: &str, new: &str, script: &str) -> bool {
     if script.contains("albert-cli bench") {
         let begins = |text: &str| -> Vec<String> {

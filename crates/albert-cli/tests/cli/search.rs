@@ -10,7 +10,7 @@ const CORPUS: &str = "Stocks fell sharply on Monday.\nA kitten naps on the sofa.
 
 const QUERY: &str = "a resting animal";
 
-/// What `embed` writes, one file a format.
+/// The outputs of `embed`, one file for each format.
 const VECTORS: &[&str] = &[
     "v.npy",
     "v.safetensors",

@@ -72,7 +72,7 @@ impl Shell {
         finish(&mut command)
     }
 
-    /// What a run said, with the folder by another name: its own is another one each time.
+    /// Returns a run's output with its folder, which differs from run to run, under a fixed name.
     pub(crate) fn anonymous(&self, text: &str) -> String {
         text.replace(self.folder.as_str(), "/home/you")
     }

@@ -249,7 +249,7 @@ mod tests {
         quoting: true,
     };
 
-    /// The records of a text, read in pieces of so many bytes.
+    /// Returns the records of a text, read in pieces of this many bytes.
     fn read(text: &str, dialect: Dialect, piece: usize) -> Vec<RawRecord> {
         let reader = io::BufReader::with_capacity(piece, text.as_bytes());
         let mut records = Splitter::new(reader);

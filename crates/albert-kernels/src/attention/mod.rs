@@ -311,8 +311,8 @@ impl<A: Arithmetic> Share<A> {
     }
 }
 
-/// The width of panels for so many columns: as few panels as can be, of whole vectors, as even as
-/// can be.
+/// Returns the width of panels for `columns`: as few panels as possible, of whole vectors, as even
+/// as possible.
 #[inline(always)]
 fn panel_width<S: Simd>(columns: usize) -> usize {
     let panels = columns.div_ceil(S::PANEL_VECTORS * S::LANES);

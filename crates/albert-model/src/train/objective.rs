@@ -104,7 +104,7 @@ impl Scale {
         divisor: None,
     };
 
-    /// The factor for a batch of so many items, or so large a sum of item weights.
+    /// Returns the factor for a batch of `own` items, or of item weights that sum to `own`.
     pub(super) fn factor(self, own: f64) -> f32 {
         let divisor = self.divisor.unwrap_or(own);
         if divisor > 0.0 {

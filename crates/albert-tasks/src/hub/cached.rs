@@ -1,4 +1,4 @@
-//! The contents of the cache: models, revisions, sizes, and parts that are of no more use.
+//! The contents of the cache: models, revisions, sizes, and parts that are no longer needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,7 +39,7 @@ pub struct CachedRevision {
     pub complete: bool,
 }
 
-/// A part of the cache that is likely of no more use.
+/// A part of the cache that is probably no longer needed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Removable {
     /// A file or a folder.

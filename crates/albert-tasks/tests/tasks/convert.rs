@@ -1,4 +1,4 @@
-//! A model written anew is the same model, with all that belongs to it.
+//! A converted model is the same model, with all its files.
 
 use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::tools::convert;

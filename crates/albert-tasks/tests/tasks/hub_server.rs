@@ -45,19 +45,19 @@ impl Request {
 pub(crate) enum Fault {
     /// This answer in place of the right one.
     Answer(u16, Vec<(&'static str, String)>),
-    /// The connection closes after so many bytes of the content.
+    /// The connection closes after this many bytes of the content.
     Cut(usize),
-    /// Nothing more comes after so many bytes, until the client leaves.
+    /// Nothing more comes after this many bytes, until the client leaves.
     Stall(usize),
     /// The content comes after this time.
     Slow(Duration),
-    /// A byte of the content is another.
+    /// A byte of the content is changed.
     Damage,
     /// `Range` is not understood.
     NoRange,
     /// An answer with a part of the content does not say which part.
     NoContentRange,
-    /// The storage has so many bytes of the content, whatever was announced.
+    /// The storage has this many bytes of the content, whatever was announced.
     Short(usize),
 }
 

@@ -21,7 +21,7 @@ const RIGHT: f64 = 150.0;
 const TOP: f64 = 28.0;
 const GAP: f64 = 34.0;
 
-/// Colors that people with any color vision tell apart (Okabe and Ito).
+/// Colors that people with any color vision can distinguish (Okabe and Ito).
 const COLORS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 /// A line or a row of points.

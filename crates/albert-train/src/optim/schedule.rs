@@ -98,7 +98,7 @@ impl FromStr for Schedule {
 /// The length of the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Warmup {
-    /// So many steps.
+    /// This many steps.
     Steps(u64),
     /// This share of the run, below 1.
     Share(f64),

@@ -15,7 +15,7 @@ pub(crate) struct ChannelStatistics {
 }
 
 impl ChannelStatistics {
-    /// Takes rows of so many channels into account.
+    /// Adds rows of `channels` values to the statistics.
     pub(crate) fn see(&mut self, rows: &[f32], channels: usize) {
         self.largest.resize(channels, 0.0);
         self.sums.resize(channels, 0.0);

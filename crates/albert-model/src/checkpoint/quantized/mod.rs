@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `….weight` | I8, `(out, in)` | integers from -127 to 127; -128 is read too |
 //! | `….weight_scale` | `(out, ⌈in / 256⌉)` | what 256 integers of a row are multiplied by |
-//! | `….weight_rotation` | U32, `(1)` | 256: the weights are [rotated](albert_kernels::rotate_weights) in blocks of so many inputs |
+//! | `….weight_rotation` | U32, `(1)` | 256: the weights are [rotated](albert_kernels::rotate_weights) in blocks of 256 inputs |
 //! | `….weight_outlier_channels` | U32, `(O)` | the input channels that stay as they are |
 //! | `….weight_outliers` | `(out, O)` | their weights |
 //!

@@ -11,7 +11,7 @@ use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 use crate::parameters::WORD_EMBEDDINGS;
 
-/// One input channel in so many stays in f32: 8 of 768.
+/// One of this many input channels stays in f32: 8 of 768.
 const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 /// A weight in 8 bits, as a file has it or rounded now.

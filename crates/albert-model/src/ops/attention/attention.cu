@@ -15,7 +15,7 @@ constexpr int THREADS = WARPS * LANES;
 constexpr int ROWS_OF_WARP = 16;
 constexpr int QUERIES = WARPS * ROWS_OF_WARP;
 
-// What a block may have of it on any GPU without asking.
+// The shared memory that a block may have on any GPU without asking.
 constexpr int SHARED_BYTES = 48 * 1024;
 constexpr float LOG2_E = 1.44269504f;
 

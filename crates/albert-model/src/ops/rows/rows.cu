@@ -1,4 +1,4 @@
-// What lies between the matrix products of a layer, one pass over memory each. A warp takes a row; sums are in f32.
+// The operations between a layer's matrix products, one pass over memory each. A warp takes a row; sums are in f32.
 //
 // All kernels have one signature: the rows that are made, the rows they are made of, two more inputs, and two numbers
 // whose meaning is each kernel's own. `check.cpp` runs them on the CPU, with `../emulation.h` in place of CUDA.

@@ -23,8 +23,8 @@ pub struct HiddenStates {
 scaled!(HiddenStates);
 
 impl HiddenStates {
-    /// Takes the teacher's states of every row of the batch, `(tokens, H)`, to be met after so many
-    /// repetitions: 0 is the projected embeddings, L the model's output.
+    /// Takes the teacher's states of every row of the batch, `(tokens, H)`, to be matched after the
+    /// given number of repetitions: 0 is the projected embeddings, L the model's output.
     ///
     /// # Errors
     /// If the model has fewer repetitions.

@@ -5,7 +5,7 @@
 //!    Tokens that `tokenizer.json` adds are taken out by the rules of transformers 5: before
 //!    step 1, or after step 3 where they are marked as normalized.
 //! 3. White space is joined (if `remove_space`); ``` `` ``` and `''` become `"`; NFKD, combining
-//!    marks dropped (unless `keep_accents`); small letters once more (if `do_lower_case`).
+//!    marks dropped (unless `keep_accents`); lowercased again (if `do_lower_case`).
 //! 4. SentencePiece.
 //! 5. A piece that ends in a digit and a comma is cut again without the comma, which stands alone.
 //!
