@@ -53,7 +53,7 @@ impl Cell {
     /// Takes the text.
     ///
     /// # Errors
-    /// If the value is no text.
+    /// If the value is not text.
     pub fn into_text(self) -> anyhow::Result<String> {
         match self {
             Self::Text(text) => Ok(text),
@@ -88,7 +88,7 @@ impl Cell {
     /// The value as a number; a text is read as one, as CSV has numbers.
     ///
     /// # Errors
-    /// If the value is no number.
+    /// If the value is not a number.
     pub fn to_float(&self) -> anyhow::Result<f64> {
         match self {
             Self::Integer(value) => Ok(*value as f64),

@@ -52,7 +52,7 @@ impl Sink {
     /// A file created here is removed again if the run fails before anything is written to it.
     ///
     /// # Errors
-    /// If it cannot be written to, or is no file where one is needed.
+    /// If it cannot be written to, or is not a file where one is needed.
     pub(super) fn file(path: &Path, needs_seek: bool) -> anyhow::Result<Self> {
         let name = format!("`{}`", path.display());
         let cannot = || format!("cannot write to {name}");

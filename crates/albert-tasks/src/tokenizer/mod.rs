@@ -177,8 +177,8 @@ impl Tokenizer {
     /// `AlbertTokenizer`.
     ///
     /// # Errors
-    /// If the bytes are no model of SentencePiece, or one of words, or its vocabulary lacks `[CLS]` or
-    /// `[SEP]`.
+    /// If the bytes are not a SentencePiece model, or are a word model, or the vocabulary lacks
+    /// `[CLS]` or `[SEP]`.
     pub fn from_spiece_model(bytes: &[u8], options: &TokenizerOptions) -> Result<Self> {
         let file = SPIECE_MODELS[0];
         let engine = AlbertTokenizer::read(bytes, file, None, options)?;

@@ -101,7 +101,7 @@ impl Lines {
         let Ok(text) = std::str::from_utf8(&self.buffer) else {
             return Err(self.wrong("expected UTF-8 text, found other bytes".into()));
         };
-        // A byte order mark is no part of the text.
+        // A byte order mark is not part of the text.
         let text = if is_first {
             text.trim_start_matches('\u{feff}')
         } else {
