@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use albert_data::{
-    Feed, Fields, Format, Line, Notes, Pairs, Place, Reader, Shards, Source, Text, VectorFormat,
-    Vectors,
+    Feed, Field, Fields, Format, Line, Notes, Pairs, Place, Reader, Shards, Source, Text,
+    VectorFormat, Vectors,
 };
 
 use crate::failure::{Hint, usage};
@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) delimiter: Option<u8>,
     /// `None`: the fields that `pairs` has by default.
     pub(crate) field: Option<String>,
+    /// The columns that rows keep: a list of names, or `all`.
+    pub(crate) keep: Option<String>,
     /// The pairs that the command takes.
     pub(crate) pairs: Pairs,
     /// A tab divides a line into the texts of a pair, in a command that takes pairs.
@@ -78,6 +80,7 @@ impl Request {
             format: None,
             delimiter: None,
             field: None,
+            keep: None,
             pairs,
             has_tabs: false,
             skip_bad: false,
@@ -131,7 +134,18 @@ impl Input {
         let names = request.field.as_deref().unwrap_or(pairs.default_field());
         let fields = Fields::parse(names, pairs)
             .map_err(|error| usage(format!("`--field {names}`: {error}")))?;
+        let fields = match request.keep.as_deref() {
+            None => fields,
+            Some("all") => fields.with_all_kept(),
+            Some(columns) => fields.with_kept(
+                Field::parse_list(columns)
+                    .map_err(|error| usage(format!("`--keep {columns}`: {error}")))?,
+            ),
+        };
         let (reader, extent) = match &request.origin {
+            Origin::Arguments { .. } if request.keep.is_some() => {
+                return Err(usage("`--keep` is for files, and the texts are arguments"));
+            }
             Origin::Arguments { texts, pair } => {
                 let reader = Reader::from_lines(lines(texts, pair.as_deref()));
                 (reader, Extent::Short)
@@ -254,6 +268,7 @@ impl Request {
             is_named: self.format.is_some(),
             delimiter: self.delimiter,
             has_field: self.field.is_some(),
+            has_keep: self.keep.is_some(),
             has_tabs: self.has_tabs,
             pairs: self.pairs,
         }
@@ -265,6 +280,7 @@ struct FormatOptions {
     is_named: bool,
     delimiter: Option<u8>,
     has_field: bool,
+    has_keep: bool,
     has_tabs: bool,
     pairs: Pairs,
 }
@@ -306,6 +322,12 @@ impl FormatOptions {
         if self.has_field {
             return Err(usage(
                 "`--field` is for tables, such as jsonl and csv, and the input is lines",
+            )
+            .hint("name the input's format with `--input-format`"));
+        }
+        if self.has_keep {
+            return Err(usage(
+                "`--keep`: lines have no columns, expected a table, such as jsonl or csv",
             )
             .hint("name the input's format with `--input-format`"));
         }

@@ -4,17 +4,21 @@
 //! busy, however long the stream.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
-use albert_data::{ChunkLimits, Line, Pairs, Place, Text};
+use albert_data::{Cell, ChunkLimits, Line, Pairs, Place, Text};
 use albert_tasks::{ModelFiles, RunOptions, pipelined};
 use anyhow::Context;
+use serde_json::Value;
 
-use crate::failure::{Hint, Report};
+use crate::failure::{Hint, Report, usage};
 use crate::input::Input;
 use crate::interruption::Interruption;
-use crate::options::{InputArgs, OutputArgs, PairArgs, TextArgs};
-use crate::output::{BadRow, Format, Output, RECORDS, Row, RowWriter, Saved, VectorType};
+use crate::options::{ColumnArgs, InputArgs, OutputArgs, PairArgs, TextArgs};
+use crate::output::{
+    BadRow, Format, Kept, Layout, Output, RECORDS, Row, RowWriter, Saved, VectorType,
+};
 use crate::progress::{Progress, Talk, Tally, rows};
 
 /// A text to work on and its number in the input.
@@ -103,11 +107,20 @@ impl Stream {
     pub(crate) fn open(
         input: InputArgs,
         output: &OutputArgs,
+        columns: ColumnArgs,
         terms: Terms,
         talk: Talk,
     ) -> anyhow::Result<Self> {
-        let request = input.request(terms.pair, terms.pairs)?;
-        let target = output.target(terms.formats)?;
+        let mut request = input.request(terms.pair, terms.pairs)?;
+        request.keep = columns.keep.clone();
+        let mut target = output.target(terms.formats)?;
+        columns.check(target.format)?;
+        if terms.resumes == Some(true) && !columns.is_plain() {
+            return Err(usage(
+                "`--resume` continues rows with their own columns, without `--keep` and `--column-name`",
+            ));
+        }
+        target.layout = Layout::new(columns.column_name);
         let input = Input::open(&request)?;
         let mut read = request.origin.paths()?;
         read.extend(terms.also_reads);
@@ -163,6 +176,7 @@ impl Stream {
                 ));
             }
         }
+        let layout = output.layout.clone();
         let (name, can_resume) = (output.name().to_string(), output.can_resume());
         let mut writer = output.writer::<R>(vectors, input.skip_bad)?;
         if let Some(complete) = complete {
@@ -178,7 +192,7 @@ impl Stream {
             chunks,
             &progress,
             &interruption,
-            writer.as_mut(),
+            (writer.as_mut(), &layout),
             &mut tally,
             work,
         );
@@ -215,7 +229,7 @@ impl Job {
     /// Opens input and output, then the device, then finds the model: a mistake of the user is
     /// reported before anything is downloaded or computed.
     pub(crate) fn open(args: TextArgs, terms: Terms, talk: Talk) -> anyhow::Result<Self> {
-        let stream = Stream::open(args.input, &args.output, terms, talk)?;
+        let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
         let options = args.compute.run_options(&args.model, talk)?;
         let files = args.model.files(talk)?;
         stream.output.spare(&files)?;
@@ -275,7 +289,7 @@ fn answer<R: Row + Send>(
     chunks: Chunks,
     progress: &Progress,
     interruption: &Interruption,
-    writer: &mut dyn RowWriter<R>,
+    (writer, layout): (&mut dyn RowWriter<R>, &Layout),
     tally: &mut Tally,
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
 ) -> anyhow::Result<()> {
@@ -283,11 +297,15 @@ fn answer<R: Row + Send>(
     let remarks = input.remarks();
     each_chunk(input, chunks, interruption, work, |answered| {
         let has_rows = !answered.lines.is_empty();
-        for (place, answer) in answered.lines {
+        for (place, kept, answer) in answered.lines {
             match answer {
                 Ok(row) => {
+                    if tally.rows == tally.bad {
+                        // Before the first row: an existing output is still there.
+                        layout.check_kept::<R>(&kept)?;
+                    }
                     count(tally, &row);
-                    writer.row(&row)?;
+                    writer.row(&row, &kept)?;
                 }
                 Err(error) => {
                     let error = place.locate(error);
@@ -334,7 +352,7 @@ pub(crate) fn consume<T: Send>(
     // Nothing is written yet: a signal ends the process as it does any other.
     let interruption = Interruption::default();
     each_chunk(input, chunks, &interruption, work, |answered| {
-        for (place, answer) in answered.lines {
+        for (place, _, answer) in answered.lines {
             match answer {
                 Ok(answer) => add(Some(answer))?,
                 Err(error) => {
@@ -361,8 +379,8 @@ pub(crate) fn consume<T: Send>(
 /// The lines of a chunk.
 struct Chunk {
     items: Vec<Item>,
-    /// For each line its place, and the error of a bad one.
-    places: Vec<(Place, Option<anyhow::Error>)>,
+    /// For each line its place, its kept columns, and the error of a bad one.
+    places: Vec<(Place, Kept, Option<anyhow::Error>)>,
     /// An error that ends the input after these lines.
     end: anyhow::Result<()>,
     /// The number of input bytes read so far.
@@ -371,7 +389,7 @@ struct Chunk {
 
 /// The results of a chunk.
 struct Answered<T> {
-    lines: Vec<(Place, anyhow::Result<T>)>,
+    lines: Vec<(Place, Kept, anyhow::Result<T>)>,
     end: anyhow::Result<()>,
     bytes_read: u64,
 }
@@ -421,15 +439,16 @@ impl Chunk {
     ) -> Self {
         let (mut items, mut places) = (Vec::new(), Vec::new());
         for (offset, line) in lines.into_iter().enumerate() {
+            let kept = kept(line.kept);
             match line.text {
                 Ok(text) => {
                     items.push(Item {
                         index: index + offset,
                         text,
                     });
-                    places.push((line.place, None));
+                    places.push((line.place, kept, None));
                 }
-                Err(error) if skip_bad => places.push((line.place, Some(error))),
+                Err(error) if skip_bad => places.push((line.place, kept, Some(error))),
                 Err(error) => {
                     end = Err(line.place.locate(error));
                     break;
@@ -454,14 +473,14 @@ impl Chunk {
             work(self.items)?
         }
         .into_iter();
-        let lines = self.places.into_iter().map(|(place, error)| {
+        let lines = self.places.into_iter().map(|(place, kept, error)| {
             let answer = match error {
                 Some(error) => Err(error),
                 None => answers
                     .next()
                     .unwrap_or_else(|| Err(anyhow::anyhow!("no answer"))),
             };
-            (place, answer)
+            (place, kept, answer)
         });
         Ok(Answered {
             lines: lines.collect(),
@@ -469,6 +488,22 @@ impl Chunk {
             bytes_read: self.bytes_read,
         })
     }
+}
+
+/// Turns the columns that a line keeps into the values of a row.
+fn kept(cells: Vec<(Arc<str>, Cell)>) -> Kept {
+    let value = |cell: &Cell| match serde_json::to_value(cell) {
+        Ok(value) => value,
+        // An integer of more than 64 bits, which JSON numbers cannot hold here.
+        Err(_) => match cell {
+            Cell::Integer(number) => Value::String(number.to_string()),
+            _ => Value::Null,
+        },
+    };
+    let kept = cells
+        .iter()
+        .map(|(name, cell)| (Arc::clone(name), value(cell)));
+    kept.collect()
 }
 
 fn count<R: Row>(tally: &mut Tally, row: &R) {
@@ -516,7 +551,7 @@ mod tests {
     struct Written(Vec<String>);
 
     impl RowWriter<LengthRow> for Written {
-        fn row(&mut self, row: &LengthRow) -> anyhow::Result<()> {
+        fn row(&mut self, row: &LengthRow, _: &Kept) -> anyhow::Result<()> {
             self.0.push(serde_json::to_string(row)?);
             Ok(())
         }
@@ -600,7 +635,7 @@ mod tests {
             chunks(in_flight),
             &progress,
             &Interruption::default(),
-            &mut written,
+            (&mut written, &Layout::default()),
             &mut tally,
             work,
         );

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::options::OutputArgs;
-use crate::output::{Column, Kind, RECORDS, Row, columns, visible};
+use crate::output::{Column, Kept, Kind, RECORDS, Row, columns, visible};
 use crate::progress::size;
 
 /// The length of an abbreviated commit.
@@ -131,17 +131,18 @@ pub(crate) fn run(args: ModelsArgs) -> anyhow::Result<()> {
     if let Some(bytes) = ModelFiles::builtin_bytes() {
         let (model, source) = (BUILTIN.to_string(), "built in");
         let (revisions, removable) = (Vec::new(), Vec::new());
-        writer.row(&ModelRow {
+        let row = ModelRow {
             model,
             source,
             bytes,
             path: None,
             revisions,
             removable,
-        })?;
+        };
+        writer.row(&row, &Kept::new())?;
     }
     for model in cached {
-        writer.row(&model.into())?;
+        writer.row(&model.into(), &Kept::new())?;
     }
     writer.finish()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::embed::embed_chunk;
 use crate::input::Input;
 use crate::options::{PairArgs, TextArgs, number};
-use crate::output::{Column, Kind, RECORDS, Row, visible};
+use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
 
@@ -134,7 +134,7 @@ pub(crate) fn run(args: NeighborsArgs, talk: Talk) -> anyhow::Result<()> {
             second_text: known[pair.second].clone(),
             cosine: pair.cosine,
         };
-        writer.row(&row)?;
+        writer.row(&row, &Kept::new())?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();

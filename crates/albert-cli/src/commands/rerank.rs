@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::input::{Input, Origin, Request};
 use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
-use crate::output::{Column, Kind, RECORDS, Row, visible};
+use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
 
@@ -69,6 +69,7 @@ impl CandidateArgs {
             format: self.input_format.map(Into::into),
             delimiter: None,
             field: self.field,
+            keep: None,
             pairs: Pairs::Refused,
             has_tabs: false,
             skip_bad: self.skip_bad,
@@ -196,7 +197,7 @@ pub(crate) fn run(args: RerankArgs, talk: Talk) -> anyhow::Result<()> {
             text,
             score,
         };
-        writer.row(&row)?;
+        writer.row(&row, &Kept::new())?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();

@@ -14,7 +14,7 @@ use super::embed::embed_chunk_with;
 use crate::failure::usage;
 use crate::input::{Input, Origin, Request, vectors};
 use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
-use crate::output::{Column, Kind, RECORDS, Row, visible};
+use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
 
@@ -85,6 +85,7 @@ impl CorpusArgs {
             format: self.input_format.map(Into::into),
             delimiter: None,
             field: self.field.clone(),
+            keep: None,
             pairs: Pairs::Refused,
             has_tabs: false,
             skip_bad: self.skip_bad,
@@ -242,13 +243,14 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
         },
     ) in hits.into_iter().enumerate()
     {
-        writer.row(&SearchRow {
+        let row = SearchRow {
             query: args.query.clone(),
             rank: rank + 1,
             index,
             text,
             cosine,
-        })?;
+        };
+        writer.row(&row, &Kept::new())?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();

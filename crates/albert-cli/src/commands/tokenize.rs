@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::say_dropped_marks;
-use crate::options::{InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
+use crate::options::{ColumnArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
 use crate::output::{Column, Kind, Row, columns, visible};
 use crate::progress::Talk;
 use crate::stream::{Chunks, Stream, Terms};
@@ -31,6 +31,8 @@ pub(crate) struct TokenizeArgs {
     special: SpecialArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
 
     /// Add to each piece the rule that cut it, and the normalization of the text before it
     #[arg(long, help_heading = "Output")]
@@ -127,7 +129,7 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     /// Tokenizing has no batches; this is the size of a batch of the other commands.
     const BATCH_TOKENS: usize = 2048;
     let terms = Terms::new(Pairs::Taken).with_pair(args.pair);
-    let stream = Stream::open(args.input, &args.output, terms, talk)?;
+    let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
     let options = TokenizerOptions {
         special_tokens_as_text: args.special.no_special_parse,
         ..args.model.tokenizer()

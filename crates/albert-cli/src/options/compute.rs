@@ -2,6 +2,7 @@
 
 use std::env;
 
+use albert_kernels::InstructionSet;
 use albert_tasks::{DEFAULT_BATCH_TOKENS, Event, RunOptions};
 use anyhow::Context;
 use clap::Args;
@@ -93,14 +94,17 @@ impl ComputeArgs {
     }
 }
 
-/// Checks the environment variables that libraries read when threads start, and that would fail
-/// there without a word about their name.
+/// Checks the environment variables that libraries read, some of them only in some commands or
+/// without an error that names the variable.
 ///
 /// # Errors
-/// If one of them is not a number, or asks for more threads than `--threads` may.
+/// If one of them is not a number, asks for more threads than `--threads` may, or names an
+/// instruction set that the machine does not have.
 pub(crate) fn check_environment() -> anyhow::Result<()> {
     check_variable("RAYON_NUM_THREADS", MAX_THREADS)?;
-    check_variable("RUST_MIN_STACK", usize::MAX)
+    check_variable("RUST_MIN_STACK", usize::MAX)?;
+    InstructionSet::current().context("environment variable ALBERT_KERNELS")?;
+    Ok(())
 }
 
 fn check_variable(name: &str, most: usize) -> anyhow::Result<()> {

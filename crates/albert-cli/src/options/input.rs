@@ -148,6 +148,7 @@ impl InputArgs {
             format: self.input_format.map(Format::from),
             delimiter: self.delimiter,
             field: self.field,
+            keep: None,
             pairs,
             has_tabs: pair.pairs,
             skip_bad: self.skip_bad,

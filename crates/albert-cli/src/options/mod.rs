@@ -14,7 +14,7 @@ use clap::Args;
 pub(crate) use compute::{ComputeArgs, MAX_THREADS};
 pub(crate) use input::{InputArgs, InputFormat, PairArgs};
 pub(crate) use model::{ModelArgs, SpecialArgs};
-pub(crate) use output::OutputArgs;
+pub(crate) use output::{ColumnArgs, OutputArgs};
 pub(crate) use values::{folder, number};
 
 /// The options of a command that runs texts through a model and writes a row for each.
@@ -28,4 +28,6 @@ pub(crate) struct TextArgs {
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use crate::failure::usage;
-use crate::output::{Format, Target};
+use crate::failure::{Hint, usage};
+use crate::output::{Format, Layout, Target, parse_renaming};
 
 /// The options of output.
 #[derive(Debug, Args)]
@@ -20,6 +20,42 @@ pub(crate) struct OutputArgs {
     /// Write to a file; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// The columns of the rows.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ColumnArgs {
+    /// Copy these columns of the input to the rows, or all; not for table, npy and safetensors
+    #[arg(long, value_name = "COLUMNS|all")]
+    pub(crate) keep: Option<String>,
+
+    /// Write a column under another name, such as embedding=vector; can be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_renaming)]
+    pub(crate) column_name: Vec<(String, String)>,
+}
+
+impl ColumnArgs {
+    /// Returns true if the rows have their own columns under their own names.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.keep.is_none() && self.column_name.is_empty()
+    }
+
+    /// Checks that a format has columns.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub(crate) fn check(&self, format: Format) -> anyhow::Result<()> {
+        let has_columns = !matches!(format, Format::Table | Format::Npy | Format::Safetensors);
+        if has_columns || self.is_plain() {
+            return Ok(());
+        }
+        Err(usage(format!(
+            "`--keep` and `--column-name`: format `{}` has no columns",
+            format.name()
+        ))
+        .hint("write jsonl, json, csv, parquet or arrow"))
+    }
 }
 
 impl ValueEnum for Format {
@@ -55,6 +91,7 @@ impl OutputArgs {
         Ok(Target {
             format: self.settle(supported, path)?,
             path: path.map(Path::to_path_buf),
+            layout: Layout::default(),
         })
     }
 

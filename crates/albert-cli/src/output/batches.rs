@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_arrow::ArrayBuilder;
 
-use super::{BadRow, Format, Row, RowWriter, Sink};
+use super::kept_columns::KeptColumns;
+use super::{BadRow, Format, Kept, Layout, Row, RowWriter, Sink};
 
 /// The most rows in a batch; the end of a chunk of the input ends one too.
 const BATCH_ROWS: usize = 1024;
@@ -25,9 +26,14 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 pub(super) struct Batches {
     sink: Sink,
     builder: ArrayBuilder,
+    /// The fields of the rows, under the output's names.
+    fields: Vec<FieldRef>,
+    kept: KeptColumns,
     /// Rows in the builder.
     pending: usize,
-    encoder: Encoder,
+    format: Format,
+    /// Started with the first batch, which settles the types of the kept columns.
+    encoder: Option<Encoder>,
 }
 
 /// Texts, and above all vectors, hardly ever repeat: dictionaries and statistics of minima and maxima
@@ -49,26 +55,30 @@ enum Encoder {
 
 impl Batches {
     /// Begins a Parquet file or an Arrow IPC stream of these columns.
-    pub(super) fn new(sink: Sink, format: Format, fields: Vec<FieldRef>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        sink: Sink,
+        format: Format,
+        fields: Vec<FieldRef>,
+        layout: Layout,
+    ) -> anyhow::Result<Self> {
         let builder = ArrayBuilder::from_arrow(&fields)?;
-        let schema = Arc::new(Schema::new(fields));
-        let encoder = match format {
-            Format::Parquet => Encoder::Parquet(ArrowWriter::try_new(
-                Vec::new(),
-                schema,
-                Some(properties()),
-            )?),
-            _ => Encoder::Arrow(StreamWriter::try_new(Vec::new(), &schema)?),
+        let named = |field: FieldRef| -> FieldRef {
+            let name = layout.name(field.name()).to_string();
+            Arc::new(Field::clone(&field).with_name(name))
         };
         Ok(Self {
             sink,
             builder,
+            fields: fields.into_iter().map(named).collect(),
+            kept: KeptColumns::default(),
             pending: 0,
-            encoder,
+            format,
+            encoder: None,
         })
     }
 
-    fn push(&mut self, row: impl serde::Serialize) -> anyhow::Result<()> {
+    fn push(&mut self, row: impl serde::Serialize, kept: &Kept) -> anyhow::Result<()> {
+        self.kept.push(kept)?;
         self.builder.push(row)?;
         self.pending += 1;
         if self.pending == BATCH_ROWS {
@@ -80,15 +90,47 @@ impl Batches {
 
     /// Encodes the collected rows and writes the bytes.
     fn write_batch(&mut self) -> anyhow::Result<()> {
-        if self.pending > 0 {
+        if self.pending > 0 || self.encoder.is_none() {
             self.pending = 0;
-            self.encoder.encode(&self.builder.to_record_batch()?)?;
+            let rows = self.builder.to_record_batch()?;
+            let (kept_fields, kept_columns): (Vec<_>, Vec<_>) =
+                self.kept.take()?.into_iter().unzip();
+            let fields: Vec<_> = self.fields.iter().cloned().chain(kept_fields).collect();
+            let columns = rows.columns().iter().cloned().chain(kept_columns).collect();
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+            let encoder = match &mut self.encoder {
+                Some(encoder) => encoder,
+                None => self
+                    .encoder
+                    .insert(Encoder::new(self.format, batch.schema())?),
+            };
+            if batch.num_rows() > 0 {
+                encoder.encode(&batch)?;
+            }
         }
-        self.sink.write(&self.encoder.take())
+        self.write_encoded()
+    }
+
+    fn write_encoded(&mut self) -> anyhow::Result<()> {
+        match &mut self.encoder {
+            Some(encoder) => self.sink.write(&encoder.take()),
+            None => Ok(()),
+        }
     }
 }
 
 impl Encoder {
+    fn new(format: Format, schema: SchemaRef) -> anyhow::Result<Self> {
+        Ok(match format {
+            Format::Parquet => Self::Parquet(ArrowWriter::try_new(
+                Vec::new(),
+                schema,
+                Some(properties()),
+            )?),
+            _ => Self::Arrow(StreamWriter::try_new(Vec::new(), &schema)?),
+        })
+    }
+
     fn encode(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         match self {
             Self::Arrow(writer) => writer.write(batch)?,
@@ -116,12 +158,12 @@ impl Encoder {
 }
 
 impl<R: Row> RowWriter<R> for Batches {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        self.push(row)
+    fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()> {
+        self.push(row, kept)
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
-        self.push(bad)
+        self.push(bad, &Kept::new())
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -131,8 +173,10 @@ impl<R: Row> RowWriter<R> for Batches {
 
     fn finish(&mut self) -> anyhow::Result<()> {
         self.write_batch()?;
-        self.encoder.finish()?;
-        self.sink.write(&self.encoder.take())?;
+        if let Some(encoder) = &mut self.encoder {
+            encoder.finish()?;
+        }
+        self.write_encoded()?;
         self.sink.finish()
     }
 }

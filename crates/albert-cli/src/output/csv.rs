@@ -4,14 +4,10 @@
 //! `explain` column if it has one, an `error` column if bad lines are passed over. Bad rows wait
 //! for it, up to a limit; then the header has all columns.
 
-use std::fmt;
-
 use anyhow::bail;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-use super::{BadRow, Row, RowWriter, Sink};
+use super::members::Members;
+use super::{BadRow, Kept, Layout, Row, RowWriter, Sink};
 use crate::failure::Hint;
 
 /// The most bad rows that wait for the first good one.
@@ -20,39 +16,53 @@ const HELD: usize = 1000;
 /// Comma-separated values.
 pub(super) struct Csv {
     sink: Sink,
+    layout: Layout,
     skip_bad: bool,
     /// The names of the columns, once the header is written.
-    header: Option<Vec<&'static str>>,
+    header: Option<Vec<String>>,
     /// The bad rows before it.
     held: Vec<BadRow>,
 }
 
 impl Csv {
     /// Begins a file, or continues one with this header.
-    pub(super) fn new(sink: Sink, skip_bad: bool, header: Option<Vec<&'static str>>) -> Self {
+    pub(super) fn new(
+        sink: Sink,
+        layout: Layout,
+        skip_bad: bool,
+        header: Option<Vec<&'static str>>,
+    ) -> Self {
         Self {
             sink,
+            layout,
             skip_bad,
-            header,
+            header: header.map(|names| names.into_iter().map(String::from).collect()),
             held: Vec::new(),
         }
     }
 
-    fn header<R: Row>(&mut self, has: impl Fn(&str) -> bool) -> anyhow::Result<Vec<&'static str>> {
+    fn header<R: Row>(
+        &mut self,
+        has: impl Fn(&str) -> bool,
+        kept: &Kept,
+    ) -> anyhow::Result<Vec<String>> {
         if let Some(header) = &self.header {
             return Ok(header.clone());
         }
-        let columns = R::COLUMNS
-            .iter()
-            .filter(|column| !column.optional || has(column.name));
-        let mut header: Vec<_> = columns.map(|column| column.name).collect();
+        let columns = R::COLUMNS.iter().map(|column| {
+            let name = self.layout.name(column.name);
+            (!column.optional || has(name)).then(|| name.to_string())
+        });
+        let mut header: Vec<String> = columns.flatten().collect();
+        header.extend(kept.iter().map(|(name, _)| name.to_string()));
         if self.skip_bad {
-            header.push("error");
+            header.push("error".to_string());
         }
         self.record(&header)?;
         self.header = Some(header.clone());
         for bad in std::mem::take(&mut self.held) {
-            self.cells(&header, &serde_json::to_string(&bad)?)?;
+            let bad = self.layout.members(&bad, &Kept::new())?;
+            self.cells(&header, bad)?;
         }
         Ok(header)
     }
@@ -63,11 +73,10 @@ impl Csv {
         self.sink.write(&writer.into_inner()?)
     }
 
-    fn cells(&mut self, header: &[&str], json: &str) -> anyhow::Result<()> {
-        let Members(members) = serde_json::from_str(json)?;
+    fn cells(&mut self, header: &[String], Members(members): Members) -> anyhow::Result<()> {
         let mut cells = vec![String::new(); header.len()];
         for (name, value) in members {
-            match header.iter().position(|&column| column == name) {
+            match header.iter().position(|column| *column == name) {
                 Some(column) => cells[column] = cell(value.get())?,
                 None => {
                     let failed =
@@ -90,37 +99,12 @@ fn cell(json: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The members of a JSON object in order, their numbers untouched.
-struct Members(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
 impl<R: Row> RowWriter<R> for Csv {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        let json = serde_json::to_string(row)?;
-        let Members(members) = serde_json::from_str(&json)?;
-        let header = self.header::<R>(|column| members.iter().any(|(name, _)| name == column))?;
-        self.cells(&header, &json)
+    fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()> {
+        let members = self.layout.members(row, kept)?;
+        let has = |column: &str| members.0.iter().any(|(name, _)| name == column);
+        let header = self.header::<R>(has, kept)?;
+        self.cells(&header, members)
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
@@ -128,8 +112,9 @@ impl<R: Row> RowWriter<R> for Csv {
             self.held.push(bad.clone());
             return Ok(());
         }
-        let header = self.header::<R>(|_| true)?;
-        self.cells(&header, &serde_json::to_string(bad)?)
+        let header = self.header::<R>(|_| true, &Kept::new())?;
+        let bad = self.layout.members(bad, &Kept::new())?;
+        self.cells(&header, bad)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -137,7 +122,7 @@ impl<R: Row> RowWriter<R> for Csv {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.header::<R>(|_| false)?;
+        self.header::<R>(|_| false, &Kept::new())?;
         self.sink.finish()
     }
 }

@@ -2,38 +2,43 @@
 
 use serde::Serialize;
 
-use super::{BadRow, Row, RowWriter, Sink};
+use super::{BadRow, Kept, Layout, Row, RowWriter, Sink};
 
 /// An array of JSON objects.
 pub(super) struct Json {
     sink: Sink,
+    layout: Layout,
     rows: usize,
 }
 
 impl Json {
-    pub(super) fn new(sink: Sink) -> Self {
-        Self { sink, rows: 0 }
+    pub(super) fn new(sink: Sink, layout: Layout) -> Self {
+        Self {
+            sink,
+            layout,
+            rows: 0,
+        }
     }
 
-    fn element(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+    fn element(&mut self, value: &impl Serialize, kept: &Kept) -> anyhow::Result<()> {
         let mut bytes = if self.rows == 0 {
             b"[\n".to_vec()
         } else {
             b",\n".to_vec()
         };
-        serde_json::to_writer(&mut bytes, value)?;
+        bytes.extend(self.layout.encode(value, kept)?);
         self.rows += 1;
         self.sink.write(&bytes)
     }
 }
 
 impl<R: Row> RowWriter<R> for Json {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        self.element(row)
+    fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()> {
+        self.element(row, kept)
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
-        self.element(bad)
+        self.element(bad, &Kept::new())
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {

@@ -3,32 +3,33 @@
 
 use serde::Serialize;
 
-use super::{BadRow, Row, RowWriter, Sink};
+use super::{BadRow, Kept, Layout, Row, RowWriter, Sink};
 
 /// Lines of JSON.
 pub(super) struct JsonLines {
     sink: Sink,
+    layout: Layout,
 }
 
 impl JsonLines {
-    pub(super) fn new(sink: Sink) -> Self {
-        Self { sink }
+    pub(super) fn new(sink: Sink, layout: Layout) -> Self {
+        Self { sink, layout }
     }
 
-    fn line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
+    fn line(&mut self, value: &impl Serialize, kept: &Kept) -> anyhow::Result<()> {
+        let mut line = self.layout.encode(value, kept)?;
         line.push(b'\n');
         self.sink.write(&line)
     }
 }
 
 impl<R: Row> RowWriter<R> for JsonLines {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
-        self.line(row)
+    fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()> {
+        self.line(row, kept)
     }
 
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()> {
-        self.line(bad)
+        self.line(bad, &Kept::new())
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {

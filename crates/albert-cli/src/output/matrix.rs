@@ -6,7 +6,7 @@
 use anyhow::Context;
 
 use super::column::VectorType;
-use super::{BadRow, Row, RowWriter, Sink};
+use super::{BadRow, Kept, Row, RowWriter, Sink};
 
 /// Returns the header of a format for a number of vectors; its length does not depend on it.
 pub(super) type Header = fn(usize, VectorType) -> anyhow::Result<Vec<u8>>;
@@ -72,7 +72,7 @@ impl Matrix {
 }
 
 impl<R: Row> RowWriter<R> for Matrix {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
+    fn row(&mut self, row: &R, _: &Kept) -> anyhow::Result<()> {
         self.vector(
             &row.vector()
                 .map(|vector| vector.bytes())

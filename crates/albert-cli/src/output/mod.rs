@@ -12,7 +12,11 @@ mod csv;
 mod format;
 mod json;
 mod jsonl;
+#[cfg(feature = "parquet")]
+mod kept_columns;
+mod layout;
 mod matrix;
+mod members;
 mod model_folder;
 mod npy;
 mod safetensors;
@@ -38,6 +42,7 @@ pub(crate) use column::{Column, Element, Kind, Vector, VectorType};
 use format::RESUMABLE;
 pub(crate) use format::{Format, RECORDS, REPORT, VECTORS};
 
+pub(crate) use layout::{Kept, Layout, parse_renaming};
 pub(crate) use saved::Saved;
 pub(crate) use sink::{Sink, print_to_stdout};
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
@@ -71,8 +76,8 @@ pub(crate) trait Row: Serialize {
 
 /// Writes rows in one format.
 pub(crate) trait RowWriter<R: Row> {
-    /// Writes one row.
-    fn row(&mut self, row: &R) -> anyhow::Result<()>;
+    /// Writes one row, with the columns of the input that are kept.
+    fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()>;
 
     /// Writes the row of a text without a result.
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()>;
@@ -94,6 +99,7 @@ pub(crate) struct BadRow {
 /// An output that is open, and the format that goes into it.
 pub(crate) struct Output {
     pub(crate) format: Format,
+    pub(crate) layout: Layout,
     sink: Sink,
     /// The file, unless it is standard output.
     path: Option<PathBuf>,
@@ -110,6 +116,8 @@ pub(crate) struct Target {
     pub(crate) format: Format,
     /// `None`: standard output.
     pub(crate) path: Option<PathBuf>,
+    /// The names of the columns.
+    pub(crate) layout: Layout,
 }
 
 impl Target {
@@ -121,7 +129,11 @@ impl Target {
     /// # Errors
     /// If the output is one of the inputs, or it cannot be written to.
     pub(crate) fn open(self, inputs: &[PathBuf]) -> anyhow::Result<Output> {
-        let Self { format, path } = self;
+        let Self {
+            format,
+            path,
+            layout,
+        } = self;
         #[cfg(not(feature = "parquet"))]
         if matches!(format, Format::Parquet | Format::Arrow) {
             return Err(without_tables(format.name()));
@@ -142,6 +154,7 @@ impl Target {
         };
         Ok(Output {
             format,
+            layout,
             sink,
             path,
             has_resume: false,
@@ -245,12 +258,18 @@ impl Output {
         vectors: Option<VectorType>,
         skip_bad: bool,
     ) -> anyhow::Result<Box<dyn RowWriter<R>>> {
-        let Self { sink, saved, .. } = self;
+        let Self {
+            sink,
+            saved,
+            layout,
+            ..
+        } = self;
+        layout.check::<R>()?;
         Ok(match (self.format, vectors) {
             (Format::Table, _) => Box::new(table::Table::new(sink)),
-            (Format::Json, _) => Box::new(json::Json::new(sink)),
-            (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink)),
-            (Format::Csv, _) => Box::new(csv::Csv::new(sink, skip_bad, saved.header)),
+            (Format::Json, _) => Box::new(json::Json::new(sink, layout)),
+            (Format::Jsonl, _) => Box::new(jsonl::JsonLines::new(sink, layout)),
+            (Format::Csv, _) => Box::new(csv::Csv::new(sink, layout, skip_bad, saved.header)),
             (Format::Npy, Some(vectors)) => Box::new(matrix::Matrix::new(
                 sink,
                 npy::header,
@@ -271,6 +290,7 @@ impl Output {
                     sink,
                     format,
                     schema::fields(R::COLUMNS, vectors, skip_bad)?,
+                    layout,
                 )?)
             }
             (format, _) => bail!("format `{}` does not hold rows", format.name()),
@@ -345,7 +365,11 @@ mod tests {
     use crate::failure::Report;
 
     fn target(format: Format, path: Option<PathBuf>) -> Target {
-        Target { format, path }
+        Target {
+            format,
+            path,
+            layout: Layout::default(),
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{BadRow, Row, RowWriter, Sink};
+use super::{BadRow, Kept, Row, RowWriter, Sink};
 
 /// Rows for people.
 pub(super) struct Table {
@@ -27,7 +27,7 @@ impl Table {
 }
 
 impl<R: Row> RowWriter<R> for Table {
-    fn row(&mut self, row: &R) -> anyhow::Result<()> {
+    fn row(&mut self, row: &R, _: &Kept) -> anyhow::Result<()> {
         self.heading::<R>()?;
         self.sink.write(row.lines().as_bytes())
     }

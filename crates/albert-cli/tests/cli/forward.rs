@@ -104,6 +104,11 @@ fn a_text_gives_what_its_ids_give() {
 }
 
 #[test]
+fn ids_that_are_negative_are_named() {
+    cli(&["forward", "--ids", "-1"]).fails(2, &["expected whole numbers", "found `-1`"]);
+}
+
+#[test]
 fn ids_need_no_tokenizer() {
     let model = Folder::with_model_files(&["config.json", "model.safetensors"]);
     let folder = Folder::new();

@@ -83,3 +83,27 @@ fn a_broken_tokenizer_is_shown_and_fails_and_an_absent_one_is_shown() {
 fn it_has_no_rows_to_write_as_csv() {
     cli(&["inspect", "--format", "csv"]).fails(2, &["csv"]);
 }
+
+#[test]
+fn a_tokenizer_that_cannot_be_read_is_a_failure_and_none_is_not() {
+    let folder = Folder::with_model_files(&["config.json", "model.safetensors"]);
+    cli(&["inspect", "--model", folder.as_str()]).ok();
+    folder.write("tokenizer.json", "{");
+    let run = cli(&["inspect", "--model", folder.as_str()]);
+    let run = run.fails(1, &["the tokenizer cannot be used"]);
+    assert!(run.stdout.contains("parameters"), "{}", run.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_whose_path_is_not_utf8_is_a_model() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use crate::harness::{command, finish};
+    let folder = Folder::with_model_files(&["config.json", "model.safetensors"]);
+    let parent = Folder::new();
+    let link = std::path::Path::new(parent.as_str()).join(OsStr::from_bytes(b"m\xff"));
+    std::os::unix::fs::symlink(folder.as_str(), &link).unwrap();
+    finish(command().arg("inspect").arg("--model").arg(link)).ok();
+}

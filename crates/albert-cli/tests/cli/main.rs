@@ -5,6 +5,7 @@
 //! shows.
 #![cfg(feature = "builtin")]
 
+mod columns;
 mod convert;
 mod embed;
 mod fill_mask;

@@ -229,3 +229,22 @@ fn a_search_needs_a_query_and_a_corpus() {
     cli(&["search", "a", "--input", "/no/such/file"]).fails(1, &["/no/such/file"]);
     cli(&["search", "a", "--embeddings", "v.npy", "--field", "text"]).fails(2, &["--input"]);
 }
+
+#[test]
+fn vectors_that_are_not_finite_are_counted_and_no_hit() {
+    let folder = Folder::new();
+    let vector = |value: &str| {
+        format!(
+            "{{\"text\":\"{value}\",\"embedding\":[{}]}}\n",
+            [value; 256].join(",")
+        )
+    };
+    let vectors = folder.write("a.jsonl", vector("1e39") + &vector("0.5"));
+    let run = cli(&["search", "a", "--embeddings", &vectors]).ok();
+    assert_eq!((run.rows().len(), &run.rows()[0]["index"]), (1, &1.into()));
+    assert!(
+        run.stderr.contains("1 of 2 vectors are not finite"),
+        "{}",
+        run.stderr
+    );
+}

@@ -231,6 +231,9 @@ fn a_standard_output_that_was_closed_before_the_start_is_an_error() {
         &["tokenize", "a"][..],
         &["inspect"],
         &["completions", "bash"],
+        &["--help"],
+        &["embed", "--help"],
+        &["--version"],
     ] {
         closed(args).fails(
             1,
@@ -259,6 +262,7 @@ fn a_full_disk_is_an_error() {
             .fails(1, &["`/dev/full`"]);
     }
     finish(command().args(["inspect"]).stdout(full())).fails(1, &["standard output"]);
+    finish(command().args(["--help"]).stdout(full())).fails(1, &["standard output"]);
 }
 
 #[cfg(target_os = "linux")]
@@ -537,7 +541,7 @@ fn the_first_good_row_decides_the_columns_of_csv() {
         (&["tokenize", "--pairs"], "1,b,c,"),
     ] {
         let run = cli_with(
-            &[command, &["--skip-bad", "--pairs", "--format", "csv"]].concat(),
+            &[command, &["--skip-bad", "--format", "csv"]].concat(),
             b"\xff\nb\tc\n",
         )
         .ok();

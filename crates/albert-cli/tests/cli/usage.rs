@@ -76,6 +76,14 @@ fn the_environment_sets_what_options_do_not() {
     ] {
         with(name, value, &[]).fails(2, &[value]);
     }
+    for args in [
+        &["embed", "a"][..],
+        &["tokenize", "a"],
+        &["completions", "bash"],
+    ] {
+        finish(command().args(args).env("ALBERT_KERNELS", "xyz"))
+            .fails(1, &["ALBERT_KERNELS", "xyz"]);
+    }
     let device = with("ALBERT_DEVICE", "metal", &["--device", "cpu"]).ok();
     let plain = with("ALBERT_THREADS", "2", &[]).ok();
     assert_eq!(device.stdout, plain.stdout);
