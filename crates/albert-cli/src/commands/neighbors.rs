@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::embed::embed_chunk;
 use crate::input::Input;
-use crate::options::{PairArgs, TextArgs, number};
+use crate::options::{ComputeArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, number};
 use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
@@ -24,7 +24,13 @@ pub(crate) struct NeighborsArgs {
     #[command(flatten)]
     task: NeighborArgs,
     #[command(flatten)]
-    texts: TextArgs,
+    input: InputArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The pairs to show.
@@ -78,15 +84,14 @@ impl Row for NeighborRow {
 
 /// Runs the command.
 pub(crate) fn run(args: NeighborsArgs, talk: Talk) -> anyhow::Result<()> {
-    let texts = args.texts;
-    let request = texts.input.request(PairArgs::default(), Pairs::Refused)?;
+    let request = args.input.request(PairArgs::default(), Pairs::Refused)?;
     let input = Input::open(&request)?;
-    let output = texts
+    let output = args
         .output
         .target(RECORDS)?
         .open(&request.origin.paths()?)?;
-    let options = texts.compute.run_options(&texts.model, talk)?;
-    let files = texts.model.files(talk)?;
+    let options = args.compute.run_options(&args.model, talk)?;
+    let files = args.model.files(talk)?;
     output.spare(&files)?;
     let finder = NeighborFinder::load(&files, &options)?;
     let pooling = finder.embedder().pooling();

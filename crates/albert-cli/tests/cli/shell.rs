@@ -31,6 +31,9 @@ impl Shell {
         for model in MODELS {
             std::os::unix::fs::symlink(task_model(model), folder.path(model)).unwrap();
         }
+        // A model with a single label, under the name that says what it is for.
+        let cross_encoder = task_model("single");
+        std::os::unix::fs::symlink(cross_encoder, folder.path("cross-encoder")).unwrap();
         #[cfg(feature = "hub")]
         let server = HubServer::start();
         #[cfg(feature = "hub")]
