@@ -123,7 +123,7 @@ pub(crate) enum Command {
     /// model as Hugging Face has it and, in `training`, the log, its curve and snapshots to
     /// continue from after an interruption. Trains on the CPU.
     #[cfg(feature = "train")]
-    Pretrain(pretrain::PretrainArgs),
+    Pretrain(Box<pretrain::PretrainArgs>),
     /// Measure how well a model predicts masked tokens or sentence order
     ///
     /// Writes one row with the metrics. The masks are drawn from --seed, the same each time.

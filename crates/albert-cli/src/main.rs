@@ -94,7 +94,7 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Evaluate(args) => evaluate::run(args, talk),
         #[cfg(feature = "train")]
-        Command::Pretrain(args) => pretrain::run(args, talk),
+        Command::Pretrain(args) => pretrain::run(*args, talk),
         Command::Verify(args) => verify::run(args, talk),
         Command::Bench(args) => bench::run(args, talk),
         Command::Completions(args) => completions::run(&args, Cli::command()),

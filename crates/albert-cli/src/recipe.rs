@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(
             shown(expand(arguments(&line)).unwrap()),
             format!(
-                "{line} --learning-rate=0.0001 --keep-last --train=a.txt --train=b.txt \
-                 --schedule=cosine"
+                "{line} --keep-last --learning-rate=0.0001 --schedule=cosine --train=a.txt \
+                 --train=b.txt"
             )
         );
     }

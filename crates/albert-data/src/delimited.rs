@@ -468,9 +468,10 @@ mod tests {
         for line in lines.lines() {
             let (text, rows, is_open): (String, Vec<Vec<String>>, u8) =
                 serde_json::from_str(line).unwrap();
-            let delimiter = match files < 9_000 {
-                true => Delimiter::Comma,
-                false => Delimiter::Tab,
+            let delimiter = if files < 9_000 {
+                Delimiter::Comma
+            } else {
+                Delimiter::Tab
             };
             files += 1;
             let found = fields(&text, delimiter);

@@ -494,9 +494,10 @@ mod tests {
                 for &byte in replacements {
                     for is_inserted in [true, false] {
                         let mut bytes = seed.as_bytes().to_vec();
-                        match is_inserted {
-                            true => bytes.insert(at, byte),
-                            false => bytes[at] = byte,
+                        if is_inserted {
+                            bytes.insert(at, byte)
+                        } else {
+                            bytes[at] = byte
                         }
                         let Ok(text) = String::from_utf8(bytes) else {
                             continue;

@@ -201,9 +201,10 @@ mod tests {
     /// The cells of each record, or the error.
     fn records(bytes: &[u8], fields: usize, optional: usize) -> Vec<Result<Vec<Cell>, String>> {
         let wanted = |column: usize| Wanted {
-            presence: match column >= fields - optional {
-                true => Presence::Optional,
-                false => Presence::Required,
+            presence: if column >= fields - optional {
+                Presence::Optional
+            } else {
+                Presence::Required
             },
             ..Wanted::new(Field::from_name("x"), Kind::Text)
         };

@@ -126,14 +126,14 @@ impl InstructionSet {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a value exists only if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni | Instructions::Avx512 => {
+                // SAFETY: a value exists only if the CPU has the instructions.
                 unsafe { Avx512::<false>::new() }.call(kernel)
             }
-            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Instructions::AvxVnni | Instructions::Avx2 => {
+                // SAFETY: as above.
                 unsafe { Avx2::<false>::new() }.call(kernel)
             }
             // SAFETY: as above.

@@ -38,7 +38,10 @@ pub enum Event {
 /// # assert!(options.batch_tokens.is_none());
 /// ```
 #[derive(Clone, Default)]
-pub struct Observer(Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+pub struct Observer(Option<Arc<Observe>>);
+
+/// A function that receives events.
+type Observe = dyn Fn(&Event) + Send + Sync;
 
 impl Observer {
     /// Creates an observer that calls `observe` for each event, on the thread where it happens.

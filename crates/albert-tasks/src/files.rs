@@ -15,6 +15,9 @@ use albert_model::{Checkpoint, Tensors};
 
 use crate::{Error, Result};
 
+/// The name of a file, and its bytes.
+type NamedBytes = (&'static str, Cow<'static, [u8]>);
+
 /// Name of the built-in model.
 pub const BUILTIN: &str = "albert-mini-en";
 
@@ -342,10 +345,7 @@ impl ModelFiles {
     }
 
     /// Reads the first of some small files that the model has, with its name.
-    pub(crate) fn read_first(
-        &self,
-        names: &[&'static str],
-    ) -> Result<Option<(&'static str, Cow<'static, [u8]>)>> {
+    pub(crate) fn read_first(&self, names: &[&'static str]) -> Result<Option<NamedBytes>> {
         for name in names {
             if let Some(bytes) = self.read(name)? {
                 return Ok(Some((name, bytes)));

@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(parts(Cow::Borrowed("a")), ("a".into(), None));
         assert_eq!(parts(("a", "b")), pair);
         assert_eq!(parts((String::from("a"), &String::from("b"))), pair);
-        assert_eq!(parts(&("a", Some("b"))), pair);
+        assert_eq!(parts(("a", Some("b"))), pair);
         assert_eq!(parts(("a", None::<&str>)), ("a".into(), None));
     }
 }

@@ -98,7 +98,7 @@ pub enum Error {
 
     /// The loss or the gradient is not a finite number.
     #[error(
-        "the {what} of step {step} is {value} at a learning rate of {learning_rate:e} \
+        "the {what} of step {step} is {value} at a learning rate of {learning_rate:.3e} \
          (sequences {first} to {last} of epoch {epoch})"
     )]
     NotFinite {

@@ -768,7 +768,7 @@ mod tests {
         let error = trainer.run(&mut task, &never(), &mut |_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the loss of step 5 is NaN at a learning rate of 8e-2 (sequences 16 to 19 of epoch 0)"
+            "the loss of step 5 is NaN at a learning rate of 8.000e-2 (sequences 16 to 19 of epoch 0)"
         );
         assert_eq!(Snapshot::last(dir.path()).unwrap().unwrap().state().step, 3);
     }

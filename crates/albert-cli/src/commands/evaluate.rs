@@ -20,7 +20,7 @@ use crate::progress::Talk;
 #[command(after_help = "\
 Examples:
   albert-cli evaluate --task masked-lm --input held-out.txt
-  albert-cli evaluate --task sentence-order --input held-out.txt --model my-albert")]
+  albert-cli evaluate --task sentence-order --input held-out.txt")]
 pub(crate) struct EvaluateArgs {
     /// Task whose metrics are computed
     #[arg(long, value_name = "TASK", value_enum)]

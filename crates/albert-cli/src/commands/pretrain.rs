@@ -1,6 +1,6 @@
 //! `pretrain`: a model from text, by masked language modeling and sentence order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub(crate) struct PretrainArgs {
     #[arg(
         long,
         value_name = "FILE",
-        requires = "tokenizer",
+        requires = "tokenizer_dir",
         help_heading = "Model"
     )]
     config: Option<PathBuf>,
@@ -72,10 +72,6 @@ pub(crate) struct PretrainArgs {
         help_heading = "Model"
     )]
     preset: Option<PresetName>,
-
-    /// Folder with the tokenizer's files [default: that of --model]
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
-    tokenizer: Option<PathBuf>,
 
     #[arg(
         long,
@@ -185,12 +181,16 @@ impl PretrainArgs {
         if let Some(preset) = self.preset.and_then(|preset| preset.to_possible_value()) {
             put("preset", preset.get_name().into());
         }
-        for (name, path) in [("config", &self.config), ("tokenizer", &self.tokenizer)] {
+        let folders = [
+            ("config", &self.config),
+            ("tokenizer", &self.model.tokenizer_dir),
+        ];
+        for (name, path) in folders {
             if let Some(path) = path {
                 put(name, text(path)?);
             }
         }
-        put("model", text(&PathBuf::from(&self.model.model))?);
+        put("model", text(Path::new(&self.model.model))?);
         let tokenizer = self.model.tokenizer();
         for (name, value) in [
             ("lowercase", tokenizer.lowercase),
@@ -262,7 +262,8 @@ impl PretrainArgs {
     fn start(&self, talk: Talk) -> anyhow::Result<(Start, ModelFiles)> {
         let groups = self.optimization.layer_groups;
         let tokenizer = self
-            .tokenizer
+            .model
+            .tokenizer_dir
             .as_ref()
             .map(ModelFiles::from_dir)
             .transpose()?;
@@ -351,7 +352,7 @@ fn whole(number: usize) -> toml::Value {
     toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn text(path: &PathBuf) -> anyhow::Result<toml::Value> {
+fn text(path: &Path) -> anyhow::Result<toml::Value> {
     let text = path.to_str().with_context(|| {
         format!(
             "`{}`: expected a path in UTF-8, which a recipe can hold",
@@ -362,7 +363,7 @@ fn text(path: &PathBuf) -> anyhow::Result<toml::Value> {
 }
 
 fn paths(paths: &[PathBuf]) -> anyhow::Result<toml::Value> {
-    let texts: anyhow::Result<Vec<_>> = paths.iter().map(text).collect();
+    let texts: anyhow::Result<Vec<_>> = paths.iter().map(|path| text(path)).collect();
     Ok(toml::Value::Array(texts?))
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct ModelArgs {
 
     /// Take the tokenizer's files from this folder instead of the model's
     #[arg(long = "tokenizer", value_name = "DIR")]
-    tokenizer_dir: Option<PathBuf>,
+    pub(crate) tokenizer_dir: Option<PathBuf>,
 
     /// Convert the text to lower case first, overriding tokenizer_config.json
     #[arg(long, value_name = "true|false", hide_possible_values = true)]

@@ -257,9 +257,10 @@ fn alike(old: &str, new: &str, script: &str) -> bool {
 fn comparable(text: &str) -> String {
     let mut kept = String::new();
     for line in text.lines() {
-        let untimed = match line.ends_with(" tokens/s") || line.ends_with(" rows/s") {
-            true => line.rsplitn(3, ", ").last().unwrap_or(line),
-            false => line,
+        let untimed = if line.ends_with(" tokens/s") || line.ends_with(" rows/s") {
+            line.rsplitn(3, ", ").last().unwrap_or(line)
+        } else {
+            line
         };
         let bar = |c: char| ('\u{2588}'..='\u{258f}').contains(&c);
         kept.push_str(untimed.trim_end_matches(|c| bar(c) || c == ' '));

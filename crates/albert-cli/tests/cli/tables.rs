@@ -20,15 +20,14 @@ use crate::harness::{Folder, cli, cli_with, command, finish, rows, task_model};
 /// A table's rows, without what is null in them.
 fn read(path: &str) -> Vec<Value> {
     let file = File::open(path).unwrap();
-    let batches: Vec<RecordBatch> = match path.ends_with("parquet") {
-        true => {
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-            reader.build().unwrap().map(Result::unwrap).collect()
-        }
-        false => StreamReader::try_new(file, None)
+    let batches: Vec<RecordBatch> = if path.ends_with("parquet") {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        reader.build().unwrap().map(Result::unwrap).collect()
+    } else {
+        StreamReader::try_new(file, None)
             .unwrap()
             .map(Result::unwrap)
-            .collect(),
+            .collect()
     };
     let mut rows = Vec::new();
     for batch in batches {

@@ -189,9 +189,10 @@ pub(super) fn merge(
         else {
             return Err(unmerged(name, "it is no update of a matrix".into()));
         };
-        let fits = match is_transposed {
-            true => [columns, rows] == [outputs, inputs],
-            false => [rows, columns] == [outputs, inputs],
+        let fits = if is_transposed {
+            [columns, rows] == [outputs, inputs]
+        } else {
+            [rows, columns] == [outputs, inputs]
         };
         if !fits || rank != b_rank || rank == 0 {
             let shapes = format!("{:?}, {:?} and {:?}", weight.shape, a.shape, b.shape);
@@ -242,9 +243,10 @@ pub(super) fn merge(
 fn split(name: &str) -> Option<(&str, &str, &'static str, bool)> {
     PAIRS.into_iter().find_map(|(a, b, is_transposed)| {
         let (prefix, rest) = name.split_once(a)?;
-        let adapter = match is_transposed {
-            true => rest,
-            false => rest.strip_suffix(".weight")?,
+        let adapter = if is_transposed {
+            rest
+        } else {
+            rest.strip_suffix(".weight")?
         };
         Some((prefix, adapter, b, is_transposed))
     })

@@ -293,9 +293,10 @@ pub(super) fn foreign(files: &WeightFiles) -> Error {
     if stored.len() > NAMES_SHOWN {
         found.push(format!("{} more", stored.len() - NAMES_SHOWN));
     }
-    let found = match found.is_empty() {
-        true => "no tensor".to_string(),
-        false => found.join(", "),
+    let found = if found.is_empty() {
+        "no tensor".to_string()
+    } else {
+        found.join(", ")
     };
     Error::Refused {
         file: files.name(),

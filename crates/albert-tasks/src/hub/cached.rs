@@ -114,9 +114,10 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
         );
         let refs = refs.get(&commit).cloned().unwrap_or_default();
         linked.extend(files.keys().cloned());
-        match refs.is_empty() {
-            true => unwanted.push((path, files.clone())),
-            false => wanted.extend(files.keys().cloned()),
+        if refs.is_empty() {
+            unwanted.push((path, files.clone()))
+        } else {
+            wanted.extend(files.keys().cloned())
         }
         model.revisions.push(CachedRevision {
             commit,

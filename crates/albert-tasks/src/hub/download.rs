@@ -246,9 +246,10 @@ impl Download<'_> {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        match found == etag.to_lowercase() {
-            true => Ok(()),
-            false => Err(damaged(format!("{name} {etag}"), found)),
+        if found == etag.to_lowercase() {
+            Ok(())
+        } else {
+            Err(damaged(format!("{name} {etag}"), found))
         }
     }
 

@@ -385,9 +385,10 @@ fn certificates(settings: &HubSettings) -> Result<RootCerts, HubError> {
             Err(_) => return Err(HubError::Certificates(path.clone())),
         }
     }
-    match certificates.is_empty() {
-        true => Err(HubError::Certificates(path.clone())),
-        false => Ok(RootCerts::new_with_certs(&certificates)),
+    if certificates.is_empty() {
+        Err(HubError::Certificates(path.clone()))
+    } else {
+        Ok(RootCerts::new_with_certs(&certificates))
     }
 }
 

@@ -222,9 +222,10 @@ impl Hub {
     /// # Errors
     /// As [`find`](Self::find), and if the Hub cannot be reached.
     pub fn download(&self, id: &str) -> Result<PathBuf, HubError> {
-        match self.settings.offline {
-            true => self.find(id),
-            false => self.fetch(id, &self.repository(id)?),
+        if self.settings.offline {
+            self.find(id)
+        } else {
+            self.fetch(id, &self.repository(id)?)
         }
     }
 
@@ -254,9 +255,10 @@ impl Hub {
     }
 
     fn repository(&self, id: &str) -> Result<Repository, HubError> {
-        match looks_like_hub_id(id) {
-            true => Ok(Repository::new(&self.settings.cache, id)),
-            false => Err(HubError::Id(id.to_string())),
+        if looks_like_hub_id(id) {
+            Ok(Repository::new(&self.settings.cache, id))
+        } else {
+            Err(HubError::Id(id.to_string()))
         }
     }
 
@@ -274,9 +276,12 @@ impl Hub {
         let config = ["config.json", "albert_config.json"]
             .into_iter()
             .find(|file| remote.has(file));
-        let without_config = || match remote.has("adapter_config.json") {
-            true => HubError::Adapter(id.to_string()),
-            false => HubError::NoConfig(id.to_string()),
+        let without_config = || {
+            if remote.has("adapter_config.json") {
+                HubError::Adapter(id.to_string())
+            } else {
+                HubError::NoConfig(id.to_string())
+            }
         };
         get(config.ok_or_else(without_config)?)?;
         let found = snapshot.json("config.json");

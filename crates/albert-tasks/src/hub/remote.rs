@@ -123,9 +123,10 @@ impl<'a> Remote<'a> {
 
 impl Files for Remote<'_> {
     fn presence(&self, file: &str) -> Presence {
-        match self.names.iter().any(|name| name == file) {
-            true => Presence::Present,
-            false => Presence::Absent,
+        if self.names.iter().any(|name| name == file) {
+            Presence::Present
+        } else {
+            Presence::Absent
         }
     }
 

@@ -179,9 +179,10 @@ pub(super) fn other_weights(names: &[String]) -> String {
         .take(5)
         .map(|name| format!("`{name}`"))
         .collect();
-    match found.is_empty() {
-        true => "found none".to_string(),
-        false => format!("found {}", found.join(", ")),
+    if found.is_empty() {
+        "found none".to_string()
+    } else {
+        format!("found {}", found.join(", "))
     }
 }
 
@@ -242,9 +243,10 @@ pub(super) fn completeness(
             _ => {}
         }
     }
-    match missing.is_empty() {
-        true => Completeness::Whole,
-        false => Completeness::Usable(missing),
+    if missing.is_empty() {
+        Completeness::Whole
+    } else {
+        Completeness::Usable(missing)
     }
 }
 

@@ -166,11 +166,12 @@ fn check_endpoint(endpoint: &str) -> Result<String, HubError> {
             && uri.query().is_none()
             && !has_user(uri)
     };
-    match parsed.as_ref().is_some_and(is_web) {
-        true => Ok(bare.to_string()),
-        false => Err(HubError::Endpoint(
+    if parsed.as_ref().is_some_and(is_web) {
+        Ok(bare.to_string())
+    } else {
+        Err(HubError::Endpoint(
             endpoint.rsplit('@').next().unwrap_or_default().to_string(),
-        )),
+        ))
     }
 }
 

@@ -224,7 +224,7 @@ mod tests {
         let mut wider = text(&[[1.0, 0.0]]);
         wider.vectors[0].push(0.0);
         let expected =
-            "text 0: expected 2 numbers a token, found 3 numbers a token: not the same model";
+            "text 0: expected 2 values a token, found 3 values a token: not the same model";
         assert_eq!(message(wider), expected);
     }
 }

@@ -168,9 +168,10 @@ pub(crate) fn tiny_files() -> Files {
 
 /// The hash that names a file's content: sha256 for large files, git's for small ones.
 pub(crate) fn etag(name: &str, content: &[u8]) -> String {
-    match is_large(name) {
-        true => hex(digest::digest(&digest::SHA256, content).as_ref()),
-        false => sha1(&[format!("blob {}\0", content.len()).as_bytes(), content].concat()),
+    if is_large(name) {
+        hex(digest::digest(&digest::SHA256, content).as_ref())
+    } else {
+        sha1(&[format!("blob {}\0", content.len()).as_bytes(), content].concat())
     }
 }
 

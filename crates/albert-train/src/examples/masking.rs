@@ -284,10 +284,8 @@ mod tests {
                 assert_eq!(m.label, before[m.position as usize]);
                 assert!(!ends(m.position as usize));
             }
-            for position in 1..128 {
-                let goes_on = !ends(position)
-                    && !ends(position - 1)
-                    && !vocabulary.starts_word(before[position]);
+            for (position, &id) in before.iter().enumerate().take(128).skip(1) {
+                let goes_on = !ends(position) && !ends(position - 1) && !vocabulary.starts_word(id);
                 if goes_on {
                     assert_eq!(is_masked(position), is_masked(position - 1), "{position}");
                 }

@@ -139,7 +139,7 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert_eq!(
             text,
-            "{\"step\":1,\"epoch\":0.004,\"loss\":2.31,\"learning_rate\":1e-5,\"grad_norm\":1.7,\
+            "{\"step\":1,\"epoch\":0.004,\"loss\":2.31,\"learning_rate\":0.00001,\"grad_norm\":1.7,\
              \"tokens\":1873,\"tokens_per_second\":2210.5}\n\
              {\"step\":1,\"evaluation\":{\"loss\":0.31,\"accuracy\":0.91}}\n"
         );

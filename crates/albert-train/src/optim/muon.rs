@@ -120,7 +120,7 @@ mod tests {
     fn singular_values_move_near_1() {
         for (rows, columns) in [(3, 5), (5, 3), (4, 4)] {
             let matrix: Vec<f32> = (0..rows * columns)
-                .map(|i| (i as f32 * 1.7).sin())
+                .map(|i| ((i * i) as f32 * 1.7).sin())
                 .collect();
             let x = orthogonalized(matrix, rows, columns);
             let x = if rows > columns {

@@ -58,9 +58,12 @@ fn contents(
     storages: &HashMap<String, Range<usize>>,
     form: &'static str,
 ) -> Result<Contents> {
-    let found = StateDict::find(pickle).map_err(|why| match why.starts_with("holds ") {
-        true => file.refused(why),
-        false => file.malformed(FORMAT, why),
+    let found = StateDict::find(pickle).map_err(|why| {
+        if why.starts_with("holds ") {
+            file.refused(why)
+        } else {
+            file.malformed(FORMAT, why)
+        }
     })?;
     let mut tensors = Vec::with_capacity(found.entries.len());
     for (name, entry) in found.entries {

@@ -264,9 +264,10 @@ impl AlbertTokenizer {
         // are not counted either, as the tokenizers crate does not.
         let is_counted =
             |traced: &&TracedChar| self.steps.keep_accents || !is_combining_mark(traced.c);
-        let (start, end) = match piece.iter().any(|traced| is_counted(&traced)) {
-            true => place(piece.iter().filter(is_counted)),
-            false => place(piece),
+        let (start, end) = if piece.iter().any(|traced| is_counted(&traced)) {
+            place(piece.iter().filter(is_counted))
+        } else {
+            place(piece)
         };
         Found {
             id,

@@ -211,11 +211,12 @@ impl AlbertTokenizer {
 
     /// Pieces as text: signs for spaces are spaces, but for the one before the first.
     fn unescaped(&self, pieces: &str) -> String {
-        let pieces = match self.model.normalizer.adds_dummy_prefix() {
-            true => pieces
+        let pieces = if self.model.normalizer.adds_dummy_prefix() {
+            pieces
                 .strip_prefix(self.model.normalizer.space())
-                .unwrap_or(pieces),
-            false => pieces,
+                .unwrap_or(pieces)
+        } else {
+            pieces
         };
         pieces.replace(SPACE, " ")
     }

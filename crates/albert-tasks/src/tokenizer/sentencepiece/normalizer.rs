@@ -124,9 +124,10 @@ impl Normalizer {
                 }
                 Prefix::Replaced(replacement) => {
                     let source = joined(sources, replacement != taken);
-                    let replacement = match after_space {
-                        true => replacement.trim_start_matches(' '),
-                        false => replacement,
+                    let replacement = if after_space {
+                        replacement.trim_start_matches(' ')
+                    } else {
+                        replacement
                     };
                     replacement
                         .chars()

@@ -58,9 +58,10 @@ pub(super) fn lower_each(chars: &mut Vec<TracedChar>) {
 }
 
 fn lower_char(traced: TracedChar) -> TracedChar {
-    let lower = match traced.c.is_ascii() {
-        true => traced.c.to_ascii_lowercase(),
-        false => traced.c.to_lowercase().next().unwrap_or(traced.c),
+    let lower = if traced.c.is_ascii() {
+        traced.c.to_ascii_lowercase()
+    } else {
+        traced.c.to_lowercase().next().unwrap_or(traced.c)
     };
     traced.becomes(lower, Steps::LOWERCASE)
 }
