@@ -553,8 +553,12 @@ mod tests {
         }
     }
 
+    /// The share by which two epochs of 20 short documents may differ in length: short sequences
+    /// and the places where segments end are drawn anew. Seen: 0.18.
+    const EPOCH_LENGTH_TOLERANCE: f64 = 1.0 / 3.0;
+
     #[test]
-    fn epochs_differ_in_order_and_masks_but_not_in_length() {
+    fn epochs_differ_in_order_and_masks_but_little_in_length() {
         let dir = folder(20);
         let mut examples = examples(dir.path(), 1);
         let mut epoch = Vec::new();
@@ -562,17 +566,12 @@ mod tests {
             epoch.push(example);
         }
         let estimate = examples.statistics().unwrap().sequences_per_epoch;
-        assert!(
-            estimate.abs_diff(epoch.len() as u64) < epoch.len() as u64 / 3,
-            "{estimate}"
-        );
+        let apart = estimate as f64 / epoch.len() as f64 - 1.0;
+        assert!(apart.abs() < EPOCH_LENGTH_TOLERANCE, "{apart}");
         let second = take(&mut examples, epoch.len());
         assert_ne!(epoch, second);
-        assert!(
-            (examples.epochs() - 2.0).abs() < 2.0 / 3.0,
-            "{}",
-            examples.epochs()
-        );
+        let apart = (examples.epochs() - 2.0).abs();
+        assert!(apart < EPOCH_LENGTH_TOLERANCE, "{apart}");
     }
 
     #[test]
