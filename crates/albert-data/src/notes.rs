@@ -8,7 +8,6 @@ pub struct Notes(Arc<Mutex<Vec<String>>>);
 
 impl Notes {
     /// Adds a remark.
-    #[cfg(feature = "parquet")]
     pub(crate) fn add(&self, note: String) {
         self.lock().push(note);
     }

@@ -25,7 +25,7 @@ const OFFSET: u8 = 128;
 /// Outliers are 0 there and are kept apart in f32.
 ///
 /// The layout follows the product kernel: values that a tile reads together lie together. Each row
-/// tile holds, for each [`STEP`] columns, the bytes of one row after another.
+/// tile holds, for each `STEP` columns, the bytes of one row after another.
 ///
 /// The form of the bytes depends on the instruction set. With a dot product of bytes they are
 /// `q + 128`, which the product corrects by a sum over each column of B. Without one they are `|q|`
