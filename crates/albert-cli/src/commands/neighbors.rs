@@ -18,8 +18,8 @@ use crate::stream::{self, Chunks, Item};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  albert-cli neighbors 'A cat sleeps.' 'Stocks fell.' 'A cat is sleeping.'
-  albert-cli neighbors --input texts.txt --threshold 0.95 --output pairs.csv")]
+  albert-cli neighbors 'A cat sleeps.' 'A cat is sleeping.' --threshold 0.8
+  printf 'A cat\\nA cat.\\n' | albert-cli neighbors --output pairs.csv")]
 pub(crate) struct NeighborsArgs {
     #[command(flatten)]
     task: NeighborArgs,

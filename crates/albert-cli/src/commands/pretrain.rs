@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use albert_model::AlbertConfig;
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
@@ -613,14 +613,14 @@ impl Watch {
     }
 
     fn end(&self, summary: &Summary, args: &PretrainArgs) {
-        let elapsed = Duration::from_secs(self.started.elapsed().as_secs());
+        let seconds = self.started.elapsed().as_secs_f64();
         let end = if summary.end == End::EarlyStop {
             "no better evaluation, ended"
         } else {
             "done"
         };
         self.talk.say(format_args!(
-            "{end} after {} steps, {} tokens, {elapsed:?}; loss {:.4}",
+            "{end} after {} steps, {} tokens, {seconds:.1} s; loss {:.4}",
             summary.step, self.tokens, summary.loss
         ));
         self.talk.say(format_args!(

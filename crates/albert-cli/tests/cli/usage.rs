@@ -16,6 +16,8 @@ const COMMANDS: &[&str] = &[
     "order",
     "similarity",
     "search",
+    "rerank",
+    "neighbors",
     "tokenize",
     "forward",
     "inspect",
