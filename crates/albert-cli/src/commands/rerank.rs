@@ -18,7 +18,7 @@ use crate::stream::{self, Chunks, Item};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  printf 'A\\nB\\n' | albert-cli rerank 'Who?' --model ./cross-encoder --format csv
+  printf 'A\\nB\\n' | albert-cli rerank 'Who?' --model ./cross-encoder
   printf 'A\\nB\\n' | albert-cli rerank 'a' --model ./cross-encoder --top-k 1")]
 pub(crate) struct RerankArgs {
     /// The query
