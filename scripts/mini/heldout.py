@@ -40,7 +40,7 @@ def sts_pairs(data: Path):
 
 
 def sentences(line: str):
-    """One paragraph of wikitext as sentences, with its tokenisation marks undone."""
+    """One paragraph of wikitext as sentences, with its tokenization marks undone."""
     line = re.sub(r" @([-,.])@ ", r"\1", line.strip())
     return [s for s in re.split(r"(?<= [.?!]) ", line) if s]
 

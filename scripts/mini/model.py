@@ -25,7 +25,7 @@ class Config:
 
 
 class Embeddings(nn.Module):
-    """Sum of piece, type and position rows, normalised: `(B, T)` ids to `(B, T, E)`."""
+    """Sum of piece, type and position rows, normalized: `(B, T)` ids to `(B, T, E)`."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -168,6 +168,6 @@ class AlbertForPreTraining(nn.Module):
         return self.sop_classifier(torch.tanh(self.albert.pooler(hidden)))
 
     def sentence_vectors(self, ids):
-        """Mean over every token that is not padding, `[CLS]` and `[SEP]` included, not normalised: `(B, H)`."""
+        """Mean over every token that is not padding, `[CLS]` and `[SEP]` included, not normalized: `(B, H)`."""
         kept = (ids != 0).unsqueeze(-1)
         return (self.hidden(ids) * kept).sum(1) / kept.sum(1)

@@ -67,7 +67,7 @@ def windows(data: Path, tokenizer: Tokenizer, source: str, share: float, seed: i
     """Windows and lengths of A for one source; `share` above 1 repeats it."""
     draw = random.Random(f"{seed} {source}")
     rows, splits = [], []
-    # Documents are tokenised in batches: the tokenizer is fastest with many lines at once.
+    # Documents are tokenized in batches: the tokenizer is fastest with many lines at once.
     documents = iter(corpus.documents(data, source))
     while batch := list(itertools.islice(documents, 200)):
         # A share of a book is a run of its sentences, so that the order stays.

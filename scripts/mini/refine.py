@@ -1,4 +1,4 @@
-"""A last stretch for the sentence vectors: batches of near neighbours, where random ones teach nothing more.
+"""A last stretch for the sentence vectors: batches of near neighbors, where random ones teach nothing more.
 
     refine.py --data DIR --work DIR --steps 240 --lr 4e-4 --groups 32 --tokens 6-24 --masked-weight 0.3 \\
               --share 0.7

@@ -12,7 +12,7 @@
 5. The table is then trained some more in exactly this form, `[CLS]`, `[SEP]` and positions included.
 
 Two attention heads start by looking at the previous and at the next token: positions are sinusoids in
-coordinates of their own, and a rotation turns one position into its neighbour. The other two average the first
+coordinates of their own, and a rotation turns one position into its neighbor. The other two average the first
 and the second segment, so that `[CLS]` can compare them. What the heads read is written to the H − E
 coordinates that the pieces leave free. A random start spends much of a short run finding this out.
 """
@@ -108,7 +108,7 @@ def shift(offset):
 @torch.no_grad()
 def place_words(model, layout, table, frequency):
     """Step 3: rows of norm 1 from the free table."""
-    # Not centred, and weighted by √frequency: 0.8025 of STS-B dev at 109 dimensions; centred and weighted by frequency, 0.7946.
+    # Not centered, and weighted by √frequency: 0.8025 of STS-B dev at 109 dimensions; centered and weighted by frequency, 0.7946.
     weight = frequency.pow(0.25)[:, None]
     directions = torch.linalg.svd(table * weight, full_matrices=False)[2][: layout.word_width]
     z = table @ directions.T
@@ -121,7 +121,7 @@ def place_words(model, layout, table, frequency):
 
 @torch.no_grad()
 def place_everything_else(model, layout, config):
-    """Step 4, and the neighbour heads."""
+    """Step 4, and the neighbor heads."""
     width, hidden = config.embedding_size, config.hidden_size
     embeddings, encoder, layer = model.albert.embeddings, model.albert.encoder, model.albert.encoder.layer
     pairs = len(POSITION_PERIODS)

@@ -5,7 +5,7 @@
     teacher.py pieces --work DIR                   writes pieces.f16.npy (V, 384)
 
 Dynamic int8 costs the teacher 0.001 of STS-B Spearman and is nearly three times as fast as PyTorch f32.
-Vectors are L2-normalised, as the teacher's own modules do.
+Vectors are L2-normalized, as the teacher's own modules do.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def teacher_folder() -> Path:
 
 
 def write_int8_graph(path: Path):
-    """Exports the teacher from PyTorch and quantises its matrix products' weights."""
+    """Exports the teacher from PyTorch and quantizes its matrix products' weights."""
     import torch
     import transformers
     from onnxruntime.quantization import QuantType, quantize_dynamic

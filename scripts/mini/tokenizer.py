@@ -2,7 +2,7 @@
 
     tokenizer.py --data DIR --work DIR     writes tokenizer.json
 
-Normalisation follows ALBERT: quotes made straight, NFKD, accents stripped, lower case. Words are then
+Normalization follows ALBERT: quotes made straight, NFKD, accents stripped, lower case. Words are then
 cut at white space and every punctuation mark stands alone with its own `▁`, so that `door.` and
 `door .` give the same pieces. An apostrophe inside a word stays (`don't` is one piece).
 """

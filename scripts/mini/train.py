@@ -32,7 +32,7 @@ MASK, FIRST_PIECE = 4, 5
 MASK_PROBABILITY = 0.2
 #: Rows are drawn in pools and batched by length, for little padding.
 POOL = 1024
-#: Sentences in one nearest-neighbour search, and the size of a group that it finds (the sentence itself included).
+#: Sentences in one nearest-neighbor search, and the size of a group that it finds (the sentence itself included).
 NEIGHBOUR_BLOCK, NEIGHBOURS = 50_000, 8
 #: Longer sentences are left out of those groups, which cannot be batched by length.
 NEIGHBOUR_TOKENS = 28
@@ -92,7 +92,7 @@ def depth_schedule(text):
 
 
 def group_losses(vectors, teacher, group):
-    """Squared error of the cosines within the groups `(B,)` of near neighbours, and of all others."""
+    """Squared error of the cosines within the groups `(B,)` of near neighbors, and of all others."""
     unit = F.normalize(vectors, dim=1)
     error = (unit @ unit.T - teacher @ teacher.T).square()
     itself = torch.eye(len(group), dtype=torch.bool, device=group.device)

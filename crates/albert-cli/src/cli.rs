@@ -55,7 +55,7 @@ pub(crate) enum Command {
     /// Zero-shot classification. Needs a model of natural language inference, named with --model: a
     /// label's score is the probability that the text entails a sentence with the label.
     ZeroShot(zero_shot::ZeroShotArgs),
-    /// Find named entities: people, places and other labelled spans
+    /// Find named entities: people, places and other labeled spans
     ///
     /// Named entity recognition (NER) and other token classification. Needs a model fine-tuned to
     /// label tokens, named with --model.

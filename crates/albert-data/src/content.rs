@@ -1,4 +1,4 @@
-//! Recognises what a source holds by its first bytes, whatever its name says.
+//! Recognizes what a source holds by its first bytes, whatever its name says.
 
 use std::io::{self, Read};
 
@@ -15,7 +15,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The content of a source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Content {
-    /// Text after this many bytes of a byte order mark, or nothing that is recognised.
+    /// Text after this many bytes of a byte order mark, or nothing that is recognized.
     Text {
         from: usize,
     },
@@ -33,7 +33,7 @@ pub(crate) enum Content {
 
 const DECOMPRESS: &str = "decompress it first, or compress it with gzip or zstd";
 
-/// The first bytes of what is recognised.
+/// The first bytes of what is recognized.
 const MAGIC: [(&[u8], Content); 16] = [
     (b"\x1f\x8b", Content::Gzip),
     (b"\x28\xb5\x2f\xfd", Content::Zstandard),
@@ -79,8 +79,8 @@ const fn foreign(name: &'static str, hint: &'static str) -> Content {
 
 const UTF_16: Content = foreign("UTF-16", "`iconv -f UTF-16 -t UTF-8` converts it");
 
-/// Reads the first bytes of a source, no more of a pipe than it takes to recognise them, and
-/// recognises them.
+/// Reads the first bytes of a source, no more of a pipe than it takes to recognize them, and
+/// recognizes them.
 ///
 /// # Errors
 /// If reading fails.
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_is_recognised_by_its_first_bytes() {
+    fn content_is_recognized_by_its_first_bytes() {
         let text = Content::Text { from: 0 };
         for (head, expected) in [
             (&b"\x1f\x8b\x08"[..], Content::Gzip),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_text_is_recognised_with_and_without_its_mark() {
+    fn wide_text_is_recognized_with_and_without_its_mark() {
         let wide = |text: &str, mark: &str| -> [Vec<u8>; 2] {
             let units = || mark.encode_utf16().chain(text.encode_utf16());
             [

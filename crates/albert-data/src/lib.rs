@@ -1,4 +1,4 @@
-//! Records in: texts, labelled rows and saved vectors from lines, JSON, CSV, TSV, Parquet and Arrow,
+//! Records in: texts, labeled rows and saved vectors from lines, JSON, CSV, TSV, Parquet and Arrow,
 //! compressed or not, one at a time and in constant memory.
 //!
 //! [`RecordReader`] reads named fields of any format as typed [`Cell`]s; [`Reader`] reads the texts

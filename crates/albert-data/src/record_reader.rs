@@ -42,7 +42,7 @@ impl fmt::Debug for RecordReader {
 
 impl RecordReader {
     /// Opens a source as a format, of which a selection of fields is read. Where the content is
-    /// recognised as another format, that decides in place of lines.
+    /// recognized as another format, that decides in place of lines.
     ///
     /// # Errors
     /// If a file is not of that format, lacks a field, or cannot be read.

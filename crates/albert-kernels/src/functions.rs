@@ -1,7 +1,7 @@
 //! Elementary functions of vectors, in f32.
 //!
 //! Each is a polynomial over a short interval and an exact reduction to it. The coefficients were
-//! fitted by least squares, reweighted towards the smallest maximum of the error that is stated;
+//! fitted by least squares, reweighted toward the smallest maximum of the error that is stated;
 //! the tests hold each function to its statement in a dense sweep against f64.
 
 use crate::simd::Simd;
@@ -262,7 +262,7 @@ pub(crate) mod tests {
         worst
     }
 
-    /// The distance between neighbouring f32 at `y`.
+    /// The distance between neighboring f32 at `y`.
     fn ulp(y: f64) -> f64 {
         let y = (y.abs() as f32).max(f32::MIN_POSITIVE);
         f64::from(y.next_up()) - f64::from(y)

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_normalised_after_their_sum() {
+    fn rows_are_normalized_after_their_sum() {
         for instructions in InstructionSet::available() {
             for width in [1, 2, 13, 16, 64, 100, 768, 1000] {
                 let (gamma, beta, bias) = (numbers(width, 1), numbers(width, 2), numbers(width, 3));

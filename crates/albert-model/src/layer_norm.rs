@@ -4,7 +4,7 @@
 //! would stay untrained, silently. And on the CPU and on CUDA it computes the variance as
 //! `mean x² - (mean x)²` in f32, which loses its digits if the mean is large compared with the deviation,
 //! and can be negative: with ALBERT's ε of 1e-12, that is NaN. This one subtracts the mean first.
-//! ε rounds to 0 in f16, so half-precision input is normalised in f32.
+//! ε rounds to 0 in f16, so half-precision input is normalized in f32.
 
 use std::fmt;
 

@@ -7,7 +7,7 @@ pub(crate) enum ProductInput {
     HiddenStates,
     /// The context, which attention's output projection reads.
     Context,
-    /// Normalised attention output, which the feed-forward network's inner product reads.
+    /// Normalized attention output, which the feed-forward network's inner product reads.
     Attended,
     /// Activations, which the feed-forward network's output product reads.
     Activations,

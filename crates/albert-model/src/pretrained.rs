@@ -26,7 +26,7 @@ pub trait Pretrained: Sized {
     ///
     /// # Errors
     /// If the checkpoint has no weights for this head, or any of them has a shape or type that
-    /// the configuration does not expect. Nothing is ever initialised at random.
+    /// the configuration does not expect. Nothing is ever initialized at random.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
         checkpoint.check(Self::HEAD)?;
         let vb = prepared(checkpoint, options)?.var_builder(options)?;

@@ -203,7 +203,7 @@ fn a_training_step_lowers_the_loss_along_the_gradients_of_transformers() -> anyh
     Ok(())
 }
 
-/// Draws every output towards a pattern, and looks at what each variable feels of it.
+/// Draws every output toward a pattern, and looks at what each variable feels of it.
 fn assert_every_variable_learns<M: Pretrained + Model>(folder: &str) -> anyhow::Result<()> {
     let (model, variables) = trainable::<M>(folder)?;
     let mut total = Tensor::new(0f32, &device()?)?;

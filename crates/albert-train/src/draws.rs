@@ -122,7 +122,7 @@ mod tests {
     fn small_integers_are_equally_likely() {
         const ROUNDS: usize = 60_000;
         let mut counts = [0usize; 6];
-        // One draw a place, as the examples use it: neighbouring keys must be independent too.
+        // One draw a place, as the examples use it: neighboring keys must be independent too.
         for place in 0..ROUNDS as u64 {
             counts[Draws::new(1, Purpose::Masks, &[place]).below(6)] += 1;
         }

@@ -1,4 +1,4 @@
-//! `tag`: named entities and other labelled spans of texts.
+//! `tag`: named entities and other labeled spans of texts.
 
 use albert_data::Pairs;
 use albert_tasks::{Aggregation, Entities, Entity, TagOptions, Tagger};

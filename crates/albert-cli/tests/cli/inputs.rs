@@ -82,7 +82,7 @@ fn an_input_without_a_row_is_said() {
 }
 
 #[test]
-fn compression_is_recognised_by_its_content() {
+fn compression_is_recognized_by_its_content() {
     let jsonl = b"{\"text\":\"one\"}\n{\"text\":\"two\"}\n";
     let expected = ["one", "two"];
     let packed = [gzip(jsonl), zstd::encode_all(&jsonl[..], 1).unwrap()];
@@ -102,7 +102,7 @@ fn compression_is_recognised_by_its_content() {
 }
 
 #[test]
-fn a_pipe_is_recognised_without_waiting_for_more_of_it() {
+fn a_pipe_is_recognized_without_waiting_for_more_of_it() {
     use std::io::{BufRead, BufReader};
     let mut child = command()
         .arg("tokenize")
@@ -342,7 +342,7 @@ mod tables {
     }
 
     #[test]
-    fn tables_are_recognised_by_their_content() {
+    fn tables_are_recognized_by_their_content() {
         let table = batch("text", strings(&["a", "b"]));
         let stream = arrow(std::slice::from_ref(&table), false);
         let file = arrow(std::slice::from_ref(&table), true);

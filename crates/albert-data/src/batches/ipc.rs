@@ -155,7 +155,7 @@ fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// The bytes of a stream, those that its format was recognised by first.
+/// The bytes of a stream, those that its format was recognized by first.
 type StreamBytes = io::Chain<Cursor<Vec<u8>>, BufReader<Bytes>>;
 
 /// The batches of a stream, and a check of its end.

@@ -1,4 +1,4 @@
-//! A rotation of what a product sums up over: it spreads large numbers over their neighbours.
+//! A rotation of what a product sums up over: it spreads large numbers over their neighbors.
 //!
 //! ```text
 //! x W = Σ_b (x_b H_b) (H_b W_b / n_b)

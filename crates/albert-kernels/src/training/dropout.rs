@@ -159,7 +159,7 @@ mod tests {
                 .map(|(a, b)| a + b)
                 .collect();
             assert!((zeros(&both) - p * p * COUNT as f64).abs() <= allowed(p * p));
-            // Neighbours within a stream are independent too.
+            // Neighbors within a stream are independent too.
             let next: Vec<f32> = streams[0]
                 .windows(2)
                 .map(|pair| pair[0] + pair[1])

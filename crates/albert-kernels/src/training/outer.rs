@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Gradients of a part of a weight are those of the whole: no sum depends on its neighbours.
+    /// Gradients of a part of a weight are those of the whole: no sum depends on its neighbors.
     #[test]
     fn parts_of_the_rows_of_c_have_the_bits_of_the_whole() {
         for instructions in InstructionSet::available() {

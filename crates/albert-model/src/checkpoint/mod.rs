@@ -107,7 +107,7 @@ impl Checkpoint {
     ///   them,
     /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` under any other name.
     ///
-    /// Safetensors and PyTorch's files are recognised by their content. LoRA weights that are not
+    /// Safetensors and PyTorch's files are recognized by their content. LoRA weights that are not
     /// merged are merged if the folder has their `adapter_config.json`.
     ///
     /// The configuration is `config.json`, Google's `albert_config.json` (which comes first with

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 impl Checkpoint {
     /// Every tensor as a trainable variable under its one name: the start of fine-tuning.
     ///
-    /// A model made with [`VarBuilder::from_varmap`] then takes what is here, and initialises what
+    /// A model made with [`VarBuilder::from_varmap`] then takes what is here, and initializes what
     /// is not, such as the classifier of a new task.
     ///
     /// # Errors

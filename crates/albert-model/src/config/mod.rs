@@ -93,7 +93,7 @@ pub struct AlbertConfig {
     pub max_position_embeddings: usize,
     /// The number of token types.
     pub type_vocab_size: usize,
-    /// Standard deviation of freshly initialised matrices.
+    /// Standard deviation of freshly initialized matrices.
     pub initializer_range: f64,
     /// ε of every layer norm.
     pub layer_norm_eps: f64,

@@ -22,7 +22,7 @@ pub(crate) fn encode<I: TextInput + Sync>(
     inputs.par_iter().map(encode).collect()
 }
 
-/// Splits the items into chunks of neighbours whose sizes add up to at most `limit`; a larger item
+/// Splits the items into chunks of neighbors whose sizes add up to at most `limit`; a larger item
 /// is a chunk by itself.
 ///
 /// An item may become many rows, so preparing all items at once would take unbounded memory.

@@ -82,7 +82,7 @@ fn improved(weights: &Weights) -> Vec<usize> {
         for from in 0..count {
             let item = order[from];
             let (mut best, mut to) = (GAIN, from);
-            // Towards the front and towards the end, summing the gain of passing each neighbour.
+            // Toward the front and toward the end, summing the gain of passing each neighbor.
             let passing = |other: usize| weights[item][other] - weights[other][item];
             let mut gain = 0.0;
             for (at, &other) in order[..from].iter().enumerate().rev() {

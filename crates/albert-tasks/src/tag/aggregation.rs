@@ -1,4 +1,4 @@
-//! Joins tokens with probabilities into labelled spans, by the strategies of transformers' pipeline.
+//! Joins tokens with probabilities into labeled spans, by the strategies of transformers' pipeline.
 //!
 //! Source: transformers 4.46.3, `pipelines/token_classification.py`, `aggregate` and what it calls.
 
@@ -14,7 +14,7 @@ const OUTSIDE: &str = "O";
 
 /// A strategy that joins tokens into entities.
 ///
-/// All but [`None`](Self::None) join neighbours of the same label, unless the second begins an
+/// All but [`None`](Self::None) join neighbors of the same label, unless the second begins an
 /// entity of its own (`B-`), and average their scores. The last three first give each word one
 /// label. A word is a run without a space; with a vocab.txt, a piece and the `##` pieces after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ const OUTSIDE: &str = "O";
 pub enum Aggregation {
     /// Each token by itself, its label as the model has it.
     None,
-    /// Neighbouring tokens of the same label.
+    /// Neighboring tokens of the same label.
     #[default]
     Simple,
     /// A word has the label of its first token.
@@ -122,7 +122,7 @@ impl TokenScores<'_> {
     }
 }
 
-/// A labelled span of the text.
+/// A labeled span of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
     pub(super) label: String,
@@ -136,7 +136,7 @@ fn words<'s, 'a>(tokens: &'s [TokenScores<'a>]) -> impl Iterator<Item = &'s [Tok
     tokens.chunk_by(|_, next| next.continues)
 }
 
-/// Joins neighbours of the same label into one span, with the mean of their scores.
+/// Joins neighbors of the same label into one span, with the mean of their scores.
 fn entities(spans: &[Span]) -> Vec<Span> {
     let joins = |span: &Span, next: &Span| {
         let (begins, tag) = parts(&next.label);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_joins_neighbours_and_a_new_beginning_starts_anew() {
+    fn simple_joins_neighbors_and_a_new_beginning_starts_anew() {
         let tokens = [
             (BEGIN, false),
             (INSIDE, false),

@@ -75,7 +75,7 @@ impl TagOptions {
     }
 }
 
-/// A labelled span of a text.
+/// A labeled span of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entity {
     /// The label, without `B-` or `I-` unless tokens are left as they are.
@@ -100,7 +100,7 @@ pub struct Entity {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Entities {
-    /// The entities in the order of the text; spans labelled `O` are left out.
+    /// The entities in the order of the text; spans labeled `O` are left out.
     pub entities: Vec<Entity>,
     /// Tokens that entered the network, special tokens included, over all windows.
     pub tokens: usize,
@@ -108,7 +108,7 @@ pub struct Entities {
     pub truncated: bool,
 }
 
-/// Token classification: finds the named entities of texts, or other labelled spans.
+/// Token classification: finds the named entities of texts, or other labeled spans.
 ///
 /// ```
 /// use albert_tasks::{ModelFiles, RunOptions, TagOptions, Tagger};

@@ -162,7 +162,7 @@ struct Softmax {
 __device__ void store_pair(float *place, float x, float y) { *(float2 *)place = {x, y}; }
 template <typename T> __device__ void store_pair(T *place, float x, float y) { *(unsigned *)place = packed(x, y, T()); }
 
-// Sequence s has the tokens from `starts[s]` to before `starts[s + 1]`; blocks of its heads are neighbours.
+// Sequence s has the tokens from `starts[s]` to before `starts[s + 1]`; blocks of its heads are neighbors.
 template <typename T, int WIDTH>
 __device__ void attend(T *out, const T *qkv, const unsigned *starts, int heads, int head_size, int tiles, float scale) {
     constexpr int KEYS = Tile<T, WIDTH>::KEYS;

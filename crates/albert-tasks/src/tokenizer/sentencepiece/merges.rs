@@ -1,4 +1,4 @@
-//! The BPE model: neighbours that make a piece are merged, the piece with the greatest score first
+//! The BPE model: neighbors that make a piece are merged, the piece with the greatest score first
 //! and of equal ones the leftmost.
 //!
 //! A text begins as its characters and the user-defined symbols in it, which stay as they are. A
@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::model_file::Kind;
 use super::pieces::{Pieces, width};
 
-/// A part of the text in a list of neighbours; an empty one has been merged into another.
+/// A part of the text in a list of neighbors; an empty one has been merged into another.
 #[derive(Debug, Clone)]
 struct Symbol {
     range: Range<usize>,
@@ -23,7 +23,7 @@ struct Symbol {
     is_user_defined: bool,
 }
 
-/// Two neighbours that make a piece.
+/// Two neighbors that make a piece.
 #[derive(Debug)]
 struct Pair {
     score: f32,
@@ -104,7 +104,7 @@ fn symbols(pieces: &Pieces, text: &str) -> Vec<Symbol> {
 }
 
 impl Merges<'_> {
-    /// Adds a pair of neighbours to the queue if they make a piece.
+    /// Adds a pair of neighbors to the queue if they make a piece.
     fn propose(&mut self, left: usize, right: usize) {
         let (first, second) = (&self.symbols[left], &self.symbols[right]);
         if first.is_user_defined || second.is_user_defined {

@@ -1,6 +1,6 @@
 //! A set of strings, searched for all that begin a text.
 
-/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbours, in
+/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbors, in
 /// the order of their bytes.
 #[derive(Debug)]
 pub(super) struct Trie {
