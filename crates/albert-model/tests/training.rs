@@ -525,3 +525,46 @@ fn what_does_not_fit_is_refused_by_name() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+/// f32 logits against the f64 loss that was computed from them.
+const LOGIT_TOLERANCE: f64 = 1e-6;
+
+#[test]
+fn predictions_are_the_logits_that_the_loss_was_computed_from() -> anyhow::Result<()> {
+    let fixture = Fixture::open("classification")?;
+    let (layout, batch) = (&fixture.layout, &fixture.batch);
+    let mut pass = TrainingPass::new(Arc::clone(layout), PassOptions::new(layout.config()))?;
+    let objective = Classification::new(layout, vec![Some(0); batch.len()])?;
+    let (report, logits) = pass.predict(&fixture.parameters, batch, &objective)?;
+    let losses = logits.iter().map(|logits| {
+        let sum: f64 = logits.iter().map(|x| f64::from(*x).exp()).sum();
+        sum.ln() - f64::from(logits[0])
+    });
+    let mean = losses.sum::<f64>() / batch.len() as f64;
+    assert!((mean - report.loss()).abs() < LOGIT_TOLERANCE, "{mean}");
+    Ok(())
+}
+
+#[test]
+fn predictions_have_the_shape_of_the_head_and_none_for_sequences_without_a_target()
+-> anyhow::Result<()> {
+    let fixture = Fixture::open("spans")?;
+    let (layout, batch) = (&fixture.layout, &fixture.batch);
+    let mut ends = vec![Some((0, 0)); batch.len()];
+    ends[0] = None;
+    let mut pass = TrainingPass::new(Arc::clone(layout), PassOptions::new(layout.config()))?;
+    let objective = Spans::new(layout, ends)?;
+    let (_, logits) = pass.predict(&fixture.parameters, batch, &objective)?;
+    assert!(logits[0].is_empty());
+    assert_eq!(logits[1].len(), 2 * batch.rows(1).len());
+
+    let loss = VectorLoss::InBatchNegatives { scale: 20.0 };
+    let fixture = Fixture::open("in-batch-negatives")?;
+    let (layout, batch) = (&fixture.layout, &fixture.batch);
+    let mut pass = TrainingPass::new(Arc::clone(layout), PassOptions::new(layout.config()))?;
+    let objective = SentenceVectors::new(layout, Pooling::Mean, loss)?;
+    let (_, vectors) = pass.predict(&fixture.parameters, batch, &objective)?;
+    let width = layout.config().hidden_size;
+    assert!(vectors.iter().all(|vector| vector.len() == width));
+    Ok(())
+}

@@ -226,13 +226,28 @@ impl FlatParameters {
         layout: Arc<FlatLayout>,
         seed: u64,
     ) -> Result<(Self, Vec<String>)> {
+        Self::from_parts(checkpoint, layout, seed, |_| true)
+    }
+
+    /// Takes the parts of a checkpoint for which `is_taken` holds.
+    fn from_parts(
+        checkpoint: &Checkpoint,
+        layout: Arc<FlatLayout>,
+        seed: u64,
+        is_taken: impl Fn(ModelPart) -> bool,
+    ) -> Result<(Self, Vec<String>)> {
         let mut parameters = Self {
             values: vec![0.0; layout.len],
             layout,
         };
         let mut drawn = Vec::new();
         for tensor in parameters.layout.clone().tensors() {
-            match checkpoint.tensor(&tensor.name, &tensor.shape)? {
+            let stored = if is_taken(tensor.part) {
+                checkpoint.tensor(&tensor.name, &tensor.shape)?
+            } else {
+                None
+            };
+            match stored {
                 Some(stored) => {
                     let values = stored.flatten_all()?.to_vec1::<f32>()?;
                     parameters.values[tensor.range.clone()].copy_from_slice(&values);
@@ -249,6 +264,19 @@ impl FlatParameters {
             }
         }
         Ok((parameters, drawn))
+    }
+
+    /// Takes embeddings, layers and pooler of a checkpoint, and draws the whole head anew: for labels
+    /// other than those of the checkpoint. Returns the names of all drawn tensors.
+    ///
+    /// # Errors
+    /// As [`from_checkpoint`](Self::from_checkpoint).
+    pub fn from_encoder(
+        checkpoint: &Checkpoint,
+        layout: Arc<FlatLayout>,
+        seed: u64,
+    ) -> Result<(Self, Vec<String>)> {
+        Self::from_parts(checkpoint, layout, seed, |part| part != ModelPart::Head)
     }
 
     fn initialize(&mut self, tensor: &FlatTensor, seed: u64) {

@@ -22,11 +22,20 @@ pub struct HeadPass<'a> {
     pub(super) gradients: &'a mut [f32],
     pub(super) scratch: &'a mut WeightScratch,
     pub(super) logits: &'a mut Aligned,
+    /// The values of sequences, if the step keeps them.
+    pub(super) recorded: &'a mut Vec<(usize, Vec<f32>)>,
 }
 
 impl HeadPass<'_> {
     pub(super) fn is_training(&self) -> bool {
         self.step.is_training
+    }
+
+    /// Keeps the values of a sequence, if the step does.
+    pub(super) fn record(&mut self, sequence: usize, values: &[f32]) {
+        if self.step.records {
+            self.recorded.push((sequence, values.to_vec()));
+        }
     }
 
     fn h(&self) -> usize {
@@ -108,6 +117,9 @@ impl HeadPass<'_> {
         let mut dropped = pooled.clone();
         self.drop_out(&places, &mut dropped, pooler.out);
         let mut logits = self.dense(classifier, &dropped);
+        for (sequence, logits) in sequences.iter().zip(logits.chunks_exact(classifier.out)) {
+            self.record(*sequence, logits);
+        }
         loss(&sequences, &mut logits);
         if !self.is_training() {
             return;

@@ -34,6 +34,10 @@ pub struct TrainingPass {
     packed: PackedWeights,
     slots: Vec<Slot>,
     zeros: Vec<f32>,
+    /// True while a call keeps the values of the heads.
+    records: bool,
+    /// These values with their sequences.
+    recorded: Vec<(usize, Vec<f32>)>,
 }
 
 /// The losses of a batch.
@@ -93,6 +97,8 @@ impl TrainingPass {
             zeros: vec![0.0; config.hidden_size],
             options,
             layout,
+            records: false,
+            recorded: Vec::new(),
         })
     }
 
@@ -131,6 +137,30 @@ impl TrainingPass {
         objectives: &[&dyn Objective],
     ) -> Result<StepReport> {
         self.run(parameters, batch, objectives, None)
+    }
+
+    /// Computes the losses of a batch, and what the first objective's head says of each sequence:
+    /// the logits of a sequence (`(C)`), of its labelled tokens in their order (`(tokens, C)`), of
+    /// starts and ends (`(T, 2)`), the score of a choice (`(1)`), or a vector (`(H)`).
+    ///
+    /// A sequence without a target has no values; masked language modeling has none at all.
+    ///
+    /// # Errors
+    /// If the batch or the targets do not fit the model.
+    pub fn predict(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objective: &dyn Objective,
+    ) -> Result<(StepReport, Vec<Vec<f32>>)> {
+        self.records = true;
+        let report = self.run(parameters, batch, &[objective], None);
+        self.records = false;
+        let mut values = vec![Vec::new(); batch.len()];
+        for (sequence, found) in std::mem::take(&mut self.recorded) {
+            values[sequence] = found;
+        }
+        Ok((report?, values))
     }
 
     /// Computes the losses of a batch and their gradients alone.
@@ -218,6 +248,10 @@ impl TrainingPass {
                 report.losses[index] = loss;
                 vector_gradients[index] = Some(gradients);
             }
+            if self.records {
+                let vectors = vectors[0].chunks_exact(self.shape.h);
+                self.recorded = vectors.map(<[f32]>::to_vec).enumerate().collect();
+            }
         }
         let is_only_vectors = objectives
             .iter()
@@ -232,10 +266,11 @@ impl TrainingPass {
                 gradients,
                 Stage::Losses,
             );
-            for slot in &self.slots {
+            for slot in &mut self.slots {
                 for (sum, loss) in report.losses.iter_mut().zip(&slot.losses) {
                     sum.add(*loss);
                 }
+                self.recorded.append(&mut slot.recorded);
             }
         }
         Ok(report)
@@ -286,6 +321,7 @@ impl TrainingPass {
             frozen: self.options.frozen,
             skip_unread_rows: self.options.skip_unread_rows,
             is_training: draw.is_some(),
+            records: self.records,
             zeros: &self.zeros,
         };
         let slots = self.slots.len();
@@ -388,6 +424,7 @@ impl Slot {
                 gradients: &mut self.gradients,
                 scratch: &mut self.weight_scratch,
                 logits: &mut self.logits,
+                recorded: &mut self.recorded,
             });
             self.losses[index].add(loss);
         }

@@ -31,6 +31,8 @@ pub(super) struct Step<'a> {
     pub(super) skip_unread_rows: bool,
     /// True if gradients are computed.
     pub(super) is_training: bool,
+    /// True if the values of the head are kept.
+    pub(super) records: bool,
     /// `(H)` or wider
     pub(super) zeros: &'a [f32],
 }
@@ -228,6 +230,8 @@ pub(super) struct Slot {
     pub(super) logits: Aligned,
     /// One for each objective.
     pub(super) losses: Vec<ObjectiveLoss>,
+    /// The values of heads with their sequences, if the step keeps them.
+    pub(super) recorded: Vec<(usize, Vec<f32>)>,
 }
 
 impl Slot {
@@ -249,6 +253,7 @@ impl Slot {
             attention: AttentionScratch::new(instructions),
             logits: empty(),
             losses: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 }

@@ -83,6 +83,7 @@ impl Objective for Spans {
             let rows: Vec<usize> = (span.start..span.start + span.tokens).collect();
             let states = head.gather(&rows);
             let mut logits = head.dense(&self.layer, &states); // (T, 2)
+            head.record(span.sequence, &logits);
             let mut is_right = true;
             for (column, target) in [first, last].into_iter().enumerate() {
                 let mut column_logits: Vec<f32> =

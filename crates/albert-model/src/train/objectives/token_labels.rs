@@ -122,6 +122,12 @@ impl Objective for TokenLabels {
         let mut states = head.gather(&rows);
         head.drop_out(&places, &mut states, h);
         let mut logits = head.dense(&self.classifier, &states);
+        let mut rest = &logits[..];
+        for rows in places.chunk_by(|one, next| one.0 == next.0) {
+            let (own, others) = rest.split_at(rows.len() * self.classifier.out);
+            head.record(rows[0].0, own);
+            rest = others;
+        }
         for (logits, label) in logits.chunks_exact_mut(self.classifier.out).zip(labels) {
             let item = self.softmax.item(logits, label, factor);
             total.count(item.loss, item.rank);
