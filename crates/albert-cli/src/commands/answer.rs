@@ -25,36 +25,36 @@ pub(crate) struct AnswerArgs {
     texts: TextArgs,
 }
 
-/// The context, and the choice to give no answer.
+/// The context and the selection of answers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Answers")]
 struct ContextArgs {
-    /// The text that holds the answer; without it each question of the input has its own
+    /// The text that holds the answer; without it, each question of the input has its own
     #[arg(long, value_name = "TEXT")]
     context: Option<String>,
 
-    /// Give no answer if that is most probable
+    /// Allow an empty answer, given if it is the most probable
     #[arg(long)]
     allow_no_answer: bool,
 
-    /// Answers for each question, best first; several are in `answers`, too
+    /// Answers for each question, best first; more than one are listed in `answers`
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: usize,
 
-    /// Most tokens of an answer
+    /// Maximum number of tokens in an answer
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     max_answer_tokens: usize,
 
-    /// Leave out answers with a lower score; without any left there is no answer
+    /// Drop answers with a lower score; if none is left, the answer is empty
     #[arg(long, value_name = "SCORE")]
     threshold: Option<f32>,
 
-    /// Widen answers to whole words; false suits texts without spaces
+    /// Widen answers to whole words; use false for texts without spaces
     #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = ArgAction::Set)]
     align_to_words: bool,
 }
 
-/// An answer among several.
+/// One of several answers.
 #[derive(Debug, Clone, Serialize)]
 struct Candidate {
     answer: String,

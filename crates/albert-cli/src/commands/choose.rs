@@ -33,9 +33,8 @@ struct ChoiceArgs {
     #[arg(long = "choice", value_name = "TEXT")]
     choices: Vec<String>,
 
-    /// Read texts longer than the model in windows that share N tokens [default: cut them]
-    ///
-    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    /// The scores of a text are the mean over its windows, weighted by the number of its tokens in
     /// each. The choice is in every window.
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,

@@ -33,13 +33,12 @@ struct LabelArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     top_k: Option<usize>,
 
-    /// Function from logits to scores [default: by the model's problem_type]
+    /// Function from logits to scores [default: from the model's problem_type]
     #[arg(long, value_name = "softmax|sigmoid|none")]
     function: Option<ScoreFunction>,
 
-    /// Read texts longer than the model in windows that share N tokens [default: cut them]
-    ///
-    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    /// The scores of a text are the mean over its windows, weighted by the number of its tokens in
     /// each. The second text of a pair is in every window.
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,

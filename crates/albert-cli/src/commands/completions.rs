@@ -1,4 +1,4 @@
-//! `completions`: scripts with which a shell completes commands and options on Tab.
+//! `completions`: scripts that make a shell complete commands and options on Tab.
 
 use anyhow::Context;
 use clap::{Args, Command};
@@ -24,9 +24,8 @@ pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> anyhow::Resul
     let mut script = Vec::new();
     generate(args.shell, &mut command, &name, &mut script);
     if args.shell == Shell::Bash {
-        // clap_complete 4.6 reads states by one name and sets them by another if the
-        // program's name has a hyphen, so nothing after a command was completed
-        // (clap-rs/clap#6421).
+        // If the program's name has a hyphen, clap_complete 4.6 sets states under one name and
+        // reads them under another, so nothing after a command is completed (clap-rs/clap#6421).
         let script_text = String::from_utf8(script).context("the script is not UTF-8")?;
         let [asked, set] =
             ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");

@@ -1,4 +1,4 @@
-//! `convert`: a model in any layout to a folder in the current layout of Hugging Face.
+//! `convert`: converts a model in any layout to a folder in the current layout of Hugging Face.
 
 use std::path::PathBuf;
 
@@ -23,18 +23,17 @@ pub(crate) struct ConvertArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The folder to write, which must not hold a model yet
+    /// The folder to write; must not hold a model yet
     #[arg(long, value_name = "DIR", value_parser = folder())]
     output: PathBuf,
 
-    /// Number type of the weights: f32, f16, bf16 or int8, which stays int8 when loaded
+    /// Data type of the weights: f32, f16, bf16 or int8; int8 weights stay int8 when loaded
     #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
     dtype: WeightFormat,
 
-    /// Convert between the two networks: a BERT is also an ALBERT with a group for each layer
-    ///
-    /// Without this option the model keeps its network. A BERT written as an ALBERT has the identity
-    /// as projection, and loads into transformers' AlbertModel with equal outputs.
+    /// Convert to another network: a BERT is an ALBERT with one group per layer Without this option
+    /// the model keeps its network. A BERT written as an ALBERT has the identity as its projection,
+    /// and gives the same outputs in transformers' AlbertModel.
     #[arg(long = "as", value_name = "NETWORK", value_enum)]
     network: Option<Network>,
 }
@@ -55,7 +54,7 @@ impl From<Network> for ModelType {
     }
 }
 
-/// Parses a type that a file can have.
+/// Parses a data type that a file can have.
 fn stored(text: &str) -> Result<WeightFormat, String> {
     match DtypeChoice::from_str(text, false) {
         Ok(DtypeChoice::Auto) | Err(_) => Err("expected f32, f16, bf16 or int8".into()),

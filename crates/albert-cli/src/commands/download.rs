@@ -1,4 +1,4 @@
-//! `download`: a model of the Hub to the cache, whose folder is printed.
+//! `download`: downloads a model from the Hub into the cache and prints its folder.
 
 use albert_tasks::BUILTIN;
 use clap::Args;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: DownloadArgs, talk: Talk) -> anyhow::Result<()> {
     let id = &args.id;
     if id == BUILTIN {
         return Err(usage(format!(
-            "`{id}` is built in: expected a model of the Hub as owner/model"
+            "`{id}` is built in: expected a model on the Hub as owner/model"
         )));
     }
     let folder = args

@@ -1,4 +1,4 @@
-//! `evaluate`: the metrics of a model on data that it was not trained on.
+//! `evaluate`: computes the metrics of a model on data that it was not trained on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,11 +37,11 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N", value_parser = number(5..=usize::MAX), default_value = "128")]
     max_length: usize,
 
-    /// Share of the tokens that is masked
+    /// Fraction of the tokens that is masked
     #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.15")]
     mask_probability: f64,
 
-    /// Seed of the masks and the swaps
+    /// Seed of the masks and of the swapped segments
     #[arg(long, value_name = "N", default_value = "42")]
     seed: u64,
 

@@ -1,4 +1,4 @@
-//! `forward`: the tensors of one forward pass, to a safetensors file.
+//! `forward`: writes the tensors of one forward pass to a safetensors file.
 
 use albert_data::{ChunkLimits, Line, Pairs};
 use albert_model::candle_core::Tensor;
@@ -67,7 +67,7 @@ fn list(text: &str) -> Result<List, String> {
     Ok(List(text.split(',').map(number).collect::<Result<_, _>>()?))
 }
 
-/// A tensor, or a family of them.
+/// A tensor, or one tensor per layer.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum OutputChoice {
@@ -103,15 +103,13 @@ struct Tokens {
 }
 
 impl TensorArgs {
-    /// The tokens given as numbers.
+    /// Returns the tokens given as ids, if any.
     fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
         let Some(List(ids)) = self.ids.clone() else {
-            // Not clap's `requires`, which gives way where `--ids` conflicts with the text that is
-            // there.
+            // clap's `requires` does not work here: it is not checked if `--ids` conflicts with a
+            // text.
             if self.type_ids.is_some() || self.mask.is_some() {
-                return Err(usage(
-                    "`--type-ids` and `--mask` go with `--ids`, and there are none",
-                ));
+                return Err(usage("`--type-ids` and `--mask` need `--ids`"));
             }
             return Ok(None);
         };
@@ -186,9 +184,9 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The one text of the input.
+/// Returns the only text of the input.
 fn only_line(input: Input) -> anyhow::Result<Line> {
-    // Two lines are enough to see that there is more than one.
+    // Two lines are enough to detect that there is more than one.
     let limits = ChunkLimits {
         rows: 2,
         bytes: usize::MAX,
@@ -200,7 +198,7 @@ fn only_line(input: Input) -> anyhow::Result<Line> {
         Ok([line]) => Ok(line),
         Err(_) if count == 0 => bail!("expected one text, found none"),
         Err(_) => Err(usage(
-            "expected one text, found several: a forward pass takes one",
+            "expected one text for the forward pass, found several",
         )),
     }
 }
@@ -217,7 +215,7 @@ fn tokenize(
     let encoding = tokenizer.encode(&text.text, text.pair.as_deref(), Some(max_length))?;
     if encoding.truncated {
         talk.say(format_args!(
-            "the text was cut to {} tokens",
+            "the text was truncated to {} tokens",
             encoding.ids.len()
         ));
     }
@@ -228,9 +226,9 @@ fn tokenize(
     })
 }
 
-/// The tensors as a safetensors file.
+/// Serializes the tensors as a safetensors file.
 fn bytes(tensors: Vec<(String, Tensor)>) -> anyhow::Result<Vec<u8>> {
-    serialize(tensors, None).context("cannot lay out the tensors")
+    serialize(tensors, None).context("cannot serialize the tensors")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `inspect`: the parts of a model, the use of its tensors, and the choices made in reading it.
+//! `inspect`: shows the parts of a model, the use of its tensors, and the choices made in reading
+//! it.
 
 use albert_tasks::tools::inspect;
 use albert_tasks::{Error, Tokenizer};
@@ -38,16 +39,16 @@ pub(crate) fn run(args: InspectArgs, talk: Talk) -> anyhow::Result<()> {
         show(value, 0, &mut lines);
         lines
     })?;
-    // A model may lack a tokenizer; one that it has and that cannot be read is a failure.
+    // A model may lack a tokenizer, but a tokenizer that cannot be read is a failure.
     match Tokenizer::load(&files, &options.tokenizer) {
         Ok(_) | Err(Error::NoTokenizer(_)) => Ok(()),
         Err(error) => Err(anyhow::Error::new(error).context("the tokenizer cannot be used")),
     }
 }
 
-/// Draws an object as indented lines, one for each member.
+/// Formats an object as indented lines, one per member.
 fn show(object: &Value, depth: usize, lines: &mut String) {
-    /// A longer list is written with one element per line.
+    /// The maximum length of a list on one line; a longer one has a line per element.
     const LINE: usize = 70;
     let Value::Object(members) = object else {
         return;
@@ -72,7 +73,7 @@ fn show(object: &Value, depth: usize, lines: &mut String) {
     }
 }
 
-/// Formats a value on one line: a list with commas; an object, such as a tensor and its source, as
+/// Formats a value on one line: a list with commas, an object (such as a tensor and its source) as
 /// its values with arrows.
 fn scalar(value: &Value) -> String {
     const WIDTH: usize = 200;

@@ -1,4 +1,4 @@
-//! `man`: the manual pages, one for the program and one for each command.
+//! `man`: writes the manual pages, one for the program and one for each command.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The commands, one file each, with its options and its row.
+//! The commands. Each file holds one command with its options and its output row.
 
 pub(crate) mod answer;
 pub(crate) mod bench;
@@ -34,11 +34,12 @@ use albert_tasks::Tokenizer;
 
 use crate::progress::Talk;
 
-/// Warns, after the texts are read, if dropping accents removed more than accents from some of them.
+/// Warns, after the texts are read, if stripping accents removed more than accents from some of
+/// them.
 fn say_dropped_marks(tokenizer: &Tokenizer, talk: Talk) {
     if tokenizer.dropped_marks() {
         talk.say(
-            "the tokenizer drops accents and, in some texts, marks that spell words, such as the virama of Hindi",
+            "the tokenizer strips accents and, in some texts, marks that spell words, such as the virama of Hindi",
         );
         talk.say("hint: keep them with --keep-accents true if the model was trained with them");
     }

@@ -1,4 +1,5 @@
-//! `models`: the built-in and the cached models, with sizes and the files that could be removed.
+//! `models`: lists the built-in and the cached models, with sizes and the files that could be
+//! removed.
 
 use std::path::PathBuf;
 

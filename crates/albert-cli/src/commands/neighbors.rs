@@ -1,4 +1,4 @@
-//! `neighbors`: near-duplicates, the pairs of texts that are most similar.
+//! `neighbors`: finds near-duplicates, the pairs of texts that are most similar.
 
 use std::time::Instant;
 
@@ -37,11 +37,11 @@ pub(crate) struct NeighborsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Neighbors")]
 struct NeighborArgs {
-    /// The least cosine of a pair
+    /// Minimum cosine of a pair
     #[arg(long, value_name = "COSINE", default_value_t = 0.9, value_parser = cosine, allow_negative_numbers = true)]
     threshold: f32,
 
-    /// Most pairs to show, most similar first
+    /// Maximum number of pairs to show, most similar first
     #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     max_pairs: usize,
 }

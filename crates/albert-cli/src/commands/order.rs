@@ -1,5 +1,5 @@
-//! `order`: sentence order prediction for two texts; with `--sort`, the order of a text's shuffled
-//! sentences.
+//! `order`: sentence order prediction for two texts or, with `--sort`, the order of the shuffled
+//! sentences of a text.
 
 use albert_data::Pairs;
 use albert_tasks::{Orderer, SentenceOrder};
@@ -25,7 +25,7 @@ pub(crate) struct OrderArgs {
     texts: TextArgs,
 }
 
-/// The choice between two texts and the sentences of one.
+/// The option that chooses between comparing two texts and sorting sentences.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Order")]
 struct SortArgs {

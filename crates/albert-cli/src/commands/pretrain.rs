@@ -1,4 +1,4 @@
-//! `pretrain`: a model from text, by masked language modeling and sentence order.
+//! `pretrain`: trains a model on text by masked language modeling and sentence order prediction.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,18 +24,18 @@ use crate::options::{ModelArgs, number};
 use crate::output::print_to_stdout;
 use crate::progress::{Steps, Talk};
 
-/// Epochs of a run that says nothing of its length.
+/// The default number of epochs.
 const EPOCHS: f64 = 3.0;
 
-/// The usual length of sequences, and the longest one that fits the time of a CPU well.
+/// The default sequence length: longer sequences take too much time on a CPU.
 const MAX_LENGTH: usize = 128;
 
-/// Learning rates of AdamW and Muon for new weights, and for those of a model.
+/// Learning rates of AdamW and Muon for random weights, and for those of a trained model.
 const NEW_RATE: f64 = 5e-4;
 const TRAINED_RATE: f64 = 5e-5;
 
-/// Steps over which the loss is averaged to see whether the model learns, and those before which
-/// that says nothing.
+/// Steps over which the loss is averaged to check that the model learns, and the steps before the
+/// first check.
 const WATCHED_STEPS: usize = 100;
 const UNWATCHED_STEPS: u64 = 1000;
 
@@ -46,7 +46,7 @@ Examples:
   albert-cli pretrain --train corpus.txt --preset tiny --output my-albert
   albert-cli pretrain --output my-albert --resume")]
 pub(crate) struct PretrainArgs {
-    /// Text with one sentence a line and a blank line between documents: files (.txt, .gz, .zst)
+    /// Text with one sentence per line and a blank line between documents: files (.txt, .gz, .zst)
     /// or folders
     #[arg(long, value_name = "FILE|DIR", num_args = 1.., required = true)]
     train: Vec<PathBuf>,
@@ -54,7 +54,7 @@ pub(crate) struct PretrainArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Start from random weights with this configuration, rather than from --model
+    /// Start from random weights with this configuration, instead of from --model
     #[arg(
         long,
         value_name = "FILE",
@@ -63,7 +63,7 @@ pub(crate) struct PretrainArgs {
     )]
     config: Option<PathBuf>,
 
-    /// Start from random weights of a known size, with the settings that train it
+    /// Start from random weights of a standard size, with suitable training settings
     #[arg(
         long,
         value_name = "SIZE",
@@ -81,11 +81,11 @@ pub(crate) struct PretrainArgs {
     )]
     max_length: Option<usize>,
 
-    /// Share of the tokens that is masked
+    /// Fraction of the tokens that is masked
     #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.15")]
     mask_probability: f64,
 
-    /// Longest run of words that is masked together
+    /// Maximum number of consecutive words masked together
     #[arg(long, value_name = "N", value_parser = number(1..=64), default_value = "3")]
     max_ngram: usize,
 
@@ -100,7 +100,7 @@ pub(crate) struct PretrainArgs {
     optimization: OptimizationArgs,
 }
 
-/// A size of model.
+/// A standard size of a new model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PresetName {
     /// 4 layers of width 256, lamb
@@ -121,7 +121,7 @@ impl From<PresetName> for Preset {
     }
 }
 
-/// The settings whose defaults depend on others.
+/// The settings whose defaults depend on other settings.
 struct Resolved {
     optimizer: OptimizerSettings,
     learning_rate: f64,
@@ -169,7 +169,7 @@ impl PretrainArgs {
         self.max_length.unwrap_or(MAX_LENGTH)
     }
 
-    /// The recipe of the run: every option with its value.
+    /// Returns the recipe of the run: every option with its value.
     fn recipe(&self, resolved: &Resolved) -> anyhow::Result<String> {
         let (run, options) = (&self.run, &self.optimization);
         let mut table = Table::new();
@@ -258,7 +258,7 @@ impl PretrainArgs {
         self.run.metric.as_deref().unwrap_or("loss")
     }
 
-    /// Returns the start of the weights, and the folder of the tokenizer.
+    /// Returns the initial weights and the files of the tokenizer.
     fn start(&self, talk: Talk) -> anyhow::Result<(Start, ModelFiles)> {
         let groups = self.optimization.layer_groups;
         let tokenizer = self
@@ -316,7 +316,7 @@ impl PretrainArgs {
     ) -> anyhow::Result<Pretraining> {
         let options = &self.optimization;
         let tokenizer = TokenizerOptions {
-            // A corpus that writes `[MASK]` means those characters.
+            // In a corpus, `[MASK]` is literal text.
             special_tokens_as_text: true,
             ..self.model.tokenizer()
         };
@@ -355,7 +355,7 @@ fn whole(number: usize) -> toml::Value {
 fn text(path: &Path) -> anyhow::Result<toml::Value> {
     let text = path.to_str().with_context(|| {
         format!(
-            "`{}`: expected a path in UTF-8, which a recipe can hold",
+            "`{}`: expected a path in UTF-8, because a recipe cannot hold others",
             path.display()
         )
     })?;
@@ -373,7 +373,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         args.optimization.device,
         DeviceChoice::Auto | DeviceChoice::Cpu
     ) {
-        return Err(anyhow::anyhow!("training runs on the CPU alone")
+        return Err(anyhow::anyhow!("training runs on the CPU only")
             .hint("leave --device out, or use --device cpu"));
     }
     if let Some(threads) = args.optimization.threads {
@@ -388,7 +388,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
     } else {
         Output::check_vacant(folder)
             .map_err(anyhow::Error::new)
-            .hint("name another folder, or continue the run in it with --resume")?;
+            .hint("choose another folder, or resume the run in it with `--resume`")?;
         None
     };
     let (start, tokenizer) = args.start(talk)?;
@@ -397,7 +397,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
     let statistics = task.statistics()?;
     let (output, snapshot) = match resumed {
         Some(run) => run,
-        // From here on the folder exists: whatever the options get wrong was said before.
+        // The folder is created last, after every mistake in the options has been reported.
         None => (Output::create(folder, &args.recipe(&resolved)?)?, None),
     };
     let batch = args.optimization.batch_size;
@@ -416,9 +416,9 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         Some(snapshot) => {
             if snapshot.state().fingerprint != task.fingerprint() {
                 return Err(anyhow::anyhow!(
-                    "the training or evaluation files are not those that the run started with"
+                    "the training or evaluation files differ from those that the run started with"
                 )
-                .hint("put the files back as they were, or start a new run"));
+                .hint("restore the files, or start a new run"));
             }
             talk.say(format_args!(
                 "continuing from `{}`, step {} of {steps}",
@@ -454,17 +454,17 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
     })
 }
 
-/// Names the tensors that start at random.
+/// Reports the tensors that start at random.
 fn say_new(task: &Pretraining, talk: Talk) {
     if let [first, others @ ..] = task.new_tensors() {
         talk.say(format_args!(
-            "the model has no `{first}` and {} others: they start at random",
+            "the model lacks `{first}` and {} others: they start at random",
             others.len()
         ));
     }
 }
 
-/// Adds what can be done about an error.
+/// Adds a hint to an error.
 fn explained(error: albert_train::Error, args: &PretrainArgs) -> anyhow::Error {
     let is_not_finite = matches!(error, albert_train::Error::NotFinite { .. });
     let error = anyhow::Error::new(error);
@@ -485,7 +485,7 @@ fn stop_at_signals() -> Arc<AtomicBool> {
     #[cfg(unix)]
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         use signal_hook::flag;
-        // Without the handlers a signal ends the process, and the last snapshot is there.
+        // Without the handlers a signal ends the process, and the last snapshot remains.
         let _ = flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop));
         let _ = flag::register(signal, Arc::clone(&stop));
     }
@@ -538,8 +538,8 @@ impl Watch {
         let pieces = (task.parameters().layout().config().vocab_size as f64).ln();
         let order = if args.sentence_order { 2f64.ln() } else { 0.0 };
         talk.say(format_args!(
-            "loss: {:.2} where nothing is known, {:.2} where only the frequencies of the {tokens} tokens \
-             read first are; a model that learns falls below that",
+            "loss of uniform guessing: {:.2}; of guessing by the frequencies of the first {tokens} \
+             tokens: {:.2}; a model that learns falls below both",
             pieces + order,
             entropy + order
         ));
@@ -585,7 +585,7 @@ impl Watch {
         }
     }
 
-    /// Says once that the loss of masked tokens stays above their entropy.
+    /// Warns once if the loss of masked tokens stays above their entropy.
     fn compare(&mut self, step: u64, terms: &[(&'static str, f64)], progress: &Steps) {
         let Some((_, loss)) = terms.iter().find(|(name, _)| *name == "masked_lm") else {
             return;
@@ -603,7 +603,7 @@ impl Watch {
             self.is_warned = true;
             progress.say(format_args!(
                 "the loss of masked tokens is {mean:.2} over the last {WATCHED_STEPS} steps, above the \
-                 {:.2} of a model that knows only their frequencies",
+                 {:.2} of guessing by token frequencies",
                 self.entropy
             ));
             progress.say(
@@ -615,7 +615,7 @@ impl Watch {
     fn end(&self, summary: &Summary, args: &PretrainArgs) {
         let seconds = self.started.elapsed().as_secs_f64();
         let end = if summary.end == End::EarlyStop {
-            "no better evaluation, ended"
+            "stopped early"
         } else {
             "done"
         };

@@ -1,4 +1,4 @@
-//! `rerank`: texts ranked by their relevance to a query, with a cross-encoder.
+//! `rerank`: ranks texts by their relevance to a query, with a cross-encoder.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,19 +40,19 @@ pub(crate) struct RerankArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Texts")]
 struct CandidateArgs {
-    /// A file or a folder of texts; - is standard input, the default; can be repeated
+    /// A file or folder of texts [default: -, standard input]; can be repeated
     #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
-    /// Format of the texts [default: by the file's extension, else lines]
+    /// Format of the texts [default: inferred from the extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
     input_format: Option<InputFormat>,
 
-    /// The field or column of a table that holds the text [default: text]
+    /// The field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 
-    /// Pass over lines that cannot be read; they still count
+    /// Skip lines that cannot be read; they are still counted in `index`
     #[arg(long)]
     skip_bad: bool,
 }
@@ -123,13 +123,13 @@ impl Row for RankRow {
 /// The best texts so far.
 struct Best {
     top_k: usize,
-    /// Index, text and score.
+    /// The index, the text and the score of each.
     texts: Vec<(usize, String, f32)>,
 }
 
 impl Best {
     fn push(&mut self, text: (usize, String, f32)) {
-        /// Sorting pays off for many texts together.
+        /// The number of texts that collect before the next sort.
         const SLACK: usize = 1024;
         self.texts.push(text);
         if self.texts.len() >= self.top_k.saturating_add(SLACK) {
@@ -137,7 +137,7 @@ impl Best {
         }
     }
 
-    /// Sorts the texts, best first; equal scores keep the order of the texts.
+    /// Sorts the texts, best first; texts with equal scores keep their order.
     fn sort(&mut self) {
         self.texts
             .sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));

@@ -1,4 +1,4 @@
-//! `score`: pseudo-log-likelihoods of texts.
+//! `score`: computes the pseudo-log-likelihoods of texts.
 
 use albert_data::Pairs;
 use albert_tasks::MaskFiller;

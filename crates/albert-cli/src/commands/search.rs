@@ -44,35 +44,34 @@ pub(crate) struct SearchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corpus")]
 struct CorpusArgs {
-    /// A file or a folder of texts; - is standard input, the default; can be repeated
+    /// A file or folder of texts [default: -, standard input]; can be repeated
     #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
 
-    /// Format of the texts [default: by the file's extension, else lines]
+    /// Format of the texts [default: inferred from the extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
     input_format: Option<InputFormat>,
 
-    /// The field or column of a table that holds the text [default: text]
+    /// The field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 
-    /// Pass over lines that cannot be read; they still count
+    /// Skip lines that cannot be read; they are still counted in `index`
     #[arg(long)]
     skip_bad: bool,
 
-    /// Vectors that `embed` wrote, in any format but table; texts are then only looked up
+    /// Vectors written by `embed`, in any format but table; --input then only provides the texts of
+    /// the hits
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
 }
 
 impl CorpusArgs {
-    /// Settles the texts to read, if any: with vectors they are optional.
+    /// Returns the texts to read, if any: with vectors they are optional.
     fn request(&self) -> anyhow::Result<Option<Request>> {
         let origin = match (&self.input[..], &self.embeddings) {
             ([], Some(_)) if self.field.is_some() || self.input_format.is_some() => {
-                return Err(usage(
-                    "`--field` and `--input-format` go with `--input`, and there is none",
-                ));
+                return Err(usage("`--field` and `--input-format` need `--input`"));
             }
             ([], Some(_)) => return Ok(None),
             ([], None) => Origin::piped(
@@ -195,7 +194,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             tally.rows = search.seen();
             if not_finite > 0 {
                 talk.say(format_args!(
-                    "{not_finite} of {} vectors are not finite: they cannot be a hit",
+                    "{not_finite} of {} vectors are not finite and cannot be a hit",
                     tally.rows
                 ));
             }
@@ -258,8 +257,8 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares with saved vectors, and returns the number of those that are not finite, which cannot be
-/// a hit.
+/// Compares the query with saved vectors, and returns the number of vectors that are not finite,
+/// which cannot be a hit.
 fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow::Result<usize> {
     let mut not_finite = 0;
     for row in vectors {
@@ -276,7 +275,7 @@ fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow
     Ok(not_finite)
 }
 
-/// Looks up the texts of the hits in the corpus, which has one for each vector.
+/// Looks up the texts of the hits in the corpus, which has one text per vector.
 fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> anyhow::Result<()> {
     let skip_bad = input.skip_bad;
     let mut places: HashMap<usize, &mut Hit> =
@@ -302,7 +301,7 @@ fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> an
         end?;
     }
     if texts != vectors {
-        bail!("the corpus does not belong to the vectors: expected {vectors} texts, found {texts}");
+        bail!("the corpus does not match the vectors: expected {vectors} texts, found {texts}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `tag`: named entities and other labeled spans of texts.
+//! `tag`: finds named entities and other labeled spans in texts.
 
 use albert_data::Pairs;
 use albert_tasks::{Aggregation, Entities, Entity, TagOptions, Tagger};
@@ -29,16 +29,15 @@ pub(crate) struct TagArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Entities")]
 struct EntityArgs {
-    /// Each token by itself, joined with neighbors of the same label, or word by word
+    /// Joining of tokens into entities: none, neighbors with the same label, or word by word
     #[arg(long, value_name = "none|simple|first|average|max", default_value_t)]
     aggregation: Aggregation,
 
-    /// Read long texts in windows that share N tokens [default: cut them]
+    /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
 
-    /// With first, average or max, give all tokens of a word one label; false suits texts without
-    /// spaces
+    /// With first, average or max, label whole words; use false for texts without spaces
     #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = ArgAction::Set)]
     align_to_words: bool,
 }
@@ -47,7 +46,7 @@ impl EntityArgs {
     fn options(&self) -> anyhow::Result<TagOptions> {
         if self.stride.is_some() && self.aggregation == Aggregation::None {
             return Err(usage(
-                "`--stride` and `--aggregation none`: tokens of two windows cannot be joined",
+                "`--stride` and `--aggregation none`: the tokens of two windows cannot be joined",
             )
             .hint("choose another aggregation, such as simple"));
         }
@@ -138,7 +137,7 @@ pub(crate) fn run(args: TagArgs, talk: Talk) -> anyhow::Result<()> {
     })
 }
 
-/// Tags the texts of a chunk, in order; those given as words by their words.
+/// Tags the texts of a chunk, in order; a text given as words is tagged by words.
 fn tag_items(
     tagger: &Tagger,
     items: &[Item],

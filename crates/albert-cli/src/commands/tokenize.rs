@@ -1,4 +1,4 @@
-//! `tokenize`: texts to the pieces and ids that enter the model. Needs no weights and does not
+//! `tokenize`: splits texts into the tokens that enter the model. Needs no weights and does not
 //! truncate.
 
 use albert_data::Pairs;
@@ -34,7 +34,7 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     columns: ColumnArgs,
 
-    /// Add to each piece the rule that cut it, and the normalization of the text before it
+    /// Add the rule that produced each piece, and the normalization of its text
     #[arg(long, help_heading = "Output")]
     explain: bool,
 }
@@ -126,7 +126,8 @@ impl Row for TokenizeRow {
 
 /// Runs the command.
 pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
-    /// Tokenizing has no batches; this is the size of a batch of the other commands.
+    /// The size of a chunk; tokenizing has no batches, so this is the batch size of the other
+    /// commands.
     const BATCH_TOKENS: usize = 2048;
     let terms = Terms::new(Pairs::Taken).with_pair(args.pair);
     let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;

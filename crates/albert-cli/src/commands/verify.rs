@@ -1,4 +1,4 @@
-//! `verify`: the differences between two ways of computing a model.
+//! `verify`: compares a model's hidden states under two settings.
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
@@ -31,7 +31,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Settings of the other way: device, dtype, batch-tokens, threads, model, as KEY=VALUE,…
+    /// The other settings as KEY=VALUE,…: device, dtype, batch-tokens, threads, model
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Comparison")]
     against: Against,
 
@@ -89,7 +89,7 @@ impl FromStr for Against {
                 _ => return Err(format!("unknown key `{key}`: expected {KEYS}")),
             };
             if doubled {
-                return Err(format!("`{key}` is there twice"));
+                return Err(format!("`{key}` is given twice"));
             }
         }
         Ok(against)
@@ -131,7 +131,7 @@ impl Against {
     }
 }
 
-/// Both ways.
+/// The model under both settings.
 struct Ways {
     one: Embedder,
     other: Embedder,
@@ -139,7 +139,7 @@ struct Ways {
 }
 
 impl Ways {
-    /// Computes the vectors of the texts' tokens in both ways.
+    /// Computes the vectors of the texts' tokens under both settings.
     fn compute(&self, texts: &[&str]) -> anyhow::Result<[Vec<TokenEmbeddings>; 2]> {
         let other = || self.other.embed_tokens(texts);
         Ok([
@@ -151,7 +151,7 @@ impl Ways {
         ])
     }
 
-    /// The chunks that serve both.
+    /// Returns chunks that suit both settings.
     fn chunks(own: &RunOptions, others: &RunOptions) -> Chunks {
         let (own, others) = (Chunks::new(own), Chunks::new(others));
         let in_flight = own.in_flight.min(others.in_flight);
@@ -231,7 +231,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         )?;
     }
     if tally.rows == tally.bad {
-        // An unnamed standard input may be empty because there is none, as in a cron job.
+        // Standard input that was not asked for may just be empty, as in a cron job.
         if is_named || tally.bad > 0 {
             let found = if tally.bad > 0 {
                 format!("{} bad", tally.bad)
@@ -239,12 +239,12 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
                 "none".to_string()
             };
             return Err(anyhow!(
-                "no text to compare: expected at least one in the input, found {found}"
+                "no text to compare: expected at least one text in the input, found {found}"
             )
-            .hint("leave the input out to compare on a few built-in texts"));
+            .hint("omit the input to compare on a few built-in texts"));
         }
         talk.say(format_args!(
-            "no texts given: compared on {} built-in ones",
+            "no texts given: compared on {} built-in texts",
             SAMPLE_TEXTS.len()
         ));
         let [one, other] = ways.compute(&SAMPLE_TEXTS)?;
@@ -260,7 +260,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The differences between the two ways.
+/// The differences between the two settings.
 #[derive(Debug, Serialize)]
 struct VerifyRow {
     max_abs: f32,

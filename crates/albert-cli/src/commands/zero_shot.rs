@@ -35,13 +35,12 @@ struct HypothesisArgs {
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_HYPOTHESIS)]
     hypothesis: String,
 
-    /// Score each label on its own: any number of them can be true
+    /// Score each label independently: any number of them can apply
     #[arg(long)]
     multi_label: bool,
 
-    /// Read texts longer than the model in windows that share N tokens [default: cut them]
-    ///
-    /// The scores of a text are the mean over its windows, weighted by the tokens of the text in
+    /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    /// The scores of a text are the mean over its windows, weighted by the number of its tokens in
     /// each. The hypothesis is in every window.
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
@@ -65,7 +64,7 @@ impl HypothesisArgs {
     fn options(&self) -> anyhow::Result<ZeroShotOptions> {
         if !self.hypothesis.contains("{}") {
             return Err(usage(format!(
-                "`--hypothesis {}`: expected {{}} where the label goes, found none",
+                "`--hypothesis {}`: expected {{}} in place of the label, found none",
                 self.hypothesis
             )));
         }
@@ -83,7 +82,7 @@ pub(crate) fn run(args: ZeroShotArgs, talk: Talk) -> anyhow::Result<()> {
     let zero_shot = ZeroShotClassifier::load(&job.files, &job.options)?;
     if let (label, false) = zero_shot.entailment() {
         talk.say(format_args!(
-            "no label of the model begins with `entail`: its last one, `{label}`, is taken for entailment"
+            "no label of the model begins with `entail`: using its last label, `{label}`, as entailment"
         ));
     }
     job.run(|items| {

@@ -1,4 +1,4 @@
-//! The options of the computation: device, number type, threads, batch size.
+//! The options of the computation: device, data type, threads, batch size.
 
 use std::env;
 
@@ -28,8 +28,8 @@ pub(crate) struct ComputeArgs {
     )]
     device: DeviceChoice,
 
-    /// Number type; on the CPU f16 and bf16 round the weights and compute in f32, int8 multiplies
-    /// in 8 bits
+    /// Data type; on the CPU, f16 and bf16 round the weights and compute in f32, and int8
+    /// multiplies in 8 bits
     #[arg(
         long,
         value_name = "TYPE",
@@ -43,13 +43,13 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), allow_negative_numbers = true, env = "ALBERT_THREADS")]
     threads: Option<usize>,
 
-    /// Cut texts to N tokens, special tokens included [default: the model's limit]
+    /// Truncate texts to N tokens, special tokens included [default: the model's limit]
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), allow_negative_numbers = true)]
     pub(crate) max_length: Option<usize>,
 
     #[arg(
         long,
-        help = format!("Tokens in one batch [default: {DEFAULT_BATCH_TOKENS}, on CUDA as memory allows]"),
+        help = format!("Tokens in one batch [default: {DEFAULT_BATCH_TOKENS}; on CUDA, by free memory]"),
         value_name = "N",
         value_parser = number(1..=usize::MAX),
         allow_negative_numbers = true,
@@ -58,14 +58,14 @@ pub(crate) struct ComputeArgs {
     batch_tokens: Option<usize>,
 }
 
-/// Reports that the memory of a GPU is exhausted, and the progress of filling many masks together.
+/// Reports exhausted GPU memory, and the progress of filling many masks jointly.
 fn say(event: &Event) {
-    /// Masks between two reports; fewer are filled before anyone wonders.
+    /// Masks between two reports; fewer take too little time to report.
     const MASKS: usize = 20;
     let talk = Talk::new(false);
     match event {
         Event::SmallerBatches { rows, tokens } => talk.say(format_args!(
-            "the GPU has no memory for {rows} rows of {tokens} tokens: continuing with half of them"
+            "the GPU has no memory for {rows} rows of {tokens} tokens: continuing with half as many"
         )),
         Event::MasksFilled { done, total } if done % MASKS == 0 && done < total => {
             talk.say(format_args!("{done} of {total} masks filled"));
@@ -94,8 +94,8 @@ impl ComputeArgs {
     }
 }
 
-/// Checks the environment variables that libraries read, some of them only in some commands or
-/// without an error that names the variable.
+/// Checks the environment variables that libraries read, because some are only read by some
+/// commands, or without an error that names the variable.
 ///
 /// # Errors
 /// If one of them is not a number, asks for more threads than `--threads` may, or names an

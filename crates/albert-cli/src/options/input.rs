@@ -1,4 +1,4 @@
-//! The options that say where the texts come from and in which format.
+//! The options for the source and the format of the texts.
 
 use std::path::PathBuf;
 
@@ -12,33 +12,31 @@ use crate::input::{Origin, Request};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct InputArgs {
-    /// The texts; without any, or with a lone -, they come from --input or standard input
+    /// The texts; without any, or with a single -, they are read from --input or standard input
     #[arg(value_name = "TEXT", help_heading = None::<&str>)]
     pub(crate) texts: Vec<String>,
 
-    /// Read the texts from a file or a folder of shards; - is standard input; can be repeated
-    ///
-    /// The files of a folder are read in the order of their names; hidden files and those that
-    /// begin with `_`, such as `_SUCCESS`, are left out.
+    /// Read the texts from a file or a folder of shards (- for standard input); can be repeated The
+    /// files of a folder are read in the order of their names; hidden files and names that begin
+    /// with `_`, such as `_SUCCESS`, are skipped.
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     pub(crate) input: Vec<PathBuf>,
 
-    /// Input format [default: by the content, then the file's extension, else lines]
+    /// Input format [default: inferred from the content, then from the extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) input_format: Option<InputFormat>,
 
-    /// The field or column of a table that holds the text; `first,second` for pairs [default: text]
-    ///
-    /// A name with a comma or a dot is quoted as in CSV; `data.text` is the field `text` of the
-    /// field `data`.
+    /// The field or column that holds the text; `first,second` for pairs [default: text]
+    /// `data.text` is the field `text` inside the field `data`. Quote a name with a comma or a dot
+    /// as in CSV.
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
 
-    /// The character between the values of a csv input [default: a comma]
+    /// The separator of csv input [default: a comma]
     #[arg(long, value_name = "C", value_parser = delimiter)]
     pub(crate) delimiter: Option<u8>,
 
-    /// Write a row with `error` for a line that cannot be read, and continue
+    /// For a line that cannot be read, write a row with `error` and continue
     #[arg(long)]
     pub(crate) skip_bad: bool,
 }
@@ -51,10 +49,8 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) pair: Option<String>,
 
-    /// Divide a line at its tab into the two texts of a pair
-    ///
-    /// Without it a line is one text, tabs and all. Tables have pairs in two fields: `--field
-    /// first,second`.
+    /// Split each line at its tab into the two texts of a pair Without this option a line is one
+    /// text, tabs included. In tables a pair is two fields: `--field first,second`.
     #[arg(long)]
     pub(crate) pairs: bool,
 }
@@ -104,7 +100,7 @@ impl InputArgs {
         self.texts.is_empty() && self.input.is_empty()
     }
 
-    /// Settles what to read, for a command that takes these pairs. `pair` goes with the only
+    /// Returns the request to read for a command that takes these pairs. `pair` needs a single text
     /// argument.
     ///
     /// # Errors
@@ -125,7 +121,7 @@ impl InputArgs {
                 ];
                 if let Some((option, _)) = for_files.iter().find(|(_, is_given)| *is_given) {
                     return Err(usage(format!(
-                        "`{option}` is for files, and the texts are arguments"
+                        "`{option}` applies to files, but the texts are arguments"
                     )));
                 }
                 if pair.pair.is_some() && texts.len() != 1 {
@@ -140,7 +136,7 @@ impl InputArgs {
         };
         if pair.pair.is_some() && !matches!(origin, Origin::Arguments { .. }) {
             return Err(usage("`--pair` needs one text as an argument next to it").hint(
-                "in a file, `--pairs` takes the tab of a line, or `--field first,second` two fields of a table, for the texts of a pair",
+                "in a file, `--pairs` splits each line at its tab, and `--field first,second` takes two fields of a table",
             ));
         }
         Ok(Request {
@@ -155,12 +151,11 @@ impl InputArgs {
         })
     }
 
-    /// Takes the second of two arguments as the other text of one pair, for a command that takes
-    /// nothing else.
+    /// Takes the second of two arguments as the other text of a pair, for a command that only takes
+    /// pairs.
     ///
     /// # Errors
-    /// If there is another number of them; none, or a lone `-`, means that the texts come from a
-    /// file.
+    /// If there are not exactly two; none, or a single `-`, means that the texts come from a file.
     pub(crate) fn take_pair(&mut self) -> anyhow::Result<PairArgs> {
         let pair = match self.texts.as_slice() {
             [] => None,
@@ -169,7 +164,7 @@ impl InputArgs {
             texts => {
                 return Err(
                     usage(format!("expected two texts, found {}", texts.len())).hint(
-                        "several pairs come from lines with a tab between the two, or from a table",
+                        "give several pairs as lines with a tab between the two texts, or as a table",
                     ),
                 );
             }

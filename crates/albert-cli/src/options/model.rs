@@ -1,4 +1,4 @@
-//! The options that choose a model and the way its tokenizer reads text.
+//! The options that choose a model and control its tokenizer.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::failure::usage;
 use crate::hub::HubArgs;
 use crate::progress::Talk;
 
-/// The model, and how it reads text.
+/// The options of the model and its tokenizer.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A model of the Hub as owner/name, a folder with its files, or the name of a built-in model
+    /// A model on the Hub (owner/name), a folder with a model's files, or the built-in model
     #[arg(long, value_name = "ID|DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
     pub(crate) model: OsString,
 
@@ -28,7 +28,7 @@ pub(crate) struct ModelArgs {
     #[arg(long = "tokenizer", value_name = "DIR")]
     pub(crate) tokenizer_dir: Option<PathBuf>,
 
-    /// Convert the text to lower case first, overriding tokenizer_config.json
+    /// Lowercase the text first, overriding tokenizer_config.json
     #[arg(long, value_name = "true|false", hide_possible_values = true)]
     lowercase: Option<bool>,
 
@@ -42,13 +42,13 @@ impl ModelArgs {
     pub(crate) fn files(&self, talk: Talk) -> anyhow::Result<ModelFiles> {
         if self.model.is_empty() {
             return Err(usage(
-                "the model is empty: expected a name of the Hub, a folder or a built-in name",
+                "the model is empty: expected a name on the Hub, a folder or a built-in name",
             )
             .context("`--model` or ALBERT_MODEL"));
         }
         match self.model.to_str() {
             Some(model) => self.files_of(model, talk),
-            // A name that is not UTF-8 can only be that of a folder.
+            // Only a folder can have a name that is not UTF-8.
             None => self.with_tokenizer(ModelFiles::from_dir(&self.model)?),
         }
     }
@@ -65,7 +65,7 @@ impl ModelArgs {
         self.with_tokenizer(files)
     }
 
-    /// Takes the tokenizer's files from the folder that was asked for, if any.
+    /// Replaces the tokenizer's files by those of `--tokenizer`, if given.
     fn with_tokenizer(&self, files: ModelFiles) -> anyhow::Result<ModelFiles> {
         match &self.tokenizer_dir {
             Some(dir) => files.with_tokenizer(dir).context("`--tokenizer`"),
@@ -83,7 +83,7 @@ impl ModelArgs {
     }
 }
 
-/// The reading of special tokens that occur in a text.
+/// The option for special tokens that occur in a text.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct SpecialArgs {

@@ -1,4 +1,4 @@
-//! The options that say where the rows go and in which format.
+//! The options for the destination and the format of the rows.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use crate::output::{Format, Layout, Target, parse_renaming};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Output format [default: by the extension of --output; a table on a terminal; else jsonl]
+    /// Output format [default: from the extension of --output; a table on a terminal; else jsonl]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) format: Option<Format>,
 
-    /// Write to a file; - is standard output
+    /// Write to a file (- for standard output)
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct OutputArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ColumnArgs {
-    /// Copy these columns of the input to the rows, or all; not for table, npy and safetensors
+    /// Copy these columns of the input, or all, to the output; not in table, npy and safetensors
     #[arg(long, value_name = "COLUMNS|all")]
     pub(crate) keep: Option<String>,
 
@@ -51,10 +51,10 @@ impl ColumnArgs {
             return Ok(());
         }
         Err(usage(format!(
-            "`--keep` and `--column-name`: format `{}` has no columns",
+            "`--keep` and `--column-name` need columns, and the format `{}` has none",
             format.name()
         ))
-        .hint("write jsonl, json, csv, parquet or arrow"))
+        .hint("choose jsonl, json, csv, parquet or arrow"))
     }
 }
 
@@ -65,10 +65,10 @@ impl ValueEnum for Format {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            Self::Table => "For people",
+            Self::Table => "A table for people to read",
             Self::Json => "One array of rows",
             Self::Jsonl => "One JSON object per line",
-            Self::Csv => "Comma-separated values, lists as JSON in one cell",
+            Self::Csv => "Comma-separated values; a list is JSON in one cell",
             Self::Npy => "A NumPy array of vectors: `embed` with --output",
             Self::Safetensors => "Named tensors: `embed` and `forward` with --output",
             Self::Parquet => "A Parquet file",
@@ -79,10 +79,10 @@ impl ValueEnum for Format {
 }
 
 impl OutputArgs {
-    /// Settles the format and the place, for a command that has these formats.
+    /// Returns the format and the destination, for a command that supports these formats.
     ///
     /// # Errors
-    /// If the format is none of the command's.
+    /// If the command does not support the format.
     pub(crate) fn target(&self, supported: &[Format]) -> anyhow::Result<Target> {
         let path = self
             .output

@@ -1,4 +1,4 @@
-//! The options that every training command has.
+//! The options that all training commands share.
 
 use std::path::PathBuf;
 
@@ -11,27 +11,27 @@ use crate::device::DeviceChoice;
 
 use super::{MAX_THREADS, folder, number};
 
-/// The most gradient buffers: more cores than this share buffers.
+/// The maximum default number of gradient buffers: with more cores, cores share buffers.
 pub(crate) const MOST_SLOTS: usize = 8;
 
 /// The run as a whole: its output, its length, its log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub(crate) struct RunArgs {
-    /// Folder for the model and the log of the run, which must not exist yet
+    /// Folder for the model and the log of the run; must not exist yet
     #[arg(long, value_name = "DIR", value_parser = folder())]
     pub(crate) output: PathBuf,
 
-    /// Continue the run in --output from its last snapshot, with the losses of a run that was never
-    /// stopped
+    /// Resume the run in --output from its last snapshot, with the same losses as an uninterrupted
+    /// run
     #[arg(long)]
     pub(crate) resume: bool,
 
-    /// Read options from a TOML file, by their long names; options given here win
+    /// Read options from a TOML file, by their long names; the command line takes precedence
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) recipe: Option<PathBuf>,
 
-    /// Passes over the training data, which may be a fraction [default: 3]
+    /// Passes over the training data, possibly fractional [default: 3]
     #[arg(long, value_name = "F", value_parser = positive, conflicts_with = "steps")]
     pub(crate) epochs: Option<f64>,
 
@@ -47,15 +47,15 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N|epoch", default_value = "epoch")]
     pub(crate) eval_every: Every,
 
-    /// Metric that decides which evaluation is the best [default: loss]
+    /// Metric that selects the best evaluation [default: loss]
     #[arg(long, value_name = "NAME")]
     pub(crate) metric: Option<String>,
 
-    /// End the run after N evaluations without a better one
+    /// End the run after N evaluations without improvement
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
     pub(crate) patience: Option<usize>,
 
-    /// Keep the last weights rather than those of the best evaluation
+    /// Keep the last weights instead of those of the best evaluation
     #[arg(long)]
     pub(crate) keep_last: bool,
 
@@ -76,11 +76,11 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Optimization")]
 pub(crate) struct OptimizationArgs {
-    /// Examples in one step
+    /// Examples per optimizer step
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "32")]
     pub(crate) batch_size: usize,
 
-    /// Forward passes in one step
+    /// Forward passes per optimizer step
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "1")]
     pub(crate) accumulate: usize,
 
@@ -88,27 +88,27 @@ pub(crate) struct OptimizationArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) optimizer: Option<OptimizerKind>,
 
-    /// Highest learning rate [default: by optimizer, preset and batch size]
+    /// Peak learning rate [default: by optimizer, preset and batch size]
     #[arg(long, value_name = "F", value_parser = positive)]
     pub(crate) learning_rate: Option<f64>,
 
-    /// Decay of the mean of gradients
+    /// Decay of the running mean of the gradients
     #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.9")]
     pub(crate) beta1: f64,
 
-    /// Decay of the mean of squared gradients
+    /// Decay of the running mean of the squared gradients
     #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.999")]
     pub(crate) beta2: f64,
 
-    /// Added to the root of the mean of squared gradients [default: 1e-8, lamb 1e-6]
+    /// Added to the denominator of the update [default: 1e-8, lamb 1e-6]
     #[arg(long, value_name = "F", value_parser = positive)]
     pub(crate) epsilon: Option<f64>,
 
-    /// Weight decay, never of biases and layer norms
+    /// Weight decay, not applied to biases and layer norms
     #[arg(long, value_name = "F", value_parser = not_negative, default_value = "0.01")]
     pub(crate) weight_decay: f64,
 
-    /// Largest global norm of the gradient; 0 does not clip
+    /// Maximum global norm of the gradient; 0 disables clipping
     #[arg(long, value_name = "F", value_parser = not_negative, default_value = "1.0")]
     pub(crate) clip: f64,
 
@@ -116,11 +116,11 @@ pub(crate) struct OptimizationArgs {
     #[arg(long, value_name = "NAME", default_value = "linear")]
     pub(crate) schedule: Schedule,
 
-    /// Warm-up in steps, or as a fraction of the run below 1 [default: 0, presets 0.025]
+    /// Warm-up in steps or, below 1, as a fraction of the run [default: 0, presets 0.025]
     #[arg(long, value_name = "N|F")]
     pub(crate) warmup: Option<Warmup>,
 
-    /// Keep an average of the weights that takes 1 - F of each step's, and evaluate and save it
+    /// Evaluate and save a moving average of the weights with this decay
     #[arg(long, value_name = "F", value_parser = fraction)]
     pub(crate) average: Option<f64>,
 
@@ -132,15 +132,15 @@ pub(crate) struct OptimizationArgs {
     #[arg(long, value_name = "F", value_parser = fraction)]
     pub(crate) attention_dropout: Option<f64>,
 
-    /// Dropout of the pooled output in front of a classifier [default: the configuration's]
+    /// Dropout of the pooled output before a classifier [default: the configuration's]
     #[arg(long, value_name = "F", value_parser = fraction)]
     pub(crate) classifier_dropout: Option<f64>,
 
-    /// Part of the model that keeps its weights
+    /// Part of the model that is not trained
     #[arg(long, value_name = "PART", value_enum)]
     pub(crate) freeze: Option<Freeze>,
 
-    /// Copy the one group of layers of --model to N groups, which then learn apart
+    /// Copy the single layer group of --model to N groups, which are then trained separately
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) layer_groups: Option<usize>,
 
@@ -161,13 +161,13 @@ pub(crate) struct OptimizationArgs {
     )]
     pub(crate) device: DeviceChoice,
 
-    /// CPU threads, which do not change the result [default: one per core]
+    /// CPU threads; they do not change the result [default: one per core]
     #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), env = "ALBERT_THREADS")]
     pub(crate) threads: Option<usize>,
 
     #[arg(
         long,
-        help = format!("Gradient buffers, whose number changes the last digits of the result \
+        help = format!("Gradient buffers; their number changes the last digits of the result \
                         [default: one per core, at most {MOST_SLOTS}]"),
         value_name = "N",
         value_parser = number(1..=64)
@@ -180,7 +180,7 @@ pub(crate) struct OptimizationArgs {
 pub(crate) enum Freeze {
     /// The embedding tables and their norm
     Embeddings,
-    /// Embeddings and layers: only pooler and heads learn
+    /// Embeddings and layers: only the pooler and the heads are trained
     Encoder,
 }
 

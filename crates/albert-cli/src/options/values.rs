@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-/// Returns a parser of a folder to write, which standard output cannot be.
+/// Returns a parser for a folder to write to, which rejects `-`.
 pub(crate) fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         if path.as_os_str() == "-" {
-            Err("expected a folder, which standard output is not")
+            Err("expected a folder, found standard output")
         } else {
             Ok(path)
         }

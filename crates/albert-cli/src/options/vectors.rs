@@ -1,4 +1,4 @@
-//! The options of the numbers in which vectors are written.
+//! The options for the precision of written vectors.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,8 @@ pub(crate) struct PrecisionArgs {
     #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
     pub(crate) precision: Precision,
 
-    /// Sample texts, or their vectors (.npy), that calibrate int8 and uint8
-    ///
-    /// A few hundred are enough. Texts are embedded with the same options; tables have them in the
-    /// field `text`.
+    /// Sample texts, or their vectors (.npy), that calibrate int8 and uint8 A few hundred are
+    /// enough. The texts, in a table its field `text`, are embedded with the same options.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }
@@ -31,9 +29,9 @@ pub(crate) enum Precision {
     Int8,
     /// 256 steps over the range of each dimension, from 0
     Uint8,
-    /// One bit per value, 1 above 0; eight in a byte, minus 128
+    /// One bit per value, 1 above 0; eight to a byte, minus 128
     Binary,
-    /// One bit per value, 1 above 0; eight in a byte
+    /// One bit per value, 1 above 0; eight to a byte
     Ubinary,
 }
 
@@ -43,10 +41,10 @@ impl PrecisionArgs {
         self.precision != Precision::F32
     }
 
-    /// Checks that the options go together.
+    /// Checks that the options are consistent.
     ///
     /// # Errors
-    /// If ranges are needed and there is no file to take them from, or the reverse.
+    /// If ranges are needed and no file is given, or a file is given and no ranges are needed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let needs_ranges = matches!(self.precision, Precision::Int8 | Precision::Uint8);
         match &self.calibration {
@@ -55,9 +53,9 @@ impl PrecisionArgs {
                     "give a few hundred texts of the same kind, or their vectors in an npy file that `embed` wrote",
                 ))
             }
-            Some(_) if !needs_ranges => Err(usage("`--calibration` goes with `--precision int8` and `uint8`")),
+            Some(_) if !needs_ranges => Err(usage("`--calibration` needs `--precision int8` or `uint8`")),
             Some(path) if path.as_os_str() == "-" => {
-                Err(usage("`--calibration -`: expected a file, as standard input may have the texts"))
+                Err(usage("`--calibration -`: expected a file, because standard input may hold the texts"))
             }
             _ => Ok(()),
         }

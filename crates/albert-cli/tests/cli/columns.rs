@@ -91,7 +91,7 @@ fn columns_that_cannot_be_are_refused_before_anything_is_written() {
     embed(&["--column-name", "index=text"]).fails(2, &["two columns named `text`"]);
     embed(&["--column-name", "index"]).fails(2, &["OLD=NEW"]);
     embed(&["--keep", "index", "--resume"]).fails(2, &["`--resume`"]);
-    embed(&["--keep", "index", "--format", "npy"]).fails(2, &["format `npy` has no columns"]);
+    embed(&["--keep", "index", "--format", "npy"]).fails(2, &["the format `npy` has none"]);
     assert_eq!(folder.read("a.jsonl"), b"precious\n");
     cli_with(&["tokenize", "--keep", "id"], "a line\n").fails(2, &["lines have no columns"]);
     let renamed = cli(&[

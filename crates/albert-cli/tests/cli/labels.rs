@@ -151,7 +151,7 @@ fn a_model_whose_entailment_has_no_name_is_told() {
     ])
     .ok();
     assert!(
-        run.stderr.contains("`POSITIVE`, is taken for entailment"),
+        run.stderr.contains("`POSITIVE`, as entailment"),
         "{}",
         run.stderr
     );

@@ -1,4 +1,4 @@
-//! `--precision`: the quantizer of vectors, calibrated on a sample if it needs ranges.
+//! The quantizer of `embed --precision`, calibrated on a sample if it needs ranges.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::stream::{self, Chunks, Item};
 /// Returns the quantizer of the vectors; `None` if they stay 32-bit floats.
 ///
 /// # Errors
-/// If the calibration cannot be read, or its vectors have another width.
+/// If the calibration file cannot be read, or its vectors have another width.
 pub(super) fn quantizer(
     args: &PrecisionArgs,
     embedder: &Embedder,
@@ -37,7 +37,7 @@ pub(super) fn quantizer(
     })
 }
 
-/// Finds the ranges over the embeddings of a file of texts or vectors.
+/// Computes the ranges of the embeddings of a file of texts or vectors.
 fn calibrate(
     path: &Path,
     embedder: &Embedder,
@@ -86,7 +86,7 @@ fn add_texts(
     let progress = Progress::new(talk, Extent::Short, false);
     let mut tally = Tally::default();
     let work = |items: Vec<Item>| Ok(embed_chunk(embedder, &items)?.into_iter().map(Ok).collect());
-    // A bad line is a failure here.
+    // Unlike in the input, a bad line is always an error.
     let add = |embedding: Option<Embedding>| match embedding {
         Some(embedding) => Ok(calibration.add(&embedding.vector)?),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! `embed`: texts to vectors.
+//! `embed`: turns texts into vectors.
 
 mod calibration;
 mod rows;
@@ -44,7 +44,7 @@ pub(crate) struct EmbedArgs {
     resume: bool,
 }
 
-/// From the vectors of the tokens to the vector of the text.
+/// The options that make the vector of a text from the vectors of its tokens.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Embedding")]
 struct EmbeddingArgs {
@@ -68,14 +68,13 @@ struct EmbeddingArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
     prompt_name: Option<String>,
 
-    /// Read texts longer than the model in windows that share N tokens [default: cut them]
-    ///
-    /// The special tokens and a prompt are in every window. Every token of the text counts once:
-    /// with weight 1 / c in each of the c windows that hold it; the special tokens and the prompt
-    /// with the window's share of the text. So mean, mean-sqrt-len and weighted-mean are what they
-    /// are for a short text; cls, last and pooler are the mean over the windows, weighted by their
-    /// shares; max is over all windows. `tokens` counts the tokens that entered the model, over all
-    /// windows. Takes no pairs.
+    /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    /// Every window has the special tokens and the prompt. A token of the text that is in c windows
+    /// has weight 1 / c in each of them, and the special tokens and the prompt have the window's
+    /// share of the text as their weight. So mean, mean-sqrt-len and weighted-mean have the same
+    /// definition as for a short text; cls, last and pooler are averaged over the windows, weighted
+    /// by their shares; max is taken over all windows. `tokens` counts the tokens of all windows.
+    /// Not available for pairs.
     #[arg(long, alias = "window", value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
 }
@@ -93,7 +92,7 @@ enum PoolingChoice {
     Pooler,
     /// The sum, divided by the square root of the length
     MeanSqrtLen,
-    /// The mean, later tokens weighing more
+    /// The mean, with greater weights for later tokens
     WeightedMean,
     /// The vector of the last token
     Last,
@@ -123,14 +122,14 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     let by_token = task.pooling == Some(PoolingChoice::Tokens);
     if by_token && precision.is_quantized() {
         return Err(usage(
-            "`--pooling tokens` and `--precision`: the vectors of tokens are written in f32 only",
+            "`--pooling tokens` and `--precision`: token vectors are only written in f32",
         ));
     }
     let single = by_token
         .then_some("--pooling tokens")
         .or(task.stride.map(|_| "--stride"));
     if let (Some(option), true) = (single, args.pair.pair.is_some() || args.pair.pairs) {
-        return Err(usage(format!("`{option}` takes no pairs")));
+        return Err(usage(format!("`{option}` is not available for pairs")));
     }
     let pairs = if single.is_some() {
         Pairs::Refused
@@ -143,7 +142,7 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     if precision.is_quantized() && args.texts.input.skip_bad && has_bytes_only {
         let format = format.name();
         return Err(usage(format!(
-            "`--skip-bad`: {format} of bytes has no value that marks a bad row"
+            "`--skip-bad`: {format} of bytes has no value to mark a bad row"
         ))
         .hint("write jsonl, or let a bad line end the run"));
     }
@@ -171,7 +170,7 @@ pub(crate) fn run(args: EmbedArgs, talk: Talk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Loads the model and applies the options; reports the pooling if the folder does not set it.
+/// Loads the model and applies the options; reports the pooling if the folder does not define it.
 fn load(
     files: &ModelFiles,
     options: &RunOptions,

@@ -1,4 +1,4 @@
-//! The rows of `embed`: a text with its vector, or with a vector for each of its tokens.
+//! The rows of `embed`: a text with its vector, or with one vector per token.
 
 use albert_tasks::{QuantizedVector, VectorQuantizer};
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl Row for EmbedRow {
     }
 }
 
-/// One text's tokens with a vector each.
+/// The tokens of a text, each with its vector.
 #[derive(Debug, Serialize)]
 pub(super) struct TokensRow {
     pub(super) index: usize,
@@ -98,7 +98,7 @@ impl Row for TokensRow {
     }
 }
 
-/// A row's numbers.
+/// The vector of a row.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Numbers {
@@ -106,7 +106,7 @@ pub(super) enum Numbers {
     Bytes(QuantizedVector),
 }
 
-/// The type of the vectors of `dim` numbers that `quantizer` makes.
+/// Returns the type of the vectors of `dim` values that `quantizer` produces.
 pub(super) fn vector_type(quantizer: Option<&VectorQuantizer>, dim: usize) -> VectorType {
     match quantizer {
         None => VectorType {
@@ -128,7 +128,7 @@ pub(super) fn vector_type(quantizer: Option<&VectorQuantizer>, dim: usize) -> Ve
 }
 
 impl Numbers {
-    /// An embedding as it is, or as bytes.
+    /// Creates the vector of an embedding, quantized if there is a quantizer.
     pub(super) fn new(
         vector: Vec<f32>,
         quantizer: Option<&VectorQuantizer>,
@@ -139,7 +139,7 @@ impl Numbers {
         })
     }
 
-    /// As an output takes them.
+    /// Returns a view of the values for the output.
     pub(super) fn as_vector(&self) -> Vector<'_> {
         match self {
             Self::Floats(values) => Vector::F32(values),

@@ -1,15 +1,14 @@
-//! The candidates of masks drawn for a terminal.
+//! Draws the candidates of masks for a terminal.
 
 use albert_tasks::{FilledMask, Filling};
 use unicode_width::UnicodeWidthStr;
 
 use crate::output::{BAR_WIDTH, bar_of, columns, visible};
 
-/// Draws the candidates of each mask, one mask after the other, each with a bar for its score; below
-/// them the whole filled text, if masks were filled together. Lines with a bar fit into `width`
-/// columns.
+/// Draws the candidates of each mask in turn, each with a bar for its score, and below them the
+/// filled texts if the masks were filled jointly. Lines with a bar fit into `width` columns.
 pub(super) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) -> String {
-    /// The shown part of a filled text; it may wrap on the terminal.
+    /// The maximum length shown of a filled text, which may wrap on the terminal.
     const TEXT_WIDTH: usize = 200;
     let mut lines = String::new();
     for (number, mask) in masks.iter().enumerate() {
@@ -20,7 +19,7 @@ pub(super) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
         let scored = candidates.map(|candidate| (candidate.token.as_str(), candidate.score));
         lines.push_str(&bars(scored, width));
     }
-    // With one mask they would repeat its candidates.
+    // With a single mask the fillings would repeat its candidates.
     if masks.len() > 1 && !fillings.is_empty() {
         lines.push_str("together\n");
         let cells: Vec<_> = fillings
@@ -36,10 +35,10 @@ pub(super) fn chart(masks: &[FilledMask], fillings: &[Filling], width: usize) ->
     lines
 }
 
-/// The columns of rank, score and the gaps around them.
+/// The width of rank, score and the gaps around them.
 const RANK_AND_SCORE: usize = 20;
 
-/// One line for each: rank, token, score, and a bar relative to the best score. In a narrow
+/// Draws one line for each: rank, token, score, and a bar relative to the best score. In a narrow
 /// terminal the bars shrink first.
 fn bars<'a>(scored: impl Iterator<Item = (&'a str, f32)>, width: usize) -> String {
     const TOKEN: usize = 40;

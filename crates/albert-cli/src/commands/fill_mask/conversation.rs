@@ -1,7 +1,6 @@
-//! `fill-mask` as a conversation: a line in, candidates out.
-//!
-//! [`Session`] knows the commands and nothing of terminals; the loop here reads lines with history,
-//! editing and completion, and shows what the session replies.
+//! The interactive mode of `fill-mask`: reads a line, shows the candidates. [`Session`] handles the
+//! commands, without a terminal; the loop here reads lines with history, editing and completion,
+//! and shows the session's replies.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -21,14 +20,14 @@ use super::session::{Fill, Reply, Session, commands_with};
 use crate::output::Sink;
 use crate::progress::Talk;
 
-/// Holds the conversation until the user leaves or the terminal ends.
+/// Runs the conversation until the user quits or the terminal closes.
 pub(super) fn run(
     filler: &impl Fill,
     options: FillOptions,
     model: &str,
     talk: Talk,
 ) -> anyhow::Result<()> {
-    /// Enough for weeks of use, and loaded at once.
+    /// The length of the history, enough for weeks of use.
     const HISTORY_LINES: usize = 1000;
     /// Used if the terminal does not report its width.
     const WIDTH: usize = 80;
@@ -44,11 +43,11 @@ pub(super) fn run(
         .context("cannot keep a history")?;
     let history = history_file();
     if let Some(path) = &history {
-        // The first time there is none, and a history that cannot be read does not matter.
+        // There is no history the first time, and one that cannot be read is not worth an error.
         let _ = editor.load_history(path);
     }
     talk.say(format_args!(
-        "{model}: write `_` for a word to find; :help for help, Ctrl-D to leave"
+        "{model}: write `_` for each word to find; :help for help, Ctrl-D to quit"
     ));
     let mut session = Session::new(filler, options);
     loop {
@@ -56,7 +55,7 @@ pub(super) fn run(
             Ok(line) => {
                 let kept = editor.add_history_entry(&line).unwrap_or(false);
                 if let (true, Some(path)) = (kept, &history) {
-                    // A history that cannot be written is no failure.
+                    // A history that cannot be written is not an error.
                     let _ = editor.append_history(path);
                 }
                 let width = editor
@@ -83,7 +82,7 @@ fn answer(text: &str) -> anyhow::Result<()> {
     sink.finish()
 }
 
-/// Returns the file of past lines and creates its folder.
+/// Returns the path of the history file and creates its folder.
 fn history_file() -> Option<PathBuf> {
     let absolute = |name: &str| {
         env::var_os(name)
@@ -98,7 +97,7 @@ fn history_file() -> Option<PathBuf> {
     Some(folder.join("history"))
 }
 
-/// Completes the name of a command, and leaves texts alone.
+/// Completes the names of commands, but not texts.
 struct Completion;
 
 impl Completer for Completion {

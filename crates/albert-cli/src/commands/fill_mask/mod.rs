@@ -1,5 +1,5 @@
-//! `fill-mask`: the most probable words for the masks of a text; without a text on a terminal, a
-//! conversation.
+//! `fill-mask`: finds the most probable words for the masks of a text; interactive without a text
+//! on a terminal.
 
 mod chart;
 mod conversation;
@@ -40,17 +40,17 @@ struct FillMaskRow {
     index: usize,
     text: String,
     masks: Vec<FilledMask>,
-    /// With `--beam`.
+    /// Present with `--beam`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fillings: Vec<FillingRow>,
-    /// For the table, which has the whole text without `--beam` too.
+    /// The fillings for the table, which shows the whole text even without `--beam`.
     #[serde(skip)]
     filling: Vec<Filling>,
     #[serde(skip)]
     truncated: bool,
 }
 
-/// A whole text with its masks filled together.
+/// A text with its masks filled jointly.
 #[derive(Debug, Serialize)]
 struct FillingRow {
     tokens: Vec<String>,

@@ -1,4 +1,4 @@
-//! The options of `fill-mask` that its conversation can change.
+//! The options of `fill-mask` that its interactive mode can change.
 
 use albert_tasks::FillOptions;
 use clap::Args;
@@ -6,7 +6,7 @@ use clap::Args;
 use crate::failure::usage;
 use crate::options::number;
 
-/// The most fillings of a text at a time. Each is a row of a batch and keeps --top-k candidates for
+/// The maximum width of the beam. Each filling is a row of a batch and keeps --top-k candidates for
 /// each mask.
 pub(super) const MAX_BEAM: usize = 100;
 
@@ -22,16 +22,14 @@ pub(super) struct MaskArgs {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     targets: Option<Vec<String>>,
 
-    /// Fill several masks together instead of each by itself
-    ///
-    /// The most confident mask is filled first, then the others are computed again.
+    /// Fill several masks jointly instead of independently The most confident mask is filled first,
+    /// then the others are predicted again.
     #[arg(long)]
     joint: bool,
 
-    /// Fillings of the text to keep while masks are filled together [default: 1]
-    ///
-    /// Each row then also has `fillings`, the best first: the whole text, with the product of the
-    /// probabilities in the order of filling.
+    /// Fillings of the text to keep while masks are filled jointly [default: 1] Each row then also
+    /// has `fillings`, best first: the whole text and the product of the probabilities in the order
+    /// of filling.
     #[arg(long, value_name = "N", requires = "joint", value_parser = number(1..=MAX_BEAM), allow_negative_numbers = true)]
     pub(super) beam: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! The state of a conversation about masks: its commands, its options, and its replies.
+//! The state of the interactive mode: its commands, options and replies.
 
 use albert_tasks::{FillOptions, FilledText, MaskFiller};
 use anyhow::Context;
@@ -10,7 +10,7 @@ use crate::failure::Report;
 /// A command of the conversation.
 struct Command {
     name: &'static str,
-    /// Its argument, for the help.
+    /// The argument as the help shows it.
     argument: &'static str,
     about: &'static str,
 }
@@ -25,17 +25,17 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "targets",
         argument: "A,B",
-        about: "only these words; without words, all again",
+        about: "consider only these words; without words, all words",
     },
     Command {
         name: "joint",
         argument: "",
-        about: "fill masks together, or each by itself again",
+        about: "fill masks jointly, or independently again",
     },
     Command {
         name: "beam",
         argument: "N",
-        about: "as :joint, and show the N best fillings",
+        about: "fill masks jointly and show the N best fillings",
     },
     Command {
         name: "help",
@@ -45,7 +45,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "quit",
         argument: "",
-        about: "leave, as does Ctrl-D",
+        about: "quit, like Ctrl-D",
     },
 ];
 
@@ -135,13 +135,13 @@ impl<'a, F: Fill> Session<'a, F> {
         let text = expand_masks(line, mask);
         if !text.contains(mask) {
             return Reply::Remark(format!(
-                "no mask in the text: write `_` or `{mask}` for the word to find"
+                "no mask in the text: write `_` or `{mask}` for each word to find"
             ));
         }
         match self.filler.fill(&text, &self.options) {
             Ok(filled) => {
                 let cut = if filled.truncated {
-                    "the text was cut to the model's length\n"
+                    "the text was truncated to the model's limit\n"
                 } else {
                     ""
                 };
@@ -188,9 +188,9 @@ impl<'a, F: Fill> Session<'a, F> {
                 self.options.joint = !self.options.joint;
                 self.options.beam = 1;
                 let how = if self.options.joint {
-                    "together"
+                    "jointly"
                 } else {
-                    "each by itself"
+                    "independently"
                 };
                 Reply::Remark(format!("filling several masks {how}"))
             }
@@ -198,7 +198,7 @@ impl<'a, F: Fill> Session<'a, F> {
                 Ok(beam) if (1..=MAX_BEAM).contains(&beam) => {
                     (self.options.joint, self.options.beam) = (true, beam);
                     Reply::Remark(format!(
-                        "filling several masks together, the best {beam} of the fillings"
+                        "filling several masks jointly, showing the best {beam} fillings"
                     ))
                 }
                 _ => Reply::Remark(format!(
@@ -207,15 +207,15 @@ impl<'a, F: Fill> Session<'a, F> {
             },
             "help" if rest.is_empty() => Reply::Remark(help()),
             "quit" if rest.is_empty() => Reply::Leave,
-            "joint" | "help" | "quit" => Reply::Remark(format!(
-                ":{name}: expected nothing after it, found `{rest}`"
-            )),
+            "joint" | "help" | "quit" => {
+                Reply::Remark(format!(":{name}: expected no argument, found `{rest}`"))
+            }
             _ => Reply::Remark(format!("unknown command `:{name}`; {}", advice(name))),
         }
     }
 }
 
-/// Suggests a command instead of one that does not exist.
+/// Suggests a command in place of an unknown one.
 fn advice(name: &str) -> String {
     let nearest = COMMANDS
         .iter()
@@ -409,7 +409,7 @@ mod tests {
             (":top many", "found `many`"),
             (":top 99999999999999999999999", "expected a whole number"),
             (":targets a,,b", "found an empty one"),
-            (":joint now", "expected nothing"),
+            (":joint now", "expected no argument"),
             (":tpo 3", "did you mean `:top`"),
             (":target a", "did you mean `:targets`"),
             (":beam", "from 1 to 100"),
