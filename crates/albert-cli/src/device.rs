@@ -1,4 +1,4 @@
-//! `--device` and `--dtype`: from the words on the command line to Candle's device and type.
+//! `--device` and `--dtype`: translates command line values to Candle's device and data type.
 
 use std::str::FromStr;
 
@@ -9,12 +9,12 @@ use clap::ValueEnum;
 
 use crate::failure::Hint;
 
-/// The device that was asked for.
+/// The requested device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum DeviceChoice {
     /// CUDA, Metal or CPU: the first that the build supports and the machine has.
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
     /// The NVIDIA GPU with this number.
     Cuda(usize),
@@ -44,7 +44,7 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// If the build lacks the device's feature, or the machine the device.
+    /// If the build lacks the feature for the device, or the machine lacks the device.
     pub(crate) fn open(self) -> anyhow::Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -79,7 +79,7 @@ fn cuda_cause(status: &str) -> Option<(&'static str, &'static str)> {
         (
             "CUDA_ERROR_NO_DEVICE",
             "the NVIDIA driver sees no GPU",
-            "`nvidia-smi` and CUDA_VISIBLE_DEVICES say why, or use `--device cpu`",
+            "check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use `--device cpu`",
         ),
         (
             "CUDA_ERROR_INVALID_DEVICE",
@@ -116,7 +116,7 @@ fn absent_feature(feature: &str) -> anyhow::Error {
     ))
 }
 
-/// The requested number type.
+/// The requested data type.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum DtypeChoice {
     /// f32, or int8 on the CPU for a folder converted to int8

@@ -1,7 +1,6 @@
-//! Failures of a run: wrong usage (exit 2), a failure (exit 1), and the hint that may follow either.
-//!
-//! Both are wrappers inside an [`anyhow::Error`], so that any function can attach them with `?`
-//! on the way up; [`Report`] takes the chain apart again at the very end.
+//! The failures of a run: wrong usage (exit code 2), other failures (exit code 1), and the hint
+//! that may follow either. They are wrappers inside an [`anyhow::Error`], so that any function can
+//! attach them with `?` on the way up; at the end [`Report`] takes the chain apart again.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -26,7 +25,7 @@ impl fmt::Display for Usage {
 
 impl StdError for Usage {}
 
-/// The reader of standard output went away, as `head` does: the run ends early and in peace.
+/// The reader closed standard output, as `head` does: the run ends early, without an error.
 #[derive(Debug)]
 pub(crate) struct ClosedPipe;
 
@@ -38,11 +37,11 @@ impl fmt::Display for ClosedPipe {
 
 impl StdError for ClosedPipe {}
 
-/// A signal ended the run early; the output is complete as far as it goes.
+/// A signal ended the run early; the output is complete up to that point.
 #[derive(Debug)]
 pub(crate) struct Interrupted {
     pub(crate) message: String,
-    /// 128 and the signal's number.
+    /// 128 plus the signal's number.
     pub(crate) code: u8,
 }
 
@@ -54,31 +53,32 @@ impl fmt::Display for Interrupted {
 
 impl StdError for Interrupted {}
 
-/// An error about the command line itself.
+/// Returns an error about the command line itself.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
-/// The error of a format that this build has no tables for.
+/// Returns the error of a table format that this build does not support.
 #[cfg(not(feature = "parquet"))]
 pub(crate) fn without_tables(format: &str) -> anyhow::Error {
     anyhow::anyhow!("format `{format}`: this build lacks the feature `parquet`")
         .hint("build with `cargo build --release --features parquet`, or use jsonl or csv")
 }
 
-/// An error made ready to be shown: the `error:` line, the `hint:` line, the exit code.
+/// An error in the form in which it is shown: the `error:` line, the `hint:` line and the exit
+/// code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Report {
     /// The causes, outermost first, joined by colons.
     pub(crate) message: String,
     /// A suggested remedy.
     pub(crate) hint: Option<String>,
-    /// 2 for wrong usage, 128 and its number for a signal, else 1.
+    /// 2 for wrong usage, 128 plus the signal's number for a signal, else 1.
     pub(crate) code: u8,
 }
 
 impl Report {
-    /// Takes an error apart; `None` for a closed pipe, which is no failure.
+    /// Creates a report of an error; `None` for a closed pipe, which is not a failure.
     pub(crate) fn new(error: &anyhow::Error) -> Option<Self> {
         let mut parts: Vec<String> = Vec::new();
         let mut hint = None;
@@ -105,7 +105,7 @@ impl Report {
                 code = interrupted.code;
             }
             let text = plain(cause);
-            // Some libraries repeat their source in their own text: say it once.
+            // Some libraries repeat their source in their own text: show it once.
             if !parts.last().is_some_and(|last| last.ends_with(&text)) {
                 parts.push(text);
             }
@@ -117,7 +117,7 @@ impl Report {
         })
     }
 
-    /// The error as the text of a row that `--skip-bad` writes.
+    /// Returns the text of an error for a row that `--skip-bad` writes.
     pub(crate) fn message(error: &anyhow::Error) -> String {
         match Self::new(error) {
             Some(report) => report.message,
@@ -136,8 +136,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Returns what to do about a library's error, in the words of the command line where that has
-/// some.
+/// Returns a hint about a library's error in terms of the command line, or else the library's own
+/// hint.
 fn hint_for(error: &albert_tasks::Error) -> Option<String> {
     use albert_model::Error as ModelError;
     use albert_tasks::Error;
@@ -157,19 +157,19 @@ fn hint_for(error: &albert_tasks::Error) -> Option<String> {
             "build with `--features hub`, or download the model's files into a folder and pass it"
         }
         Error::OutOfMemory { .. } => {
-            "cut texts with `--max-length`, say `--dtype bf16`, or free memory: `nvidia-smi` lists who holds it"
+            "truncate texts with `--max-length`, use `--dtype bf16`, or free GPU memory (`nvidia-smi` lists the processes that hold it)"
         }
         Error::UnknownTarget(_) => "`tokenize` shows the pieces of a text",
         Error::NoPooler => "choose another pooling, such as mean or cls",
         error if error.is_out_of_memory() => {
-            "free GPU memory (`nvidia-smi` lists who holds it), or use `--device cpu`"
+            "free GPU memory (`nvidia-smi` lists the processes that hold it), or use `--device cpu`"
         }
         error => return error.hint(),
     };
     Some(hint.to_string())
 }
 
-/// Returns the commands of the tasks that a model with this head does.
+/// Returns the commands whose tasks a model with this head can do.
 fn commands(head: albert_model::Head) -> &'static [&'static str] {
     use albert_model::Head;
     match head {
@@ -184,7 +184,7 @@ fn commands(head: albert_model::Head) -> &'static [&'static str] {
     }
 }
 
-/// Returns a hint with the option that reads a file with this separator.
+/// Returns a hint that names the option for a file with this separator.
 fn separator_hint(separator: char) -> String {
     match separator {
         '\t' => "its separator looks like a tab: use `--input-format tsv`".to_string(),
@@ -206,8 +206,8 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// The text of one cause; the system's errors without their trailing number, Candle's without the
-/// backtrace that RUST_BACKTRACE adds to their text.
+/// Returns the text of one cause: a system error without its trailing number, a Candle error
+/// without the backtrace that RUST_BACKTRACE adds.
 fn plain(cause: &(dyn StdError + 'static)) -> String {
     use albert_tasks::Error;
     if let Some(Error::Compute(error) | Error::Model(albert_model::Error::Candle(error))) =
@@ -228,7 +228,7 @@ fn plain(cause: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// Candle's error on one line.
+/// Returns a Candle error on one line.
 fn computation(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => computation(inner),

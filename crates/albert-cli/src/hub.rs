@@ -1,4 +1,4 @@
-//! The Hub on the command line: its options, and the progress of a download.
+//! The options of the Hub, and the progress of a download.
 
 use std::sync::Mutex;
 
@@ -9,13 +9,13 @@ use clap::Args;
 use crate::failure::{Hint, usage};
 use crate::progress::{Talk, Transfer, size};
 
-/// Smaller files arrive at once: their download is not shown.
+/// The download of a smaller file is too short to be shown.
 const WORTH_A_WORD_BYTES: u64 = 1_000_000;
 
-/// The revision of a model, and the use of the network.
+/// The options for the revision of a model and the use of the network.
 #[derive(Debug, Args)]
 pub(crate) struct HubArgs {
-    /// A branch, a tag, a commit or refs/pr/N of the model at the Hub [default: main]
+    /// A branch, tag, commit or refs/pr/N of the model on the Hub [default: main]
     #[arg(long, value_name = "REV")]
     revision: Option<String>,
 
@@ -40,7 +40,7 @@ impl HubArgs {
             talk,
             current: None,
         });
-        // A thread that panicked with the lock has left nothing half done.
+        // A thread that panicked while holding the lock left the state consistent.
         Ok(hub.with_observer(move |event| {
             arrivals
                 .lock()
@@ -53,21 +53,24 @@ impl HubArgs {
     pub(crate) fn files(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
         match ModelFiles::local(model)? {
             Some(_) if self.revision.is_some() => Err(usage(format!(
-                "`--revision`: `{model}` is here and has no revisions"
+                "`--revision`: `{model}` is on this machine and has no revisions"
             ))
-            .hint("revisions are for models of the Hub, named owner/model")),
+            .hint("only models on the Hub, named owner/model, have revisions")),
             Some(files) => Ok(files),
             None => {
                 let found = ModelFiles::from_hub(model, &self.open(talk)?);
                 found.map_err(|error| {
-                    named(error, &format!("model `{model}`, which is no folder here"))
+                    named(
+                        error,
+                        &format!("model `{model}`, which is not a folder here"),
+                    )
                 })
             }
         }
     }
 }
 
-/// Adds the wanted model to an error of the network, which knows the host only.
+/// Adds the requested model to a network error, which only names the host.
 pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
     match &error {
         Error::Hub(hub) if hub.is_of_the_network() => {
@@ -87,24 +90,24 @@ impl Arrivals {
     fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress { file, done, total } => self.progress(file, *done, *total),
-            Event::Waiting { file } => {
-                self.say(format!("`{file}`: another process fetches it, waiting"))
-            }
+            Event::Waiting { file } => self.say(format!(
+                "`{file}`: waiting for another process that is downloading it"
+            )),
             Event::Retry { what, error, pause } => {
                 self.say(format!(
-                    "`{what}`: {error}; again in {:.1} s",
+                    "`{what}`: {error}; trying again in {:.1} s",
                     pause.as_secs_f64()
                 ));
             }
             Event::Unchecked { files, error: None } => {
                 self.say(format!(
-                    "from the cache; not known whether the Hub has {}",
+                    "from the cache; cannot check whether the Hub has {}",
                     files.join(", ")
                 ));
             }
             Event::Unchecked {
                 error: Some(error), ..
-            } => self.say(format!("{error}: taken from the cache")),
+            } => self.say(format!("{error}: using the cache")),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The texts of a command: arguments, files, folders of shards or standard input, opened.
+//! Opens the texts of a command: arguments, files, folders of shards or standard input.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use crate::progress::Extent;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) origin: Origin,
-    /// `None`: each file's, by its content or its extension.
+    /// `None`: inferred for each file from its content or its extension.
     pub(crate) format: Option<Format>,
     /// The separator of csv, unless it is a comma.
     pub(crate) delimiter: Option<u8>,
-    /// `None`: the fields that `pairs` has by default.
+    /// `None`: the default fields of `pairs`.
     pub(crate) field: Option<String>,
-    /// The columns that rows keep: a list of names, or `all`.
+    /// The columns to copy to the rows: a list of names, or `all`.
     pub(crate) keep: Option<String>,
     /// The pairs that the command takes.
     pub(crate) pairs: Pairs,
-    /// A tab divides a line into the texts of a pair, in a command that takes pairs.
+    /// True if a tab separates the texts of a pair, in a command that takes pairs.
     pub(crate) has_tabs: bool,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
@@ -47,7 +47,8 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// Standard input, unless it is a terminal, where nobody knows that a text is waited for.
+    /// Returns standard input, unless it is a terminal, where a silent wait for input would look
+    /// like a hang.
     ///
     /// # Errors
     /// If it is a terminal.
@@ -58,8 +59,7 @@ impl Origin {
         Ok(Self::Stdin)
     }
 
-    /// Returns the files that are read, for an output that must not be one of them; `-` is standard
-    /// input.
+    /// Returns the files that are read, none of which may be the output; `-` is standard input.
     ///
     /// # Errors
     /// If one of them cannot be opened.
@@ -73,7 +73,7 @@ impl Origin {
 }
 
 impl Request {
-    /// A request for the texts of one file, in its own format and default fields.
+    /// Creates a request for the texts of one file, with its own format and the default fields.
     pub(crate) fn from_file(path: &Path, pairs: Pairs) -> Self {
         Self {
             origin: Origin::Files(vec![path.to_path_buf()]),
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-/// The texts of a run, not yet read.
+/// The open input of a run, not yet read.
 pub(crate) struct Input {
     reader: Reader,
     /// The extent of the input.
@@ -97,12 +97,12 @@ pub(crate) struct Input {
     pub(crate) bytes_read: Arc<AtomicU64>,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
-    /// Lines that an earlier run has done.
+    /// The number of lines that an earlier run has processed.
     pub(crate) skipped: usize,
     notes: Notes,
 }
 
-/// Remarks on an input that are no errors.
+/// Remarks on an input that are not errors.
 pub(crate) struct Remarks {
     notes: Notes,
     extent: Extent,
@@ -110,7 +110,7 @@ pub(crate) struct Remarks {
 }
 
 impl Remarks {
-    /// Returns the remarks at the end of an input that had a number of rows.
+    /// Returns the remarks at the end of an input of `rows` rows.
     pub(crate) fn at_end(&self, rows: usize) -> Vec<String> {
         let mut remarks = self.notes.take();
         let bytes = match self.extent {
@@ -118,7 +118,7 @@ impl Remarks {
             _ => Input::position(&self.bytes_read),
         };
         if rows == 0 && bytes > 0 {
-            remarks.push(format!("the input has {bytes} bytes and no row"));
+            remarks.push(format!("the input has {bytes} bytes but no rows"));
         }
         remarks
     }
@@ -144,7 +144,9 @@ impl Input {
         };
         let (reader, extent) = match &request.origin {
             Origin::Arguments { .. } if request.keep.is_some() => {
-                return Err(usage("`--keep` is for files, and the texts are arguments"));
+                return Err(usage(
+                    "`--keep` applies to files, but the texts are arguments",
+                ));
             }
             Origin::Arguments { texts, pair } => {
                 let reader = Reader::from_lines(lines(texts, pair.as_deref()));
@@ -163,7 +165,7 @@ impl Input {
         })
     }
 
-    /// Returns the remarks on this input, which grow as it is read.
+    /// Returns the remarks on this input; more are added while it is read.
     pub(crate) fn remarks(&self) -> Remarks {
         Remarks {
             notes: self.notes.clone(),
@@ -177,8 +179,8 @@ impl Input {
         bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Passes over the first lines, or as many as there are, and returns the first and the last of
-    /// them with their numbers.
+    /// Skips the first `count` lines, or as many as there are, and returns the first and the last
+    /// of them with their numbers.
     ///
     /// # Errors
     /// If reading fails.
@@ -210,7 +212,7 @@ impl Input {
 }
 
 impl Request {
-    /// Returns the pairs that are read: lines are divided if that is asked for.
+    /// Returns the pairs to read: lines are split at tabs only on request.
     fn pairs(&self) -> Pairs {
         match self.pairs {
             Pairs::Taken if self.has_tabs => Pairs::Divided,
@@ -248,10 +250,10 @@ impl Request {
         Ok((reader, extent))
     }
 
-    /// Returns the format that is named, or that a file's extension shows.
+    /// Returns the format that was named, or that of the file's extension.
     ///
     /// # Errors
-    /// If it is not a format of texts.
+    /// If it is not a text format.
     fn named_format(&self, path: &Path) -> anyhow::Result<Format> {
         match self.format {
             Some(format) => Ok(format),
@@ -275,7 +277,7 @@ impl Request {
     }
 }
 
-/// The options that fit some formats only.
+/// The options that only some formats support.
 struct FormatOptions {
     is_named: bool,
     delimiter: Option<u8>,
@@ -286,10 +288,10 @@ struct FormatOptions {
 }
 
 impl FormatOptions {
-    /// Settles the format of a source, which its content shows if none is named.
+    /// Returns the format of a source, detected from its content if none is named.
     ///
     /// # Errors
-    /// If an option does not fit it.
+    /// If the format does not support one of the options.
     fn format(&self, source: &Source, named: Format) -> anyhow::Result<Format> {
         let format = if self.is_named {
             named
@@ -301,7 +303,7 @@ impl FormatOptions {
             (Some(delimiter), Format::Csv) => Format::Delimited(delimiter),
             (Some(_), format) => {
                 return Err(usage(format!(
-                    "`--delimiter` is for csv, and the input is {format}"
+                    "`--delimiter` applies to csv, but the input is {format}"
                 ))
                 .hint("name the input's format with `--input-format csv`"));
             }
@@ -312,16 +314,16 @@ impl FormatOptions {
         }
         if format != Format::Lines {
             if self.has_tabs {
-                return Err(
-                    usage(format!("`--pairs` is for lines, and the input is {format}"))
-                        .hint("name the two fields of a table: `--field first,second`"),
-                );
+                return Err(usage(format!(
+                    "`--pairs` applies to lines, but the input is {format}"
+                ))
+                .hint("name the two fields of a table: `--field first,second`"));
             }
             return Ok(format);
         }
         if self.has_field {
             return Err(usage(
-                "`--field` is for tables, such as jsonl and csv, and the input is lines",
+                "`--field` applies to tables, such as jsonl and csv, but the input is lines",
             )
             .hint("name the input's format with `--input-format`"));
         }
@@ -333,7 +335,7 @@ impl FormatOptions {
         }
         if let Pairs::Listed(fields) = self.pairs {
             return Err(usage(format!(
-                "lines hold no lists: expected a table with the fields `{fields}`"
+                "lines cannot hold lists: expected a table with the fields `{fields}`"
             ))
             .hint("name the input's format with `--input-format`"));
         }
@@ -341,7 +343,7 @@ impl FormatOptions {
     }
 }
 
-/// The arguments as lines.
+/// Returns the arguments as lines.
 fn lines(texts: &[String], pair: Option<&str>) -> Vec<Line> {
     let line = |(index, text): (usize, &String)| Line {
         place: if texts.len() == 1 {
@@ -362,7 +364,8 @@ fn lines(texts: &[String], pair: Option<&str>) -> Vec<Line> {
 /// Opens a file of vectors by its extension.
 ///
 /// # Errors
-/// If `embed` writes no format with this extension, or the file cannot be opened or read as such.
+/// If `embed` does not write a format with this extension, or the file cannot be opened or read in
+/// it.
 pub(crate) fn vectors(path: &Path) -> anyhow::Result<Vectors> {
     use output::Format;
     let format = match Format::from_path(path) {

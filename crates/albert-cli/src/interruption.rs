@@ -21,8 +21,7 @@ pub(crate) struct Interruption {
 pub(crate) struct Signal(i32);
 
 impl Interruption {
-    /// Watches for the signals from now on. Where that is not possible they end the process, as
-    /// they do without this.
+    /// Starts to watch for the signals. If that is not possible, they end the process as usual.
     pub(crate) fn watch(talk: Talk) -> Self {
         let interruption = Self::default();
         #[cfg(unix)]
@@ -44,7 +43,7 @@ impl Interruption {
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 if stop.swap(true, Ordering::SeqCst) {
-                    // No destructor runs: whatever does not end is not waited for.
+                    // Exits without running destructors or waiting for threads.
                     signal_hook::low_level::exit(Signal(signal).code().into());
                 }
                 number.store(signal, Ordering::SeqCst);
@@ -55,12 +54,12 @@ impl Interruption {
         });
     }
 
-    /// The flag that is set with the first signal.
+    /// Returns the flag that the first signal sets.
     pub(crate) fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// The first signal, if one has come.
+    /// Returns the first signal, if one has arrived.
     pub(crate) fn signal(&self) -> Option<Signal> {
         match self.number.load(Ordering::SeqCst) {
             0 => None,
@@ -70,7 +69,7 @@ impl Interruption {
 }
 
 impl Signal {
-    /// The exit code that shells give a process which this signal ended.
+    /// Returns the exit code that shells report for a process ended by this signal.
     fn code(self) -> u8 {
         u8::try_from(128 + self.0).unwrap_or(1)
     }
@@ -83,8 +82,8 @@ impl Signal {
         }
     }
 
-    /// The error of a run that ended early with `rows` rows in the output, which `--resume`
-    /// continues if it can.
+    /// Returns the error of a run that ended early with `rows` rows in the output, with a hint
+    /// about `--resume`.
     pub(crate) fn error(
         self,
         output: &str,
@@ -92,9 +91,9 @@ impl Signal {
         can_resume: Option<bool>,
     ) -> anyhow::Error {
         let written = match rows {
-            0 => "before the first row: the output is as it was".to_string(),
-            1 => format!("1 row is written to {output}, which is complete"),
-            rows => format!("{rows} rows are written to {output}, which is complete"),
+            0 => "before the first row: the output is unchanged".to_string(),
+            1 => format!("1 row was written to {output}, which is a complete file"),
+            rows => format!("{rows} rows were written to {output}, which is a complete file"),
         };
         let error = anyhow::Error::from(Interrupted {
             message: format!("interrupted by {}, {written}", self.name()),
@@ -102,10 +101,10 @@ impl Signal {
         });
         match can_resume {
             Some(true) if rows > 0 => {
-                error.hint("the same command with `--resume` continues after them")
+                error.hint("to continue, run the same command with `--resume`")
             }
             Some(false) if rows > 0 => {
-                error.hint("`--resume` continues outputs in jsonl, csv and npy")
+                error.hint("`--resume` can continue outputs in jsonl, csv and npy")
             }
             _ => error,
         }

@@ -1,7 +1,6 @@
-//! `albert-cli`: ALBERT models from the shell.
-//!
-//! Standard output is data, standard error is talk. Exit code 0: done, or the reader went away; 1:
-//! failed; 2: wrong usage; 130 or 143: interrupted by SIGINT or SIGTERM while rows were written.
+//! `albert-cli`: ALBERT models from the shell. Standard output carries data, standard error carries
+//! messages. The exit code is 0 on success and if the reader closed the pipe, 1 on failure, 2 on
+//! wrong usage, and 130 or 143 after SIGINT or SIGTERM interrupted the writing of rows.
 
 mod cli;
 mod commands;

@@ -1,20 +1,18 @@
-//! A panic is a bug and is reported as one: on one line, with exit code 1.
-//!
-//! Libraries turn some panics into errors themselves, such as those of the tokenizers crate on a
-//! broken file; nothing of these is printed here.
+//! Reports a panic as a bug: on one line, with exit code 1. Panics that a library turns into
+//! errors, such as those of the tokenizers crate on a broken file, are not printed here.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::Hint;
 
-/// Runs `work`; a panic inside it is an error.
+/// Runs `work` and turns a panic inside it into an error.
 pub(crate) fn contain(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let last = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&last);
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        // One line: the message, which may have several, and its place in the source.
+        // One line with the message, which may have several, and its location in the source.
         let text = panic
             .to_string()
             .split_whitespace()

@@ -1,4 +1,4 @@
-//! Answers to a command line that names no work: help, the version, and mistakes.
+//! Handles command lines that run no command: help, the version, and mistakes.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,11 @@ use crate::failure::{Report, USAGE};
 use crate::output::print_to_stdout;
 use crate::progress::Talk;
 
-/// Shows a message of clap and returns the exit code: help and version as clap writes them, a
-/// mistake in the words of our own errors, whose advice is a `hint:` and no `tip:`.
+/// Shows a message of clap and returns the exit code. Help and version stay as clap formats them; a
+/// mistake gets the form of our own errors, with `hint:` instead of `tip:`.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        // Help is data like any other: it is an error if it cannot be written.
+        // Help is data: it is an error if it cannot be written.
         DisplayHelp | DisplayVersion => match print_to_stdout(|| error.print()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => match Report::new(&error) {
@@ -26,7 +26,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
             },
         },
         DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody is left to report to if standard error itself is gone.
+            // A failure to write to standard error cannot be reported.
             let _ = error.print();
             ExitCode::from(USAGE)
         }
@@ -37,7 +37,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Turns the advice of clap into a hint.
+/// Turns clap's tip into a hint.
 fn hinted(text: &str) -> String {
     text.replace("\n\n  tip: ", "\nhint: ")
         .replace("\n  tip: ", "\nhint: ")

@@ -1,6 +1,5 @@
-//! Talk on standard error: notes, warnings, the progress bar, and the summary at the end.
-//!
-//! `--quiet` silences all of it. Writing here never fails a run: a closed standard error is
+//! Messages on standard error: notes, warnings, the progress bar, and the final summary. `--quiet`
+//! silences all of them. A failure to write them never fails a run: a closed standard error is
 //! ignored.
 
 use std::fmt::Display;
@@ -16,7 +15,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Talk that `--quiet` silences.
+    /// Creates the messages of a run, which `--quiet` silences.
     pub(crate) fn new(quiet: bool) -> Self {
         Self { quiet }
     }
@@ -29,7 +28,7 @@ impl Talk {
     /// Writes one line to standard error.
     pub(crate) fn say(self, line: impl Display) {
         if !self.quiet {
-            // Nobody is left to report to when standard error itself is gone.
+            // A failure to write to standard error cannot be reported.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
@@ -40,10 +39,10 @@ const BAR: &str = "[{bar:30}] {percent:>3}%  {msg}  {elapsed} so far, {eta} left
 const TRANSFER: &str = "[{bar:30}] {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}, {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed} so far";
 
-/// Extent of the input.
+/// The extent of the input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Extent {
-    /// So little that no bar is needed.
+    /// Too short for a bar.
     Short,
     /// A number of bytes.
     Bytes(u64),
@@ -59,7 +58,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts the bar. `crowded`: the rows themselves go to the terminal.
+    /// Starts the bar. `crowded`: the rows are also written to the terminal.
     pub(crate) fn new(talk: Talk, extent: Extent, crowded: bool) -> Self {
         let visible = !talk.quiet && !crowded && io::stderr().is_terminal();
         let bar = match extent {
@@ -73,7 +72,7 @@ impl Progress {
         Self { bar, talk }
     }
 
-    /// Shows that `rows` rows are done and `bytes` bytes of the input are read.
+    /// Shows that `rows` rows are done and `bytes` bytes of the input have been read.
     pub(crate) fn update(&self, rows: usize, bytes: u64) {
         self.bar.set_message(format!("{rows} rows"));
         self.bar.set_position(bytes);
@@ -91,7 +90,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Removes the bar of a run that fails, too.
+    /// Removes the bar, even if the run fails.
     fn drop(&mut self) {
         self.finish();
     }
@@ -110,7 +109,7 @@ pub(crate) struct Steps {
 
 #[cfg(feature = "train")]
 impl Steps {
-    /// Starts the bar of a run of `steps` steps of which `done` were taken before.
+    /// Starts the bar of a run of `steps` steps, `done` of them taken before.
     pub(crate) fn new(talk: Talk, steps: u64, done: u64) -> Self {
         let bar = if !talk.quiet && io::stderr().is_terminal() {
             ProgressBar::new(steps)
@@ -123,7 +122,7 @@ impl Steps {
         Self { bar, talk }
     }
 
-    /// Returns whether there is a bar to see.
+    /// Returns true if the bar is visible.
     pub(crate) fn is_visible(&self) -> bool {
         !self.bar.is_hidden()
     }
@@ -140,7 +139,7 @@ impl Steps {
         self.bar.suspend(|| self.talk.say(line));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -214,11 +213,11 @@ pub(crate) struct Tally {
     pub(crate) rows: usize,
     /// Rows without a result.
     pub(crate) bad: usize,
-    /// Tokens that entered the model; `None` where the task does not count them.
+    /// Tokens that entered the model; `None` if the task does not count them.
     pub(crate) tokens: Option<usize>,
-    /// Texts cut to the model's length; `None` where nothing is ever cut.
+    /// Texts truncated to the model's limit; `None` if the task never truncates.
     pub(crate) truncated: Option<usize>,
-    /// From the first row to the last.
+    /// The time from the first row to the last.
     pub(crate) elapsed: Duration,
 }
 

@@ -1,8 +1,7 @@
-//! Recipes: the options of a training command in a TOML file.
-//!
-//! A recipe names options by their long names. It is turned into arguments before the command line
-//! is parsed, so that a value from a file is checked like one that was typed. `--resume` reads the
-//! recipe that the run left in its output folder, and refuses options that would change the run.
+//! Recipes: the options of a training command in a TOML file. A recipe sets options by their long
+//! names. It is turned into arguments before the command line is parsed, so that a value from a
+//! file is checked like one that was typed. `--resume` reads the recipe in the output folder of the
+//! run, and refuses options that would change the run.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -15,10 +14,10 @@ use crate::failure::{Hint, usage};
 /// The commands that have recipes.
 const COMMANDS: [&str; 1] = ["pretrain"];
 
-/// The recipe of a run within its output folder.
+/// The path of a run's recipe in its output folder.
 const RECORDED: &str = "training/recipe.toml";
 
-/// Options that say where and how a run is started rather than what it computes.
+/// Options of how a run is started, which do not affect the result.
 const OF_THE_START: [&str; 3] = ["output", "recipe", "resume"];
 
 /// Options that a run may change when it is resumed.
@@ -31,10 +30,10 @@ const FREE: [&str; 6] = [
     "offline",
 ];
 
-/// Options of which one replaces the other.
+/// Pairs of options that exclude each other.
 const ALTERNATIVES: [[&str; 2]; 2] = [["steps", "epochs"], ["preset", "config"]];
 
-/// Adds the options of a recipe, if the arguments name one, to those that were given.
+/// Adds the options of a recipe, if the arguments name one, to the given arguments.
 pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
     let is_training = |argument: &OsString| COMMANDS.iter().any(|command| argument == command);
     if !arguments.iter().skip(1).take(2).any(is_training) {
@@ -48,7 +47,7 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> 
     }
     if let (true, Some(output)) = (given.has("resume"), given.value("output")) {
         let path = PathBuf::from(&output).join(RECORDED);
-        // Without one there is no run, which the command reports.
+        // Without a recipe there is no run to resume, which the command reports.
         if path.is_file() {
             let table = read(&path)?;
             refuse_changes(&table, &given)?;
@@ -74,7 +73,7 @@ fn read(path: &Path) -> anyhow::Result<Table> {
     })
 }
 
-/// Turns the options of a table that were not given into arguments.
+/// Adds the options of a table as arguments, unless they were given.
 fn add(
     table: &Table,
     given: &Given<'_>,
@@ -105,7 +104,7 @@ fn add(
     Ok(())
 }
 
-/// The values of an option as they are typed.
+/// Returns the values of an option as they would be typed.
 fn texts(value: &Value) -> Option<Vec<String>> {
     Some(match value {
         Value::String(text) => vec![text.clone()],
@@ -120,7 +119,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     })
 }
 
-/// Options without a value.
+/// Returns true for an option without a value.
 fn is_flag(name: &str) -> bool {
     matches!(name, "keep-last" | "quiet" | "offline")
 }
@@ -146,11 +145,11 @@ fn refuse_changes(recorded: &Table, given: &Given<'_>) -> anyhow::Result<()> {
                 before.join(",")
             };
             return Err(usage(format!(
-                "`--{name}`: expected `{before}`, with which the run was started, found `{}`",
+                "`--{name}`: expected `{before}`, as when the run was started, found `{}`",
                 now.join(",")
             ))
             .hint(format!(
-                "leave --{name} out, or start a new run with another --output"
+                "omit `--{name}`, or start a new run with another `--output`"
             )));
         }
     }
@@ -161,7 +160,7 @@ fn refuse_changes(recorded: &Table, given: &Given<'_>) -> anyhow::Result<()> {
 struct Given<'a>(&'a [OsString]);
 
 impl Given<'_> {
-    /// The name and the inline value of an argument that is an option.
+    /// Returns the name and the inline value of an argument that is an option.
     fn option(argument: &OsStr) -> Option<(&str, Option<&str>)> {
         let option = argument
             .to_str()?
@@ -184,7 +183,7 @@ impl Given<'_> {
         options.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// The values of an option, each as text.
+    /// Returns the values of an option, each as text.
     fn values(&self, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         for (index, argument) in self.0.iter().enumerate() {

@@ -1,7 +1,6 @@
-//! The loop of every command that answers text by text: read a chunk, work on it, write it.
-//!
-//! One row for each input, in input order. Memory holds one chunk, or on a GPU as many as keep it
-//! busy, however long the stream.
+//! The loop of every command with one result per text: read a chunk, process it, write its rows.
+//! Each text has one row, in input order. Memory holds one chunk, or on a GPU as many as keep it
+//! busy, however long the stream is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,22 +27,22 @@ pub(crate) struct Item {
     pub(crate) text: Text,
 }
 
-/// Terms on which a command reads and writes.
+/// The input and output that a command supports.
 pub(crate) struct Terms {
-    /// The pairs that it takes.
+    /// The pairs that the command takes.
     pub(crate) pairs: Pairs,
-    /// The second text of the only argument, and the reading of tabs.
+    /// The options for pairs.
     pub(crate) pair: PairArgs,
-    /// The formats that it writes.
+    /// The formats that the command writes.
     pub(crate) formats: &'static [Format],
-    /// Files that it reads besides the texts, which the output must not replace.
+    /// Files that the command reads in addition to the texts, which the output must not replace.
     pub(crate) also_reads: Vec<PathBuf>,
-    /// Continue an output that an interrupted run left; `None` in a command that cannot.
+    /// True to continue the output of an interrupted run; `None` in a command that cannot.
     pub(crate) resumes: Option<bool>,
 }
 
 impl Terms {
-    /// Terms of a command that takes these pairs and writes records.
+    /// Creates the terms of a command that takes these pairs and writes records.
     pub(crate) fn new(pairs: Pairs) -> Self {
         Self {
             pairs,
@@ -54,7 +53,7 @@ impl Terms {
         }
     }
 
-    /// Adds the options of pairs.
+    /// Adds the options for pairs.
     pub(crate) fn with_pair(self, pair: PairArgs) -> Self {
         Self { pair, ..self }
     }
@@ -69,7 +68,7 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// The chunks of a command that runs texts through a model.
+    /// Creates the chunks of a command that runs texts through a model.
     pub(crate) fn new(options: &RunOptions) -> Self {
         Self {
             in_flight: options.chunks_in_flight(),
@@ -79,9 +78,10 @@ impl Chunks {
 
     /// Sizes chunks to fill several batches of `batch_tokens` tokens.
     pub(crate) fn with_batch_tokens(batch_tokens: usize) -> Self {
-        /// Several batches in a chunk, so that texts of similar length share a batch.
+        /// The number of batches in a chunk: several, so that texts of similar length share a
+        /// batch.
         const BATCHES: usize = 4;
-        /// English takes a little more than four bytes per token.
+        /// Bytes per token: a little more than four in English.
         const BYTES_PER_TOKEN: usize = 4;
         let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
         Self {
@@ -117,7 +117,7 @@ impl Stream {
         columns.check(target.format)?;
         if terms.resumes == Some(true) && !columns.is_plain() {
             return Err(usage(
-                "`--resume` continues rows with their own columns, without `--keep` and `--column-name`",
+                "`--resume` cannot be used with `--keep` or `--column-name`",
             ));
         }
         target.layout = Layout::new(columns.column_name);
@@ -137,14 +137,14 @@ impl Stream {
         })
     }
 
-    /// Runs every text through `work`, which gives one result for each, in order; writes the rows,
-    /// and sums up at the end. `vectors` is the type of each row's vector, if rows have one.
+    /// Runs every text through `work`, which returns one result for each, in order; writes the rows
+    /// and a final summary. `vectors` is the type of each row's vector, if any.
     ///
     /// # Errors
-    /// If reading, working or writing fails, at a bad line without `--skip-bad`, or if a signal
-    /// ends the run. The rows before it are written by then, and the output is completed: an array
-    /// is closed, a header has their number. An error before the first row leaves an existing
-    /// output as it was.
+    /// If reading, processing or writing fails, at a bad line without `--skip-bad`, or if a signal
+    /// ends the run. By then the rows before it are written and the output is completed: an array
+    /// is closed, a header has the number of rows. An error before the first row leaves an existing
+    /// output unchanged.
     pub(crate) fn run<R: Row + Send + 'static>(
         self,
         vectors: Option<VectorType>,
@@ -198,7 +198,7 @@ impl Stream {
         );
         let is_cut_short = answered.is_err() || interruption.signal().is_some();
         if tally.rows == 0 && is_cut_short {
-            // Nothing is written: an existing output stays as it was.
+            // Nothing is written: an existing output stays unchanged.
             answered?;
         } else {
             // The first failure is the one to report.
@@ -215,8 +215,7 @@ impl Stream {
     }
 }
 
-/// A command that runs texts through a model and writes a row for each: everything that is opened
-/// before the model is loaded.
+/// Everything that a command which runs texts through a model opens before it loads the model.
 pub(crate) struct Job {
     /// The model's files.
     pub(crate) files: ModelFiles,
@@ -226,7 +225,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Opens input and output, then the device, then finds the model: a mistake of the user is
+    /// Opens input and output, then the device, then finds the model, so that a user's mistake is
     /// reported before anything is downloaded or computed.
     pub(crate) fn open(args: TextArgs, terms: Terms, talk: Talk) -> anyhow::Result<Self> {
         let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
@@ -250,8 +249,8 @@ impl Job {
     }
 }
 
-/// Passes over the texts whose rows are saved, and works on the first and the last of them again to
-/// check that the rows are theirs.
+/// Skips the texts whose rows are saved, and computes the first and the last of them again to check
+/// that the rows belong to them.
 fn check<R: Row>(
     saved: &Saved,
     name: &str,
@@ -267,7 +266,7 @@ fn check<R: Row>(
             rows(saved.rows)
         )
         .context(cannot())
-        .hint("it belongs to another input: write to another file"));
+        .hint("the file belongs to another input: write to another file"));
     }
     for (index, line) in ends {
         let row = match line.text {
@@ -301,7 +300,7 @@ fn answer<R: Row + Send>(
             match answer {
                 Ok(row) => {
                     if tally.rows == tally.bad {
-                        // Before the first row: an existing output is still there.
+                        // Checked before the first row, while an existing output is unchanged.
                         layout.check_kept::<R>(&kept)?;
                     }
                     count(tally, &row);
@@ -335,11 +334,11 @@ fn answer<R: Row + Send>(
     Ok(())
 }
 
-/// Runs every text of the input through `work`, as [`Stream::run`] does, and hands the results to
+/// Runs every text of the input through `work`, like [`Stream::run`], and passes the results to
 /// `add`, in order; `None` is a bad line.
 ///
 /// # Errors
-/// If reading, working or adding fails, or at a bad line without `--skip-bad`.
+/// If reading, `work` or `add` fails, or at a bad line without `--skip-bad`.
 pub(crate) fn consume<T: Send>(
     input: Input,
     chunks: Chunks,
@@ -349,7 +348,7 @@ pub(crate) fn consume<T: Send>(
     mut add: impl FnMut(Option<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (skip_bad, remarks) = (input.skip_bad, input.remarks());
-    // Nothing is written yet: a signal ends the process as it does any other.
+    // Nothing is written yet, so a signal may just end the process.
     let interruption = Interruption::default();
     each_chunk(input, chunks, &interruption, work, |answered| {
         for (place, _, answer) in answered.lines {
@@ -379,7 +378,7 @@ pub(crate) fn consume<T: Send>(
 /// The lines of a chunk.
 struct Chunk {
     items: Vec<Item>,
-    /// For each line its place, its kept columns, and the error of a bad one.
+    /// For each line its place, its kept columns, and its error if it is bad.
     places: Vec<(Place, Kept, Option<anyhow::Error>)>,
     /// An error that ends the input after these lines.
     end: anyhow::Result<()>,
@@ -394,7 +393,7 @@ struct Answered<T> {
     bytes_read: u64,
 }
 
-/// Reads chunks, works on several at a time, and hands over the results in order.
+/// Reads chunks, processes several at a time, and passes on the results in order.
 fn each_chunk<T: Send>(
     input: Input,
     chunks: Chunks,
@@ -428,8 +427,8 @@ fn each_chunk<T: Send>(
 }
 
 impl Chunk {
-    /// Takes lines up to the first bad one, or all of them if bad ones are passed over; the first
-    /// has the number `index`.
+    /// Takes lines up to the first bad one, or all of them if bad ones are skipped; the first has
+    /// the number `index`.
     fn new(
         lines: Vec<Line>,
         mut end: anyhow::Result<()>,
@@ -490,11 +489,11 @@ impl Chunk {
     }
 }
 
-/// Turns the columns that a line keeps into the values of a row.
+/// Turns the kept columns of a line into the values of a row.
 fn kept(cells: Vec<(Arc<str>, Cell)>) -> Kept {
     let value = |cell: &Cell| match serde_json::to_value(cell) {
         Ok(value) => value,
-        // An integer of more than 64 bits, which JSON numbers cannot hold here.
+        // An integer of more than 64 bits, which `serde_json` numbers cannot hold.
         Err(_) => match cell {
             Cell::Integer(number) => Value::String(number.to_string()),
             _ => Value::Null,
@@ -546,7 +545,7 @@ mod tests {
         }
     }
 
-    /// The rows as JSON.
+    /// Collects the rows as JSON.
     #[derive(Default)]
     struct Written(Vec<String>);
 

@@ -1,7 +1,6 @@
-//! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time.
-//!
-//! `arrow` is the IPC stream format, whose reader gets the rows as they are written. A Parquet file
-//! has its index at the end; one that was cut short cannot be read.
+//! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time. `arrow` is
+//! the IPC stream format, which can be read while it is being written. The index of a Parquet file
+//! is at its end, so a truncated file cannot be read.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use serde_arrow::ArrayBuilder;
 use super::kept_columns::KeptColumns;
 use super::{BadRow, Format, Kept, Layout, Row, RowWriter, Sink};
 
-/// The most rows in a batch; the end of a chunk of the input ends one too.
+/// The maximum number of rows in a batch; the end of a chunk of the input also ends a batch.
 const BATCH_ROWS: usize = 1024;
 
 /// A Parquet row group is held in memory until it is full.
@@ -32,12 +31,12 @@ pub(super) struct Batches {
     /// Rows in the builder.
     pending: usize,
     format: Format,
-    /// Started with the first batch, which settles the types of the kept columns.
+    /// Created with the first batch, which determines the types of the kept columns.
     encoder: Option<Encoder>,
 }
 
-/// Texts, and above all vectors, hardly ever repeat: dictionaries and statistics of minima and maxima
-/// would only take time and space.
+/// Returns properties without dictionaries and statistics, which only take time and space, because
+/// texts and vectors hardly ever repeat.
 fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -47,14 +46,14 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-/// Encodes batches; the bytes collect in memory until they are taken.
+/// Encodes batches into a buffer in memory.
 enum Encoder {
     Arrow(StreamWriter<Vec<u8>>),
     Parquet(ArrowWriter<Vec<u8>>),
 }
 
 impl Batches {
-    /// Begins a Parquet file or an Arrow IPC stream of these columns.
+    /// Starts a Parquet file or an Arrow IPC stream of these columns.
     pub(super) fn new(
         sink: Sink,
         format: Format,

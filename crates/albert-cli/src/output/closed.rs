@@ -1,7 +1,6 @@
-//! A standard output that was closed before the start, as by `>&-`.
-//!
-//! Rust's standard library opens `/dev/null` in its place before `main`, and all rows would vanish
-//! without an error. So the check runs earlier.
+//! Detects a standard output that was closed before the start, as by `>&-`. Rust's standard library
+//! opens `/dev/null` in its place before `main`, so all rows would vanish without an error. The
+//! check therefore runs earlier.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -7,12 +7,12 @@ use std::fmt;
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// A row may lack it: `pair` is there only in the row of a pair.
+    /// True if a row may lack it: only the row of a pair has `pair`.
     pub(crate) optional: bool,
 }
 
 impl Column {
-    /// A column that every row has.
+    /// Creates a column that every row has.
     pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
         Self {
             name,
@@ -21,7 +21,7 @@ impl Column {
         }
     }
 
-    /// A column that a row may lack.
+    /// Creates a column that a row may lack.
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
         Self {
             name,
@@ -48,7 +48,8 @@ pub(crate) enum Kind {
     Double,
     /// True or false.
     Boolean,
-    /// The vector of a row, or one of several: its length and type are those of the output.
+    /// The vector of a row, or one of its vectors, with the length and type of the output's
+    /// vectors.
     Vector,
     /// Two integers.
     Span,
@@ -70,7 +71,7 @@ pub(crate) enum Element {
 }
 
 impl Element {
-    /// The size of one element in bytes.
+    /// Returns the size of one element in bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::F32 => size_of::<f32>(),
@@ -90,7 +91,7 @@ impl Element {
     }
 }
 
-/// The type that all vectors of an output share.
+/// The type of all vectors of an output.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct VectorType {
     /// The type of the elements.
@@ -100,7 +101,7 @@ pub(crate) struct VectorType {
 }
 
 impl VectorType {
-    /// Vectors of 32-bit floats.
+    /// Returns the type of vectors of 32-bit floats.
     pub(crate) fn f32(dim: usize) -> Self {
         Self {
             element: Element::F32,
@@ -108,12 +109,12 @@ impl VectorType {
         }
     }
 
-    /// The size of one vector in bytes.
+    /// Returns the size of one vector in bytes.
     pub(super) fn bytes(self) -> usize {
         self.dim * self.element.bytes()
     }
 
-    /// Returns the value written for a missing vector: NaN in every place. Bytes have none.
+    /// Returns the bytes of a missing vector, which is all NaN; `None` for integer types.
     pub(super) fn missing(self) -> Option<Vec<u8>> {
         match self.element {
             Element::F32 => Some(f32::NAN.to_le_bytes().repeat(self.dim)),
@@ -129,7 +130,7 @@ impl fmt::Display for VectorType {
             Element::I8 => "i8",
             Element::U8 => "u8",
         };
-        write!(f, "{} numbers of type {element}", self.dim)
+        write!(f, "{} values of type {element}", self.dim)
     }
 }
 
@@ -157,7 +158,7 @@ impl Vector<'_> {
         }
     }
 
-    /// Formats the first elements for people, and the number of all.
+    /// Formats the first elements and the number of elements, for people to read.
     pub(crate) fn preview(self) -> String {
         const SHOWN: usize = 3;
         let (first, count): (Vec<String>, usize) = match self {

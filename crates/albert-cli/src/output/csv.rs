@@ -1,8 +1,7 @@
-//! `csv`: a header line and one record per row; a list is one cell with its JSON in it.
-//!
-//! The header follows from the first good row: a `pair` column if that row is a pair's, an
-//! `explain` column if it has one, an `error` column if bad lines are passed over. Bad rows wait
-//! for it, up to a limit; then the header has all columns.
+//! `csv`: a header line and one record per row; a list is JSON in one cell. The first good row
+//! determines the header: it has `pair` and `explain` if that row has them, and `error` if bad
+//! lines are skipped. Bad rows are held back until then, up to a limit, after which the header has
+//! all columns.
 
 use anyhow::bail;
 
@@ -10,7 +9,7 @@ use super::members::Members;
 use super::{BadRow, Kept, Layout, Row, RowWriter, Sink};
 use crate::failure::Hint;
 
-/// The most bad rows that wait for the first good one.
+/// The maximum number of bad rows held back until the first good row.
 const HELD: usize = 1000;
 
 /// Comma-separated values.
@@ -20,12 +19,12 @@ pub(super) struct Csv {
     skip_bad: bool,
     /// The names of the columns, once the header is written.
     header: Option<Vec<String>>,
-    /// The bad rows before it.
+    /// The bad rows before the header is written.
     held: Vec<BadRow>,
 }
 
 impl Csv {
-    /// Begins a file, or continues one with this header.
+    /// Starts a file, or continues one with this header.
     pub(super) fn new(
         sink: Sink,
         layout: Layout,
@@ -79,9 +78,12 @@ impl Csv {
             match header.iter().position(|column| *column == name) {
                 Some(column) => cells[column] = cell(value.get())?,
                 None => {
-                    let failed =
-                        anyhow::anyhow!("this row has `{name}`, which the first row had not");
-                    return Err(failed.hint("csv needs the same columns in every row: write jsonl"));
+                    let failed = anyhow::anyhow!(
+                        "this row has a column `{name}`, which the first row did not have"
+                    );
+                    return Err(
+                        failed.hint("csv needs the same columns in every row: choose jsonl")
+                    );
                 }
             }
         }
@@ -89,13 +91,14 @@ impl Csv {
     }
 }
 
-/// A value as the text of a cell: strings bare, everything else as its JSON, null as nothing.
+/// Returns a value as the text of a cell: a string without quotes, null as nothing, anything else
+/// as JSON.
 fn cell(json: &str) -> anyhow::Result<String> {
     match json.as_bytes().first() {
         Some(b'"') => Ok(serde_json::from_str(json)?),
         Some(b'n') => Ok(String::new()),
         Some(_) => Ok(json.to_string()),
-        None => bail!("a value without JSON"),
+        None => bail!("cannot convert a value to JSON"),
     }
 }
 

@@ -1,17 +1,17 @@
-//! The output formats by name and extension, and the formats of each kind of command.
+//! The output formats with their names and extensions, and the formats of each kind of command.
 
 use std::path::Path;
 
 /// An output format.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Format {
-    /// Lines for people.
+    /// Lines for people to read.
     Table,
     /// One array of rows.
     Json,
     /// One JSON object per line.
     Jsonl,
-    /// Comma-separated values, lists as JSON in one cell.
+    /// Comma-separated values; a list is JSON in one cell.
     Csv,
     /// A NumPy array of vectors.
     Npy,
@@ -24,7 +24,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Table,
         Self::Json,
@@ -36,7 +36,7 @@ impl Format {
         Self::Arrow,
     ];
 
-    /// The format's name on the command line.
+    /// Returns the format's name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -88,8 +88,8 @@ pub(crate) const VECTORS: &[Format] = &[
     Format::Arrow,
 ];
 
-/// The formats of a command with one answer in all.
+/// The formats of a command with a single result.
 pub(crate) const REPORT: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
 
-/// The formats in which a file can be continued, because the last row is at the end of the file.
+/// The formats of files that can be continued, because the last row is at the end.
 pub(super) const RESUMABLE: &[Format] = &[Format::Jsonl, Format::Csv, Format::Npy];

@@ -1,5 +1,5 @@
-//! `jsonl`: one JSON object per line. Floats are the shortest decimals that read back as the same
-//! f32.
+//! `jsonl`: one JSON object per line. Floats are written as the shortest decimal that reads back as
+//! the same f32.
 
 use serde::Serialize;
 

@@ -1,7 +1,5 @@
-//! Kept columns of the input as the columns of a table.
-//!
-//! A column's type is that of its values in the first batch. Lists, objects and columns of several
-//! types are text, as their JSON.
+//! Columns of the input that are kept as columns of a table. The type of a column is that of its
+//! values in the first batch. Lists, objects and columns of mixed types become strings of JSON.
 
 use std::sync::Arc;
 
@@ -18,7 +16,7 @@ use crate::failure::Hint;
 pub(super) struct KeptColumns {
     columns: Vec<Column>,
     rows: usize,
-    /// The schema is written: no column can be added.
+    /// True once the schema is written and no column can be added.
     is_fixed: bool,
 }
 
@@ -29,7 +27,7 @@ struct Column {
 }
 
 impl KeptColumns {
-    /// Adds the values of a row; without any, as of a bad one, all are null.
+    /// Adds the values of a row; a bad row has none, and all its values are null.
     ///
     /// # Errors
     /// If the row has a column that the first batch did not have.
@@ -41,7 +39,7 @@ impl KeptColumns {
                     return Err(anyhow!(
                         "this row has a column `{name}`, which the first rows did not have"
                     )
-                    .hint("a table needs the same columns in every row: write jsonl"));
+                    .hint("a table needs the same columns in every row: choose jsonl"));
                 }
                 None => {
                     self.columns.push(Column {
@@ -61,7 +59,7 @@ impl KeptColumns {
         Ok(())
     }
 
-    /// Takes the columns of a batch, whose number and types stay the same from here on.
+    /// Takes the columns of a batch. Their number and types are fixed by the first batch.
     ///
     /// # Errors
     /// If a value is not of its column's type.
@@ -84,14 +82,14 @@ impl Column {
                 "column `{}`: expected values of type {data_type}, as in the first rows",
                 self.name
             )
-            .hint("write jsonl, where every row has types of its own")
+            .hint("choose jsonl, where the types may differ from row to row")
         })?;
         let field = Arc::new(Field::new(&*self.name, data_type, true));
         Ok((field, array))
     }
 }
 
-/// The type that holds all of the values.
+/// Returns the type that can hold all of the values.
 fn data_type(values: &[Value]) -> DataType {
     let present = || values.iter().filter(|value| !value.is_null());
     if present().next().is_none() {
@@ -107,7 +105,7 @@ fn data_type(values: &[Value]) -> DataType {
     }
 }
 
-/// The values as an array; `None` if one is not of the type.
+/// Returns the values as an array; `None` if one of them has another type.
 fn array(data_type: &DataType, values: &[Value]) -> Option<ArrayRef> {
     fn all<T>(values: &[Value], value: impl Fn(&Value) -> Option<T>) -> Option<Vec<Option<T>>> {
         let cell = |cell: &Value| match cell {

@@ -1,5 +1,5 @@
-//! The columns of an output: those of the rows under their names, and columns of the input that are
-//! kept next to them.
+//! The columns of an output: those of the rows, possibly renamed, and the columns kept from the
+//! input.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use super::Row;
 use super::members::Members;
 use crate::failure::{Hint, usage};
 
-/// The values of the input's columns that are kept in a row, with their names.
+/// The names and values of the input's columns that are kept in a row.
 pub(crate) type Kept = Vec<(Arc<str>, Value)>;
 
-/// Columns under other names than those of the rows.
+/// The renamed columns of an output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Layout {
-    /// Pairs of a row's name and the output's.
+    /// Pairs of the name in the row and the name in the output.
     renamed: Vec<(String, String)>,
 }
 
 impl Layout {
-    /// Renames columns: pairs of a row's name and the output's.
+    /// Creates a layout from pairs of the name in the row and the name in the output.
     pub(crate) fn new(renamed: Vec<(String, String)>) -> Self {
         Self { renamed }
     }
@@ -32,13 +32,13 @@ impl Layout {
         self.renamed.is_empty()
     }
 
-    /// Returns the output's name of a column.
+    /// Returns the name of a column in the output.
     pub(super) fn name<'a>(&'a self, column: &'a str) -> &'a str {
         let renamed = self.renamed.iter().find(|(from, _)| from == column);
         renamed.map_or(column, |(_, to)| to)
     }
 
-    /// Checks that every renamed column is one of the rows', and that no two have one name.
+    /// Checks that the rows have every renamed column, and that no two columns share a name.
     ///
     /// # Errors
     /// If a column does not exist, or two columns have the same name.
@@ -59,17 +59,17 @@ impl Layout {
                 .any(|other| self.name(other) == name)
             {
                 return Err(usage(format!(
-                    "`--column-name`: two columns named `{name}`"
+                    "`--column-name`: two columns are named `{name}`"
                 )));
             }
         }
         Ok(())
     }
 
-    /// Checks that the kept columns have names of their own.
+    /// Checks that no kept column has the name of a row's column.
     ///
     /// # Errors
-    /// If one has the name of a row's column.
+    /// If one does.
     pub(crate) fn check_kept<R: Row>(&self, kept: &Kept) -> anyhow::Result<()> {
         let names = R::COLUMNS.iter().map(|column| self.name(column.name));
         let taken = names
@@ -77,10 +77,10 @@ impl Layout {
             .find(|name| kept.iter().any(|(kept, _)| &**kept == *name));
         match taken {
             Some(name) => Err(anyhow::anyhow!(
-                "`--keep`: the input has a column `{name}`, and so have the rows"
+                "`--keep`: the input and the rows both have a column `{name}`"
             )
             .hint(format!(
-                "rename that of the rows: `--column-name {name}=NAME`"
+                "rename the column of the rows with `--column-name {name}=NAME`"
             ))),
             None => Ok(()),
         }

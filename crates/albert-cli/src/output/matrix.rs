@@ -1,14 +1,13 @@
-//! Vectors alone: a header of fixed length, then rows × dim values.
-//!
-//! The number of rows is known only at the end, so the header has room for any number and is
-//! completed by going back. The header of a killed run says that there are no rows.
+//! The formats that hold only vectors: a header of fixed length, then rows × dim values. The number
+//! of rows is only known at the end, so the header has room for any number and is completed last.
+//! The header of a killed run has zero rows.
 
 use anyhow::Context;
 
 use super::column::VectorType;
 use super::{BadRow, Kept, Row, RowWriter, Sink};
 
-/// Returns the header of a format for a number of vectors; its length does not depend on it.
+/// Returns the header of a format for a number of vectors, on which its length does not depend.
 pub(super) type Header = fn(usize, VectorType) -> anyhow::Result<Vec<u8>>;
 
 /// A header and the vectors after it.
@@ -21,8 +20,7 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Begins a file, or continues one whose first `bytes` bytes hold a header and `rows`
-    /// vectors.
+    /// Starts a file, or continues one whose first `bytes` bytes hold a header and `rows` vectors.
     pub(super) fn new(
         sink: Sink,
         header: Header,
@@ -47,8 +45,8 @@ impl Matrix {
         Ok(())
     }
 
-    /// Cuts a file that could not be written to its end, as on a full disk, to whole rows, and puts
-    /// their number into the header.
+    /// Truncates a file that could not be completed, as on a full disk, to whole rows, and writes
+    /// their number to the header.
     fn keep_whole(&mut self) -> anyhow::Result<()> {
         let header_bytes = (self.header)(0, self.vectors)?.len();
         let rows = self.sink.keep_whole(header_bytes, self.vectors.bytes())?;
@@ -82,7 +80,7 @@ impl<R: Row> RowWriter<R> for Matrix {
 
     fn bad(&mut self, _: &BadRow) -> anyhow::Result<()> {
         let missing = self.vectors.missing();
-        self.vector(&missing.context("a format of bytes has no value that marks a bad row")?)
+        self.vector(&missing.context("a format of bytes has no value to mark a bad row")?)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The members of a JSON object in order, their numbers untouched.
+//! The members of a JSON object in order, with numbers as they are written.
 
 use std::fmt;
 

@@ -1,6 +1,5 @@
-//! Writing rows: one trait, one file for each format, and the only way to standard output.
-//!
-//! Rows are written as they are computed. A command defines its rows; a format needs only their
+//! Writes rows: a trait, one file per format, and the only place that writes to standard output.
+//! Rows are written as they are computed. A command defines its rows; a format only needs their
 //! JSON ([`serde::Serialize`]), their lines for people, or their vectors.
 
 #[cfg(feature = "parquet")]
@@ -47,28 +46,28 @@ pub(crate) use saved::Saved;
 pub(crate) use sink::{Sink, print_to_stdout};
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 
-/// One row, in all the forms that formats need.
+/// A row, in all the forms that formats need.
 pub(crate) trait Row: Serialize {
-    /// The keys of its JSON, in order, and their types.
+    /// The keys of the row's JSON, in order, and their types.
     const COLUMNS: &'static [Column];
 
-    /// The heading above rows for people; empty for none.
+    /// The heading above the rows of a table; empty for none.
     const HEADING: &'static str = "";
 
-    /// The row for people: one or more lines, the last one ended.
+    /// Returns the row for people to read: one or more lines, each ended by a line feed.
     fn lines(&self) -> String;
 
-    /// The row's vector, if it has one.
+    /// Returns the row's vector, if any.
     fn vector(&self) -> Option<Vector<'_>> {
         None
     }
 
-    /// The number of tokens that entered the model.
+    /// Returns the number of tokens that entered the model.
     fn tokens(&self) -> Option<usize> {
         None
     }
 
-    /// True if the text was cut to the model's length.
+    /// Returns true if the text was truncated to the model's limit.
     fn truncated(&self) -> Option<bool> {
         None
     }
@@ -76,13 +75,13 @@ pub(crate) trait Row: Serialize {
 
 /// Writes rows in one format.
 pub(crate) trait RowWriter<R: Row> {
-    /// Writes one row, with the columns of the input that are kept.
+    /// Writes one row, with the columns kept from the input.
     fn row(&mut self, row: &R, kept: &Kept) -> anyhow::Result<()>;
 
     /// Writes the row of a text without a result.
     fn bad(&mut self, bad: &BadRow) -> anyhow::Result<()>;
 
-    /// Passes everything written so far to the system.
+    /// Flushes everything written so far.
     fn flush(&mut self) -> anyhow::Result<()>;
 
     /// Completes the output.
@@ -96,16 +95,16 @@ pub(crate) struct BadRow {
     pub(crate) error: String,
 }
 
-/// An output that is open, and the format that goes into it.
+/// An open output and its format.
 pub(crate) struct Output {
     pub(crate) format: Format,
     pub(crate) layout: Layout,
     sink: Sink,
     /// The file, unless it is standard output.
     path: Option<PathBuf>,
-    /// The command can continue an output.
+    /// True if the command can continue an output.
     pub(crate) has_resume: bool,
-    /// Continue after the rows that are there.
+    /// True if the run continues after the existing rows.
     resumes: bool,
     saved: Saved,
 }
@@ -121,10 +120,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Opens the output, before the long work.
-    ///
-    /// A file that exists keeps its content until the first row is written, so that a run that
-    /// fails before that has destroyed nothing.
+    /// Opens the output, before the long work. An existing file keeps its content until the first
+    /// row is written, so a run that fails earlier destroys nothing.
     ///
     /// # Errors
     /// If the output is one of the inputs, or it cannot be written to.
@@ -142,8 +139,9 @@ impl Target {
         let sink = match &path {
             None if needs_file => {
                 return Err(
-                    usage(format!("format `{}` needs `--output FILE`", format.name()))
-                        .hint("its header is completed at the end, which a stream cannot do"),
+                    usage(format!("format `{}` needs `--output FILE`", format.name())).hint(
+                        "its header is completed at the end, which is impossible in a stream",
+                    ),
                 );
             }
             None => {
@@ -165,11 +163,11 @@ impl Target {
 }
 
 impl Output {
-    /// Refuses to write over a file that may be a part of the model: it would be lost, and while it
-    /// is read, the run with it.
+    /// Refuses to overwrite a file that may be part of the model: it would be lost and, because it
+    /// is being read, the run would fail.
     ///
     /// # Errors
-    /// If the output is one.
+    /// If the output is such a file.
     pub(crate) fn spare(&self, model: &ModelFiles) -> anyhow::Result<()> {
         let (Some(path), Some(folder)) = (&self.path, model.folder()) else {
             return Ok(());
@@ -181,7 +179,7 @@ impl Output {
             Some(file) => {
                 let file = file.display();
                 Err(usage(format!(
-                    "`--output` would write over `{file}` in the model's folder"
+                    "`--output` would overwrite `{file}` in the model's folder"
                 ))
                 .hint("write to another file; remove this one first if the model does not need it"))
             }
@@ -189,10 +187,10 @@ impl Output {
         }
     }
 
-    /// Continues the file that an interrupted run has left.
+    /// Continues the file of an interrupted run.
     ///
     /// # Errors
-    /// If that cannot be done in this format, or there is no file.
+    /// If the format does not allow it, or there is no file.
     pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.path else {
             return Err(usage("`--resume` needs `--output FILE`"));
@@ -215,10 +213,10 @@ impl Output {
         Ok(())
     }
 
-    /// The rows of an interrupted run that are in the file; `None` if it is not to be continued.
+    /// Returns the rows of an interrupted run that are in the file; `None` without `--resume`.
     ///
     /// # Errors
-    /// If the file is not the output of a run that writes such rows.
+    /// If the file is not the output of a run that writes rows of this type.
     pub(crate) fn saved<R: Row>(
         &self,
         vectors: Option<VectorType>,
@@ -235,13 +233,13 @@ impl Output {
         }
     }
 
-    /// Returns true if `--resume` can continue the output; `None` if it is not a file, or the command
-    /// has no such option.
+    /// Returns true if `--resume` can continue the output; `None` if it is not a file, or if the
+    /// command does not have the option.
     pub(crate) fn can_resume(&self) -> Option<bool> {
         (self.path.is_some() && self.has_resume).then(|| RESUMABLE.contains(&self.format))
     }
 
-    /// Leaves the saved rows in place and continues after them.
+    /// Keeps the saved rows and continues after them.
     pub(crate) fn continue_after(&mut self, saved: Saved) {
         self.sink.keep(saved.bytes);
         self.saved = saved;
@@ -252,7 +250,7 @@ impl Output {
         self.sink.name()
     }
 
-    /// A writer of rows; `vectors` is the type of each row's vector, if rows have one.
+    /// Creates a writer of rows; `vectors` is the type of each row's vector, if any.
     pub(crate) fn writer<R: Row + 'static>(
         self,
         vectors: Option<VectorType>,
@@ -293,11 +291,11 @@ impl Output {
                     layout,
                 )?)
             }
-            (format, _) => bail!("format `{}` does not hold rows", format.name()),
+            (format, _) => bail!("format `{}` cannot hold rows", format.name()),
         })
     }
 
-    /// Writes the only answer of a command: indented, on one line, or as `table` draws it.
+    /// Writes the single result of a command: indented, on one line, or as drawn by `table`.
     pub(crate) fn report<T: Serialize>(
         self,
         answer: &T,
@@ -325,15 +323,15 @@ fn open_file(path: &Path, inputs: &[PathBuf], needs_seek: bool) -> anyhow::Resul
     Ok(sink)
 }
 
-/// Refuses to write to a file that is being read, under whatever name: the input would be lost, and the
-/// output would feed itself without end. `-` is standard input.
+/// Refuses to write to a file that is being read, under any name: the input would be lost, and the
+/// run would read its own output without end. `-` is standard input.
 fn refuse_inputs(
     output: &io::Result<Handle>,
     inputs: &[PathBuf],
     name: &str,
 ) -> anyhow::Result<()> {
     let Ok(output) = output else { return Ok(()) };
-    // A terminal is both, and rightly so.
+    // A terminal may be both.
     if !output
         .as_file()
         .metadata()
@@ -350,7 +348,7 @@ fn refuse_inputs(
         input.is_ok_and(|input| input == *output)
     };
     if inputs.iter().any(is_output) {
-        return Err(usage(format!("{name} is the input and the output"))
+        return Err(usage(format!("{name} is both the input and the output"))
             .hint("write to another file: this one would be lost while it is read"));
     }
     Ok(())

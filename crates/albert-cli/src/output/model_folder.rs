@@ -1,4 +1,4 @@
-//! Protection of a model's files from the output of a run.
+//! Protects a model's files from the output of a run.
 
 use std::fs;
 use std::io;
@@ -11,13 +11,12 @@ use super::Format;
 /// The depth of a model's folder: `1_Pooling/config.json`.
 const DEPTH: usize = 2;
 
-/// Finds the file of the model in `folder` that `output` is, under whatever name.
-///
-/// A file whose extension only outputs have is not part of the model: a user who works in the model's
-/// folder writes the same output again and again.
+/// Returns the file of the model in `folder` that `output` refers to, under any name. A file with
+/// an extension that only outputs have does not count: a user who works in the model's folder may
+/// overwrite an earlier output.
 pub(super) fn find(folder: &Path, output: &Path) -> Option<PathBuf> {
     let output = Handle::from_path(output).ok()?;
-    // A folder that cannot be read is reported when the model is loaded.
+    // Loading the model reports a folder that cannot be read.
     find_below(folder, DEPTH, &output).ok().flatten()
 }
 
@@ -47,7 +46,7 @@ fn find_below(folder: &Path, depth: usize, output: &Handle) -> io::Result<Option
 fn is_output_by_name(path: &Path) -> bool {
     match Format::from_path(path) {
         Some(Format::Jsonl | Format::Csv | Format::Npy | Format::Parquet | Format::Arrow) => true,
-        // A model has files with these extensions.
+        // A model may have files with these extensions.
         Some(Format::Json | Format::Safetensors | Format::Table) | None => false,
     }
 }

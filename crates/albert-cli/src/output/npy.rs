@@ -4,8 +4,8 @@
 
 use super::column::{Element, VectorType};
 
-/// Magic, version, length and text together: a multiple of 64, as the format requires, and room for
-/// two numbers of 20 digits.
+/// The size of magic, version, length and text together: a multiple of 64, as the format requires,
+/// with room for two numbers of 20 digits.
 pub(super) const HEADER_BYTES: usize = 128;
 
 /// Returns the header of an array.

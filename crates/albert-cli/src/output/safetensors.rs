@@ -10,15 +10,15 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::column::{Element, VectorType};
 
-/// Length and JSON together: room for four numbers of 20 digits, and a multiple of eight, as the
-/// format requires.
+/// The size of length and JSON together: a multiple of eight, as the format requires, with room for
+/// four numbers of 20 digits.
 const HEADER_BYTES: usize = 256;
 
 /// Returns the header of a file with a number of vectors.
 pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>> {
     let bytes = rows
         .checked_mul(vectors.bytes())
-        .context("more numbers than a file can hold")?;
+        .context("more values than a file can hold")?;
     let info = TensorInfo {
         dtype: dtype(vectors.element),
         shape: vec![rows, vectors.dim],
@@ -29,7 +29,7 @@ pub(super) fn header(rows: usize, vectors: VectorType) -> anyhow::Result<Vec<u8>
     header.extend(json);
     ensure!(
         header.len() <= HEADER_BYTES,
-        "a header of {} bytes, more than {HEADER_BYTES}",
+        "expected a header of at most {HEADER_BYTES} bytes, found {}",
         header.len()
     );
     header.resize(HEADER_BYTES, b' ');
@@ -68,7 +68,7 @@ mod tests {
         let tensors = SafeTensors::deserialize(&file).unwrap();
         assert_eq!(tensors.tensor(EMBEDDINGS).unwrap().shape(), [2, 3]);
         assert!(SafeTensors::deserialize(&file[..file.len() - 1]).is_err());
-        // As a run that was cut short leaves it.
+        // As an interrupted run leaves it.
         file[..HEADER_BYTES].copy_from_slice(&header(0, VectorType::f32(3)).unwrap());
         assert!(SafeTensors::deserialize(&file).is_err());
     }

@@ -1,7 +1,6 @@
-//! The rows that an interrupted run left in its output file, and perhaps the beginning of another.
-//!
-//! Only the first and the last row are read, so that hours of rows are passed in seconds. A row
-//! belongs to a run if the run computes the same for the text at its place.
+//! The rows that an interrupted run left in its output file, possibly followed by a partial row.
+//! Only the first and the last row are parsed, so that hours of rows are skipped in seconds. A row
+//! belongs to a run if the run computes the same result for the text with its number.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,19 +13,19 @@ use super::column::{Column, Kind, VectorType};
 use super::{Format, Row, npy};
 use crate::failure::Hint;
 
-/// The largest difference between the values of two vectors, relative to the largest value: on a
-/// GPU, in bf16, a text's vector depends a little on the batch that it was in. The vector of another
-/// model differs by much more.
+/// The maximum difference between the values of two vectors, relative to the largest value: on a
+/// GPU in bf16, the vector of a text depends slightly on its batch. The vector of another model
+/// differs by much more.
 const TOLERANCE: f64 = 0.05;
 
-/// The rows of a file.
+/// The saved rows of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     /// The number of whole rows.
     pub(crate) rows: usize,
-    /// Their length in bytes, with the header before them.
+    /// The length of the header and these rows in bytes.
     pub(super) bytes: u64,
-    /// The columns of csv, once they are written.
+    /// The columns of csv, if the header is written.
     pub(super) header: Option<Vec<&'static str>>,
     first: Cells,
     last: Cells,
@@ -61,11 +60,11 @@ impl Saved {
             .hint(OTHER)
     }
 
-    /// Checks that the first or the last row, number `index`, is the row of the text at its place;
-    /// `None` for a text without a result.
+    /// Checks that `row` is the saved row with the number `index`, the first or the last; `None` is
+    /// a text without a result.
     ///
     /// # Errors
-    /// If it is another.
+    /// If the saved row differs.
     pub(crate) fn check<R: Row>(&self, index: usize, row: Option<&R>) -> anyhow::Result<()> {
         let saved = if index == 0 { &self.first } else { &self.last };
         let check = || -> anyhow::Result<()> {
@@ -73,9 +72,9 @@ impl Saved {
             if saved.contains_key("error") {
                 return Ok(());
             }
-            let row = row.context("expected the row of a bad line, with an `error`")?;
+            let row = row.context("expected the row of a bad line, with a field `error`")?;
             let row = serde_json::to_value(row)?;
-            // Every format has the result.
+            // Every format contains the result.
             if let Some(result) = R::COLUMNS.last() {
                 ensure!(
                     saved.contains_key(result.name),
@@ -89,7 +88,7 @@ impl Saved {
                     .with_context(|| format!("expected no field `{name}`"))?;
                 ensure!(
                     alike(expected, found),
-                    "expected another `{name}` for the text at its place"
+                    "expected another `{name}` for this text"
                 );
             }
             Ok(())
@@ -100,9 +99,9 @@ impl Saved {
     }
 }
 
-const OTHER: &str = "it belongs to another input, model or options: write to another file, or over it without `--resume`";
+const OTHER: &str = "the file belongs to another input, model or options: write to another file, or overwrite it without `--resume`";
 
-/// Returns true if two values are equal, vectors up to rounding.
+/// Returns true if two values are equal, and vectors equal up to rounding.
 fn alike(expected: &Value, found: &Value) -> bool {
     let (Value::Array(expected), Value::Array(found)) = (expected, found) else {
         return expected == found;
@@ -265,7 +264,7 @@ fn array(file: &mut File, vectors: VectorType) -> anyhow::Result<Saved> {
     })
 }
 
-/// The places of the records in a file.
+/// The number and the end of the records in a file.
 #[derive(Debug, Default, PartialEq)]
 struct Records {
     /// The number of whole records.
@@ -273,12 +272,12 @@ struct Records {
     first_end: u64,
     second_end: u64,
     last_start: u64,
-    /// The end of the last whole one.
+    /// The end of the last whole record.
     end: u64,
 }
 
 impl Records {
-    /// Finds the records, which end at a line feed; with `quoting`, at one outside of quotes.
+    /// Scans for records, which end at a line feed; with `quoting`, at a line feed outside quotes.
     fn scan(file: &mut File, quoting: bool) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -319,14 +318,14 @@ fn range(file: &mut File, from: u64, to: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Checks that a file without a whole record is the beginning of an output.
+/// Checks that a file without a whole record is the start of an output.
 fn begins(file: &mut File, expected: &[u8]) -> anyhow::Result<()> {
     let start = range(file, 0, expected.len() as u64)?;
     if expected.starts_with(&start) {
         return Ok(());
     }
     Err(anyhow!(
-        "expected the beginning of an output, found {:?}",
+        "expected the start of an output, found {:?}",
         String::from_utf8_lossy(&start)
     ))
 }

@@ -7,13 +7,11 @@ use arrow_schema::{DataType, Field, FieldRef, Fields};
 
 use super::column::{Column, Element, Kind, VectorType};
 
-/// Returns the fields of a table.
-///
-/// A row may lack an optional column. With `skip_bad` there is an `error` column, and the row of a bad
-/// text has only `index` and `error`.
+/// Returns the fields of a table. An optional column is nullable. With `skip_bad` there is a column
+/// `error`, and the row of a bad text has only `index` and `error`.
 ///
 /// # Errors
-/// If a column holds vectors and their type is not given.
+/// If a column holds vectors and their type is not known.
 pub(super) fn fields(
     columns: &[Column],
     vectors: Option<VectorType>,
@@ -42,7 +40,7 @@ fn data_type(kind: Kind, vectors: Option<VectorType>) -> anyhow::Result<DataType
         Kind::Double => DataType::Float64,
         Kind::Boolean => DataType::Boolean,
         Kind::Vector => {
-            let vectors = vectors.context("a column of vectors whose type is not known")?;
+            let vectors = vectors.context("the type of a column of vectors is not known")?;
             let dim = i32::try_from(vectors.dim).context("vectors too long for a table")?;
             DataType::FixedSizeList(item(number(vectors.element)), dim)
         }
@@ -60,7 +58,7 @@ fn number(element: Element) -> DataType {
     }
 }
 
-/// Returns the field of a list's items, none of which is ever missing.
+/// Returns the field of a list's items, which are never null.
 fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new(Field::LIST_FIELD_DEFAULT_NAME, data_type, false))
 }

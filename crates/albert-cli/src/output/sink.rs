@@ -1,4 +1,4 @@
-//! The destination of bytes: standard output or a file, buffered, every error reported.
+//! The destination of bytes: standard output or a file, buffered, with every error reported.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, StdoutLock, Write};
@@ -14,9 +14,9 @@ use crate::output::closed::stdout_was_closed;
 pub(crate) struct Sink {
     place: Place,
     name: String,
-    /// For a regular file whose old content is still there, the number of bytes to keep of it.
+    /// The number of bytes to keep of a regular file whose old content is not yet cleared.
     keep: Option<u64>,
-    /// A file that did not exist before, until something is written to it.
+    /// The path of a new file, until something is written to it.
     untouched: Option<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl Sink {
         #[cfg(unix)]
         if stdout_was_closed() {
             return Err(anyhow!("cannot write to standard output: it is closed")
-                .hint("send it to /dev/null if nothing of it is wanted, or name a file with `--output`"));
+                .hint("redirect it to /dev/null to discard it, or name a file with `--output`"));
         }
         let writer = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
         Ok(Self {
@@ -47,19 +47,19 @@ impl Sink {
         })
     }
 
-    /// Opens a file; with `needs_seek` one in which a writer can go back to the beginning.
+    /// Opens a file; with `needs_seek`, one in which a writer can go back to the start.
     ///
     /// A file created here is removed again if the run fails before anything is written to it.
     ///
     /// # Errors
-    /// If it cannot be written to, or is not a file where one is needed.
+    /// If it cannot be written to, or is not a regular file and `needs_seek` is set.
     pub(super) fn file(path: &Path, needs_seek: bool) -> anyhow::Result<Self> {
         let name = format!("`{}`", path.display());
         let cannot = || format!("cannot write to {name}");
         let (mut file, untouched) = match File::create_new(path) {
             Ok(file) => (file, Some(path.to_path_buf())),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // A link may lead to a file that is still to be made.
+                // A link may lead to a file that does not exist yet.
                 let mut options = File::options();
                 (
                     options
@@ -75,7 +75,7 @@ impl Sink {
         };
         if needs_seek {
             file.stream_position()
-                .with_context(|| format!("{}: the format needs a real file", cannot()))?;
+                .with_context(|| format!("{}: the format needs a regular file", cannot()))?;
         }
         let keep = file
             .metadata()
@@ -90,7 +90,7 @@ impl Sink {
         })
     }
 
-    /// Writes after the first `bytes` bytes of a file instead of over them.
+    /// Keeps the first `bytes` bytes of a file and writes after them.
     pub(super) fn keep(&mut self, bytes: u64) {
         self.keep = self.keep.map(|_| bytes);
     }
@@ -100,7 +100,7 @@ impl Sink {
         &self.name
     }
 
-    /// Returns true for a file that did not exist before.
+    /// Returns true for a file that this run created.
     pub(super) fn is_new(&self) -> bool {
         self.untouched.is_some()
     }
@@ -115,7 +115,7 @@ impl Sink {
         self.check(result)
     }
 
-    /// Hands everything written so far to the system.
+    /// Flushes everything written so far.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         let result = match &mut self.place {
             Place::Stdout(writer) => writer.flush(),
@@ -124,7 +124,7 @@ impl Sink {
         self.check(result)
     }
 
-    /// Completes the output; a file that nothing was written to is empty now.
+    /// Completes the output; a file to which nothing was written becomes empty.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         self.clear()?;
         self.flush()
@@ -133,7 +133,7 @@ impl Sink {
     /// Overwrites the first bytes.
     pub(super) fn rewrite_start(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let result = match &mut self.place {
-            // Opened only for formats that never ask for this.
+            // Only opened for formats that never call this.
             Place::Stdout(_) => Err(io::Error::from(ErrorKind::NotSeekable)),
             Place::File(writer) => writer
                 .seek(SeekFrom::Start(0))
@@ -143,8 +143,7 @@ impl Sink {
         self.flush()
     }
 
-    /// Cuts a file that could not be written to its end to the whole rows that it holds, and returns
-    /// their number.
+    /// Truncates a file that could not be completed to whole rows, and returns their number.
     pub(super) fn keep_whole(
         &mut self,
         header_bytes: usize,
@@ -155,7 +154,7 @@ impl Sink {
         };
         let file = writer.get_ref().try_clone()?;
         let failed = std::mem::replace(writer, BufWriter::with_capacity(BUFFER_BYTES, file));
-        // The bytes that did not fit are dropped; a flush would try them again.
+        // Drops the bytes that did not fit; a flush would try to write them again.
         drop(failed.into_parts());
         let file = writer.get_ref();
         let (header_bytes, row_bytes) = (header_bytes as u64, row_bytes.max(1) as u64);
@@ -164,7 +163,7 @@ impl Sink {
         usize::try_from(rows).map_err(io::Error::other)
     }
 
-    /// Drops the old content of a file, but for the part that is kept, before the first new byte.
+    /// Clears the old content of a file, except for the part to keep, before the first new byte.
     fn clear(&mut self) -> anyhow::Result<()> {
         let Some(keep) = self.keep.take() else {
             return Ok(());
@@ -187,7 +186,8 @@ impl Sink {
                 let full = error.kind() == ErrorKind::StorageFull;
                 let failed = Err(error).with_context(|| format!("cannot write to {}", self.name));
                 if full {
-                    failed.hint("make room and run it again: what is written so far is incomplete")
+                    failed
+                        .hint("free some space and run the command again: the output is incomplete")
                 } else {
                     failed
                 }
@@ -210,7 +210,7 @@ pub(crate) fn print_to_stdout(print: impl FnOnce() -> io::Result<()>) -> anyhow:
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some(path) = &self.untouched {
-            // The failure that led here is the one to report.
+            // Report the failure that led here, not one of the removal.
             drop(fs::remove_file(path));
         }
     }

@@ -1,12 +1,11 @@
-//! `table`: rows for people, each drawn by its command.
-//!
-//! Rows are shown as they are computed, so columns have a fixed width: nothing waits for the last row.
+//! `table`: rows for people to read, each drawn by its command. Rows are shown as they are
+//! computed, so columns have a fixed width.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{BadRow, Kept, Row, RowWriter, Sink};
 
-/// Rows for people.
+/// Writes rows for people to read.
 pub(super) struct Table {
     sink: Sink,
     begun: bool,
@@ -48,8 +47,8 @@ impl<R: Row> RowWriter<R> for Table {
     }
 }
 
-/// Makes a text safe to show on one line: escapes control characters, and cuts a text wider than
-/// `width` columns with an ellipsis.
+/// Makes a text safe to show on one line: escapes control characters, and shortens a text wider
+/// than `width` columns with an ellipsis.
 pub(crate) fn visible(text: &str, width: usize) -> String {
     let mut shown = String::new();
     for character in text.chars() {
@@ -58,7 +57,7 @@ pub(crate) fn visible(text: &str, width: usize) -> String {
         } else {
             shown.push(character);
         }
-        // Enough to see that it is too wide: a long text is not read to its end.
+        // Enough to know that it is too wide, without reading a long text to its end.
         if shown.len() / 4 > width {
             break;
         }
@@ -79,7 +78,8 @@ pub(crate) fn visible(text: &str, width: usize) -> String {
     shown
 }
 
-/// Control characters can move the cursor, and the bidirectional ones can reorder what follows.
+/// Returns true for control characters, which can move the cursor, and for bidirectional ones,
+/// which can reorder the text after them.
 fn unsafe_to_show(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -98,22 +98,23 @@ pub(crate) fn shown(text: &str, pair: Option<&str>) -> String {
     }
 }
 
-/// The width of the bar of the score 1, in columns.
+/// The width in columns of the bar for a score of 1.
 pub(crate) const BAR_WIDTH: usize = 24;
 
-/// Draws a bar whose length is the score, to the eighth of a character.
+/// Draws a bar whose length is proportional to the score, to an eighth of a character.
 pub(crate) fn bar(score: f32) -> String {
     bar_of(score, BAR_WIDTH)
 }
 
-/// Draws a [`bar`] with `width` columns for the score 1.
+/// Draws a [`bar`] that has `width` columns for a score of 1.
 pub(crate) fn bar_of(score: f32, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (score.clamp(0.0, 1.0) * width as f32 * 8.0).round() as usize;
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// Aligns the columns of rows of cells: those in `right` to the right, with two spaces between.
+/// Aligns the columns of rows of cells, those in `right` to the right, with two spaces between
+/// columns.
 pub(crate) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

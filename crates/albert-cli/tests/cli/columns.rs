@@ -88,7 +88,7 @@ fn columns_that_cannot_be_are_refused_before_anything_is_written() {
     let csv = folder.write("b.csv", "text\na\n");
     cli(&["tokenize", "--input", &csv, "--keep", "absent"]).fails(1, &["no field `absent`"]);
     embed(&["--column-name", "vector=v"]).fails(2, &["no column `vector`", "embedding"]);
-    embed(&["--column-name", "index=text"]).fails(2, &["two columns named `text`"]);
+    embed(&["--column-name", "index=text"]).fails(2, &["two columns are named `text`"]);
     embed(&["--column-name", "index"]).fails(2, &["OLD=NEW"]);
     embed(&["--keep", "index", "--resume"]).fails(2, &["`--resume`"]);
     embed(&["--keep", "index", "--format", "npy"]).fails(2, &["the format `npy` has none"]);

@@ -515,7 +515,7 @@ fn precisions_that_lack_something_are_wrong_usage() {
         "--output",
         &texts,
     ])
-    .fails(2, &["is the input and the output"]);
+    .fails(2, &["is both the input and the output"]);
     assert_eq!(folder.read("texts.txt"), b"a\nb\n");
     cli(&["embed", "a", "--precision", "binary", "--pooling", "tokens"]).fails(2, &["f32"]);
     cli(&["embed", "a", "--precision", "f64"]).fails(2, &[]);

@@ -76,7 +76,7 @@ fn an_input_without_a_row_is_said() {
     ] {
         let run = run(name, content, &[]).ok();
         assert!(run.stdout.is_empty());
-        assert!(run.stderr.contains("bytes and no row"), "{}", run.stderr);
+        assert!(run.stderr.contains("bytes but no rows"), "{}", run.stderr);
     }
     assert!(!cli_with(&["tokenize"], "").ok().stderr.contains("no row"));
 }
@@ -146,7 +146,7 @@ fn a_separator_is_an_option_a_line_or_a_hint() {
         "hello there"
     );
     run("a.csv", &tabs, &[]).fails(1, &["\nhint: ", "a tab"]);
-    run("a.jsonl", "{}", &["--delimiter", ";"]).fails(2, &["`--delimiter` is for csv"]);
+    run("a.jsonl", "{}", &["--delimiter", ";"]).fails(2, &["`--delimiter` applies to csv"]);
     run("a.csv", csv, &["--delimiter", ";;"]).fails(2, &["one ASCII character"]);
 }
 
@@ -203,7 +203,7 @@ fn a_line_is_one_text_unless_pairs_are_asked_for() {
     );
     assert!(rows[2].get("pair").is_none());
     cli(&["score", "--pairs", "--input", &file]).fails(2, &["--pairs"]);
-    cli(&["tokenize", "--pairs", "a\tb"]).fails(2, &["`--pairs` is for files"]);
+    cli(&["tokenize", "--pairs", "a\tb"]).fails(2, &["`--pairs` applies to files"]);
 }
 
 #[test]

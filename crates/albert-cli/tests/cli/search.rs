@@ -66,7 +66,7 @@ fn neither_texts_nor_vectors_are_written_over() {
             "--output",
             output,
         ]);
-        run.fails(2, &["is the input and the output"]);
+        run.fails(2, &["is both the input and the output"]);
         assert_eq!(fs::read(output).unwrap(), before);
     }
 }

@@ -76,7 +76,7 @@ fn a_signal_completes_the_output_in_every_format() {
         send(signal, &child);
         let run = end(child).fails(
             code,
-            &["interrupted by SIG", "3 rows are written to", "--resume"],
+            &["interrupted by SIG", "3 rows were written to", "--resume"],
         );
         drop(stdin);
         let whole = folder.path(&format!("whole.{format}"));

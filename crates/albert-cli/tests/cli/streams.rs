@@ -407,14 +407,14 @@ fn an_input_that_is_not_empty_and_has_no_row_is_reported() {
     for (format, input) in [("jsonl", "\n  \n"), ("csv", "id,text\n")] {
         let run = cli_with(&["tokenize", "--input-format", format], input).ok();
         assert!(
-            run.stderr.contains("and no row"),
+            run.stderr.contains("but no rows"),
             "{format}: {}",
             run.stderr
         );
         assert_eq!(run.stdout, "");
     }
     let empty = cli_with(&["tokenize"], "").ok();
-    assert!(!empty.stderr.contains("and no row"), "{}", empty.stderr);
+    assert!(!empty.stderr.contains("but no rows"), "{}", empty.stderr);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_line_is_one_text_with_its_tabs_unless_pairs_are_asked_for() {
         cli_with(&[command, "--pairs"], lines).fails(1, &["line 1", "found 2"]);
     }
     cli_with(&["tokenize", "--pairs", "--input-format", "jsonl"], "{}")
-        .fails(2, &["`--pairs` is for lines", "\nhint: "]);
+        .fails(2, &["`--pairs` applies to lines", "\nhint: "]);
 }
 
 #[test]
@@ -467,7 +467,7 @@ fn several_inputs_and_folders_of_shards_are_read_as_one() {
     cli(&["tokenize", "--input", &shards]).fails(1, &[&bad, "line 1"]);
     let output = folder.path("shards/part-1.csv");
     cli(&["tokenize", "--input", &shards, "--output", &output])
-        .fails(2, &["is the input and the output"]);
+        .fails(2, &["is both the input and the output"]);
 }
 
 #[test]
@@ -477,13 +477,13 @@ fn the_output_may_not_be_the_input_under_any_name() {
     let link = folder.path("link.txt");
     fs::hard_link(&file, &link).unwrap();
     cli(&["tokenize", "--input", &file, "--output", &link])
-        .fails(2, &["is the input and the output"]);
+        .fails(2, &["is both the input and the output"]);
 
     let mut redirected = command();
     redirected
         .args(["tokenize", "--output", &link])
         .stdin(File::open(&file).unwrap());
-    finish(&mut redirected).fails(2, &["is the input and the output"]);
+    finish(&mut redirected).fails(2, &["is both the input and the output"]);
 
     let mut appended = command();
     appended.arg("tokenize").stdin(File::open(&file).unwrap());
