@@ -57,6 +57,16 @@ impl ModelInput {
         }
     }
 
+    /// Returns the token ids, `(B, T)`, `(B, choices, T)` or `(ΣT)`.
+    pub fn ids(&self) -> &Tensor {
+        &self.ids
+    }
+
+    /// Returns the length of each sequence of a ragged batch.
+    pub fn lengths(&self) -> Option<&[usize]> {
+        self.lengths.as_deref()
+    }
+
     /// Sets the mask: 1 for a token and 0 for padding, in the shape of the ids and any numeric type.
     ///
     /// Without a mask, the padding of a batch changes the results of its rows.

@@ -155,7 +155,7 @@ impl AlbertModel {
                          padded one"
                     )
                 }
-                self.forward_ragged(input, &Ragged::from_lengths(lengths, self.device())?)
+                self.forward_ragged(input, lengths)
             }
             None => {
                 let shape = check_padded(input)?;
@@ -205,8 +205,8 @@ impl AlbertModel {
     }
 
     /// Computes a ragged batch, on a padded copy if the encoder takes no other.
-    fn forward_ragged(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
-        let longest = ragged.sequences.longest();
+    fn forward_ragged(&self, input: &ModelInput, lengths: &[usize]) -> Result<AlbertOutput> {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         if input.position_ids.is_none() && longest > self.config.max_position_embeddings {
             bail!(
                 "a sequence of {longest} tokens is longer than the model's {} positions",
@@ -214,8 +214,10 @@ impl AlbertModel {
             )
         }
         if self.encoder.takes_ragged() {
-            return self.forward_joined(&ragged.joined_input(input)?, ragged);
+            let ragged = Ragged::joined(lengths, self.device())?;
+            return self.forward_joined(&ragged.joined_input(input)?, &ragged);
         }
+        let ragged = Ragged::padded(lengths, self.device())?;
         let output = self.forward_padded(&ragged.padded_input(input)?, false)?;
         Ok(AlbertOutput {
             last_hidden_state: ragged.unpad(&output.last_hidden_state)?,

@@ -43,7 +43,8 @@ pub(crate) struct Ragged {
     pub(crate) sequences: Sequences,
     /// The column of each token in the padded batch, `(ΣT)`.
     columns: Tensor,
-    /// `None` if the padded batch has no padding: both layouts are then the same rows.
+    /// `None` if the padded batch has no padding, so that both layouts are the same rows, or if
+    /// nothing is padded.
     moves: Option<Moves>,
 }
 
@@ -73,7 +74,7 @@ impl Ragged {
     ) -> Result<Option<Self>> {
         let Some(mask) = mask else {
             let rows = (0..batch).map(|_| (0..tokens as u32).collect());
-            return Self::new(rows, (batch, tokens), device).map(Some);
+            return Self::new(rows, (batch, tokens), true, device).map(Some);
         };
         if !matches!(mask.device(), Device::Cpu) {
             return Ok(None);
@@ -89,20 +90,30 @@ impl Ragged {
                 .filter(|&column| is_token[column as usize] != 0)
                 .collect()
         });
-        Self::new(rows, (batch, tokens), device).map(Some)
+        Self::new(rows, (batch, tokens), true, device).map(Some)
     }
 
-    /// Lays out sequences of these lengths, which are padded on the right if they must be.
-    pub(crate) fn from_lengths(lengths: &[usize], device: &Device) -> Result<Self> {
+    /// Lays out sequences of these lengths, which stay ragged.
+    pub(crate) fn joined(lengths: &[usize], device: &Device) -> Result<Self> {
+        Self::from_lengths(lengths, false, device)
+    }
+
+    /// Lays out sequences of these lengths, which are padded on the right.
+    pub(crate) fn padded(lengths: &[usize], device: &Device) -> Result<Self> {
+        Self::from_lengths(lengths, true, device)
+    }
+
+    fn from_lengths(lengths: &[usize], needs_moves: bool, device: &Device) -> Result<Self> {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let rows = lengths.iter().map(|&length| (0..length as u32).collect());
-        Self::new(rows, (lengths.len(), longest), device)
+        Self::new(rows, (lengths.len(), longest), needs_moves, device)
     }
 
     /// Takes the columns of each sequence's tokens.
     fn new(
         rows: impl Iterator<Item = Vec<u32>>,
         (batch, tokens): (usize, usize),
+        needs_moves: bool,
         device: &Device,
     ) -> Result<Self> {
         let (mut starts, mut columns, mut indices) = (vec![0], Vec::new(), Vec::new());
@@ -112,9 +123,10 @@ impl Ragged {
             starts.push(columns.len() as u32);
         }
         let (total, size) = (columns.len(), batch * tokens);
+        let has_moves = needs_moves && total < size;
         // One copy to the device for all of them.
         let mut values = [&starts[..], &columns].concat();
-        if total < size {
+        if has_moves {
             let mut places = vec![PADDING; size];
             for (token, &index) in indices.iter().enumerate() {
                 places[index as usize] = token as u32;
@@ -123,7 +135,7 @@ impl Ragged {
         }
         let values = Tensor::new(values, device)?;
         let (starts_on_device, rest) = (values.narrow(0, 0, batch + 1)?, batch + 1);
-        let moves = (total < size).then(|| -> Result<_> {
+        let moves = has_moves.then(|| -> Result<_> {
             Ok(Moves {
                 indices: values.narrow(0, rest + total, total)?,
                 places: values.narrow(0, rest + 2 * total, size)?,
@@ -314,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_ragged_input_is_padded_on_the_right() -> Result<()> {
-        let ragged = Ragged::from_lengths(&[1, 3], &Device::Cpu)?;
+        let ragged = Ragged::padded(&[1, 3], &Device::Cpu)?;
         let input = ModelInput::ragged(Tensor::new(&[5u32, 6, 7, 8], &Device::Cpu)?, vec![1, 3]);
         let padded = ragged.padded_input(&input)?;
         assert_eq!(padded.ids.to_vec2::<u32>()?, [[5, 0, 0], [6, 7, 8]]);

@@ -9,6 +9,10 @@ use albert_model::{
     Pretrained,
 };
 
+/// f32 hidden states of a padded row and of the row alone, whose products may be summed in another
+/// order.
+const ROUNDING: f32 = 1e-5;
+
 fn checkpoint() -> Checkpoint {
     Checkpoint::from_dir(support::path("grouped-model")).unwrap()
 }
@@ -173,6 +177,46 @@ fn multiple_choice_wants_a_dimension_for_the_choices() -> Result<()> {
         error.contains("expected the shape (batch, choices, tokens), found [1, 4]"),
         "{error}"
     );
+    Ok(())
+}
+
+#[test]
+fn the_sequences_of_a_ragged_batch_are_choices_of_one_text() -> Result<()> {
+    let checkpoint = Checkpoint::from_dir(support::path("grouped-choice")).unwrap();
+    let model = AlbertForMultipleChoice::load(&checkpoint, &LoadOptions::default()).unwrap();
+    let rows: [&[u32]; 3] = [&[2, 5, 6, 3], &[2, 7, 3], &[2, 9, 10, 11, 3]];
+    let ragged = ModelInput::ragged(Tensor::new(rows.concat(), &Device::Cpu)?, vec![4, 3, 5]);
+    let found = model.forward(&ragged)?.logits.to_vec2::<f32>()?;
+    let alone = |row: &&[u32]| -> Result<f32> {
+        let ids = Tensor::new(*row, &Device::Cpu)?.reshape((1, 1, row.len()))?;
+        let logits = model.forward(&ModelInput::new(ids))?.logits;
+        logits.get(0)?.get(0)?.to_scalar()
+    };
+    let expected: Vec<f32> = rows.iter().map(alone).collect::<Result<_>>()?;
+    assert_eq!(found, [expected]);
+    Ok(())
+}
+
+#[test]
+fn a_ragged_batch_is_padded_for_an_encoder_that_takes_no_other() -> Result<()> {
+    // Weights that are variables are never packed.
+    let config = checkpoint().config().clone();
+    let variables = VarMap::new();
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let model = AlbertModel::new(&config, vb)?;
+    let rows: [&[u32]; 2] = [&[2, 5, 3], &[2, 7, 8, 9, 3]];
+    let ragged = ModelInput::ragged(Tensor::new(rows.concat(), &Device::Cpu)?, vec![3, 5]);
+    let found = model.forward(&ragged)?.last_hidden_state;
+    assert_eq!(found.dims(), [8, config.hidden_size]);
+    let mut start = 0;
+    for row in rows {
+        let ids = Tensor::new(row, &Device::Cpu)?.unsqueeze(0)?;
+        let alone = model.forward(&ModelInput::new(ids))?.last_hidden_state;
+        let own = found.narrow(0, start, row.len())?;
+        let difference = (alone.squeeze(0)? - own)?.abs()?.max_all()?;
+        assert!(difference.to_scalar::<f32>()? <= ROUNDING);
+        start += row.len();
+    }
     Ok(())
 }
 

@@ -149,10 +149,8 @@ impl Chooser {
             .collect::<Result<_>>()?;
         let rows: Vec<_> = read.iter().flatten().flat_map(|it| &it.rows).collect();
         let model = &self.pipeline.model;
-        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
-            Ok(model
-                .forward(&batching::choice_input(rows, device)?)?
-                .logits) // (B, 1)
+        let logits = batching::row_logits(&rows, &self.pipeline.runner, |input| {
+            Ok(model.forward(input)?.logits)
         })?;
         let mut logits = logits.into_iter().flatten();
         let finish = |choices: Vec<Windowed>| {

@@ -305,9 +305,8 @@ impl Classifier {
             .map(|input| Windowed::new(tokenizer, input, *max_length, stride))
             .collect::<Result<_>>()?;
         let rows: Vec<_> = read.iter().flat_map(|input| &input.rows).collect();
-        let mut scores = batching::logits(&rows, runner, |rows, device| {
-            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
-        })?;
+        let mut scores =
+            batching::row_logits(&rows, runner, |input| Ok(model.forward(input)?.logits))?;
         scores.iter_mut().for_each(|scores| function.apply(scores));
         let mut scores = scores.into_iter();
         let finish = |input: Windowed| {

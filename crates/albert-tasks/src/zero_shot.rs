@@ -186,8 +186,8 @@ impl ZeroShotClassifier {
             .collect::<Result<_>>()?;
         let rows: Vec<_> = read.iter().flatten().flat_map(|it| &it.rows).collect();
         let model = &self.pipeline.model;
-        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
-            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
+        let logits = batching::row_logits(&rows, &self.pipeline.runner, |input| {
+            Ok(model.forward(input)?.logits)
         })?;
         let mut logits = logits.into_iter();
         let finish = |hypotheses: Vec<Windowed>| {

@@ -102,7 +102,7 @@ impl AlbertForMaskedLM {
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
     ///
     /// # Shapes
-    /// - returns logits `(B, T, V)`
+    /// - returns logits `(B, T, V)`, or `(ΣT, V)` for a ragged batch
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

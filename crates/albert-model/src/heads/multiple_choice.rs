@@ -51,11 +51,15 @@ impl AlbertForMultipleChoice {
     ///
     /// # Shapes
     /// - `input`: `(B, choices, T)`; hidden states and attentions have `B × choices` rows
-    /// - returns logits `(B, choices)`
+    /// - returns logits `(B, choices)`; for a ragged batch, whose sequences are all choices of one
+    ///   text, `(1, choices)`
     ///
     /// # Errors
     /// If the ids are not `(B, choices, T)`, and as [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
+        if let Some(lengths) = &input.lengths {
+            return self.score(input, (1, lengths.len()), train);
+        }
         let Ok((batch, choices, tokens)) = input.ids.dims3() else {
             bail!(
                 "token ids: expected the shape (batch, choices, tokens), found {:?}",
@@ -68,13 +72,23 @@ impl AlbertForMultipleChoice {
         };
         let flat = ModelInput {
             ids: rows(&input.ids)?,
-            lengths: input.lengths.clone(),
+            lengths: None,
             attention_mask: input.attention_mask.as_ref().map(rows).transpose()?,
             token_type_ids: input.token_type_ids.as_ref().map(rows).transpose()?,
             position_ids: input.position_ids.as_ref().map(rows).transpose()?,
             outputs: input.outputs,
         };
-        let output = self.albert.forward_t(&flat, train)?;
+        self.score(&flat, (batch, choices), train)
+    }
+
+    /// Scores one choice a row, and returns logits `(batch, choices)`.
+    fn score(
+        &self,
+        input: &ModelInput,
+        (batch, choices): (usize, usize),
+        train: bool,
+    ) -> Result<HeadOutput> {
+        let output = self.albert.forward_t(input, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
         Ok(HeadOutput {
             logits: self

@@ -73,7 +73,8 @@ impl AlbertForPreTraining {
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
     ///
     /// # Shapes
-    /// - returns `prediction_logits` `(B, T, V)` and `sop_logits` `(B, labels)`
+    /// - returns `prediction_logits` `(B, T, V)`, or `(ΣT, V)` for a ragged batch, and `sop_logits`
+    ///   `(B, labels)`
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

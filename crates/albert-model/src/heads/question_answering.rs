@@ -28,9 +28,9 @@ pub struct AlbertForQuestionAnswering {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct QuestionAnsweringOutput {
-    /// The logits of each token as the answer's first, `(B, T)`.
+    /// The logits of each token as the answer's first, `(B, T)`, or `(ΣT)` for a ragged batch.
     pub start_logits: Tensor,
-    /// The logits of each token as the answer's last, `(B, T)`.
+    /// The logits of each token as the answer's last, in the same shape.
     pub end_logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
     pub hidden_states: Option<Vec<Tensor>>,
@@ -58,7 +58,7 @@ impl AlbertForQuestionAnswering {
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
     ///
     /// # Shapes
-    /// - returns `start_logits` and `end_logits`, `(B, T)`
+    /// - returns `start_logits` and `end_logits`, `(B, T)`, or `(ΣT)` for a ragged batch
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

@@ -44,7 +44,7 @@ impl AlbertForTokenClassification {
     /// Runs the model; with `train`, with dropout and differentiable in every weight.
     ///
     /// # Shapes
-    /// - returns logits `(B, T, labels)`
+    /// - returns logits `(B, T, labels)`, or `(ΣT, labels)` for a ragged batch
     ///
     /// # Errors
     /// As [`AlbertModel::forward`].

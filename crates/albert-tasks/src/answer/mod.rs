@@ -240,9 +240,9 @@ impl Answerer {
             })
             .collect();
         let model = &self.pipeline.model;
-        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
-            let output = model.forward(&batching::model_input(rows, device)?)?;
-            Tensor::stack(&[output.start_logits, output.end_logits], 2) // (B, T, 2)
+        let logits = batching::token_logits(&rows, &self.pipeline.runner, |input| {
+            let output = model.forward(input)?;
+            Tensor::stack(&[output.start_logits, output.end_logits], 1) // (ΣT, 2)
         })?;
         let mut logits = logits.into_iter();
         let finish = |((_, context), prepared): (&(Q, C), Prepared)| {

@@ -422,7 +422,7 @@ impl Embedder {
         };
         let reduce = |output: &AlbertOutput, passes: &[Pass]| {
             let pooler = output.pooler_output.as_ref();
-            reduction.of_batch(&output.last_hidden_state, pooler, passes)
+            reduction.reduce(&output.last_hidden_state, pooler, passes)
         };
         let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
         self.compute(&prepared, reduce, |text, _, vectors: Vec<f32>| {
@@ -471,12 +471,14 @@ impl Embedder {
             .collect();
         let reduce = |output: &AlbertOutput, passes: &[Pass]| {
             let states = to_f32(&output.last_hidden_state)?;
-            let of_rows = states
-                .chunks_exact(states.len() / passes.len().max(1))
-                .zip(passes);
-            let own = of_rows.map(|(states, pass)| &states[..pass.occurrences.len() * hidden_size]);
-            own.map(|states| finite(states).map(|()| states.to_vec()))
-                .collect()
+            finite(&states)?;
+            let mut rest = &states[..];
+            let own = |pass: &Pass| {
+                let own;
+                (own, rest) = rest.split_at(pass.occurrences.len() * hidden_size);
+                Ok(own.to_vec())
+            };
+            passes.iter().map(own).collect()
         };
         self.compute(&prepared, reduce, |text, pass, states: Vec<f32>| {
             let states = states.chunks_exact(hidden_size);

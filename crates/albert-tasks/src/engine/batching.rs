@@ -43,35 +43,54 @@ pub(crate) fn chunks<T>(items: &[T], limit: usize, size: impl Fn(&T) -> usize) -
     chunks
 }
 
-/// Computes each row's logits, in input order. `forward` returns those of a batch, `(B, …)`.
-///
-/// Of logits by token, `(B, T, …)`, a row gets those of its own tokens, without padding.
-pub(crate) fn logits(
+/// Computes the logits of each row as a whole, in input order. `forward` returns those of a batch,
+/// `(B, C)`, or as many values in that order.
+pub(crate) fn row_logits(
     rows: &[impl Borrow<TokenIds> + Sync],
     runner: &Runner,
-    forward: impl Fn(&[&TokenIds], &Device) -> Result<Tensor> + Sync,
+    forward: impl Fn(&ModelInput) -> Result<Tensor> + Sync,
+) -> crate::Result<Vec<Vec<f32>>> {
+    logits(rows, runner, forward, |_| 1)
+}
+
+/// Computes the logits of each row's tokens, in input order. `forward` returns those of a batch,
+/// `(ΣT, C)`; a row gets its `(T, C)`.
+pub(crate) fn token_logits(
+    rows: &[impl Borrow<TokenIds> + Sync],
+    runner: &Runner,
+    forward: impl Fn(&ModelInput) -> Result<Tensor> + Sync,
+) -> crate::Result<Vec<Vec<f32>>> {
+    logits(rows, runner, forward, |row| row.ids.len())
+}
+
+/// Divides the logits of each batch among its rows, of which each gets as many parts as `parts`
+/// returns.
+fn logits(
+    rows: &[impl Borrow<TokenIds> + Sync],
+    runner: &Runner,
+    forward: impl Fn(&ModelInput) -> Result<Tensor> + Sync,
+    parts: impl Fn(&TokenIds) -> usize,
 ) -> crate::Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().ids.len()).collect();
     let mut results = vec![Vec::new(); rows.len()];
     let compute = |batch: &[usize]| {
         let of_batch: Vec<&TokenIds> = batch.iter().map(|&index| rows[index].borrow()).collect();
-        let logits = forward(&of_batch, runner.device())?;
-        let longest = if logits.rank() == 3 {
-            Some(logits.dim(1)?)
-        } else {
-            None
-        };
-        Ok((to_f32(&logits)?, longest))
+        Ok(to_f32(&forward(&model_input(
+            &of_batch,
+            runner.device(),
+        )?)?)?)
     };
-    runner.run(&lengths, compute, |batch, (logits, longest)| {
-        let width = logits.len() / batch.len();
-        for (logits, &index) in logits.chunks_exact(width).zip(batch) {
-            let own = longest.map_or(width, |longest| width / longest * lengths[index]);
-            let own = &logits[..own];
-            if !own.iter().all(|value| value.is_finite()) {
-                return Err(Error::NotFinite);
-            }
-            results[index] = own.to_vec();
+    runner.run(&lengths, compute, |batch, logits| {
+        if !logits.iter().all(|value| value.is_finite()) {
+            return Err(Error::NotFinite);
+        }
+        let parts_of = |index: &usize| parts(rows[*index].borrow());
+        let width = logits.len() / batch.iter().map(parts_of).sum::<usize>().max(1);
+        let mut rest = &logits[..];
+        for index in batch {
+            let own;
+            (own, rest) = rest.split_at(parts_of(index) * width);
+            results[*index] = own.to_vec();
         }
         Ok(())
     })?;
@@ -87,45 +106,22 @@ pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
         .to_vec1()
 }
 
-/// Builds one padded input `(B, T)` from the rows.
+/// Builds one ragged input of the rows: their ids one after another, `(ΣT)`.
 ///
-/// Padding is on the right, as ALBERT's absolute positions require. A mask without padding and
-/// token types that are all 0 are left out, which saves the model their work.
+/// Token types that are all 0 are left out, which saves the model their work.
 pub(crate) fn model_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
-    padded(rows, |batch, tokens| vec![batch, tokens], device)
-}
-
-/// Builds one padded input of a single choice a row, `(B, 1, T)`.
-pub(crate) fn choice_input(rows: &[&TokenIds], device: &Device) -> Result<ModelInput> {
-    padded(rows, |batch, tokens| vec![batch, 1, tokens], device)
-}
-
-fn padded(
-    rows: &[&TokenIds],
-    shape: impl Fn(usize, usize) -> Vec<usize>,
-    device: &Device,
-) -> Result<ModelInput> {
-    let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-    let shape = shape(rows.len(), longest);
-    let padded = |values: &dyn Fn(&TokenIds) -> Vec<u32>, device: &Device| {
-        let mut flat = Vec::with_capacity(rows.len() * longest);
-        for row in rows {
-            flat.extend(values(row));
-            flat.resize(flat.len() + longest - row.ids.len(), 0);
-        }
-        Tensor::from_vec(flat, shape.as_slice(), device)
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    let tokens = lengths.iter().sum::<usize>();
+    let join = |values: fn(&TokenIds) -> &[u32]| {
+        let mut joined = Vec::with_capacity(tokens);
+        rows.iter()
+            .for_each(|row| joined.extend_from_slice(values(row)));
+        Tensor::from_vec(joined, tokens, device)
     };
-    // Padding has the id 0, whatever token that is: it is masked out, and every table has a row 0.
-    let mut input = ModelInput::new(padded(&|row| row.ids.clone(), device)?);
-    if rows.iter().any(|row| row.ids.len() < longest) {
-        // On the CPU, where the model can read it without waiting for the GPU.
-        input = input.with_attention_mask(padded(&|row| vec![1; row.ids.len()], &Device::Cpu)?);
-    }
-    if rows
-        .iter()
-        .any(|row| row.type_ids.iter().any(|&id| id != 0))
-    {
-        input = input.with_token_type_ids(padded(&|row| row.type_ids.clone(), device)?);
+    let input = ModelInput::ragged(join(|row| &row.ids)?, lengths);
+    let has_types = |row: &&TokenIds| row.type_ids.iter().any(|&id| id != 0);
+    if rows.iter().any(has_types) {
+        return Ok(input.with_token_type_ids(join(|row| &row.type_ids)?));
     }
     Ok(input)
 }
@@ -160,13 +156,13 @@ mod tests {
         let rows = encode(&pipeline.tokenizer, &texts, 40).unwrap();
         // A device with memory for `memory` rows.
         let compute = |has_thread, memory: usize| {
-            let forward = |rows: &[&TokenIds], device: &Device| {
-                if rows.len() > memory {
+            let forward = |input: &ModelInput| {
+                if input.lengths().unwrap().len() > memory {
                     return Err(out_of_memory());
                 }
-                Ok(model.forward(&model_input(rows, device)?)?.logits)
+                Ok(model.forward(input)?.logits)
             };
-            logits(&rows, &Runner::with_budget(4096, has_thread), forward).unwrap()
+            token_logits(&rows, &Runner::with_budget(4096, has_thread), forward).unwrap()
         };
         let expected = compute(false, usize::MAX);
         let width = model.config().num_labels();

@@ -48,9 +48,8 @@ impl Budget {
     /// rows = min(tokens, bytes / bytes per token) / longest
     /// ```
     ///
-    /// Padding counts although the CPU path computes none: the hidden states that come back include
-    /// it, and one long row among many short ones would need unbounded memory. Rows of similar
-    /// length have little padding.
+    /// Every row counts as the longest: some devices compute padding, and rows of similar length
+    /// have little. Results do not depend on it.
     pub(crate) fn rows(&self, longest: usize) -> usize {
         let fit = self.bytes.load(Ordering::Relaxed) / self.config.activation_bytes(longest).max(1);
         (self.tokens.min(fit) / longest.max(1)).max(1)

@@ -205,18 +205,17 @@ impl MaskFiller {
                 .albert()
                 .forward(&batching::model_input(&tokens, device)?)?
                 .last_hidden_state;
-            let (_, longest, width) = hidden_states.dims3()?;
-            let positions = batch.iter().enumerate().flat_map(|(at, &row)| {
+            let mut positions = Vec::new();
+            let mut start = 0;
+            for &row in batch {
+                let (tokens, positions_of_row) = rows[row];
                 // A batch has far fewer than 2³² tokens.
-                rows[row]
-                    .1
-                    .iter()
-                    .map(move |position| (at * longest + position) as u32)
-            });
-            let positions = Tensor::from_iter(positions, device)?;
-            Ok(hidden_states
-                .reshape(((), width))?
-                .index_select(&positions, 0)?) // (P, H)
+                let at = |position: &usize| (start + position) as u32;
+                positions.extend(positions_of_row.iter().map(at));
+                start += tokens.ids.len();
+            }
+            let positions = Tensor::new(positions, device)?;
+            Ok(hidden_states.index_select(&positions, 0)?) // (ΣT, H) → (P, H)
         };
         let mut chosen: Vec<(Vec<usize>, Tensor)> = Vec::new();
         self.pipeline

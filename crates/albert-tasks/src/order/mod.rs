@@ -135,9 +135,7 @@ impl Orderer {
             runner,
         } = &self.pipeline;
         let rows = batching::encode(tokenizer, pairs, *max_length)?;
-        let logits = batching::logits(&rows, runner, |rows, device| {
-            model.sentence_order(&batching::model_input(rows, device)?) // (B, 2)
-        })?;
+        let logits = batching::row_logits(&rows, runner, |input| model.sentence_order(input))?; // (B, 2)
         let finish = |(row, mut logits): (&TokenIds, Vec<f32>)| {
             softmax(&mut logits);
             SentenceOrder {

@@ -11,8 +11,7 @@ use super::PoolingMode;
 /// A text, or a window of it, on its way through the network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pass {
-    /// Of each of its tokens where it stands in the whole text, and how much this occurrence
-    /// counts.
+    /// The place of each of its tokens in the whole text, and the weight of this occurrence.
     pub(crate) occurrences: Vec<Occurrence>,
     /// The weight of the pass as a whole, for the pooler; the shares of all passes add up to 1.
     pub(crate) share: f32,
@@ -27,7 +26,7 @@ pub(crate) struct Occurrence {
     pub(crate) weight: f32,
 }
 
-/// A text's vector in the making, for one mode.
+/// A text's vector while its passes arrive, for one mode.
 ///
 /// With the tokens at positions `s ≤ p < T`, their weights `w` and vectors `h`, sums over all
 /// occurrences:
@@ -71,16 +70,16 @@ impl Pool {
         }
     }
 
-    /// Takes in what a pass was reduced to, `(H)`.
-    pub(crate) fn add(&mut self, of_pass: &[f32]) {
-        let sums = self.sum.iter_mut().zip(of_pass);
+    /// Adds the vector that a pass was reduced to, `(H)`.
+    pub(crate) fn add(&mut self, vector: &[f32]) {
+        let sums = self.sum.iter_mut().zip(vector);
         match self.mode {
             PoolingMode::Max => sums.for_each(|(max, value)| *max = max.max(*value)),
             _ => sums.for_each(|(sum, value)| *sum += value),
         }
     }
 
-    /// The text's vector, `(H)`.
+    /// Returns the text's vector, `(H)`.
     pub(crate) fn finish(self) -> Vec<f32> {
         // 1 + 2 + … + n, exact for any text.
         let up_to = |n: usize| n as f64 * (n + 1) as f64 / 2.0;
@@ -118,13 +117,12 @@ mod tests {
                 tokens: 3,
             };
             let pooler = Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap();
-            let states =
-                Tensor::from_slice(states, (1, occurrences.len(), 2), &Device::Cpu).unwrap();
+            let states = Tensor::from_slice(states, (occurrences.len(), 2), &Device::Cpu).unwrap();
             let reduction = Reduction {
                 modes: &[mode],
                 skipped,
             };
-            pool.add(&reduction.of_batch(&states, Some(&pooler), &[pass]).unwrap()[0]);
+            pool.add(&reduction.reduce(&states, Some(&pooler), &[pass]).unwrap()[0]);
         }
         pool.finish()
     }

@@ -1,8 +1,7 @@
-//! A batch of passes reduced to what pooling keeps of each: one vector for each mode.
+//! Reduces a batch of passes to one vector of each pass for each mode.
 //!
-//! On the CPU a pass is added up token by token, over its own tokens only, so neither padding nor
-//! the rest of a batch can enter. On a GPU all passes are reduced in one product, and only the
-//! result leaves it.
+//! On the CPU a pass is added up token by token, so the rest of its batch cannot enter. On a GPU all
+//! passes are padded and reduced in one product, and only the result leaves it.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -10,8 +9,8 @@ use super::{Occurrence, Pass, PoolingMode};
 use crate::engine::batching::to_f32;
 use crate::{Error, Result};
 
-/// The sums that are kept of a pass: with the weights `w` of its tokens, their positions `p` from `s` on and
-/// vectors `h`
+/// The sums kept of a pass. With the weights `w` of its tokens, their positions `p` from `s` on and
+/// their vectors `h`:
 ///
 /// ```text
 /// mean, mean-sqrt-len  Σ w h              cls     Σ w h of position s
@@ -26,15 +25,15 @@ pub(crate) struct Reduction<'a> {
 }
 
 impl Reduction<'_> {
-    /// For each pass of a batch its vectors, mode after mode, `(M H)`.
+    /// Returns each pass's vectors, mode after mode, `(M H)`.
     ///
     /// # Shapes
-    /// - `states`: `(B, T, H)`
-    /// - `pooler`: `(B, H)`, where a mode asks for it
+    /// - `states`: `(ΣT, H)`
+    /// - `pooler`: `(B, H)`, if a mode asks for it
     ///
     /// # Errors
     /// If the computation fails, or a token's vector is not finite.
-    pub(crate) fn of_batch(
+    pub(crate) fn reduce(
         &self,
         states: &Tensor,
         pooler: Option<&Tensor>,
@@ -56,40 +55,37 @@ impl Reduction<'_> {
         pooler: &[f32],
         passes: &[Pass],
     ) -> Result<Vec<Vec<f32>>> {
-        let (_, longest, hidden_size) = states.dims3()?;
+        let (_, hidden_size) = states.dims2()?;
         let states = to_f32(states)?;
+        finite(&states)?;
+        let mut rest = &states[..];
         let of_pass = |(row, pass): (usize, &Pass)| {
-            let states =
-                &states[row * longest * hidden_size..][..pass.occurrences.len() * hidden_size];
+            let states;
+            (states, rest) = rest.split_at(pass.occurrences.len() * hidden_size);
+            let tokens = || {
+                pass.occurrences
+                    .iter()
+                    .zip(states.chunks_exact(hidden_size))
+            };
             let mut vectors = Vec::with_capacity(self.modes.len() * hidden_size);
             for &mode in self.modes {
                 match mode {
                     PoolingMode::Pooler => {
-                        vectors.extend(of_row(pooler, row, hidden_size, pass.share))
+                        vectors.extend(scaled_row(pooler, row, hidden_size, pass.share))
                     }
                     PoolingMode::Max => {
                         let mut largest = vec![f32::NEG_INFINITY; hidden_size];
-                        for (at, vector) in pass
-                            .occurrences
-                            .iter()
-                            .zip(states.chunks_exact(hidden_size))
-                        {
-                            if at.position >= self.skipped {
-                                largest
-                                    .iter_mut()
-                                    .zip(vector)
-                                    .for_each(|(max, x)| *max = max.max(*x));
-                            }
+                        for (_, vector) in tokens().filter(|(at, _)| at.position >= self.skipped) {
+                            largest
+                                .iter_mut()
+                                .zip(vector)
+                                .for_each(|(max, x)| *max = max.max(*x));
                         }
                         vectors.extend(largest);
                     }
                     _ => {
                         let mut sum = vec![0f32; hidden_size];
-                        for (at, vector) in pass
-                            .occurrences
-                            .iter()
-                            .zip(states.chunks_exact(hidden_size))
-                        {
+                        for (at, vector) in tokens() {
                             match self.weight(mode, at, pass) {
                                 0.0 => {}
                                 weight => add_to(&mut sum, weight, vector),
@@ -99,26 +95,26 @@ impl Reduction<'_> {
                     }
                 }
             }
-            finite(states).map(|()| vectors)
+            vectors
         };
-        passes.iter().enumerate().map(of_pass).collect()
+        Ok(passes.iter().enumerate().map(of_pass).collect())
     }
 
-    /// Weighted sums as `(B, M, T) (B, T, H)`, in f32.
+    /// Computes weighted sums as `(B, M, T) (B, T, H)`, in f32, on passes padded with zeros.
     fn as_product(
         &self,
         states: &Tensor,
         pooler: &[f32],
         passes: &[Pass],
     ) -> Result<Vec<Vec<f32>>> {
+        let states = padded(&states.to_dtype(DType::F32)?, passes)?; // (B, T, H)
         let (batch, longest, hidden_size) = states.dims3()?;
-        let states = states.to_dtype(DType::F32)?.contiguous()?;
         let summed = self
             .modes
             .iter()
             .filter(|mode| !matches!(mode, PoolingMode::Max | PoolingMode::Pooler));
         let summed: Vec<PoolingMode> = summed.copied().collect();
-        // The last row is the sum of all tokens, which is finite only where they are.
+        // The last row is the sum of all tokens, which is finite only if they are.
         let rows = summed.len() + 1;
         let mut weights = vec![0f32; batch * rows * longest];
         let mut hidden = vec![f32::NEG_INFINITY; batch * longest];
@@ -140,6 +136,7 @@ impl Reduction<'_> {
         let device = states.device();
         let sums = Tensor::from_vec(weights, (batch, rows, longest), device)?.matmul(&states)?;
         let sums = to_f32(&sums)?;
+        finite(&sums)?;
         let largest = if self.modes.contains(&PoolingMode::Max) {
             let hidden = Tensor::from_vec(hidden, (batch, longest, 1), device)?;
             to_f32(&states.broadcast_add(&hidden)?.max(1)?)?
@@ -153,15 +150,15 @@ impl Reduction<'_> {
             for mode in self.modes {
                 match mode {
                     PoolingMode::Pooler => {
-                        vectors.extend(of_row(pooler, row, hidden_size, pass.share))
+                        vectors.extend(scaled_row(pooler, row, hidden_size, pass.share))
                     }
-                    PoolingMode::Max => vectors.extend(of_row(&largest, row, hidden_size, 1.0)),
+                    PoolingMode::Max => vectors.extend(scaled_row(&largest, row, hidden_size, 1.0)),
                     _ => vectors.extend(each.next().expect("a sum for each mode of sums")),
                 }
             }
-            finite(sums).map(|()| vectors)
+            vectors
         };
-        passes.iter().enumerate().map(of_pass).collect()
+        Ok(passes.iter().enumerate().map(of_pass).collect())
     }
 
     /// Returns the weight of a token in a mode of sums.
@@ -180,8 +177,35 @@ impl Reduction<'_> {
     }
 }
 
-/// One row of `(B, H)`, times a factor.
-fn of_row(rows: &[f32], row: usize, hidden_size: usize, factor: f32) -> impl Iterator<Item = f32> {
+/// Pads passes with zeros on the right: `(ΣT, H)` → `(B, T, H)`.
+fn padded(states: &Tensor, passes: &[Pass]) -> Result<Tensor> {
+    /// For this index, the largest of its type, Candle's `index_select` returns zeros.
+    const PADDING: u32 = u32::MAX;
+    let lengths = passes.iter().map(|pass| pass.occurrences.len());
+    let longest = lengths.clone().max().unwrap_or(0);
+    let (tokens, hidden_size) = states.dims2()?;
+    let shape = (passes.len(), longest, hidden_size);
+    if tokens == passes.len() * longest {
+        return Ok(states.contiguous()?.reshape(shape)?);
+    }
+    let mut places = Vec::with_capacity(passes.len() * longest);
+    let mut next = 0;
+    for length in lengths {
+        places.extend(next..next + length as u32);
+        places.resize(places.len() + longest - length, PADDING);
+        next += length as u32;
+    }
+    let places = Tensor::new(places, states.device())?;
+    Ok(states.index_select(&places, 0)?.reshape(shape)?)
+}
+
+/// Returns a row of `(B, H)`, times a factor.
+fn scaled_row(
+    rows: &[f32],
+    row: usize,
+    hidden_size: usize,
+    factor: f32,
+) -> impl Iterator<Item = f32> {
     rows[row * hidden_size..][..hidden_size]
         .iter()
         .map(move |x| factor * x)
@@ -194,9 +218,9 @@ pub(crate) fn add_to(sum: &mut [f32], weight: f32, vector: &[f32]) {
         .for_each(|(sum, value)| *sum += weight * value);
 }
 
-/// Refuses numbers that are not finite.
-pub(crate) fn finite(numbers: &[f32]) -> Result<()> {
-    if numbers.iter().all(|x| x.is_finite()) {
+/// Refuses values that are not finite.
+pub(crate) fn finite(values: &[f32]) -> Result<()> {
+    if values.iter().all(|x| x.is_finite()) {
         Ok(())
     } else {
         Err(Error::NotFinite)
@@ -210,31 +234,27 @@ mod tests {
     /// f32 sums of up to 9 terms in another order.
     const ROUNDING: f32 = 1e-6;
 
-    /// Three passes of 9, 4 and 1 tokens, padded with numbers that must not enter.
+    /// Three passes of 9, 4 and 1 tokens.
     fn batch() -> (Tensor, Vec<f32>, Vec<Pass>) {
-        let (longest, hidden_size) = (9, 3);
-        let mut states: Vec<f32> = (0..3 * longest * hidden_size)
+        let (tokens, hidden_size) = (9 + 4 + 1, 3);
+        let states: Vec<f32> = (0..tokens * hidden_size)
             .map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0)
             .collect();
-        let mut passes = Vec::new();
-        for (row, (count, first, tokens)) in
-            [(9, 0, 12), (4, 8, 12), (1, 0, 1)].into_iter().enumerate()
-        {
-            states[(row * longest + count) * hidden_size..(row + 1) * longest * hidden_size]
-                .fill(77.0);
+        let pass = |(count, first, tokens): (usize, usize, usize)| {
             let at = |i: usize| Occurrence {
                 position: first + i,
                 weight: if first + i == 8 { 0.5 } else { 1.0 },
             };
-            passes.push(Pass {
+            Pass {
                 occurrences: (0..count).map(at).collect(),
                 share: 0.5,
                 tokens,
-            });
-        }
+            }
+        };
+        let passes = [(9, 0, 12), (4, 8, 12), (1, 0, 1)].map(pass).to_vec();
         let pooler = (0..9).map(|i| i as f32).collect();
         (
-            Tensor::from_vec(states, (3, longest, hidden_size), &Device::Cpu).unwrap(),
+            Tensor::from_vec(states, (tokens, hidden_size), &Device::Cpu).unwrap(),
             pooler,
             passes,
         )
@@ -244,17 +264,16 @@ mod tests {
     fn one_product_is_what_adding_up_token_by_token_is() {
         let (states, pooler, passes) = batch();
         let modes = PoolingMode::ALL.map(|(mode, _)| mode);
+        let two = states.narrow(0, 0, 9 + 4).unwrap();
         for skipped in [0, 2] {
             let reduction = Reduction {
                 modes: &modes,
                 skipped,
             };
             let expected = reduction
-                .token_by_token(&states, &pooler, &passes[..2])
+                .token_by_token(&two, &pooler, &passes[..2])
                 .unwrap();
-            let found = reduction
-                .as_product(&states.narrow(0, 0, 2).unwrap(), &pooler, &passes[..2])
-                .unwrap();
+            let found = reduction.as_product(&two, &pooler, &passes[..2]).unwrap();
             assert_eq!(expected.len(), found.len());
             for (expected, found) in expected.iter().flatten().zip(found.iter().flatten()) {
                 assert!((expected - found).abs() <= ROUNDING, "{expected} {found}");
@@ -271,12 +290,25 @@ mod tests {
     }
 
     #[test]
+    fn passes_are_padded_with_zeros_on_the_right() {
+        let (states, _, passes) = batch();
+        let padded = padded(&states, &passes).unwrap();
+        let rows: Vec<Vec<Vec<f32>>> = padded.to_vec3().unwrap();
+        let tokens: Vec<Vec<f32>> = states.to_vec2().unwrap();
+        assert_eq!(rows[0], tokens[..9]);
+        assert_eq!(rows[1][..4], tokens[9..13]);
+        assert_eq!(rows[2][..1], tokens[13..]);
+        let padding = [&rows[1][4..], &rows[2][1..]].concat();
+        assert!(padding.iter().all(|row| row == &[0.0; 3]));
+    }
+
+    #[test]
     fn a_token_that_is_not_finite_is_an_error_in_every_mode_and_way() {
         let (states, pooler, passes) = batch();
         for bad in [f32::NAN, f32::INFINITY] {
-            let mut numbers = states.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            numbers[9 * 3 + 4] = bad;
-            let states = Tensor::from_vec(numbers, states.shape(), &Device::Cpu).unwrap();
+            let mut values = states.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            values[9 * 3 + 4] = bad;
+            let states = Tensor::from_vec(values, states.shape(), &Device::Cpu).unwrap();
             for (mode, _) in PoolingMode::ALL {
                 let reduction = Reduction {
                     modes: &[mode],

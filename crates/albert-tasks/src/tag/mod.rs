@@ -280,8 +280,8 @@ impl Tagger {
             })
             .collect();
         let model = &self.pipeline.model;
-        let logits = batching::logits(&rows, &self.pipeline.runner, |rows, device| {
-            Ok(model.forward(&batching::model_input(rows, device)?)?.logits)
+        let logits = batching::token_logits(&rows, &self.pipeline.runner, |input| {
+            Ok(model.forward(input)?.logits)
         })?;
         let mut logits = logits.into_iter();
         let finish = |(&(text, words), prepared): (&(&str, Option<&Words>), Prepared)| {

@@ -145,7 +145,7 @@ mod tests {
             .affine(0.7, 0.0)?
             .sin()?;
         let qkv = qkv.reshape((tokens, 3 * h))?;
-        let sequences = Ragged::from_lengths(&lengths, &Device::Cpu)?.sequences;
+        let sequences = Ragged::joined(&lengths, &Device::Cpu)?.sequences;
         let found = Attention { heads, head_size }.apply(&qkv, &sequences)?;
         let mut start = 0;
         for length in lengths {
@@ -182,7 +182,7 @@ mod tests {
         };
         for (width, lengths) in [(47, &[2][..]), (48, &[])] {
             let qkv = Tensor::zeros((2, width), DType::F32, &Device::Cpu)?;
-            let sequences = Ragged::from_lengths(lengths, &Device::Cpu)?.sequences;
+            let sequences = Ragged::joined(lengths, &Device::Cpu)?.sequences;
             assert!(attention.apply(&qkv, &sequences).is_err());
         }
         Ok(())
