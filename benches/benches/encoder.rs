@@ -1,4 +1,4 @@
-//! ALBERT base with random weights, in f32 and in 8 bits: tokens in a second.
+//! Measures the encoder of ALBERT base with random weights, in f32 and in 8 bits.
 
 #![allow(clippy::print_stdout, reason = "the table is the output")]
 
@@ -108,9 +108,9 @@ fn measure(
     Ok(())
 }
 
-/// 256 sentences, 20 tokens in the median, longest first in batches of 64.
+/// Returns 256 sentences with a median of 20 tokens, in batches of 64, longest first.
 fn ragged() -> Vec<Vec<usize>> {
-    // The quantiles of a log-normal distribution, roughly: 20 · e^(0.6 z).
+    // Roughly the quantiles of a log-normal distribution: 20 · e^(0.6 z).
     let mut lengths: Vec<usize> = (0..256)
         .map(|i| {
             let p = (i as f64 + 0.5) / 256.0;
@@ -135,7 +135,7 @@ fn input(lengths: &[usize]) -> Result<ModelInput> {
     Ok(ModelInput::new(Tensor::from_vec(ids, shape, &Device::Cpu)?).with_attention_mask(mask))
 }
 
-/// Two for each multiplication with its addition, in products and attention.
+/// Returns the number of operations: two per multiply-add of the matrix products and of attention.
 fn operations(config: &AlbertConfig, tokens: usize) -> f64 {
     let (e, h, i) = (
         config.embedding_size,

@@ -1,4 +1,5 @@
-//! The four products of a layer of ALBERT base, by rows, in f32 and in 8 bits.
+//! Measures the four matrix products of a layer of ALBERT base for several numbers of rows, in f32
+//! and in 8 bits.
 
 #![allow(clippy::print_stdout, reason = "the table is the output")]
 
@@ -10,7 +11,7 @@ use albert_kernels::{
     RowsMut, Threads, product, quantize_weights, quantized_product,
 };
 
-/// One of this many columns of A stays in f32 in 8-bit products, as in the model.
+/// In 8-bit products one in this many columns of A stays in f32, as in the model.
 const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 fn main() {

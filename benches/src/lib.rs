@@ -1,8 +1,7 @@
-//! Measuring on machines that are not quiet.
-//!
-//! A sample of the machine's ceiling precedes each sample of the work, on as many threads: fused
-//! multiply-adds or dot products of bytes, in registers. The results are the best sample of each,
-//! and the share of the ceiling by processor time.
+//! Measures speed on machines that also run other processes. Each sample of the work follows a
+//! sample of the machine's ceiling on as many threads: fused multiply-adds or dot products of bytes
+//! in registers. The results are the best sample of each, and the share of the ceiling by processor
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ pub enum Ceiling {
     Int8,
 }
 
-/// Rounds of a sample of the ceiling: about half a millisecond.
+/// The rounds in a sample of the ceiling: about half a millisecond.
 const ROUNDS: usize = 30_000;
 
 impl Ceiling {
@@ -45,7 +44,7 @@ pub struct Speed {
     /// Operations per second of the best sample of the ceiling, all threads together.
     pub peak: f64,
     /// Operations per second of processor time, as a share of one thread's ceiling, from 0 to 1.
-    /// Other processes hardly change it; threads that wait for each other do.
+    /// Other processes hardly affect it; threads that wait for each other do.
     pub busy_of_peak: f64,
     /// Number of samples.
     pub samples: usize,
@@ -55,7 +54,7 @@ impl Speed {
     /// Repeats `work`, which executes `operations` operations, for about `time`.
     ///
     /// # Panics
-    /// As [`Ceiling::measure`].
+    /// See [`Ceiling::measure`].
     pub fn measure(
         ceiling: Ceiling,
         operations: f64,
@@ -110,6 +109,6 @@ pub fn set_threads() -> usize {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
-        .expect("rayon starts here");
+        .expect("no rayon pool exists yet");
     threads
 }

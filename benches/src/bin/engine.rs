@@ -1,13 +1,12 @@
-//! albert-model in the comparison of `benches/peers`: a process that loads a model and times the
-//! requests it reads.
+//! The engine albert-model of `benches/peers`: a process that loads a model, reads requests, and
+//! times them.
 //!
 //! ```text
 //! engine FOLDER f32|f16|bf16|int8 [cpu|cuda|metal]
 //! engine FOLDER convert
 //! ```
-//!
 //! `convert` writes the model in 8 bits to `FOLDER/model-int8`. Otherwise each line of input is a
-//! request in JSON, and each is answered by one line:
+//! JSON request, and one line answers it:
 //!
 //! | request | answer |
 //! |---|---|
@@ -16,12 +15,11 @@
 //! | `{"product": N}` | the same |
 //! | `{"ceiling": true}` | `{"f32": OPS, "int8": OPS}`, operations per second |
 //! | `{"describe": true}` | `{"instructions": NAME}` |
-//!
-//! A case is a list of batches of token ids in `cases.json`; with an output file, the first batch's
-//! last hidden state is written to it as .npy in f32, with zeros at padding. Tokens are on the device
-//! before the clock starts, the mask stays on the CPU. Texts are one a line; they are tokenized,
-//! encoded and pooled within the time, and the output is their vectors. `product` times the device's
-//! own product of two N×N matrices.
+//! A case is a list of batches of token ids in `cases.json`. If there is an output file, the last
+//! hidden state of the first batch is written to it as .npy in f32, with zeros at padding. The
+//! tokens are on the device before the clock starts; the mask stays on the CPU. Texts are one per
+//! line; the time includes tokenizing, encoding and pooling, and the output is their vectors.
+//! `product` times the device's own product of two N×N matrices.
 
 #![allow(clippy::print_stdout, reason = "the answers are the program's output")]
 
@@ -110,7 +108,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One model; its encoder and its embedder are loaded by the first request that needs them.
+/// A model, whose encoder and embedder are loaded by the first request that needs them.
 struct Engine {
     model_folder: PathBuf,
     weights: WeightFormat,
@@ -168,7 +166,7 @@ impl Engine {
     }
 }
 
-/// From texts to vectors: tokenizing, encoding and pooling.
+/// Times texts to vectors: tokenizing, encoding and pooling.
 fn time_texts(embedder: &Embedder, texts: &Path, output: Option<PathBuf>) -> anyhow::Result<f64> {
     let texts = std::fs::read_to_string(texts)?;
     let texts: Vec<&str> = texts.lines().collect();
@@ -205,7 +203,7 @@ fn time_case(
     Ok(seconds)
 }
 
-/// `(N, N) × (N, N)`
+/// Times a product `(N, N) × (N, N)`.
 fn time_product(size: usize, dtype: DType, device: &Device) -> CandleResult<f64> {
     let matrix = Tensor::rand(-1f32, 1., (size, size), device)?.to_dtype(dtype)?;
     device.synchronize()?;

@@ -1,15 +1,13 @@
-//! albert-model in the comparison of `benches/training`: a process that makes training steps when
-//! asked to.
+//! The engine albert-model of `benches/training`: a process that takes training steps on request.
 //!
 //! ```text
 //! training SHAPE
 //! ```
-//!
-//! It reads a number of steps a line and answers `{"seconds", "processor_seconds", "loss",
-//! "peak_mb"}` a line, each for one step: forward, backward and AdamW of masked language modeling
-//! and sentence order, on random token ids and weights. Without lines to read it ends.
+//! It reads a number of steps per line and answers with one line `{"seconds", "processor_seconds",
+//! "loss", "peak_mb"}`, all per step: forward pass, backward pass and AdamW of masked language
+//! modeling and sentence order, on random token ids and weights. It ends at the end of its input.
 
-#![allow(clippy::print_stdout, reason = "the answers are what it is for")]
+#![allow(clippy::print_stdout, reason = "the answers are the program's output")]
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
@@ -140,7 +138,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The most memory that the process has had, as Linux reports it.
+/// Returns the peak memory of the process, as reported by Linux.
 fn peak_megabytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;

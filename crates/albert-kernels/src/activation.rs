@@ -1,12 +1,10 @@
-//! Bias and activation, the end of a dense layer.
+//! Bias and activation, which end a dense layer.
 
 use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
 use crate::simd::Simd;
 
-/// A function of each element by itself.
-///
-/// Errors are absolute and hold from -20 to 20 against f64, in units of `max(1, |f(x)|)`; a dense
-/// sweep tests them.
+/// An element-wise activation function. The stated errors are absolute, from -20 to 20, against
+/// f64, in units of `max(1, |f(x)|)`; a dense sweep tests them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x`
@@ -44,7 +42,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them.
+    /// All functions.
     pub const ALL: [Self; 16] = [
         Self::Linear,
         Self::Gelu,
@@ -67,7 +65,7 @@ impl Activation {
     /// Computes `x = f(x + bias)`, element by element, in rows as wide as the bias.
     ///
     /// # Safety
-    /// `xs` has the rows, `stride` numbers apart, and nothing else reads or writes them.
+    /// `xs` has the rows, `stride` values apart, and nothing else reads or writes them.
     #[inline(always)]
     pub(crate) unsafe fn apply<S: Simd>(
         self,
@@ -78,7 +76,7 @@ impl Activation {
         bias: &[f32],
     ) {
         let whole = bias.len() / S::LANES * S::LANES;
-        // One loop for each function: the choice is made once.
+        // A loop per function, so that the function is selected once.
         macro_rules! each {
             ($($name:ident($x:ident) $f:expr;)*) => {
                 match self {$(
@@ -123,7 +121,7 @@ impl Activation {
             };
             LeakyRelu(x) s.max(s.mul(x, s.splat(0.01)), x);
             Mish(x) {
-                // From 20 on the quotient is 1, and e² would overflow later.
+                // From 20 on the quotient is 1, and for larger x e² would overflow.
                 let e = exp(s, s.min(s.splat(20.0), x));
                 let n = s.mul(e, s.add(e, s.splat(2.0)));
                 s.mul(x, s.div(n, s.add(n, s.splat(2.0))))
@@ -139,7 +137,7 @@ impl Activation {
     }
 }
 
-/// Six digits of 1/√2, as in transformers.
+/// 1/√2 to six digits, as in transformers.
 #[expect(clippy::approx_constant, reason = "the reference's own digits")]
 pub(crate) const LAPLACE_MEAN: f32 = 0.707107;
 /// `1 / (σ √2)`
@@ -234,7 +232,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The error that the documentation of each function states, or f32's rounding.
+    /// Returns the error that the documentation of each function states, or that of f32 rounding.
     fn stated(activation: Activation) -> f64 {
         match activation {
             Activation::Sigmoid | Activation::SqrtSoftplus | Activation::Tanh => 1.2e-7,

@@ -1,10 +1,10 @@
-//! Slices that begin at a cache line.
+//! Slices that start at a cache line.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// Int8Operands in a line.
+/// Bytes in a cache line.
 const LINE: usize = 64;
 
 #[derive(Clone, Copy)]
@@ -15,10 +15,10 @@ struct Line {
 
 const ZEROS: Line = Line { _bytes: [0; LINE] };
 
-/// A number whose size divides a cache line.
+/// A number type whose size divides that of a cache line.
 ///
 /// # Safety
-/// Every bit pattern is a value, and zero bits are 0.
+/// Every bit pattern is valid, and all zero bits are 0.
 unsafe trait Number: Copy {}
 
 // SAFETY: any four bytes are a number, zeros are 0.
@@ -32,8 +32,8 @@ unsafe impl Number for i8 {}
 // SAFETY: any byte is a number.
 unsafe impl Number for u8 {}
 
-/// A slice that starts at a multiple of 64 bytes, so that no vector of a packed panel lies across
-/// two cache lines. Of f32, i32, i16, i8 or u8.
+/// A slice of f32, i32, i16, i8 or u8 that starts at a multiple of 64 bytes, so that no vector of a
+/// packed panel crosses a cache line.
 #[derive(Clone)]
 pub struct Aligned<T = f32> {
     lines: Vec<Line>,
@@ -42,7 +42,7 @@ pub struct Aligned<T = f32> {
 }
 
 impl<T: Number> Default for Aligned<T> {
-    /// Without numbers.
+    /// Returns an empty slice.
     fn default() -> Self {
         Self {
             lines: Vec::new(),
@@ -52,11 +52,11 @@ impl<T: Number> Default for Aligned<T> {
     }
 }
 
-#[expect(private_bounds, reason = "which types they are is said above")]
+#[expect(private_bounds, reason = "the documentation lists the types")]
 impl<T: Number> Aligned<T> {
     const IN_A_LINE: usize = LINE / size_of::<T>();
 
-    /// `len` zeros.
+    /// Creates a slice of `len` zeros.
     pub fn zeros(len: usize) -> Self {
         Self {
             lines: vec![ZEROS; len.div_ceil(Self::IN_A_LINE)],

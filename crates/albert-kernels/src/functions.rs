@@ -1,8 +1,6 @@
-//! Elementary functions of vectors, in f32.
-//!
-//! Each is a polynomial over a short interval and an exact reduction to it. The coefficients were
-//! fitted by least squares, reweighted toward the smallest maximum of the error that is stated;
-//! the tests hold each function to its statement in a dense sweep against f64.
+//! Elementary functions of f32 vectors. Each is an exact reduction to a short interval and a
+//! polynomial over it. The coefficients were fitted by least squares, reweighted to minimize the
+//! maximum of the stated error; the tests check that error in a dense sweep against f64.
 
 use crate::simd::Simd;
 
@@ -11,7 +9,7 @@ const EXP_MAX: f32 = 88.72;
 /// Below this, [`exp`] is 0, which is `e^-87` to the 38th digit.
 const EXP_MIN: f32 = -86.9;
 
-/// `eˣ`, to 2 ULP; 0 below -86.9, infinite above 88.72. NaN stays.
+/// Returns `eˣ`, to 2 ULP; 0 below -86.9, infinite above 88.72, NaN for NaN.
 ///
 /// ```text
 /// eˣ = 2ⁿ eʳ,   n = round(x / ln 2),   r = x - n ln 2
@@ -19,21 +17,21 @@ const EXP_MIN: f32 = -86.9;
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let (n, e_to_r) = reduced_exp(s, s.min(s.splat(EXP_MAX), s.max(s.splat(EXP_MIN), x)));
-    // 2ⁿ in two factors: n = 128 has no f32 of its own.
+    // 2ⁿ in two factors, because 2¹²⁸ exceeds the range of f32.
     let power = s.power_of_two(s.sub(n, s.splat(1.0)));
     let y = s.mul(s.mul(e_to_r, s.splat(2.0)), power);
     let y = s.select_less(x, s.splat(EXP_MIN), s.splat(0.0), y);
     s.select_less(s.splat(EXP_MAX), x, s.splat(f32::INFINITY), y)
 }
 
-/// `eˣ` for x from -87.3 to 88.3, to 2 ULP, and at the nearer of these for any other. NaN stays.
+/// Returns `eˣ` to 2 ULP, with x clamped to the range from -87.3 to 88.3; NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp_between<S: Simd>(s: S, x: S::V) -> S::V {
     let (n, e_to_r) = reduced_exp(s, s.min(s.splat(88.3), s.max(s.splat(-87.3), x)));
     s.times_power_of_two(e_to_r, n)
 }
 
-/// `n` and `eʳ`, of x that is not NaN between the bounds of [`exp`].
+/// Returns `n` and `eʳ` for x between the bounds of [`exp`], which is not NaN.
 #[inline(always)]
 fn reduced_exp<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     // ln 2 in two parts, the first short enough that n times it is exact.
@@ -50,14 +48,14 @@ fn reduced_exp<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     (n, s.add(s.mul_add(s.mul(r, r), tail, r), s.splat(1.0)))
 }
 
-/// `σ(x) = 1 / (1 + e⁻ˣ)`, to 3 ULP where it is a normal number.
+/// Returns `σ(x) = 1 / (1 + e⁻ˣ)`, to 3 ULP if the result is a normal number.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
     s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
 }
 
-/// `tanh x`, to 3 ULP.
+/// Returns `tanh x`, to 3 ULP.
 ///
 /// ```text
 /// x + x³ P(x²) where |x| < 0.65, else ±(1 - 2 / (e^2|x| + 1))
@@ -83,7 +81,7 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     s.select_less(magnitude, s.splat(0.65), near, s.copy_sign(far, x))
 }
 
-/// `erf x`, within 1.8e-7.
+/// Returns `erf x`, within 1.8e-7.
 ///
 /// ```text
 /// x P(x²) where |x| < 1, else ±(1 - e^Q(|x|)); Q is ln erfc
@@ -107,7 +105,7 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
             ],
         ),
     );
-    // From 4 on erf is 1 to the last bit, and NaN passes.
+    // From 4 on erf rounds to 1; NaN is preserved.
     let magnitude = s.min(s.splat(4.0), s.abs(x));
     let log = polynomial(
         s,
@@ -127,7 +125,7 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
     s.select_less(s.abs(x), one, near, s.copy_sign(far, x))
 }
 
-/// `ln(1 + eˣ)`, to 4 ULP; overflows for no x.
+/// Returns `ln(1 + eˣ)`, to 4 ULP; never overflows.
 ///
 /// ```text
 /// max(x, 0) + ln(1 + e),  e = e^-|x|;   ln(1 + e) = 2 atanh u,  u = e / (2 + e) ≤ 1/3
@@ -153,7 +151,7 @@ pub(crate) fn softplus<S: Simd>(s: S, x: S::V) -> S::V {
     s.add(s.max(s.splat(0.0), x), s.add(half, half))
 }
 
-/// `c₀ + c₁ x + c₂ x² + …`
+/// Evaluates the polynomial `c₀ + c₁ x + c₂ x² + …`.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, coefficients: [f32; N]) -> S::V {
     let mut sum = s.splat(coefficients[N - 1]);
@@ -171,7 +169,7 @@ pub(crate) mod tests {
     use crate::instruction_set::InstructionSet;
     use crate::simd::Kernel;
 
-    /// Applies one function to all numbers.
+    /// Applies a function to all values.
     struct Each<'a, F>(&'a mut [f32], F);
 
     trait Function {
@@ -208,7 +206,7 @@ pub(crate) mod tests {
     function!(Erf, erf);
     function!(Softplus, softplus);
 
-    /// Numbers from `low` to `high`, and tiny ones of both signs.
+    /// Returns values from `low` to `high`, and tiny ones of both signs.
     pub(crate) fn sweep(low: f32, high: f32) -> Vec<f32> {
         const STEPS: usize = 1_000_003;
         let step = (f64::from(high) - f64::from(low)) / STEPS as f64;
@@ -228,7 +226,7 @@ pub(crate) mod tests {
         xs
     }
 
-    /// `erf`, by the series of positive terms `2/√π e^-x² Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!`.
+    /// Computes `erf` by the series of positive terms `2/√π e^-x² Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!`.
     pub(crate) fn exact_erf(x: f64) -> f64 {
         if x.abs() > 6.0 {
             return x.signum();
@@ -241,7 +239,8 @@ pub(crate) mod tests {
         sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
     }
 
-    /// The largest error over `xs` on every instructions, in units that `unit` gives for an exact value.
+    /// Returns the largest error over `xs` on all instruction sets, in the units that `unit`
+    /// returns for an exact value.
     fn worst<F: Function + Copy>(
         f: F,
         xs: &[f32],
@@ -262,7 +261,7 @@ pub(crate) mod tests {
         worst
     }
 
-    /// The distance between neighboring f32 at `y`.
+    /// Returns the distance between neighboring f32 values at `y`.
     fn ulp(y: f64) -> f64 {
         let y = (y.abs() as f32).max(f32::MIN_POSITIVE);
         f64::from(y.next_up()) - f64::from(y)
@@ -271,7 +270,7 @@ pub(crate) mod tests {
     fn assert_within(what: &str, seen: f64, stated: f64) {
         assert!(
             seen <= stated,
-            "{what} is off by {seen}, stated is {stated}"
+            "{what} is off by {seen}, more than the stated {stated}"
         );
     }
 
@@ -307,8 +306,8 @@ pub(crate) mod tests {
         );
     }
 
-    /// Every f32 bit pattern, NaN and infinities included, in about half an hour:
-    /// `cargo test --release -p albert-kernels -- --ignored every_f32`.
+    /// Tests every f32 bit pattern, including NaN and infinities, in about half an hour: `cargo
+    /// test --release -p albert-kernels -- --ignored every_f32`.
     #[test]
     #[ignore = "four billion values, half an hour"]
     fn every_f32_is_as_exact_as_stated() {
@@ -324,7 +323,7 @@ pub(crate) mod tests {
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
             let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
             let one = |_: f64| 1.0;
-            // The ranges are those in which the documentation states the error.
+            // The ranges for which the documentation states the error.
             assert_within("exp", worst(Exp, &within(-86.9, 88.72), f64::exp, ulp), 2.0);
             let found = worst(Sigmoid, &within(-86.9, f32::MAX), sigmoid, ulp);
             assert_within("sigmoid", found, 3.0);

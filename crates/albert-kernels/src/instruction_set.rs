@@ -1,4 +1,4 @@
-//! The instruction set that the kernels use: the best of the CPU, or the one requested.
+//! The instruction set that the kernels use: the best one of the CPU, or the requested one.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use crate::simd::{Kernel, Portable, Simd};
 /// The environment variable that chooses an instruction set by name.
 pub const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 
-/// An instruction set that this CPU has.
+/// An instruction set that this CPU supports.
 ///
 /// ```
 /// use albert_kernels::InstructionSet;
@@ -24,7 +24,7 @@ pub const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InstructionSet(Instructions);
 
-/// Private, so that an [`InstructionSet`] is always one that the CPU has.
+/// Private, so that an [`InstructionSet`] is always one that the CPU supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]
@@ -40,14 +40,14 @@ enum Instructions {
     Portable,
 }
 
-/// The name of an instruction set that this CPU does not have.
+/// The name of an instruction set that this CPU does not support.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{source_name}`: expected an instruction set of this CPU ({}), found `{name}`",
     available_names()
 )]
 pub struct InstructionSetError {
-    /// The variable that holds the name, or `instruction set`.
+    /// The environment variable that holds the name, or `instruction set`.
     source_name: &'static str,
     name: String,
 }
@@ -85,8 +85,8 @@ impl InstructionSet {
         instruction_sets
     }
 
-    /// Returns the instruction set of this name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon` or
-    /// `portable`. VNNI multiplies bytes; f32 kernels are the same with and without it.
+    /// Returns the instruction set of this name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `neon`
+    /// or `portable`. VNNI multiplies bytes, so it does not change the f32 kernels.
     ///
     /// # Errors
     /// If the name is unknown, or the CPU lacks the instructions.
@@ -100,13 +100,12 @@ impl InstructionSet {
         })
     }
 
-    /// Returns the instruction set that the environment variable `ALBERT_KERNELS` names or, if it is
-    /// not set, the fastest.
-    ///
-    /// The variable is read once: all weights of a process are packed for the same instructions.
+    /// Returns the instruction set that the environment variable `ALBERT_KERNELS` names or, if it
+    /// is not set, the fastest. The variable is read once, so that all weights of a process are
+    /// packed for the same instruction set.
     ///
     /// # Errors
-    /// As [`named`](Self::from_name).
+    /// See [`from_name`](Self::from_name).
     pub fn current() -> Result<Self, InstructionSetError> {
         static CURRENT: OnceLock<Result<InstructionSet, InstructionSetError>> = OnceLock::new();
         let choose = || match std::env::var_os(INSTRUCTION_SET_VARIABLE) {
@@ -122,13 +121,13 @@ impl InstructionSet {
         CURRENT.get_or_init(choose).clone()
     }
 
-    /// Runs a kernel, compiled for these instructions.
+    /// Runs a kernel that is compiled for this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni | Instructions::Avx512 => {
-                // SAFETY: a value exists only if the CPU has the instructions.
+                // SAFETY: a value only exists if the CPU has the instructions.
                 unsafe { Avx512::<false>::new() }.call(kernel)
             }
             #[cfg(target_arch = "x86_64")]
@@ -147,7 +146,7 @@ impl InstructionSet {
     #[inline]
     pub(crate) fn run_integer<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a value exists only if the CPU has the instructions.
+            // SAFETY: a value only exists if the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Vnni => unsafe { Avx512::<true>::new() }.call(kernel),
             // SAFETY: as above.
@@ -162,7 +161,7 @@ impl InstructionSet {
         self.run(TileSize).1
     }
 
-    /// [`Simd::SIGN_MAGNITUDE`]
+    /// Returns [`Simd::SIGN_MAGNITUDE`].
     pub(crate) fn sign_magnitude(self) -> bool {
         self.run_integer(SignMagnitude)
     }
@@ -185,7 +184,7 @@ impl Kernel for SignMagnitude {
     }
 }
 
-/// Rows and columns of a tile.
+/// Returns the rows and columns of a tile.
 struct TileSize;
 
 impl Kernel for TileSize {

@@ -1,4 +1,4 @@
-//! Layer norm of rows, with what comes before it: bias and residual.
+//! Layer norm of rows, fused with the bias and the residual before it.
 
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
@@ -15,7 +15,7 @@ pub struct LayerNorm<'a> {
 }
 
 impl LayerNorm<'_> {
-    /// `x = LN(x)` for each row.
+    /// Replaces each row x by `LN(x)`.
     ///
     /// # Shapes
     /// - `xs`: `(M, N)`
@@ -31,7 +31,8 @@ impl LayerNorm<'_> {
         });
     }
 
-    /// `x = LN(x + (y + b))` for each row, the end of attention and of the feed-forward network.
+    /// Replaces each row x by `LN(x + (y + b))`, the end of attention and of the feed-forward
+    /// network.
     ///
     /// # Shapes
     /// - `xs` and `ys`: `(M, N)`, `bias`: `(N)`
@@ -48,7 +49,7 @@ impl LayerNorm<'_> {
         self.check(xs);
         assert!(
             ys.len() == xs.len() && bias.len() == self.gamma.len(),
-            "rows and bias as wide as γ"
+            "rows and bias must be as wide as γ"
         );
         instructions.run(NormalizeRows {
             xs,
@@ -61,7 +62,7 @@ impl LayerNorm<'_> {
         let width = self.gamma.len();
         assert!(
             width > 0 && self.beta.len() == width && xs.len().is_multiple_of(width),
-            "rows of {width} numbers"
+            "rows of {width} values"
         );
     }
 }
@@ -102,12 +103,12 @@ impl Kernel for NormalizeRows<'_> {
 #[inline(always)]
 fn normalize<S: Simd>(s: S, row: &mut [f32], sum: f32, norm: &LayerNorm<'_>) {
     let (rough, width) = (sum / row.len() as f32, row.len());
-    // A second sum recovers what the first rounded away: a constant row must become β, not noise
-    // divided by √ε.
+    // A second sum recovers the rounding error of the first: a constant row must become β, not
+    // noise divided by √ε.
     let at_rough = s.splat(rough);
     let (mut sums, mut squares) = ([s.splat(0.0); 4], [s.splat(0.0); 4]);
     each_vector!(S, width, |at, sum| {
-        // A short vector is filled up with the mean, which adds nothing.
+        // A partial vector is padded with the mean, which adds nothing.
         let x = s.sub(s.load_or(&row[at], rough), at_rough);
         (sums[sum], squares[sum]) = (s.add(sums[sum], x), s.mul_add(x, x, squares[sum]));
     });

@@ -7,14 +7,15 @@ use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
 /// Runs fused multiply-adds in registers for `rounds` rounds on the calling thread; returns
-/// operations per second, two for each.
+/// operations per second, counting two per multiply-add.
 pub fn peak_flops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
     let operations = instructions.run(Chains { rounds });
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Like [`peak_flops`] for dot products of bytes, each product and each sum one operation.
+/// Like [`peak_flops`] for dot products of bytes; each multiplication and each addition is one
+/// operation.
 pub fn peak_int8_ops(instructions: InstructionSet, rounds: usize) -> f64 {
     let start = Instant::now();
     let operations = instructions.run_integer(Int8Chains { rounds });
@@ -55,7 +56,8 @@ impl Kernel for Int8Chains {
     }
 }
 
-/// Independent chains, enough to hide an instruction's latency and few enough for 16 registers.
+/// The number of independent chains: enough to hide the latency of an instruction, and few enough
+/// for 16 registers.
 const CHAINS: usize = 12;
 
 impl Kernel for Chains {

@@ -1,6 +1,6 @@
-//! Numbers for tests.
+//! Pseudorandom numbers for tests.
 
-/// `count` numbers from -1 to 1, the same for the same seed.
+/// Returns `count` numbers from -1 to 1, which only depend on the seed.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {

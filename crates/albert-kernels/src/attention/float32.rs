@@ -12,7 +12,7 @@ use crate::gemm::{F32Product, Prefetch};
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// Keys and values of one head in f32. Queries stay where they are, and so do exponentials.
+/// The packed keys and values of one head in f32. Queries and exponentials are used in place.
 #[derive(Default)]
 pub(super) struct Float32 {
     /// Kᵀ in panels `(D, W)` of W tokens.
@@ -84,7 +84,7 @@ impl Arithmetic for Float32 {
             accumulate: false,
             prefetch: Prefetch::NONE,
         };
-        // SAFETY: the queries are there, and scores have a row for each.
+        // SAFETY: the queries are readable, and `scores` has a row for each.
         unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
         1.0
     }

@@ -1,7 +1,7 @@
 //! Attention in 16 bits.
 //!
 //! ```text
-//! q ≈ u_q i,  k ≈ u_k j,  v ≈ u_v l       a unit for all queries of a head, one for its keys, one for its values
+//! q ≈ u_q i,  k ≈ u_k j,  v ≈ u_v l       one unit each for the queries, the keys and the values of a head
 //! e ≈ w / f                               f for each query, as large as the sum of its exponentials allows
 //!
 //! q · k ≈ u_q u_k Σ_d i j,   Σ_t e v / Σ_t e ≈ u_v Σ_t w l / Σ_t w
@@ -24,13 +24,15 @@ use crate::simd::{Kernel, Simd, each_vector};
 /// The largest 16-bit integer.
 const LARGEST: f32 = i16::MAX as f32;
 
-/// The largest integer that a number of V becomes.
+/// The largest integer to which a value of V is rounded.
 const LARGEST_VALUE: f32 = 2047.0;
 
-/// Bound on the sum of a query's rounded exponentials: times [`LARGEST_VALUE`], it is below 2³¹.
+/// The bound on the sum of the rounded exponentials of a query; [`LARGEST_VALUE`] times this is
+/// below 2³¹.
 const LARGEST_SUM: usize = 1 << 20;
 
-/// The largest integer that a number of Q or K becomes: D products of two such are below 2³¹.
+/// Returns the largest integer to which a value of Q or K is rounded: the sum of D products is
+/// below 2³¹.
 fn largest_factor(depth: usize) -> f32 {
     (f64::from(i32::MAX) / depth as f64)
         .sqrt()
@@ -38,16 +40,16 @@ fn largest_factor(depth: usize) -> f32 {
         .min(f64::from(LARGEST)) as f32
 }
 
-/// One head in 16 bits. Int16 that are multiplied one after another lie side by side in pairs.
+/// One packed head in 16 bits. Integers that are multiplied in one instruction are adjacent pairs.
 #[derive(Default)]
 pub(super) struct Int16 {
-    /// `(T, D)`, rows whole vectors long.
+    /// `(T, D)`, each row padded to whole vectors.
     queries: Aligned<i16>,
     /// Kᵀ in panels `(D / 2, W, 2)` of W tokens.
     keys: Aligned<i16>,
     /// V in panels `(T / 2, W, 2)` of W of its D columns.
     values: Aligned<i16>,
-    /// The exponentials, `(BLOCK_QUERIES, T)`, rows whole vectors long.
+    /// The exponentials, `(BLOCK_QUERIES, T)`, each row padded to whole vectors.
     weights: Aligned<i16>,
     /// Keys or values before they are rearranged.
     rounded: Aligned<i16>,
@@ -149,7 +151,7 @@ impl Arithmetic for Int16 {
             panel: self.keys[panel * width * pairs * 2..].as_ptr(),
             panel_width: width,
         };
-        // SAFETY: the queries are there, and scores have a row for each.
+        // SAFETY: the queries are readable, and `scores` has a row for each.
         unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
         self.score_unit
     }
@@ -185,13 +187,13 @@ impl Arithmetic for Int16 {
             panel: self.values[panel * width * pairs * 2..].as_ptr(),
             panel_width: width,
         };
-        // SAFETY: the caller's promise; there are weights for as many queries.
+        // SAFETY: as the caller promises; there are weights for as many queries.
         unsafe { tiles(s, queries, [depth, width], context, products) };
     }
 }
 
-/// Rounds one part of a head to integers up to `largest`, `(T, D)`, rows whole vectors long;
-/// returns their unit.
+/// Rounds one part of a head to integers up to `largest`, `(T, D)`, each row padded to whole
+/// vectors; returns their unit, which is NaN if a value is not finite.
 ///
 /// It is NaN where a number is not finite.
 ///
@@ -215,7 +217,7 @@ unsafe fn round<S: Simd>(
         each_vector!(S, row.len(), |at, one| {
             let x = s.load(&row[at]);
             found[one] = s.max(s.abs(x), found[one]);
-            // NaN from the first value that is not finite; `found` ignores a NaN.
+            // Becomes NaN at the first value that is not finite, which `found` would ignore.
             poison[one] = s.mul_add(x, zero, poison[one]);
         });
     }
@@ -223,7 +225,7 @@ unsafe fn round<S: Simd>(
     let found = s.max_lane(found);
     let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
     let unit = found / largest;
-    // Zeros, or numbers so small that their unit is none, are all zeros.
+    // Zeros, and values so small that their unit is subnormal, become zeros.
     let factor = if unit >= f32::MIN_POSITIVE {
         largest / found
     } else {
@@ -237,8 +239,8 @@ unsafe fn round<S: Simd>(
     unit + poison
 }
 
-/// Writes `factor` times values as integers, then zeros up to a whole vector; returns their sum,
-/// which is exact below 2²⁴.
+/// Writes the values times `factor` as integers, then zeros up to a whole vector; returns their
+/// sum, which is exact below 2²⁴.
 #[inline(always)]
 fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, integers: &mut [i16]) -> f32 {
     let factor = s.splat(factor);
@@ -253,17 +255,17 @@ fn round_row<S: Simd>(s: S, xs: &[f32], factor: f32, integers: &mut [i16]) -> f3
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 
-/// `A B` of 16-bit integers, as f32.
+/// Computes `A B` of 16-bit integers, with the result in f32.
 #[derive(Debug, Clone, Copy)]
 struct Int16Product {
     /// K / 2
     pairs: usize,
     a: *const i16,
-    /// From a row of A to the next.
+    /// The distance between rows of A.
     a_stride: usize,
-    /// Rows of the panel in pairs, the two integers of a column next to each other.
+    /// The rows of the panel in pairs, with the two integers of a column next to each other.
     panel: *const i16,
-    /// From such a pair of rows to the next, in pairs.
+    /// The distance between such pairs of rows, in pairs.
     panel_width: usize,
 }
 

@@ -30,13 +30,13 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// Computes `softmax(Q Kᵀ / √D) V` for every head of one sequence.
-///
-/// Scores exist for a few queries of one head at a time; the division by the sum of exponentials
-/// comes last. Work is split over heads and queries.
+/// Computes `softmax(Q Kᵀ / √D) V` for every head of one sequence. Only the scores of a few queries
+/// of one head exist at a time, and the division by the sum of exponentials comes last. Work is
+/// split over heads and queries.
 ///
 /// # Shapes
-/// - `qkv`: `(T, 3H)`, in each row the queries of all heads, their keys, their values; H = N D
+/// - `qkv`: `(T, 3H)`; each row holds the queries, then the keys, then the values of all heads; H =
+///   N D
 /// - `context`: `(T, H)`
 ///
 /// # Panics
@@ -53,14 +53,13 @@ pub fn attention(
     attend::<Float32>(instructions, heads, qkv, context, threads);
 }
 
-/// Computes [`attention`] with products of 16-bit integers, for models with int8 weights.
-///
-/// Queries, keys and values of a head are rounded with one scale each: queries and keys to the
-/// number of bits at which a sum of D products fits 32 bits, values to 12 bits, and exponentials to
-/// 15. Dot product instructions (VNNI) compute two products of 16 bits in the time of one in f32.
+/// Computes [`attention`] with products of 16-bit integers, for models with int8 weights. Queries,
+/// keys and values of a head are each rounded with one scale: queries and keys to as many bits as
+/// let a sum of D products fit 32 bits, values to 12 bits, and exponentials to 15. Dot product
+/// instructions (VNNI) compute two 16-bit products in the time of one in f32.
 ///
 /// # Panics
-/// As [`attention`], and if the sequence is of 2²⁰ tokens or more.
+/// Like [`attention`], and if the sequence has 2²⁰ tokens or more.
 pub fn attention_int16(
     instructions: InstructionSet,
     heads: Heads,
@@ -73,13 +72,13 @@ pub fn attention_int16(
 
 /// The arithmetic of the two products of attention. A value holds one packed head.
 trait Arithmetic: Default + 'static {
-    /// The longest sequence.
+    /// The maximum length of a sequence.
     const MOST_TOKENS: usize;
 
-    /// Memory that a thread keeps from call to call.
+    /// Returns the memory that a thread keeps between calls.
     fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>>;
 
-    /// Runs a kernel with the instructions for this arithmetic.
+    /// Runs a kernel with the best instructions for this arithmetic.
     fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output;
 
     /// Packs the keys and values of one head.
@@ -101,15 +100,15 @@ trait Arithmetic: Default + 'static {
         scores: RowsPtr,
     ) -> f32;
 
-    /// Stores one query's exponentials, whose sum is given, as factors of the values; returns the
-    /// factor that scales the products.
+    /// Stores the exponentials of one query, whose sum is given, as weights of the values; returns
+    /// the factor that scales the products.
     fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32;
 
-    /// Writes the products with the values for as many queries.
+    /// Writes the products of the weights with the values for `queries` queries.
     ///
     /// # Safety
-    /// `scores` has the exponentials of as many queries, which [`weights`](Self::weights) has
-    /// taken; `context` has rows for them.
+    /// `scores` has the exponentials of these queries, and [`weights`](Self::weights) was called
+    /// for each; `context` has rows for them.
     unsafe fn contexts<S: Simd>(
         &self,
         s: S,
@@ -123,7 +122,7 @@ trait Arithmetic: Default + 'static {
 #[derive(Default)]
 struct Scratch<A> {
     packed: A,
-    /// `(BLOCK_QUERIES, T)`, rows a multiple of a vector apart.
+    /// `(BLOCK_QUERIES, T)`, with a row stride of whole vectors.
     scores: Aligned,
 }
 
@@ -143,15 +142,15 @@ struct Qkv {
 }
 
 impl Qkv {
-    /// From a token to the next.
+    /// Returns the distance between tokens.
     fn stride(self) -> usize {
         3 * self.heads.count * self.heads.size
     }
 
-    /// The numbers of one head in one token: `part` 0 is Q, 1 is K, 2 is V.
+    /// Returns the values of one head in one token: `part` 0 is Q, 1 is K, 2 is V.
     ///
     /// # Safety
-    /// There are `tokens` rows, of which `token` is one, for as long as the result is used.
+    /// `token` is one of the `tokens` rows, which are readable for as long as the result is used.
     #[inline(always)]
     unsafe fn row<'a>(self, part: usize, head: usize, token: usize) -> &'a [f32] {
         let offset = token * self.stride() + (part * self.heads.count + head) * self.heads.size;
@@ -160,7 +159,7 @@ impl Qkv {
     }
 }
 
-/// Queries whose scores are computed together.
+/// The number of queries whose scores are computed together.
 const BLOCK_QUERIES: usize = 32;
 
 fn attend<A: Arithmetic>(
@@ -217,7 +216,7 @@ fn attend<A: Arithmetic>(
     }
 }
 
-/// The work of one thread. Blocks of queries are numbered head by head.
+/// The share of one thread. Blocks of queries are numbered head by head.
 struct Share<A> {
     qkv: Qkv,
     /// Blocks of queries.
@@ -227,8 +226,8 @@ struct Share<A> {
     arithmetic: PhantomData<A>,
 }
 
-// SAFETY: `attend` borrows both slices for as long as its threads run, and no two shares write the
-// same queries of the same head.
+// SAFETY: `attend` borrows both slices while its threads run, and no two shares write the same
+// queries of the same head.
 unsafe impl<A> Send for Share<A> {}
 
 impl<A: Arithmetic> Kernel for Share<A> {
@@ -236,15 +235,16 @@ impl<A: Arithmetic> Kernel for Share<A> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Taken out and put back: within a closure nothing would be compiled for the instructions.
+        // Taken out and put back, because code within a closure would not be compiled for the
+        // instruction set.
         let mut scratch = A::scratch().take();
         let mut packed = None;
         for work in self.work.clone() {
             let (head, block) = (work / self.blocks, work % self.blocks);
             let tokens = self.qkv.tokens;
             let queries = tokens * block / self.blocks..tokens * (block + 1) / self.blocks;
-            // SAFETY: `attend` has checked the shapes; the context of these queries is this share's
-            // own.
+            // SAFETY: `attend` has checked the shapes; only this share has the context of these
+            // queries.
             unsafe {
                 if packed != Some(head) {
                     scratch.packed.pack(s, self.qkv, head);
@@ -290,13 +290,13 @@ impl<A: Arithmetic> Share<A> {
             *factor = packed.weights(s, query, row, sum);
         }
 
-        // SAFETY: the context of this head begins within its first row.
+        // SAFETY: the context of this head starts within its first row.
         let first = unsafe { self.context.add((queries.start * count + head) * size) };
         let context = RowsPtr {
             first,
             stride: count * size,
         };
-        // SAFETY: scores have been turned into exponentials; the context is there.
+        // SAFETY: the scores have been turned into exponentials; the context is writable.
         unsafe { packed.contexts(s, qkv, queries.len(), rows, context) };
         for (row, factor) in factors[..queries.len()].iter().enumerate() {
             // SAFETY: one query's context, which is there.
@@ -332,7 +332,7 @@ fn transpose_into_panels<'a, T: Copy + 'a>(
         if tokens.len() < width {
             panel.fill(zero);
         }
-        // Four tokens at a time, and of them four numbers: the compiler turns such a square with
+        // Four values of four tokens at a time: the compiler transposes such a square with
         // shuffles.
         const SQUARE: usize = 4;
         let whole = tokens.len() / SQUARE * SQUARE;
@@ -363,11 +363,11 @@ fn transpose_into_panels<'a, T: Copy + 'a>(
     }
 }
 
-/// Products of some rows with all panels, tile by tile; `sums` has them for the rows from one on in
-/// a panel.
+/// Multiplies some rows with all panels, tile by tile; `sums` returns the product of the rows from
+/// a given one on with a panel.
 ///
 /// # Safety
-/// As [`Microkernel::new`] for each tile.
+/// See [`Microkernel::new`], for each tile.
 #[inline(always)]
 unsafe fn tiles<S: Simd, T: TileProduct>(
     s: S,
@@ -398,11 +398,11 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// f32 sums of up to 700 terms, softmax between them. Seen: 1.3e-6.
+    /// f32 sums of up to 700 terms, with a softmax between them. Seen: 1.3e-6.
     const TOLERANCE: f64 = 2e-6;
 
-    /// Of values up to 2, half a step of 12 bits, and what half a step of 9 bits (D 1024) to 15 (D
-    /// 4) in Q and K makes of a weight. Seen: 0.
+    /// Half a step of 12 bits for values up to 2, and the effect on a weight of half a step of 9
+    /// bits (D 1024) to 15 bits (D 4) in Q and K. Seen: 0.
     const INT16_TOLERANCE: f64 = 2e-3;
 
     fn exact(heads: Heads, qkv: &[f32]) -> Vec<f64> {
@@ -440,7 +440,7 @@ mod tests {
 
     type Attention = fn(InstructionSet, Heads, &[f32], &mut [f32], Threads);
 
-    /// Both kinds, with what they may be wrong by.
+    /// Both kinds of attention, with their tolerances.
     const KINDS: [(Attention, f64); 2] =
         [(attention, TOLERANCE), (attention_int16, INT16_TOLERANCE)];
 
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn words_that_could_overflow_do_not() {
-        // All scores as large as they can be, all weights alike, all values the largest.
+        // The largest possible scores, equal weights, and the largest values.
         for instructions in InstructionSet::available() {
             for (size, tokens) in [(64, 600), (1024, 3), (1, 40)] {
                 let qkv = vec![-5.0; tokens * 3 * size];
@@ -513,7 +513,7 @@ mod tests {
 
     #[test]
     fn many_small_weights_beside_a_large_one_are_not_lost() {
-        // One score is 9 above 511 others, whose weights sum up to a sixteenth of its own.
+        // One score is 9 above 511 others, whose weights sum to a sixteenth of its weight.
         for instructions in InstructionSet::available() {
             let heads = Heads { count: 1, size: 2 };
             let row = |token: usize| {

@@ -3,12 +3,12 @@
 use crate::functions::exp_between;
 use crate::simd::{Simd, each_vector};
 
-/// `x = e^(scale (x - max x))`; returns their sum.
+/// Replaces `x` by `e^(scale (x - max x))`; returns the sum.
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
     let mut largest = [s.splat(f32::NEG_INFINITY); 4];
     each_vector!(S, row.len(), |at, one| {
-        // Passes over a NaN, which the sum will have.
+        // Ignores a NaN, which the sum then propagates.
         largest[one] = s.max(s.load_or(&row[at], f32::NEG_INFINITY), largest[one]);
     });
     let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));

@@ -1,8 +1,8 @@
-//! The size of the second-level cache.
+//! Detects the size of the second-level cache (L2).
 
 use std::sync::OnceLock;
 
-/// Assumed where the size is unknown: that of Zen 2 and 3, and less than most others have.
+/// Assumed if the size is unknown: the size on Zen 2 and 3, and less than on most other CPUs.
 const DEFAULT_BYTES: usize = 512 << 10;
 
 /// Returns the size of a core's second-level cache in bytes; 512 KiB if the CPU does not report it.
@@ -11,7 +11,7 @@ pub(super) fn second_level_bytes() -> usize {
     *BYTES.get_or_init(|| reported().unwrap_or(DEFAULT_BYTES))
 }
 
-/// CPUID leaf 0x8000_0006, ECX bits 31 to 16, in KiB (AMD's and Intel's manuals agree on it).
+/// Reads CPUID leaf 0x8000_0006, ECX bits 31 to 16, in KiB (the same in AMD's and Intel's manuals).
 #[cfg(target_arch = "x86_64")]
 #[allow(unused_unsafe, reason = "`__cpuid` is unsafe before Rust 1.94")]
 fn reported() -> Option<usize> {
@@ -34,7 +34,8 @@ fn reported() -> Option<usize> {
     None
 }
 
-/// Virtual machines may report 0, or the third level.
+/// Returns the size if it can be that of a second level: virtual machines may report 0, or the
+/// third level.
 #[cfg(target_arch = "x86_64")]
 fn plausible(bytes: usize) -> Option<usize> {
     ((128 << 10)..=(16 << 20)).contains(&bytes).then_some(bytes)

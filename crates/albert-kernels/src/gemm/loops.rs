@@ -1,4 +1,4 @@
-//! The loops around the micro-kernel, on one thread or several, for every kind of operands.
+//! The loops around the micro-kernel, on one thread or several, for all types of operands.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub enum Epilogue<'a> {
     BiasActivation(&'a [f32], Activation),
 }
 
-/// Threads that share the work of a call.
+/// The threads that share the work of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
     /// The calling thread alone.
@@ -33,24 +33,24 @@ pub enum Threads {
 /// MC, the rows of A in a block.
 pub(super) const BLOCK_ROWS: usize = 256;
 
-/// A and B, and the arithmetic that multiplies them.
+/// The operands A and B, and the arithmetic that multiplies them.
 pub(crate) trait Operands: Copy + Send + Sync {
     /// The inner step of the micro-kernel.
     type Product: TileProduct;
 
-    /// B's place in its packed matrix, `(K, N)`.
+    /// Returns the position of B, `(K, N)`, in its packed matrix.
     fn submatrix(&self) -> &Submatrix;
 
-    /// Number of blocks that K is divided into.
+    /// Returns the number of blocks into which K is divided.
     fn depth_blocks(&self) -> usize;
 
-    /// Address of row `depth` in a panel of B; `depth` may be K.
+    /// Returns the address of row `depth` in a panel of B; `depth` may be K.
     fn panel_address(&self, panel: usize, depth: usize) -> *const u8;
 
     /// Runs a kernel with the instructions that multiply these operands.
     fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output;
 
-    /// The product of a row tile of A and a panel of B.
+    /// Returns the product of a row tile of A and a panel of B.
     fn tile_product<S: Simd>(&self, inputs: TileInputs) -> Self::Product;
 }
 
@@ -64,12 +64,12 @@ pub(crate) struct TileInputs {
     pub(crate) depths: Range<usize>,
     /// Index of the panel of B.
     pub(crate) panel: usize,
-    /// Adds to the values in C.
+    /// True to add to the values in C.
     pub(crate) accumulate: bool,
     pub(crate) prefetch: Prefetch,
 }
 
-/// `C = A B`, followed by the epilogue.
+/// Computes `C = A B`, followed by the epilogue.
 ///
 /// # Safety
 /// A has as many rows as C, and for every row tile, panel and depth range of the operands'
@@ -133,18 +133,19 @@ struct Partition<'a, O> {
     epilogue: Epilogue<'a>,
     /// The tiles of all rows of C.
     row_tiles: RowTiles,
-    /// Those of this partition.
+    /// The row tiles of this partition.
     tiles: Range<usize>,
     panels: Range<usize>,
 }
 
-// SAFETY: `multiply` borrows C while its threads run, and gives each a rectangle of its own.
+// SAFETY: `multiply` borrows C while its threads run, and gives each thread a separate rectangle.
 unsafe impl<O: Send> Send for Partition<'_, O> {}
 
 impl<O: Operands> Partition<'_, O> {
-    /// Splits over panels first, so that each thread reads its own part of B, then over rows.
+    /// Splits the rectangle over panels first, so that each thread reads its own part of B, then
+    /// over rows.
     fn split(&self, threads: usize) -> Vec<Self> {
-        /// Least work for a thread: with less, threads read more than they multiply.
+        /// The minimum work of a thread: with fewer panels, threads read more than they multiply.
         const MIN_PANELS: usize = 2;
         const MIN_ROW_TILES: usize = 4;
         let across = threads.min(self.panels.len().div_ceil(MIN_PANELS)).max(1);
@@ -176,7 +177,8 @@ impl<O: Operands> Kernel for Partition<'_, O> {
         for tiles in even(self.tiles.clone(), row_blocks) {
             for depths in even(0..depth, depth_blocks) {
                 for panel in self.panels.clone() {
-                    // SAFETY: `multiply` has checked the shapes, and no other thread has this part.
+                    // SAFETY: `multiply` has checked the shapes, and no other thread has this
+                    // rectangle.
                     unsafe { self.panel(s, tiles.clone(), depths.clone(), panel) }
                 }
             }
@@ -185,7 +187,7 @@ impl<O: Operands> Kernel for Partition<'_, O> {
 }
 
 impl<O: Operands> Partition<'_, O> {
-    /// The two inner loops: some row tiles of C in one panel, summed over one depth block.
+    /// Runs the two inner loops: some row tiles of C in one panel, summed over one depth block.
     ///
     /// # Safety
     /// A and C have all rows, and no other thread has this part of C.
@@ -231,7 +233,7 @@ impl<O: Operands> Partition<'_, O> {
         }
     }
 
-    /// Address of the panel that is read after this one.
+    /// Returns the address of the panel that is read after this one.
     fn next_panel(&self, panel: usize, depths: &Range<usize>) -> *const u8 {
         if panel + 1 < self.panels.end {
             self.operands.panel_address(panel + 1, depths.start)

@@ -1,8 +1,8 @@
-//! The micro-kernel: a row tile of A times a panel of B, all sums in registers.
+//! The micro-kernel: multiplies a row tile of A by a panel of B, with all sums in registers.
 
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
-/// Vectors in a panel's width, at most.
+/// The maximum number of vectors in the width of a panel.
 const MAX_VECTORS: usize = 3;
 
 /// Steps over k between two prefetches.
@@ -11,10 +11,10 @@ const PREFETCH_STEPS: usize = 8;
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
-/// Bytes that a later tile reads, to be fetched from an outer cache meanwhile.
+/// The bytes that a later tile reads, to be fetched from an outer cache in the meantime.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Prefetch {
-    /// Start; need not be valid memory.
+    /// The start, which need not be valid memory.
     pub(crate) address: *const u8,
     pub(crate) bytes: usize,
 }
@@ -51,16 +51,15 @@ impl Prefetch {
 pub(crate) struct Tile {
     pub(crate) rows: usize,
     pub(crate) c: *mut f32,
-    /// From a row of C to the next.
+    /// The distance between rows of C.
     pub(crate) c_stride: usize,
     /// At most the width of a panel.
     pub(crate) columns: usize,
 }
 
-/// The sums of a tile, over one depth block.
-///
-/// Each element of C is one sum in one order, independent of the number of rows: a row's result
-/// does not depend on its neighbors.
+/// The product of a row tile of A and a panel of B over one depth block. Each element of C is a sum
+/// in a fixed order, independent of the number of rows: the result of a row does not depend on its
+/// neighbors.
 pub(crate) trait TileProduct: Copy {
     /// Computes `ROWS` rows of `VECTORS` vectors at `c`.
     ///
@@ -75,7 +74,7 @@ pub(crate) trait TileProduct: Copy {
     );
 }
 
-/// Computes one tile, by code that is specialized for its number of rows and vectors.
+/// Computes one tile, with code specialized for its number of rows and vectors.
 pub(crate) struct Microkernel<P>(Tile, P);
 
 impl<P: TileProduct> Microkernel<P> {
@@ -116,7 +115,7 @@ impl<P: TileProduct> Microkernel<P> {
     fn sized<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, s: S) {
         let Self(tile, product) = *self;
         if tile.columns == VECTORS * S::LANES {
-            // SAFETY: `new`'s caller has promised it, and the vectors are whole.
+            // SAFETY: the caller of `new` has promised it, and the vectors are whole.
             return unsafe { product.compute::<S, ROWS, VECTORS>(s, tile.c, tile.c_stride) };
         }
         // The matrix ends within a vector: the tile is computed in a buffer and copied.
@@ -145,13 +144,13 @@ pub(crate) struct F32Product {
     /// KC
     pub(crate) depth: usize,
     pub(crate) a: *const f32,
-    /// From a row of A to the next.
+    /// The distance between rows of A.
     pub(crate) a_stride: usize,
     /// `depth` rows of a panel.
     pub(crate) panel: *const f32,
-    /// From a row of the panel to the next.
+    /// The distance between rows of the panel.
     pub(crate) panel_width: usize,
-    /// Adds to the values in C.
+    /// True to add to the values in C.
     pub(crate) accumulate: bool,
     pub(crate) prefetch: Prefetch,
 }
@@ -203,10 +202,10 @@ impl TileProduct for F32Product {
     }
 }
 
-/// Copies rows from one place to another.
+/// Copies rows.
 ///
 /// # Safety
-/// Both places have `rows` rows of `columns` values and do not overlap.
+/// Source and destination have `rows` rows of `columns` values and do not overlap.
 unsafe fn copy(
     from: *const f32,
     from_stride: usize,

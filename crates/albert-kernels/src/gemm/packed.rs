@@ -1,4 +1,4 @@
-//! Weights packed into panels, once, for the micro-kernel.
+//! Packs weights into panels, once, for the micro-kernel.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,10 +7,8 @@ use crate::aligned::Aligned;
 use crate::gemm::Submatrix;
 use crate::instruction_set::InstructionSet;
 
-/// A K×N matrix in column panels.
-///
-/// A panel is as wide as a tile (NR) and holds its K rows one after another, so that the
-/// micro-kernel reads it from front to back. The last panel is filled up with zeros.
+/// A K×N matrix in column panels. A panel is as wide as a tile (NR) and holds its K rows one after
+/// another, so that the micro-kernel reads it sequentially. The last panel is padded with zeros.
 ///
 /// ```text
 /// B (K, N)  →  ⌈N / W⌉ panels (K, W)
@@ -28,7 +26,7 @@ impl PackedMatrix {
     /// Packs the transposed weights of dense layers, side by side.
     ///
     /// # Shapes
-    /// - `parts`: each `(Nᵢ, K)`, row by row, as checkpoints have them; K is `depth`
+    /// - `parts`: each `(Nᵢ, K)` in row-major order, as in checkpoints; K is `depth`
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
@@ -37,7 +35,7 @@ impl PackedMatrix {
         let fits = |part: &&[f32]| part.len().is_multiple_of(depth);
         assert!(
             depth > 0 && parts.iter().all(fits),
-            "rows of {depth} numbers"
+            "rows of {depth} values"
         );
         let rows: Vec<&[f32]> = parts
             .iter()
@@ -49,7 +47,8 @@ impl PackedMatrix {
             .chunks(width)
             .zip(panels.chunks_exact_mut(width * depth))
         {
-            // Squares that fit L1: each side is read or written a line at a time.
+            // Copies square blocks that fit L1: one side is read and the other written by whole
+            // cache lines.
             for start in (0..depth).step_by(width) {
                 for (column, row) in rows.iter().enumerate() {
                     let square = panel[start * width..].chunks_exact_mut(width);
@@ -68,7 +67,7 @@ impl PackedMatrix {
         }
     }
 
-    /// Returns the transposed matrix, `(N, K)`, row by row.
+    /// Returns the transposed matrix, `(N, K)`, in row-major order.
     pub fn to_transposed(&self) -> Vec<f32> {
         let mut rows = vec![0.0; self.columns * self.depth];
         for (column, row) in rows.chunks_exact_mut(self.depth).enumerate() {
@@ -88,22 +87,22 @@ impl PackedMatrix {
         self.instructions
     }
 
-    /// K
+    /// Returns K.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// N
+    /// Returns N.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Columns of a panel.
+    /// Returns the number of columns of a panel.
     pub fn panel_width(&self) -> usize {
         self.panel_width
     }
 
-    /// The whole matrix.
+    /// Returns a view of the whole matrix.
     pub fn view(&self) -> PackedView<'_> {
         let submatrix = Submatrix::whole([self.depth, self.columns], self.panel_width);
         PackedView {
@@ -112,7 +111,7 @@ impl PackedMatrix {
         }
     }
 
-    /// One panel, row by row.
+    /// Returns one panel, row by row.
     pub(crate) fn panel(&self, index: usize) -> &[f32] {
         let len = self.panel_width() * self.depth;
         &self.panels[index * len..][..len]
@@ -129,7 +128,7 @@ impl fmt::Debug for PackedMatrix {
     }
 }
 
-/// A rectangle of a packed matrix, by reference.
+/// A borrowed rectangle of a packed matrix.
 #[derive(Debug, Clone)]
 pub struct PackedView<'a> {
     matrix: &'a PackedMatrix,
@@ -148,10 +147,10 @@ impl<'a> PackedView<'a> {
         }
     }
 
-    /// Returns a view of some columns, which begin with a panel.
+    /// Returns a view of some columns, which start at a panel.
     ///
     /// # Panics
-    /// If the range exceeds the view, or begins within a panel.
+    /// If the range exceeds the view, or starts within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
             submatrix: self.submatrix.columns(columns),
@@ -167,7 +166,7 @@ impl<'a> PackedView<'a> {
         &self.submatrix
     }
 
-    /// One panel from row `depth`, row by row.
+    /// Returns one panel from row `depth` on, row by row.
     #[inline(always)]
     pub(crate) fn panel_rows(&self, panel: usize, depth: usize) -> &'a [f32] {
         let width = self.matrix.panel_width();

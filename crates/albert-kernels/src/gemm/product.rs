@@ -1,4 +1,4 @@
-//! Products of f32 activations with packed f32 weights.
+//! Matrix products of f32 activations with packed f32 weights.
 
 use crate::gemm::cache::second_level_bytes;
 use crate::gemm::{BLOCK_ROWS, Threads, TileInputs, fit, multiply};
@@ -6,8 +6,8 @@ use crate::gemm::{Epilogue, F32Product, Operands, PackedView, Rows, RowsMut, Sub
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// KC at most. With AVX-512 a panel of it has 144 KiB, which streams from the second-level cache;
-/// each block more loads and stores C once more.
+/// The maximum of KC. An AVX-512 panel of this depth has 144 KiB, which streams from the
+/// second-level cache; every additional block loads and stores C once more.
 const MAX_BLOCK_DEPTH: usize = 768;
 
 /// Returns KC: the depth at which a block of A fills three quarters of the second-level cache.
@@ -16,16 +16,15 @@ fn block_depth(second_level_bytes: usize) -> usize {
     (second_level_bytes / 4 * 3 / row_block_bytes_per_depth).clamp(1, MAX_BLOCK_DEPTH)
 }
 
-/// Computes `C = A B`, followed by the epilogue (GEMM with packed weights).
-///
-/// Each element is a sum over K in ascending order, one fused multiply-add after another,
-/// independent of the number of rows, the blocks and the threads: the same row gives the same bits.
+/// Computes `C = A B`, followed by the epilogue (GEMM with packed weights). Each element is a sum
+/// over K in ascending order, one fused multiply-add after another, whatever the number of rows,
+/// blocks and threads: the same row gives the same bits.
 ///
 /// # Shapes
 /// - `a`: `(M, K)`, `b`: `(K, N)`, `c`: `(M, N)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 #[doc(alias = "gemm")]
 #[doc(alias = "matmul")]
 pub fn product(
@@ -45,7 +44,7 @@ pub fn product(
     );
 }
 
-/// [`product`] with at most `block_depth` of K in a block.
+/// Computes [`product`] with a KC of at most `block_depth`.
 fn product_in_blocks(
     a: Rows<'_>,
     b: &PackedView<'_>,
@@ -70,7 +69,7 @@ fn product_in_blocks(
     unsafe { multiply(b.instruction_set(), operands, c, epilogue, threads) }
 }
 
-/// A and B in f32.
+/// The operands A and B in f32.
 #[derive(Clone, Copy)]
 struct F32Operands<'a> {
     a: *const f32,
@@ -79,7 +78,7 @@ struct F32Operands<'a> {
     depth_blocks: usize,
 }
 
-// SAFETY: A is borrowed while the product runs, and only read.
+// SAFETY: A is borrowed and only read while the product runs.
 unsafe impl Send for F32Operands<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for F32Operands<'_> {}
@@ -130,7 +129,8 @@ mod tests {
     use crate::gemm::PackedMatrix;
     use crate::random::numbers;
 
-    /// Relative to √K, the size of a sum of K products of numbers from -1 to 1. Seen: 6.8e-7.
+    /// Relative to √K, the typical size of a sum of K products of values from -1 to 1. Seen:
+    /// 6.8e-7.
     const TOLERANCE: f64 = 2e-6;
 
     fn run(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Strided rows of values, to read.
+/// Strided rows of values, borrowed for reading.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     pub(crate) values: &'a [f32],
@@ -10,7 +10,7 @@ pub struct Rows<'a> {
     pub(crate) stride: usize,
 }
 
-/// Strided rows of values, to write.
+/// Strided rows of values, borrowed for writing.
 #[derive(Debug)]
 pub struct RowsMut<'a> {
     pub(crate) values: &'a mut [f32],
@@ -83,7 +83,7 @@ impl RowTiles {
         }
     }
 
-    /// The rows of one tile.
+    /// Returns the rows of one tile.
     #[inline(always)]
     pub(crate) fn rows(self, row_tile: usize) -> Range<usize> {
         self.rows * row_tile / self.count..self.rows * (row_tile + 1) / self.count

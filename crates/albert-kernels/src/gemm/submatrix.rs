@@ -1,8 +1,8 @@
-//! Rows and columns of a matrix in panels: the slicing that f32 and int8 views share.
+//! A range of rows and columns of a packed matrix: the slicing that f32 and int8 views share.
 
 use std::ops::Range;
 
-/// A range of rows and a range of columns that begins with a panel.
+/// A range of rows, and a range of columns that starts at a panel.
 #[derive(Debug, Clone)]
 pub(crate) struct Submatrix {
     pub(crate) rows: Range<usize>,
@@ -11,7 +11,7 @@ pub(crate) struct Submatrix {
 }
 
 impl Submatrix {
-    /// A whole matrix.
+    /// Returns the range of a whole matrix.
     pub(crate) fn whole([rows, columns]: [usize; 2], panel_width: usize) -> Self {
         Self {
             rows: 0..rows,
@@ -20,7 +20,7 @@ impl Submatrix {
         }
     }
 
-    /// Narrows it to some rows.
+    /// Narrows the range to some rows.
     ///
     /// # Panics
     /// If the range exceeds it.
@@ -31,10 +31,10 @@ impl Submatrix {
         }
     }
 
-    /// Narrows it to some columns.
+    /// Narrows the range to some columns.
     ///
     /// # Panics
-    /// If the range exceeds it, or begins within a panel.
+    /// If the columns exceed it, or start within a panel.
     pub(crate) fn columns(self, columns: Range<usize>) -> Self {
         let columns = within(&self.columns, columns);
         assert!(
@@ -45,29 +45,29 @@ impl Submatrix {
         Self { columns, ..self }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(crate) fn depth(&self) -> usize {
         self.rows.len()
     }
 
-    /// Number of columns.
+    /// Returns the number of columns.
     pub(crate) fn width(&self) -> usize {
         self.columns.len()
     }
 
-    /// Number of panels; the last may be partial.
+    /// Returns the number of panels; the last may be partial.
     pub(crate) fn panel_count(&self) -> usize {
         self.columns.len().div_ceil(self.panel_width)
     }
 
-    /// Index of the first panel in the matrix.
+    /// Returns the index of the first panel in the matrix.
     #[inline(always)]
     pub(crate) fn first_panel(&self) -> usize {
         self.columns.start / self.panel_width
     }
 }
 
-/// Translates a range within another to absolute positions.
+/// Translates a range relative to `whole` to absolute positions.
 fn within(whole: &Range<usize>, part: Range<usize>) -> Range<usize> {
     assert!(
         part.start <= part.end && part.end <= whole.len(),

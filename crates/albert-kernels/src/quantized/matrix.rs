@@ -1,4 +1,4 @@
-//! A matrix of 8-bit weights rearranged once for the product kernel.
+//! A matrix of 8-bit weights, packed once for the micro-kernel.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,12 +9,11 @@ use crate::gemm::Submatrix;
 use crate::instruction_set::InstructionSet;
 use crate::quantized::{SCALE_BLOCK, STEP, unrotate_weights};
 
-/// Weights of one dense layer, `w ≈ scale · rounded`, as
-/// [`quantize_weights`](crate::quantize_weights) makes them, of rotated weights or others, and
-/// those of its outliers.
+/// The weights of a dense layer, `w ≈ scale · rounded`, as returned by
+/// [`quantize_weights`](crate::quantize_weights), rotated or not, and the weights of its outliers.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantizedPart<'a> {
-    /// `(N, K)`, of weights that are 0 at outliers.
+    /// `(N, K)`, 0 at outliers.
     pub rounded: &'a [i8],
     /// `(N, ⌈K / SCALE_BLOCK⌉)`
     pub scales: &'a [f32],
@@ -22,13 +21,12 @@ pub struct QuantizedPart<'a> {
     pub outliers: &'a [f32],
 }
 
-/// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32.
-///
-/// A panel is as wide as that of a [`PackedMatrix`]. It holds four rows at a time, the four weights
-/// of a column side by side, as instructions for dot products of bytes take them.
+/// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32. A panel is as
+/// wide as that of a [`PackedMatrix`]. It holds four rows at a time, with the four weights of a
+/// column next to each other, as dot product instructions for bytes need them.
 ///
 /// ```text
-/// B (K, N)  →  ⌈N / W⌉ panels (K / 4, W, 4), K filled up to whole steps
+/// B (K, N)  →  ⌈N / W⌉ panels (K / 4, W, 4), K padded to whole steps
 /// ```
 #[derive(Clone)]
 pub struct QuantizedMatrix {
@@ -37,18 +35,18 @@ pub struct QuantizedMatrix {
     columns: usize,
     panel_width: usize,
     panels: Aligned<i8>,
-    /// For each scale block of rows, a scale for each column of all panels.
+    /// For each scale block of rows, one scale per column of all panels.
     scales: Aligned<f32>,
-    /// In the same layout, the integer that cancels the offset of 128 in A: `-128 Σ r`.
+    /// The integers that cancel the offset of 128 in A, `-128 Σ r`, in the same layout.
     offsets: Aligned<i32>,
     is_rotated: bool,
-    /// In ascending order.
+    /// The rows that are outliers, in ascending order.
     channels: Vec<usize>,
-    /// Number of channels before each scale block, and in all.
+    /// The number of outliers before each scale block, and in total.
     channels_before: Vec<usize>,
-    /// 0 for a row that is an outlier, else 1; `(K)`, filled up to whole scale blocks.
+    /// 0 for a row that is an outlier, else 1; `(K)`, padded to whole scale blocks.
     kept: Aligned<f32>,
-    /// The outliers' weights, `(O, N)`.
+    /// The weights of the outliers, `(O, N)`.
     outliers: Option<PackedMatrix>,
 }
 
@@ -57,13 +55,13 @@ impl QuantizedMatrix {
     ///
     /// # Shapes
     /// - `parts`: each `(Nᵢ, K)`, K is `depth`
-    /// - `channels`: the O outliers, of `0..K` in ascending order
-    /// - `is_rotated`: true if [`rotate_weights`](crate::rotate_weights) was applied before the
-    ///   weights were rounded; A is then rotated too
+    /// - `channels`: the O outliers, a subset of `0..K` in ascending order
+    /// - `is_rotated`: true if the weights were rotated by
+    ///   [`rotate_weights`](crate::rotate_weights) before rounding; A is then rotated too
     /// - returns `(K, N)`, N the sum of all Nᵢ
     ///
     /// # Panics
-    /// If lengths do not fit, channels do not ascend or are not below `depth`, or `depth` is 0.
+    /// If lengths do not match, channels are not ascending or not below `depth`, or `depth` is 0.
     pub fn from_transposed(
         instructions: InstructionSet,
         depth: usize,
@@ -139,7 +137,8 @@ impl QuantizedMatrix {
         }
     }
 
-    /// Returns the transposed matrix in f32, `(N, K)`, row by row, with the rotation undone.
+    /// Returns the transposed matrix in f32, `(N, K)`, in row-major order, with the rotation
+    /// undone.
     pub fn to_transposed(&self) -> Vec<f32> {
         let (width, panel_len) = (self.panel_width, self.panel_len());
         let mut rows = vec![0.0; self.columns * self.depth];
@@ -171,22 +170,22 @@ impl QuantizedMatrix {
         self.instructions
     }
 
-    /// K
+    /// Returns K.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// N
+    /// Returns N.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Columns of a panel.
+    /// Returns the number of columns of a panel.
     pub fn panel_width(&self) -> usize {
         self.panel_width
     }
 
-    /// The whole matrix.
+    /// Returns a view of the whole matrix.
     pub fn view(&self) -> QuantizedView<'_> {
         let submatrix = Submatrix::whole([self.depth, self.columns], self.panel_width);
         QuantizedView {
@@ -221,7 +220,7 @@ impl fmt::Debug for QuantizedMatrix {
     }
 }
 
-/// A rectangle of a quantized matrix, by reference.
+/// A borrowed rectangle of a quantized matrix.
 #[derive(Debug, Clone)]
 pub struct QuantizedView<'a> {
     matrix: &'a QuantizedMatrix,
@@ -229,10 +228,11 @@ pub struct QuantizedView<'a> {
 }
 
 impl<'a> QuantizedView<'a> {
-    /// Returns a view of some rows, which begin and end at scale blocks or at the matrix's end.
+    /// Returns a view of some rows, which start and end at scale blocks or at the end of the
+    /// matrix.
     ///
     /// # Panics
-    /// If the range is empty, exceeds the view, or divides a scale block.
+    /// If the range is empty, exceeds the view, or splits a scale block.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(
             rows.start < rows.end,
@@ -244,15 +244,15 @@ impl<'a> QuantizedView<'a> {
         let is_between = |row: usize| row.is_multiple_of(SCALE_BLOCK) || row == self.matrix.depth;
         assert!(
             is_between(start) && is_between(end),
-            "rows {start} to {end} divide a scale block"
+            "rows {start} to {end} split a scale block"
         );
         Self { submatrix, ..self }
     }
 
-    /// Returns a view of some columns, which begin with a panel.
+    /// Returns a view of some columns, which start at a panel.
     ///
     /// # Panics
-    /// If the range exceeds the view, or begins within a panel.
+    /// If the range exceeds the view, or starts within a panel.
     pub fn columns(self, columns: Range<usize>) -> Self {
         Self {
             submatrix: self.submatrix.columns(columns),
@@ -268,14 +268,14 @@ impl<'a> QuantizedView<'a> {
         &self.submatrix
     }
 
-    /// Number of outliers before each scale block of the view, and before its end.
+    /// Returns the number of outliers before each scale block of the view, and before its end.
     #[inline(always)]
     pub(crate) fn channels_before(&self) -> &'a [usize] {
         let rows = &self.submatrix.rows;
         &self.matrix.channels_before[rows.start / SCALE_BLOCK..=rows.end.div_ceil(SCALE_BLOCK)]
     }
 
-    /// The rows that are outliers, counted from the view's first.
+    /// Returns the rows that are outliers, relative to the view's first row.
     pub(crate) fn channels(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
         let before = self.channels_before();
         let channels = &self.matrix.channels[before[0]..before[before.len() - 1]];
@@ -283,14 +283,15 @@ impl<'a> QuantizedView<'a> {
         channels.iter().map(move |channel| channel - start)
     }
 
-    /// 0 for a row that is an outlier, else 1; whole scale blocks.
+    /// Returns 0 for each row that is an outlier, else 1, for whole scale blocks.
     #[inline(always)]
     pub(crate) fn kept(&self) -> &'a [f32] {
         &self.matrix.kept
             [self.submatrix.rows.start..self.submatrix.rows.end.next_multiple_of(SCALE_BLOCK)]
     }
 
-    /// One panel from row `depth`, a multiple of [`STEP`] or the end, in groups of four rows.
+    /// Returns one panel from row `depth` on, a multiple of [`STEP`] or the end, as sets of four
+    /// rows.
     #[inline(always)]
     pub(crate) fn quads(&self, panel: usize, depth: usize) -> &'a [i8] {
         let (width, len) = (self.matrix.panel_width, self.matrix.panel_len());
@@ -300,13 +301,13 @@ impl<'a> QuantizedView<'a> {
         &panel[(rows.start + depth).next_multiple_of(STEP) * width..end * width]
     }
 
-    /// The scales of one panel, from the first scale block.
+    /// Returns the scales of one panel, from the first scale block on.
     #[inline(always)]
     pub(crate) fn scales(&self, panel: usize) -> &'a [f32] {
         &self.matrix.scales[self.group_start(panel)..]
     }
 
-    /// In the layout of the scales, the integers that cancel the offset of 128 in A.
+    /// Returns the integers that cancel the offset of 128 in A, in the layout of the scales.
     #[inline(always)]
     pub(crate) fn offsets(&self, panel: usize) -> &'a [i32] {
         &self.matrix.offsets[self.group_start(panel)..]
@@ -318,7 +319,7 @@ impl<'a> QuantizedView<'a> {
         self.submatrix.rows.start / SCALE_BLOCK * self.scales_stride() + column
     }
 
-    /// Distance from the scales of a block to those of the next.
+    /// Returns the distance between the scales of successive blocks.
     #[inline(always)]
     pub(crate) fn scales_stride(&self) -> usize {
         self.matrix.padded_columns()
@@ -329,7 +330,7 @@ impl<'a> QuantizedView<'a> {
         self.matrix.is_rotated
     }
 
-    /// The outliers' weights in one panel, row by row.
+    /// Returns the weights of the outliers in one panel, row by row.
     #[inline(always)]
     pub(crate) fn outliers(&self, panel: usize) -> &'a [f32] {
         let width = self.matrix.panel_width;

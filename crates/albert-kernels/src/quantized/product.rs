@@ -1,4 +1,4 @@
-//! Products of 8-bit activations with 8-bit weights.
+//! Matrix products of 8-bit activations with 8-bit weights.
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -14,7 +14,7 @@ use crate::simd::{Kernel, Simd};
 /// - `a`: `(M, K)`, `b`: `(K, N)`, `c`: `(M, N)`
 ///
 /// # Panics
-/// If the shapes do not fit, or A was quantized for a matrix with other outliers.
+/// If the shapes do not match, or A was quantized for a matrix with other outliers.
 pub fn quantized_product(
     a: &QuantizedRows,
     b: &QuantizedView<'_>,
@@ -29,7 +29,7 @@ pub fn quantized_product(
     );
     assert!(
         b.channels().eq(a.channels().iter().copied()),
-        "rows that were quantized for other outliers"
+        "rows quantized for other outliers"
     );
     // SAFETY: A has as many rows as C, and both operands are borrowed.
     unsafe {
@@ -43,7 +43,7 @@ pub fn quantized_product(
     }
 }
 
-/// A and B in 8 bits.
+/// The operands A and B in 8 bits.
 #[derive(Clone, Copy)]
 struct Int8Operands<'a> {
     a: &'a QuantizedRows,
@@ -58,7 +58,7 @@ impl Operands for Int8Operands<'_> {
         self.b.submatrix()
     }
 
-    /// One: the scale blocks of a tile follow each other while C is in L1.
+    /// Returns 1: the scale blocks of a tile are summed one after another while C is in L1.
     fn depth_blocks(&self) -> usize {
         1
     }
@@ -96,37 +96,38 @@ impl Operands for Int8Operands<'_> {
     }
 }
 
-/// `Σ_o x_o w_o`, then `Σ_g s_mg s_gn Σ_k q r`, one scale block g after another.
+/// Computes `Σ_o x_o w_o`, then adds `Σ_g s_mg s_gn Σ_k q r`, one scale block g after another.
 ///
 /// A is a row tile as [`QuantizedRows`] lays it out.
 #[derive(Debug, Clone, Copy)]
 struct Int8Product {
     depth: usize,
     a: *const u8,
-    /// With [`Simd::SIGN_MAGNITUDE`], the value that each sum of integers starts from: one for each
-    /// row of each scale block.
+    /// With [`Simd::SIGN_MAGNITUDE`], the start value of each integer sum: one per row of each
+    /// scale block.
     row_offsets: *const i32,
     row_scales: *const f32,
     outliers: *const f32,
-    /// Outliers in a row.
+    /// The number of outliers.
     outlier_count: usize,
-    /// Rows of the panel, four at a time.
+    /// The rows of the panel, four at a time.
     panel: *const i8,
-    /// A scale for each column of each scale block.
+    /// One scale per column of each scale block.
     column_scales: *const f32,
-    /// Without it, the same: one for each column of each scale block.
+    /// Without [`Simd::SIGN_MAGNITUDE`], the start value of each integer sum: one per column of
+    /// each scale block.
     column_offsets: *const i32,
-    /// From the scales of a block to those of the next.
+    /// The distance between the scales of successive blocks.
     scales_stride: usize,
-    /// One row of the panel for each outlier.
+    /// One row of the panel per outlier.
     outlier_panel: *const f32,
-    /// Adds to the values in C.
+    /// True to add to the values in C.
     accumulate: bool,
     prefetch: Prefetch,
 }
 
 impl Int8Product {
-    /// The sums over the outliers, added to C if the product accumulates.
+    /// Stores the sums over the outliers in C, or adds them if the product accumulates.
     ///
     /// # Safety
     /// As [`TileProduct::compute`].
@@ -230,8 +231,8 @@ impl TileProduct for Int8Product {
                     a = a.add(row_step * S::TILE_ROWS);
                     panel = panel.add(STEP * width);
                 });
-                // The f32 sums stay in C, which is in L1: the integer sums fill the registers, and
-                // the fence keeps the compiler from loading C before they are done.
+                // The f32 sums stay in C, which is in L1, because the integer sums fill the
+                // registers; the fence keeps the compiler from loading C before they are done.
                 compiler_fence(Ordering::SeqCst);
                 for v in 0..VECTORS {
                     let column_scale = s.load_from(column_scales.add(v * S::LANES));
@@ -260,8 +261,8 @@ mod tests {
     use crate::quantized::{QuantizedMatrix, QuantizedPart, quantize_weights, rotate_weights};
     use crate::random::numbers;
 
-    /// Of f32 sums of four terms at most, which are exact before they are scaled; relative to the
-    /// result's largest number. Seen: 5.0e-7.
+    /// f32 sums of at most four terms, which are exact before they are scaled; relative to the
+    /// largest value of the result. Seen: 5.0e-7.
     const ROUNDING: f64 = 1e-6;
 
     fn pack(
@@ -303,7 +304,7 @@ mod tests {
         c
     }
 
-    /// The product of the dequantized values in f64.
+    /// Returns the product of the dequantized values in f64.
     fn exact(a: &[f32], matrix: &QuantizedMatrix) -> Vec<f64> {
         let depth = matrix.depth();
         let weights = matrix.to_transposed();
@@ -321,7 +322,7 @@ mod tests {
                     scale * q as f32
                 })
                 .collect();
-            // Weights are as they were before they were rotated, and so must these be.
+            // The dequantized weights are not rotated, so these must be rotated back too.
             rotate_weights(&mut xs, depth);
             let mut xs: Vec<f64> = xs.into_iter().map(f64::from).collect();
             matrix
@@ -482,7 +483,7 @@ mod tests {
             }
             let largest = whole.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             for (whole, summed) in whole.iter().zip(&summed) {
-                // The outliers' sums come before each part rather than all at the beginning.
+                // The sums of the outliers come before each part instead of all at the start.
                 assert!(
                     f64::from((whole - summed).abs() / largest) <= ROUNDING,
                     "{instructions}"

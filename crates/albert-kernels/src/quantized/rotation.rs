@@ -1,23 +1,19 @@
-//! A rotation of what a product sums up over: it spreads large numbers over their neighbors.
+//! Rotates the inputs of a product, which spreads large values over their neighbors.
 //!
 //! ```text
 //! x W = Σ_b (x_b H_b) (H_b W_b / n_b)
 //! ```
-//!
-//! over blocks of [`SCALE_BLOCK`] inputs; what is left at the end is divided into blocks of 128, 64 and
-//! so on. H is the Hadamard matrix of n rows, with ±1 in it: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ -Hₙ]`, and
-//! `H H = n I`.
-//!
-//! A number much larger than the others of its block becomes one n-th of it in all of them: a scale
-//! then serves the block evenly, of the activations as of the weights.
-//!
-//! Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there in the whole width and between layers
-//! too.
+//! over blocks of [`SCALE_BLOCK`] inputs; the remainder is divided into blocks of 128, 64 and so
+//! on. H is the Hadamard matrix of n rows, whose elements are ±1: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ
+//! -Hₙ]`, and `H H = n I`. A value much larger than the others of its block contributes equally to
+//! all n of them afterwards, so one scale suits the whole block, in the activations and in the
+//! weights. Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there the rotation covers the whole
+//! width, and is also used between layers.
 
 use crate::quantized::SCALE_BLOCK;
 use crate::simd::{Kernel, MAX_LANES, Portable, Simd};
 
-/// 1 for a lane that is the first of its pair, -1 for the second; of pairs 1, 2, 4 and 8 apart.
+/// 1 for the first lane of a pair, -1 for the second, for pairs 1, 2, 4 and 8 lanes apart.
 const SIGNS: [[f32; MAX_LANES]; 4] = {
     let mut signs = [[1.0; MAX_LANES]; 4];
     let mut lane = 0;
@@ -31,7 +27,7 @@ const SIGNS: [[f32; MAX_LANES]; 4] = {
     signs
 };
 
-/// `W = Hᵀ W / n` for each row of transposed weights, block by block.
+/// Replaces each row W of transposed weights by `Hᵀ W / n`, block by block.
 ///
 /// # Shapes
 /// - `weights`: `(N, K)`, K is `depth`
@@ -48,10 +44,10 @@ pub fn rotate_weights(weights: &mut [f32], depth: usize) {
     });
 }
 
-/// Undoes [`rotate_weights`], but for f32's rounding.
+/// Undoes [`rotate_weights`], up to f32 rounding.
 ///
 /// # Panics
-/// As [`rotate_weights`].
+/// See [`rotate_weights`].
 pub fn unrotate_weights(weights: &mut [f32], depth: usize) {
     for_each_group(weights, depth, |group| Portable.call(Rotate(group)));
 }
@@ -78,7 +74,7 @@ impl Kernel for Rotate<'_> {
     }
 }
 
-/// Blocks of a group: the largest powers of two, one after another.
+/// Returns the blocks of a scale block: the largest powers of two, one after another.
 #[inline(always)]
 fn blocks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let mut start = 0;
@@ -89,7 +85,7 @@ fn blocks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     })
 }
 
-/// `x = x H` for each block of one group.
+/// Replaces each block x of a scale block by `x H`.
 #[inline(always)]
 pub(super) fn rotate<S: Simd>(s: S, group: &mut [f32]) {
     for block in blocks(group.len()) {
@@ -97,9 +93,10 @@ pub(super) fn rotate<S: Simd>(s: S, group: &mut [f32]) {
     }
 }
 
-/// The fast Walsh-Hadamard transform: sums and differences of pairs one apart, then two, then four.
+/// Computes the fast Walsh-Hadamard transform: sums and differences of pairs one apart, then two,
+/// then four.
 ///
-/// One order for all instructions, so that they give the same bits.
+/// The order is the same on all instruction sets, so the bits are too.
 #[inline(always)]
 fn transform<S: Simd>(s: S, xs: &mut [f32]) {
     let mut apart = 1;
@@ -112,7 +109,7 @@ fn transform<S: Simd>(s: S, xs: &mut [f32]) {
             s.store(xs, x);
         }
         apart = S::LANES;
-        // Two steps at once while there are two.
+        // Two steps at once while at least two are left.
         while 4 * apart <= xs.len() {
             for quarters in xs.chunks_exact_mut(4 * apart) {
                 let (a, rest) = quarters.split_at_mut(apart);
@@ -155,7 +152,7 @@ mod tests {
     use crate::instruction_set::InstructionSet;
     use crate::random::numbers;
 
-    /// f32 sums of 256 terms below 1, in eight steps and one after another; of results up to 30.
+    /// f32 sums of 256 terms below 1, in eight steps or one after another, with results up to 30.
     /// Seen: 9.5e-6.
     const ROUNDING: f32 = 2e-5;
 
@@ -172,7 +169,7 @@ mod tests {
             assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{len}");
             for block in blocks(len) {
                 for (column, found) in block.clone().zip(&results[0][block.clone()]) {
-                    // The sign in H is that of the number of bits that row and column share.
+                    // The sign in H is the parity of the number of bits that row and column share.
                     let sign = |row: usize| {
                         1.0 - 2.0 * ((row & (column - block.start)).count_ones() % 2) as f32
                     };

@@ -1,4 +1,4 @@
-//! Activations quantized to 8 bits, row by row, at run time.
+//! Quantizes activations to 8 bits at run time, row by row.
 
 use rayon::prelude::*;
 
@@ -8,45 +8,42 @@ use crate::quantized::rotation::rotate;
 use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
 use crate::simd::{Kernel, Simd, each_vector};
 
-/// The largest integer of an activation.
+/// The largest integer to which an activation is rounded.
 const LARGEST: f32 = 127.0;
 
-/// Added to the integers: dot products of bytes (VNNI) take those of A without a sign.
+/// Added to the integers of A, because dot products of bytes (VNNI) take them as unsigned.
 const OFFSET: u8 = 128;
 
-/// Rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). The memory is reused
-/// from call to call.
+/// Quantized rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). The memory
+/// is reused between calls.
 ///
 /// ```text
 /// s = max |x| / 127,   q = round(x / s)
 /// ```
 ///
 /// for each row and each [`SCALE_BLOCK`] of its columns, which are rotated first if the matrix is.
-/// Outliers are 0 there and are kept apart in f32.
-///
-/// The layout follows the product kernel: values that a tile reads together lie together. Each row
-/// tile holds, for each `STEP` columns, the bytes of one row after another.
-///
-/// The form of the bytes depends on the instruction set. With a dot product of bytes they are
-/// `q + 128`, which the product corrects by a sum over each column of B. Without one they are `|q|`
-/// and a mask of q's sign, because `vpmaddubsw` would saturate with larger bytes:
+/// Outliers are 0 in the integers and are stored separately in f32. The layout follows the
+/// micro-kernel: values that a tile reads together are stored together. For each step of `STEP`
+/// columns, a row tile holds the bytes of one row after another. The form of the bytes depends on
+/// the instruction set. With a dot product of bytes they are `q + 128`, which the product corrects
+/// with a sum over each column of B. Without one they are `|q|` and a sign mask, because
+/// `vpmaddubsw` would saturate with larger bytes:
 ///
 /// ```text
 /// Σ q r = Σ |q| (r ⊕ m) + Σ_{q < 0} |q|,   m = -1 where q < 0, else 0;   r ⊕ -1 = -r - 1
 /// ```
-///
-/// The last sum depends on the row alone. Either way the sums are exact, so all instruction sets
+/// The last sum only depends on the row. Either way the sums are exact, so all instruction sets
 /// agree.
 #[derive(Default)]
 pub struct QuantizedRows {
     layout: Layout,
-    /// Row tiles of steps of rows.
+    /// For each row tile, for each step, the bytes of each row.
     bytes: Aligned<u8>,
-    /// `Σ_{q < 0} |q|`, for each scale block of each row of a row tile.
+    /// `Σ_{q < 0} |q|` for each row of each scale block of a row tile.
     offsets: Aligned<i32>,
-    /// For each scale block, a scale of each row of a row tile.
+    /// For each scale block, the scale of each row of a row tile.
     scales: Aligned<f32>,
-    /// For each outlier, a value of each row of a row tile.
+    /// For each outlier, the value of each row of a row tile.
     outliers: Aligned<f32>,
     /// The columns that are outliers.
     channels: Vec<usize>,
@@ -58,9 +55,9 @@ struct Layout {
     row_tiles: RowTiles,
     rows: usize,
     depth: usize,
-    /// Rows that a row tile has room for.
+    /// The number of rows in a row tile.
     tile_rows: usize,
-    /// Outliers in a row.
+    /// The number of outliers in a row.
     outliers: usize,
     sign_magnitude: bool,
 }
@@ -92,19 +89,19 @@ impl Layout {
         self.scale_blocks() * self.tile_rows
     }
 
-    /// At least one value per row: chunks of no length are not allowed.
+    /// Returns the number of outlier values, at least one per row, because slices cannot be split
+    /// into chunks of length 0.
     fn outliers_len(&self) -> usize {
         self.outliers.max(1) * self.tile_rows
     }
 }
 
-/// Row tiles that a thread takes at a time.
+/// The number of row tiles that a thread takes at a time.
 const ROW_TILES_AT_ONCE: usize = 4;
 
 impl QuantizedRows {
-    /// Quantizes rows for products with `matrix`.
-    ///
-    /// A scale block with a value that is not finite makes its row of the product NaN.
+    /// Quantizes rows for products with `matrix`. A value that is not finite makes its row of the
+    /// product NaN.
     ///
     /// # Shapes
     /// - `xs`: `(M, K)`, `matrix`: `(K, N)`
@@ -118,7 +115,7 @@ impl QuantizedRows {
             "{} rows of {depth}",
             xs.count
         );
-        // The rows count only once there is memory for them.
+        // The rows only count once their memory is allocated.
         self.layout = Layout::default();
         self.channels.clear();
         self.channels.extend(matrix.channels());
@@ -173,7 +170,8 @@ impl QuantizedRows {
         }
     }
 
-    /// Bytes of one row in one step: [`STEP`] integers, or as many magnitudes and sign masks.
+    /// Returns the number of bytes of one row in one step: [`STEP`] integers, or [`STEP`]
+    /// magnitudes and sign masks.
     #[inline(always)]
     pub(crate) const fn row_step(sign_magnitude: bool) -> usize {
         if sign_magnitude { 2 * STEP } else { STEP }
@@ -187,13 +185,13 @@ impl QuantizedRows {
         self.layout.depth
     }
 
-    /// The bytes of a row tile: for each step, those of one row after another.
+    /// Returns the bytes of a row tile: for each step, those of one row after another.
     #[inline(always)]
     pub(crate) fn bytes(&self, row_tile: usize) -> &[u8] {
         &self.bytes[row_tile * self.layout.bytes_len()..][..self.layout.bytes_len()]
     }
 
-    /// For each scale block, the offset of each row of a row tile.
+    /// Returns, for each scale block, the offset of each row of a row tile.
     #[inline(always)]
     pub(crate) fn offsets(&self, row_tile: usize) -> &[i32] {
         &self.offsets[row_tile * self.layout.scales_len()..][..self.layout.scales_len()]
@@ -219,7 +217,7 @@ impl QuantizedRows {
 
 #[cfg(test)]
 impl QuantizedRows {
-    /// The scale and the integer of a value.
+    /// Returns the scale and the integer of a value.
     pub(crate) fn get(&self, row: usize, column: usize) -> (f32, i32) {
         let (row_tile, within) = self.place(row);
         let Layout {
@@ -253,7 +251,7 @@ impl QuantizedRows {
         outliers.take(self.layout.outliers).copied().collect()
     }
 
-    /// The row tile of a row, and the row's index in it.
+    /// Returns the row tile of a row, and the row's index in it.
     fn place(&self, row: usize) -> (usize, usize) {
         let row_tiles = self.layout.row_tiles;
         let row_tile = (0..row_tiles.count)
@@ -263,7 +261,7 @@ impl QuantizedRows {
     }
 }
 
-/// Memory for some row tiles.
+/// The memory of some row tiles.
 struct Memory<'a> {
     bytes: &'a mut [u8],
     offsets: &'a mut [i32],
@@ -287,7 +285,7 @@ impl<'a> Memory<'a> {
     }
 }
 
-/// Quantizes as many row tiles as there is memory for.
+/// Quantizes the rows of the row tiles in its memory.
 struct Quantize<'a> {
     xs: Rows<'a>,
     matrix: &'a QuantizedView<'a>,
@@ -371,11 +369,11 @@ impl Kernel for Quantize<'_> {
     }
 }
 
-/// Values of one row and one scale block.
+/// The values of one row and one scale block.
 #[repr(align(64))]
 struct Block([f32; SCALE_BLOCK]);
 
-/// A block's integers plus [`OFFSET`].
+/// The integers of one row and one scale block, plus [`OFFSET`].
 #[repr(align(64))]
 struct Integers([u8; SCALE_BLOCK]);
 
@@ -387,7 +385,7 @@ fn round<S: Simd>(s: S, xs: &[f32; SCALE_BLOCK], integers: &mut [u8; SCALE_BLOCK
     each_vector!(S, SCALE_BLOCK, |at, one| {
         let x = s.load(&xs[at]);
         largest[one] = s.max(s.abs(x), largest[one]);
-        // NaN from the first value that is not finite; `largest` ignores a NaN.
+        // Becomes NaN at the first value that is not finite, which `largest` would ignore.
         poison[one] = s.mul_add(x, zero, poison[one]);
     });
     let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
@@ -417,7 +415,7 @@ mod tests {
     use crate::quantized::{QuantizedMatrix, QuantizedPart};
     use crate::random::numbers;
 
-    /// Without weights: what rows are rounded for.
+    /// Returns a matrix of zeros to quantize rows for.
     fn empty(
         instructions: InstructionSet,
         depth: usize,
@@ -512,7 +510,7 @@ mod tests {
     fn what_is_not_finite_is_not_hidden() {
         for instructions in InstructionSet::available() {
             let mut rows = QuantizedRows::default();
-            // Too small for a scale: zeros, and not what their inverse would be.
+            // Values too small for a scale become zeros, because their inverse would be infinite.
             rows.quantize(
                 Rows::new(&[1e-38, -1e-39], 1, 2),
                 &empty(instructions, 2, &[], false).view(),

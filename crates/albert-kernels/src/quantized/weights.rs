@@ -1,19 +1,18 @@
-//! Weights rounded to 8 bits.
+//! Quantizes weights to 8 bits.
 
 use crate::quantized::SCALE_BLOCK;
 
-/// The largest of the integers that weights become.
+/// The largest integer to which a weight is rounded.
 const LARGEST: f32 = 127.0;
 
-/// Rounds each row of a matrix, an output of a dense layer, to integers from -127 to 127 times a
-/// scale for each [`SCALE_BLOCK`] of its columns.
+/// Rounds each row of a matrix, an output of a dense layer, to integers from -127 to 127 times one
+/// scale per [`SCALE_BLOCK`] columns.
 ///
 /// ```text
 /// s = max |w| / 127,   r = round(w / s)
 /// ```
-///
-/// Rounding what `r s` gives once more gives the same integers. A block with a value
-/// that is not finite gets a scale that is not.
+/// Quantizing the products `r s` again gives the same integers. If a value is not finite, neither
+/// is the scale of its block.
 ///
 /// # Shapes
 /// - `weights`: `(N, K)`, K is `depth`
@@ -32,7 +31,7 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
         .chunks_exact(depth)
         .flat_map(|row| row.chunks(SCALE_BLOCK))
     {
-        // `f32::max` would pass over a NaN.
+        // `f32::max` would ignore a NaN.
         let larger = |largest: f32, w: &f32| {
             if largest.is_nan() || w.abs() <= largest {
                 largest

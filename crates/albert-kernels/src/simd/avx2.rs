@@ -1,23 +1,23 @@
-//! AVX2 with FMA: eight lanes, 16 registers; with AVX-VNNI or without.
+//! AVX2 with FMA: eight lanes, 16 registers; with or without AVX-VNNI.
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof of AVX2 and FMA, and of AVX-VNNI where it says so.
+/// A proof that the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI` is true.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx2<const VNNI: bool>(());
 
 impl<const VNNI: bool> Avx2<VNNI> {
     /// # Safety
-    /// The CPU has AVX2 and FMA, and AVX-VNNI where that is asked for.
+    /// The CPU has AVX2 and FMA, and AVX-VNNI if `VNNI` is true.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
     }
 }
 
-/// Methods that are one expression of intrinsics.
+/// Defines methods that are a single expression of intrinsics.
 macro_rules! lanewise {
     ($($name:ident($($x:ident),*) $e:expr;)*) => {$(
         #[inline(always)]

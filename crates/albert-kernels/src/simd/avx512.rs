@@ -1,23 +1,23 @@
-//! AVX-512: sixteen lanes, 32 registers; with VNNI or without.
+//! AVX-512: sixteen lanes, 32 registers; with or without VNNI.
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof of AVX-512 F, BW, DQ and VL, and of VNNI where it says so.
+/// A proof that the CPU has AVX-512 F, BW, DQ and VL, and VNNI if `VNNI` is true.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512<const VNNI: bool>(());
 
 impl<const VNNI: bool> Avx512<VNNI> {
     /// # Safety
-    /// The CPU has AVX-512 F, BW, DQ and VL, and VNNI where that is asked for.
+    /// The CPU has AVX-512 F, BW, DQ and VL, and VNNI if `VNNI` is true.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
     }
 }
 
-/// Methods that are one expression of intrinsics.
+/// Defines methods that are a single expression of intrinsics.
 macro_rules! lanewise {
     ($($name:ident($($x:ident),*) $e:expr;)*) => {$(
         #[inline(always)]

@@ -1,10 +1,9 @@
-//! Vectors of f32, and of bytes to multiply, by one name for every instruction set, so that a
-//! kernel is written once.
-//!
-//! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]; [`Simd::call`] compiles
-//! it once for each instruction set, and [`InstructionSet::run`](crate::InstructionSet) calls the one that was
-//! chosen. Everything within a kernel is `#[inline(always)]`: only code that ends up inside the
-//! function with the target features is compiled with them.
+//! Vectors of f32 values and of integers with one interface for all instruction sets, so that each
+//! kernel is written only once. A kernel is a struct that implements [`Kernel`], generic over
+//! [`Simd`]. [`Simd::call`] compiles it for each instruction set, and
+//! [`InstructionSet::run`](crate::InstructionSet) calls the version for the chosen one. All code in
+//! a kernel is `#[inline(always)]`, because only code that is inlined into the function with the
+//! target features is compiled with them.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -22,11 +21,11 @@ pub(crate) use avx512::Avx512;
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 
-/// The most lanes that any instruction set has.
+/// The maximum number of lanes of all instruction sets.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Runs the body for each vector of a row of `$width` values, the last of which may be short, with
-/// its range and the index of one of four accumulators.
+/// Runs the body for each vector of a row of `$width` values, the last of which may be partial,
+/// with its range and the index of one of four accumulators.
 macro_rules! each_vector {
     ($simd:ty, $width:expr, |$at:ident, $sum:ident| $body:expr) => {
         let (width, lanes) = ($width, <$simd>::LANES);
@@ -48,33 +47,32 @@ macro_rules! each_vector {
 }
 pub(crate) use each_vector;
 
-/// A proof that the CPU has an instruction set, and the vectors that come with it.
-///
-/// Only [`InstructionSet::run`](crate::InstructionSet) makes values of the implementing types,
-/// after it has checked that the CPU has the instructions: that is why the methods are safe.
+/// A proof that the CPU has an instruction set, and the vector operations of that set. The methods
+/// are safe because only [`InstructionSet::run`](crate::InstructionSet) creates values of the
+/// implementing types, after it has checked that the CPU has the instructions.
 pub(crate) trait Simd: Copy {
-    /// A vector of [`LANES`](Self::LANES) numbers.
+    /// A vector of [`LANES`](Self::LANES) f32 values.
     type V: Copy;
 
-    /// A vector of [`LANES`](Self::LANES) 32-bit integers, or of four bytes or two 16-bit
-    /// integers in the place of each.
+    /// A vector of [`LANES`](Self::LANES) 32-bit integers, each of which may also hold four bytes
+    /// or two 16-bit integers.
     type I: Copy;
 
-    /// Numbers in a vector; divides [`MAX_LANES`].
+    /// The number of values in a vector; divides [`MAX_LANES`].
     const LANES: usize;
 
-    /// Rows that the product kernel keeps in registers at once.
+    /// The number of rows of a tile (MR).
     const TILE_ROWS: usize;
 
-    /// Vectors side by side in a panel of packed weights. With [`TILE_ROWS`](Self::TILE_ROWS) they
-    /// fill the registers, and leave room for one row of a panel and one number.
+    /// The number of vectors in a row of a panel (NR / lanes). A tile of
+    /// [`TILE_ROWS`](Self::TILE_ROWS) rows fills the registers except for one row of a panel and
+    /// one broadcast value.
     const PANEL_VECTORS: usize;
 
-    /// Form of the activations that [`dot_u8i8`](Self::dot_u8i8) takes: magnitudes and sign masks
-    /// rather than bytes with an offset of 128.
-    ///
-    /// For instruction sets without a dot product of bytes. `vpmaddubsw` adds two products in 16
-    /// bits and saturates: 2 · 255 · 127 does not fit, 2 · 127 · 128 does.
+    /// True if [`dot_u8i8`](Self::dot_u8i8) takes activations as magnitudes and sign masks, false
+    /// if it takes bytes with an offset of 128. Instruction sets without a dot product of bytes
+    /// need it: `vpmaddubsw` adds two products in 16 bits and saturates, where 2 · 255 · 127 does
+    /// not fit but 2 · 127 · 128 does.
     const SIGN_MAGNITUDE: bool = false;
 
     /// Calls a kernel that is compiled for this instruction set.
@@ -85,29 +83,29 @@ pub(crate) trait Simd: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a b + c`, rounded once where the CPU can.
+    /// Returns `a b + c`, rounded once if the CPU can.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The smaller; `b` where one is NaN.
+    /// Returns the smaller value; `b` if one is NaN.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The larger; `b` where one is NaN.
+    /// Returns the larger value; `b` if one is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn sqrt(self, a: Self::V) -> Self::V;
     fn abs(self, a: Self::V) -> Self::V;
-    /// The magnitude of `a` with the sign of `b`.
+    /// Returns the magnitude of `a` with the sign of `b`.
     fn copy_sign(self, a: Self::V, b: Self::V) -> Self::V;
-    /// To the nearest integer, halves to even.
+    /// Rounds to the nearest integer, ties to even.
     fn round(self, a: Self::V) -> Self::V;
-    /// 2ⁿ of integers `n` from -127, which gives 0, to 127.
+    /// Returns 2ⁿ for integers `n` from -127, which gives 0, to 127.
     fn power_of_two(self, n: Self::V) -> Self::V;
-    /// `a 2ⁿ` of integers `n` from -126 to 127.
+    /// Returns `a 2ⁿ` for integers `n` from -126 to 127.
     #[inline(always)]
     fn times_power_of_two(self, a: Self::V, n: Self::V) -> Self::V {
         self.mul(a, self.power_of_two(n))
     }
-    /// `yes` where `a < b`, else `no`.
+    /// Returns `yes` in lanes where `a < b`, else `no`.
     fn select_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
-    /// Lanes so far apart in each other's places: a power of two below [`LANES`](Self::LANES).
+    /// Exchanges lanes that are `apart` lanes apart, a power of two below [`LANES`](Self::LANES).
     #[inline(always)]
     fn swap_lanes(self, v: Self::V, apart: usize) -> Self::V {
         let lanes = self.to_array(v);
@@ -121,13 +119,13 @@ pub(crate) trait Simd: Copy {
 
     /// Broadcasts four bytes to every lane.
     fn splat_bytes(self, bytes: [u8; 4]) -> Self::I;
-    /// `sum + Σ aⱼ bⱼ` over the four bytes of each lane, those of `a` unsigned and those of `b`
-    /// signed: exact. With [`SIGN_MAGNITUDE`](Self::SIGN_MAGNITUDE) the bytes of `a` are at most
-    /// 127.
+    /// Returns `sum + Σ aⱼ bⱼ` over the four bytes of each lane, unsigned in `a` and signed in `b`,
+    /// exactly. With [`SIGN_MAGNITUDE`](Self::SIGN_MAGNITUDE) the bytes of `a` are at most 127.
     fn dot_u8i8(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// `sum + Σ aⱼ bⱼ` over the two signed 16-bit integers of each lane: exact where it fits.
+    /// Returns `sum + Σ aⱼ bⱼ` over the two signed 16-bit integers of each lane, exactly unless it
+    /// overflows.
     fn dot_i16(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// The exclusive or of all bits.
+    /// Returns the exclusive or of all bits.
     fn xor(self, a: Self::I, b: Self::I) -> Self::I;
     /// Converts integers to f32.
     fn to_f32(self, a: Self::I) -> Self::V;
@@ -135,31 +133,31 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// Four times [`LANES`](Self::LANES) bytes can be read at `from`.
     unsafe fn load_bytes_from(self, from: *const i8) -> Self::I;
-    /// Writes numbers from 0 to 255 as bytes, rounded to the nearest integer, halves to even.
+    /// Writes values from 0 to 255 as bytes, rounded to the nearest integer, ties to even.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) bytes can be written at `to`.
     unsafe fn store_u8_to(self, to: *mut u8, v: Self::V);
 
-    /// Writes numbers that 16 bits with a sign can hold, rounded to the nearest integer, halves to
-    /// even. NaN becomes some number.
+    /// Writes values within the range of i16, rounded to the nearest integer, ties to even. NaN
+    /// becomes an unspecified integer.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) 16-bit integers can be written at `to`.
     unsafe fn store_i16_to(self, to: *mut i16, v: Self::V);
 
     /// # Safety
-    /// [`LANES`](Self::LANES) numbers can be read at `from`.
+    /// [`LANES`](Self::LANES) values can be read at `from`.
     unsafe fn load_from(self, from: *const f32) -> Self::V;
     /// # Safety
-    /// [`LANES`](Self::LANES) numbers can be written at `to`.
+    /// [`LANES`](Self::LANES) values can be written at `to`.
     unsafe fn store_to(self, to: *mut f32, v: Self::V);
 
-    /// Asks for the cache line at `_address`, which need not be valid.
+    /// Prefetches the cache line at `_address`, which need not be valid.
     #[inline(always)]
     fn prefetch(self, _address: *const u8) {}
 
-    /// The first [`LANES`](Self::LANES) of `xs`, or as many as there are and then `fill`.
+    /// Loads the first [`LANES`](Self::LANES) values of `xs`, padded with `fill`.
     #[inline(always)]
     fn load_or(self, xs: &[f32], fill: f32) -> Self::V {
         if xs.len() >= Self::LANES {
@@ -173,13 +171,13 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// The first [`LANES`](Self::LANES) of `xs`, or as many as there are and then zeros.
+    /// Loads the first [`LANES`](Self::LANES) values of `xs`, padded with zeros.
     #[inline(always)]
     fn load(self, xs: &[f32]) -> Self::V {
         self.load_or(xs, 0.0)
     }
 
-    /// Writes `v` to the start of `ys`, as much of it as there is room for.
+    /// Writes as many lanes of `v` to the start of `ys` as fit.
     #[inline(always)]
     fn store(self, ys: &mut [f32], v: Self::V) {
         if ys.len() >= Self::LANES {
@@ -191,7 +189,7 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// The numbers of a vector, then zeros.
+    /// Returns the values of a vector, padded with zeros.
     #[inline(always)]
     fn to_array(self, v: Self::V) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
@@ -200,7 +198,7 @@ pub(crate) trait Simd: Copy {
         lanes
     }
 
-    /// The sum of all lanes, the halves added until one is left.
+    /// Returns the sum of all lanes, adding halves until one lane is left.
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         let mut lanes = self.to_array(v);
@@ -214,7 +212,7 @@ pub(crate) trait Simd: Copy {
         lanes[0]
     }
 
-    /// The largest of all lanes, none of which is NaN.
+    /// Returns the largest lane, if no lane is NaN.
     #[inline(always)]
     fn max_lane(self, v: Self::V) -> f32 {
         let mut lanes = self.to_array(v);

@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof of NEON.
+/// A proof that the CPU has NEON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Neon(());
 
@@ -17,7 +17,7 @@ impl Neon {
     }
 }
 
-/// Methods that are one expression of intrinsics.
+/// Defines methods that are a single expression of intrinsics.
 macro_rules! lanewise {
     ($($name:ident($($x:ident),*) $e:expr;)*) => {$(
         #[inline(always)]
@@ -94,7 +94,7 @@ impl Simd for Neon {
     fn dot_u8i8(self, sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
-            // The bytes of two lanes at a time, widened to 16 bits.
+            // Widens the bytes of two lanes at a time to 16 bits.
             let (a, b) = (vreinterpretq_u8_s32(a), vreinterpretq_s8_s32(b));
             let a_low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a)));
             let a_high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
@@ -143,7 +143,7 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn store_u8_to(self, to: *mut u8, v: float32x4_t) {
         let mut lanes = [0.0; 4];
-        // SAFETY: the array has four numbers; the caller's promise.
+        // SAFETY: the array has four values; as the caller promises.
         unsafe {
             vst1q_f32(lanes.as_mut_ptr(), self.round(v));
             to.cast::<[u8; 4]>().write(lanes.map(|x| x as u8));

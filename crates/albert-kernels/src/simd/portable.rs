@@ -1,12 +1,12 @@
-//! Four f32 in an array, for any CPU; compilers vectorize it if they can.
+//! Four f32 values in an array, for any CPU; the compiler vectorizes them if it can.
 
 use super::{Kernel, Simd};
 
-/// Needs no proof.
+/// Vectors that any CPU supports.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable;
 
-/// Methods that compute each lane by itself.
+/// Defines methods that compute each lane separately.
 macro_rules! lanewise {
     ($($name:ident($($x:ident),*) $e:expr;)*) => {$(
         #[inline(always)]
@@ -36,7 +36,7 @@ impl Simd for Portable {
         sub(a, b) a - b;
         mul(a, b) a * b;
         div(a, b) a / b;
-        // Rounded twice: without the instruction, one rounding is a call of a slow function.
+        // Rounded twice: without an FMA instruction, rounding once would need a slow function call.
         mul_add(a, b, c) a * b + c;
         min(a, b) if a < b { a } else { b };
         max(a, b) if a > b { a } else { b };
@@ -44,7 +44,7 @@ impl Simd for Portable {
         abs(a) a.abs();
         copy_sign(a, b) a.copysign(b);
         round(a) {
-            // Adding 1.5 · 2²³ leaves no fraction bits; larger numbers have none.
+            // Adding 1.5 · 2²³ rounds away the fraction; larger values have none.
             let shift = 12_582_912.0;
             if a.abs() < 4_194_304.0 { (a + shift) - shift } else { a }
         };

@@ -1,11 +1,11 @@
-//! Bias and activation, forward and backward.
+//! Forward and backward pass of bias and activation.
 
 use crate::activation::{Activation, LAPLACE_MEAN, LAPLACE_SCALE, gelu};
 use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// `y = f(x + b)`, with the bits of inference; x stays.
+/// Computes `y = f(x + b)`, with the same bits as inference, and keeps x.
 ///
 /// # Shapes
 /// - `xs` and `ys`: `(M, N)`, `bias`: `(N)`
@@ -28,11 +28,10 @@ pub fn activate(
     });
 }
 
-/// From `x` and `dy` of `y = f(x + b)`: `dx = dy f'(x + b)` replaces `dy`, y replaces x, and the
-/// column sums of dx, which are the gradient of the bias, are added to `d_bias`.
-///
-/// At a kink, the derivative is PyTorch's. Errors are absolute and hold from -20 to 20 against f64,
-/// within 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests them.
+/// Computes the backward pass of `y = f(x + b)` from x and dy: `dx = dy f'(x + b)` replaces dy, y
+/// replaces x, and the column sums of dx, which are the gradient of the bias, are added to
+/// `d_bias`. At a kink, the derivative is that of PyTorch. From -20 to 20 the error against f64 is
+/// within 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests it.
 ///
 /// # Shapes
 /// - `xs` and `dys`: `(M, N)`, `bias` and `d_bias`: `(N)`
@@ -48,7 +47,10 @@ pub fn activate_backward(
     d_bias: &mut [f32],
 ) {
     check(xs, bias, dys);
-    assert!(d_bias.len() == bias.len(), "a gradient as wide as the bias");
+    assert!(
+        d_bias.len() == bias.len(),
+        "the gradient must be as wide as the bias"
+    );
     instructions.run(Backward {
         activation,
         xs,
@@ -108,7 +110,7 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let width = self.bias.len();
-        // One loop for each function: the choice is made once.
+        // A loop per function, so that the function is selected once.
         macro_rules! each {
             ($($name:ident($x:ident) $value_and_slope:expr;)*) => {
                 match self.activation {$(
@@ -194,7 +196,7 @@ impl Kernel for Backward<'_> {
 /// `1 / √π`
 const FRAC_1_SQRT_PI: f32 = std::f32::consts::FRAC_2_SQRT_PI / 2.0;
 
-/// `Φ(x) + x φ(x)`
+/// Returns `Φ(x) + x φ(x)`, the derivative of gelu.
 #[inline(always)]
 fn gelu_slope<S: Simd>(s: S, x: S::V) -> S::V {
     let half = s.splat(0.5);
@@ -206,14 +208,14 @@ fn gelu_slope<S: Simd>(s: S, x: S::V) -> S::V {
     s.mul_add(s.mul(x, factor), density, cumulative)
 }
 
-/// `y = x σ(-z)` and `σ + y (1 - σ) s`, for z whose slope is `-s`.
+/// Returns `y = x σ(-z)` and `σ + y (1 - σ) s`, for z with the slope `-s`.
 #[inline(always)]
 fn weighted<S: Simd>(s: S, x: S::V, z: S::V, slope: S::V) -> (S::V, S::V) {
     let one = s.splat(1.0);
     let e = exp_between(s, z);
     let sigma = s.div(one, s.add(one, e));
     let y = s.mul(x, sigma);
-    // 1 - σ = e σ, without the difference's cancellation.
+    // 1 - σ = e σ, without the cancellation of the difference.
     (y, s.mul_add(s.mul(y, s.mul(e, sigma)), slope, sigma))
 }
 
@@ -224,18 +226,18 @@ mod tests {
     use crate::functions::tests::sweep;
     use crate::random::numbers;
 
-    /// As documented.
+    /// The documented error.
     const SLOPE_TOLERANCE: f64 = 1e-6;
 
-    /// Values are those of inference, within f32's rounding of another order of operations.
+    /// The values equal those of inference, up to f32 rounding in another order of operations.
     const VALUE_TOLERANCE: f64 = 3e-7;
 
-    /// The formula's own derivative in f64, by central differences that are exact to 1e-9.
+    /// Returns the derivative of the formula in f64, by central differences that are exact to 1e-9.
     fn slope(activation: Activation, x: f64) -> f64 {
         const STEP: f64 = 1e-4;
         let f = |x| exact(activation, x);
         let central = |h: f64| (f(x + h) - f(x - h)) / (2.0 * h);
-        // Richardson: the error of the fourth order in the step is left.
+        // Richardson extrapolation: the remaining error is of fourth order in the step.
         (4.0 * central(STEP) - central(2.0 * STEP)) / 3.0
     }
 

@@ -1,8 +1,7 @@
-//! Self-attention of one sequence, forward and backward, with dropout of the probabilities and with
-//! as many queries as somebody reads.
-//!
-//! Probabilities exist for a block of queries of one head at a time. The backward pass computes them
-//! again from queries and keys, so that nothing of size T×T is kept.
+//! Forward and backward pass of self-attention of one sequence, with dropout of the probabilities,
+//! for the queries that are needed. Only the probabilities of a block of queries of one head exist
+//! at a time. The backward pass recomputes them from queries and keys, so that nothing of size T×T
+//! is stored.
 
 use crate::aligned::Aligned;
 use crate::attention::{Heads, exponentials};
@@ -13,27 +12,27 @@ use crate::simd::{Kernel, Simd, each_vector};
 use crate::training::dropout::DropoutKey;
 use crate::training::strided::{Into, Strided, strided_product};
 
-/// Queries whose probabilities are computed together.
+/// The number of queries whose probabilities are computed together.
 const BLOCK_QUERIES: usize = 128;
 
-/// Rows of probabilities begin a multiple of a vector apart.
+/// The row stride of probabilities is a multiple of this, so that rows start at whole vectors.
 const ALIGNMENT: usize = 16;
 
-/// Dropout of attention probabilities.
+/// The dropout of attention probabilities.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionDropout {
     /// In [0, 1).
     pub probability: f32,
-    /// Of the sequence and the layer.
+    /// The key of the sequence and the layer.
     pub key: DropoutKey,
 }
 
-/// The input of attention: one sequence of T tokens, of which M are queried.
+/// The input of attention: one sequence of T tokens, M of which have queries.
 ///
 /// # Shapes
 /// - `queries`: M rows of at least H = N D values
-/// - `keys_and_values`: T rows of at least 2H values, the keys of all heads, then their values
-/// - `places`: the tokens that the queries belong to, `(M)`
+/// - `keys_and_values`: T rows of at least 2H values: the keys, then the values of all heads
+/// - `places`: the positions of the queries in the sequence, `(M)`
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingAttention<'a> {
     /// N and D.
@@ -42,13 +41,13 @@ pub struct TrainingAttention<'a> {
     pub queries: Rows<'a>,
     /// K and V
     pub keys_and_values: Rows<'a>,
-    /// The queries' positions in the sequence, on which dropout depends.
+    /// The positions of the queries in the sequence, on which dropout depends.
     pub places: &'a [usize],
-    /// `None` in evaluation.
+    /// `None` during evaluation.
     pub dropout: Option<AttentionDropout>,
 }
 
-/// Memory of [`TrainingAttention`], used again from call to call.
+/// The memory of [`TrainingAttention`], reused between calls.
 #[derive(Debug)]
 pub struct AttentionScratch {
     instructions: InstructionSet,
@@ -71,7 +70,7 @@ pub struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// Allocates nothing yet.
+    /// Creates empty memory, which grows on first use.
     pub fn new(instructions: InstructionSet) -> Self {
         let empty = || PackedMatrix::empty(instructions);
         Self {
@@ -89,7 +88,7 @@ impl AttentionScratch {
 }
 
 impl TrainingAttention<'_> {
-    /// `dropout(softmax(Q Kᵀ / √D)) V` for every head.
+    /// Computes `dropout(softmax(Q Kᵀ / √D)) V` for every head.
     ///
     /// # Shapes
     /// - `context`: M rows of at least H values
@@ -137,7 +136,8 @@ impl TrainingAttention<'_> {
         }
     }
 
-    /// From the gradient of the context: those of queries, keys and values replace what was there.
+    /// Computes the gradients of queries, keys and values from the gradient of the context, and
+    /// overwrites the outputs with them.
     ///
     /// ```text
     /// dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P ∘ (dP - Σ dP ∘ P) / √D,  dQ = dS K,  dK = dSᵀ Q
@@ -206,7 +206,7 @@ impl TrainingAttention<'_> {
                 let count = BLOCK_QUERIES.min(m - start);
                 let query = rows_from(self.queries, start, count, head * d);
                 let d_out = rows_from(d_context, start, count, head * d);
-                // The first block replaces what is in dK and dV.
+                // The first block overwrites dK and dV.
                 let into = [Into::Add, Into::Replace][usize::from(start == 0)];
                 let probabilities = &mut probabilities[..count * stride];
                 let gradients = &mut gradients[..count * stride];
@@ -311,7 +311,7 @@ impl TrainingAttention<'_> {
         rows_from(self.keys_and_values, 0, self.keys_and_values.count, first)
     }
 
-    /// `softmax(Q Kᵀ / √D)` of a block of queries; values between rows are left as they are.
+    /// Computes `softmax(Q Kᵀ / √D)` of a block of queries; values between rows are not changed.
     fn probabilities(
         &self,
         instructions: InstructionSet,
@@ -361,7 +361,7 @@ impl TrainingAttention<'_> {
     }
 }
 
-/// Some rows, from one of their columns on.
+/// Returns some rows from a column on.
 fn rows_from(rows: Rows<'_>, start: usize, count: usize, column: usize) -> Rows<'_> {
     Rows {
         values: &rows.values[(start * rows.stride + column).min(rows.values.len())..],
@@ -402,7 +402,7 @@ impl Kernel for Softmax<'_> {
     }
 }
 
-/// `dS = scale P ∘ (dP - Σ dP ∘ P)` replaces dP.
+/// Replaces dP by `dS = scale P ∘ (dP - Σ dP ∘ P)`.
 struct SoftmaxBackward<'a> {
     probabilities: &'a [f32],
     gradients: &'a mut [f32],
@@ -439,15 +439,15 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// Relative to the largest value of the gradient; f32 sums of up to 150 terms.
+    /// f32 sums of up to 150 terms, relative to the largest value of the gradient.
     const TOLERANCE: f64 = 3e-6;
 
-    /// The gradients of `Σ w ∘ context`, or the sum itself, in f64.
+    /// Computes `Σ w ∘ context` and its gradients in f64.
     struct Exact {
         heads: Heads,
         tokens: usize,
         places: Vec<usize>,
-        /// Dropout's factor of each head, query and key.
+        /// The dropout factor of each head, query and key.
         factors: Vec<f64>,
     }
 
@@ -546,7 +546,7 @@ mod tests {
             RowsMut::new(&mut d_keys_and_values, tokens, 2 * h),
         );
         const STEP: f64 = 1e-5;
-        // Every seventh: finite differences of all would take minutes.
+        // Every seventh value: finite differences of all would take minutes.
         for (gradient, is_query) in [(&d_queries, true), (&d_keys_and_values, false)] {
             let scale = gradient
                 .iter()

@@ -1,4 +1,4 @@
-//! Cross-entropy over a vocabulary, with its gradient in place of the logits.
+//! Cross-entropy over a vocabulary, whose gradient replaces the logits.
 
 use crate::functions::exp_between;
 use crate::instruction_set::InstructionSet;
@@ -13,11 +13,11 @@ pub struct CrossEntropy {
     pub rank: usize,
 }
 
-/// The cross-entropy of `softmax(x + b)` and one label; its gradient times `factor`,
-/// `(softmax(x + b) - onehot) factor`, replaces x.
+/// Returns the cross-entropy of `softmax(x + b)` and one label, and replaces x by its gradient
+/// times `factor`, `(softmax(x + b) - onehot) factor`.
 ///
 /// # Panics
-/// If the bias has another length than the logits, or the label is none of them.
+/// If the bias and the logits differ in length, or the label is out of range.
 pub fn cross_entropy(
     instructions: InstructionSet,
     logits: &mut [f32],
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// f32 exponentials of 2 ULP and a sum of up to 1000 of them.
+    /// f32 exponentials to 2 ULP, and a sum of up to 1000 of them.
     const TOLERANCE: f64 = 2e-6;
 
     #[test]

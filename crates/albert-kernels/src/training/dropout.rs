@@ -1,28 +1,28 @@
-//! Dropout whose masks are a function of a key and a counter: nothing is drawn and nothing is
-//! stored, and the backward pass makes the same masks again.
+//! Dropout whose masks are a function of a key and a counter, so that the backward pass can compute
+//! the same masks again and none are stored.
 
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
-/// The key of one stream of masks: equal keys give equal masks, on any instruction set.
+/// The key of a stream of masks: equal keys give equal masks, on any instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DropoutKey(u64);
 
 impl DropoutKey {
-    /// The key of a seed.
+    /// Creates the key of a seed.
     pub fn new(seed: u64) -> Self {
         Self(mix_64(seed ^ 0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The key of a part of this stream, such as a sequence, a layer or a purpose.
+    /// Returns the key of a part of this stream, such as a sequence, a layer or a purpose.
     pub fn with(self, part: u64) -> Self {
         Self(mix_64(
             self.0 ^ mix_64(part.wrapping_add(0x9e37_79b9_7f4a_7c15)),
         ))
     }
 
-    /// Sets each value to 0 with this probability and multiplies the others by
-    /// `1 / (1 - probability)`. The value at index i has the counter `first + i`.
+    /// Sets each value to 0 with the given probability and multiplies the others by `1 / (1 -
+    /// probability)`. The value at index i has the counter `first + i`.
     ///
     /// # Panics
     /// If the probability is not in [0, 1).
@@ -60,11 +60,11 @@ impl Kernel for DropOut<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        // 24 bits, as many as an f32 holds exactly.
+        // 24 bits, which an f32 holds exactly.
         let below = (f64::from(self.probability) * f64::from(1u32 << 24)).round() as u32;
         let kept = (1.0 - self.probability).recip();
         let (low, high) = (self.key.0 as u32, (self.key.0 >> 32) as u32);
-        // Compiled for the instruction set's integer vectors.
+        // The compiler vectorizes this for the instruction set.
         for (i, x) in self.xs.iter_mut().enumerate() {
             let counter = self.first.wrapping_add(i as u32);
             let hash = mix_32(mix_32(counter ^ low).wrapping_add(high));
@@ -74,7 +74,7 @@ impl Kernel for DropOut<'_> {
     }
 }
 
-/// A bijection of 32 bits whose output bits each depend on all input bits.
+/// Maps 32 bits to 32 bits, one to one, so that each output bit depends on all input bits.
 ///
 /// Source: C. Wellons, "lowbias32" (public domain), bias 0.17.
 #[inline(always)]
@@ -86,7 +86,7 @@ fn mix_32(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+/// Computes the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
 fn mix_64(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,9 +1,9 @@
-//! Sums of rows and of whole buffers.
+//! Element-wise sums of buffers, and sums over rows and whole buffers.
 
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
 
-/// `y += x`
+/// Computes `y += x`.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -11,7 +11,7 @@ pub fn add(instructions: InstructionSet, xs: &[f32], ys: &mut [f32]) {
     add_scaled(instructions, 1.0, xs, ys);
 }
 
-/// `y += a x`, each element rounded once where the CPU can.
+/// Computes `y += a x`, with each element rounded once if the CPU can.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -25,7 +25,7 @@ pub fn add_scaled(instructions: InstructionSet, a: f32, xs: &[f32], ys: &mut [f3
     instructions.run(AddScaled { a, xs, ys });
 }
 
-/// `x = a x`
+/// Computes `x = a x`.
 pub fn scale(instructions: InstructionSet, a: f32, xs: &mut [f32]) {
     instructions.run(Scale { a, xs });
 }
@@ -41,7 +41,7 @@ pub fn add_bias(instructions: InstructionSet, bias: &[f32], xs: &mut [f32]) {
     }
 }
 
-/// `sums += Σ rows`, in the order of the rows: the gradient of a bias.
+/// Computes `sums += Σ rows`, in the order of the rows: the gradient of a bias.
 ///
 /// # Panics
 /// If the length of `xs` is not a multiple of that of the sums.
@@ -59,7 +59,7 @@ fn check(xs: &[f32], width: usize) {
     );
 }
 
-/// `Σ x²` in f64, in an order of its own: the same bits on every instruction set.
+/// Returns `Σ x²` in f64, in a fixed order: the same bits on every instruction set.
 pub fn square_sum(instructions: InstructionSet, xs: &[f32]) -> f64 {
     instructions.run(SquareSum { xs })
 }
@@ -114,7 +114,7 @@ impl Kernel for SquareSum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> f64 {
-        /// Sums that run next to each other, whatever the vectors of the instruction set.
+        /// The number of parallel sums, whatever the vector length of the instruction set.
         const SUMS: usize = 16;
         let mut sums = [0f64; SUMS];
         let (chunks, rest) = self.xs.as_chunks::<SUMS>();

@@ -1,11 +1,11 @@
-//! Layer norm that keeps its input to the backward pass, and the backward pass.
+//! Layer norm that stores what its backward pass needs, and the backward pass.
 
 use crate::instruction_set::InstructionSet;
 use crate::layer_norm::{LayerNorm, total};
 use crate::simd::{Kernel, Simd, each_vector};
 
-/// `z = LN(x + (y + b))` of each row, with the bits of inference; keeps
-/// `n = (x + y + b - mean) / σ` and `1 / σ`.
+/// Computes `z = LN(x + (y + b))` of each row, with the same bits as inference, and stores `n = (x
+/// + y + b - mean) / σ` and `1 / σ`.
 ///
 /// # Shapes
 /// - `xs`, `normed` and `zs`: `(M, N)`, `deviations`: `(M)`
@@ -43,18 +43,19 @@ pub fn layer_norm(
     });
 }
 
-/// The gradients of a layer norm's parameters, to which its backward pass adds.
+/// The gradients of the parameters of a layer norm, to which its backward pass adds.
 #[derive(Debug)]
 pub struct NormGradients<'a> {
     /// dγ, `(N)`
     pub gamma: &'a mut [f32],
     /// dβ, `(N)`
     pub beta: &'a mut [f32],
-    /// Column sums of dx: the gradient of a bias that was added before the norm, `(N)`
+    /// The column sums of dx, which are the gradient of a bias added before the norm, `(N)`
     pub bias: Option<&'a mut [f32]>,
 }
 
-/// From dz: dx replaces it, and the gradients of the parameters are added.
+/// Computes the backward pass from dz: dx replaces dz, and the gradients of the parameters are
+/// added to `gradients`.
 ///
 /// ```text
 /// dx = (dn - mean dn - n mean(dn n)) / σ,   dn = γ dz
@@ -134,7 +135,7 @@ impl Kernel for Forward<'_> {
                     sums[sum] = s.add(sums[sum], x);
                 });
             }
-            // As inference does it, so that the bits agree.
+            // As in inference, so that the bits agree.
             let rough = total(s, sums) / width as f32;
             let at_rough = s.splat(rough);
             let (mut sums, mut squares) = ([s.splat(0.0); 4], [s.splat(0.0); 4]);
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// f32 sums of up to 1000 terms of about unit size.
+    /// f32 sums of up to 1000 terms of about 1.
     const TOLERANCE: f64 = 1e-5;
 
     const EPS: f32 = 1e-12;
@@ -274,7 +275,7 @@ mod tests {
         }
     }
 
-    /// `Σ w LN(x)` in f64.
+    /// Returns `Σ w LN(x)` in f64.
     fn weighted_sum(case: &Case, xs: &[f64], weights: &[f32]) -> f64 {
         let mut sum = 0.0;
         for (row, weights) in xs.chunks(case.width).zip(weights.chunks(case.width)) {

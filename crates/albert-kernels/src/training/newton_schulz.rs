@@ -1,4 +1,4 @@
-//! The orthogonalization of Muon's updates.
+//! Orthogonalizes the updates of Muon by a Newton-Schulz iteration.
 
 use crate::aligned::Aligned;
 use crate::gemm::PackedMatrix;
@@ -8,19 +8,20 @@ use crate::gemm::{Rows, RowsMut};
 use crate::instruction_set::InstructionSet;
 use crate::training::elementwise::{add_scaled, scale, square_sum};
 
-/// The quintic's coefficients: large steps for small singular values, which end between about 0.7
-/// and 1.2.
+/// The coefficients of the quintic, which increase small singular values quickly; all end between
+/// about 0.7 and 1.2.
 ///
 /// Source: K. Jordan et al. 2024, "Muon"; `torch.optim.Muon`.
 const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 
-/// The norm is taken to be no less than this.
+/// The lower bound of the norm.
 const EPSILON: f32 = 1e-7;
 
-/// Makes a matrix nearly orthogonal: its singular values become about 1, its singular vectors stay.
+/// Makes a matrix nearly orthogonal: its singular values become about 1, and its singular vectors
+/// do not change.
 ///
 /// ```text
-/// X ← X / ‖X‖;   X ← a X + (b A + c A²) X,  A = X Xᵀ,  as often as asked
+/// X ← X / ‖X‖;   X ← a X + (b A + c A²) X,  A = X Xᵀ,  repeated `steps` times
 /// ```
 #[derive(Debug)]
 pub struct NewtonSchulz {
@@ -35,7 +36,7 @@ pub struct NewtonSchulz {
 }
 
 impl NewtonSchulz {
-    /// Allocates nothing yet.
+    /// Creates empty memory, which grows on first use.
     pub fn new(instructions: InstructionSet) -> Self {
         Self {
             instructions,
@@ -47,7 +48,7 @@ impl NewtonSchulz {
         }
     }
 
-    /// Replaces the matrix.
+    /// Replaces a matrix by its orthogonalization.
     ///
     /// # Shapes
     /// - `xs`: `(rows, columns)`
@@ -71,7 +72,7 @@ impl NewtonSchulz {
         if rows <= columns {
             return self.iterate(xs, rows, columns, steps, threads);
         }
-        // The smaller side is the one that is squared.
+        // A has the size of the smaller side.
         let mut turned = std::mem::take(&mut self.transposed);
         turned.resize(xs.len());
         transpose(xs, rows, columns, &mut turned);
@@ -125,7 +126,7 @@ impl NewtonSchulz {
     }
 }
 
-/// `(rows, columns)` → `(columns, rows)`
+/// Transposes `(rows, columns)` to `(columns, rows)`.
 fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
     for (row, from) in from.chunks_exact(columns).enumerate() {
         for (column, x) in from.iter().enumerate() {
@@ -139,10 +140,10 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// f32 products of up to 40 terms, five times over.
+    /// f32 products of up to 40 terms, five times in sequence.
     const TOLERANCE: f64 = 1e-4;
 
-    /// The iteration in f64, by loops.
+    /// Computes the iteration in f64, by plain loops.
     fn exact(xs: &[f32], rows: usize, columns: usize, steps: usize) -> Vec<f64> {
         let norm = xs.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let mut xs: Vec<f64> = xs.iter().map(|x| f64::from(*x) / norm).collect();

@@ -1,5 +1,5 @@
-//! One step of AdamW and of LAMB over slices of the flat buffers; state, schedules and groups are
-//! the caller's.
+//! One step of AdamW and of LAMB over slices of the flat buffers; the caller keeps state, schedules
+//! and groups.
 
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};
@@ -9,9 +9,9 @@ use crate::simd::{Kernel, Simd, each_vector};
 pub struct Adam {
     /// The step size; [`lamb_update`] does not use it.
     pub learning_rate: f32,
-    /// Decay of the mean of gradients.
+    /// β₁, the decay of the running mean of the gradients.
     pub beta1: f32,
-    /// Decay of the mean of their squares.
+    /// β₂, the decay of the running mean of their squares.
     pub beta2: f32,
     /// ε, added to the square root.
     pub epsilon: f32,
@@ -24,7 +24,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// The step numbered `step`, from 1, with bias correction.
+    /// Sets the bias corrections of step `step`, counted from 1.
     pub fn with_bias_correction(self, step: u64) -> Self {
         let power = |beta: f32| f64::from(beta).powf(step as f64);
         Self {
@@ -35,7 +35,7 @@ impl Adam {
     }
 }
 
-/// One step of AdamW.
+/// Takes one step of AdamW.
 ///
 /// ```text
 /// m = β₁ m + (1 - β₁) g,   v = β₂ v + (1 - β₂) g²
@@ -68,14 +68,13 @@ pub fn adamw(
     });
 }
 
-/// The direction of a step of LAMB, before the trust ratio.
+/// Computes the direction of a LAMB step, before the trust ratio.
 ///
 /// ```text
 /// u = (m / c₁) / (√(v / c₂) + ε) + λ p
 /// ```
-///
-/// A tensor then moves by `-η (‖p‖ / ‖u‖) u`: [`square_sum`](super::square_sum) gives the norms,
-/// [`add_scaled`](super::add_scaled) takes the step.
+/// A tensor then moves by `-η (‖p‖ / ‖u‖) u`: [`square_sum`](super::square_sum) computes the norms,
+/// and [`add_scaled`](super::add_scaled) takes the step.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -105,7 +104,7 @@ pub fn lamb_update(
     });
 }
 
-/// The constants in vectors.
+/// The constants, broadcast to vectors.
 #[derive(Clone, Copy)]
 struct Constants<V> {
     beta1: V,
@@ -131,7 +130,7 @@ impl<V: Copy> Constants<V> {
         }
     }
 
-    /// Moves the means; returns `(m / c₁) / (√(v / c₂) + ε)`.
+    /// Updates the running means; returns `(m / c₁) / (√(v / c₂) + ε)`.
     #[inline(always)]
     fn direction<S: Simd<V = V>>(
         self,
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
     use crate::random::numbers;
 
-    /// f32 state over 20 steps, each of about the learning rate.
+    /// f32 state over 20 steps, each as large as about the learning rate.
     const TOLERANCE: f64 = 1e-6;
 
     const STEP: Adam = Adam {
@@ -226,7 +225,7 @@ mod tests {
         correction2: 1.0,
     };
 
-    /// The formula in f64.
+    /// Computes the formula in f64.
     #[derive(Clone, Copy, Default)]
     struct Exact {
         m: f64,

@@ -1,4 +1,4 @@
-//! The gradient of a weight: `dW += dYᵀ X`.
+//! The product that computes the gradient of a weight: `dW += dYᵀ X`.
 
 use crate::aligned::Aligned;
 use crate::gemm::PackedMatrix;
@@ -6,20 +6,18 @@ use crate::gemm::{Microkernel, Tile, TileProduct};
 use crate::gemm::{RowTiles, Rows, even, fit};
 use crate::simd::{Kernel, Simd};
 
-/// Rows of C whose strips of A stay in the second cache while all panels pass.
+/// MC, the rows of C in a block: their strips of A stay in L2 while all panels of B pass.
 const BLOCK_ROWS: usize = 192;
 
-/// Rows of A and B that are summed up at once: a panel of them is at most 72 KiB.
+/// KC, the rows of A and B in a block: a panel of B is at most 72 KiB.
 const BLOCK_DEPTH: usize = 384;
 
-/// Memory for A in strips, used again from call to call.
+/// The memory for A in strips (packed row panels), reused between calls.
 #[derive(Debug, Default)]
 pub struct OuterScratch(Aligned);
 
-/// `C += Aᵀ B`.
-///
-/// Every element of C gains a sum over M in ascending order, in blocks of a fixed size: the same
-/// input gives the same bits.
+/// Computes `C += Aᵀ B`. To every element of C a sum over M in ascending order is added, in blocks
+/// of a fixed size: equal input gives equal bits.
 ///
 /// # Shapes
 /// - `a`: `(M, N)`, N is `columns`
@@ -62,14 +60,14 @@ struct Blocks<'a> {
     columns: usize,
     b: &'a PackedMatrix,
     c: &'a mut [f32],
-    /// Strip after strip of A, each `(M, rows)`.
+    /// The strips of A one after another, each `(M, rows)`.
     strips: &'a mut [f32],
 }
 
 impl Blocks<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&mut self, strips: RowTiles) {
-        /// Rows of A that are read while their lines stay in the first cache.
+        /// The number of rows of A that are read while their lines stay in L1.
         const TOGETHER: usize = 16;
         let depth = self.a.count;
         for start in (0..depth).step_by(TOGETHER) {
@@ -79,7 +77,7 @@ impl Blocks<'_> {
                 let width = rows.len();
                 let to = &mut self.strips[rows.start * depth + start * width..];
                 let lines = to.chunks_exact_mut(width).zip(together.clone());
-                // A copy of a known length is a few instructions, any other is a call.
+                // A copy of constant length is a few instructions; any other is a function call.
                 match width {
                     8 => lines.for_each(|(to, d)| {
                         let from = &self.a.values[d * self.a.stride + rows.start..][..8];
@@ -119,8 +117,8 @@ impl Kernel for Blocks<'_> {
                         let rows = strips.rows(strip);
                         let from = rows.start * depth + depths.start * rows.len();
                         let a = &self.strips[from..][..depths.len() * rows.len()];
-                        // SAFETY: the strip's rows of C are there from this panel's first column
-                        // on, `a` and `short_rows` hold all depths, and C is borrowed exclusively.
+                        // SAFETY: C has the strip's rows from this panel's first column on, `a` and
+                        // `short_rows` hold all depths, and C is borrowed exclusively.
                         unsafe {
                             let c = c.add(rows.start * k + panel * width);
                             let target = Tile {
@@ -145,15 +143,15 @@ impl Kernel for Blocks<'_> {
     }
 }
 
-/// `C + A B` of a strip of A, `(depth, ROWS)`: the products are summed up first, then added to C,
-/// which arrives from a farther cache meanwhile.
+/// Computes `C + A B` for a strip of A, `(depth, ROWS)`: the products are summed first and then
+/// added to C, which is fetched from an outer cache in the meantime.
 #[derive(Clone, Copy)]
 struct StripProducts {
     depth: usize,
     a: *const f32,
     panel: *const f32,
     panel_width: usize,
-    /// C of the next strip, to be prefetched; need not be valid.
+    /// The C of the next strip, to be prefetched; need not be valid.
     next: *const f32,
 }
 
@@ -202,7 +200,7 @@ mod tests {
     use crate::instruction_set::InstructionSet;
     use crate::random::numbers;
 
-    /// Relative to √M, the size of a sum of M products of values from -1 to 1.
+    /// Relative to √M, the typical size of a sum of M products of values from -1 to 1.
     const TOLERANCE: f64 = 2e-6;
 
     fn run(instructions: InstructionSet, a: &[f32], n: usize, b: &[f32], k: usize, c: &mut [f32]) {
@@ -241,7 +239,8 @@ mod tests {
         }
     }
 
-    /// Gradients of a part of a weight are those of the whole: no sum depends on its neighbors.
+    /// The gradient of a part of a weight equals that part of the whole gradient: no sum depends on
+    /// its neighbors.
     #[test]
     fn parts_of_the_rows_of_c_have_the_bits_of_the_whole() {
         for instructions in InstructionSet::available() {

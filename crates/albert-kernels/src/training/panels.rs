@@ -1,5 +1,5 @@
-//! Packed matrices that are filled again and again: weights after each step, activations of each
-//! layer.
+//! Packed matrices that are refilled: with the weights after each step, with the activations of
+//! each layer.
 
 use crate::aligned::Aligned;
 use crate::gemm::PackedMatrix;
@@ -8,7 +8,7 @@ use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
 impl PackedMatrix {
-    /// A matrix without elements, to be refilled.
+    /// Creates an empty matrix, to be refilled.
     pub fn empty(instructions: InstructionSet) -> Self {
         Self {
             instructions,
@@ -19,7 +19,7 @@ impl PackedMatrix {
         }
     }
 
-    /// Packs a matrix row by row. Memory is allocated only if the matrix never was as large.
+    /// Packs a matrix. Memory is only allocated if the matrix is larger than ever before.
     ///
     /// # Shapes
     /// - `rows`: `(K, N)`; N is `columns`
@@ -36,7 +36,8 @@ impl PackedMatrix {
         self.instructions.run(Copy { matrix: self, rows });
     }
 
-    /// Packs the transpose of a matrix. Memory is allocated only if the matrix never was as large.
+    /// Packs the transpose of a matrix. Memory is only allocated if the matrix is larger than ever
+    /// before.
     ///
     /// # Shapes
     /// - `rows`: `(N, K)`, as checkpoints store weights; K is `depth`
@@ -70,7 +71,7 @@ impl Kernel for Copy<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        /// Rows that are read while their parts of all panels stay in the first cache.
+        /// The number of rows that are read while their parts of all panels stay in L1.
         const TOGETHER: usize = 8;
         let width = S::PANEL_VECTORS * S::LANES;
         let (depth, columns) = (self.matrix.depth, self.matrix.columns);
@@ -107,7 +108,7 @@ impl Kernel for Transpose<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        /// Squares of this side are transposed in registers.
+        /// The side of the squares that are transposed in registers.
         const SIDE: usize = 4;
         let width = S::PANEL_VECTORS * S::LANES;
         let (depth, columns) = (self.matrix.depth, self.matrix.columns);

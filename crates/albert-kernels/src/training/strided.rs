@@ -1,5 +1,5 @@
-//! The small products of attention: A is read at any two strides, so that it may be a part of a
-//! wider matrix, or transposed.
+//! The small products of attention. A has any two strides, so it may be a part of a wider matrix,
+//! or transposed.
 
 use crate::gemm::PackedMatrix;
 use crate::gemm::{Microkernel, Tile, TileProduct};
@@ -11,14 +11,14 @@ use crate::simd::{Kernel, Simd};
 pub(super) struct Strided<'a> {
     pub(super) values: &'a [f32],
     pub(super) rows: usize,
-    /// From a row to the next.
+    /// The distance between rows.
     pub(super) row: usize,
-    /// From a column to the next.
+    /// The distance between columns.
     pub(super) step: usize,
 }
 
 impl<'a> Strided<'a> {
-    /// Rows as they lie.
+    /// Creates a view of rows, not transposed.
     pub(super) fn new(values: &'a [f32], rows: usize, stride: usize) -> Self {
         Self {
             values,
@@ -28,7 +28,7 @@ impl<'a> Strided<'a> {
         }
     }
 
-    /// The transpose of rows of at least `columns` values, `stride` apart.
+    /// Creates a view of the transpose of rows of at least `columns` values, `stride` apart.
     pub(super) fn transposed(values: &'a [f32], columns: usize, stride: usize) -> Self {
         Self {
             values,
@@ -46,7 +46,7 @@ pub(super) enum Into {
     Add,
 }
 
-/// `C = A B` or `C += A B`, every sum in ascending order of k.
+/// Computes `C = A B` or `C += A B`, with every sum in ascending order of k.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -173,7 +173,7 @@ mod tests {
     use crate::instruction_set::InstructionSet;
     use crate::random::numbers;
 
-    /// Relative to √K, the size of a sum of K products of values from -1 to 1.
+    /// Relative to √K, the typical size of a sum of K products of values from -1 to 1.
     const TOLERANCE: f64 = 2e-6;
 
     #[test]
