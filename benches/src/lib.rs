@@ -1,7 +1,8 @@
-//! Measures speed on machines that also run other processes. Each sample of the work follows a
-//! sample of the machine's ceiling on as many threads: fused multiply-adds or dot products of bytes
-//! in registers. The results are the best sample of each, and the share of the ceiling by processor
-//! time.
+//! Measures speed on machines that also run other processes.
+//!
+//! Each sample of the work follows a sample of the machine's ceiling on as many threads: fused
+//! multiply-adds or dot products of bytes in registers. The results are the best sample of each,
+//! and the share of the ceiling by processor time.
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@
 //! engine FOLDER f32|f16|bf16|int8 [cpu|cuda|metal]
 //! engine FOLDER convert
 //! ```
+//!
 //! `convert` writes the model in 8 bits to `FOLDER/model-int8`. Otherwise each line of input is a
 //! JSON request, and one line answers it:
 //!
@@ -15,6 +16,7 @@
 //! | `{"product": N}` | the same |
 //! | `{"ceiling": true}` | `{"f32": OPS, "int8": OPS}`, operations per second |
 //! | `{"describe": true}` | `{"instructions": NAME}` |
+//!
 //! A case is a list of batches of token ids in `cases.json`. If there is an output file, the last
 //! hidden state of the first batch is written to it as .npy in f32, with zeros at padding. The
 //! tokens are on the device before the clock starts; the mask stays on the CPU. Texts are one per

@@ -3,6 +3,7 @@
 //! ```text
 //! training SHAPE
 //! ```
+//!
 //! It reads a number of steps per line and answers with one line `{"seconds", "processor_seconds",
 //! "loss", "peak_mb"}`, all per step: forward pass, backward pass and AdamW of masked language
 //! modeling and sentence order, on random token ids and weights. It ends at the end of its input.

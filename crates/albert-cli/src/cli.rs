@@ -35,48 +35,63 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Turn texts into vectors (embeddings)
     Embed(embed::EmbedArgs),
-    /// Fill in the masked words of a text Masked language modeling. Without a text, on a terminal,
-    /// the command is interactive: `_` is short for the mask token, and `:help` lists the commands.
+    /// Fill in the masked words of a text
+    ///
+    /// Masked language modeling. Without a text, on a terminal, the command is interactive: `_` is
+    /// short for the mask token, and `:help` lists the commands.
     FillMask(fill_mask::FillMaskArgs),
-    /// Measure how well texts fit the model Computes the pseudo-log-likelihood: each token in turn
-    /// is masked, and the natural logarithms of the probabilities of the original tokens are
-    /// summed. The special tokens around a text are not masked.
+    /// Measure how well texts fit the model
+    ///
+    /// Computes the pseudo-log-likelihood: each token in turn is masked, and the natural logarithms
+    /// of the probabilities of the original tokens are summed. The special tokens around a text are
+    /// not masked.
     Score(score::ScoreArgs),
-    /// Label texts with the labels a model was fine-tuned for Text classification. The built-in
-    /// model is not fine-tuned: choose another with --model.
+    /// Label texts with the labels a model was fine-tuned for
+    ///
+    /// Text classification. The built-in model is not fine-tuned: choose another with --model.
     Classify(classify::ClassifyArgs),
-    /// Label texts with labels of your own Zero-shot classification. Needs a natural language
-    /// inference (NLI) model, chosen with --model: the score of a label is the probability that the
-    /// text entails a sentence with that label.
+    /// Label texts with labels of your own
+    ///
+    /// Zero-shot classification. Needs a natural language inference (NLI) model, chosen with
+    /// --model: the score of a label is the probability that the text entails a sentence with that
+    /// label.
     ZeroShot(zero_shot::ZeroShotArgs),
-    /// Find named entities: people, places and other labeled spans Named entity recognition (NER)
-    /// and other token classification. Needs a model fine-tuned to label tokens, chosen with
-    /// --model.
+    /// Find named entities: people, places and other labeled spans
+    ///
+    /// Named entity recognition (NER) and other token classification. Needs a model fine-tuned to
+    /// label tokens, chosen with --model.
     #[command(visible_alias = "ner")]
     Tag(tag::TagArgs),
-    /// Answer questions from a context Extractive question answering. A long context is read in
-    /// overlapping windows. Needs a model fine-tuned on a data set such as SQuAD, chosen with
-    /// --model.
+    /// Answer questions from a context
+    ///
+    /// Extractive question answering. A long context is read in overlapping windows. Needs a model
+    /// fine-tuned on a data set such as SQuAD, chosen with --model.
     #[command(visible_alias = "qa")]
     Answer(answer::AnswerArgs),
-    /// Pick the best of several choices for a text Needs a model fine-tuned for multiple choice on
-    /// a data set such as RACE, chosen with --model.
+    /// Pick the best of several choices for a text
+    ///
+    /// Needs a model fine-tuned for multiple choice on a data set such as RACE, chosen with
+    /// --model.
     Choose(choose::ChooseArgs),
-    /// Predict which of two texts comes first, or sort sentences Sentence order prediction. Needs a
-    /// model with the sentence order head of ALBERT's pretraining. The head of the built-in model
-    /// is undertrained: its answers are no better than chance.
+    /// Predict which of two texts comes first, or sort sentences
+    ///
+    /// Sentence order prediction. Needs a model with the sentence order head of ALBERT's
+    /// pretraining. The head of the built-in model is undertrained: its answers are no better than
+    /// chance.
     Order(order::OrderArgs),
     /// Compare two texts by meaning
     Similarity(similarity::SimilarityArgs),
     /// Find the texts closest to a query by meaning (semantic search)
     Search(search::SearchArgs),
-    /// Rank texts by their relevance to a query (cross-encoder) Each text is read together with the
-    /// query. Needs a cross-encoder, a model fine-tuned to give a pair of texts one score, chosen
-    /// with --model.
+    /// Rank texts by their relevance to a query (cross-encoder)
+    ///
+    /// Each text is read together with the query. Needs a cross-encoder, a model fine-tuned to give
+    /// a pair of texts one score, chosen with --model.
     Rerank(rerank::RerankArgs),
-    /// Find near-duplicates: the pairs of texts that are most similar Every pair is compared, so
-    /// the time grows with the square of the number of texts. One vector per text is held in
-    /// memory.
+    /// Find near-duplicates: the pairs of texts that are most similar
+    ///
+    /// Every pair is compared, so the time grows with the square of the number of texts. One vector
+    /// per text is held in memory.
     Neighbors(neighbors::NeighborsArgs),
     /// Split texts into the tokens that enter a model
     Tokenize(tokenize::TokenizeArgs),
@@ -84,49 +99,64 @@ pub(crate) enum Command {
     Forward(forward::ForwardArgs),
     /// Show the parts of a model and how it is read
     Inspect(inspect::InspectArgs),
-    /// Download a model from the Hugging Face Hub into the cache Prints the folder with the model's
-    /// files. Only the configuration, one set of weights and the tokenizer are downloaded;
-    /// interrupted downloads resume. Any command that loads a model by name downloads the same
-    /// files if the cache lacks them; this command also checks whether the branch has moved. The
-    /// cache is shared with Python's huggingface_hub. These environment variables are honored:
+    /// Download a model from the Hugging Face Hub into the cache
+    ///
+    /// Prints the folder with the model's files. Only the configuration, one set of weights and the
+    /// tokenizer are downloaded; interrupted downloads resume. Any command that loads a model by
+    /// name downloads the same files if the cache lacks them; this command also checks whether the
+    /// branch has moved.
+    ///
+    /// The cache is shared with Python's huggingface_hub. These environment variables are honored:
     /// HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY,
     /// SSL_CERT_FILE.
     #[cfg(feature = "hub")]
     Download(download::DownloadArgs),
-    /// List the built-in and the cached models Shows the size and the revisions of each model, and
-    /// the files that could be removed from the cache.
+    /// List the built-in and the cached models
+    ///
+    /// Shows the size and the revisions of each model, and the files that could be removed from the
+    /// cache.
     #[cfg(feature = "hub")]
     Models(models::ModelsArgs),
-    /// Convert a model in any layout to a folder with model.safetensors The configuration and the
-    /// tokenizer's files are copied, so --model accepts the new folder.
+    /// Convert a model in any layout to a folder with model.safetensors
+    ///
+    /// The configuration and the tokenizer's files are copied, so --model accepts the new folder.
     Convert(convert::ConvertArgs),
-    /// Train a model on text: masked language modeling and sentence order Examples are built while
-    /// the text is read, in constant memory. The output folder holds the model in Hugging Face's
-    /// layout and, in `training`, the log, the loss curve, and the snapshots from which an
-    /// interrupted run resumes. Trains on the CPU.
+    /// Train a model on text: masked language modeling and sentence order
+    ///
+    /// Examples are built while the text is read, in constant memory. The output folder holds the
+    /// model in Hugging Face's layout and, in `training`, the log, the loss curve, and the
+    /// snapshots from which an interrupted run resumes. Trains on the CPU.
     #[cfg(feature = "train")]
     Pretrain(Box<pretrain::PretrainArgs>),
-    /// Measure how well a model predicts masked tokens or sentence order Writes one row with the
-    /// metrics. The masks depend on --seed only, so they are the same each time.
+    /// Measure how well a model predicts masked tokens or sentence order
+    ///
+    /// Writes one row with the metrics. The masks depend on --seed only, so they are the same each
+    /// time.
     #[cfg(feature = "train")]
     Evaluate(evaluate::EvaluateArgs),
-    /// Compare a model's hidden states under two settings The model runs with the command's own
-    /// settings and with those of --against, and the last hidden states are compared token by
-    /// token: `max_abs` is the largest difference between two values, `min_cosine` the smallest
-    /// cosine between the two vectors of a token, and `worst_index` the text with the largest
-    /// difference. Without texts, a few built-in ones are compared.
+    /// Compare a model's hidden states under two settings
+    ///
+    /// The model runs with the command's own settings and with those of --against, and the last
+    /// hidden states are compared token by token: `max_abs` is the largest difference between two
+    /// values, `min_cosine` the smallest cosine between the two vectors of a token, and
+    /// `worst_index` the text with the largest difference. Without texts, a few built-in ones are
+    /// compared.
     Verify(verify::VerifyArgs),
-    /// Measure how fast a model runs on this machine Times the encoder on one short text, one long
-    /// text, eight long texts and 32 texts of varying length, and shows the median of several
-    /// rounds after a warm-up round. Tokenization is not included.
+    /// Measure how fast a model runs on this machine
+    ///
+    /// Times the encoder on one short text, one long text, eight long texts and 32 texts of varying
+    /// length, and shows the median of several rounds after a warm-up round. Tokenization is not
+    /// included.
     Bench(bench::BenchArgs),
     /// Print the completion script for a shell
     ///
     /// For bash, save it as ~/.local/share/bash-completion/completions/albert-cli; for zsh, as
     /// _albert-cli in a folder of $fpath; for fish, as ~/.config/fish/completions/albert-cli.fish.
     Completions(completions::CompletionsArgs),
-    /// Write the manual pages of all commands to a folder `man -l man1/albert-cli-embed.1` shows a
-    /// page from that folder; pages in ~/.local/share/man/man1 are found by name.
+    /// Write the manual pages of all commands to a folder
+    ///
+    /// `man -l man1/albert-cli-embed.1` shows a page from that folder; pages in
+    /// ~/.local/share/man/man1 are found by name.
     Man(man::ManArgs),
 }
 

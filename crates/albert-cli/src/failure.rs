@@ -1,6 +1,8 @@
 //! The failures of a run: wrong usage (exit code 2), other failures (exit code 1), and the hint
-//! that may follow either. They are wrappers inside an [`anyhow::Error`], so that any function can
-//! attach them with `?` on the way up; at the end [`Report`] takes the chain apart again.
+//! that may follow either.
+//!
+//! They are wrappers inside an [`anyhow::Error`], so that any function can attach them with `?` on
+//! the way up; at the end [`Report`] takes the chain apart again.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -1,5 +1,7 @@
-//! Reports a panic as a bug: on one line, with exit code 1. Panics that a library turns into
-//! errors, such as those of the tokenizers crate on a broken file, are not printed here.
+//! Reports a panic as a bug: on one line, with exit code 1.
+//!
+//! Panics that a library turns into errors, such as those of the tokenizers crate on a broken file,
+//! are not printed here.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,7 @@
-//! Messages on standard error: notes, warnings, the progress bar, and the final summary. `--quiet`
-//! silences all of them. A failure to write them never fails a run: a closed standard error is
-//! ignored.
+//! Messages on standard error: notes, warnings, the progress bar, and the final summary.
+//!
+//! `--quiet` silences all of them. A failure to write them never fails a run: a closed standard
+//! error is ignored.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};

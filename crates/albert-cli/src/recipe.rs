@@ -1,7 +1,8 @@
-//! Recipes: the options of a training command in a TOML file. A recipe sets options by their long
-//! names. It is turned into arguments before the command line is parsed, so that a value from a
-//! file is checked like one that was typed. `--resume` reads the recipe in the output folder of the
-//! run, and refuses options that would change the run.
+//! Recipes: the options of a training command in a TOML file.
+//!
+//! A recipe sets options by their long names. It is turned into arguments before the command line
+//! is parsed, so that a value from a file is checked like one that was typed. `--resume` reads the
+//! recipe in the output folder of the run, and refuses options that would change the run.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

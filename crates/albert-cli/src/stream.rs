@@ -1,4 +1,5 @@
 //! The loop of every command with one result per text: read a chunk, process it, write its rows.
+//!
 //! Each text has one row, in input order. Memory holds one chunk, or on a GPU as many as keep it
 //! busy, however long the stream is.
 

@@ -3,8 +3,10 @@
 use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
 use crate::simd::Simd;
 
-/// An element-wise activation function. The stated errors are absolute, from -20 to 20, against
-/// f64, in units of `max(1, |f(x)|)`; a dense sweep tests them.
+/// An element-wise activation function.
+///
+/// The stated errors are absolute, from -20 to 20, against f64, in units of `max(1, |f(x)|)`; a
+/// dense sweep tests them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x`

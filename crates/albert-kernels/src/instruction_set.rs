@@ -101,8 +101,10 @@ impl InstructionSet {
     }
 
     /// Returns the instruction set that the environment variable `ALBERT_KERNELS` names or, if it
-    /// is not set, the fastest. The variable is read once, so that all weights of a process are
-    /// packed for the same instruction set.
+    /// is not set, the fastest.
+    ///
+    /// The variable is read once, so that all weights of a process are packed for the same
+    /// instruction set.
     ///
     /// # Errors
     /// See [`from_name`](Self::from_name).

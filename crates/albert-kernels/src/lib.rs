@@ -2,10 +2,11 @@
 //! (GEMM) with packed weights, in f32 and in [8 bits](quantized), attention, layer norm,
 //! activations, and the [backward pass and optimizers](training).
 //!
-//! This crate serves `albert-model`; its interface changes with that crate's needs. Every kernel is
-//! written once and compiled for each instruction set. [`InstructionSet`] lists the instruction
-//! sets of the CPU, and the environment variable `ALBERT_KERNELS` selects one. Weights are packed
-//! once into a [`PackedMatrix`], for one instruction set.
+//! This crate serves `albert-model`; its interface changes with that crate's needs.
+//!
+//! Every kernel is written once and compiled for each instruction set. [`InstructionSet`] lists the
+//! instruction sets of the CPU, and the environment variable `ALBERT_KERNELS` selects one. Weights
+//! are packed once into a [`PackedMatrix`], for one instruction set.
 //!
 //! ```
 //! use albert_kernels::{Activation, InstructionSet, PackedMatrix, Rows, RowsMut, Epilogue, Threads, product};
@@ -24,6 +25,7 @@
 //! assert_eq!(ys, [3.0, 4.5, 0.0]);
 //! # Ok::<(), albert_kernels::InstructionSetError>(())
 //! ```
+//!
 //! The result of a row has the same bits in any batch and on any number of threads: sums run in a
 //! fixed order, independent of the blocks, and work is only split over rows, columns and heads. In
 //! 8 bits the sums are exact.

@@ -31,9 +31,10 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "TYPE", value_parser = stored, default_value = "f32")]
     dtype: WeightFormat,
 
-    /// Convert to another network: a BERT is an ALBERT with one group per layer Without this option
-    /// the model keeps its network. A BERT written as an ALBERT has the identity as its projection,
-    /// and gives the same outputs in transformers' AlbertModel.
+    /// Convert to another network: a BERT is an ALBERT with one group per layer
+    ///
+    /// Without this option the model keeps its network. A BERT written as an ALBERT has the
+    /// identity as its projection, and gives the same outputs in transformers' AlbertModel.
     #[arg(long = "as", value_name = "NETWORK", value_enum)]
     network: Option<Network>,
 }

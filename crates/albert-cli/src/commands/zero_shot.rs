@@ -40,6 +40,7 @@ struct HypothesisArgs {
     multi_label: bool,
 
     /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    ///
     /// The scores of a text are the mean over its windows, weighted by the number of its tokens in
     /// each. The hypothesis is in every window.
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]

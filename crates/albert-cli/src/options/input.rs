@@ -16,9 +16,10 @@ pub(crate) struct InputArgs {
     #[arg(value_name = "TEXT", help_heading = None::<&str>)]
     pub(crate) texts: Vec<String>,
 
-    /// Read the texts from a file or a folder of shards (- for standard input); can be repeated The
-    /// files of a folder are read in the order of their names; hidden files and names that begin
-    /// with `_`, such as `_SUCCESS`, are skipped.
+    /// Read the texts from a file or a folder of shards (- for standard input); can be repeated
+    ///
+    /// The files of a folder are read in the order of their names; hidden files and names that
+    /// begin with `_`, such as `_SUCCESS`, are skipped.
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     pub(crate) input: Vec<PathBuf>,
 
@@ -27,6 +28,7 @@ pub(crate) struct InputArgs {
     pub(crate) input_format: Option<InputFormat>,
 
     /// The field or column that holds the text; `first,second` for pairs [default: text]
+    ///
     /// `data.text` is the field `text` inside the field `data`. Quote a name with a comma or a dot
     /// as in CSV.
     #[arg(long, value_name = "NAME")]
@@ -49,8 +51,10 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) pair: Option<String>,
 
-    /// Split each line at its tab into the two texts of a pair Without this option a line is one
-    /// text, tabs included. In tables a pair is two fields: `--field first,second`.
+    /// Split each line at its tab into the two texts of a pair
+    ///
+    /// Without this option a line is one text, tabs included. In tables a pair is two fields:
+    /// `--field first,second`.
     #[arg(long)]
     pub(crate) pairs: bool,
 }

@@ -14,8 +14,10 @@ pub(crate) struct PrecisionArgs {
     #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
     pub(crate) precision: Precision,
 
-    /// Sample texts, or their vectors (.npy), that calibrate int8 and uint8 A few hundred are
-    /// enough. The texts, in a table its field `text`, are embedded with the same options.
+    /// Sample texts, or their vectors (.npy), that calibrate int8 and uint8
+    ///
+    /// A few hundred are enough. The texts, in a table its field `text`, are embedded with the same
+    /// options.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
-//! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time. `arrow` is
-//! the IPC stream format, which can be read while it is being written. The index of a Parquet file
-//! is at its end, so a truncated file cannot be read.
+//! `parquet` and `arrow`: tables of typed columns, written a batch of rows at a time.
+//!
+//! `arrow` is the IPC stream format, which can be read while it is being written. The index of a
+//! Parquet file is at its end, so a truncated file cannot be read.
 
 use std::sync::Arc;
 

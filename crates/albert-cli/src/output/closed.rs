@@ -1,6 +1,7 @@
-//! Detects a standard output that was closed before the start, as by `>&-`. Rust's standard library
-//! opens `/dev/null` in its place before `main`, so all rows would vanish without an error. The
-//! check therefore runs earlier.
+//! Detects a standard output that was closed before the start, as by `>&-`.
+//!
+//! Rust's standard library opens `/dev/null` in its place before `main`, so all rows would vanish
+//! without an error. The check therefore runs earlier.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

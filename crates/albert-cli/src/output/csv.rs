@@ -1,7 +1,8 @@
-//! `csv`: a header line and one record per row; a list is JSON in one cell. The first good row
-//! determines the header: it has `pair` and `explain` if that row has them, and `error` if bad
-//! lines are skipped. Bad rows are held back until then, up to a limit, after which the header has
-//! all columns.
+//! `csv`: a header line and one record per row; a list is JSON in one cell.
+//!
+//! The first good row determines the header: it has `pair` and `explain` if that row has them, and
+//! `error` if bad lines are skipped. Bad rows are held back until then, up to a limit, after which
+//! the header has all columns.
 
 use anyhow::bail;
 

@@ -1,5 +1,7 @@
-//! Columns of the input that are kept as columns of a table. The type of a column is that of its
-//! values in the first batch. Lists, objects and columns of mixed types become strings of JSON.
+//! Columns of the input that are kept as columns of a table.
+//!
+//! The type of a column is that of its values in the first batch. Lists, objects and columns of
+//! mixed types become strings of JSON.
 
 use std::sync::Arc;
 

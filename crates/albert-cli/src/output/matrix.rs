@@ -1,6 +1,7 @@
-//! The formats that hold only vectors: a header of fixed length, then rows × dim values. The number
-//! of rows is only known at the end, so the header has room for any number and is completed last.
-//! The header of a killed run has zero rows.
+//! The formats that hold only vectors: a header of fixed length, then rows × dim values.
+//!
+//! The number of rows is only known at the end, so the header has room for any number and is
+//! completed last. The header of a killed run has zero rows.
 
 use anyhow::Context;
 

@@ -1,4 +1,5 @@
 //! Writes rows: a trait, one file per format, and the only place that writes to standard output.
+//!
 //! Rows are written as they are computed. A command defines its rows; a format only needs their
 //! JSON ([`serde::Serialize`]), their lines for people, or their vectors.
 
@@ -120,8 +121,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Opens the output, before the long work. An existing file keeps its content until the first
-    /// row is written, so a run that fails earlier destroys nothing.
+    /// Opens the output, before the long work.
+    ///
+    /// An existing file keeps its content until the first row is written, so a run that fails
+    /// earlier destroys nothing.
     ///
     /// # Errors
     /// If the output is one of the inputs, or it cannot be written to.

@@ -11,9 +11,10 @@ use super::Format;
 /// The depth of a model's folder: `1_Pooling/config.json`.
 const DEPTH: usize = 2;
 
-/// Returns the file of the model in `folder` that `output` refers to, under any name. A file with
-/// an extension that only outputs have does not count: a user who works in the model's folder may
-/// overwrite an earlier output.
+/// Returns the file of the model in `folder` that `output` refers to, under any name.
+///
+/// A file with an extension that only outputs have does not count: a user who works in the model's
+/// folder may overwrite an earlier output.
 pub(super) fn find(folder: &Path, output: &Path) -> Option<PathBuf> {
     let output = Handle::from_path(output).ok()?;
     // Loading the model reports a folder that cannot be read.

@@ -1,4 +1,5 @@
 //! The rows that an interrupted run left in its output file, possibly followed by a partial row.
+//!
 //! Only the first and the last row are parsed, so that hours of rows are skipped in seconds. A row
 //! belongs to a run if the run computes the same result for the text with its number.
 

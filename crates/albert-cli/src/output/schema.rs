@@ -7,8 +7,10 @@ use arrow_schema::{DataType, Field, FieldRef, Fields};
 
 use super::column::{Column, Element, Kind, VectorType};
 
-/// Returns the fields of a table. An optional column is nullable. With `skip_bad` there is a column
-/// `error`, and the row of a bad text has only `index` and `error`.
+/// Returns the fields of a table.
+///
+/// An optional column is nullable. With `skip_bad` there is a column `error`, and the row of a bad
+/// text has only `index` and `error`.
 ///
 /// # Errors
 /// If a column holds vectors and their type is not known.

@@ -1,5 +1,6 @@
-//! `table`: rows for people to read, each drawn by its command. Rows are shown as they are
-//! computed, so columns have a fixed width.
+//! `table`: rows for people to read, each drawn by its command.
+//!
+//! Rows are shown as they are computed, so columns have a fixed width.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

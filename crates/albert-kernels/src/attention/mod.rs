@@ -30,9 +30,10 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// Computes `softmax(Q Kᵀ / √D) V` for every head of one sequence. Only the scores of a few queries
-/// of one head exist at a time, and the division by the sum of exponentials comes last. Work is
-/// split over heads and queries.
+/// Computes `softmax(Q Kᵀ / √D) V` for every head of one sequence.
+///
+/// Only the scores of a few queries of one head exist at a time, and the division by the sum of
+/// exponentials comes last. Work is split over heads and queries.
 ///
 /// # Shapes
 /// - `qkv`: `(T, 3H)`; each row holds the queries, then the keys, then the values of all heads; H =
@@ -53,10 +54,11 @@ pub fn attention(
     attend::<Float32>(instructions, heads, qkv, context, threads);
 }
 
-/// Computes [`attention`] with products of 16-bit integers, for models with int8 weights. Queries,
-/// keys and values of a head are each rounded with one scale: queries and keys to as many bits as
-/// let a sum of D products fit 32 bits, values to 12 bits, and exponentials to 15. Dot product
-/// instructions (VNNI) compute two 16-bit products in the time of one in f32.
+/// Computes [`attention`] with products of 16-bit integers, for models with int8 weights.
+///
+/// Queries, keys and values of a head are each rounded with one scale: queries and keys to as many
+/// bits as let a sum of D products fit 32 bits, values to 12 bits, and exponentials to 15. Dot
+/// product instructions (VNNI) compute two 16-bit products in the time of one in f32.
 ///
 /// # Panics
 /// Like [`attention`], and if the sequence has 2²⁰ tokens or more.

@@ -57,9 +57,10 @@ pub(crate) struct Tile {
     pub(crate) columns: usize,
 }
 
-/// The product of a row tile of A and a panel of B over one depth block. Each element of C is a sum
-/// in a fixed order, independent of the number of rows: the result of a row does not depend on its
-/// neighbors.
+/// The product of a row tile of A and a panel of B over one depth block.
+///
+/// Each element of C is a sum in a fixed order, independent of the number of rows: the result of a
+/// row does not depend on its neighbors.
 pub(crate) trait TileProduct: Copy {
     /// Computes `ROWS` rows of `VECTORS` vectors at `c`.
     ///

@@ -35,21 +35,25 @@
 //! | AVX2 | 16 | 8 | 6 × 16 | 0.67 |
 //! | NEON | 32 | 4 | 8 × 12 | 0.46 |
 //! | portable | – | 4 | 4 × 8 | 0.75 |
+//!
 //! **KC** (the depth of a block) is a trade-off: each depth block loads and stores all of C once
 //! more, but a row block of MC × KC values must stay in L2 together with the panels that stream
 //! through it. MC is 256; KC is the largest depth, up to 768, whose row block fills three quarters
-//! of this machine's L2: 384 for 512 KiB (Zen 2 and 3), 768 from 1 MiB on. **Prefetch.** While a
-//! panel is in use, the micro-kernel prefetches the next one, a share of its lines per row tile, so
-//! that a panel moves from L3 to L2 before it is needed.
+//! of this machine's L2: 384 for 512 KiB (Zen 2 and 3), 768 from 1 MiB on.
+//!
+//! **Prefetch.** While a panel is in use, the micro-kernel prefetches the next one, a share of its
+//! lines per row tile, so that a panel moves from L3 to L2 before it is needed.
 //!
 //! **Epilogue.** The bias and the activation run on a tile as soon as its last sum is stored, while
 //! it is in L1 ([`Epilogue`]).
 //!
 //! **Threads** split C into [partitions](loops): over panels first, so that each thread reads its
-//! own part of B, then over rows. **Order of summation.** Each element of C is one sum over k in
-//! ascending order. Between depth blocks the partial sums are stored in C without rounding, since
-//! they are f32 in the registers too. So the result does not depend on MC, KC, the tile that holds
-//! a row, or the number of threads: the same row gives the same bits. Work is never split over k.
+//! own part of B, then over rows.
+//!
+//! **Order of summation.** Each element of C is one sum over k in ascending order. Between depth
+//! blocks the partial sums are stored in C without rounding, since they are f32 in the registers
+//! too. So the result does not depend on MC, KC, the tile that holds a row, or the number of
+//! threads: the same row gives the same bits. Work is never split over k.
 //!
 //! Int8 products ([`quantized`](crate::quantized)) share the loops and replace the micro-kernel's
 //! inner step ([`TileProduct`]); attention calls the micro-kernel directly.

@@ -7,8 +7,10 @@ use crate::aligned::Aligned;
 use crate::gemm::Submatrix;
 use crate::instruction_set::InstructionSet;
 
-/// A K×N matrix in column panels. A panel is as wide as a tile (NR) and holds its K rows one after
-/// another, so that the micro-kernel reads it sequentially. The last panel is padded with zeros.
+/// A K×N matrix in column panels.
+///
+/// A panel is as wide as a tile (NR) and holds its K rows one after another, so that the
+/// micro-kernel reads it sequentially. The last panel is padded with zeros.
 ///
 /// ```text
 /// B (K, N)  →  ⌈N / W⌉ panels (K, W)

@@ -16,9 +16,10 @@ fn block_depth(second_level_bytes: usize) -> usize {
     (second_level_bytes / 4 * 3 / row_block_bytes_per_depth).clamp(1, MAX_BLOCK_DEPTH)
 }
 
-/// Computes `C = A B`, followed by the epilogue (GEMM with packed weights). Each element is a sum
-/// over K in ascending order, one fused multiply-add after another, whatever the number of rows,
-/// blocks and threads: the same row gives the same bits.
+/// Computes `C = A B`, followed by the epilogue (GEMM with packed weights).
+///
+/// Each element is a sum over K in ascending order, one fused multiply-add after another, whatever
+/// the number of rows, blocks and threads: the same row gives the same bits.
 ///
 /// # Shapes
 /// - `a`: `(M, K)`, `b`: `(K, N)`, `c`: `(M, N)`

@@ -21,9 +21,10 @@ pub struct QuantizedPart<'a> {
     pub outliers: &'a [f32],
 }
 
-/// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32. A panel is as
-/// wide as that of a [`PackedMatrix`]. It holds four rows at a time, with the four weights of a
-/// column next to each other, as dot product instructions for bytes need them.
+/// A K×N matrix of 8-bit weights in column panels, with a few of its rows in f32.
+///
+/// A panel is as wide as that of a [`PackedMatrix`]. It holds four rows at a time, with the four
+/// weights of a column next to each other, as dot product instructions for bytes need them.
 ///
 /// ```text
 /// B (K, N)  →  ⌈N / W⌉ panels (K / 4, W, 4), K padded to whole steps

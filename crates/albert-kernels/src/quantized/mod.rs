@@ -7,15 +7,21 @@
 //!
 //! C = A B ≈ Σ_o x_o w_o + Σ_g s_mg s_gn Σ_k q r
 //! ```
+//!
 //! Scale blocks have [`SCALE_BLOCK`] columns of A, so a sum within one is below 2²⁴ and exact in
-//! f32 too. Layer norms and gelu make some columns of A much larger than the others, the same ones
-//! for every token, and one scale cannot suit both; a shared layer repeats the loss of accuracy
-//! every time it runs. So A and B are [rotated](rotate_weights), which evens out the values of a
-//! block, and the few largest columns, the *outliers*, stay in f32: they are the first sum in the
-//! formula. Sums over k are exact, and everything after them runs in a fixed order: a row gives the
-//! same bits in any batch, on any number of threads and, if the CPU has fused multiply-adds, with
-//! any instruction set. Source: Dettmers et al. 2022, LLM.int8(), §3, for the separate outliers;
-//! there they are detected in the activations, here they are stored with the weights.
+//! f32 too.
+//!
+//! Layer norms and gelu make some columns of A much larger than the others, the same ones for every
+//! token, and one scale cannot suit both; a shared layer repeats the loss of accuracy every time it
+//! runs. So A and B are [rotated](rotate_weights), which evens out the values of a block, and the
+//! few largest columns, the *outliers*, stay in f32: they are the first sum in the formula.
+//!
+//! Sums over k are exact, and everything after them runs in a fixed order: a row gives the same
+//! bits in any batch, on any number of threads and, if the CPU has fused multiply-adds, with any
+//! instruction set.
+//!
+//! Source: Dettmers et al. 2022, LLM.int8(), §3, for the separate outliers; there they are detected
+//! in the activations, here they are stored with the weights.
 
 mod matrix;
 mod product;

@@ -3,12 +3,16 @@
 //! ```text
 //! x W = Σ_b (x_b H_b) (H_b W_b / n_b)
 //! ```
+//!
 //! over blocks of [`SCALE_BLOCK`] inputs; the remainder is divided into blocks of 128, 64 and so
 //! on. H is the Hadamard matrix of n rows, whose elements are ±1: `H₁ = 1`, `H₂ₙ = [Hₙ Hₙ; Hₙ
-//! -Hₙ]`, and `H H = n I`. A value much larger than the others of its block contributes equally to
-//! all n of them afterwards, so one scale suits the whole block, in the activations and in the
-//! weights. Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there the rotation covers the whole
-//! width, and is also used between layers.
+//! -Hₙ]`, and `H H = n I`.
+//!
+//! A value much larger than the others of its block contributes equally to all n of them
+//! afterwards, so one scale suits the whole block, in the activations and in the weights.
+//!
+//! Source: Ashkboos et al. 2024, QuaRot, §2 and §4; there the rotation covers the whole width, and
+//! is also used between layers.
 
 use crate::quantized::SCALE_BLOCK;
 use crate::simd::{Kernel, MAX_LANES, Portable, Simd};

@@ -22,16 +22,19 @@ const OFFSET: u8 = 128;
 /// ```
 ///
 /// for each row and each [`SCALE_BLOCK`] of its columns, which are rotated first if the matrix is.
-/// Outliers are 0 in the integers and are stored separately in f32. The layout follows the
-/// micro-kernel: values that a tile reads together are stored together. For each step of `STEP`
-/// columns, a row tile holds the bytes of one row after another. The form of the bytes depends on
-/// the instruction set. With a dot product of bytes they are `q + 128`, which the product corrects
-/// with a sum over each column of B. Without one they are `|q|` and a sign mask, because
-/// `vpmaddubsw` would saturate with larger bytes:
+/// Outliers are 0 in the integers and are stored separately in f32.
+///
+/// The layout follows the micro-kernel: values that a tile reads together are stored together. For
+/// each step of `STEP` columns, a row tile holds the bytes of one row after another.
+///
+/// The form of the bytes depends on the instruction set. With a dot product of bytes they are `q +
+/// 128`, which the product corrects with a sum over each column of B. Without one they are `|q|`
+/// and a sign mask, because `vpmaddubsw` would saturate with larger bytes:
 ///
 /// ```text
 /// Σ q r = Σ |q| (r ⊕ m) + Σ_{q < 0} |q|,   m = -1 where q < 0, else 0;   r ⊕ -1 = -r - 1
 /// ```
+///
 /// The last sum only depends on the row. Either way the sums are exact, so all instruction sets
 /// agree.
 #[derive(Default)]
@@ -100,8 +103,9 @@ impl Layout {
 const ROW_TILES_AT_ONCE: usize = 4;
 
 impl QuantizedRows {
-    /// Quantizes rows for products with `matrix`. A value that is not finite makes its row of the
-    /// product NaN.
+    /// Quantizes rows for products with `matrix`.
+    ///
+    /// A value that is not finite makes its row of the product NaN.
     ///
     /// # Shapes
     /// - `xs`: `(M, K)`, `matrix`: `(K, N)`

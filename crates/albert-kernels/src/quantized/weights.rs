@@ -11,6 +11,7 @@ const LARGEST: f32 = 127.0;
 /// ```text
 /// s = max |w| / 127,   r = round(w / s)
 /// ```
+///
 /// Quantizing the products `r s` again gives the same integers. If a value is not finite, neither
 /// is the scale of its block.
 ///

@@ -1,9 +1,10 @@
 //! Vectors of f32 values and of integers with one interface for all instruction sets, so that each
-//! kernel is written only once. A kernel is a struct that implements [`Kernel`], generic over
-//! [`Simd`]. [`Simd::call`] compiles it for each instruction set, and
-//! [`InstructionSet::run`](crate::InstructionSet) calls the version for the chosen one. All code in
-//! a kernel is `#[inline(always)]`, because only code that is inlined into the function with the
-//! target features is compiled with them.
+//! kernel is written only once.
+//!
+//! A kernel is a struct that implements [`Kernel`], generic over [`Simd`]. [`Simd::call`] compiles
+//! it for each instruction set, and [`InstructionSet::run`](crate::InstructionSet) calls the
+//! version for the chosen one. All code in a kernel is `#[inline(always)]`, because only code that
+//! is inlined into the function with the target features is compiled with them.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -47,9 +48,10 @@ macro_rules! each_vector {
 }
 pub(crate) use each_vector;
 
-/// A proof that the CPU has an instruction set, and the vector operations of that set. The methods
-/// are safe because only [`InstructionSet::run`](crate::InstructionSet) creates values of the
-/// implementing types, after it has checked that the CPU has the instructions.
+/// A proof that the CPU has an instruction set, and the vector operations of that set.
+///
+/// The methods are safe because only [`InstructionSet::run`](crate::InstructionSet) creates values
+/// of the implementing types, after it has checked that the CPU has the instructions.
 pub(crate) trait Simd: Copy {
     /// A vector of [`LANES`](Self::LANES) f32 values.
     type V: Copy;
@@ -70,9 +72,10 @@ pub(crate) trait Simd: Copy {
     const PANEL_VECTORS: usize;
 
     /// True if [`dot_u8i8`](Self::dot_u8i8) takes activations as magnitudes and sign masks, false
-    /// if it takes bytes with an offset of 128. Instruction sets without a dot product of bytes
-    /// need it: `vpmaddubsw` adds two products in 16 bits and saturates, where 2 · 255 · 127 does
-    /// not fit but 2 · 127 · 128 does.
+    /// if it takes bytes with an offset of 128.
+    ///
+    /// Instruction sets without a dot product of bytes need it: `vpmaddubsw` adds two products in
+    /// 16 bits and saturates, where 2 · 255 · 127 does not fit but 2 · 127 · 128 does.
     const SIGN_MAGNITUDE: bool = false;
 
     /// Calls a kernel that is compiled for this instruction set.

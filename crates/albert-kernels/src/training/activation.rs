@@ -30,8 +30,10 @@ pub fn activate(
 
 /// Computes the backward pass of `y = f(x + b)` from x and dy: `dx = dy f'(x + b)` replaces dy, y
 /// replaces x, and the column sums of dx, which are the gradient of the bias, are added to
-/// `d_bias`. At a kink, the derivative is that of PyTorch. From -20 to 20 the error against f64 is
-/// within 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests it.
+/// `d_bias`.
+///
+/// At a kink, the derivative is that of PyTorch. From -20 to 20 the error against f64 is within
+/// 1e-6 of `max(1, |f'(x)|)`; a dense sweep tests it.
 ///
 /// # Shapes
 /// - `xs` and `dys`: `(M, N)`, `bias` and `d_bias`: `(N)`

@@ -1,7 +1,8 @@
 //! Forward and backward pass of self-attention of one sequence, with dropout of the probabilities,
-//! for the queries that are needed. Only the probabilities of a block of queries of one head exist
-//! at a time. The backward pass recomputes them from queries and keys, so that nothing of size T×T
-//! is stored.
+//! for the queries that are needed.
+//!
+//! Only the probabilities of a block of queries of one head exist at a time. The backward pass
+//! recomputes them from queries and keys, so that nothing of size T×T is stored.
 
 use crate::aligned::Aligned;
 use crate::attention::{Heads, exponentials};

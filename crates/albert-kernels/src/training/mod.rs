@@ -1,11 +1,14 @@
 //! The arithmetic of training on the CPU: what the backward pass and the optimizers need in
-//! addition to inference, on plain slices and on one thread. A dense layer `Y = X Wᵀ` has two
-//! gradients. `dX = dY W` uses the GEMM of inference, with the weights packed without transposition
-//! ([`PackedMatrix::refill`](crate::PackedMatrix::refill)); `dW += dYᵀ X` is [`outer_product`].
-//! Attention recomputes its probabilities in the backward pass, so that nothing of size T×T is
-//! stored. Dropout is a [hash of counters](DropoutKey), so that the backward pass can recompute the
-//! masks. Every function computes on the calling thread and sums in a fixed order: equal input
-//! gives equal bits, however the caller divides its work.
+//! addition to inference, on plain slices and on one thread.
+//!
+//! A dense layer `Y = X Wᵀ` has two gradients. `dX = dY W` uses the GEMM of inference, with the
+//! weights packed without transposition ([`PackedMatrix::refill`](crate::PackedMatrix::refill));
+//! `dW += dYᵀ X` is [`outer_product`]. Attention recomputes its probabilities in the backward pass,
+//! so that nothing of size T×T is stored. Dropout is a [hash of counters](DropoutKey), so that the
+//! backward pass can recompute the masks.
+//!
+//! Every function computes on the calling thread and sums in a fixed order: equal input gives equal
+//! bits, however the caller divides its work.
 
 mod activation;
 mod attention;

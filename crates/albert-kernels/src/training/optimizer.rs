@@ -73,6 +73,7 @@ pub fn adamw(
 /// ```text
 /// u = (m / c₁) / (√(v / c₂) + ε) + λ p
 /// ```
+///
 /// A tensor then moves by `-η (‖p‖ / ‖u‖) u`: [`square_sum`](super::square_sum) computes the norms,
 /// and [`add_scaled`](super::add_scaled) takes the step.
 ///

@@ -16,8 +16,10 @@ const BLOCK_DEPTH: usize = 384;
 #[derive(Debug, Default)]
 pub struct OuterScratch(Aligned);
 
-/// Computes `C += Aᵀ B`. To every element of C a sum over M in ascending order is added, in blocks
-/// of a fixed size: equal input gives equal bits.
+/// Computes `C += Aᵀ B`.
+///
+/// To every element of C a sum over M in ascending order is added, in blocks of a fixed size: equal
+/// input gives equal bits.
 ///
 /// # Shapes
 /// - `a`: `(M, N)`, N is `columns`

@@ -69,6 +69,7 @@ struct EmbeddingArgs {
     prompt_name: Option<String>,
 
     /// Read texts longer than the model's limit in windows that share N tokens [default: truncate]
+    ///
     /// Every window has the special tokens and the prompt. A token of the text that is in c windows
     /// has weight 1 / c in each of them, and the special tokens and the prompt have the window's
     /// share of the text as their weight. So mean, mean-sqrt-len and weighted-mean have the same

@@ -1,6 +1,7 @@
-//! The interactive mode of `fill-mask`: reads a line, shows the candidates. [`Session`] handles the
-//! commands, without a terminal; the loop here reads lines with history, editing and completion,
-//! and shows the session's replies.
+//! The interactive mode of `fill-mask`: reads a line, shows the candidates.
+//!
+//! [`Session`] handles the commands, without a terminal; the loop here reads lines with history,
+//! editing and completion, and shows the session's replies.
 
 use std::path::PathBuf;
 use std::{env, fs};

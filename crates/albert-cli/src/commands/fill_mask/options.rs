@@ -22,14 +22,16 @@ pub(super) struct MaskArgs {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     targets: Option<Vec<String>>,
 
-    /// Fill several masks jointly instead of independently The most confident mask is filled first,
-    /// then the others are predicted again.
+    /// Fill several masks jointly instead of independently
+    ///
+    /// The most confident mask is filled first, then the others are predicted again.
     #[arg(long)]
     joint: bool,
 
-    /// Fillings of the text to keep while masks are filled jointly [default: 1] Each row then also
-    /// has `fillings`, best first: the whole text and the product of the probabilities in the order
-    /// of filling.
+    /// Fillings of the text to keep while masks are filled jointly [default: 1]
+    ///
+    /// Each row then also has `fillings`, best first: the whole text and the product of the
+    /// probabilities in the order of filling.
     #[arg(long, value_name = "N", requires = "joint", value_parser = number(1..=MAX_BEAM), allow_negative_numbers = true)]
     pub(super) beam: Option<usize>,
 }
