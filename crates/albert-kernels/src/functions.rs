@@ -1,6 +1,8 @@
-//! Elementary functions of f32 vectors. Each is an exact reduction to a short interval and a
-//! polynomial over it. The coefficients were fitted by least squares, reweighted to minimize the
-//! maximum of the stated error; the tests check that error in a dense sweep against f64.
+//! Elementary functions of f32 vectors.
+//!
+//! Each is an exact reduction to a short interval and a polynomial over it. The coefficients were
+//! fitted by least squares, reweighted to minimize the maximum of the stated error; the tests check
+//! that error in a dense sweep against f64.
 
 use crate::simd::Simd;
 

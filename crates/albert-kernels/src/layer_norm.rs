@@ -21,7 +21,7 @@ impl LayerNorm<'_> {
     /// - `xs`: `(M, N)`
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn apply(&self, instructions: InstructionSet, xs: &mut [f32]) {
         self.check(xs);
         instructions.run(NormalizeRows {
@@ -38,7 +38,7 @@ impl LayerNorm<'_> {
     /// - `xs` and `ys`: `(M, N)`, `bias`: `(N)`
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn apply_to_sum(
         &self,
         instructions: InstructionSet,

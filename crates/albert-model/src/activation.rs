@@ -1,8 +1,8 @@
-//! The feed-forward activations that Hugging Face's `ACT2FN` knows by name, each exact.
+//! The activation functions that Hugging Face's `ACT2FN` names, each computed exactly.
 //!
-//! `gelu` is the erf form and `gelu_new` the tanh form, whatever a faster engine makes of them:
-//! a checkpoint computes what its `config.json` says. Names with trained parameters (`prelu`,
-//! `xielu`) are refused, because ALBERT checkpoints hold no tensor for them.
+//! `gelu` is always the erf form and `gelu_new` the tanh form, with no faster approximation in
+//! place of either: a checkpoint computes what its `config.json` says. Functions with trained
+//! parameters (`prelu`, `xielu`) are refused, because ALBERT checkpoints hold no tensors for them.
 //!
 //! Source: transformers 4.46.3 and 5.23.0, `activations.py`, `ACT2CLS`.
 
@@ -16,18 +16,18 @@ use candle_nn::ops::sigmoid;
 /// An activation function, named as in `config.json` (`hidden_act`).
 ///
 /// Several names mean the same function (`silu` and `swish`); the name is kept, so that a
-/// configuration is written back as it was read. Every function is differentiable and, for f16
-/// and bf16 input, computed in f32.
+/// configuration is written back as it was read. Every function is differentiable, and is computed
+/// in f32 for f16 and bf16 input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HiddenAct {
     /// `x Φ(x) = x/2 (1 + erf(x / √2))`
     Gelu,
-    /// Another name of [`Gelu`](Self::Gelu).
+    /// Another name for [`Gelu`](Self::Gelu).
     GeluPython,
     /// [`Gelu`](Self::Gelu) clipped to [-10, 10]
     Gelu10,
-    /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`; what ALBERT v2 was trained with
+    /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, with which ALBERT v2 was trained
     GeluNew,
     /// Another name of [`GeluNew`](Self::GeluNew).
     GeluAccurate,
@@ -35,7 +35,7 @@ pub enum HiddenAct {
     GeluPytorchTanh,
     /// Another name of [`GeluNew`](Self::GeluNew).
     GeluPythonTanh,
-    /// [`GeluNew`](Self::GeluNew) with √(2/π) written out to ten digits, in f32 the same number
+    /// [`GeluNew`](Self::GeluNew) with √(2/π) given to ten digits, which is the same f32 value
     GeluFast,
     /// `x σ(1.702 x)`
     QuickGelu,
@@ -61,7 +61,7 @@ pub enum HiddenAct {
     Silu,
     /// `√(ln(1 + eˣ))`
     SqrtSoftplus,
-    /// Another name of [`Silu`](Self::Silu).
+    /// Another name for [`Silu`](Self::Silu).
     Swish,
     /// `tanh x`
     Tanh,
@@ -97,7 +97,7 @@ const NAMES: [(&str, HiddenAct); 22] = [
     ("tanh", HiddenAct::Tanh),
 ];
 
-/// `name` is not an activation that ALBERT can have.
+/// The error for a name that is not an activation ALBERT can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {}, found `{name}`", HiddenAct::expected(name))]
 pub struct UnknownActivation {
@@ -121,7 +121,7 @@ impl fmt::Display for HiddenAct {
         let (name, _) = NAMES
             .iter()
             .find(|(_, act)| act == self)
-            .expect("every variant is named");
+            .expect("every variant has a name");
         f.write_str(name)
     }
 }
@@ -137,7 +137,7 @@ impl Module for HiddenAct {
 }
 
 impl HiddenAct {
-    /// Describes the names that would be accepted in place of `name`.
+    /// Describes the names that are accepted in place of `name`.
     pub(crate) fn expected(name: &str) -> String {
         match name {
             "prelu" | "xielu" => "a function without trained parameters of its own".into(),
@@ -145,7 +145,7 @@ impl HiddenAct {
         }
     }
 
-    /// Returns the CPU kernel of the function.
+    /// Returns the CPU kernel for the function.
     pub(crate) fn kernel(&self) -> Activation {
         match self {
             Self::Gelu | Self::GeluPython => Activation::Gelu,
@@ -175,7 +175,7 @@ impl HiddenAct {
         match self {
             Self::Gelu | Self::GeluPython => xs.gelu_erf(),
             Self::Gelu10 => xs.gelu_erf()?.clamp(-10f64, 10f64),
-            // Candle's `gelu` is the tanh form.
+            // Candle's `gelu` computes the tanh form.
             Self::GeluNew
             | Self::GeluAccurate
             | Self::GeluPytorchTanh
@@ -201,11 +201,11 @@ impl HiddenAct {
     }
 }
 
-/// `ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)`, which overflows for no x.
+/// Computes `ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)`, which never overflows.
 fn softplus(xs: &Tensor) -> Result<Tensor> {
     let exp = xs.abs()?.neg()?.exp()?;
     let log = (&exp + 1.0)?.log()?;
-    // Where e^-|x| is small, 1 + e^-|x| has lost its digits; ln(1 + e) = e - e²/2 + e³/3 - e⁴/4 has
+    // If e^-|x| is small, 1 + e^-|x| loses its digits, but ln(1 + e) = e - e²/2 + e³/3 - e⁴/4 keeps
     // them.
     let series = (((&exp * (-1.0 / 4.0))? + 1.0 / 3.0)? * &exp)?;
     let series = ((((series - 1.0 / 2.0)? * &exp)? + 1.0)? * &exp)?;

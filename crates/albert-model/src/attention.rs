@@ -1,4 +1,4 @@
-//! Self-attention with its output projection, residual and layer norm.
+//! Self-attention with output projection, residual and layer norm.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub struct AlbertAttention {
     output_dropout_prob: f64,
 }
 
-/// The products from hidden states to queries, keys and values.
+/// The projections from hidden states to queries, keys and values.
 #[derive(Debug, Clone)]
 enum Projections {
     Separate {
@@ -44,7 +44,7 @@ enum Projections {
         key: Linear,
         value: Linear,
     },
-    /// One product, `(H, 3H)`
+    /// A single projection, `(H, 3H)`
     Joined(Linear),
 }
 
@@ -100,12 +100,12 @@ impl AlbertAttention {
         }))
     }
 
-    /// Returns true if [`forward_ragged`](Self::forward_ragged) serves.
+    /// Returns true if [`forward_ragged`](Self::forward_ragged) is available.
     pub(crate) fn takes_ragged(&self) -> bool {
         self.kernel.is_some() && matches!(self.projections, Projections::Joined(_))
     }
 
-    /// Runs inference over ragged sequences by the CUDA kernels.
+    /// Runs inference over ragged sequences with the CUDA kernels.
     ///
     /// # Shapes
     /// - `hidden_states`: `(ΣT, H)`
@@ -119,7 +119,7 @@ impl AlbertAttention {
         else {
             bail!("attention over ragged sequences: expected constant weights on CUDA")
         };
-        // Weights after attention may be variables, whose gradients nobody takes here.
+        // Weights after attention may be variables, but inference needs no gradients.
         let hidden_states = hidden_states.detach();
         let context = kernel.apply(&projections.forward(&hidden_states)?, sequences)?;
         self.norm
@@ -157,7 +157,7 @@ impl AlbertAttention {
             Projections::Joined(projection) => {
                 let split = (batch, tokens, 3, self.heads, self.head_size);
                 let projected = projection.forward(hidden_states)?.reshape(split)?;
-                // One copy for all three.
+                // One copy for queries, keys and values together.
                 let projected = projected.permute((2, 0, 3, 1, 4))?.contiguous()?;
                 [projected.get(0)?, projected.get(1)?, projected.get(2)?]
             }

@@ -1,4 +1,4 @@
-//! Factorized embeddings: tables E wide, which the encoder projects to H (paper §3.1).
+//! Factorized embeddings: tables of width E, which the encoder projects to H (paper §3.1).
 
 use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
@@ -53,11 +53,11 @@ impl AlbertEmbeddings {
         })
     }
 
-    /// The word embedding table, `(V, E)`, which is the tied decoder of the masked-LM head too; a
-    /// copy in f32 where it is kept in 8 bits.
+    /// Returns the word embedding table, `(V, E)`, which is also the tied decoder of the masked-LM
+    /// head. If it is stored in 8 bits, this is a copy in f32.
     ///
     /// # Errors
-    /// If memory for the copy runs out.
+    /// If there is no memory for the copy.
     pub fn word_embeddings(&self) -> Result<Tensor> {
         self.word.table()
     }
@@ -72,7 +72,7 @@ impl AlbertEmbeddings {
         self.position.device()
     }
 
-    /// Looks tokens up. Absent types are 0, absent positions count from 0.
+    /// Looks up the embeddings of tokens. By default token types are 0 and positions count from 0.
     ///
     /// # Shapes
     /// - `input.ids`: `(B, T)`
@@ -80,7 +80,7 @@ impl AlbertEmbeddings {
     ///
     /// # Errors
     /// If the shapes differ, if there are more tokens than positions, or if an id is outside its
-    /// table. On a GPU ids are not checked, for that would wait for the device.
+    /// table. On a GPU ids are not checked, because that would wait for the device.
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<Tensor> {
         self.check(input)?;
         let (_, tokens) = input.ids.dims2()?;
@@ -113,7 +113,7 @@ impl AlbertEmbeddings {
         dropout(&self.norm.forward_t(&sum, train)?, self.dropout_prob, train)
     }
 
-    /// Checks that the shapes agree and that there are positions for all tokens.
+    /// Checks that the shapes match and that there are positions for all tokens.
     pub(crate) fn check(&self, input: &ModelInput) -> Result<()> {
         let (_, tokens) = input.ids.dims2()?;
         if let Some(types) = &input.token_type_ids {

@@ -1,4 +1,4 @@
-//! Cross-layer sharing: L repetitions over G groups of weights (paper §3.1).
+//! The encoder with cross-layer sharing: L layers that use G groups of weights (paper §3.1).
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::outputs::Trace;
 use crate::parameters::{GROUPS, PROJECTION};
 use crate::ragged::Sequences;
 
-/// The projection from E to H, then the repeated layer groups. A BERT has no projection and a group
-/// for each layer.
+/// The projection from E to H, followed by the repeated layer groups. A BERT has no projection and
+/// one group per layer.
 ///
 /// ```text
 /// h₀ = e W + b;   hᵢ₊₁ = group_{⌊i / (L / G)⌋}(hᵢ),   i = 0 … L - 1
@@ -28,16 +28,16 @@ pub struct AlbertEncoder {
     /// `None` in a BERT, where E = H.
     projection: Option<Linear>,
     groups: Vec<AlbertLayerGroup>,
-    /// The group that each repetition uses.
+    /// The group that each layer uses.
     schedule: Vec<usize>,
     path: Path,
 }
 
-/// The way in which inference runs the encoder, chosen once from its weights and their device.
+/// The way in which inference runs the encoder, chosen once by its weights and their device.
 #[derive(Debug, Clone)]
 enum Path {
-    /// Candle's operations over padded batches: the reference on every device. It also serves
-    /// training, hidden states and attentions, whatever the path of inference.
+    /// Candle's operations over padded batches: the reference on every device, which is also used
+    /// for training and for intermediate results, whatever the path of inference.
     Eager,
     /// Packed weights on the CPU, over ragged sequences.
     Fused(Arc<FusedEncoder>),
@@ -45,20 +45,22 @@ enum Path {
     Ragged,
 }
 
-/// The layout of the embeddings that an encoder is given.
+/// The layout of the embeddings that are passed to an encoder.
 pub(crate) enum Layout<'a> {
-    /// `(B, T, E)` and the mask to add to attention scores, `(B, 1, 1, T)`.
+    /// `(B, T, E)`, with the mask to add to attention scores, `(B, 1, 1, T)`.
     Padded {
         mask: Option<&'a Tensor>,
         trace: &'a mut Trace,
         train: bool,
     },
-    /// `(ΣT, E)`, for inference by an encoder that [takes it](AlbertEncoder::takes_ragged).
+    /// `(ΣT, E)`, for inference by an encoder that [takes ragged
+    /// batches](AlbertEncoder::takes_ragged).
     Ragged(&'a Sequences),
 }
 
 impl AlbertEncoder {
-    /// Takes `embedding_hidden_mapping_in`, unless it is a BERT's, and `albert_layer_groups.{0, 1, …}` from `vb`.
+    /// Takes `embedding_hidden_mapping_in` (except for a BERT) and `albert_layer_groups.{0, 1, …}`
+    /// from `vb`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -99,7 +101,7 @@ impl AlbertEncoder {
         &self.groups
     }
 
-    /// Runs all repetitions on embeddings, such as embeddings of your own.
+    /// Runs all layers on embeddings, which may come from elsewhere.
     ///
     /// # Shapes
     /// - `embeddings`: `(B, T, E)`
@@ -123,7 +125,7 @@ impl AlbertEncoder {
         !matches!(self.path, Path::Eager)
     }
 
-    /// Runs all repetitions: `(B, T, E)` → `(B, T, H)` or `(ΣT, E)` → `(ΣT, H)`.
+    /// Runs all layers: `(B, T, E)` → `(B, T, H)` or `(ΣT, E)` → `(ΣT, H)`.
     pub(crate) fn forward(&self, embeddings: &Tensor, layout: Layout<'_>) -> Result<Tensor> {
         match (layout, &self.path) {
             (Layout::Padded { mask, trace, train }, _) => {
@@ -144,7 +146,7 @@ impl AlbertEncoder {
                 }
                 Ok(states)
             }
-            (Layout::Ragged(_), Path::Eager) => bail!("this encoder computes padded batches only"),
+            (Layout::Ragged(_), Path::Eager) => bail!("this encoder only computes padded batches"),
         }
     }
 
@@ -156,10 +158,10 @@ impl AlbertEncoder {
         }
     }
 
-    /// Shows an observer the inputs of all products, on the CPU in f32.
+    /// Passes the inputs of all products to an observer, on the CPU in f32.
     ///
     /// # Shapes
-    /// - `embeddings`: `(T, E)`, of one sequence
+    /// - `embeddings`: `(T, E)`, one sequence
     /// - returns `(T, H)`
     pub(crate) fn observe(
         &self,
@@ -168,7 +170,7 @@ impl AlbertEncoder {
     ) -> Result<Vec<f32>> {
         match &self.path {
             Path::Fused(fused) => fused.observe(embeddings, observer),
-            _ => bail!("an encoder is observed on the CPU, in f32 and without variables"),
+            _ => bail!("an encoder can only be observed on the CPU, in f32 and without variables"),
         }
     }
 }

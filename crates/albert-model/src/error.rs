@@ -1,8 +1,8 @@
-//! Errors in files and configurations.
+//! The errors of files and configurations.
 //!
-//! Computation returns [`candle_core::Result`]; everything that comes from outside the process,
-//! `config.json` and weight files, returns [`Error`], which names the file and the tensor or
-//! field, what was expected and what was found.
+//! Computations return [`candle_core::Result`]. Functions that read data from outside the process,
+//! `config.json` and weight files, return [`Error`], which names the file, the tensor or field, and
+//! what was expected and found.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::Head;
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A model's files are missing, broken, or not what was asked for.
+/// An error in a model's files: missing, broken, or not what was requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -45,16 +45,16 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A configuration or an index is larger than any.
+    /// A configuration or an index is implausibly large.
     #[error("`{}` has {bytes} bytes: expected at most {}", path.display(), albert_formats::small_file::MOST_BYTES)]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// The size of the file.
         bytes: u64,
     },
 
-    /// The folder holds an adapter, which changes a model and is none.
+    /// The folder holds an adapter, which is not a model by itself.
     #[error(
         "`{}` holds a {kind} adapter for `{base}`, not a model: expected the weights of a model, with the adapter merged",
         path.display()
@@ -64,12 +64,12 @@ pub enum Error {
         path: PathBuf,
         /// The method, such as LoRA.
         kind: String,
-        /// The model that it changes.
+        /// The base model of the adapter.
         base: String,
     },
 
-    /// The file holds the weights of an adapter next to those that they change, and the file that
-    /// says how to join them is missing or asks for what is not supported.
+    /// The file holds adapter weights next to the weights that they update, and the file with the
+    /// adapter's settings is missing or unsupported.
     #[error("`{file}` holds adapter weights that are not merged, such as `{tensor}`: {why}")]
     Unmerged {
         /// The weight file.
@@ -80,7 +80,7 @@ pub enum Error {
         why: String,
     },
 
-    /// None of the files that could describe the model is there.
+    /// The folder has no configuration file.
     #[error(
         "no configuration in `{}`: expected `config.json`, or Google's `albert_config.json`, or PL-BERT's \
          `config.yml`",
@@ -91,21 +91,21 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// None of the files that could hold the weights is there.
+    /// The folder has no weight file in a supported format.
     #[error(
         "no weights in `{}`: expected `model.safetensors`, `pytorch_model.bin`, their shards or a TensorFlow \
          checkpoint, found {}",
         path.display(),
-        found.map_or("none of them".into(), |name| format!("`{name}`, a format that is not read"))
+        found.map_or("none of them".into(), |name| format!("`{name}`, an unsupported format"))
     )]
     NoWeights {
         /// The folder.
         path: PathBuf,
-        /// Weights in another format.
+        /// A weight file in an unsupported format.
         found: Option<&'static str>,
     },
 
-    /// Several files could hold the weights, and nothing says which one does.
+    /// Several files could hold the weights, and none of them is preferred.
     #[error("several files in `{}` could hold the weights: expected one, found {}", path.display(), list(found))]
     SeveralWeights {
         /// The folder.
@@ -114,7 +114,7 @@ pub enum Error {
         found: Vec<String>,
     },
 
-    /// A folder that a model is to be written into has one.
+    /// The folder to write a model to already holds one.
     #[error("`{}` holds a model already: expected an empty folder, found `{found}`", path.display())]
     HoldsModel {
         /// The folder.
@@ -123,7 +123,7 @@ pub enum Error {
         found: String,
     },
 
-    /// The file is a Git LFS pointer, a small text file in place of the real one.
+    /// The file is a Git LFS pointer, a small text file in place of the actual one.
     #[error("`{}` is a Git LFS pointer: expected the file itself", path.display())]
     LfsPointer {
         /// The file.
@@ -135,12 +135,12 @@ pub enum Error {
     Json {
         /// The file.
         file: String,
-        /// The parser's error, with its place in the file.
+        /// The parser's error, with the position in the file.
         #[source]
         source: serde_json::Error,
     },
 
-    /// A field of a JSON file holds something that no ALBERT has.
+    /// A field of a JSON file has an invalid value.
     #[error("`{field}` in `{file}`: expected {expected}, found {found}")]
     Field {
         /// The file.
@@ -153,7 +153,7 @@ pub enum Error {
         found: String,
     },
 
-    /// The file is not a safetensors file, or is cut short.
+    /// The file is not a safetensors file, or is truncated.
     #[error("`{}` is not a whole safetensors file", path.display())]
     Safetensors {
         /// The file.
@@ -163,7 +163,7 @@ pub enum Error {
         source: safetensors::SafeTensorError,
     },
 
-    /// The file is not a zip archive, or is cut short.
+    /// The file is not a zip archive, or is truncated.
     #[error("`{}` is not a whole PyTorch file", path.display())]
     Archive {
         /// The file.
@@ -173,18 +173,18 @@ pub enum Error {
         source: zip::result::ZipError,
     },
 
-    /// The file breaks its format.
+    /// The file violates its format.
     #[error("`{file}` is not a whole {format}: {why}")]
     Malformed {
         /// The file.
         file: String,
         /// The expected format.
         format: &'static str,
-        /// The fault and its place.
+        /// The fault and its position.
         why: String,
     },
 
-    /// The file holds what is not supported, or what no model has.
+    /// The file holds something that is not supported.
     #[error("`{file}` {why}")]
     Refused {
         /// The file.
@@ -193,7 +193,7 @@ pub enum Error {
         why: String,
     },
 
-    /// The bytes of a tensor are not those that were written.
+    /// The checksum of a tensor is wrong.
     #[error(
         "a tensor of shape {shape:?} in `{file}` is damaged: expected the checksum {expected:#010x}, found \
          {found:#010x}"
@@ -203,13 +203,13 @@ pub enum Error {
         file: String,
         /// The tensor's shape.
         shape: Vec<usize>,
-        /// As it was written.
+        /// The stored checksum.
         expected: u32,
-        /// As it is read.
+        /// The checksum of the bytes that were read.
         found: u32,
     },
 
-    /// Tensors that every ALBERT has are not in the file.
+    /// The file lacks tensors that every ALBERT has.
     #[error(
         "`{file}` is not an ALBERT checkpoint for its config.json: no tensor {}",
         list(names)
@@ -221,26 +221,26 @@ pub enum Error {
         names: Vec<String>,
     },
 
-    /// The file holds more layers than the configuration speaks of: another model than the file's
-    /// own would be computed.
+    /// The file holds more layers than the configuration describes, so another model than the
+    /// file's would be computed.
     #[error(
-        "tensor `{tensor}` in `{file}` has no place in a model with `num_hidden_groups` {groups} and \
+        "tensor `{tensor}` in `{file}` does not belong to a model with `num_hidden_groups` {groups} and \
          `inner_group_num` {inner}"
     )]
     UnexpectedTensor {
-        /// The tensor, as the file spells it.
+        /// The tensor's name in the file.
         tensor: String,
         /// The weight file.
         file: String,
-        /// G, by the configuration.
+        /// G in the configuration.
         groups: usize,
-        /// `inner_group_num`, by the configuration.
+        /// `inner_group_num` in the configuration.
         inner: usize,
     },
 
     /// The checkpoint was not trained for this head.
     ///
-    /// Weights are never made up: a model without trained ones is an error.
+    /// Missing weights are never initialized at random.
     #[error(
         "`{file}` has no weights for {head}: no tensor {}; it can serve {}",
         list(missing),
@@ -251,13 +251,13 @@ pub enum Error {
         file: String,
         /// The head requested.
         head: Head,
-        /// The tensors that it would need.
+        /// The missing tensors.
         missing: Vec<String>,
         /// The heads that the checkpoint can serve instead.
         served: Vec<Head>,
     },
 
-    /// `classifier.*` belongs to another head than the one asked for.
+    /// `classifier.*` belongs to another head than the requested one.
     #[error(
         "`classifier` in `{file}` belongs to {found} (`architectures` in `config.json`), not to {head}"
     )]
@@ -270,23 +270,23 @@ pub enum Error {
         found: Head,
     },
 
-    /// A tensor has another shape than the configuration says.
+    /// A tensor's shape differs from the configuration.
     #[error("tensor `{tensor}` in `{file}`: expected shape {expected:?}, found {found:?}")]
     TensorShape {
-        /// The tensor, as the file spells it.
+        /// The tensor's name in the file.
         tensor: String,
         /// The weight file.
         file: String,
-        /// By the configuration.
+        /// The shape in the configuration.
         expected: Vec<usize>,
-        /// In the file.
+        /// The shape in the file.
         found: Vec<usize>,
     },
 
-    /// A tensor is stored in a type other than floating-point.
+    /// A tensor is not stored in a floating-point type.
     #[error("tensor `{tensor}` in `{file}`: expected f16, bf16, f32 or f64, found {found}")]
     TensorDType {
-        /// The tensor, as the file spells it.
+        /// The tensor's name in the file.
         tensor: String,
         /// The weight file.
         file: String,
@@ -294,58 +294,58 @@ pub enum Error {
         found: String,
     },
 
-    /// A tensor is expanded: a few stored values represent many elements.
+    /// A tensor is expanded: a few stored values are repeated as many elements.
     #[error("a tensor in `{file}` is expanded: expected every element in the file")]
     ExpandedTensor {
         /// The weight file.
         file: String,
     },
 
-    /// A number is beyond the largest of the type it is to be stored as.
+    /// A value exceeds the range of the type to store it in.
     #[error("tensor `{tensor}` overflows {dtype:?}: expected numbers up to 65504")]
     Overflow {
-        /// The tensor, in the one spelling.
+        /// The tensor's canonical name.
         tensor: String,
         /// The type.
         dtype: DType,
     },
 
-    /// Two tensors of the file are spellings of the same one.
+    /// Two names in the file mean the same tensor.
     #[error("tensors `{first}` and `{second}` in `{file}` are both `{name}`")]
     DuplicateTensor {
         /// The weight file.
         file: String,
-        /// The one spelling.
+        /// The first name.
         first: String,
-        /// The other.
+        /// The second name.
         second: String,
-        /// The name that both give.
+        /// The canonical name of both.
         name: String,
     },
 
-    /// Weights in 8 bits are for the CPU.
+    /// int8 weights were requested on a GPU.
     #[error(
-        "weights in 8 bits run on the CPU: expected the CPU, or another type than int8, found a GPU"
+        "int8 weights only run on the CPU: expected the CPU, or another type than int8, found a GPU"
     )]
     QuantizedDevice,
 
-    /// Nothing is known of what the weights multiply.
+    /// There are no activation statistics by which to round the weights.
     #[error(
-        "`{file}` has no weights in 8 bits: expected statistics of its activations to round them by, found none"
+        "`{file}` has no int8 weights: expected statistics of its activations to quantize them, found none"
     )]
     NotCalibrated {
         /// The weight file.
         file: String,
     },
 
-    /// A weight is not a number, or infinite.
+    /// A weight is NaN or infinite.
     #[error("tensor `{tensor}`: expected finite numbers to round to 8 bits, found one that is not")]
     NotFinite {
         /// The tensor.
         tensor: String,
     },
 
-    /// Candle failed while tensors were made.
+    /// Candle failed to create a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
@@ -369,12 +369,12 @@ impl Error {
             Self::NoWeights {
                 found: Some("rust_model.ot"),
                 ..
-            } => "rust-bert made it from pytorch_model.bin: take that file of the same model",
+            } => "rust-bert converted it from pytorch_model.bin: use that file of the same model",
             Self::NoWeights { found: Some(_), .. } => {
-                "it was made from PyTorch's or TensorFlow's weights: take those of the same model"
+                "it was converted from PyTorch or TensorFlow weights: use those of the same model"
             }
             Self::SeveralWeights { .. } => {
-                "leave the one that is meant in the folder, or name it pytorch_model.bin"
+                "leave only the right one in the folder, or name it pytorch_model.bin"
             }
             Self::HoldsModel { .. } => "choose another folder",
             Self::Adapter { .. } | Self::Unmerged { .. } => {
@@ -382,7 +382,7 @@ impl Error {
             }
             Self::LfsPointer { .. } => "run `git lfs pull` in the model's folder",
             Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
-            Self::Overflow { .. } => "bf16 holds numbers as large as f32 does",
+            Self::Overflow { .. } => "bf16 has the range of f32",
             _ => return None,
         };
         Some(hint.to_string())
@@ -400,7 +400,8 @@ impl From<FileError> for Error {
     }
 }
 
-/// Returns a name from a file as a message may show it: short, and without control characters.
+/// Returns a name from a file in a form that is safe to show: short, and without control
+/// characters.
 pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 80;
     let mut text: String = name

@@ -12,14 +12,14 @@ use crate::linear::Linear;
 use crate::ops::packed_linear::PackedLinear;
 use crate::parameters::Product;
 
-/// Two dense layers with the activation between them.
+/// Two dense layers with an activation between them.
 ///
 /// ```text
 /// y = act(x W₁ + b₁) W₂ + b₂
 /// ```
 ///
-/// Residual and layer norm belong to [`AlbertLayer`](crate::AlbertLayer). transformers uses no
-/// dropout here, though Google's code does; this follows transformers.
+/// Residual and layer norm belong to [`AlbertLayer`](crate::AlbertLayer). Google's code has dropout
+/// here; transformers has none, and this follows transformers.
 ///
 /// Source: Vaswani et al. 2017, eq. 2; transformers 4.46.3, `modeling_albert.py`,
 /// `AlbertLayer.ff_chunk`.
@@ -31,8 +31,8 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// Takes `ffn` and `ffn_output` from `vb`, the *layer's* own: checkpoints have no level
-    /// between.
+    /// Takes `ffn` and `ffn_output` from `vb`, which is that of the *layer*: checkpoints have no
+    /// level in between.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.

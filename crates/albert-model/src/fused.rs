@@ -1,11 +1,12 @@
 //! Inference on the CPU: the whole encoder as one computation over ragged sequences.
 //!
-//! Computes the same function as [`AlbertEncoder`](crate::AlbertEncoder); tests compare the two. A
-//! thread takes whole sequences, about 256 tokens at a time (128 in int8), through all repetitions:
-//! the shared weights stay in its caches, and its memory is reused from layer to layer. If the
-//! sequences are too few to keep all threads busy, the threads share the work within each layer.
+//! Computes the same function as [`AlbertEncoder`](crate::AlbertEncoder); tests compare the two.
+//! Each thread takes whole sequences, about 256 tokens at a time (128 in int8), through all layers:
+//! the shared weights stay in its caches, and its memory is reused from layer to layer. If there
+//! are too few sequences to keep all threads busy, the threads share the work within each layer.
 //!
-//! A token's result has the same bits in either case, on any number of threads and in any batch.
+//! The result of a token has the same bits in either case, on any number of threads and in any
+//! batch.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,34 +29,34 @@ pub(crate) struct FusedEncoder {
     /// `None` in a BERT, where E = H.
     projection: Option<Arc<PackedLinear>>,
     groups: Vec<Vec<PackedLayer>>,
-    /// The group that each repetition uses.
+    /// The group that each layer uses.
     schedule: Vec<usize>,
     heads: Heads,
 }
 
-/// Tokens in the bundle of sequences that a thread takes at a time, unless a single sequence has
-/// more: enough to use a cached weight often, few enough for their activations to stay cached.
+/// The number of tokens in the bundle that a thread takes at a time, unless a single sequence has
+/// more: enough to reuse a cached weight often, and few enough for the activations to stay cached.
 const BUNDLE_TOKENS: usize = 256;
 
-/// [`BUNDLE_TOKENS`] with int8 weights, which are a quarter as much to read: 3 % faster than 256 on
-/// two threads of a Zen 5 with 1 MB of second-level cache.
+/// [`BUNDLE_TOKENS`] for int8 weights, which have a quarter of the size: 3 % faster than 256 on two
+/// threads of a Zen 5 with 1 MB of L2.
 const BUNDLE_TOKENS_INT8: usize = 128;
 
-/// Tokens for each thread below which the threads share each product instead: with fewer, reading
-/// the weights takes longer than using them, and each thread then reads its own part. Two threads on
-/// a Xeon with 2 MB of second-level cache broke even about here.
+/// The number of tokens per thread below which the threads share each product instead: with fewer,
+/// reading the weights takes longer than multiplying by them, so each thread reads only its part.
+/// Two threads on a Xeon with 2 MB of L2 broke even at about this number.
 const TOKENS_APART: usize = 64;
 
-/// Time that a schedule of whole sequences may take compared with an even one; sharing the work
+/// The time that a schedule of whole sequences may take, relative to an even one; sharing the work
 /// within layers costs about as much in waiting.
 const UNEVENNESS: f64 = 1.15;
 
-/// Columns of the feed-forward network that are computed and consumed together, while they are
-/// cached.
+/// The number of columns of the inner feed-forward layer that are computed and consumed together,
+/// while they are cached.
 const COLUMNS_TOGETHER: usize = 768;
 
 impl FusedEncoder {
-    /// Returns `None` unless every weight is packed.
+    /// Creates the encoder; `None` unless every weight is packed.
     pub(crate) fn new(
         config: &AlbertConfig,
         projection: Option<&Linear>,
@@ -87,7 +88,7 @@ impl FusedEncoder {
         }))
     }
 
-    /// Runs all repetitions.
+    /// Runs all layers.
     ///
     /// # Shapes
     /// - `embeddings`: `(ΣT, E)`
@@ -110,12 +111,12 @@ impl FusedEncoder {
         });
         let sequences: Vec<_> = sequences.collect();
         // Enter the thread pool once: entering it for every product would take longer than a short
-        // text.
+        // text does.
         rayon::scope(|_| self.run(sequences));
         Tensor::from_vec(states, (tokens, h), &Device::Cpu)
     }
 
-    /// Runs all repetitions on one sequence and shows an observer the inputs of its products.
+    /// Runs all layers on one sequence and passes the inputs of the products to an observer.
     ///
     /// # Shapes
     /// - `embeddings`: `(T, E)`
@@ -181,7 +182,7 @@ impl FusedEncoder {
         }
     }
 
-    /// Runs all repetitions on a bundle of sequences.
+    /// Runs all layers on a bundle of sequences.
     fn encode(
         &self,
         mut bundle: Vec<Sequence<'_>>,
@@ -293,8 +294,8 @@ impl FusedEncoder {
 
         let feed_forward = &layer.feed_forward;
         let i = feed_forward.inner.out();
-        // In f32, one sum over all of K has the same bits as sums of parts; int8 parts have sums of
-        // their own.
+        // In f32 a sum over all of K has the same bits as a sum in parts; in int8 each part is
+        // rounded separately.
         let is_whole = threads == Threads::All && !feed_forward.output.is_int8();
         let together = COLUMNS_TOGETHER.next_multiple_of(feed_forward.inner.panel_width());
         let step = if is_whole { i } else { together };
@@ -358,7 +359,7 @@ struct Sequence<'a> {
     states: &'a mut [f32],
 }
 
-/// Memory that a thread reuses for every layer.
+/// The memory that a thread reuses for every layer.
 #[derive(Default)]
 struct Scratch {
     /// The hidden states.
@@ -370,13 +371,13 @@ struct Scratch {
     output: Aligned,
     /// A part of the inner feed-forward layer.
     inner: Aligned,
-    /// Input of int8 products.
+    /// The quantized input of int8 products.
     rounded: QuantizedRows,
-    /// Input of int8 products from the part of the inner layer.
+    /// The quantized part of the inner layer, for int8 products.
     rounded_inner: QuantizedRows,
 }
 
-/// The bundles of sequences to compute, the largest first, and the threads that compute each.
+/// The bundles to compute, the largest first, and the threads that compute each.
 enum Plan<'a> {
     /// All threads share a bundle.
     Shared(Vec<Vec<Sequence<'a>>>),
@@ -388,7 +389,7 @@ impl<'a> Plan<'a> {
     fn new(mut sequences: Vec<Sequence<'a>>, threads: usize, bundle_tokens: usize) -> Self {
         let total: usize = sequences.iter().map(|sequence| sequence.tokens).sum();
         sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.tokens));
-        // The same number of bundles for each thread, as even as possible.
+        // The same number of bundles per thread, as even as possible.
         let count = threads * total.div_ceil(threads * bundle_tokens);
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens).collect();
         let (bundles, sizes) = distribute(&lengths, count);
@@ -412,8 +413,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Assigns each size, largest first, to the lightest bin. Returns the bin of each size and the load
-/// of each bin.
+/// Assigns each size, largest first, to the bin with the smallest load. Returns the bin of each
+/// size and the load of each bin.
 fn distribute(sizes: &[usize], bins: usize) -> (Vec<usize>, Vec<usize>) {
     let mut loads = vec![0; bins];
     let lightest = |loads: &[usize]| {

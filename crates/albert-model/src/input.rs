@@ -1,4 +1,4 @@
-//! The input of a model: the tokens of a batch of sequences, padded or ragged.
+//! The input of a model: a batch of sequences, padded or ragged.
 
 use candle_core::Tensor;
 
@@ -98,7 +98,7 @@ impl ModelInput {
         }
     }
 
-    /// Requests intermediate results.
+    /// Requests optional outputs, such as intermediate results.
     pub fn with_outputs(self, outputs: Outputs) -> Self {
         Self { outputs, ..self }
     }

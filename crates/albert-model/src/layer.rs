@@ -62,12 +62,12 @@ impl AlbertLayer {
         }))
     }
 
-    /// Returns true if [`forward_ragged`](Self::forward_ragged) serves.
+    /// Returns true if [`forward_ragged`](Self::forward_ragged) is available.
     pub(crate) fn takes_ragged(&self) -> bool {
         self.attention.takes_ragged()
     }
 
-    /// Runs inference over ragged sequences by the CUDA kernels: `(ΣT, H)` → `(ΣT, H)`.
+    /// Runs inference over ragged sequences with the CUDA kernels: `(ΣT, H)` → `(ΣT, H)`.
     pub(crate) fn forward_ragged(
         &self,
         hidden_states: &Tensor,
@@ -96,7 +96,7 @@ impl AlbertLayer {
         Ok((self.forward_attended(&attended, train)?, probs))
     }
 
-    /// Runs the sub-layer after attention.
+    /// Runs the feed-forward sub-layer.
     fn forward_attended(&self, attended: &Tensor, train: bool) -> Result<Tensor> {
         self.norm
             .forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)

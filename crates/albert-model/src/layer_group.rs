@@ -1,4 +1,4 @@
-//! Layers with weights of their own that are repeated as one group.
+//! A group of layers that is repeated as a whole.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -8,7 +8,7 @@ use crate::layer::AlbertLayer;
 use crate::outputs::Trace;
 use crate::parameters::LAYERS;
 
-/// `inner_group_num` layers in a row, each fed by the one before it.
+/// `inner_group_num` layers with separate weights, applied one after another.
 ///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertLayerGroup`.
 #[derive(Debug, Clone)]
@@ -30,12 +30,13 @@ impl AlbertLayerGroup {
         })
     }
 
-    /// Its layers, in the order they are applied.
+    /// Returns the layers, in the order in which they are applied.
     pub fn layers(&self) -> &[AlbertLayer] {
         &self.layers
     }
 
-    /// `(B, T, H)` → `(B, T, H)`, with the intermediate results that `trace` collects.
+    /// Runs the layers, `(B, T, H)` → `(B, T, H)`, and records the intermediate results that
+    /// `trace` collects.
     pub(crate) fn forward_traced(
         &self,
         hidden_states: &Tensor,

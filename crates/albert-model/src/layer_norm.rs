@@ -1,10 +1,10 @@
 //! Layer norm with a gradient and an accurate variance.
 //!
 //! Candle's fused `layer_norm` has neither. Without a backward pass, everything upstream of it
-//! would stay untrained, silently. And on the CPU and on CUDA it computes the variance as
-//! `mean x² - (mean x)²` in f32, which loses its digits if the mean is large compared with the deviation,
-//! and can be negative: with ALBERT's ε of 1e-12, that is NaN. This one subtracts the mean first.
-//! ε rounds to 0 in f16, so half-precision input is normalized in f32.
+//! would silently stay untrained. On the CPU and on CUDA it computes the variance as `mean x² -
+//! (mean x)²` in f32, which cancels if the mean is large compared with the deviation, and can be
+//! negative: with ALBERT's ε of 1e-12, the result is then NaN. This one subtracts the mean first. ε
+//! rounds to 0 in f16, so half-precision input is normalized in f32.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl LayerNorm {
         })
     }
 
-    /// Returns γ, β and ε for the CPU's kernels, unless they are variables or on another device.
+    /// Returns γ, β and ε for the CPU kernels, unless they are variables or on another device.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
         let is_constant = |tensor: &Tensor| {
             tensor.dtype() == DType::F32
@@ -134,10 +134,10 @@ mod tests {
 
     use super::*;
 
-    /// Two orders of summing eight f32 numbers, in results of up to 6.
+    /// Eight f32 values summed in two orders, with results of up to 6.
     const ROUNDING: f32 = 2e-6;
 
-    /// f16 keeps 11 bits, of results up to 6 here, and fewer of the subnormal input.
+    /// f16 has 11 bits, here of results up to 6, and fewer of the subnormal input.
     const HALF_ROUNDING: f32 = 0.02;
 
     fn norm(dtype: DType, eps: f64) -> Result<LayerNorm> {
@@ -161,7 +161,7 @@ mod tests {
         )?;
         let norm = norm(DType::F32, 1e-12)?;
         let reference = norm.forward_t(&xs, true)?;
-        // Multiples of 1/4 are exact after these shifts too: the answer stays the same.
+        // Multiples of 1/4 are exact after these shifts too, so the result must not change.
         for shift in [0.0, 100.0, 4096.0] {
             for train in [true, false] {
                 let shifted = norm.forward_t(&(&xs + shift)?, train)?;
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_tiny_variance_survives_half_precision() -> Result<()> {
-        // The squares of these differences are below the smallest f16.
+        // The squares of these differences underflow in f16.
         let xs = Tensor::new(
             &[[1e-4f32, 2e-4, 1e-4, 3e-4, 1e-4, 2e-4, 1e-4, 0.]],
             &Device::Cpu,

@@ -3,12 +3,12 @@
 //!
 //! ALBERT (Lan et al. 2020, [arXiv:1909.11942](https://arxiv.org/abs/1909.11942)) makes BERT small
 //! in two ways. The embedding table is V×E, much narrower than the hidden states, and a projection
-//! leads from E to H. The L layers are split among G groups whose members share all weights, most
-//! often a single one. Memory shrinks tenfold, compute does not.
+//! leads from E to H. The L layers are divided into G groups, usually a single one, and the layers
+//! of a group share all weights. The parameters shrink tenfold; the computation does not.
 //!
 //! BERT (Devlin et al. 2019, [arXiv:1810.04805](https://arxiv.org/abs/1810.04805)) is the other end
-//! of the same scale: a group for each layer, E = H, and no projection. [`AlbertConfig`] describes
-//! both, and every type here computes both.
+//! of the same scale: one group per layer, E = H, and no projection. [`AlbertConfig`] describes
+//! both, and every type of this crate computes both.
 //!
 //! ```
 //! use albert_model::candle_core::{DType, Device, Result, Tensor};
@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! Trained weights come from a folder as the Hub has it, an ALBERT's or a BERT's:
+//! [`Checkpoint`] loads trained weights from a folder laid out as on the Hugging Face Hub, for an
+//! ALBERT or a BERT:
 //!
 //! ```no_run
 //! use albert_model::{AlbertForMaskedLM, Checkpoint, LoadOptions, Pretrained};
@@ -37,9 +38,9 @@
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
-//! Or from a [`VarBuilder`](candle_nn::VarBuilder), like any of Candle's models, over a file with
-//! Hugging Face's current names of an ALBERT; [`Checkpoint`] converts all others, such as those of a
-//! BERT, and checks them first:
+//! Like any Candle model, a model can also be built from a [`VarBuilder`](candle_nn::VarBuilder)
+//! over a file with Hugging Face's current names for ALBERT. [`Checkpoint`] additionally checks all
+//! tensors first, and converts other names, such as those of BERT:
 //!
 //! ```
 //! use albert_model::candle_core::{DType, Device};
@@ -56,24 +57,26 @@
 //! # }
 //! ```
 //!
-//! Letters in documentation and comments mean one thing:
+//! In documentation and comments each letter has one meaning:
 //!
 //! | | |
 //! |---|---|
 //! | B | sequences in a batch |
 //! | T | tokens in a sequence |
-//! | V | pieces in the vocabulary |
+//! | V | tokens in the vocabulary |
 //! | E | width of the embedding tables |
 //! | H | width of the hidden states |
 //! | I | inner width of the feed-forward network |
 //! | N | attention heads |
 //! | D | width of a head, H / N |
-//! | L | layer repetitions |
+//! | L | layers, counting repetitions |
 //! | G | groups of shared weights |
 //!
-//! Computation returns [`candle_core::Result`]; what reads files returns [`Error`].
+//! Computations return [`candle_core::Result`]; functions that read or write files return
+//! [`Error`].
 
-// The kernels under Candle, named for its feature: see the workspace's Cargo.toml.
+// The crate with Candle's kernels, a dependency only for its feature: see the workspace's
+// Cargo.toml.
 use gemm as _;
 
 mod activation;

@@ -1,4 +1,4 @@
-//! `y = x Wᵀ + b`, with the weight laid out for the product that uses it.
+//! The dense layer `y = x Wᵀ + b`, with the weight in the layout that its matrix product needs.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::ops::packed_linear::PackedLinear;
 pub(crate) enum Linear {
     /// The weight is `(out, in)`, as in checkpoints, optimizers and tied tables.
     Trainable { weight: Tensor, bias: Tensor },
-    /// The weight is `(in, out)`, row by row: gemm's kernels are slow on the transposed view, most
-    /// of all for the few rows of a short text.
+    /// The weight is `(in, out)` in row-major order: gemm's kernels are slow on the transposed
+    /// view, especially for the few rows of a short text.
     RowMajor { weight: Tensor, bias: Tensor },
     /// f32 or int8 on the CPU.
     Packed(Arc<PackedLinear>),
@@ -24,7 +24,7 @@ pub(crate) enum Linear {
 impl Linear {
     /// Takes `weight`, `(out, in)`, and `bias`, `(out)`, from `vb`.
     ///
-    /// A weight that is a variable keeps its layout, so that gradients and updates reach it.
+    /// A weight that is a variable keeps its layout, so that gradients and updates apply to it.
     pub(crate) fn new(input: usize, out: usize, init_std: f64, vb: VarBuilder<'_>) -> Result<Self> {
         if let Some(packed) = PackedLinear::quantized(input, out, std::slice::from_ref(&vb))? {
             return Ok(Self::Packed(Arc::new(packed)));
@@ -58,8 +58,8 @@ impl Linear {
         })
     }
 
-    /// Joins layers that share an input into one, outputs side by side. Returns `None` if any
-    /// weight is a variable, which keeps its layout.
+    /// Joins layers that share an input into one layer with concatenated outputs. Returns `None` if
+    /// any weight is a variable, which keeps its layout.
     pub(crate) fn side_by_side(
         input: usize,
         out: usize,
@@ -101,8 +101,8 @@ impl Linear {
         let (weight, bias) = match self {
             Self::Trainable { weight, bias } => (weight.t()?, bias.clone()),
             Self::RowMajor { weight, bias } => (weight.clone(), bias.clone()),
-            // Packed products have no gradient. Unpack the weight if one is wanted, because a
-            // module upstream of this layer is trained while the layer is not.
+            // Packed products have no gradient. Unpack the weight if a module upstream of this
+            // layer is trained while the layer is not.
             Self::Packed(packed) if xs.track_op() => (packed.weight()?.t()?, packed.bias()?),
             Self::Packed(packed) => return xs.contiguous()?.apply_op1_no_bwd(packed.as_ref()),
         };
@@ -118,8 +118,8 @@ impl Linear {
     }
 }
 
-/// Computes `(…, in) × (in, out)` → `(…, out)` as one product of all rows: Candle would run a batch
-/// of small ones.
+/// Computes `(…, in) × (in, out)` → `(…, out)` as one product of all rows, where Candle would run a
+/// batch of small products.
 fn row_product(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (input, out) = weight.dims2()?;
     let rows = xs.elem_count() / input;
@@ -153,8 +153,8 @@ impl Parameters {
         })
     }
 
-    /// Returns true if they are variables or made from variables: their values may change, and
-    /// gradients pass through.
+    /// Returns true if they are variables or derived from variables: their values may change, and
+    /// gradients pass through them.
     fn are_variables(&self) -> bool {
         self.weight.track_op() || self.bias.track_op()
     }

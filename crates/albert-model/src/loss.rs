@@ -1,8 +1,8 @@
 //! The objectives of training as functions of tensors, differentiable by Candle's autograd on any
 //! device.
 //!
-//! They define what [`train`](crate::train) computes on the CPU without an autograd, and are held
-//! to it by tests. Every function returns a scalar.
+//! [`train`](crate::train) computes the same objectives on the CPU without autograd; tests compare
+//! the two. Every loss is a scalar.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::log_softmax;
@@ -10,7 +10,7 @@ use candle_nn::ops::log_softmax;
 /// Returns the mean cross-entropy of masked tokens.
 ///
 /// # Shapes
-/// - `logits`: `(P, V)`, of the masked positions alone
+/// - `logits`: `(P, V)`, of the masked positions only
 /// - `tokens`: `(P)`, u32
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub fn masked_lm(logits: &Tensor, tokens: &Tensor) -> Result<Tensor> {
     classification(logits, tokens, None, 0.0)
 }
 
-/// Returns the cross-entropy of one label for each row, the mean over the labels' weights.
+/// Returns the cross-entropy of one label per row, averaged with the weights of the labels.
 ///
 /// ```text
 /// loss = Σ [-(1 - ε) w_y ln p_y - ε / C Σ w_c ln p_c] / Σ w_y
@@ -58,7 +58,7 @@ pub fn classification(
         .div(&total)
 }
 
-/// Returns the binary cross-entropy of a sigmoid for each label, the mean over all.
+/// Returns the mean binary cross-entropy of a sigmoid for each label.
 ///
 /// # Shapes
 /// - `logits` and `targets`: `(B, C)`, targets from 0 to 1
@@ -74,7 +74,7 @@ pub fn multi_label(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 /// Returns the mean squared error.
 ///
 /// # Shapes
-/// - `values` and `targets`: equal
+/// - `values` and `targets`: the same shape
 ///
 /// # Errors
 /// If the shapes differ.
@@ -82,7 +82,7 @@ pub fn mean_squared_error(values: &Tensor, targets: &Tensor) -> Result<Tensor> {
     (values - targets)?.sqr()?.mean_all()
 }
 
-/// Returns the cross-entropy of an answer's first and last token, the mean of both.
+/// Returns the mean of the cross-entropies of an answer's first and last token.
 ///
 /// # Shapes
 /// - `start_logits` and `end_logits`: `(B, T)`, very negative at padding
@@ -124,12 +124,12 @@ fn normalized(vectors: &Tensor) -> Result<Tensor> {
     vectors.broadcast_div(&vectors.sqr()?.sum_keepdim(1)?.sqrt()?)
 }
 
-/// Returns the cross-entropy of each query's own candidate among all, by cosine times `scale`:
-/// candidate i is the right one for query i.
+/// Returns the cross-entropy of the right candidate of each query among all candidates, with
+/// `scale` times the cosine as logit: candidate i is the right one for query i.
 ///
 /// # Shapes
 /// - `queries`: `(M, H)`
-/// - `candidates`: `(N, H)`, N ≥ M: further ones are hard negatives
+/// - `candidates`: `(N, H)`, N ≥ M; those after the first M are hard negatives
 ///
 /// # Errors
 /// If the widths differ.
@@ -166,7 +166,7 @@ pub fn cosent(a: &Tensor, b: &Tensor, scores: &Tensor, scale: f64) -> Result<Ten
     Tensor::cat(&[exponents, zero], 0)?.log_sum_exp(0)
 }
 
-/// Returns the mean squared error of the cosines of all pairs of rows with a teacher's.
+/// Returns the mean squared error between the cosines of all pairs of rows and those of a teacher.
 ///
 /// # Shapes
 /// - `vectors`: `(B, H)`, `teacher`: `(B, B)`

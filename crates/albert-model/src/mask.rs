@@ -1,16 +1,17 @@
-//! Attention masks as values to add to attention scores.
+//! Attention masks in the form that is added to attention scores.
 
 use candle_core::{DType, Result, Tensor};
 
-/// Turns a mask of tokens into one to add to scores: 0 for a token, very negative for padding.
+/// Converts a token mask to a mask that is added to scores: 0 for a token, very negative for
+/// padding.
 ///
 /// ```text
 /// M = 0 where the mask is not 0, else floor;   scores = Q Kᵀ / √D + M
 /// ```
 ///
-/// The floor is half the type's most negative number. Scores can be added to it without reaching
-/// -∞, so a row with nothing to attend to gives even attention rather than NaN, in f32, f16 and
-/// bf16 alike.
+/// The floor is half of the type's most negative finite value. Adding scores to it does not reach
+/// -∞, so a row without any token to attend to gets uniform attention instead of NaN, in f32, f16
+/// and bf16.
 ///
 /// # Shapes
 /// - `attention_mask`: `(B, T)`, any integer or floating-point type, 0 for padding

@@ -2,32 +2,32 @@
 
 use crate::config::AlbertConfig;
 
-/// Bytes for each score of attention: three copies in f32, or in half precision three and two in
+/// Bytes per attention score: three copies in f32; in half precision, three copies and two more in
 /// f32.
 const SCORE: usize = 14;
 
-/// Bytes for each probability of attention, which stays until the layer is done.
+/// Bytes per attention probability, which is kept until the end of the layer.
 const PROBABILITY: usize = 4;
 
-/// Bytes for each number of the feed-forward network's inner width: up to four copies in f32.
+/// Bytes per value of the feed-forward network's inner width: up to four copies in f32.
 const INNER: usize = 16;
 
-/// Bytes for each number of the hidden width: what goes into a layer, and queries, keys and values
-/// twice, or the norm's intermediate results.
+/// Bytes per value of the hidden width: the input of a layer, and twice the queries, keys and
+/// values, or the norm's intermediate results.
 const HIDDEN: usize = 32;
 
 impl AlbertConfig {
-    /// Bytes that inference by plain Candle operations, as on a GPU, holds at the most for each
-    /// token of rows of `tokens` tokens, padding included.
+    /// Returns an upper bound of the bytes per token, padding included, that inference with plain
+    /// Candle operations needs for rows of `tokens` tokens, as on a GPU.
     ///
     /// ```text
     /// bytes / token = 32 H + max(14 N T, 16 I + 4 N T)
     /// ```
     ///
-    /// The first of the two is attention with its scores, the second the feed-forward network. The
-    /// same in f32 as in half precision, in which softmax, norms and activations are in f32.
-    /// Outputs that are asked for, such as hidden states, and logits over the vocabulary come on
-    /// top of it.
+    /// The first argument of `max` is attention with its scores, the second the feed-forward
+    /// network. The bound holds in f32 and in half precision, where softmax, norms and activations
+    /// are in f32. It excludes requested outputs, such as hidden states, and logits over the
+    /// vocabulary.
     pub fn activation_bytes(&self, tokens: usize) -> usize {
         let scores = self.num_attention_heads.saturating_mul(tokens);
         let inner = self.intermediate_size.saturating_mul(INNER);

@@ -40,10 +40,10 @@ pub struct AlbertOutput {
     pub last_hidden_state: Tensor,
     /// The pooled `[CLS]`, `(B, H)`, if the model has a pooler.
     pub pooler_output: Option<Tensor>,
-    /// The projected embeddings, then the result of each layer call, if requested:
-    /// `1 + L × inner_group_num` tensors `(B, T, H)`.
+    /// If requested, the projected embeddings, then the result of each layer call: `1 + L ×
+    /// inner_group_num` tensors `(B, T, H)`.
     pub hidden_states: Option<Vec<Tensor>>,
-    /// The attention probabilities of each layer call, if requested: `L × inner_group_num` tensors
+    /// If requested, the attention probabilities of each layer call: `L × inner_group_num` tensors
     /// `(B, N, T, T)`.
     pub attentions: Option<Vec<Tensor>>,
 }
@@ -65,7 +65,7 @@ impl AlbertOutput {
         let states = &self.last_hidden_state;
         let (_, _, _) = states.dims3()?;
         let mask = attention_mask.to_device(states.device())?;
-        // Padding may have any value: every value but 0 counts once.
+        // Any value but 0 marks a token, with weight 1.
         let mask = mask.ne(&mask.zeros_like()?)?.to_dtype(states.dtype())?;
         let sums = states.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?; // (B, H)
         sums.broadcast_div(&mask.sum_keepdim(1)?.clamp(1f32, f32::MAX)?)
@@ -73,7 +73,8 @@ impl AlbertOutput {
 }
 
 impl AlbertModel {
-    /// Creates a model with a pooler. `vb` is at the model's own level, in most files `albert`.
+    /// Creates a model with a pooler. `vb` is at the level of the model itself, in most files
+    /// `albert`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -88,8 +89,8 @@ impl AlbertModel {
         })
     }
 
-    /// Creates a model without a pooler, as checkpoints of masked LM, token classification and
-    /// question answering have it.
+    /// Creates a model without a pooler, as in checkpoints of masked LM, token classification and
+    /// question answering.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -132,18 +133,19 @@ impl AlbertModel {
     /// - returns `last_hidden_state` `(B, T, H)`, `pooler_output` `(B, H)`
     ///
     /// # Errors
-    /// If shapes do not fit, an id is outside its table or there are more tokens than positions.
+    /// If shapes do not match, an id is outside its table, or there are more tokens than positions.
     pub fn forward(&self, input: &ModelInput) -> Result<AlbertOutput> {
         self.forward_t(input, false)
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable in every
+    /// weight.
     ///
     /// # Shapes
-    /// As [`forward`](Self::forward).
+    /// See [`forward`](Self::forward).
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// See [`forward`](Self::forward).
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
         let is_plain = !train && input.outputs.is_empty();
         match &input.lengths {
@@ -174,7 +176,7 @@ impl AlbertModel {
         }
     }
 
-    /// Computes a padded batch as it is.
+    /// Computes a padded batch, padding included.
     fn forward_padded(&self, input: &ModelInput, train: bool) -> Result<AlbertOutput> {
         let mut trace = Trace::new(input.outputs);
         let embeddings = self.embeddings.forward_t(input, train)?; // (B, T, E)
@@ -194,7 +196,7 @@ impl AlbertModel {
         })
     }
 
-    /// Computes a padded batch without its padding, where hidden states are then 0.
+    /// Computes a padded batch without its padding, whose hidden states are then 0.
     fn forward_unpadded(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
         let joined = ragged.unpadded_input(input)?;
         let output = self.forward_joined(&joined, ragged)?;
@@ -204,7 +206,7 @@ impl AlbertModel {
         })
     }
 
-    /// Computes a ragged batch, on a padded copy if the encoder takes no other.
+    /// Computes a ragged batch, on a padded copy if the encoder only takes padded batches.
     fn forward_ragged(&self, input: &ModelInput, lengths: &[usize]) -> Result<AlbertOutput> {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         if input.position_ids.is_none() && longest > self.config.max_position_embeddings {
@@ -225,7 +227,7 @@ impl AlbertModel {
         })
     }
 
-    /// Computes the tokens of all sequences, given as one: ids `(1, ΣT)` → hidden states `(ΣT, H)`.
+    /// Computes the joined tokens of all sequences: ids `(1, ΣT)` → hidden states `(ΣT, H)`.
     fn forward_joined(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
         let embeddings = self.embeddings.forward_t(input, false)?.squeeze(0)?; // (ΣT, E)
         let layout = Layout::Ragged(&ragged.sequences);
@@ -241,7 +243,7 @@ impl AlbertModel {
         })
     }
 
-    /// Returns the pooled output of a model made with [`new`](Self::new).
+    /// Returns the pooled output of a model created with [`new`](Self::new).
     pub(crate) fn pooled(output: &AlbertOutput) -> Result<&Tensor> {
         match &output.pooler_output {
             Some(pooled) => Ok(pooled),
@@ -275,7 +277,8 @@ impl Pretrained for AlbertModel {
         Self::new(config, vb)
     }
 
-    /// Loads the pooler if the checkpoint has one; if not, the pooled output is `None`.
+    /// Loads the model, with the pooler if the checkpoint has one; otherwise the pooled output is
+    /// `None`.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<Self> {
         checkpoint.check(Head::Encoder)?;
         let vb = prepared(checkpoint, options)?

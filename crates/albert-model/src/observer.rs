@@ -1,26 +1,26 @@
-//! The view that calibration has of a forward pass. The hot path knows only this trait.
+//! The trait through which calibration observes a forward pass, so that the hot path does not
+//! depend on calibration.
 
-/// An input of the products in a layer.
+/// An input of the matrix products in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProductInput {
-    /// Hidden states, which queries, keys and values are made from.
+    /// Hidden states, the input of the query, key and value projections.
     HiddenStates,
-    /// The context, which attention's output projection reads.
+    /// The context, the input of attention's output projection.
     Context,
-    /// Normalized attention output, which the feed-forward network's inner product reads.
+    /// The normalized attention output, the input of the feed-forward network's first product.
     Attended,
-    /// Activations, which the feed-forward network's output product reads.
+    /// The activations, the input of the feed-forward network's second product.
     Activations,
 }
 
-/// Sees the inputs of an encoder's products.
+/// Observes the inputs of an encoder's matrix products.
 pub(crate) trait Observer {
-    /// Takes rows of `channels` values on their way into a product of the layer `inner` of `group`,
-    /// given as `(group, inner)`.
+    /// Observes rows of `channels` values that enter a product of the layer `(group, inner)`.
     fn see(&mut self, layer: (usize, usize), input: ProductInput, rows: &[f32], channels: usize);
 }
 
-/// Sees nothing and costs nothing.
+/// Observes nothing, at no cost.
 pub(crate) struct NoObserver;
 
 impl Observer for NoObserver {

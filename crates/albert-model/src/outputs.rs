@@ -1,23 +1,24 @@
-//! The optional outputs of a forward pass, in addition to its result for the tokens.
+//! The optional outputs of a forward pass.
 
 use bitflags::bitflags;
 use candle_core::Tensor;
 
 bitflags! {
-    /// Results that are not computed unless they are asked for.
+    /// Results that are only computed on request.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Outputs: u8 {
         /// The projected embeddings and the result of every layer call.
         const HIDDEN_STATES = 1;
         /// The attention probabilities of every layer call.
         const ATTENTIONS = 1 << 1;
-        /// The hidden states of padding, as transformers returns them. Without this flag inference
-        /// may skip padding, as on the CPU, and return zeros there: no token attends to it.
+        /// The hidden states of padding, as returned by transformers. Without this flag inference
+        /// may skip padding, to which no token attends, and return zeros there, as it does on the
+        /// CPU.
         const PADDING = 1 << 2;
     }
 }
 
-/// Collects the intermediate results that were asked for.
+/// Collects the requested intermediate results.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) hidden_states: Option<Vec<Tensor>>,

@@ -1,13 +1,13 @@
-//! Every tensor of a model: its name in a Hugging Face checkpoint and its shape.
+//! Lists every tensor of a model, with its name in a Hugging Face checkpoint and its shape.
 //!
-//! Names are spelt here and nowhere else. A checkpoint is checked against this list before anything
-//! is loaded, and parameters are counted from it.
+//! Names are spelled out only here. A checkpoint is checked against this list before anything is
+//! loaded, and parameters are counted with it.
 
 use std::fmt;
 
 use crate::config::{AlbertConfig, ModelType};
 
-/// The module that every head holds, and the first part of its tensors' names.
+/// The encoder module that every head contains, and the first part of its tensors' names.
 pub(crate) const ALBERT: &str = "albert";
 
 /// The embedding tables and their norm, in [`ALBERT`].
@@ -44,11 +44,11 @@ pub(crate) const CLASSIFIER: &str = "classifier";
 /// The head that scores the first and last tokens of answers.
 pub(crate) const SPANS: &str = "qa_outputs";
 
-/// The word embeddings, which the masked-LM decoder is tied to.
+/// The word embeddings, to which the masked-LM decoder is tied.
 pub(crate) const WORD_EMBEDDINGS: &str = "albert.embeddings.word_embeddings.weight";
 pub(crate) const DECODER_WEIGHT: &str = "predictions.decoder.weight";
 
-/// The bias of the masked-LM head, under its own name and under the decoder's.
+/// The bias of the masked-LM head, under its own name and under that of the decoder.
 pub(crate) const MASKED_LM_BIAS: &str = "predictions.bias";
 pub(crate) const DECODER_BIAS: &str = "predictions.decoder.bias";
 
@@ -62,12 +62,12 @@ pub(crate) fn projection() -> String {
     format!("{ALBERT}.{ENCODER}.{PROJECTION}")
 }
 
-/// Returns the name of a layer: its group, and its place in the group.
+/// Returns the name of the layer with index `inner` in a group.
 pub(crate) fn layer_prefix(group: usize, inner: usize) -> String {
     format!("{ALBERT}.{ENCODER}.{GROUPS}.{group}.{LAYERS}.{inner}")
 }
 
-/// A dense product of a layer.
+/// A matrix product of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Product {
     /// Hidden states to queries.
@@ -76,11 +76,11 @@ pub(crate) enum Product {
     Key,
     /// Hidden states to values.
     Value,
-    /// The context to attention's output.
+    /// Context to attention output.
     AttentionOutput,
-    /// The feed-forward network's inner product, H to I.
+    /// The feed-forward network's first product, H to I.
     Inner,
-    /// The feed-forward network's output product, I to H.
+    /// The feed-forward network's second product, I to H.
     Output,
 }
 
@@ -95,7 +95,7 @@ impl Product {
         Self::Output,
     ];
 
-    /// Returns its name in a layer.
+    /// Returns the product's name in a layer.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Query => "attention.query",
@@ -107,14 +107,15 @@ impl Product {
         }
     }
 
-    /// Returns its name in the layer's attention, or in the layer if it is not a part of attention.
+    /// Returns the product's name in the layer's attention, or in the layer if it is not part of
+    /// attention.
     pub(crate) fn in_attention(self) -> &'static str {
         self.name()
             .strip_prefix("attention.")
             .unwrap_or(self.name())
     }
 
-    /// Returns its outputs and inputs.
+    /// Returns the number of outputs and of inputs.
     fn shape(self, config: &AlbertConfig) -> (usize, usize) {
         let (h, i) = (config.hidden_size, config.intermediate_size);
         match self {
@@ -135,13 +136,13 @@ pub enum Head {
     PreTraining,
     /// Masked tokens: [`AlbertForMaskedLM`](crate::AlbertForMaskedLM).
     MaskedLm,
-    /// A label, or several, for a text:
+    /// One label or several for a text:
     /// [`AlbertForSequenceClassification`](crate::AlbertForSequenceClassification).
     SequenceClassification,
     /// A label for each token:
     /// [`AlbertForTokenClassification`](crate::AlbertForTokenClassification).
     TokenClassification,
-    /// The span that answers: [`AlbertForQuestionAnswering`](crate::AlbertForQuestionAnswering).
+    /// The span of an answer: [`AlbertForQuestionAnswering`](crate::AlbertForQuestionAnswering).
     QuestionAnswering,
     /// One of several continuations: [`AlbertForMultipleChoice`](crate::AlbertForMultipleChoice).
     MultipleChoice,
@@ -159,8 +160,8 @@ impl Head {
         Self::MultipleChoice,
     ];
 
-    /// Returns the class of transformers that has this head, as `architectures` in `config.json` names
-    /// it.
+    /// Returns the name of the transformers class with this head, as in `architectures` of
+    /// `config.json`.
     pub fn architecture(self) -> &'static str {
         match self {
             Self::Encoder => "AlbertModel",
@@ -173,7 +174,7 @@ impl Head {
         }
     }
 
-    /// Returns true for the name of a class of transformers that has this head, of ALBERT or BERT.
+    /// Returns true for the name of a transformers class of ALBERT or BERT with this head.
     pub fn is_architecture(self, class: &str) -> bool {
         let albert = self.architecture();
         ModelType::ALL.iter().any(|it| {
@@ -209,10 +210,10 @@ impl fmt::Display for Head {
 pub(crate) type Parameter = (String, Vec<usize>);
 
 impl AlbertConfig {
-    /// Counts the parameters of a model with this head; tied tensors count once.
+    /// Returns the number of parameters of a model with this head; tied tensors count once.
     ///
-    /// The encoder is counted with its pooler. The base size has 11,683,584, a tenth of BERT's.
-    /// Returns `usize::MAX` for a larger count.
+    /// The encoder includes its pooler. The base size has 11,683,584 parameters, a tenth of BERT's.
+    /// Saturates at `usize::MAX`.
     pub fn parameter_count(&self, head: Head) -> usize {
         let layers = self.num_hidden_groups.saturating_mul(self.inner_group_num);
         count(layer(self, 0, 0))
@@ -230,8 +231,8 @@ fn count(parameters: impl Iterator<Item = Parameter>) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// Lists every tensor of a model with this head, lazily: a configuration with absurd sizes costs
-/// nothing until it is read.
+/// Iterates lazily over all tensors of a model with this head, so that a configuration with absurd
+/// sizes costs nothing.
 pub(crate) fn parameters(
     config: &AlbertConfig,
     head: Head,
@@ -293,7 +294,7 @@ fn layer(
     products.into_iter().chain(norms).flatten()
 }
 
-/// Returns the tensors of the head alone, without the encoder and its pooler.
+/// Returns the tensors of the head only, without the encoder and its pooler.
 pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Parameter> {
     let h = config.hidden_size;
     match head {

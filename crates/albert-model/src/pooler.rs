@@ -1,4 +1,4 @@
-//! One vector for each sequence, from its first token.
+//! The pooler: one vector per sequence, from its first token.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -8,7 +8,7 @@ use crate::linear::Linear;
 
 /// `tanh(h_[CLS] W + b)`, which the sentence-order head and sequence classifiers read.
 ///
-/// It was trained for those: as a sentence embedding, the mean of the hidden states is better.
+/// It was trained for these; the mean of the hidden states makes a better sentence embedding.
 ///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertModel.pooler`.
 #[derive(Debug, Clone)]

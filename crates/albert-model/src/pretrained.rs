@@ -1,4 +1,4 @@
-//! Loading a model from a checkpoint.
+//! Loads models from checkpoints.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use crate::config::AlbertConfig;
 use crate::error::Result;
 use crate::parameters::Head;
 
-/// A model that trained weights can be loaded into.
+/// A model that can be loaded from a checkpoint.
 pub trait Pretrained: Sized {
     /// The head of the model.
     const HEAD: Head;
 
     /// Creates the model from a [`VarBuilder`] at the root of the checkpoint's names (for
-    /// [`AlbertModel`](crate::AlbertModel), at its own level).
+    /// [`AlbertModel`](crate::AlbertModel), at the level of the model itself).
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
@@ -25,8 +25,8 @@ pub trait Pretrained: Sized {
     /// Loads the model. [`Checkpoint::check`] reports the use of each tensor of the file.
     ///
     /// # Errors
-    /// If the checkpoint has no weights for this head, or any of them has a shape or type that
-    /// the configuration does not expect. Nothing is ever initialized at random.
+    /// If the checkpoint lacks weights of this head, or one of them has an unexpected shape or
+    /// type. Nothing is ever initialized at random.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
         checkpoint.check(Self::HEAD)?;
         let vb = prepared(checkpoint, options)?.var_builder(options)?;

@@ -1,4 +1,4 @@
-//! Statistics of a model's activations for rounding to int8, found by running the model.
+//! Collects the activation statistics for int8 quantization by running the model once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::observer::{Observer, ProductInput};
 use crate::parameters::{MASKED_LM, MASKED_LM_DENSE, POOLER, Product, in_model, layer_prefix};
 use crate::pretrained::Pretrained;
 
-/// Tokens that are run, or as many as the model has positions.
+/// The number of tokens to run, unless the model has fewer positions.
 const TOKENS: usize = 128;
 
-/// Returns the products that read an input.
+/// Returns the products that have this input.
 fn readers(input: ProductInput) -> &'static [Product] {
     match input {
         ProductInput::HiddenStates => &[Product::Query, Product::Key, Product::Value],
@@ -34,12 +34,13 @@ impl Observer for BTreeMap<((usize, usize), ProductInput), ChannelStatistics> {
 }
 
 impl Checkpoint {
-    /// Prepares the checkpoint to be loaded or saved as [`Int8`](WeightFormat::Int8).
+    /// Returns the checkpoint with what it needs to be loaded or saved as
+    /// [`Int8`](WeightFormat::Int8).
     ///
-    /// The model is loaded in f32 and run once, on 128 tokens drawn at random, or as many as it has
-    /// positions: layer norms make the same channels large whatever the text. A file with weights
-    /// in 8 bits is ready as it is. [`Pretrained::load`] does this itself where it is asked for 8
-    /// bits.
+    /// The model is loaded in f32 and run once on 128 random tokens, or as many as it has
+    /// positions; random tokens suffice because layer norms make the same channels large whatever
+    /// the text. A file with int8 weights is returned unchanged. [`Pretrained::load`] calls this if
+    /// int8 is requested.
     ///
     /// # Errors
     /// If the encoder cannot be loaded, or its values are not finite.
@@ -72,7 +73,7 @@ impl Checkpoint {
         }
         let mut last = ChannelStatistics::default();
         last.see(&states, self.config().hidden_size);
-        // The pooler reads the first token alone, which has a mean of its own.
+        // The pooler only reads the first token, whose mean differs.
         let without_means = Arc::new(last.without_means());
         calibration.insert(format!("{}.weight", in_model(POOLER)), without_means);
         let dense = format!("{MASKED_LM}.{MASKED_LM_DENSE}.weight");
@@ -85,7 +86,7 @@ fn random_ids(config: &AlbertConfig) -> Result<Tensor> {
     let tokens = TOKENS.min(config.max_position_embeddings);
     let mut state = 1u64;
     let ids = (0..tokens).map(|_| {
-        // Knuth's linear congruential generator.
+        // Knuth's linear congruential generator
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);

@@ -1,16 +1,16 @@
-//! Ragged batches: the tokens of all sequences, one after another, without padding.
+//! Ragged batches: the tokens of all sequences one after another, without padding.
 
 use candle_core::{D, Device, Result, Tensor, bail};
 
 use crate::input::ModelInput;
 use crate::mask::additive_mask;
 
-/// The bounds of consecutive sequences.
+/// The boundaries of consecutive sequences.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequences {
-    /// The first row of each sequence, then the end, `(B + 1)`.
+    /// The first row of each sequence, followed by the end, `(B + 1)`.
     pub(crate) starts: Vec<u32>,
-    /// `starts` on the device that computes, u32.
+    /// `starts` on the device of the weights, u32.
     pub(crate) starts_on_device: Tensor,
 }
 
@@ -34,8 +34,7 @@ impl Sequences {
     }
 }
 
-/// The two layouts of a batch, ragged `(ΣT)` and padded `(B, T)`, and the way from one to the
-/// other.
+/// The two layouts of a batch, ragged `(ΣT)` and padded `(B, T)`, and the conversion between them.
 #[derive(Debug)]
 pub(crate) struct Ragged {
     batch: usize,
@@ -43,29 +42,29 @@ pub(crate) struct Ragged {
     pub(crate) sequences: Sequences,
     /// The column of each token in the padded batch, `(ΣT)`.
     columns: Tensor,
-    /// `None` if the padded batch has no padding, so that both layouts are the same rows, or if
-    /// nothing is padded.
+    /// `None` if there is no padding, so that both layouts have the same rows, or if no padded
+    /// layout is needed.
     moves: Option<Moves>,
 }
 
 #[derive(Debug)]
 struct Moves {
-    /// The place in the padded batch of each token, `(ΣT)`.
+    /// The position of each token in the padded batch, `(ΣT)`.
     indices: Tensor,
-    /// The token at each place of the padded batch, `(B T)`, or [`PADDING`].
+    /// The token at each position of the padded batch, `(B T)`, or [`PADDING`].
     places: Tensor,
 }
 
-/// For this index, the largest of its type, Candle's `index_select` returns zeros.
+/// An index for which Candle's `index_select` returns zeros, the maximum of its type.
 const PADDING: u32 = u32::MAX;
 
 impl Ragged {
-    /// Reads the layout of a padded batch `(B, T)` from its mask, 0 for padding, wherever it is.
-    /// Returns `None` if
+    /// Determines the layout of a padded batch `(B, T)` from its mask, which is 0 at padding, in
+    /// any position. Returns `None` if
     ///
-    /// - the mask is on a GPU: reading it would wait for the GPU's queue;
-    /// - a sequence is nothing but padding, or `is_pooled` and its first token, which the pooler
-    ///   reads, is padding.
+    /// - the mask is on a GPU, since reading it would wait for the device;
+    /// - a sequence is all padding, or its first token is padding and `is_pooled`, because the
+    ///   pooler reads it.
     pub(crate) fn from_mask(
         mask: Option<&Tensor>,
         (batch, tokens): (usize, usize),
@@ -93,12 +92,12 @@ impl Ragged {
         Self::new(rows, (batch, tokens), true, device).map(Some)
     }
 
-    /// Lays out sequences of these lengths, which stay ragged.
+    /// Creates the layout of sequences of these lengths that stay ragged.
     pub(crate) fn joined(lengths: &[usize], device: &Device) -> Result<Self> {
         Self::from_lengths(lengths, false, device)
     }
 
-    /// Lays out sequences of these lengths, which are padded on the right.
+    /// Creates the layout of sequences of these lengths that are padded on the right.
     pub(crate) fn padded(lengths: &[usize], device: &Device) -> Result<Self> {
         Self::from_lengths(lengths, true, device)
     }
@@ -109,7 +108,7 @@ impl Ragged {
         Self::new(rows, (lengths.len(), longest), needs_moves, device)
     }
 
-    /// Takes the columns of each sequence's tokens.
+    /// Creates a layout from the columns of each sequence's tokens.
     fn new(
         rows: impl Iterator<Item = Vec<u32>>,
         (batch, tokens): (usize, usize),
@@ -124,7 +123,7 @@ impl Ragged {
         }
         let (total, size) = (columns.len(), batch * tokens);
         let has_moves = needs_moves && total < size;
-        // One copy to the device for all of them.
+        // One copy to the device for all index tensors.
         let mut values = [&starts[..], &columns].concat();
         if has_moves {
             let mut places = vec![PADDING; size];
@@ -232,7 +231,7 @@ impl Ragged {
     }
 }
 
-/// Checks that a ragged input's tensors are `(ΣT)` and its lengths add up.
+/// Checks that the tensors of a ragged input are `(ΣT)` and its lengths sum to ΣT.
 pub(crate) fn check(input: &ModelInput, lengths: &[usize]) -> Result<()> {
     let Ok(tokens) = input.ids.dims1() else {
         bail!(
@@ -243,7 +242,7 @@ pub(crate) fn check(input: &ModelInput, lengths: &[usize]) -> Result<()> {
     let total: usize = lengths.iter().sum();
     if total != tokens || lengths.is_empty() || lengths.contains(&0) {
         bail!(
-            "ragged token ids: expected sequences of at least one token that make {tokens} tokens, \
+            "ragged token ids: expected sequences of at least one token, {tokens} tokens in total, \
              found {} sequences of {total} tokens",
             lengths.len()
         )

@@ -11,12 +11,12 @@ use crate::linear::Linear;
 use crate::ops::packed_linear::PackedLinear;
 use crate::ops::quantized_weight::QuantizedWeight;
 
-/// A row E wide for each piece of the vocabulary.
+/// One row of width E per token of the vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) enum WordEmbeddings {
     /// `(V, E)`
     Floats(Tensor),
-    /// A row is `scale (byte - 128)`, with a scale for each [`SCALE_BLOCK`] of its values.
+    /// A row is `scale (byte - 128)`, with one scale per [`SCALE_BLOCK`] values.
     Bytes {
         /// `(V, E)`
         rounded: Tensor,
@@ -26,7 +26,7 @@ pub(crate) enum WordEmbeddings {
 }
 
 impl WordEmbeddings {
-    /// Takes `weight` from `vb`, or `weight` as bytes and `weight_scale`.
+    /// Takes `weight`, or `weight` as bytes and `weight_scale`, from `vb`.
     pub(crate) fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let (v, e) = (config.vocab_size, config.embedding_size);
         let init = Init::Randn {
@@ -72,7 +72,7 @@ impl WordEmbeddings {
         }
     }
 
-    /// The decoder that is tied to the table, with its own bias, `(V)`.
+    /// Returns the decoder tied to the table, with its own bias, `(V)`.
     pub(crate) fn decoder(&self, bias: Tensor) -> Result<Linear> {
         match self {
             Self::Floats(table) => Linear::from_shared(table.clone(), bias),
@@ -107,7 +107,8 @@ pub(crate) fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Res
     }
     let mut flat = ids.flatten_all()?;
     if flat.dtype() == DType::U8 {
-        // Candle gives a row of zeros for the largest number of the index's type, here a valid id.
+        // Candle returns a row of zeros for the maximum of the index type, which is a valid id in
+        // u8.
         flat = flat.to_dtype(DType::U32)?;
     }
     if matches!(ids.device(), Device::Cpu) {

@@ -455,7 +455,9 @@ fn broken_folders_are_refused_by_file() {
     fs::remove_file(&weights).unwrap();
     assert!(message::<AlbertModel>(dir.path()).contains("found none of them"));
     fs::write(dir.path().join("tf_model.h5"), "").unwrap();
-    assert!(message::<AlbertModel>(dir.path()).contains("found `tf_model.h5`, a format"));
+    assert!(
+        message::<AlbertModel>(dir.path()).contains("found `tf_model.h5`, an unsupported format")
+    );
 
     fs::write(
         dir.path().join("config.json"),

@@ -196,7 +196,7 @@ impl ModelFiles {
     /// Opens the model `id` of the Hub, from the cache or downloaded into it.
     ///
     /// # Errors
-    /// As [`Hub::find`](crate::Hub::find).
+    /// See [`Hub::find`](crate::Hub::find).
     #[cfg(feature = "hub")]
     pub fn from_hub(id: &str, hub: &crate::Hub) -> Result<Self> {
         let folder = hub.find(id)?;
@@ -313,7 +313,7 @@ impl ModelFiles {
     /// Opens configuration and weights, for albert-model to load from.
     ///
     /// # Errors
-    /// As [`Checkpoint::from_dir`].
+    /// See [`Checkpoint::from_dir`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match &self.source {
             Source::Builtin(files) => {

@@ -31,7 +31,7 @@ pub trait Task {
     /// Returns the metrics of the evaluation data; `None` without such data.
     ///
     /// # Errors
-    /// As [`accumulate`](Self::accumulate).
+    /// See [`accumulate`](Self::accumulate).
     fn evaluate(&mut self) -> Result<Option<Evaluation>>;
 
     /// Returns the epochs passed, with fractions.

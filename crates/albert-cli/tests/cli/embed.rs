@@ -599,9 +599,10 @@ fn windows_that_cannot_be_are_refused() {
     let one = ["embed", "a", "--max-length", "12", "--stride"];
     cli(&[&one[..], &["10"]].concat()).fails(1, &["stride 10", "10 tokens of text"]);
     cli(&[&one[..], &["-1"]].concat()).fails(2, &["from 0"]);
-    cli(&[&one[..], &["2", "--pair", "b"]].concat()).fails(2, &["`--stride` takes no pairs"]);
+    cli(&[&one[..], &["2", "--pair", "b"]].concat())
+        .fails(2, &["`--stride` is not available for pairs"]);
     cli_with(&["embed", "--stride", "2", "--pairs"], "one\ttwo\n")
-        .fails(2, &["`--stride` takes no pairs"]);
+        .fails(2, &["`--stride` is not available for pairs"]);
     // The option's name before it was that of `tag`.
     let old = cli(&["embed", "a", "--window", "2"]).ok().row();
     assert_eq!(old, cli(&["embed", "a", "--stride", "2"]).ok().row());

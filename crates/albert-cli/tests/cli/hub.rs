@@ -170,7 +170,7 @@ fn of_two_processes_one_fetches_and_one_waits() {
         assert_eq!(run.stdout, runs[0].stdout);
     }
     assert_eq!(setting.ranges(), [None]);
-    let waits = "`model.safetensors`: another process fetches it, waiting\n";
+    let waits = "`model.safetensors`: waiting for another process that is downloading it\n";
     assert_eq!(
         said.iter().filter(|said| said.ends_with(waits)).count(),
         1,

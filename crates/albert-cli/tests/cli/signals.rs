@@ -95,7 +95,10 @@ fn an_interrupted_run_is_resumed_where_it_ended() {
     let output = folder.path("a.jsonl");
     let (child, _stdin) = embed(&output, &[]);
     send("-INT", &child);
-    end(child).fails(130, &["\nhint: the same command with `--resume`"]);
+    end(child).fails(
+        130,
+        &["\nhint: to continue, run the same command with `--resume`"],
+    );
     let texts: String = (0..9).map(|index| format!("text {index}\n")).collect();
     let texts = folder.write("texts.txt", texts);
     cli(&["embed", "--input", &texts, "--output", &output, "--resume"]).ok();

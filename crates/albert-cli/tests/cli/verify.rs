@@ -75,7 +75,7 @@ fn without_texts_the_built_in_ones_are_compared() {
     let run = cli(&["verify", "--against", "dtype=bf16"]).ok();
     assert!(
         run.stderr
-            .contains("no texts given: compared on 8 built-in ones"),
+            .contains("no texts given: compared on 8 built-in texts"),
         "{}",
         run.stderr
     );

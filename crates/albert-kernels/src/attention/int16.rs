@@ -198,7 +198,7 @@ impl Arithmetic for Int16 {
 /// It is NaN where a number is not finite.
 ///
 /// # Safety
-/// As [`Qkv::row`].
+/// See [`Qkv::row`].
 #[inline(always)]
 unsafe fn round<S: Simd>(
     s: S,

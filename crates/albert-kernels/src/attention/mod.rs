@@ -41,7 +41,7 @@ pub struct Heads {
 /// - `context`: `(T, H)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 ///
 /// Source: Vaswani et al. 2017, eq. 1.
 pub fn attention(
@@ -86,13 +86,13 @@ trait Arithmetic: Default + 'static {
     /// Packs the keys and values of one head.
     ///
     /// # Safety
-    /// As [`Qkv::row`].
+    /// See [`Qkv::row`].
     unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize);
 
     /// Writes `Q Kᵀ` for some queries of the packed head; returns the factor that scales it.
     ///
     /// # Safety
-    /// As [`Qkv::row`] for all queries; `scores` has rows for them.
+    /// See [`Qkv::row`] for all queries; `scores` has rows for them.
     unsafe fn scores<S: Simd>(
         &self,
         s: S,
@@ -261,7 +261,7 @@ impl<A: Arithmetic> Kernel for Share<A> {
 
 impl<A: Arithmetic> Share<A> {
     /// # Safety
-    /// As [`Qkv::row`] for all `queries`, whose context nothing else reads or writes.
+    /// See [`Qkv::row`] for all `queries`, whose context nothing else reads or writes.
     #[inline(always)]
     unsafe fn attend<S: Simd>(
         &self,

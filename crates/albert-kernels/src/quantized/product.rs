@@ -130,7 +130,7 @@ impl Int8Product {
     /// Stores the sums over the outliers in C, or adds them if the product accumulates.
     ///
     /// # Safety
-    /// As [`TileProduct::compute`].
+    /// See [`TileProduct::compute`].
     #[inline(always)]
     unsafe fn outlier_sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,

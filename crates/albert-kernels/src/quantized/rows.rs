@@ -111,7 +111,7 @@ impl QuantizedRows {
     /// - `xs`: `(M, K)`, `matrix`: `(K, N)`
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn quantize(&mut self, xs: Rows<'_>, matrix: &QuantizedView<'_>, threads: Threads) {
         let (depth, instructions) = (matrix.submatrix().depth(), matrix.instruction_set());
         assert!(

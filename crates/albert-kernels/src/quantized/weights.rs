@@ -60,7 +60,7 @@ pub fn quantize_weights(weights: &[f32], depth: usize) -> (Vec<i8>, Vec<f32>) {
 /// Returns the weights in f32, `(N, K)`, as [`quantize_weights`] rounded them.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn dequantize_weights(rounded: &[i8], scales: &[f32], depth: usize) -> Vec<f32> {
     assert!(
         depth > 0 && rounded.len().is_multiple_of(depth),

@@ -11,7 +11,7 @@ use crate::simd::{Kernel, Simd};
 /// - `xs` and `ys`: `(M, N)`, `bias`: `(N)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn activate(
     instructions: InstructionSet,
     activation: Activation,
@@ -39,7 +39,7 @@ pub fn activate(
 /// - `xs` and `dys`: `(M, N)`, `bias` and `d_bias`: `(N)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn activate_backward(
     instructions: InstructionSet,
     activation: Activation,

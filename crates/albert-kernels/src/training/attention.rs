@@ -95,7 +95,7 @@ impl TrainingAttention<'_> {
     /// - `context`: M rows of at least H values
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn forward(&self, scratch: &mut AttentionScratch, context: RowsMut<'_>) {
         let (h, d) = (self.check(), self.heads.size);
         let m = self.queries.count;
@@ -149,7 +149,7 @@ impl TrainingAttention<'_> {
     /// - `d_keys_and_values`: T rows of at least 2H values
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn backward(
         &self,
         scratch: &mut AttentionScratch,

@@ -12,7 +12,7 @@ use crate::simd::{Kernel, Simd, each_vector};
 /// - `added`: y, `(M, N)`, and b, `(N)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn layer_norm(
     instructions: InstructionSet,
     norm: LayerNorm<'_>,
@@ -65,7 +65,7 @@ pub struct NormGradients<'a> {
 /// - `normed` and `dzs`: `(M, N)`, `deviations`: `(M)`, `gamma`: `(N)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn layer_norm_backward(
     instructions: InstructionSet,
     gamma: &[f32],

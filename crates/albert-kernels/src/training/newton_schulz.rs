@@ -54,7 +54,7 @@ impl NewtonSchulz {
     /// - `xs`: `(rows, columns)`
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub fn orthogonalize(
         &mut self,
         xs: &mut [f32],

@@ -27,7 +27,7 @@ pub struct OuterScratch(Aligned);
 /// - `c`: `(N, K)`
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub fn outer_product(
     a: Rows<'_>,
     columns: usize,

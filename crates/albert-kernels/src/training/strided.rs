@@ -49,7 +49,7 @@ pub(super) enum Into {
 /// Computes `C = A B` or `C += A B`, with every sum in ascending order of k.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not match.
 pub(super) fn strided_product(a: Strided<'_>, b: &PackedMatrix, c: RowsMut<'_>, into: Into) {
     assert!(a.rows == c.count, "{} rows, found {}", a.rows, c.count);
     if a.rows == 0 || b.columns == 0 {

@@ -260,7 +260,7 @@ mod tests {
     fn other_formats_are_named() {
         let message = choice(&["tf_model.h5"]).unwrap_err().to_string();
         assert!(
-            message.contains("`tf_model.h5`, a format that is not read"),
+            message.contains("`tf_model.h5`, an unsupported format"),
             "{message}"
         );
     }

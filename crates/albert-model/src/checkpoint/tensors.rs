@@ -25,7 +25,7 @@ impl Tensors {
     /// in it is executed.
     ///
     /// # Errors
-    /// As [`from_bytes`](Self::from_bytes), and if it is not a regular file or cannot be read.
+    /// See [`from_bytes`](Self::from_bytes); also if it is not a regular file or cannot be read.
     pub fn from_file(path: impl AsRef<Path>, name: &str) -> Result<Self> {
         Ok(Self(WeightFiles::from_file(path.as_ref(), name)?))
     }

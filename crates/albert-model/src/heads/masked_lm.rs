@@ -99,13 +99,13 @@ impl AlbertForMaskedLM {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns logits `(B, T, V)`, or `(ΣT, V)` for a ragged batch
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let output = self.albert.forward_t(input, train)?;
         Ok(HeadOutput {
@@ -126,7 +126,7 @@ impl AlbertForMaskedLM {
     /// - returns `(P, V)`
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`], and if a position is outside the batch, which on a GPU is not
+    /// See [`AlbertModel::forward`]; also if a position is outside the batch, which on a GPU is not
     /// checked.
     pub fn forward_at(&self, input: &ModelInput, positions: &Tensor) -> Result<Tensor> {
         self.forward_at_t(input, positions, false)
@@ -136,7 +136,7 @@ impl AlbertForMaskedLM {
     /// weight.
     ///
     /// # Errors
-    /// As [`forward_at`](Self::forward_at).
+    /// See [`forward_at`](Self::forward_at).
     pub fn forward_at_t(
         &self,
         input: &ModelInput,

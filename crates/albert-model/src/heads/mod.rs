@@ -51,7 +51,7 @@ macro_rules! head {
             /// Runs the model for inference: the result carries no gradient.
             ///
             /// # Errors
-            /// As [`forward_t`](Self::forward_t).
+            /// See [`forward_t`](Self::forward_t).
             pub fn forward(&self, input: &crate::ModelInput) -> candle_core::Result<$output> {
                 self.forward_t(input, false)
             }

@@ -47,7 +47,7 @@ impl AlbertForMultipleChoice {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - `input`: `(B, choices, T)`; hidden states and attentions have `B × choices` rows

@@ -70,14 +70,14 @@ impl AlbertForPreTraining {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns `prediction_logits` `(B, T, V)`, or `(ΣT, V)` for a ragged batch, and `sop_logits`
     ///   `(B, labels)`
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<PreTrainingOutput> {
         let output = self.albert.forward_t(input, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
@@ -98,7 +98,7 @@ impl AlbertForPreTraining {
     /// - returns `sop_logits` `(B, labels)`, by default in order and swapped
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn sentence_order(&self, input: &ModelInput) -> Result<Tensor> {
         let output = self.albert.forward(input)?;
         self.sentence_order.forward(AlbertModel::pooled(&output)?)

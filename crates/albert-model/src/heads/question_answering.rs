@@ -55,13 +55,13 @@ impl AlbertForQuestionAnswering {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns `start_logits` and `end_logits`, `(B, T)`, or `(ΣT)` for a ragged batch
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<QuestionAnsweringOutput> {
         let output = self.albert.forward_t(input, train)?;
         let logits = self.spans.forward(&output.last_hidden_state)?; // (B, T, 2)

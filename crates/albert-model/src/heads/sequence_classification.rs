@@ -44,13 +44,13 @@ impl AlbertForSequenceClassification {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns logits `(B, labels)`
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let output = self.albert.forward_t(input, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;

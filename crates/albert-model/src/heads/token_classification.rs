@@ -41,13 +41,13 @@ impl AlbertForTokenClassification {
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns logits `(B, T, labels)`, or `(ΣT, labels)` for a ragged batch
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let output = self.albert.forward_t(input, train)?;
         let hidden_states = dropout(&output.last_hidden_state, self.dropout_prob, train)?;

@@ -270,7 +270,7 @@ impl FlatParameters {
     /// other than those of the checkpoint. Returns the names of all drawn tensors.
     ///
     /// # Errors
-    /// As [`from_checkpoint`](Self::from_checkpoint).
+    /// See [`from_checkpoint`](Self::from_checkpoint).
     pub fn from_encoder(
         checkpoint: &Checkpoint,
         layout: Arc<FlatLayout>,

@@ -117,7 +117,7 @@ impl Hub {
     /// The Hub as the environment has it.
     ///
     /// # Errors
-    /// As [`HubSettings::from_env`].
+    /// See [`HubSettings::from_env`].
     pub fn from_env() -> Result<Self, HubError> {
         Ok(Self::new(HubSettings::from_env()?))
     }
@@ -220,7 +220,7 @@ impl Hub {
     /// returns the folder of the model's files. Without the network, as [`find`](Self::find).
     ///
     /// # Errors
-    /// As [`find`](Self::find), and if the Hub cannot be reached.
+    /// See [`find`](Self::find); also if the Hub cannot be reached.
     pub fn download(&self, id: &str) -> Result<PathBuf, HubError> {
         if self.settings.offline {
             self.find(id)

@@ -51,7 +51,7 @@ pub fn convert(
 /// transformers' `AlbertModel` loads with equal outputs. Such an ALBERT becomes a BERT again.
 ///
 /// # Errors
-/// As [`convert`], and if the model is an ALBERT that no BERT equals.
+/// See [`convert`]; also if the model is an ALBERT that no BERT equals.
 pub fn convert_as(
     files: &ModelFiles,
     dir: impl AsRef<Path>,

@@ -255,7 +255,7 @@ impl PretrainingExamples {
     /// Returns the next example, or `None` at the end of the first epoch.
     ///
     /// # Errors
-    /// As [`next_example`](Self::next_example).
+    /// See [`next_example`](Self::next_example).
     pub fn next_of_epoch(&mut self) -> Result<Option<PretrainingExample>> {
         self.fill()?;
         if self.position.epoch > 0 {
