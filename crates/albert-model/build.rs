@@ -6,7 +6,7 @@ fn main() {
     cudaforge::KernelBuilder::new()
         .source_files(["src/ops/attention/attention.cu", "src/ops/rows/rows.cu"])
         .watch(["src/ops/attention/instructions.h", "src/ops/cuda/numbers.h"])
-        // What it is made of came with 8.0; later GPUs run the same.
+        // The kernel needs instructions of compute capability 8.0, and later GPUs run the same PTX.
         .with_compute_override("attention.cu", 80)
         .arg("-std=c++17")
         .arg("-O3")

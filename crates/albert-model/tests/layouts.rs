@@ -187,21 +187,21 @@ fn the_report_says_what_was_chosen_and_taken_off() {
             "safetensors-single",
             &["weights: `model.safetensors`, the only file with weights"],
         ),
-        ("bin-legacy", &["form: PyTorch's legacy form"]),
+        ("bin-legacy", &["format: PyTorch legacy"]),
         (
             "bin-sharded",
             &[
                 "weights: `pytorch_model.bin.index.json`",
-                "form: 2 shards",
-                "form: PyTorch's zip form",
+                "format: 2 shards",
+                "format: PyTorch zip",
             ],
         ),
-        ("bin-module", &["names: `module.albert.` taken off"]),
+        ("bin-module", &["names: `module.albert.` removed"]),
         (
             "bin-wrapped",
             &[
                 "the tensors under `state_dict`; next to it, not read: `epoch`",
-                "`model.albert.` taken off",
+                "`model.albert.` removed",
             ],
         ),
         (
@@ -224,21 +224,21 @@ fn the_report_says_what_was_chosen_and_taken_off() {
         ),
         (
             "bin-named-safetensors",
-            &["PyTorch's zip form, though the name is that of safetensors"],
+            &["PyTorch zip, despite the safetensors file name"],
         ),
         (
             "safetensors-named-bin",
-            &["safetensors, though the name is PyTorch's"],
+            &["safetensors, despite the PyTorch file name"],
         ),
         (
             "safetensors-any-root",
-            &["names: `trainer.student.core.` taken off"],
+            &["names: `trainer.student.core.` removed"],
         ),
         (
             "peft-unmerged",
             &[
                 "LoRA merged into 2 weights",
-                "names: `base_model.model.albert.` taken off",
+                "names: `base_model.model.albert.` removed",
             ],
         ),
         (
@@ -250,7 +250,7 @@ fn the_report_says_what_was_chosen_and_taken_off() {
             &[
                 "the `model_params` of `config.yml`",
                 "under `net`",
-                "`module.encoder.` taken off",
+                "`module.encoder.` removed",
             ],
         ),
     ];
@@ -576,10 +576,10 @@ fn entries_that_are_not_read_are_listed_as_unused() {
 
 /// The reason of each file of `hostile/cases.json` in the words of the error.
 const REFUSALS: [(&str, &str); 52] = [
-    ("big-endian.bin", "big end first"),
+    ("big-endian.bin", "stores values as big-endian"),
     ("bundle-bad-magic", "magic number at the end"),
-    ("bundle-big-endian", "big end first"),
-    ("bundle-broken-crc", "another checksum"),
+    ("bundle-big-endian", "stores values as big-endian"),
+    ("bundle-broken-crc", "checksum of a block is wrong"),
     ("bundle-compressed-block", "compressed with Snappy"),
     ("bundle-data-crc", "is damaged: expected the checksum"),
     ("bundle-huge-block", "a block ends beyond the file"),

@@ -1,14 +1,14 @@
-//! Adapters of PEFT: weights of low rank next to those that they change.
+//! PEFT adapters: low-rank updates of the weights next to them.
 //!
-//! A folder with an adapter alone holds no model. A file that holds a model with its adapter, not
-//! merged, has three tensors for a weight, and is merged here:
+//! A folder that holds only an adapter is not a model. A file that holds a model with an unmerged
+//! adapter has three tensors per weight, which are merged here:
 //!
 //! ```text
 //! P.base_layer.weight  W (out, in);   P.lora_A.NAME.weight  A (r, in);   P.lora_B.NAME.weight  B (out, r)
 //! P.weight = W + s·B·A,   s = α / r, or α / √r with `use_rslora`
 //! ```
 //!
-//! `α` is not among the weights: without `adapter_config.json` nothing is merged.
+//! `α` is not stored with the weights, so nothing is merged without `adapter_config.json`.
 //!
 //! Source: PEFT 0.14, `tuners/lora/layer.py` (`update_layer`, `get_delta_weight`),
 //! `utils/other.py` (`ModulesToSaveWrapper`).
@@ -25,16 +25,16 @@ use crate::error::{Error, Result, shown};
 
 const FILE: &str = "adapter_config.json";
 
-/// The parts of names that PEFT adds.
+/// The parts that PEFT adds to names.
 const BASE_LAYER: &str = ".base_layer.";
 const ORIGINAL: &str = ".original_module.";
 const TRAINED_COPY: &str = ".modules_to_save.";
-/// A and B of a linear layer, then of an embedding, whose update is transposed.
+/// The names of A and B in a linear layer and in an embedding, whose update is transposed.
 const PAIRS: [(&str, &str, bool); 2] = [
     (".lora_A.", ".lora_B.", false),
     (".lora_embedding_A.", ".lora_embedding_B.", true),
 ];
-/// Settings that make another update, and their values without effect.
+/// Settings that change the update, and the values with which they do not.
 const OTHER_UPDATES: [&str; 4] = [
     "use_dora",
     "fan_in_fan_out",
@@ -76,7 +76,7 @@ impl Settings {
             .unwrap_or_default()
     }
 
-    /// Returns the error for a folder that has an adapter and no model.
+    /// Returns the error for a folder that has an adapter but no model.
     pub(super) fn without_model(&self, dir: &Path) -> Error {
         let kind = match self.text("peft_type") {
             "" | "LORA" => "LoRA".to_string(),
@@ -93,7 +93,7 @@ impl Settings {
         }
     }
 
-    /// Returns `s` for an update of rank `rank`, or the reason why it is not known.
+    /// Returns `s` for an update of rank `rank`, or the reason why it is unknown.
     fn scale(&self, rank: usize) -> Result<Result<f64, String>> {
         let wrong = |error: json::WrongValue| Error::Field {
             file: self.file.clone(),
@@ -132,7 +132,7 @@ impl Settings {
     }
 }
 
-/// Merges adapters into the tensors of a file, and reports it if there were any.
+/// Merges adapters into the tensors of a file, and reports the merge if there were any.
 ///
 /// # Errors
 /// If an adapter cannot be merged with these settings.
@@ -214,17 +214,17 @@ pub(super) fn merge(
         for part in [name, &b_name, &weight_name] {
             tensors.remove(part);
         }
-        // A second adapter of the same weight finds this one as its weight, and is refused below.
+        // A second adapter of the same weight finds the merged weight, and is refused below.
         let tensor = StoredTensor::adapted(adapted);
         if tensors.insert(format!("{prefix}.weight"), tensor).is_some() {
-            return Err(unmerged(name, "its weight is there twice".into()));
+            return Err(unmerged(name, "its weight occurs twice".into()));
         }
         merged += 1;
     }
     take_off_wrappers(tensors).map_err(|name| {
         unmerged(
             &name,
-            "it is there twice, in two adapters or in two spellings".into(),
+            "it occurs twice, in two adapters or under two names".into(),
         )
     })?;
     if let Some(left) = tensors.keys().find(|name| is_adapters(name)) {
@@ -232,14 +232,14 @@ pub(super) fn merge(
     }
     Ok(Some(match merged {
         0 => format!(
-            "names: PEFT's wrappers taken off, such as that of `{}`",
+            "names: PEFT's wrappers removed, such as that of `{}`",
             shown(&first)
         ),
-        _ => format!("adapter: LoRA merged into {merged} weights, W + s·B·A with s by `{FILE}`"),
+        _ => format!("adapter: LoRA merged into {merged} weights, W + s·B·A with s from `{FILE}`"),
     }))
 }
 
-/// Splits the name of an A into the layer's, the adapter's and the part that names B.
+/// Splits the name of an A into the name of the layer, the name of the adapter, and the part for B.
 fn split(name: &str) -> Option<(&str, &str, &'static str, bool)> {
     PAIRS.into_iter().find_map(|(a, b, is_transposed)| {
         let (prefix, rest) = name.split_once(a)?;
@@ -252,7 +252,8 @@ fn split(name: &str) -> Option<(&str, &str, &'static str, bool)> {
     })
 }
 
-/// Takes PEFT's parts off the names; of a trained copy and the original, the copy is the model's.
+/// Removes the parts that PEFT adds to names; of an original and its trained copy, the copy is
+/// used.
 fn take_off_wrappers(tensors: &mut BTreeMap<String, StoredTensor>) -> Result<(), String> {
     tensors.retain(|name, _| !name.contains(ORIGINAL));
     let names: Vec<String> = tensors.keys().cloned().collect();
@@ -295,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Tensors of these shapes, whose values are all 1.
+    /// Returns tensors of these shapes, whose values are all 1.
     fn tensors(named: &[(&str, &[usize])]) -> BTreeMap<String, StoredTensor> {
         let ones = |shape: &[usize]| {
             let count: usize = shape.iter().product();

@@ -1,8 +1,8 @@
-//! BERT's names of tensors, in transformers' files and Google's, and the one spelling.
+//! Converts BERT's tensor names, in transformers' files and Google's, to canonical names and back.
 //!
-//! A BERT is an ALBERT with a group for each layer, so layer N is group N.
+//! A BERT is an ALBERT with one group per layer, so layer N is group N.
 //!
-//! | BERT | the one spelling |
+//! | BERT | canonical |
 //! |---|---|
 //! | `bert.encoder.layer.N.attention.self.query` | `albert.encoder.albert_layer_groups.N.albert_layers.0.attention.query` |
 //! | `….attention.output.dense`, `….attention.output.LayerNorm` | `….attention.dense`, `….attention.LayerNorm` |
@@ -19,7 +19,7 @@ use crate::parameters::{
     SENTENCE_ORDER, in_model, layer_prefix,
 };
 
-/// The names of a layer's modules, BERT's and ours.
+/// Returns the names of a layer's modules in BERT and their canonical names.
 fn modules() -> [(&'static str, String); 8] {
     [
         ("attention.self.query", Product::Query.name().into()),
@@ -39,7 +39,7 @@ fn modules() -> [(&'static str, String); 8] {
     ]
 }
 
-/// Returns true for the name of a BERT's layer, as no ALBERT has it: `…encoder.layer.0.…`, or
+/// Returns true for a tensor of a BERT layer, whose name no ALBERT has: `…encoder.layer.0.…`, or
 /// Google's `bert/encoder/layer_0/…`.
 pub(super) fn is_of_layer(name: &str) -> bool {
     let rest = name
@@ -48,7 +48,7 @@ pub(super) fn is_of_layer(name: &str) -> bool {
     rest.is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Converts a name in the encoder, without `bert.`, to the one spelling.
+/// Returns the canonical name of an encoder tensor, given without `bert.`.
 pub(super) fn encoder_name(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("pooler.dense.") {
         return Some(format!("{}.{rest}", in_model("pooler")));
@@ -65,7 +65,7 @@ pub(super) fn encoder_name(name: &str) -> Option<String> {
         .then(|| format!("{ALBERT}.{name}"))
 }
 
-/// Converts the name of a pretraining head's tensor to the one spelling.
+/// Returns the canonical name of a pretraining head's tensor.
 pub(super) fn head_name(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("cls.seq_relationship.") {
         return Some(format!("{SENTENCE_ORDER}.{rest}"));
@@ -75,8 +75,8 @@ pub(super) fn head_name(name: &str) -> Option<String> {
     Some(format!("{MASKED_LM}.{rest}"))
 }
 
-/// Converts a name of Google's archives to that of transformers' files: `bert/encoder/layer_0/…`
-/// and kernels, gammas, betas. The kernels' values are transposed elsewhere.
+/// Converts a name in Google's archives (`bert/encoder/layer_0/…`, kernel, gamma, beta) to that in
+/// transformers' files. The values of kernels are transposed elsewhere.
 pub(super) fn from_tensorflow(name: &str) -> String {
     let name = name.strip_prefix("module/").unwrap_or(name);
     let parts: Vec<String> = name
@@ -92,13 +92,13 @@ pub(super) fn from_tensorflow(name: &str) -> String {
         })
         .collect();
     match &parts[..] {
-        // A classifier that Google's fine-tuning added.
+        // The classifier of Google's fine-tuning script.
         [part] if part == "weight" || part == "bias" => format!("classifier.{part}"),
         _ => parts.join("."),
     }
 }
 
-/// Converts a name of the one spelling to that of transformers' BERT.
+/// Converts a canonical name to that of transformers' BERT.
 pub(super) fn to_bert(name: &str) -> String {
     let layers = format!("{ALBERT}.{ENCODER}.{GROUPS}.");
     let in_layer = || {
@@ -136,7 +136,7 @@ pub(super) fn to_bert(name: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Names of transformers' BERT, and the one spelling.
+    /// Names of transformers' BERT, and their canonical names.
     const NAMES: [(&str, &str); 9] = [
         (
             "bert.embeddings.word_embeddings.weight",

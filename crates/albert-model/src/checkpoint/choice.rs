@@ -1,10 +1,10 @@
-//! The choice of the file that holds a folder's weights, and the reason.
+//! Chooses the weight file of a folder, and records the reason.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// A format, single or in shards.
+/// A weight format, as a single file or as shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Safetensors,
@@ -14,7 +14,7 @@ pub(super) enum Format {
     TensorFlow,
 }
 
-/// The names that transformers gives, in the order of preference.
+/// The file names of transformers, in order of preference.
 const KNOWN: [(&str, Format); 4] = [
     ("model.safetensors", Format::Safetensors),
     ("model.safetensors.index.json", Format::SafetensorsShards),
@@ -22,10 +22,10 @@ const KNOWN: [(&str, Format); 4] = [
     ("pytorch_model.bin.index.json", Format::PyTorchShards),
 ];
 
-/// Extensions of PyTorch's files under other names.
+/// The extensions of PyTorch files with other names.
 const EXTENSIONS: [&str; 5] = ["bin", "pt", "pth", "t7", "ckpt"];
 
-/// The beginnings of the names of files that trainers leave next to the weights.
+/// The prefixes of other files that training scripts leave next to the weights.
 const NO_WEIGHTS: [&str; 7] = [
     "adapter_model",
     "training_args",
@@ -36,7 +36,7 @@ const NO_WEIGHTS: [&str; 7] = [
     "trainer_state",
 ];
 
-/// Weights in formats that are not read.
+/// Weight files in unsupported formats.
 const OTHER_FORMATS: [&str; 7] = [
     "tf_model.h5",
     "flax_model.msgpack",
@@ -56,7 +56,7 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Chooses by the names of a folder's files; opens none.
+    /// Chooses by the names of a folder's files, without opening any.
     pub(super) fn find(dir: &Path) -> Result<Self> {
         let known: Vec<_> = KNOWN
             .iter()
@@ -112,11 +112,12 @@ impl Choice {
     }
 }
 
-/// Lists TensorFlow's indices in the folder, or in the `variables` of a TensorFlow Hub module.
+/// Lists the TensorFlow indices in the folder, or in the folder `variables` of a TensorFlow Hub
+/// module.
 fn bundles(dir: &Path) -> Result<Vec<String>> {
     let is_index = |name: &str| {
         let stem = name.strip_suffix(".index");
-        // An index of another kind has no data file.
+        // Another kind of index has no data file.
         stem.is_some_and(|stem| {
             names(dir).is_ok_and(|all| all.iter().any(|it| is_data_of(it, stem)))
         })

@@ -1,4 +1,4 @@
-//! The choice of the file that describes a model, and its dialect.
+//! Chooses the configuration file of a folder, and its dialect.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 const HUGGING_FACE: &str = "config.json";
 const PL_BERT: [&str; 2] = ["config.yml", "config.yaml"];
 
-/// A configuration and where it comes from.
+/// A configuration and its origin.
 #[derive(Debug)]
 pub(super) struct Configuration {
     pub(super) config: AlbertConfig,
-    /// True for Google's dialect, which names no labels.
+    /// True for Google's dialect, which does not name labels.
     pub(super) is_googles: bool,
     /// The source of the activation.
     pub(super) activation: String,
@@ -23,7 +23,7 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    /// Finds and reads the configuration of a folder, with TensorFlow's weights or with others.
+    /// Finds and reads the configuration of a folder, with TensorFlow weights or others.
     pub(super) fn find(dir: &Path, with_tensorflow: bool) -> Result<Self> {
         let files = names(dir)?;
         let has = |name: &str| files.iter().any(|file| file == name);
@@ -66,7 +66,7 @@ impl Configuration {
         Ok(found)
     }
 
-    /// Reads the text of a configuration that messages call `path`, and reports `file`.
+    /// Parses the text of a configuration, which errors call `path` and reports call `file`.
     pub(super) fn parse(
         text: &[u8],
         path: &str,

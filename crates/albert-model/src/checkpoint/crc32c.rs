@@ -1,8 +1,8 @@
-//! CRC-32C (Castagnoli), the checksum of TensorFlow's files.
+//! CRC-32C (Castagnoli), the checksum in TensorFlow's files.
 //!
-//! Source: RFC 3720, B.4, for the polynomial; eight tables let it take eight bytes at a step.
+//! Source: RFC 3720, B.4, for the polynomial. Eight tables process eight bytes per step.
 
-/// The polynomial 0x1EDC6F41, its bits reversed.
+/// The polynomial 0x1EDC6F41 with reversed bits.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 static TABLES: [[u32; 256]; 8] = tables();
@@ -33,7 +33,7 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The checksum of `bytes`.
+/// Returns the checksum of `bytes`.
 pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     let (chunks, rest) = bytes.as_chunks::<8>();
@@ -49,7 +49,7 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Undoes the rotation and offset that TensorFlow and LevelDB store a checksum with.
+/// Undoes the rotation and offset with which TensorFlow and LevelDB store a checksum.
 pub(super) fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(0xa282_ead8).rotate_left(15)
 }

@@ -1,4 +1,4 @@
-//! The tensors of all the files that hold a model's weights.
+//! The tensors of all weight files of a model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 pub(super) struct WeightFiles {
     name: String,
     tensors: BTreeMap<String, StoredTensor>,
-    /// The file, its form and the reason for it.
+    /// The chosen file, its format and the reason.
     pub(super) choices: Vec<String>,
     /// The sum of the sizes of the files.
     pub(super) len: usize,
@@ -50,7 +50,7 @@ impl WeightFiles {
                 let contents = tensorflow::read(&path)?;
                 files
                     .choices
-                    .push("form: TensorFlow's bundle, kernels transposed".into());
+                    .push("format: TensorFlow bundle, kernels transposed".into());
                 files.len = contents.data_len;
                 files.tensors = contents.tensors.into_iter().collect();
                 if !contents.skipped.is_empty() {
@@ -60,7 +60,7 @@ impl WeightFiles {
                         .map(|name| format!("`{}`", shown(name)))
                         .collect();
                     files.choices.push(format!(
-                        "not read, being of types that weights do not have: {}",
+                        "not read, because weights do not have their types: {}",
                         skipped.join(", ")
                     ));
                 }
@@ -70,7 +70,7 @@ impl WeightFiles {
         Ok(files)
     }
 
-    /// Opens a file in memory, safetensors or PyTorch's by its first bytes.
+    /// Opens a file in memory: safetensors or PyTorch, according to its first bytes.
     pub(super) fn from_bytes(bytes: Cow<'static, [u8]>, name: &str) -> Result<Self> {
         Self::single(
             WeightFile::owned(bytes, name),
@@ -78,7 +78,7 @@ impl WeightFiles {
         )
     }
 
-    /// Opens one file, safetensors or PyTorch's by its first bytes, under a name for errors.
+    /// Opens one file, safetensors or PyTorch according to its first bytes; errors call it `name`.
     pub(super) fn from_file(path: &Path, name: &str) -> Result<Self> {
         let file = WeightFile {
             path: name.into(),
@@ -103,7 +103,7 @@ impl WeightFiles {
         Ok(files)
     }
 
-    /// Merges adapters, and gives weights in 8 bits the tensors that belong to them.
+    /// Merges adapters, and attaches the companion tensors of int8 weights.
     fn settle(&mut self, dir: Option<&Path>) -> Result<()> {
         let settings = || dir.map_or(Ok(None), adapters::Settings::read);
         let choice = adapters::merge(&mut self.tensors, settings, &self.name)?;
@@ -112,8 +112,8 @@ impl WeightFiles {
         Ok(())
     }
 
-    /// Reads the tensors of one file and reports its form. The content decides on the format; where
-    /// it is neither, the file's name decides which one the error speaks of.
+    /// Reads the tensors of one file and reports its format, which is detected from the content. If
+    /// the content is neither format, the error assumes the one that the file's name suggests.
     fn read(
         &mut self,
         file: &Arc<WeightFile>,
@@ -121,9 +121,7 @@ impl WeightFiles {
     ) -> Result<Vec<(String, StoredTensor)>> {
         self.len = self.len.saturating_add(file.bytes.len());
         if file.bytes.starts_with(HDF5_MAGIC) {
-            return Err(
-                file.refused("is an HDF5 file, as Keras writes it, a format that is not read")
-            );
+            return Err(file.refused("is an HDF5 file, as written by Keras, an unsupported format"));
         }
         let is_named_safetensors = matches!(named, Format::Safetensors | Format::SafetensorsShards);
         let (is_pytorch, is_safetensors) = (
@@ -132,17 +130,17 @@ impl WeightFiles {
         );
         if is_safetensors || is_named_safetensors && !is_pytorch {
             if !is_named_safetensors {
-                self.report("form: safetensors, though the name is PyTorch's".into());
+                self.report("format: safetensors, despite the PyTorch file name".into());
             }
             return safetensors::read(file);
         }
         let contents = pytorch::read(file)?;
         let name = if is_named_safetensors && file.path.extension().is_some() {
-            ", though the name is that of safetensors"
+            ", despite the safetensors file name"
         } else {
             ""
         };
-        self.report(format!("form: PyTorch's {}{name}", contents.form));
+        self.report(format!("format: PyTorch {}{name}", contents.form));
         for choice in contents.choices {
             self.report(choice);
         }
@@ -157,7 +155,8 @@ impl WeightFiles {
 
     fn read_shards(&mut self, index: &Path, format: Format) -> Result<()> {
         let shards = shards(index)?;
-        self.choices.push(format!("form: {} shards", shards.len()));
+        self.choices
+            .push(format!("format: {} shards", shards.len()));
         for (shard, names) in shards {
             let path = index.with_file_name(&shard);
             let file = Arc::new(WeightFile::map(&path)?);
@@ -172,7 +171,7 @@ impl WeightFiles {
                 };
                 self.tensors.insert(name, tensor);
             }
-            // Reports list the tensors that the index leaves out.
+            // Tensors that the index omits are included, so that reports list them.
             for (name, tensor) in tensors {
                 self.tensors.entry(name).or_insert(tensor);
             }
@@ -180,7 +179,7 @@ impl WeightFiles {
         Ok(())
     }
 
-    /// Returns the name of the file, or of the index of its shards, for errors.
+    /// Returns the name of the file or of the index of its shards, for errors.
     pub(super) fn name(&self) -> String {
         self.name.clone()
     }
@@ -196,7 +195,7 @@ impl WeightFiles {
     }
 }
 
-/// Reads the shards that an index names, with the tensors of each.
+/// Reads an index: the shards that it names, with the tensors of each.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = index.display().to_string();
     let text = small_file::read(index)?;

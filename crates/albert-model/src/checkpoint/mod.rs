@@ -1,16 +1,16 @@
-//! Trained weights, from files to a model.
+//! Loads trained weights from files into models.
 //!
-//! A [`Checkpoint`] is a configuration and the weight files that belong to it, with nothing loaded
-//! yet. It finds the files of a folder ([`configuration`], [`choice`]), the bytes of each tensor in
-//! them ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]), adapters that are to be merged
-//! ([`adapters`]) and the one spelling of each name ([`names`]). It checks names, shapes and types
-//! against what a head needs before anything is allocated, and reports the use of each tensor
-//! ([`LoadReport`]). It knows no models: they ask the `VarBuilder` that it makes ([`source`]).
-//! [`save`] writes any of them in Hugging Face's current form. [`Tensors`] is a file of a model
-//! that holds no ALBERT.
+//! A [`Checkpoint`] is a configuration and its weight files, with nothing loaded yet. It finds the
+//! files of a folder ([`configuration`], [`choice`]), the bytes of each tensor in them
+//! ([`safetensors`], [`pytorch`], [`tensorflow`], [`stored`]), adapters to merge ([`adapters`]) and
+//! the canonical name of each tensor ([`names`]). Before anything is allocated it checks names,
+//! shapes and types against what a head needs, and reports the use of each tensor ([`LoadReport`]).
+//! It does not depend on the models, which take their tensors from its `VarBuilder` ([`source`]).
+//! [`save`] writes a checkpoint in Hugging Face's current layout. [`Tensors`] reads a weight file
+//! that is not an ALBERT.
 //!
-//! Files are hostile input. Opening one takes at most 128 bytes of memory for each of its bytes,
-//! and loading no more than [`MOST_SHARED`] times its size in its own type.
+//! Files are hostile input. Opening a file takes at most 128 bytes of memory per byte of the file,
+//! and loading it at most [`MOST_SHARED`] times its size, in its own type.
 
 mod adapters;
 mod bert;
@@ -54,15 +54,15 @@ use names::Names;
 pub(crate) use quantized::{Calibration, ChannelStatistics};
 use stored::{StoredTensor, WeightFile};
 
-/// The most missing tensors that an error names.
+/// The maximum number of missing tensors that an error names.
 const MISSING_NAMED: usize = 4;
 
-/// The most tensors that may share the same bytes of a file. Models share none once ties are left
-/// out; a small file whose thousand tensors are all the same bytes would ask for any amount of
-/// memory.
+/// The maximum size of all tensors, relative to the file. Apart from tied tensors, models do not
+/// share bytes between tensors, but a small hostile file with a thousand tensors over the same
+/// bytes would request any amount of memory.
 const MOST_SHARED: usize = 4;
 
-/// More than any classifier has.
+/// The maximum number of labels, more than any classifier has.
 const MOST_LABELS: usize = 1 << 16;
 
 /// Returns true if a tensor belongs to a module.
@@ -77,48 +77,48 @@ fn is_of_pooler(tensor: &str) -> bool {
     is_in(&in_model(POOLER), tensor)
 }
 
-/// A configuration and the weights it describes, not yet loaded.
+/// A configuration and the weights that it describes, not yet loaded.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: AlbertConfig,
     activation: String,
     files: Arc<WeightFiles>,
-    /// From the one spelling of each tensor's name to the file's.
+    /// The name in the file of each tensor, by canonical name.
     names: BTreeMap<String, String>,
     /// True if the file has BERT's names.
     has_bert_names: bool,
-    /// Likewise for tensors that are not read, because they are tied to others.
+    /// Like `names`, for tensors that are not read because they are tied to others.
     copies: BTreeMap<String, String>,
-    /// Tensors that the file's architecture implies and the file need not hold.
+    /// Tensors that the architecture implies and the file may lack.
     implied: Arc<BTreeMap<String, StoredTensor>>,
     choices: Vec<String>,
-    /// The statistics that products in 8 bits are rounded by.
+    /// The activation statistics for int8 quantization.
     calibration: Option<Arc<Calibration>>,
 }
 
 impl Checkpoint {
-    /// Opens a folder with an ALBERT or a BERT in any of the forms that they come in.
+    /// Opens a folder with an ALBERT or a BERT in any supported layout.
     ///
-    /// The weights are the first of these that the folder has:
+    /// The weights are the first of these in the folder:
     /// - `model.safetensors`, or the shards that `model.safetensors.index.json` names,
-    /// - `pytorch_model.bin`, in its zip form or the one before PyTorch 1.6, or the shards that
+    /// - `pytorch_model.bin`, in the zip format or the one before PyTorch 1.6, or the shards that
     ///   `pytorch_model.bin.index.json` names,
-    /// - a TensorFlow checkpoint, `model.ckpt-best.index` with its data files, as Google published
-    ///   them,
-    /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` under any other name.
+    /// - a TensorFlow checkpoint, `model.ckpt-best.index` with its data files, as published by
+    ///   Google,
+    /// - a single `.bin`, `.pt`, `.pth`, `.t7` or `.ckpt` file with any other name.
     ///
-    /// Safetensors and PyTorch's files are recognized by their content. LoRA weights that are not
-    /// merged are merged if the folder has their `adapter_config.json`.
+    /// Safetensors and PyTorch files are recognized by their content. Unmerged LoRA weights are
+    /// merged if the folder has their `adapter_config.json`.
     ///
-    /// The configuration is `config.json`, Google's `albert_config.json` (which comes first with
-    /// TensorFlow's weights), or PL-BERT's `config.yml`.
+    /// The configuration is `config.json`, Google's `albert_config.json` (which is preferred for
+    /// TensorFlow weights), or PL-BERT's `config.yml`.
     ///
-    /// Weight files are mapped into memory, not read, and nothing in them is executed.
+    /// Weight files are memory-mapped, and nothing in them is executed.
     ///
     /// # Errors
-    /// If a file is missing, cut short, a Git LFS pointer, or not what its name says, if it holds
-    /// another network than ALBERT or an adapter alone, or if an index names a file outside the
-    /// folder.
+    /// If a file is missing, truncated, a Git LFS pointer, or not what its name says, if it holds
+    /// another network than ALBERT or BERT, or only an adapter, or if an index names a file outside
+    /// the folder.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let choice = Choice::find(dir);
@@ -132,11 +132,11 @@ impl Checkpoint {
         Self::new(configuration, WeightFiles::open(choice?)?)
     }
 
-    /// Opens a model in memory: the text of its `config.json` and the bytes of its safetensors or
-    /// PyTorch file, which errors call `name`.
+    /// Opens a model in memory from the text of its `config.json` and the bytes of its safetensors
+    /// or PyTorch file, which errors call `name`.
     ///
     /// # Errors
-    /// If either breaks its format, or they do not belong together.
+    /// If either violates its format, or they do not belong together.
     pub fn from_bytes(
         config_json: &str,
         weights: impl Into<Cow<'static, [u8]>>,
@@ -212,16 +212,16 @@ impl Checkpoint {
         })
     }
 
-    /// Google's network has no projection where E = H; Hugging Face's always has one, which then
-    /// changes nothing.
+    /// Adds the identity as projection to a checkpoint of Google's network, which has no projection
+    /// if E = H, while Hugging Face's always has one.
     ///
     /// Source: google-research/albert, `modeling.py`, `transformer_model`.
     fn imply_projection(&mut self) {
         let (h, projection) = (self.config.hidden_size, projection());
         let (weight, bias) = (format!("{projection}.weight"), format!("{projection}.bias"));
         let absent = !self.names.contains_key(&weight) && !self.names.contains_key(&bias);
-        // A matrix of the same size is in the file: a configuration alone cannot ask for a large
-        // one.
+        // The file must hold a matrix of the same size, so that a configuration alone cannot
+        // request a large one.
         let query = format!("{}.{}.weight", layer_prefix(0, 0), Product::Query.name());
         let is_possible = self
             .stored(&query)
@@ -232,19 +232,18 @@ impl Checkpoint {
             let implied = Arc::make_mut(&mut self.implied);
             implied.insert(bias, StoredTensor::identity(&file, vec![h]));
             implied.insert(weight, StoredTensor::identity(&file, vec![h, h]));
-            let choice =
-                format!("identity for `{projection}`: Google's network has none where E = H");
+            let choice = format!("identity for `{projection}`: Google's network has none if E = H");
             self.choices.push(choice);
         }
     }
 
-    /// Returns the same model as an ALBERT or as a BERT.
+    /// Returns the model as an ALBERT or as a BERT.
     ///
-    /// A BERT becomes an ALBERT with a group for each layer and the identity as its projection,
-    /// whose outputs are equal. An ALBERT becomes a BERT if it is such an ALBERT.
+    /// A BERT becomes an ALBERT with one group per layer and the identity as its projection, whose
+    /// outputs are equal. Only such an ALBERT can become a BERT.
     ///
     /// # Errors
-    /// If an ALBERT shares weights among layers, or has a projection other than the identity.
+    /// If an ALBERT shares weights between layers, or has a projection other than the identity.
     pub fn with_model_type(&self, model_type: ModelType) -> Result<Self> {
         let found = self.config.model_type;
         if found == model_type {
@@ -279,12 +278,12 @@ impl Checkpoint {
         Ok(converted)
     }
 
-    /// Refuses an ALBERT that no BERT equals.
+    /// Refuses an ALBERT that is not equivalent to a BERT.
     fn refuse_albert_proper(&self) -> Result<()> {
         let config = &self.config;
         let refused = |why: String| Error::Refused {
             file: self.files.name(),
-            why: format!("holds an ALBERT that no BERT equals: {why}"),
+            why: format!("holds an ALBERT that is not equivalent to a BERT: {why}"),
         };
         if config.num_hidden_groups != config.num_hidden_layers || config.inner_group_num != 1 {
             return Err(refused(format!(
@@ -320,7 +319,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Google's configurations name no labels: a classifier has as many as its weights have rows.
+    /// Sets the number of labels to the number of rows of the classifier, because Google's
+    /// configurations do not name labels.
     fn count_labels(&mut self) {
         let Some((stored, tensor)) = self.stored(&format!("{CLASSIFIER}.weight")) else {
             return;
@@ -333,7 +333,7 @@ impl Checkpoint {
             && labels <= MOST_LABELS
         {
             let choice = format!(
-                "labels: {labels}, the rows of `{stored}`; Google's configuration names none"
+                "labels: {labels}, the rows of `{stored}`, because Google's configuration does not name them"
             );
             self.config.id2label = (0..labels)
                 .map(|label| (label, format!("LABEL_{label}")))
@@ -342,27 +342,27 @@ impl Checkpoint {
         }
     }
 
-    /// Returns the choices on the way to these tensors with their reasons: the file, its form, what was taken off
-    /// the names, whose configuration it is.
+    /// Returns the choices made in reading the checkpoint, with reasons: the file, its format, the
+    /// prefix removed from names, the origin of the configuration.
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
 
-    /// Returns the source of the configuration's activation.
+    /// Returns the origin of the configuration's activation.
     pub fn activation_source(&self) -> &str {
         &self.activation
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &AlbertConfig {
         &self.config
     }
 
-    /// The heads that have all their tensors here, in the shapes that the configuration asks for;
-    /// the encoder is always among them.
+    /// Returns the heads whose tensors are all present with the configured shapes; the encoder is
+    /// always one of them.
     ///
-    /// Three heads call their tensors `classifier`: `architectures` decides, and
-    /// where that says nothing, every one that the tensors fit is listed.
+    /// Three heads name their tensors `classifier`: `architectures` determines which one it is, and
+    /// without it every head that the tensors fit is listed.
     pub fn heads(&self) -> Vec<Head> {
         Head::ALL
             .into_iter()
@@ -381,7 +381,7 @@ impl Checkpoint {
         pooled && declared && head_parameters(&self.config, head).iter().all(fits)
     }
 
-    /// The head that `architectures` says `classifier.*` belongs to.
+    /// Returns the head to which `classifier.*` belongs according to `architectures`.
     fn declared_classifier(&self) -> Option<Head> {
         let named = |head: &Head| {
             self.config
@@ -395,7 +395,7 @@ impl Checkpoint {
             .find(named)
     }
 
-    /// Returns true if the pooler's weights are here.
+    /// Returns true if the checkpoint has the pooler's weights.
     pub fn has_pooler(&self) -> bool {
         ["weight", "bias"].iter().all(|part| {
             self.names
@@ -403,7 +403,7 @@ impl Checkpoint {
         })
     }
 
-    /// The floating-point types that the tensors are stored in.
+    /// Returns the floating-point types in which the tensors are stored.
     pub fn stored_dtypes(&self) -> Vec<DType> {
         let mut dtypes: Vec<DType> = Vec::new();
         for (_, tensor) in self
@@ -420,11 +420,11 @@ impl Checkpoint {
         dtypes
     }
 
-    /// Reports the use of each tensor of the file, over all the heads it serves; `missing` are those that
+    /// Reports the use of each tensor of the file by any of its heads; `missing` lists those that
     /// the first of `architectures` would need.
     ///
     /// # Errors
-    /// If the encoder is incomplete, or a tensor that is needed has a wrong shape or type.
+    /// If the encoder is incomplete, or a required tensor has a wrong shape or type.
     pub fn report(&self) -> Result<LoadReport> {
         let mut report = self.check(Head::Encoder)?;
         for head in self.heads() {
@@ -454,7 +454,7 @@ impl Checkpoint {
     /// reports what loading it would do.
     ///
     /// # Errors
-    /// If one is missing or is not what the configuration says.
+    /// If a tensor is missing or does not match the configuration.
     pub fn check(&self, head: Head) -> Result<LoadReport> {
         if head.is_classifier()
             && let Some(found) = self.declared_classifier()
@@ -509,7 +509,7 @@ impl Checkpoint {
         Ok(report)
     }
 
-    /// Converts names to BERT's if the file has BERT's.
+    /// Converts names to BERT's if the file uses them.
     fn as_file_spells(&self, names: Vec<String>) -> Vec<String> {
         let spell = |name: String| {
             if self.has_bert_names {
@@ -521,8 +521,9 @@ impl Checkpoint {
         names.into_iter().map(spell).collect()
     }
 
-    /// A configuration that leaves out `num_hidden_groups` or `inner_group_num` means 1, and would
-    /// quietly make another model of the file's layers.
+    /// Refuses a file with more layers than its configuration describes: a configuration without
+    /// `num_hidden_groups` or `inner_group_num` means 1, and would silently turn the file into
+    /// another model.
     fn refuse_more_layers(&self, report: &LoadReport) -> Result<()> {
         let is_layer = |name: &&String| is_in(&format!("{ALBERT}.{ENCODER}.{GROUPS}"), name);
         let Some(tensor) = report.unused.iter().find(is_layer) else {
@@ -536,7 +537,8 @@ impl Checkpoint {
         })
     }
 
-    /// A tensor by its one name, in f32 on the CPU; `None` if the checkpoint lacks it.
+    /// Returns a tensor by its canonical name, in f32 on the CPU; `None` if the checkpoint lacks
+    /// it.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
         let Some((stored, tensor)) = self.stored(name) else {
             return Ok(None);
@@ -545,7 +547,7 @@ impl Checkpoint {
         Ok(Some(tensor.load()?.to_dtype(DType::F32)?))
     }
 
-    /// A tensor by its one name, with the file's.
+    /// Returns a tensor by its canonical name, with its name in the file.
     fn stored(&self, name: &str) -> Option<(&str, &StoredTensor)> {
         if let Some((name, tensor)) = self.implied.get_key_value(name) {
             return Some((name, tensor));
@@ -557,7 +559,7 @@ impl Checkpoint {
     }
 }
 
-/// Reads the index of a TensorFlow checkpoint, and nothing else: the entry for fuzzing.
+/// Reads only the index of a TensorFlow checkpoint: the entry point for fuzzing.
 #[doc(hidden)]
 pub fn read_tensorflow_index(bytes: Vec<u8>) -> Result<()> {
     tensorflow::Index::read(&WeightFile::owned(Cow::Owned(bytes), "fuzzed.index")).map(drop)

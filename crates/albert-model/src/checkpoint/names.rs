@@ -1,8 +1,9 @@
-//! Every spelling of a tensor's name, turned into the one spelling.
+//! Converts the tensor names of all file layouts to canonical names.
 //!
-//! The one spelling is that of transformers' models with heads: `albert.…` for the encoder, the
-//! heads next to it. Any root before a known tensor is taken off. The scheme of a file is decided once, from all of its names; after that every
-//! name is looked up strictly, so that a wrong shape is never reported as a missing name.
+//! Canonical names are those of transformers' models with heads: `albert.…` for the encoder, with
+//! the heads next to it. Any prefix before a known tensor is removed. The naming scheme of a file
+//! is determined once, from all of its names; after that every name is looked up strictly, so that
+//! a wrong shape is never reported as a missing name.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result, shown};
 use crate::parameters::{ALBERT, DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
-/// The first parts of the encoder's names in files of a bare `AlbertModel`, which lack `albert.`.
+/// The first parts of encoder names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
 
-/// Tensors of every ALBERT: the part of the name before them is the encoder's root.
+/// Tensors of every ALBERT; the part of the name before them is the root of the encoder.
 const LANDMARKS: [&str; 2] = [
     "embeddings.word_embeddings.weight",
     "encoder.embedding_hidden_mapping_in.weight",
@@ -29,31 +30,31 @@ const HEADS: [&str; 5] = [
     "qa_outputs.",
     "sop_classifier.",
 ];
-/// Names that code gives to an ALBERT inside a larger model, whose heads are next to it.
+/// Common names of an ALBERT inside a larger model, whose heads are next to it.
 const MODELS: [&str; 4] = ["albert", "bert", "plbert", "encoder"];
-/// Names that wrappers put before all others: DataParallel, Lightning, torch.compile and the like.
+/// The prefixes of wrappers such as DataParallel, Lightning and torch.compile.
 const WRAPPERS: [&str; 5] = ["module", "model", "net", "state_dict", "_orig_mod"];
-/// The most names that an error about a foreign file lists.
+/// The maximum number of names that an error about a foreign file lists.
 const NAMES_SHOWN: usize = 6;
 
-/// The tensors of brightmart's own network, which shares ALBERT's name and not its layers.
+/// Tensors of brightmart's own network, which is called ALBERT but has other layers.
 const BRIGHTMART: [&str; 2] = ["layer_shared", "word_embeddings_2"];
 
-/// The name of each tensor in the one spelling, with the file's own.
+/// The canonical name of each tensor, with its name in the file.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) stored: BTreeMap<String, String>,
-    /// Likewise for tensors that are not read, because they are tied to others.
+    /// Like `names`, for tensors that are not read because they are tied to others.
     pub(super) copies: BTreeMap<String, String>,
-    /// True for the names of Google's graph of ALBERT, which lacks the projection if E = H.
+    /// True for the names of Google's ALBERT, which lacks the projection if E = H.
     pub(super) are_googles: bool,
     /// True for the names of a BERT.
     pub(super) are_berts: bool,
-    /// The root that was taken off, and the tensors that were left out.
+    /// The prefix that was removed, and the tensors that were ignored.
     pub(super) choices: Vec<String>,
 }
 
-/// The scheme of a file's names.
+/// The naming scheme of a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Scheme<'a> {
     /// Google's of ALBERT: `bert/encoder/transformer/group_0/…`, or the same with dots.
@@ -123,7 +124,7 @@ impl Names {
             } => {}
             Scheme::HuggingFace { root: "bert.", .. } if are_berts => {}
             Scheme::HuggingFace { root, .. } => {
-                names.choices.push(format!("names: `{root}` taken off"))
+                names.choices.push(format!("names: `{root}` removed"))
             }
         }
         if slots > 0 {
@@ -139,7 +140,7 @@ impl Names {
     fn settle_decoder(&mut self, config: &AlbertConfig) {
         let names = &mut self.stored;
         if let Some(stored) = names.remove(DECODER_BIAS) {
-            // Some files hold the bias under this one of its two names only.
+            // Some files only hold the bias under this one of its two names.
             if names.contains_key(MASKED_LM_BIAS) {
                 self.copies.insert(DECODER_BIAS.into(), stored);
             } else {
@@ -236,7 +237,7 @@ impl<'a> Scheme<'a> {
         Self::HuggingFace { root, outer }
     }
 
-    /// Converts a name to the one spelling.
+    /// Returns the canonical name of a tensor.
     fn spell(&self, stored: &str, is_bert: bool) -> String {
         let name;
         let (stored, root, outer) = match self {
@@ -263,7 +264,7 @@ impl<'a> Scheme<'a> {
                     .unwrap_or_else(|| name.to_string())
             }
         };
-        // Checkpoints converted before 2019 call the norm's tensors as TensorFlow does.
+        // Checkpoints converted before 2019 use TensorFlow's names for the norm's tensors.
         for (old, new) in [(".gamma", ".weight"), (".beta", ".bias")] {
             if let Some(norm) = name.strip_suffix(old) {
                 return format!("{norm}{new}");
@@ -273,7 +274,7 @@ impl<'a> Scheme<'a> {
     }
 }
 
-/// Returns true for a root of names that code and wrappers give.
+/// Returns true for a common prefix of code or wrappers.
 fn is_known(root: &str) -> bool {
     let known = |part| MODELS.contains(&part) || WRAPPERS.contains(&part);
     root.is_empty()
@@ -282,7 +283,8 @@ fn is_known(root: &str) -> bool {
             .is_some_and(|root| root.split('.').all(known))
 }
 
-/// The error for a file without any tensor of an ALBERT: it lists those that it has.
+/// Returns the error for a file without any tensor of an ALBERT, which lists the tensors that it
+/// has.
 pub(super) fn foreign(files: &WeightFiles) -> Error {
     let stored: Vec<&str> = files.tensors().map(|(name, _)| name).collect();
     let mut found: Vec<String> = stored
@@ -301,13 +303,13 @@ pub(super) fn foreign(files: &WeightFiles) -> Error {
     Error::Refused {
         file: files.name(),
         why: format!(
-            "is not an ALBERT checkpoint: expected `{WORD_EMBEDDINGS}` after any root, found {found}"
+            "is not an ALBERT checkpoint: expected `{WORD_EMBEDDINGS}` after any prefix, found {found}"
         ),
     }
 }
 
-/// Returns true if the name differs from that of transformers' files by more than the missing
-/// `albert.` or `bert.` of a bare model.
+/// Returns true if the name differs from that in transformers' files by more than the `albert.` or
+/// `bert.` that a bare model lacks.
 pub(super) fn is_renamed(stored: &str, canonical: &str, is_bert: bool) -> bool {
     let (name, root) = if is_bert {
         (bert::to_bert(canonical), "bert.")

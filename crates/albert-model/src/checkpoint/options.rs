@@ -1,27 +1,28 @@
-//! The format of a model's weights in memory, and the device they go to.
+//! The format of a model's weights in memory, and their device.
 
 use std::fmt;
 
 use candle_core::{DType, Device};
 
-/// The format of a model's weights in memory, or in the files that are written.
+/// The format of a model's weights in memory, or in a file to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WeightFormat {
-    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU if the file has int8 weights. A GPU,
-    /// which does not multiply in int8, gets them converted to f32.
+    /// [`F32`](Self::F32), or [`Int8`](Self::Int8) on the CPU if the file has int8 weights. On a
+    /// GPU int8 weights are converted to f32.
     #[default]
     Auto,
     /// 32-bit floats.
     F32,
-    /// 16-bit floats. On the CPU a storage type: weights are rounded to it, arithmetic stays in
-    /// f32.
+    /// 16-bit floats. On the CPU only a storage type: weights are rounded to it, and the arithmetic
+    /// stays in f32.
     F16,
-    /// 16-bit floats with the range of f32; on the CPU a storage type too.
+    /// 16-bit floats with the range of f32; on the CPU only a storage type, like
+    /// [`F16`](Self::F16).
     BF16,
-    /// 8-bit integers with a scale for each output and 256 inputs, on the CPU: the layers' products
-    /// and the word embeddings in 8 bits, attention in 16, everything else in f32. If hidden states
-    /// or attentions are requested, only the products are in 8 bits.
+    /// 8-bit integers with one scale per output and block of 256 inputs, on the CPU. The products
+    /// of the layers and the word embeddings are in 8 bits, attention is in 16 bits, and everything
+    /// else in f32. If hidden states or attentions are requested, only the products are in 8 bits.
     Int8,
 }
 
@@ -42,7 +43,7 @@ impl TryFrom<DType> for WeightFormat {
     /// Converts Candle's floating-point types.
     ///
     /// # Errors
-    /// If weights cannot be kept in `dtype`.
+    /// If weights cannot be stored as `dtype`.
     fn try_from(dtype: DType) -> candle_core::Result<Self> {
         match dtype {
             DType::F32 => Ok(Self::F32),
@@ -65,7 +66,7 @@ impl fmt::Display for WeightFormat {
     }
 }
 
-/// The device and the format that a model's weights are loaded to.
+/// The device and the format of the loaded weights.
 ///
 /// ```
 /// use albert_model::{LoadOptions, WeightFormat};
@@ -78,12 +79,12 @@ impl fmt::Display for WeightFormat {
 pub struct LoadOptions {
     /// The device that computes.
     pub device: Device,
-    /// The format of the weights, whatever the file's own is.
+    /// The format of the weights in memory, whatever their format in the file.
     pub weights: WeightFormat,
 }
 
 impl LoadOptions {
-    /// Loads to a device, in the format of the file ([`WeightFormat::Auto`]).
+    /// Creates options that load to a device, in the format of the file ([`WeightFormat::Auto`]).
     pub fn new(device: Device) -> Self {
         Self {
             device,
@@ -98,7 +99,7 @@ impl LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// Loads to the CPU, in the format of the file.
+    /// Returns options that load to the CPU, in the format of the file.
     fn default() -> Self {
         Self::new(Device::Cpu)
     }

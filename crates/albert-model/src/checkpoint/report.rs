@@ -1,4 +1,4 @@
-//! A report on each tensor of a checkpoint.
+//! The report on the tensors of a checkpoint.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -7,24 +7,25 @@ use crate::checkpoint::{Checkpoint, names};
 use crate::error::Result;
 use crate::parameters::{DECODER_BIAS, DECODER_WEIGHT, Head, MASKED_LM_BIAS, WORD_EMBEDDINGS};
 
-/// The use that loading makes of each tensor of a file. Names are the file's own, if it has any.
+/// The use of each tensor of a file in loading. Names are those in the file, for tensors that it
+/// has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadReport {
-    /// Tensors that go into the model.
+    /// Tensors that are loaded into the model.
     pub used: Vec<String>,
     /// Optional tensors of the model that the file lacks.
     pub missing: Vec<String>,
-    /// Tensors that the model has no place for.
+    /// Tensors that the model does not have.
     pub unused: Vec<String>,
-    /// Tensors under an old name, with the name they go by.
+    /// Tensors under another name, with their canonical name.
     pub renamed: Vec<(String, String)>,
-    /// Tensors of the model that share another's values, with that other.
+    /// Tensors of the model that share the values of another, with that other tensor.
     pub tied: Vec<(String, String)>,
-    /// The choices made, with reasons: the file, its form, the prefix taken off its names, the
-    /// configuration's origin.
+    /// The choices made, with reasons: the file, its format, the prefix removed from its names, the
+    /// origin of the configuration.
     pub choices: Vec<String>,
-    /// Notes for a careful reader, such as on a copy that differs from the tensor it is tied to.
+    /// Remarks, such as on a copy that differs from the tensor to which it is tied.
     pub notes: Vec<String>,
 }
 
@@ -56,7 +57,8 @@ impl LoadReport {
         Ok(report)
     }
 
-    /// The decoder shares the word embeddings and the head's bias. Files may hold copies of both.
+    /// Records that the decoder shares the word embeddings and the head's bias, of which files may
+    /// hold copies.
     fn tie_decoder(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let is_tied = checkpoint.config.tie_word_embeddings;
         let pairs = [
@@ -74,17 +76,17 @@ impl LoadReport {
             ),
         ];
         for (copy, original, _, as_who) in pairs.into_iter().filter(|(_, _, tied, _)| *tied) {
-            // The file's own names, where it has the tensors.
+            // The names in the file, if it has the tensors.
             let copied = checkpoint.copies.get(copy).map_or(copy, String::as_str);
             let (original, tensor) = match checkpoint.stored(original) {
                 Some((stored, tensor)) => (stored, Some(tensor)),
                 None => (original, None),
             };
             match (checkpoint.files.get(copied), tensor) {
-                // The only one of the two, read under the other's name.
+                // The file has only one of the two names, which serves for both.
                 _ if copied == original => {}
                 (Some(a), Some(b)) if !a.holds_the_same(b)? => self.notes.push(format!(
-                    "`{copied}` differs from `{original}`, which it is tied to; `{original}` is used, {as_who}"
+                    "`{copied}` differs from `{original}`, to which it is tied; `{original}` is used, {as_who}"
                 )),
                 _ => self.tied.push((copied.to_string(), original.to_string())),
             }
@@ -92,7 +94,7 @@ impl LoadReport {
         Ok(())
     }
 
-    /// Those of the file's tensors that go nowhere.
+    /// Returns the tensors of the file that are not used.
     fn without_place(&self, mut stored: Vec<String>) -> Vec<String> {
         let placed: HashSet<&String> = self
             .used
@@ -103,7 +105,7 @@ impl LoadReport {
         stored
     }
 
-    /// Joins the report of another head of the same file.
+    /// Merges the report of another head of the same file.
     pub(super) fn add(&mut self, other: Self) {
         extend(&mut self.used, other.used);
         extend(&mut self.notes, other.notes);
@@ -114,7 +116,7 @@ impl LoadReport {
     }
 }
 
-/// Appends what is not there yet.
+/// Appends the elements that the list lacks.
 fn extend<T: Clone + Eq + Hash>(list: &mut Vec<T>, more: Vec<T>) {
     let known: HashSet<T> = list.iter().cloned().collect();
     list.extend(more.into_iter().filter(|item| !known.contains(item)));

@@ -1,4 +1,4 @@
-//! Safetensors files.
+//! Reads safetensors files.
 //!
 //! Source: safetensors 0.8 (`SafeTensors::read_metadata`, which checks that the header's offsets
 //! cover the file exactly).
@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::error::{Error, Result};
 
-/// Returns true if the bytes begin with the length of a header and the header.
+/// Returns true if the bytes start with the length of a header and the header.
 pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
     let Some((len, header)) = bytes.split_first_chunk::<8>() else {
         return false;

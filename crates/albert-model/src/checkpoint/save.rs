@@ -1,4 +1,4 @@
-//! A checkpoint written as Hugging Face has it today: `config.json` and `model.safetensors`.
+//! Writes a checkpoint in Hugging Face's current layout: `config.json` and `model.safetensors`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,26 +25,26 @@ use crate::parameters::{DECODER_BIAS, Head, MASKED_LM_BIAS};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
-/// The name of 8-bit weights with outliers in `quantization_config`.
+/// The name of this int8 format in `quantization_config`.
 const QUANT_METHOD: &str = "albert-int8";
 
 impl Checkpoint {
-    /// Writes `model.safetensors` and `config.json` into a folder, which is made where it is not
-    /// there: the tensors that some head reads, in the one spelling of names and without the
-    /// decoder's copy of the word embeddings, rounded to `dtype`.
+    /// Writes `model.safetensors` and `config.json` to a folder, which is created if necessary: the
+    /// tensors that any head reads, under their canonical names and without the decoder's copy of
+    /// the word embeddings, rounded to `weights`.
     ///
-    /// With [`Int8`](WeightFormat::Int8) the large matrices are stored in 8 bits, a quarter of f32's
-    /// size, and load as they are; `config.json` says so in `quantization_config`, so that
-    /// transformers refuses the folder rather than take the integers for weights.
-    /// [`Auto`](WeightFormat::Auto) keeps 8 bits and makes f32 of the rest.
+    /// With [`Int8`](WeightFormat::Int8) the large matrices are stored in 8 bits, a quarter of the
+    /// size in f32, and load without conversion. `quantization_config` in `config.json` declares
+    /// them, so that transformers refuses the folder instead of misreading the integers as weights.
+    /// [`Auto`](WeightFormat::Auto) keeps int8 weights and converts the rest to f32.
     ///
-    /// Both files are written under other names and renamed once they are whole. The result
-    /// reports the use of each tensor of the source; its `unused` are left out.
+    /// Both files are written under temporary names and renamed once they are complete. The result
+    /// reports the use of each tensor of the source; `unused` tensors are not written.
     ///
     /// # Errors
-    /// If the folder has a model already or cannot be written to, if `dtype` is too small for a
-    /// number, if 8 bits are asked for without [`quantize`](Self::quantize), or if the checkpoint
-    /// is not sound.
+    /// If the folder already has a model or cannot be written to, if a value overflows the format,
+    /// if int8 is requested without [`quantize`](Self::quantize), or if the checkpoint is not
+    /// valid.
     pub fn save(&self, dir: impl AsRef<Path>, weights: WeightFormat) -> Result<LoadReport> {
         let dir = dir.as_ref();
         let weights = self.weight_format(weights, &Device::Cpu);
@@ -67,8 +67,8 @@ impl Checkpoint {
                 tensor = rounded.get(self, &weight)?.correct(tensor)?;
             }
             if name == MASKED_LM_BIAS {
-                // The one copy that is kept: transformers 4 takes zeros for the bias where this
-                // name is absent.
+                // The only copy that is written: without this name transformers 4 sets the bias to
+                // zeros.
                 tensors.insert(DECODER_BIAS.into(), Saved::Tensor(tensor.clone()));
             }
             tensors.insert(name, Saved::Tensor(tensor));
@@ -84,7 +84,7 @@ impl Checkpoint {
             source,
         })?;
 
-        // "pt": transformers refuses a file that does not say so.
+        // transformers refuses a file without the format "pt".
         let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
         write(&dir.join(WEIGHTS), |path| {
             safetensors::serialize_to_file(&tensors, Some(metadata), path).map_err(io::Error::other)
@@ -94,7 +94,7 @@ impl Checkpoint {
         Ok(report)
     }
 
-    /// Checks that [`save`](Self::save) would put no model over another.
+    /// Checks that [`save`](Self::save) would not overwrite a model.
     ///
     /// # Errors
     /// If the folder has weights or a configuration already, or cannot be read.
@@ -102,7 +102,7 @@ impl Checkpoint {
         refuse_a_model(dir.as_ref())
     }
 
-    /// The names of the tensors that go into some model.
+    /// Returns the names of the tensors that any head reads.
     fn read_by_heads(&self, report: &LoadReport) -> BTreeSet<String> {
         let used: BTreeSet<&String> = report.used.iter().collect();
         let stored = self
@@ -114,7 +114,7 @@ impl Checkpoint {
     }
 
     fn rounded(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        let (_, stored) = self.stored(name).expect("a tensor that some head reads");
+        let (_, stored) = self.stored(name).expect("a tensor that a head reads");
         let tensor = stored.load()?.to_dtype(DType::F32)?;
         let rounded = tensor.to_dtype(dtype)?;
         let largest = |tensor: &Tensor| {
@@ -162,7 +162,7 @@ impl Checkpoint {
     }
 }
 
-/// A tensor on its way into a file.
+/// A tensor to write.
 enum Saved {
     Tensor(Tensor),
     Bytes(Arc<RoundedWeight>),
@@ -198,8 +198,8 @@ impl View for &Saved {
     }
 }
 
-/// Fails if the folder has a model: none is overwritten, or left next to the new one to be taken
-/// for it.
+/// Fails if the folder has a model, which must neither be overwritten nor be mistaken for the new
+/// one.
 fn refuse_a_model(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
@@ -225,7 +225,7 @@ fn refuse_a_model(dir: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file under a temporary name and renames it once it is whole.
+/// Writes a file under a temporary name and renames it once it is complete.
 fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
@@ -234,11 +234,11 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
         path: path.into(),
         source,
     };
-    // Else it is somebody's who writes the same model at this moment, and not to be removed.
+    // An existing file belongs to a process that writes the same model, and must not be removed.
     let new = File::create_new(&partial).map_err(failed)?;
     let written = (|| {
-        // safetensors makes files that only their owner can read: a model is as open as any file
-        // made here.
+        // safetensors creates files that only their owner can read; give a model the usual
+        // permissions.
         let permissions = new.metadata()?.permissions();
         write(&partial)?;
         std::fs::set_permissions(&partial, permissions)?;
@@ -246,7 +246,7 @@ fn write(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()>
         std::fs::rename(&partial, path)
     })();
     written.map_err(|source| {
-        // The first error is the one to report.
+        // Report the first error, not one of the removal.
         drop(std::fs::remove_file(&partial));
         failed(source)
     })

@@ -1,4 +1,5 @@
-//! The tensors of a checkpoint as a [`VarBuilder`] or as variables, and variables as a checkpoint.
+//! Provides the tensors of a checkpoint as a [`VarBuilder`] or as variables, and makes a checkpoint
+//! from variables.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -14,13 +15,13 @@ use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
 
 impl Checkpoint {
-    /// Every tensor as a trainable variable under its one name: the start of fine-tuning.
+    /// Returns every tensor as a trainable variable under its canonical name, to fine-tune from.
     ///
-    /// A model made with [`VarBuilder::from_varmap`] then takes what is here, and initializes what
-    /// is not, such as the classifier of a new task.
+    /// A model created with [`VarBuilder::from_varmap`] then takes these tensors, and initializes
+    /// others, such as the classifier of a new task.
     ///
     /// # Errors
-    /// If a file is broken, or memory runs out.
+    /// If a file is damaged, or there is not enough memory.
     pub fn var_map(&self, options: &LoadOptions) -> Result<VarMap> {
         let vb = self.var_builder(options)?;
         let variables = VarMap::new();
@@ -35,23 +36,22 @@ impl Checkpoint {
                 variables
                     .data()
                     .lock()
-                    .expect("no other thread has the map")
+                    .expect("no other thread uses the map")
                     .insert(name.clone(), variable);
             }
         }
         Ok(variables)
     }
 
-    /// The checkpoint of a model that was trained: `config` and the variables that the model was
-    /// made from, under the names of [`var_map`](Self::var_map). [`save`](Self::save) writes it as
-    /// transformers reads it.
+    /// Creates the checkpoint of a trained model from its `config` and its variables, under the
+    /// names of [`var_map`](Self::var_map). [`save`](Self::save) writes it in transformers' layout.
     ///
     /// # Errors
-    /// If the configuration is not valid, or a variable cannot be read. Whether the variables are a
-    /// model's is found out where it is saved or loaded.
+    /// If the configuration is not valid, or a variable cannot be read. That the variables form a
+    /// model is only checked when the checkpoint is saved or loaded.
     pub fn from_var_map(config: &AlbertConfig, variables: &VarMap) -> Result<Self> {
         let tensors: BTreeMap<String, Tensor> = {
-            // A thread that panicked with the map has left whole variables in it.
+            // A thread that panicked while holding the map left complete variables in it.
             let variables = variables
                 .data()
                 .lock()
@@ -65,16 +65,16 @@ impl Checkpoint {
         Self::from_bytes(&config.to_json(), bytes, "the variables")
     }
 
-    /// A [`VarBuilder`] at the root of the one spelling of names, `albert.…`, `predictions.…` and
-    /// so on, whatever the file's own is.
+    /// Returns a [`VarBuilder`] at the root of the canonical names, `albert.…`, `predictions.…` and
+    /// so on, whatever the names in the file.
     ///
-    /// For weights in 8 bits it has, in addition to `….weight` in f32, the same name as U8, the
-    /// integers plus 128, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels`
-    /// and `….weight_outliers`: the modules of this crate use them if present.
+    /// For int8 weights it has, in addition to `….weight` in f32, the same name as U8, the integers
+    /// plus 128, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and
+    /// `….weight_outliers`, which the modules of this crate use if present.
     ///
     /// # Errors
-    /// If 8 bits are asked for on another device than the CPU, or of a checkpoint that neither has
-    /// them nor went through [`quantize`](Self::quantize).
+    /// If int8 is requested on another device than the CPU, or for a checkpoint that has no int8
+    /// weights and was not passed through [`quantize`](Self::quantize).
     pub fn var_builder(&self, options: &LoadOptions) -> Result<VarBuilder<'static>> {
         let is_cpu = matches!(options.device, Device::Cpu);
         let is_quantized =
@@ -103,12 +103,12 @@ impl Checkpoint {
     }
 }
 
-/// Gives a [`VarBuilder`] the checkpoint's tensors.
+/// The backend of a [`VarBuilder`] with the checkpoint's tensors.
 struct Source {
     checkpoint: Checkpoint,
-    /// The type to which values are rounded before they become the builder's type.
+    /// The type to which values are rounded before they are converted to the builder's type.
     stored_as: DType,
-    /// True if there are weights in 8 bits.
+    /// True if there are int8 weights.
     is_quantized: bool,
     rounded: RoundedWeights,
 }
@@ -120,7 +120,7 @@ impl Source {
             .map_err(candle_core::Error::wrap)
     }
 
-    /// A part of a weight in 8 bits, where the name and the type mean one.
+    /// Returns a part of an int8 weight, if the name and the type mean one.
     fn part(&self, name: &str, dtype: DType) -> candle_core::Result<Option<Tensor>> {
         let (weight, end) = match quantized::split(name) {
             Some(parts) => parts,
@@ -161,7 +161,7 @@ impl SimpleBackend for Source {
             return part.to_device(device);
         }
         if self.is_quantized && quantized::is_quantized(name) {
-            // The dequantized weights: the bias is corrected for them.
+            // The dequantized weight, for which the bias is corrected.
             return self
                 .quantized(name)?
                 .restore()?

@@ -1,6 +1,6 @@
-//! A tensor as it is in a file, and how it is loaded.
+//! Tensors in a file, and how they are loaded.
 //!
-//! Files are mapped into memory; a tensor is a range of one, read when it is loaded.
+//! Files are memory-mapped; a tensor is a range of a file, which is read when the tensor is loaded.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::checkpoint::crc32c::crc32c;
 use crate::checkpoint::quantized::{Companions, RoundedWeight};
 use crate::error::{Error, Result, shown};
 
-/// A file, mapped or in memory.
+/// A file, memory-mapped or in memory.
 #[derive(Debug)]
 pub(super) struct WeightFile {
     pub(super) path: PathBuf,
@@ -32,7 +32,7 @@ pub(super) enum Bytes {
     Owned(Cow<'static, [u8]>),
 }
 
-/// Shows the length alone: a model in memory would fill screens.
+/// Shows only the length, not the bytes.
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bytes({})", self.len())
@@ -63,9 +63,9 @@ impl WeightFile {
         }
         let file = File::open(path).map_err(io)?;
         #[expect(unsafe_code)]
-        // SAFETY: the map is read-only. Another process that cuts the file short while it is
-        // mapped would make reads fault; every reader of mapped weights relies on model files
-        // being left alone, and a copy would cost the file's size in memory.
+        // SAFETY: the map is read-only. If another process truncates the file while it is mapped,
+        // reads fault. Like every reader of mapped weights, this relies on model files not being
+        // changed; a copy would take as much memory as the file.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         if is_lfs_pointer(&map) {
             return Err(Error::LfsPointer { path: path.into() });
@@ -76,7 +76,7 @@ impl WeightFile {
         })
     }
 
-    /// Bytes that are in memory already, under a name for errors.
+    /// Creates a file from bytes in memory; errors call it `name`.
     pub(super) fn owned(bytes: Cow<'static, [u8]>, name: &str) -> Self {
         Self {
             path: name.into(),
@@ -84,7 +84,7 @@ impl WeightFile {
         }
     }
 
-    /// The error for a file that is not what its format asks for.
+    /// Returns the error for a file that violates its format.
     pub(super) fn malformed(&self, format: &'static str, why: impl Into<String>) -> Error {
         Error::Malformed {
             file: self.path.display().to_string(),
@@ -93,7 +93,7 @@ impl WeightFile {
         }
     }
 
-    /// The error for a file that is sound but holds what is not read.
+    /// Returns the error for a valid file with unsupported content.
     pub(super) fn refused(&self, why: impl Into<String>) -> Error {
         Error::Refused {
             file: self.path.display().to_string(),
@@ -109,32 +109,32 @@ pub(super) struct StoredTensor {
     dtype: Dtype,
     pub(super) shape: Vec<usize>,
     values: Values,
-    /// CRC-32C of the bytes, where the file has one.
+    /// The CRC-32C of the bytes, if the file has one.
     checksum: Option<u32>,
-    /// The tensors that belong to a weight in 8 bits.
+    /// The tensors that belong to an int8 weight.
     pub(super) companions: Option<Arc<Companions>>,
 }
 
 #[derive(Debug, Clone)]
 enum Values {
-    /// In the shape's order, without gaps.
+    /// In row-major order, without gaps.
     Dense(Range<usize>),
-    /// The element `(i, j, …)` lies `i·strides[0] + j·strides[1] + …` elements into the range.
+    /// The element `(i, j, …)` is `i·strides[0] + j·strides[1] + …` elements into the range.
     Strided {
         range: Range<usize>,
         strides: Vec<usize>,
     },
-    /// Ones on the diagonal: not in the file, but implied by its architecture.
+    /// The identity, which is not in the file but implied by its architecture.
     Identity,
-    /// Zeros, implied likewise.
+    /// Zeros, implied in the same way.
     Zeros,
     /// `W + s·B·A`, a weight with the update of an adapter.
     Adapted(Arc<Adapted>),
-    /// A tensor or an object of a kind that is not read, in words.
+    /// A description of an unsupported tensor or object.
     Unread(String),
 }
 
-/// A weight and the update of low rank that an adapter adds to it.
+/// A weight and the low-rank update that an adapter adds to it.
 #[derive(Debug)]
 pub(super) struct Adapted {
     /// `W`, `(out, in)`.
@@ -145,7 +145,7 @@ pub(super) struct Adapted {
     pub(super) b: StoredTensor,
     /// `s`, which is `α / r` or `α / √r`.
     pub(super) scale: f64,
-    /// True if `W` is the transpose, as that of an embedding.
+    /// True if `W` is transposed, as in an embedding.
     pub(super) is_transposed: bool,
 }
 
@@ -166,8 +166,8 @@ impl Adapted {
 }
 
 impl StoredTensor {
-    /// Makes a tensor of the elements in order from byte `range.start` on; `None` if they are not
-    /// exactly the range or the range is not in the file.
+    /// Creates a dense tensor from byte `range.start` on; `None` if its elements are not exactly
+    /// the range, or the range exceeds the file.
     pub(super) fn dense(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -185,8 +185,8 @@ impl StoredTensor {
         })
     }
 
-    /// Makes a tensor of elements `strides` apart from byte `range.start` on; `None` if one of them
-    /// is outside the range, the range outside the file, or their number beyond `usize`.
+    /// Creates a strided tensor from byte `range.start` on; `None` if an element is outside the
+    /// range, the range exceeds the file, or the number of elements exceeds `usize`.
     pub(super) fn strided(
         file: &Arc<WeightFile>,
         dtype: Dtype,
@@ -225,8 +225,8 @@ impl StoredTensor {
         })
     }
 
-    /// Makes an entry for a tensor or an object that is not read; `what` says what it is. It is an
-    /// error only where a model needs it.
+    /// Creates an entry for an unsupported tensor or object, which `what` describes. It is an error
+    /// only if a model needs it.
     pub(super) fn unread(file: &Arc<WeightFile>, shape: Vec<usize>, what: String) -> Self {
         Self {
             file: Arc::clone(file),
@@ -238,7 +238,7 @@ impl StoredTensor {
         }
     }
 
-    /// Makes the sum of a weight and an adapter's update. Their shapes must fit.
+    /// Creates the sum of a weight and an adapter's update, whose shapes must match.
     pub(super) fn adapted(adapted: Adapted) -> Self {
         Self {
             file: Arc::clone(&adapted.weight.file),
@@ -250,8 +250,7 @@ impl StoredTensor {
         }
     }
 
-    /// Makes the weight or the bias of the projection that a file lacks whose embeddings are as
-    /// wide as its hidden states.
+    /// Creates the weight or the bias of the identity projection, for a file without a projection.
     pub(super) fn identity(file: &str, shape: Vec<usize>) -> Self {
         let file = Arc::new(WeightFile::owned(Cow::Borrowed(&[]), file));
         let values = if shape.len() == 2 {
@@ -269,7 +268,7 @@ impl StoredTensor {
         }
     }
 
-    /// Adds a CRC-32C that loading checks.
+    /// Sets a CRC-32C that loading checks.
     pub(super) fn with_checksum(self, checksum: u32) -> Self {
         Self {
             checksum: Some(checksum),
@@ -277,7 +276,7 @@ impl StoredTensor {
         }
     }
 
-    /// Exchanges rows and columns of a dense matrix.
+    /// Transposes a dense matrix.
     pub(super) fn transposed(mut self) -> Self {
         if let (Values::Dense(range), &[rows, columns]) = (&self.values, &self.shape[..]) {
             self.values = Values::Strided {
@@ -289,14 +288,14 @@ impl StoredTensor {
         self
     }
 
-    /// Returns the type if weights can have it.
+    /// Returns the type, if weights can have it.
     pub(super) fn float_type(&self) -> Option<DType> {
         match self.dtype {
             Dtype::F16 => Some(DType::F16),
             Dtype::BF16 => Some(DType::BF16),
             Dtype::F32 => Some(DType::F32),
             Dtype::F64 => Some(DType::F64),
-            // The type of the restored weight.
+            // The type of the dequantized weight.
             Dtype::I8 if self.companions.is_some() => Some(DType::F32),
             _ => None,
         }
@@ -307,7 +306,8 @@ impl StoredTensor {
         self.dtype == Dtype::I8
     }
 
-    /// Returns the bytes that it takes once loaded, companions included; `None` beyond `usize`.
+    /// Returns the number of bytes of the loaded tensor, companions included; `None` if it exceeds
+    /// `usize`.
     pub(super) fn loaded_len(&self) -> Option<usize> {
         match &self.values {
             Values::Unread(_) => return Some(0),
@@ -326,8 +326,8 @@ impl StoredTensor {
         }
     }
 
-    /// Returns true if an element of the file is several of the tensor: a few bytes could ask for
-    /// any amount of memory.
+    /// Returns true if one element of the file is several elements of the tensor, so that a few
+    /// bytes could request any amount of memory.
     pub(super) fn is_expanded(&self) -> bool {
         match &self.values {
             Values::Strided { range, .. } => {
@@ -366,7 +366,7 @@ impl StoredTensor {
         }
     }
 
-    /// Refuses a tensor or an object of a kind that is not read.
+    /// Refuses an unsupported tensor or object.
     fn refuse_unread(&self, name: &str) -> Result<()> {
         match &self.values {
             Values::Unread(what) => Err(self.file.refused(format!(
@@ -411,7 +411,7 @@ impl StoredTensor {
         }
     }
 
-    /// Returns true if the two hold the same values, in whatever type.
+    /// Returns true if both hold the same values, in any type.
     pub(super) fn holds_the_same(&self, other: &Self) -> candle_core::Result<bool> {
         if self.shape != other.shape || self.float_type().is_none() || other.float_type().is_none()
         {
@@ -432,7 +432,7 @@ impl StoredTensor {
         Ok(a.ne(&b)?.max_all()?.to_scalar::<u8>()? == 0)
     }
 
-    /// Copies the tensor out to the CPU, in its own type or, where that is 8 bits, in f32.
+    /// Loads the tensor to the CPU in its own type, or in f32 if it is int8.
     pub(super) fn load(&self) -> candle_core::Result<Tensor> {
         if let Some(companions) = &self.companions {
             return RoundedWeight::read(self, companions)?.restore();
@@ -451,12 +451,12 @@ impl StoredTensor {
         view.map_err(candle_core::Error::wrap)?.load(&Device::Cpu)
     }
 
-    /// Copies a tensor of signed bytes out.
+    /// Loads a tensor of signed bytes.
     pub(super) fn load_bytes(&self) -> candle_core::Result<Vec<i8>> {
         Ok(self.in_order()?.iter().map(|byte| *byte as i8).collect())
     }
 
-    /// Returns the bytes in the shape's order.
+    /// Returns the bytes in row-major order.
     fn in_order(&self) -> candle_core::Result<Cow<'_, [u8]>> {
         let bytes = match &self.values {
             Values::Dense(_) => Cow::Borrowed(self.bytes()),
@@ -470,7 +470,7 @@ impl StoredTensor {
                 &self.shape,
                 strides,
             )),
-            Values::Unread(what) => candle_core::bail!("{what} is not read"),
+            Values::Unread(what) => candle_core::bail!("{what} is not supported"),
             Values::Identity | Values::Zeros | Values::Adapted(_) => Cow::Borrowed(self.bytes()),
         };
         if let Some(expected) = self.checksum {
@@ -490,7 +490,7 @@ impl StoredTensor {
     }
 }
 
-/// Returns the bytes of one element; types below a byte are not read.
+/// Returns the number of bytes of one element; types smaller than a byte are not supported.
 pub(super) fn element_len(dtype: Dtype) -> usize {
     dtype.bitsize().div_ceil(8)
 }
@@ -501,7 +501,8 @@ fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
         .try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
 }
 
-/// Returns true for the strides of a tensor in order and without gaps; axes of size 1 may have any.
+/// Returns true for the strides of a tensor in row-major order without gaps; axes of size 1 may
+/// have any stride.
 fn is_dense(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1usize;
     shape.iter().zip(strides).rev().all(|(&size, &stride)| {
@@ -511,7 +512,7 @@ fn is_dense(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
-/// Copies strided elements into order. All of them must lie within `bytes`.
+/// Copies strided elements, all of which must be within `bytes`, to row-major order.
 fn gather(bytes: &[u8], element: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let count: usize = shape.iter().product();
     let mut gathered = Vec::with_capacity(count * element);

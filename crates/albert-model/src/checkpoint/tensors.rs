@@ -1,4 +1,5 @@
-//! The tensors of a file of a model that holds no ALBERT, such as a dense layer after the pooling.
+//! Reads the tensors of a weight file that is not an ALBERT, such as a dense layer after the
+//! pooling.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -8,7 +9,7 @@ use candle_core::{DType, Tensor};
 use crate::checkpoint::files::WeightFiles;
 use crate::error::{Error, Result, shown};
 
-/// A single weight file, safetensors or PyTorch's in either form, not yet loaded.
+/// A single weight file, safetensors or PyTorch in either format, not yet loaded.
 #[derive(Debug)]
 pub struct Tensors(WeightFiles);
 
@@ -16,13 +17,13 @@ impl Tensors {
     /// Reads the file's list of tensors; errors call it `name`. Nothing in it is executed.
     ///
     /// # Errors
-    /// If the bytes are neither format, or are cut short.
+    /// If the bytes are in neither format, or are truncated.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, name: &str) -> Result<Self> {
         Ok(Self(WeightFiles::from_bytes(bytes.into(), name)?))
     }
 
-    /// Reads the list of tensors of a file that is mapped into memory; errors call it `name`. Nothing
-    /// in it is executed.
+    /// Memory-maps a file and reads its list of tensors; errors call it `name`. Nothing in it is
+    /// executed.
     ///
     /// # Errors
     /// See [`from_bytes`](Self::from_bytes); also if it is not a regular file or cannot be read.
@@ -30,11 +31,10 @@ impl Tensors {
         Ok(Self(WeightFiles::from_file(path.as_ref(), name)?))
     }
 
-    /// Loads the tensors of these names and shapes, in their order, in f32 on the CPU.
+    /// Loads the tensors with these names and shapes, in this order, in f32 on the CPU.
     ///
     /// # Errors
-    /// If one of them is missing or has another shape, or the file holds any other, as a file of
-    /// another kind does.
+    /// If one of them is missing or has another shape, or if the file holds any other tensor.
     pub fn load(&self, expected: &[(&str, Vec<usize>)]) -> Result<Vec<Tensor>> {
         let refused = |why: String| Error::Refused {
             file: self.0.name(),

@@ -1,5 +1,5 @@
-//! Configurations in other words than Hugging Face's: Google's `albert_config.json`, PL-BERT's
-//! `config.yml`, Kokoro's `config.json`.
+//! Reads configurations in other dialects than Hugging Face's: Google's `albert_config.json`,
+//! PL-BERT's `config.yml`, Kokoro's `config.json`.
 
 use albert_formats::json::shown;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::config::fields::Fields;
 use crate::config::{AlbertConfig, ModelType, yaml};
 use crate::error::{Error, Result};
 
-/// Whose words a configuration is in.
+/// The dialect of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// `config.json` of transformers.
@@ -24,7 +24,7 @@ pub(crate) enum Dialect {
     Kokoro,
 }
 
-/// Keys of which transformers writes some into every config.json, and Google none.
+/// Keys that Google never writes, and of which transformers writes some into every config.json.
 const HUGGING_FACES: [&str; 5] = [
     "model_type",
     "architectures",
@@ -34,8 +34,8 @@ const HUGGING_FACES: [&str; 5] = [
 ];
 
 impl AlbertConfig {
-    /// Reads a configuration in any dialect, and returns the dialect and the activation as stated
-    /// with it.
+    /// Reads a configuration in any dialect; also returns the dialect and the activation's name in
+    /// the file.
     pub(crate) fn in_any_dialect(
         text: &[u8],
         file: &str,

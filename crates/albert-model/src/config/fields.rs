@@ -1,5 +1,5 @@
-//! The keys of one `config.json`, read one by one so that an error names the key, the expected and
-//! the found value.
+//! Reads the keys of a `config.json` one by one, so that an error names the key, and the expected
+//! and the found value.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Fields<'_> {
     }
 
     pub(super) fn size(&mut self, field: &str, default: usize) -> Result<usize> {
-        // Null does not mean the default here: transformers fails on it.
+        // Here null does not mean the default: transformers fails on it.
         let Some(value) = self.map.shift_remove(field) else {
             return Ok(default);
         };
@@ -132,9 +132,9 @@ impl Fields<'_> {
         }
     }
 
-    /// Returns `id2label`, or as many unnamed labels as `num_labels` says.
+    /// Returns `id2label`, or else `num_labels` unnamed labels.
     pub(super) fn labels(&mut self) -> Result<BTreeMap<usize, String>> {
-        // The inverse map carries nothing that `id2label` lacks.
+        // The inverse map adds nothing to `id2label`.
         self.map.shift_remove("label2id");
         // Configurations of 2019 spell it with an underscore.
         let num_labels = [self.take("num_labels"), self.take("_num_labels")]
@@ -175,7 +175,7 @@ impl Fields<'_> {
     /// Reads `model_type`, or infers it from `architectures` if the file lacks it, as files of 2019
     /// do.
     pub(super) fn model_type(&mut self) -> Result<ModelType> {
-        // It is written anew: the other keys are kept.
+        // Removed here and written again, because it is not one of the other keys.
         match self.map.shift_remove("model_type") {
             None | Some(Value::Null) => {
                 let architectures = self.map.get("architectures").and_then(Value::as_array);
@@ -210,7 +210,7 @@ impl Fields<'_> {
             (
                 "ln_type",
                 &["postln"],
-                "\"postln\": a network that normalises before its sub-layers is not ALBERT as published",
+                "\"postln\": a network that normalizes before its sub-layers is not ALBERT as published",
             ),
         ];
         for (field, accepted, expected) in expectations {

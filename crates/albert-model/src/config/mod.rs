@@ -1,7 +1,7 @@
-//! The shape of a model: `config.json`, read and written with Hugging Face's spelling.
+//! The configuration of a model: `config.json`, read and written with Hugging Face's keys.
 //!
-//! An absent field has the default of `transformers.AlbertConfig` or `transformers.BertConfig`. Those
-//! of ALBERT are the sizes of xxlarge: an ALBERT without `hidden_size` is 4096 wide.
+//! A missing field has the default of `transformers.AlbertConfig` or `transformers.BertConfig`.
+//! ALBERT's defaults are the sizes of xxlarge: without `hidden_size`, H is 4096.
 //!
 //! Source: transformers 4.46.3 and 5.23.0, `configuration_albert.py`, `configuration_bert.py` and
 //! `configuration_utils.py`.
@@ -25,14 +25,14 @@ pub(crate) use dialect::Dialect;
 use fields::Fields;
 pub use model_type::ModelType;
 
-/// More of each than any use of ALBERT has: a bound on what a hostile file can ask for.
+/// The maximum of each size, more than any ALBERT has: bounds what a hostile file can request.
 const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 4096;
 
 /// The meaning of a sequence classifier's logits (`problem_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemType {
-    /// One number, or several, as they are.
+    /// One number or several, without a function.
     Regression,
     /// Softmax over the labels.
     SingleLabelClassification,
@@ -58,56 +58,57 @@ const PROBLEM_TYPES: [(&str, ProblemType); 3] = [
 /// All other keys are kept in [`other`](Self::other) and written back. `label2id` is derived from
 /// `id2label`.
 ///
-/// A BERT is an ALBERT with a group for each layer and E = H, whose projection is the identity:
-/// `num_hidden_groups` is then `num_hidden_layers`, `embedding_size` is `hidden_size`, and there is
-/// no projection.
+/// A BERT is an ALBERT with one group per layer, E = H, and the identity as its projection:
+/// `num_hidden_groups` then equals `num_hidden_layers`, `embedding_size` equals `hidden_size`, and
+/// there is no projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlbertConfig {
     /// The network: an ALBERT or a BERT.
     pub model_type: ModelType,
-    /// V, the number of pieces in the vocabulary.
+    /// V, the number of tokens in the vocabulary.
     pub vocab_size: usize,
     /// E, the width of the embedding tables.
     pub embedding_size: usize,
     /// H, the width of the hidden states.
     pub hidden_size: usize,
-    /// L, how often a layer group is applied.
+    /// L, the number of times that a layer group is applied.
     pub num_hidden_layers: usize,
-    /// G, how many groups of weights the repetitions are split among.
+    /// G, the number of groups of weights that the layers use.
     pub num_hidden_groups: usize,
     /// N, the number of attention heads.
     pub num_attention_heads: usize,
     /// I, the inner width of the feed-forward network.
     pub intermediate_size: usize,
-    /// The number of layers in a group, each with weights of its own.
+    /// The number of layers in a group, each with its own weights.
     pub inner_group_num: usize,
     /// The activation of the feed-forward network and of the masked-LM head.
     pub hidden_act: HiddenAct,
-    /// Dropout of embeddings and attention outputs while training, in [0, 1).
+    /// Dropout of embeddings and attention outputs during training, in [0, 1).
     pub hidden_dropout_prob: f64,
-    /// Dropout of attention probabilities while training, in [0, 1).
+    /// Dropout of attention probabilities during training, in [0, 1).
     pub attention_probs_dropout_prob: f64,
-    /// Dropout before a classifier while training; `None` means `hidden_dropout_prob`.
+    /// Dropout before a classifier during training; `None` means `hidden_dropout_prob`.
     pub classifier_dropout_prob: Option<f64>,
-    /// The number of learned positions, and so the most tokens in a sequence.
+    /// The number of position embeddings, and so the maximum number of tokens in a sequence.
     pub max_position_embeddings: usize,
     /// The number of token types.
     pub type_vocab_size: usize,
-    /// Standard deviation of freshly initialized matrices.
+    /// The standard deviation of the initial values of matrices.
     pub initializer_range: f64,
     /// ε of every layer norm.
     pub layer_norm_eps: f64,
     /// True if the masked-LM decoder is the word embedding table.
     pub tie_word_embeddings: bool,
-    /// The padding token. Real files disagree with their vocabularies: a tokenizer knows better.
+    /// The padding token. Published files disagree with their vocabularies: trust the tokenizer
+    /// instead.
     pub pad_token_id: Option<u32>,
-    /// The `[CLS]` token, with the same caution.
+    /// The `[CLS]` token, with the caveat of [`pad_token_id`](Self::pad_token_id).
     pub bos_token_id: Option<u32>,
-    /// The `[SEP]` token, with the same caution.
+    /// The `[SEP]` token, with the caveat of [`pad_token_id`](Self::pad_token_id).
     pub eos_token_id: Option<u32>,
     /// The classes that the weights were saved from, such as `AlbertForMaskedLM`.
     pub architectures: Vec<String>,
-    /// The classifier's labels, by index; empty where the file names none.
+    /// The classifier's labels, by index; empty if the file names none.
     pub id2label: BTreeMap<usize, String>,
     /// The meaning of a sequence classifier's logits.
     pub problem_type: Option<ProblemType>,
@@ -116,7 +117,7 @@ pub struct AlbertConfig {
 }
 
 impl Default for AlbertConfig {
-    /// `transformers.AlbertConfig()`.
+    /// Returns the configuration of `transformers.AlbertConfig()`.
     fn default() -> Self {
         Self {
             model_type: ModelType::Albert,
@@ -159,7 +160,8 @@ impl AlbertConfig {
         }
     }
 
-    /// `transformers.BertConfig()`, the sizes of bert-base-uncased: 12 layers 768 wide, 12 heads.
+    /// Returns the configuration of `transformers.BertConfig()`, the sizes of bert-base-uncased: 12
+    /// layers, H 768, 12 heads.
     pub fn bert_base() -> Self {
         Self {
             model_type: ModelType::Bert,
@@ -179,22 +181,23 @@ impl AlbertConfig {
         }
     }
 
-    /// albert-base-v2: 12 repetitions of a layer 768 wide, 12 heads.
+    /// Returns the configuration of albert-base-v2: one layer applied 12 times, H 768, 12 heads.
     pub fn base_v2() -> Self {
         Self::v2(768, 12, 12)
     }
 
-    /// albert-large-v2: 24 repetitions of a layer 1024 wide, 16 heads.
+    /// Returns the configuration of albert-large-v2: one layer applied 24 times, H 1024, 16 heads.
     pub fn large_v2() -> Self {
         Self::v2(1024, 24, 16)
     }
 
-    /// albert-xlarge-v2: 24 repetitions of a layer 2048 wide, 16 heads.
+    /// Returns the configuration of albert-xlarge-v2: one layer applied 24 times, H 2048, 16 heads.
     pub fn xlarge_v2() -> Self {
         Self::v2(2048, 24, 16)
     }
 
-    /// albert-xxlarge-v2: 12 repetitions of a layer 4096 wide, 64 heads.
+    /// Returns the configuration of albert-xxlarge-v2: one layer applied 12 times, H 4096, 64
+    /// heads.
     pub fn xxlarge_v2() -> Self {
         Self::v2(4096, 12, 64)
     }
@@ -202,7 +205,7 @@ impl AlbertConfig {
     /// Reads and validates a `config.json`.
     ///
     /// # Errors
-    /// If the file cannot be read, is not JSON, or describes no ALBERT.
+    /// If the file cannot be read, is not JSON, or does not describe an ALBERT or BERT.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = small_file::read(path)?;
@@ -212,7 +215,7 @@ impl AlbertConfig {
     /// Parses and validates the text of a `config.json`.
     ///
     /// # Errors
-    /// If the text is not JSON or describes no ALBERT.
+    /// If the text is not JSON or does not describe an ALBERT or BERT.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::parse(text.as_bytes(), "config.json")
     }
@@ -304,8 +307,8 @@ impl AlbertConfig {
         })
     }
 
-    /// The text of a `config.json` that [`from_json`](Self::from_json) reads back to the same
-    /// configuration.
+    /// Returns the text of a `config.json` that [`from_json`](Self::from_json) reads back as the
+    /// same configuration.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&self.to_map()).expect("a map of plain values is JSON")
     }
@@ -359,7 +362,7 @@ impl AlbertConfig {
             let (name, _) = PROBLEM_TYPES
                 .iter()
                 .find(|(_, t)| *t == problem_type)
-                .expect("all are named");
+                .expect("every variant has a name");
             put("problem_type", json!(name));
         }
         for (key, value) in &self.other {
@@ -378,7 +381,7 @@ impl AlbertConfig {
                 *class = format!("{to}{rest}");
             }
         }
-        // Keys of the other network, which a reader might take for its own.
+        // Keys of the other network that a reader might misread.
         for key in [
             "embedding_size",
             "num_hidden_groups",
@@ -392,19 +395,20 @@ impl AlbertConfig {
         config
     }
 
-    /// Returns true if a projection leads from E to H: always in an ALBERT, never in a BERT.
+    /// Returns true if there is a projection from E to H: always in an ALBERT, never in a BERT.
     pub fn has_projection(&self) -> bool {
         self.model_type == ModelType::Albert
     }
 
-    /// D = H / N, the width of one attention head; 0 if there are none, which is not valid.
+    /// Returns D = H / N, the width of an attention head; 0 if there are no heads, which is not
+    /// valid.
     pub fn head_size(&self) -> usize {
         self.hidden_size
             .checked_div(self.num_attention_heads)
             .unwrap_or(0)
     }
 
-    /// The number of classes of a classifier: as many as `id2label` names, else 2.
+    /// Returns the number of classes of a classifier: as many as `id2label` names, else 2.
     pub fn num_labels(&self) -> usize {
         if self.id2label.is_empty() {
             2
@@ -413,7 +417,7 @@ impl AlbertConfig {
         }
     }
 
-    /// The name of class `index`: from `id2label`, else `LABEL_<index>`.
+    /// Returns the name of class `index`: from `id2label`, else `LABEL_<index>`.
     pub fn label(&self, index: usize) -> String {
         self.id2label
             .get(&index)
@@ -421,8 +425,8 @@ impl AlbertConfig {
             .unwrap_or_else(|| format!("LABEL_{index}"))
     }
 
-    /// The group whose weights repetition `layer` (0 to L - 1) uses: `⌊layer / (L / G)⌋`, in
-    /// floating point as transformers computes it, also where G does not divide L.
+    /// Returns the group whose weights layer `layer` (0 to L - 1) uses: `⌊layer / (L / G)⌋`,
+    /// computed in floating point as in transformers, even if G does not divide L.
     ///
     /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertTransformer.forward`.
     pub fn group_for_layer(&self, layer: usize) -> usize {
@@ -430,10 +434,10 @@ impl AlbertConfig {
         (layer as f64 / layers_per_group) as usize
     }
 
-    /// Checks that the sizes fit each other.
+    /// Checks that the sizes are consistent.
     ///
     /// # Errors
-    /// The first field that does not, with what would.
+    /// Names the first field that is not, and a value that would be.
     pub fn validate(&self) -> Result<()> {
         self.validate_in("config.json")
     }
@@ -539,7 +543,7 @@ impl<'de> Deserialize<'de> for AlbertConfig {
     }
 }
 
-/// The divisor of `size` that lies nearest to `heads`.
+/// Returns the divisor of `size` that is nearest to `heads`.
 fn nearest_divisor(size: usize, heads: usize) -> usize {
     let heads = heads.min(size);
     let below = (1..=heads)
@@ -556,7 +560,7 @@ fn nearest_divisor(size: usize, heads: usize) -> usize {
     }
 }
 
-/// Returns the key of the classifier's dropout.
+/// Returns the key for the classifier's dropout.
 fn classifier_dropout(model_type: ModelType) -> &'static str {
     match model_type {
         ModelType::Albert => "classifier_dropout_prob",

@@ -1,4 +1,4 @@
-//! The two networks of this crate, by the `model_type` of `config.json`.
+//! The two networks of this crate, as named by `model_type` in `config.json`.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum ModelType {
     /// ALBERT: layers in groups that share weights, and a projection from E to H.
     #[default]
     Albert,
-    /// BERT: a group for each layer, E = H, and no projection.
+    /// BERT: one group per layer, E = H, and no projection.
     Bert,
 }
 
@@ -17,7 +17,7 @@ impl ModelType {
     /// Both networks.
     pub(crate) const ALL: [Self; 2] = [Self::Albert, Self::Bert];
 
-    /// Returns the prefix of transformers' classes, as in `AlbertModel`.
+    /// Returns the prefix of transformers' class names, as in `AlbertModel`.
     pub(crate) fn class_prefix(self) -> &'static str {
         match self {
             Self::Albert => "Albert",
@@ -35,7 +35,7 @@ impl ModelType {
 }
 
 impl fmt::Display for ModelType {
-    /// Writes the name as prose has it, "ALBERT" or "BERT".
+    /// Writes the name as in prose, "ALBERT" or "BERT".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Albert => "ALBERT",
@@ -44,7 +44,7 @@ impl fmt::Display for ModelType {
     }
 }
 
-/// The encoders that are often taken for a BERT, and what each would need.
+/// Encoders that are often mistaken for a BERT, and the difference of each.
 const OTHERS: [(&str, &str); 16] = [
     ("roberta", ROBERTA),
     ("xlm-roberta", ROBERTA),
@@ -76,7 +76,7 @@ const OTHERS: [(&str, &str); 16] = [
     ),
     (
         "megatron-bert",
-        "a Megatron BERT normalises before its sub-layers",
+        "a Megatron BERT normalizes before its sub-layers",
     ),
     ("roformer", "a RoFormer has rotary positions"),
     (

@@ -1,18 +1,18 @@
-//! One section of a YAML file, as flat as PL-BERT's configurations are.
+//! Reads one flat section of a YAML file, as in PL-BERT's configurations.
 //!
 //! ```yaml
 //! model_params:
 //!     vocab_size: 178    # whole numbers, fractions, true and false, null, text
 //! ```
 //!
-//! Other sections are passed over. Within this one everything else that YAML has is refused.
+//! Other sections are skipped. In this section any other YAML syntax is refused.
 
 use serde_json::{Map, Value};
 
 use crate::config::fields::Fields;
 use crate::error::Result;
 
-/// The keys and plain values under the key `section` at the left margin.
+/// Returns the keys and plain values under the top-level key `section`.
 pub(super) fn section(text: &[u8], file: &str, section: &str) -> Result<Map<String, Value>> {
     let text = String::from_utf8_lossy(text);
     let wrong = |expected: &str, line: &str| {
@@ -42,7 +42,7 @@ pub(super) fn section(text: &[u8], file: &str, section: &str) -> Result<Map<Stri
             continue;
         }
         if *indent.get_or_insert(depth) != depth || line.starts_with('\t') {
-            return Err(wrong("lines indented alike by spaces", line));
+            return Err(wrong("equally indented lines", line));
         }
         let Some((key, value)) = content.split_once(": ") else {
             return Err(wrong("`key: value`", line));
@@ -68,7 +68,7 @@ pub(super) fn section(text: &[u8], file: &str, section: &str) -> Result<Map<Stri
     Ok(map)
 }
 
-/// A comment begins at the margin or after a space.
+/// Removes a comment, which starts at the margin or after a space.
 fn without_comment(line: &str) -> &str {
     let start = if line.starts_with('#') {
         Some(0)
@@ -126,7 +126,7 @@ mod tests {
             ("a: 1", "a section with the model's sizes"),
             ("model_params: {a: 1}", "indented lines"),
             ("model_params:\n  a:\n    b: 1", "`key: value`"),
-            ("model_params:\n  a: 1\n    b: 1", "indented alike"),
+            ("model_params:\n  a: 1\n    b: 1", "equally indented"),
             ("model_params:\n  a: [1]", "a number"),
             ("model_params:\n  a: &x 1", "a number"),
             ("model_params:\n  a: *x", "a number"),

@@ -1,4 +1,4 @@
-//! Masked language modeling: predicts the tokens that masks hide.
+//! Masked language modeling: predicts masked tokens.
 
 use candle_core::{D, Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
@@ -14,7 +14,7 @@ use crate::outputs::Outputs;
 use crate::parameters::{ALBERT, Head, MASKED_LM, MASKED_LM_DENSE};
 use crate::word_embeddings::{WordEmbeddings, look_up};
 
-/// From hidden states to logits over the vocabulary.
+/// The head that maps hidden states to logits over the vocabulary.
 ///
 /// ```text
 /// logits = LayerNorm(act(h W + b)) Wordᵀ + bias
@@ -28,12 +28,12 @@ pub(super) struct MaskedLmHead {
     dense: Linear,
     activation: HiddenAct,
     norm: LayerNorm,
-    /// From E to the vocabulary.
+    /// The projection from E to the vocabulary.
     decoder: Linear,
 }
 
 impl MaskedLmHead {
-    /// Takes `dense`, `LayerNorm`, `bias` and, where it is not tied, `decoder` from `vb`.
+    /// Takes `dense`, `LayerNorm`, `bias` and, if it is not tied, `decoder` from `vb`.
     pub(super) fn new(
         config: &AlbertConfig,
         word_embeddings: &WordEmbeddings,
@@ -66,7 +66,7 @@ impl MaskedLmHead {
         })
     }
 
-    /// `(…, H)` → `(…, V)`
+    /// Computes the logits: `(…, H)` → `(…, V)`.
     pub(super) fn forward_t(&self, hidden_states: &Tensor, train: bool) -> Result<Tensor> {
         let transformed = self
             .activation
@@ -117,8 +117,8 @@ impl AlbertForMaskedLM {
         })
     }
 
-    /// Logits at some positions only. The decoder is the model's widest product: for a few masks
-    /// in a long batch this saves most of it.
+    /// Computes the logits at some positions only. The decoder is the model's widest product, and
+    /// for a few masks in a long batch this saves most of it.
     ///
     /// # Shapes
     /// - `positions`: `(P)`, u32, each `b × T + t` for token `t` of row `b`; in a ragged batch, the
@@ -132,8 +132,7 @@ impl AlbertForMaskedLM {
         self.forward_at_t(input, positions, false)
     }
 
-    /// [`forward_at`](Self::forward_at); with `train`, with dropout and differentiable in every
-    /// weight.
+    /// [`forward_at`](Self::forward_at); with `train`, dropout is active and the result is differentiable.
     ///
     /// # Errors
     /// See [`forward_at`](Self::forward_at).
@@ -144,7 +143,7 @@ impl AlbertForMaskedLM {
         train: bool,
     ) -> Result<Tensor> {
         if input.outputs != Outputs::empty() {
-            bail!("forward_at returns logits alone: hidden states and attentions come from forward")
+            bail!("forward_at only returns logits: use forward for hidden states and attentions")
         }
         let hidden_states = self.albert.forward_t(input, train)?.last_hidden_state;
         let h = hidden_states.dim(D::Minus1)?;
@@ -153,7 +152,7 @@ impl AlbertForMaskedLM {
         self.predictions.forward_t(&chosen, train)
     }
 
-    /// The head alone, on hidden states of [`albert`](Self::albert), for inference.
+    /// Runs the head only, on hidden states of [`albert`](Self::albert), for inference.
     ///
     /// # Shapes
     /// - `hidden_states`: `(…, H)`

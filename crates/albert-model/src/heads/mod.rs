@@ -1,4 +1,4 @@
-//! The heads that ALBERT is trained and used with: one file for each, named as in transformers.
+//! The heads of ALBERT, one file each, named as in transformers.
 
 mod masked_lm;
 mod multiple_choice;
@@ -16,7 +16,7 @@ pub use token_classification::AlbertForTokenClassification;
 
 use candle_core::Tensor;
 
-/// The logits of a head, and the intermediate results that were asked for.
+/// The logits of a head, and the requested intermediate results.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HeadOutput {
@@ -28,17 +28,17 @@ pub struct HeadOutput {
     pub attentions: Option<Vec<Tensor>>,
 }
 
-/// Implements what every head has in common: access to its encoder, `forward`, and
+/// Implements what all heads share: access to the encoder, `forward`, and
 /// [`Pretrained`](crate::Pretrained).
 macro_rules! head {
     ($model:ident, $head:expr, $output:ty) => {
         impl $model {
-            /// The encoder under the head.
+            /// Returns the encoder under the head.
             pub fn albert(&self) -> &crate::AlbertModel {
                 &self.albert
             }
 
-            /// The configuration it was made from.
+            /// Returns the configuration of the model.
             pub fn config(&self) -> &crate::AlbertConfig {
                 self.albert.config()
             }

@@ -11,9 +11,9 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, CLASSIFIER, Head};
 
-/// An ALBERT that picks one of several choices, as RACE and SWAG ask for it.
+/// An ALBERT that picks one of several choices, as in RACE and SWAG.
 ///
-/// Each choice is a sequence of its own; one weight vector scores its pooled output.
+/// Each choice is a separate sequence, whose pooled output is scored by one weight vector.
 ///
 /// ```text
 /// logit of a choice = dropout(pooled) · w + b
@@ -51,8 +51,8 @@ impl AlbertForMultipleChoice {
     ///
     /// # Shapes
     /// - `input`: `(B, choices, T)`; hidden states and attentions have `B × choices` rows
-    /// - returns logits `(B, choices)`; for a ragged batch, whose sequences are all choices of one
-    ///   text, `(1, choices)`
+    /// - returns logits `(B, choices)`; for a ragged batch, whose sequences are the choices of a
+    ///   single text, `(1, choices)`
     ///
     /// # Errors
     /// If the ids are not `(B, choices, T)`, and as [`AlbertModel::forward`].
@@ -81,7 +81,7 @@ impl AlbertForMultipleChoice {
         self.score(&flat, (batch, choices), train)
     }
 
-    /// Scores one choice a row, and returns logits `(batch, choices)`.
+    /// Scores one choice per row and returns logits `(batch, choices)`.
     fn score(
         &self,
         input: &ModelInput,

@@ -1,4 +1,4 @@
-//! Both of ALBERT's pretraining tasks: masked tokens and sentence order (paper §3.1, §4).
+//! The two pretraining tasks of ALBERT: masked tokens and sentence order (paper §3.1, §4).
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -12,14 +12,14 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER};
 
-/// An ALBERT with the masked-LM and the sentence-order head.
+/// An ALBERT with both the masked-LM and the sentence-order head.
 ///
 /// ```text
 /// masked tokens: as AlbertForMaskedLM;   sentence order: dropout(pooled) Wᵀ + b
 /// ```
 ///
-/// Sentence order: 0 where the second segment followed the first in the text, 1 where they were
-/// swapped. The checkpoints on the Hub named albert-*-v1 and -v2 come without this head.
+/// The sentence order label is 0 if the second segment followed the first in the text, and 1 if
+/// they were swapped. The checkpoints albert-*-v1 and -v2 on the Hub lack this head.
 ///
 /// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`,
 /// `AlbertForPreTraining`.
@@ -37,8 +37,8 @@ pub struct AlbertForPreTraining {
 pub struct PreTrainingOutput {
     /// Masked tokens, `(B, T, V)`.
     pub prediction_logits: Tensor,
-    /// Sentence order, `(B, labels)`, of which the first is in order; `(B, 2)`, in order and
-    /// swapped, unless the configuration names other labels.
+    /// Sentence order, `(B, labels)`; by default `(B, 2)`, in order and swapped. The first label
+    /// always means in order.
     pub sop_logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
     pub hidden_states: Option<Vec<Tensor>>,
@@ -91,8 +91,8 @@ impl AlbertForPreTraining {
         })
     }
 
-    /// The sentence-order head alone, for inference: without the decoder, which is most of a
-    /// forward pass over a short text.
+    /// Runs the sentence-order head only, for inference, without the decoder, which takes most of
+    /// the time for a short text.
     ///
     /// # Shapes
     /// - returns `sop_logits` `(B, labels)`, by default in order and swapped

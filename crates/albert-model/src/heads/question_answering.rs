@@ -1,4 +1,4 @@
-//! Extractive question answering: predicts the start and the end of the answer in a context.
+//! Extractive question answering: predicts the start and the end of an answer in a context.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -10,14 +10,14 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, Head, SPANS};
 
-/// An ALBERT that marks the answer to a question in its context, as SQuAD asks for it.
+/// An ALBERT that marks the answer to a question in its context, as in SQuAD.
 ///
 /// ```text
 /// (start, end) = h Wᵀ + b
 /// ```
 ///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForQuestionAnswering`. Google's own
-/// SQuAD 2 head, a beam over starts, is another one.
+/// SQuAD 2 head, with a beam over starts, is not supported.
 #[derive(Debug, Clone)]
 pub struct AlbertForQuestionAnswering {
     albert: AlbertModel,

@@ -1,4 +1,4 @@
-//! Labels for a whole text, or a number.
+//! Sequence classification: labels or numbers for a whole text.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -11,14 +11,14 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, CLASSIFIER, Head};
 
-/// An ALBERT that classifies texts and pairs of texts, by one label, by several, or by a number.
+/// An ALBERT that classifies texts and pairs of texts, with one label, several labels, or a number.
 ///
 /// ```text
 /// logits = dropout(pooled) Wᵀ + b
 /// ```
 ///
-/// The network is the same for all three: `problem_type` says whether the logits go through a
-/// softmax, a sigmoid each, or stay as they are.
+/// The network is the same for all three; `problem_type` determines whether a softmax, a sigmoid or
+/// no function is applied to the logits.
 ///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForSequenceClassification`.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! A label for each token.
+//! Token classification: a label for each token.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -11,7 +11,7 @@ use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, CLASSIFIER, Head};
 
-/// An ALBERT that labels tokens, as for named entities.
+/// An ALBERT that labels tokens, for named entity recognition for example.
 ///
 /// ```text
 /// logits = dropout(h) Wᵀ + b

@@ -1,4 +1,4 @@
-//! Bias and activation of a dense layer.
+//! The bias and activation of a dense layer.
 
 use candle_core::{Module, Result, Tensor};
 

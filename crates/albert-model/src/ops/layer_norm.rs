@@ -1,11 +1,11 @@
-//! Layer norm by rows on the CPU, in f32.
+//! Layer norm on the CPU, in f32.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use rayon::prelude::*;
 
 use super::{f32_values, instruction_set};
 
-/// Rows that a thread takes at a time.
+/// The number of rows that a thread takes at a time.
 const ROWS_AT_ONCE: usize = 32;
 
 /// `y = γ (x - mean x) / √(var x + ε) + β` over the last dimension, for inference.

@@ -1,14 +1,15 @@
-//! Operations of this crate in place of Candle's: one file for each, CPU and CUDA side by side.
+//! Custom operations that replace Candle's, one file each, with CPU and CUDA code next to each
+//! other.
 //!
 //! - [`packed_linear`]: dense layers whose weights are packed in panels, in f32 or int8 (CPU)
 //! - [`quantized_weight`]: an int8 weight, as a `VarBuilder` of a checkpoint provides it
 //! - [`layer_norm`]: layer norm by rows (CPU)
-//! - [`softmax`], [`activation`]: the fastest form that serves an input
+//! - [`softmax`], [`activation`]: the fastest form for the input
 //! - [`attention`]: attention over ragged sequences (CUDA)
 //! - [`rows`]: norm, softmax and activation in one pass over memory (CUDA)
-//! - [`cuda`]: the choice between these CUDA kernels and Candle's operations
+//! - [`cuda`]: chooses between these CUDA kernels and Candle's operations
 //!
-//! None of them has a backward pass. They are reached only where nothing upstream is tracked.
+//! None of them has a backward pass, so they are only used if no gradient is needed.
 
 pub(crate) mod activation;
 pub(crate) mod attention;
@@ -22,7 +23,7 @@ pub(crate) mod softmax;
 use albert_kernels::InstructionSet;
 use candle_core::{CpuStorage, Layout, Result, bail};
 
-/// Returns the instruction set that kernels run on.
+/// Returns the instruction set of the kernels.
 fn instruction_set() -> Result<InstructionSet> {
     InstructionSet::current().map_err(candle_core::Error::wrap)
 }

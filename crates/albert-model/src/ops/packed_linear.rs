@@ -1,4 +1,4 @@
-//! A dense layer on the CPU, with its weights packed in panels, in f32 or int8.
+//! A dense layer on the CPU with packed weights, in f32 or int8.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,11 +15,11 @@ use super::quantized_weight::QuantizedWeight;
 use super::{f32_values, instruction_set};
 use crate::linear::{Parameters, output_shape};
 
-/// Weights packed for the CPU's kernels, with their biases: `y = x W + b`.
+/// Packed weights with their biases: `y = x W + b`.
 pub(crate) struct PackedLinear {
     matrix: PackedWeight,
     pub(crate) bias: Vec<f32>,
-    /// The weight in f32, once a trained module upstream has asked for it.
+    /// The weight in f32, created when a trained module upstream first needs it.
     unpacked: OnceLock<Tensor>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for PackedLinear {
     }
 }
 
-/// The input of a product: in f32, or rounded for int8 weights.
+/// The input of a product: f32, or quantized for int8 weights.
 #[derive(Clone, Copy)]
 pub(crate) enum LinearInput<'a> {
     F32(Rows<'a>),
@@ -73,7 +73,7 @@ impl PackedLinear {
         })
     }
 
-    /// Joins layers that share an input, outputs side by side. Returns `None` unless all their
+    /// Joins layers that share an input, with concatenated outputs. Returns `None` unless all
     /// weights are int8.
     pub(crate) fn quantized(
         input: usize,
@@ -91,7 +91,7 @@ impl PackedLinear {
         Self::from_quantized(&weights, biases).map(Some)
     }
 
-    /// Joins int8 weights that share an input, outputs side by side.
+    /// Joins int8 weights that share an input, with concatenated outputs.
     pub(crate) fn from_quantized(weights: &[QuantizedWeight], bias: Vec<f32>) -> Result<Self> {
         let QuantizedWeight {
             input,
@@ -105,7 +105,7 @@ impl PackedLinear {
                 && weight.is_rotated == *is_rotated
         };
         if !weights.iter().all(agrees) {
-            bail!("8-bit weights of the same input: expected the same outliers and rotation")
+            bail!("int8 weights of the same input: expected the same outliers and rotation")
         }
         let parts = weights.iter().map(|weight| QuantizedPart {
             rounded: &weight.rounded,
@@ -136,7 +136,7 @@ impl PackedLinear {
         }
     }
 
-    /// Returns the number of columns in a panel: outputs are divided at its multiples.
+    /// Returns the number of columns in a panel; outputs can be divided at its multiples.
     pub(crate) fn panel_width(&self) -> usize {
         match &self.matrix {
             PackedWeight::F32(matrix) => matrix.panel_width(),
@@ -165,8 +165,8 @@ impl PackedLinear {
         matches!(self.matrix, PackedWeight::Int8(_))
     }
 
-    /// Prepares rows, which hold the given inputs, for products. `rounded` is the memory for rows
-    /// rounded to int8.
+    /// Prepares rows, which hold the given range of inputs, for products. `rounded` is the memory
+    /// for quantized rows.
     pub(crate) fn prepare<'a>(
         &self,
         xs: Rows<'a>,
@@ -183,8 +183,8 @@ impl PackedLinear {
         }
     }
 
-    /// Computes `y = x W` for a range of inputs, which `xs` holds, and a range of outputs, then
-    /// applies `epilogue`.
+    /// Computes `y = x W` for a range of inputs, held by `xs`, and a range of outputs, then applies
+    /// `epilogue`.
     pub(crate) fn product(
         &self,
         xs: LinearInput<'_>,
@@ -208,7 +208,7 @@ impl PackedLinear {
                 epilogue,
                 threads,
             ),
-            _ => unreachable!("an input prepared by the layer that multiplies it"),
+            _ => unreachable!("each layer multiplies the input that it prepared"),
         }
     }
 

@@ -1,10 +1,10 @@
-//! An int8 weight on its way from a checkpoint to packed panels.
+//! An int8 weight between a checkpoint and the packed panels.
 
 use albert_kernels::quantized::SCALE_BLOCK;
 use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-/// An int8 weight, as a [`VarBuilder`] of a checkpoint provides it.
+/// An int8 weight, as provided by the [`VarBuilder`] of a checkpoint.
 #[derive(Debug)]
 pub(crate) struct QuantizedWeight {
     pub(super) input: usize,
@@ -34,13 +34,13 @@ impl QuantizedWeight {
         let ascend = channels.windows(2).all(|pair| pair[0] < pair[1]);
         if !ascend || channels.last().is_some_and(|&last| last as usize >= input) {
             bail!(
-                "8-bit weights: expected outliers in ascending order below {input}, found {channels:?}"
+                "int8 weights: expected outliers in ascending order below {input}, found {channels:?}"
             )
         }
         let outliers = vb.get_unchecked_dtype("weight_outliers", DType::F32)?;
         if outliers.dims() != [out, channels.len()] {
             bail!(
-                "8-bit weights: expected outliers of shape {:?}, found {:?}",
+                "int8 weights: expected outliers of shape {:?}, found {:?}",
                 [out, channels.len()],
                 outliers.dims()
             )
@@ -54,8 +54,8 @@ impl QuantizedWeight {
         })
     }
 
-    /// Makes a weight, not rotated, from scales and bytes `(out, in)` that are 128 above the
-    /// integers.
+    /// Creates a weight that is not rotated from scales and bytes `(out, in)`, which are the
+    /// integers plus 128.
     pub(crate) fn from_rows(rounded: &Tensor, scales: &Tensor) -> Result<Self> {
         let (_, input) = rounded.dims2()?;
         let bytes = rounded.flatten_all()?.to_vec1::<u8>()?;

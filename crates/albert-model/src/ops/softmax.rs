@@ -1,4 +1,4 @@
-//! Softmax of masked attention scores.
+//! The softmax of masked attention scores.
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -7,7 +7,7 @@ use crate::ops::rows::RowKernel;
 
 /// Returns `softmax(scores + mask)` over the last dimension, computed in f32 or wider.
 ///
-/// Candle's fused form has no backward pass, so training takes the differentiable one.
+/// Candle's fused form has no backward pass, so training uses the differentiable one.
 pub(crate) fn masked_softmax(
     scores: &Tensor,
     mask: Option<&Tensor>,

@@ -1,7 +1,7 @@
-//! The zip form, which `torch.save` writes since PyTorch 1.6.
+//! The zip format of `torch.save` since PyTorch 1.6.
 //!
 //! `NAME/data.pkl` is the pickle, `NAME/data/KEY` a storage, `NAME/byteorder` the byte order of its
-//! values. Entries are stored, not compressed, so that they can be mapped.
+//! values. Entries are stored uncompressed, so that they can be memory-mapped.
 //!
 //! Source: PyTorch 2.5, `torch/serialization.py` (`_save`, `_load`).
 
@@ -21,11 +21,11 @@ const BYTE_ORDER: &str = "byteorder";
 /// The parts of an archive.
 pub(super) struct Archive<'a> {
     pub(super) pickle: &'a [u8],
-    /// The bytes of each storage, by its key.
+    /// The byte range of each storage, by key.
     pub(super) storages: HashMap<String, Range<usize>>,
 }
 
-/// Returns true if the bytes begin as a zip file does.
+/// Returns true if the bytes start like a zip file.
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
@@ -85,9 +85,7 @@ impl<'a> Archive<'a> {
                 Some(key) => drop(storages.insert(key.to_string(), range)),
                 None if part == PICKLE => pickle = Some(&bytes[range]),
                 None if bytes[range.clone()] != *b"little" => {
-                    return Err(file.refused(
-                        "stores numbers with the big end first: expected the little end",
-                    ));
+                    return Err(file.refused("stores values as big-endian: expected little-endian"));
                 }
                 None => {}
             }

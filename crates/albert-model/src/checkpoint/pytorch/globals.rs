@@ -1,8 +1,9 @@
-//! The globals of Python that tensors are made of. Every other is a name that nothing is done with.
+//! The Python globals of which tensors are made. Any other global is only a name, which is never
+//! used.
 
 use safetensors::Dtype;
 
-/// The globals that tensors are made of.
+/// The globals of which tensors are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
     OrderedDict,
@@ -26,14 +27,14 @@ pub(super) enum Global {
 /// The type of a storage's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
-    /// A type that is read.
+    /// A supported type.
     Read(Dtype),
-    /// A type that is not read, and the bytes of one element.
+    /// An unsupported type, and the number of bytes of one element.
     Unread { name: &'static str, len: usize },
 }
 
 impl Element {
-    /// Bytes of one element.
+    /// Returns the number of bytes of one element.
     pub(super) fn len(self) -> usize {
         match self {
             Self::Read(dtype) => dtype.bitsize().div_ceil(8),
@@ -98,7 +99,7 @@ const TYPES: [(&str, Element); 28] = [
 ];
 
 impl Global {
-    /// Returns the global of this name if tensors are made of it.
+    /// Returns the global with this name, if tensors are made of it.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
         let typed = |table: &[(&str, Element)]| {
             table

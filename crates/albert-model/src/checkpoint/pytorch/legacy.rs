@@ -1,11 +1,11 @@
-//! The form that `torch.save` wrote before PyTorch 1.6: five pickles, then the storages.
+//! The format of `torch.save` before PyTorch 1.6: five pickles, then the storages.
 //!
 //! ```text
 //! magic number | protocol version | system | the object | keys of the storages | storages
 //! ```
 //!
-//! A storage is its number of elements, eight bytes, and the elements. Only the tensors of the
-//! fourth pickle give their type.
+//! A storage consists of its number of elements, in eight bytes, and the elements. Their type is
+//! only given by the tensors of the fourth pickle.
 //!
 //! Source: PyTorch 2.5, `torch/serialization.py` (`_legacy_save`, `_legacy_load`).
 
@@ -18,24 +18,24 @@ use crate::checkpoint::pytorch::{FORMAT, error};
 use crate::checkpoint::stored::WeightFile;
 use crate::error::{Result, shown};
 
-/// 0x1950a86a20f9469cfc6c, little end first.
+/// 0x1950a86a20f9469cfc6c in little-endian order.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: usize = 1001;
-/// The pickle of the magic number is shorter by any protocol.
+/// The maximum length of the pickle of the magic number, in any protocol.
 const FIRST_PICKLE: usize = 24;
-/// The first byte of a pickle by Python's protocols 2 and up.
+/// The first byte of a pickle in protocol 2 or later.
 const PICKLE_START: u8 = 0x80;
 
 /// The parts of a legacy file.
 pub(super) struct Legacy<'a> {
     pub(super) pickle: Pickle<'a>,
-    /// The bytes of each storage's elements, by its key.
+    /// The byte range of each storage's elements, by key.
     pub(super) storages: HashMap<String, Range<usize>>,
 }
 
-/// Returns true if the bytes begin with the magic number's pickle.
+/// Returns true if the bytes start with the pickle of the magic number.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    // Before the number come the protocol, in later ones a frame, and the instruction with its
+    // The number follows the protocol, a frame in later protocols, and the instruction with its
     // length.
     let start = &bytes[..bytes.len().min(FIRST_PICKLE)];
     start.first() == Some(&PICKLE_START) && start.windows(MAGIC.len()).any(|window| window == MAGIC)
@@ -107,11 +107,11 @@ fn refuse_big_endian(file: &WeightFile, system: &Pickle<'_>) -> Result<()> {
     match little.map(|(_, value)| system.value(*value)) {
         Some(Value::Bool(true)) => Ok(()),
         Some(Value::Bool(false)) => {
-            Err(file.refused("stores numbers with the big end first: expected the little end"))
+            Err(file.refused("stores values as big-endian: expected little-endian"))
         }
         _ => Err(file.malformed(
             FORMAT,
-            "expected `little_endian` among the facts about the system",
+            "expected `little_endian` in the dictionary about the system",
         )),
     }
 }

@@ -1,7 +1,7 @@
-//! PyTorch's files: zip archives since 1.6, a row of pickles before.
+//! Reads PyTorch files: zip archives since 1.6, a sequence of pickles before.
 //!
-//! Either holds a pickle that describes each tensor as a view of a storage; the storages are in the
-//! file as they are, and tensors refer to them. Objects that are not tensors stay unread.
+//! Either format holds a pickle that describes each tensor as a view of a storage. The storages are
+//! uncompressed in the file, and tensors refer to them. Objects that are not tensors are not read.
 
 mod archive;
 mod globals;
@@ -29,25 +29,25 @@ pub(super) struct Contents {
     pub(super) choices: Vec<String>,
 }
 
-/// Returns true if the bytes begin as either form does.
+/// Returns true if the bytes start like either format.
 pub(super) fn is_pytorch(bytes: &[u8]) -> bool {
     archive::is_archive(bytes) || legacy::is_legacy(bytes)
 }
 
-/// Reads the tensors of one file, in either form.
+/// Reads the tensors of one file, in either format.
 pub(super) fn read(file: &Arc<WeightFile>) -> Result<Contents> {
     let bytes: &[u8] = &file.bytes;
     if archive::is_archive(bytes) {
         let archive = archive::Archive::read(file)?;
         let pickle = Pickle::read(archive.pickle).map_err(|trouble| error(file, trouble))?;
-        contents(file, &pickle, &archive.storages, "zip form")
+        contents(file, &pickle, &archive.storages, "zip")
     } else if legacy::is_legacy(bytes) {
         let legacy = legacy::Legacy::read(file)?;
-        contents(file, &legacy.pickle, &legacy.storages, "legacy form")
+        contents(file, &legacy.pickle, &legacy.storages, "legacy")
     } else {
         Err(file.malformed(
             FORMAT,
-            "expected a zip archive or a row of pickles, found neither",
+            "expected a zip archive or a sequence of pickles, found neither",
         ))
     }
 }

@@ -1,66 +1,67 @@
-//! Python's pickle format, as far as tensors need it.
+//! A reader for the part of Python's pickle format that tensors need.
 //!
-//! A pickle is a program for a small stack machine. This one knows the instructions of protocols 1
-//! to 5 and the few globals that tensors are made of. Nothing is called and nothing is imported: a
-//! call of a known global becomes a value that says so, which [`tensors`](super::tensors) reads,
-//! and any other object becomes a [`Value::Object`] of a class that is only a name.
+//! A pickle is a program for a small stack machine. This one implements the instructions of
+//! protocols 1 to 5 and knows the few globals of which tensors are made. Nothing is called and
+//! nothing is imported: a call of a known global becomes a value that describes it, which
+//! [`tensors`](super::tensors) reads, and any other object becomes a [`Value::Object`] whose class
+//! is only a name.
 //!
-//! Values are in one list and refer to each other by their index in it, so that neither depth nor
-//! cycles do harm. Texts stay in the file. The list, the stack and the memo have at most
-//! [`MOST_VALUES`] entries each and no more than the pickle has bytes, and so have all pairs copied
-//! together: memory stays below 128 bytes for each byte read.
+//! Values are in one list and refer to each other by their index in it, so neither depth nor cycles
+//! do harm. Texts stay in the file. The list, the stack, the memo, and all copied pairs together
+//! have at most [`MOST_VALUES`] entries each, and at most as many as the pickle has bytes, so
+//! memory stays below 128 bytes per byte read.
 //!
 //! Source: CPython 3.11, `pickletools.py`; PyTorch 2.5, `torch/_weights_only_unpickler.py`, for
-//! what `torch.load(weights_only=True)` admits.
+//! what `torch.load(weights_only=True)` allows.
 
 use std::collections::HashMap;
 
 use crate::checkpoint::pytorch::globals::Global;
 use crate::error::shown;
 
-/// Far more than the checkpoint of any ALBERT: base has some 500.
+/// The maximum number of values, far more than any ALBERT checkpoint has: the base size has about
+/// 500.
 const MOST_VALUES: usize = 1 << 19;
 
 /// The index of a value in its pickle's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
-/// A value that a pickle's instructions make.
+/// A value created by a pickle's instructions.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
-    /// A fraction, bytes or a set: no part of a tensor.
+    /// A float, bytes or a set, which are never part of a tensor.
     Other,
     Int(i64),
-    /// A whole number of more than eight bytes, little end first.
+    /// An integer of more than eight bytes, in little-endian order.
     Long(&'a [u8]),
     Text(&'a str),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// A global that tensors are not made of, by the texts of its module and name. It is not
-    /// imported.
+    /// Any other global, by the texts of its module and name. It is not imported.
     Foreign {
         module: Id,
         name: Id,
     },
-    /// A function that is not called, and its arguments.
+    /// A function, which is not called, and its arguments.
     Call(Global, Id),
-    /// An object of a foreign class or from a foreign function, which is not made, and the pairs
-    /// that were put into it as into a dictionary.
+    /// An object of a foreign class or function, which is not created, and the pairs that were set
+    /// in it as in a dictionary.
     Object(Id, Vec<(Id, Id)>),
-    /// A value outside the pickle, by its name.
+    /// A value outside the pickle, by its id.
     Persistent(Id),
 }
 
-/// The reason why a pickle is not read.
+/// The reason why a pickle cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It breaks the format, at this byte.
+    /// It violates the format at this byte.
     Malformed { at: usize, why: String },
-    /// It is sound as far as read, and has more or other instructions than are followed.
+    /// It is valid so far, but exceeds the limits or has unsupported instructions.
     Refused(String),
 }
 
@@ -71,12 +72,12 @@ type Result<T> = std::result::Result<T, Trouble>;
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
     root: Id,
-    /// The bytes that it takes, of those it was read from.
+    /// The length of the pickle in bytes.
     pub(super) len: usize,
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle that `bytes` begins with.
+    /// Reads the pickle at the start of `bytes`.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut machine = Machine {
             bytes,
@@ -100,7 +101,7 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// Returns the value that the pickle is of.
+    /// Returns the pickled value.
     pub(super) fn root(&self) -> Id {
         self.root
     }
@@ -130,12 +131,12 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Returns every value, in the order in which they were made.
+    /// Returns all values, in the order of their creation.
     pub(super) fn values(&self) -> &[Value<'a>] {
         &self.values
     }
 
-    /// Returns the pairs of a dictionary, or of an object that was filled as one.
+    /// Returns the pairs of a dictionary, or of an object that was filled like one.
     pub(super) fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.value(id) {
             Value::Dict(pairs) => Some(pairs),
@@ -144,8 +145,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Returns the name of the foreign class or function that an object is from, or of a foreign
-    /// global itself, fit for a message.
+    /// Returns the name of the foreign class or function of an object, or of a foreign global
+    /// itself, in a form that is safe to show.
     pub(super) fn foreign(&self, id: Id) -> Option<String> {
         let global = match self.value(id) {
             Value::Object(class, _) => *class,
@@ -168,7 +169,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Returns a whole number that is not negative.
+    /// Returns a non-negative integer.
     pub(super) fn count(&self, id: Id) -> Option<usize> {
         match self.value(id) {
             Value::Int(number) => usize::try_from(*number).ok(),
@@ -181,22 +182,22 @@ struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     values: Vec<Value<'a>>,
-    /// The one `None`, which a tensor names more than once.
+    /// The shared `None`, which every tensor refers to several times.
     none: Option<Id>,
     stack: Vec<Id>,
-    /// Heights of the stack.
+    /// The stack heights at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Pairs that went from lists into dictionaries.
+    /// The number of pairs copied from lists to dictionaries.
     copied: usize,
 }
 
 impl<'a> Machine<'a> {
-    /// Does one instruction; the last one gives the result.
+    /// Executes one instruction; the last one returns the result.
     fn step(&mut self) -> Result<Option<Id>> {
         let opcode = self.take(1)?[0];
         match opcode {
-            // PROTO, FRAME: how the rest is written, which each instruction says itself.
+            // PROTO, FRAME: not needed, because the instructions do not depend on them.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
             b'.' => return Ok(Some(self.pop()?)),
@@ -234,7 +235,7 @@ impl<'a> Machine<'a> {
                 let bytes = self.counted::<4>()?;
                 self.push(whole_number(bytes))?;
             }
-            // INT, LONG, FLOAT: in digits, by protocol 1.
+            // INT, LONG, FLOAT: decimal numbers of protocol 1.
             b'I' | b'L' | b'F' => {
                 let line = self.line()?;
                 self.push(decimal(line))?;
@@ -243,7 +244,7 @@ impl<'a> Machine<'a> {
             b'X' => self.push_text::<4>()?,
             0x8c => self.push_text::<1>()?,
             0x8d => self.push_text::<8>()?,
-            // BINSTRING, SHORT_BINSTRING: texts by Python 2, or its bytes.
+            // BINSTRING, SHORT_BINSTRING: the strings of Python 2, texts or bytes.
             b'T' => self.push_old_text::<4>()?,
             b'U' => self.push_old_text::<1>()?,
             b'B' => self.push_bytes::<4>()?,
@@ -330,7 +331,7 @@ impl<'a> Machine<'a> {
                 Some(&class) => self.push(Value::Object(class, Vec::new()))?,
                 None => return self.malformed("expected a class after the mark"),
             },
-            // BUILD: attributes, such as the `_metadata` of a state dict. Tensors keep none there.
+            // BUILD: attributes, such as the `_metadata` of a state dict, which tensors do not use.
             b'b' => {
                 self.pop()?;
                 self.height(1)?;
@@ -368,7 +369,7 @@ impl<'a> Machine<'a> {
             _ => {
                 let shown = char::from(opcode).escape_default();
                 return Err(Trouble::Refused(format!(
-                    "has the pickle instruction 0x{opcode:02x} (`{shown}`) at byte {}, which is not followed",
+                    "has the pickle instruction 0x{opcode:02x} (`{shown}`) at byte {}, which is not supported",
                     self.at - 1
                 )));
             }
@@ -396,13 +397,10 @@ impl<'a> Machine<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self
-            .take(N)?
-            .try_into()
-            .expect("take gives as many bytes as asked"))
+        Ok(self.take(N)?.try_into().expect("`take` returns N bytes"))
     }
 
-    /// A number of N bytes, little end first, that is not a length beyond `usize`.
+    /// Reads a little-endian number of N bytes, which must fit `usize`.
     fn number<const N: usize>(&mut self) -> Result<u64> {
         let mut wide = [0; 8];
         wide[..N].copy_from_slice(self.take(N)?);
@@ -478,7 +476,8 @@ impl<'a> Machine<'a> {
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    /// The height of the stack below its upper `count` values, none of them under a mark.
+    /// Returns the height of the stack below its top `count` values, which must be above the last
+    /// mark.
     fn height(&self, count: usize) -> Result<usize> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count) {
@@ -514,7 +513,7 @@ impl<'a> Machine<'a> {
         Ok(&mut self.values[self.stack[height].0 as usize])
     }
 
-    /// Appends to the list, or the object, on the stack. The items of an object are dropped.
+    /// Appends to the list or the object on the stack. The items of an object are dropped.
     fn append(&mut self, items: impl IntoIterator<Item = Id>) -> Result<()> {
         let at = self.at;
         match self.top()? {
@@ -541,7 +540,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Reads the lines of a global's module and name.
+    /// Reads the lines with the module and the name of a global.
     fn named_global(&mut self) -> Result<Id> {
         let (module, name) = (self.line()?, self.line()?);
         match Global::find(module, name) {
@@ -553,7 +552,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Adds the global of a module and a name that are values.
+    /// Adds the global whose module and name are the given values.
     fn global(&mut self, module: Id, name: Id) -> Result<Id> {
         let text = |id: Id| match self.values[id.0 as usize] {
             Value::Text(text) => Some(text),
@@ -579,11 +578,11 @@ impl<'a> Machine<'a> {
             Global::OrderedDict => {
                 let items = items.clone();
                 let pairs = self.ordered(&items)?;
-                // A list can be named again in two bytes, and its pairs copied each time.
+                // Two bytes can refer to a list again, and its pairs would be copied each time.
                 self.copied += pairs.len();
                 if self.copied > self.bytes.len() {
                     return Err(Trouble::Refused(
-                        "makes more pairs than it has bytes".into(),
+                        "creates more pairs than it has bytes".into(),
                     ));
                 }
                 self.push(Value::Dict(pairs))
@@ -599,7 +598,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Returns the pairs that an `OrderedDict` is made with: none, or by Python 2 a list of
+    /// Returns the pairs with which an `OrderedDict` is created: none, or in Python 2 a list of
     /// two-element lists.
     fn ordered(&self, arguments: &[Id]) -> Result<Vec<(Id, Id)>> {
         let Some(list) = arguments.first() else {
@@ -636,7 +635,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A number in digits, `00` and `01` for false and true, an `L` after a long one.
+/// Parses a decimal number, `00` and `01` for false and true, with an `L` after a long one.
 fn decimal(line: &str) -> Value<'_> {
     match line {
         "00" | "01" => Value::Bool(line == "01"),

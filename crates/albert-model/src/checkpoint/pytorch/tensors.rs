@@ -1,5 +1,4 @@
-//! The tensors that a pickle describes, and the dictionary among its dictionaries that holds a
-//! model's.
+//! Finds the dictionary with a model's tensors in a pickle, and the tensors that it describes.
 
 use std::collections::HashMap;
 
@@ -7,8 +6,8 @@ use crate::checkpoint::pytorch::globals::{Element, Global};
 use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
 use crate::error::shown;
 
-/// Keys that trainers put a model's tensors under: Lightning and Detoxify, StyleTTS 2, fairseq,
-/// Kokoro.
+/// Keys under which training frameworks save a model's tensors: Lightning and Detoxify, StyleTTS 2,
+/// fairseq, Kokoro.
 const WRAPPERS: [&str; 8] = [
     "state_dict",
     "model_state_dict",
@@ -19,30 +18,30 @@ const WRAPPERS: [&str; 8] = [
     "albert",
     "plbert",
 ];
-/// The deepest nesting of wrappers that is opened.
+/// The maximum nesting of wrappers.
 const DEEPEST: usize = 4;
-/// More axes than any tensor of a model has.
+/// The maximum number of axes, more than any tensor of a model has.
 const MOST_AXES: usize = 8;
-/// The most keys or classes that a message names.
+/// The maximum number of keys or classes that a message names.
 const NAMED: usize = 8;
 
-/// A tensor as a pickle describes it: a view of a storage.
+/// A tensor in a pickle: a view of a storage.
 #[derive(Debug, PartialEq)]
 pub(super) struct View<'a> {
     pub(super) storage: Storage<'a>,
-    /// Elements before the first.
+    /// The number of elements before the first one.
     pub(super) offset: usize,
     pub(super) shape: Vec<usize>,
     /// In elements.
     pub(super) strides: Vec<usize>,
 }
 
-/// The values that tensors are views of.
+/// The values of which tensors are views.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
     pub(super) element: Element,
-    /// Of that type.
+    /// The number of elements.
     pub(super) elements: usize,
 }
 
@@ -50,8 +49,7 @@ pub(super) struct Storage<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) enum Entry<'a> {
     Tensor(View<'a>),
-    /// An object of this class or from this function, which may be a tensor of a kind that is not
-    /// read.
+    /// An object of this class or function, possibly an unsupported kind of tensor.
     Object(String),
 }
 
@@ -113,14 +111,14 @@ impl<'a> StateDict<'a> {
     }
 }
 
-/// Returns the dictionary in which to look for tensors, if it is not `dict` itself: that of a known
-/// key, else the one with the most tensors.
+/// Returns the dictionary in which to look for tensors, if it is not `dict` itself: the one under a
+/// known key, else the one with the most tensors.
 fn wrapper<'a, 'p>(pickle: &'p Pickle<'a>, dict: &Pairs) -> Option<(&'a str, &'p Pairs)> {
     let tensors = |pairs: &Pairs| {
         let tensors = pairs.iter().filter(|(_, value)| is_tensor(pickle, *value));
         tensors.count()
     };
-    // A loss may be next to the wrapper, and a model's part be named like one.
+    // A loss may be next to the wrapper, and a part of a model may have the name of a wrapper.
     let own = tensors(dict);
     let inner: Vec<(&str, &Pairs)> = dict
         .iter()
@@ -142,7 +140,8 @@ fn wrapper<'a, 'p>(pickle: &'p Pickle<'a>, dict: &Pairs) -> Option<(&'a str, &'p
     }
 }
 
-/// The message for a pickle without tensors: its objects are named first, as the reason.
+/// Returns the message for a pickle without tensors, which names its objects first, as the likely
+/// reason.
 fn without_tensors(pickle: &Pickle<'_>, dict: &Pairs) -> String {
     let mut described = Vec::new();
     for (key, value) in dict.iter().take(NAMED) {
@@ -174,12 +173,12 @@ fn is_model(class: &str) -> bool {
 
 fn whole_model(class: &str) -> String {
     format!(
-        "holds an object of the class `{class}`, as torch.save(model) writes it: expected a dictionary of tensors, \
+        "holds an object of the class `{class}`, as written by torch.save(model): expected a dictionary of tensors, \
          as torch.save(model.state_dict()) writes it; nothing in a file is executed"
     )
 }
 
-/// Returns the classes and functions that a pickle names and tensors are not made of, some of them.
+/// Returns some of the foreign classes and functions that a pickle names.
 pub(super) fn foreign_names(pickle: &Pickle<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (index, value) in pickle.values().iter().enumerate() {
@@ -211,7 +210,7 @@ fn is_tensor(pickle: &Pickle<'_>, id: Id) -> bool {
     )
 }
 
-/// The deepest nesting of a tensor in parameters and in types.
+/// The maximum nesting of a tensor in parameters and types.
 const DEEPEST_TENSOR: usize = 4;
 
 impl<'a> View<'a> {
@@ -221,7 +220,7 @@ impl<'a> View<'a> {
         };
         for _ in 0..DEEPEST_TENSOR {
             match global {
-                // A parameter is made from its tensor.
+                // A parameter wraps its tensor.
                 Global::RebuildParameter => {
                     let tensor = *pickle.items(arguments)?.first()?;
                     let Value::Call(inner, its) = *pickle.value(tensor) else {
@@ -269,8 +268,8 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Storage<'a> {
-    /// Reads `("storage", class, key, device, elements)`, in the legacy form followed by a view that
-    /// has been `None` for as long as there are ALBERTs.
+    /// Reads `("storage", class, key, device, elements)`, in the legacy format followed by a view,
+    /// which is `None` in any file with an ALBERT.
     fn read(pickle: &Pickle<'a>, id: Id, typed: Option<Element>) -> Option<Self> {
         match *pickle.value(id) {
             Value::Persistent(name) => Self::named(pickle, name, typed),
@@ -292,7 +291,7 @@ impl<'a> Storage<'a> {
         }
         let (element, elements) = match (pickle.value(class), typed) {
             (Value::Global(Global::Storage(element)), None) => (*element, pickle.count(elements)?),
-            // A storage without a type counts bytes.
+            // The size of an untyped storage is in bytes.
             (Value::Global(Global::UntypedStorage), Some(element)) => {
                 (element, pickle.count(elements)? / element.len())
             }
@@ -306,7 +305,7 @@ impl<'a> Storage<'a> {
     }
 }
 
-/// Returns every storage that has a type, by its key, whether a tensor of the model needs it or not.
+/// Returns every typed storage by its key, even if no tensor of the model needs it.
 pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>> {
     let named = pickle.values().iter().filter_map(|value| match *value {
         Value::Persistent(id) => Storage::named(pickle, id, None),

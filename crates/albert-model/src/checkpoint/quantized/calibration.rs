@@ -1,12 +1,12 @@
-//! Statistics of the activations that a weight multiplies, for rounding it.
+//! Statistics of the inputs of a weight, for quantizing it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The statistics of the inputs of products in 8 bits, by the names of their weights.
+/// The statistics of the inputs of int8 products, by the names of their weights.
 pub(crate) type Calibration = BTreeMap<String, Arc<ChannelStatistics>>;
 
-/// The magnitudes of each channel's values.
+/// The largest magnitude and the mean of each channel.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelStatistics {
     largest: Vec<f32>,
@@ -28,7 +28,7 @@ impl ChannelStatistics {
         }
     }
 
-    /// Returns the largest values alone: rounding by these corrects no bias.
+    /// Returns only the largest values, with which no bias is corrected.
     pub(crate) fn without_means(&self) -> Self {
         Self {
             largest: self.largest.clone(),

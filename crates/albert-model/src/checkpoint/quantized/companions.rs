@@ -1,4 +1,4 @@
-//! The tensors that accompany the integers of a weight in 8 bits in a file.
+//! The tensors that accompany the integers of an int8 weight in a file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub(in crate::checkpoint) struct Companions {
     pub(super) outliers: Option<(StoredTensor, StoredTensor)>,
     /// Their names in the file.
     pub(in crate::checkpoint) names: Vec<String>,
-    /// One of the pair of outliers, where the other is there.
+    /// The missing one of the two tensors of outliers.
     missing: Option<String>,
 }
 
 impl Companions {
-    /// Gives every tensor of 8-bit integers the tensors that its name says belong to it.
+    /// Attaches to every tensor of 8-bit integers its companions, which are found by name.
     pub(in crate::checkpoint) fn attach(tensors: &mut BTreeMap<String, StoredTensor>) {
         let with_scales = tensors.iter().filter(|(name, tensor)| {
             tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}"))
@@ -62,7 +62,7 @@ impl Companions {
         }
     }
 
-    /// Returns the number of bytes that they take once loaded; `None` beyond `usize`.
+    /// Returns the number of bytes of the loaded tensors; `None` if it exceeds `usize`.
     pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
         let outliers = self
             .outliers
@@ -74,7 +74,7 @@ impl Companions {
             .try_fold(0usize, |len, tensor| len.checked_add(tensor.loaded_len()?))
     }
 
-    /// Checks shapes and types against the integers' shape.
+    /// Checks shapes and types against the shape of the integers.
     pub(in crate::checkpoint) fn expect(&self, shape: &[usize]) -> Result<()> {
         if let Some(missing) = &self.missing {
             return Err(Error::MissingTensors {

@@ -1,28 +1,30 @@
-//! Weights in 8 bits: as a file has them, or rounded on the way to the model.
+//! int8 weights: read from a file, or quantized while loading.
 //!
-//! A file has five tensors for such a weight `(out, in)`, after its name:
+//! A file has up to five tensors for an int8 weight `(out, in)`:
 //!
 //! | | | |
 //! |---|---|---|
 //! | `….weight` | I8, `(out, in)` | integers from -127 to 127; -128 is read too |
-//! | `….weight_scale` | `(out, ⌈in / 256⌉)` | what 256 integers of a row are multiplied by |
+//! | `….weight_scale` | `(out, ⌈in / 256⌉)` | the factor of 256 integers of a row |
 //! | `….weight_rotation` | U32, `(1)` | 256: the weights are [rotated](albert_kernels::rotate_weights) in blocks of 256 inputs |
-//! | `….weight_outlier_channels` | U32, `(O)` | the input channels that stay as they are |
+//! | `….weight_outlier_channels` | U32, `(O)` | the input channels that are not quantized |
 //! | `….weight_outliers` | `(out, O)` | their weights |
 //!
-//! The first two are those of compressed-tensors with groups of 256 and symmetric. The third is
-//! absent where weights are not rotated, as word embeddings are not, of which rows are looked up;
-//! the others if there are no outliers.
+//! The first two are those of compressed-tensors, symmetric with groups of 256. The third is absent
+//! if the weight is not rotated, as word embeddings are not, because their rows are looked up; the
+//! last two are absent if there are no outliers.
 //!
-//! Layer norms and gelu make the same few channels large for every token. One scale for them and
-//! the rest would leave the rest few steps, and what is lost there is lost again in each repetition
-//! of a shared layer. The rotation divides what is large among the channels of its block;
-//! *outliers*, the input channels with the largest values of all, stay in f32.
+//! Layer norms and gelu make the same few channels large for every token. A scale shared with them
+//! would leave few steps for the other channels, and a shared layer repeats that loss every time it
+//! runs. The rotation spreads large values over the channels of its block, and *outliers*, the
+//! input channels with the largest values of all, stay in f32.
 //!
-//! Rounding moves each output by `Σ_k (w - w̃) x_k`. The part of it that is the same for all
-//! tokens, which the mean of `x_k` gives, is taken out of the bias (Nagel et al. 2019, §4.2).
+//! Rounding changes each output by `Σ_k (w - w̃) x_k`. The part of this error that is the same for
+//! all tokens, estimated from the mean of `x_k`, is corrected in the bias (Nagel et al. 2019,
+//! §4.2).
 //!
-//! The largest values and the means are a [`Calibration`], which [`Checkpoint::quantize`] makes.
+//! The largest values and the means form a [`Calibration`], which [`Checkpoint::quantize`]
+//! computes.
 
 mod calibration;
 mod companions;
@@ -47,9 +49,9 @@ pub(super) const ROTATION: &str = "_rotation";
 pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
 pub(super) const OUTLIERS: &str = "_outliers";
 
-/// Returns true if a tensor is rounded to int8: the word embeddings and all products of the layers,
-/// pooler and masked-LM head. The projection from E to H is not: every repetition would build on
-/// its error.
+/// Returns true if a tensor is quantized to int8: the word embeddings and all matrices of the
+/// layers, the pooler and the masked-LM head. The projection from E to H is not, because all layers
+/// would build on its error.
 pub(super) fn is_quantized(name: &str) -> bool {
     let Some(module) = name.strip_suffix(".weight") else {
         return false;
@@ -66,7 +68,7 @@ pub(super) fn is_quantized(name: &str) -> bool {
             .is_some_and(|(_, layer)| is_product(layer))
 }
 
-/// A name of [`RoundedWeight::part`], split into the weight's and what follows it.
+/// Splits a name of [`RoundedWeight::part`] into the name of the weight and the suffix.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     let ends = [SCALE, ROTATION, OUTLIER_CHANNELS, OUTLIERS];
     ends.into_iter().find_map(|end| {
@@ -76,14 +78,15 @@ pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// The weight in 8 bits that a bias belongs to.
+/// Returns the int8 weight to which a bias belongs.
 pub(super) fn weight_of_bias(name: &str) -> Option<String> {
     let weight = format!("{}weight", name.strip_suffix("bias")?);
     is_quantized(&weight).then_some(weight)
 }
 
 impl Checkpoint {
-    /// Returns true if the file has int8 weights wherever [`Int8`](WeightFormat::Int8) has them.
+    /// Returns true if all weights that are int8 in [`Int8`](WeightFormat::Int8) are int8 in the
+    /// file.
     pub fn is_quantized(&self) -> bool {
         let mut weights = self
             .names
@@ -98,7 +101,7 @@ impl Checkpoint {
     }
 
     /// Resolves [`Auto`](WeightFormat::Auto) for this file and a device. Returns any other format
-    /// as it is.
+    /// unchanged.
     pub fn weight_format(&self, requested: WeightFormat, device: &Device) -> WeightFormat {
         match requested {
             WeightFormat::Auto if self.is_quantized() && device.is_cpu() => WeightFormat::Int8,
@@ -135,15 +138,15 @@ impl Checkpoint {
     }
 }
 
-/// The weights of a checkpoint in 8 bits. The one that was asked for last is kept: its parts and
-/// its bias are asked for one after another.
+/// The int8 weights of a checkpoint. The last one is cached, because its parts and its bias are
+/// requested one after another.
 #[derive(Debug, Default)]
 pub(super) struct RoundedWeights {
     last: Mutex<Option<(String, Arc<RoundedWeight>)>>,
 }
 
 impl RoundedWeights {
-    /// The weight of this name.
+    /// Returns the weight with this name.
     pub(super) fn get(&self, checkpoint: &Checkpoint, name: &str) -> Result<Arc<RoundedWeight>> {
         let mut last = self.last.lock().expect("no other thread panics with it");
         if let Some((of, weight)) = &*last

@@ -1,4 +1,4 @@
-//! A weight in 8 bits in memory, read from a file or rounded, and its conversions.
+//! An int8 weight in memory, read from a file or quantized, and its conversions.
 
 use albert_kernels::quantized::SCALE_BLOCK;
 use albert_kernels::{dequantize_weights, quantize_weights, rotate_weights, unrotate_weights};
@@ -11,10 +11,10 @@ use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 use crate::parameters::WORD_EMBEDDINGS;
 
-/// One of this many input channels stays in f32: 8 of 768.
+/// One in this many input channels stays in f32: 8 of 768.
 const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
-/// A weight in 8 bits, as a file has it or rounded now.
+/// An int8 weight, read from a file or quantized.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct RoundedWeight {
     /// Outputs and inputs.
@@ -29,12 +29,12 @@ pub(in crate::checkpoint) struct RoundedWeight {
     channels: Vec<u32>,
     /// `(out, O)`
     outliers: Vec<f32>,
-    /// The correction added to the bias, `(out)`, if the weight was rounded after loading.
+    /// The correction of the bias, `(out)`, if the weight was quantized after loading.
     correction: Option<Vec<f32>>,
 }
 
 impl RoundedWeight {
-    /// Rounds a weight, `(out, in)` in f32, for inputs of which something is known or nothing.
+    /// Quantizes a weight, `(out, in)` in f32, with or without statistics of its inputs.
     pub(super) fn round(
         name: &str,
         weight: &Tensor,
@@ -47,7 +47,7 @@ impl RoundedWeight {
         let mut weights = weight.flatten_all()?.to_vec1::<f32>()?;
         let mut outliers = Vec::with_capacity(out * channels.len());
         for row in weights.chunks_exact_mut(input) {
-            // They take no part in the scale.
+            // Outliers do not affect the scale.
             outliers.extend(
                 channels
                     .iter()
@@ -67,7 +67,7 @@ impl RoundedWeight {
         }
         let correction = inputs.zip(before).map(|(inputs, before)| {
             let mut means = inputs.means();
-            // Outliers do not pass through the integers.
+            // Outliers are not in the integers.
             channels
                 .iter()
                 .for_each(|&channel| means[channel as usize] = 0.0);
@@ -98,7 +98,7 @@ impl RoundedWeight {
         })
     }
 
-    /// Copies a weight out of its file.
+    /// Reads a weight from its file.
     pub(in crate::checkpoint) fn read(
         integers: &StoredTensor,
         companions: &Companions,
@@ -109,7 +109,7 @@ impl RoundedWeight {
         let (out, input) = match integers.shape[..] {
             [out, input] if input > 0 => (out, input),
             _ => candle_core::bail!(
-                "8-bit weights: expected a matrix, found the shape {:?}",
+                "int8 weights: expected a matrix, found the shape {:?}",
                 integers.shape
             ),
         };
@@ -168,7 +168,7 @@ impl RoundedWeight {
         })
     }
 
-    /// The weight in f32, `(out, in)`.
+    /// Returns the weight in f32, `(out, in)`.
     pub(in crate::checkpoint) fn restore(&self) -> candle_core::Result<Tensor> {
         let [out, input] = self.shape;
         let mut weights = dequantize_weights(&self.rounded, &self.scales, input);
@@ -187,8 +187,8 @@ impl RoundedWeight {
         Tensor::from_vec(weights, (out, input), &Device::Cpu)
     }
 
-    /// Returns the tensor of a [`VarBuilder`](candle_nn::VarBuilder) under a name's end: the
-    /// integers plus 128, as Candle has no signed bytes; scales; rotation; channels; outliers.
+    /// Returns the tensor of a [`VarBuilder`](candle_nn::VarBuilder) for a name's suffix: the
+    /// integers plus 128, because Candle has no signed bytes; scales; rotation; channels; outliers.
     pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
         let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
         Ok(Some(match end {
@@ -208,7 +208,7 @@ impl RoundedWeight {
         }))
     }
 
-    /// The layer's bias, `(out)`, without what rounding adds to all of its outputs.
+    /// Returns the layer's bias, `(out)`, minus the mean rounding error of its outputs.
     pub(in crate::checkpoint) fn correct(&self, bias: Tensor) -> candle_core::Result<Tensor> {
         match &self.correction {
             Some(correction) => bias + Tensor::new(correction.as_slice(), &Device::Cpu)?,
@@ -216,7 +216,7 @@ impl RoundedWeight {
         }
     }
 
-    /// The integers, `(out, in)`.
+    /// Returns the integers, `(out, in)`.
     pub(in crate::checkpoint) fn rounded(&self) -> &[i8] {
         &self.rounded
     }

@@ -1,8 +1,8 @@
-//! TensorFlow's checkpoints, as Google published ALBERT: `model.ckpt-best.index` gives the place of
-//! each tensor in `model.ckpt-best.data-00000-of-00001`.
+//! Reads TensorFlow checkpoints, in which Google published ALBERT: `model.ckpt-best.index` gives
+//! the position of each tensor in `model.ckpt-best.data-00000-of-00001`.
 //!
-//! The index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`,
-//! for every other a `BundleEntryProto`.
+//! The index is a sorted table from names to messages: a `BundleHeaderProto` for the empty name,
+//! and a `BundleEntryProto` for every other name.
 //!
 //! Source: TensorFlow 2.16, `tensorflow/core/protobuf/tensor_bundle.proto`,
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
@@ -24,24 +24,24 @@ pub(super) use names::{canonical, is_slot};
 
 /// The format's name in errors.
 const FORMAT: &str = "TensorFlow checkpoint index";
-/// More axes than any tensor of a model has.
+/// The maximum number of axes, more than any tensor of a model has.
 const MOST_AXES: usize = 8;
-/// More files than any checkpoint was split into.
+/// The maximum number of data files, more than any checkpoint has.
 const MOST_SHARDS: u64 = 9_999;
 
 /// A bundle's tensors, with kernels transposed to PyTorch's `(out, in)`.
 pub(super) struct Contents {
     pub(super) tensors: Vec<(String, StoredTensor)>,
-    /// Tensors of texts and other types that are not read.
+    /// Tensors of strings and other unsupported types.
     pub(super) skipped: Vec<String>,
     /// The sum of the sizes of the data files.
     pub(super) data_len: usize,
 }
 
-/// The place, type and shape of a tensor.
+/// The position, type and shape of a tensor.
 #[derive(Debug)]
 struct Entry {
-    /// `None` for a type that is not read.
+    /// `None` for an unsupported type.
     dtype: Option<Dtype>,
     shape: Vec<usize>,
     shard: u64,
@@ -58,7 +58,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads an index file, and nothing else.
+    /// Reads only the index file.
     pub(super) fn read(file: &WeightFile) -> Result<Self> {
         let mut index = Self {
             shards: 0,
@@ -146,7 +146,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// The number of data files, by the header.
+/// Returns the number of data files from the header.
 fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
     let malformed = || file.malformed(FORMAT, "expected a bundle header");
     let mut shards = 0;
@@ -156,9 +156,7 @@ fn shards(file: &WeightFile, message: &[u8]) -> Result<u64> {
             (1, Some(count)) => shards = count,
             (2, Some(0)) => {}
             (2, _) => {
-                return Err(
-                    file.refused("stores numbers with the big end first: expected the little end")
-                );
+                return Err(file.refused("stores values as big-endian: expected little-endian"));
             }
             _ => {}
         }
@@ -219,7 +217,7 @@ impl Entry {
     }
 }
 
-/// `DataType` of `tensorflow/core/framework/types.proto`.
+/// Parses a `DataType` of `tensorflow/core/framework/types.proto`.
 fn dtype(number: u64) -> Option<Dtype> {
     Some(match number {
         1 => Dtype::F32,
@@ -236,7 +234,7 @@ fn dtype(number: u64) -> Option<Dtype> {
     })
 }
 
-/// `TensorShapeProto`: a dimension a field, each with its size.
+/// Parses a `TensorShapeProto`: one field per dimension, with its size.
 fn shape(message: &[u8]) -> Option<Vec<usize>> {
     let mut shape = Vec::new();
     for field in Fields::new(message) {

@@ -1,10 +1,10 @@
-//! Google's names of ALBERT's tensors, as TensorFlow's checkpoints have them, and as PyTorch code
-//! that was modelled on them has them with dots.
+//! Converts Google's names of ALBERT's tensors, in TensorFlow checkpoints and, with dots, in
+//! PyTorch code modeled on them.
 //!
 //! Source: google-research/albert, `modeling.py`; transformers 4.46.3, `load_tf_weights_in_albert`;
 //! lonePatient/albert_pytorch 46de9ec, `model/modeling_albert.py`, for the names with dots.
 
-/// Endings that optimizers give to their own tensors, and names of theirs without a weight's.
+/// The suffixes and names of optimizers' own tensors.
 const SLOTS: [&str; 10] = [
     "adam_m",
     "adam_v",
@@ -25,12 +25,12 @@ pub(in crate::checkpoint) fn is_slot(name: &str) -> bool {
         .is_some_and(|last| SLOTS.contains(&last))
 }
 
-/// The one spelling of a name of Google's, `None` for any other.
+/// Returns the canonical name of one of Google's names, `None` for any other.
 pub(in crate::checkpoint) fn canonical(name: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split(['/', '.']) {
         match part {
-            // With dots, lists are `group.0` where TensorFlow has `group_0`.
+            // With dots, list elements are `group.0`; in TensorFlow they are `group_0`.
             _ if part.starts_with("inner_group_") => parts.extend(["inner_group", &part[12..]]),
             _ if part.starts_with("group_") => parts.extend(["group", &part[6..]]),
             "attention_1" => parts.push("attention"),

@@ -1,4 +1,4 @@
-//! The sorted table of LevelDB, in which TensorFlow keeps the index of a checkpoint.
+//! Reads LevelDB's sorted table, the format of a TensorFlow checkpoint's index.
 //!
 //! ```text
 //! data block … | other blocks | index block | footer: places of the index block, magic number
@@ -6,8 +6,8 @@
 //! entry: bytes shared with the key before, further bytes of the key, length of the value | key | value
 //! ```
 //!
-//! Keys have at most [`LONGEST_KEY`] bytes and blocks do not overlap, so that sharing multiplies
-//! the file's size by no more than that.
+//! Keys have at most [`LONGEST_KEY`] bytes and blocks do not overlap, so shared prefixes multiply
+//! the file's size at most by that number.
 //!
 //! Source: LevelDB, `doc/table_format.md`, `table/format.cc`, `table/block.cc`.
 
@@ -20,14 +20,15 @@ use crate::error::Result;
 
 const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 const FOOTER: usize = 48;
-/// After each block: a byte for its compression, four for the checksum.
+/// The length of the trailer after each block: one byte for the compression, four for the checksum.
 const TRAILER: usize = 5;
-/// The names of ALBERT's tensors have at most 90 bytes, with those of optimizers.
+/// The maximum length of a key; names of ALBERT's and the optimizers' tensors have at most 90
+/// bytes.
 const LONGEST_KEY: u64 = 256;
 
 type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'v;
 
-/// Gives every key and its value to `visit`, in the keys' order.
+/// Calls `visit` with every key and its value, in the order of the keys.
 pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
     let bytes: &[u8] = &file.bytes;
     let Some(footer) = bytes.len().checked_sub(FOOTER).map(|start| &bytes[start..]) else {
@@ -40,7 +41,7 @@ pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
         return Err(file.malformed(FORMAT, "expected the table's magic number at the end"));
     }
     let mut rest = footer;
-    // The first place is that of an index of further blocks, of which TensorFlow writes none.
+    // The first position is that of the metaindex block, which TensorFlow leaves empty.
     let place = place(&mut rest).and_then(|_| self::place(&mut rest));
     let index = block(file, place)?;
     let mut end = 0;
@@ -61,13 +62,13 @@ pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
     })
 }
 
-/// Reads the place of a block: its first byte, and its length without the trailer.
+/// Reads the position of a block: its first byte, and its length without the trailer.
 fn place(rest: &mut &[u8]) -> Option<(usize, usize)> {
     let (start, len) = (varint(rest).ok()?, varint(rest).ok()?);
     Some((start.try_into().ok()?, len.try_into().ok()?))
 }
 
-/// The contents of a block whose checksum is right.
+/// Returns the contents of a block after checking its checksum.
 fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
     let bytes: &[u8] = &file.bytes;
     let whole = place.and_then(|(start, len)| bytes.get(start..)?.get(..len.checked_add(TRAILER)?));
@@ -75,7 +76,7 @@ fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
         return Err(file.malformed(FORMAT, "a block ends beyond the file"));
     };
     if unmask(u32::from_le_bytes(*checksum)) != crc32c(contents) {
-        return Err(file.malformed(FORMAT, "a block has another checksum than it says"));
+        return Err(file.malformed(FORMAT, "the checksum of a block is wrong"));
     }
     match contents.split_last() {
         Some((0, contents)) => Ok(contents),
@@ -88,7 +89,7 @@ fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
     }
 }
 
-/// Gives every entry of a block to `visit`.
+/// Calls `visit` with every entry of a block.
 fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()> {
     let malformed = || file.malformed(FORMAT, "expected a block of keys and values");
     let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(malformed)?;
@@ -106,7 +107,7 @@ fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()>
     Ok(())
 }
 
-/// Takes one entry: turns the key before into its own, and gives its value.
+/// Takes one entry: turns the previous key into its key, and returns its value.
 fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut length = || varint(rest).ok();
     let (shared, further, len) = (length()?, length()?, length()?);

@@ -1,4 +1,4 @@
-//! Attention over ragged sequences in plain loops, with which tests take the ragged path on the CPU.
+//! Attention over ragged sequences in plain loops, for tests of the ragged path on the CPU.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Result, Shape, bail};
@@ -7,7 +7,7 @@ use super::{Attention, OverSequences};
 use crate::ops::cuda::{from_f32, to_f32};
 
 impl OverSequences {
-    /// Returns `(ΣT, H)` for inputs whose shapes have been checked.
+    /// Computes attention, `(ΣT, H)`, for inputs whose shapes have been checked.
     pub(super) fn compute(
         &self,
         (qkv, qkv_layout): (&CpuStorage, &Layout),
@@ -18,7 +18,7 @@ impl OverSequences {
         let (Some((first, end)), CpuStorage::U32(starts)) =
             (starts_layout.contiguous_offsets(), starts)
         else {
-            bail!("attention: expected the starts of sequences as contiguous u32")
+            bail!("attention: expected the starts of the sequences as contiguous u32")
         };
         let rows = to_f32(qkv, qkv_layout)?;
         let mut ys = vec![0f32; tokens * h];

@@ -1,4 +1,4 @@
-//! The launch of [`Attention`](super::Attention) on a GPU.
+//! Launches [`Attention`](super::Attention) on a GPU.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -9,27 +9,28 @@ use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, WithDType, bai
 
 use super::{HEAD_STEP, OverSequences};
 
-/// The PTX that nvcc generates from `attention.cu`, for the driver to compile.
+/// The PTX that nvcc generates from `attention.cu`, compiled by the driver.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/attention.ptx"));
 
-/// Threads of a warp.
+/// The threads in a warp.
 const LANES: u32 = 32;
 
-/// Warps of a block, of 16 queries each.
+/// The warps in a block, with 16 queries each.
 const WARPS: u32 = 4;
 const QUERIES: usize = 64;
 
-/// Sizes of heads that there are kernels for: smaller heads are filled up with zeros.
+/// The head widths of the kernels; narrower heads are padded with zeros.
 const WIDTHS: [usize; 3] = [32, 64, 128];
 
-/// Tensor cores for bf16 and copies into shared memory came with compute capability 8.0.
+/// Returns true if the device has compute capability 8.0, which bf16 tensor cores and asynchronous
+/// copies into shared memory need.
 pub(super) fn can_run_on(device: &CudaDevice) -> Result<bool> {
     let (major, _) = device.cuda_stream().context().compute_capability().w()?;
     Ok(major >= 8)
 }
 
 impl OverSequences {
-    /// `(ΣT, H)` of inputs whose shapes have been checked.
+    /// Computes attention, `(ΣT, H)`, for inputs whose shapes have been checked.
     pub(super) fn launch(
         &self,
         (qkv, qkv_layout): (&CudaStorage, &Layout),
@@ -73,7 +74,7 @@ impl Map1 for Launch<'_> {
             bail!("attention: expected contiguous tensors")
         };
         if !first.is_multiple_of(HEAD_STEP) {
-            bail!("attention: expected a tensor that begins at a multiple of 16 bytes")
+            bail!("attention: expected a tensor that starts at a multiple of 16 bytes")
         }
         let qkv = qkv.slice(first..end);
         let starts = self
@@ -86,14 +87,14 @@ impl Map1 for Launch<'_> {
             .find(|&width| attention.head_size <= width)
         else {
             bail!(
-                "attention: expected heads of at most 128 numbers, found {}",
+                "attention: expected a head width of at most 128, found {}",
                 attention.head_size
             )
         };
         let name = kernel_name::<T>(&format!("attention_{width}"));
         let function = device.get_or_load_custom_func(&name, "attention", PTX)?;
-        // SAFETY: the kernel writes the row of every token before anything reads it: `Packing` has
-        // made `starts` of all of them.
+        // SAFETY: the kernel writes the row of every token before anything reads it, because
+        // `starts` covers all tokens.
         let out =
             unsafe { device.alloc::<T>(self.tokens * attention.heads * attention.head_size)? };
         let tiles = self.op.longest.div_ceil(QUERIES);
@@ -114,16 +115,15 @@ impl Map1 for Launch<'_> {
             .arg(&tiles)
             .arg(&scale);
         let Ok(blocks) = i32::try_from(blocks) else {
-            bail!("attention: {blocks} blocks are more than a launch has")
+            bail!("attention: {blocks} blocks exceed the limit of a launch")
         };
         let config = LaunchConfig {
             grid_dim: (blocks as u32, 1, 1),
             block_dim: (LANES, WARPS, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernels in `attention.cu`, in number, order and
-        // type; `check` has seen how long the inputs are, and the starts are those of sequences
-        // within them.
+        // SAFETY: the arguments match the kernels in `attention.cu` in number, order and type;
+        // `check` has verified the lengths of the inputs, and the starts are within them.
         unsafe { arguments.launch(config) }.w()?;
         Ok(out)
     }

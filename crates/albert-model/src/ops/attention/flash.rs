@@ -1,11 +1,11 @@
-//! candle-flash-attn's kernel in place of our own.
+//! Runs candle-flash-attn's kernel instead of our own.
 
 use candle_core::{Result, Tensor};
 use candle_flash_attn::flash_attn_varlen;
 
 use crate::ragged::Sequences;
 
-/// `(ΣT, 3H)` → `(ΣT, H)`, in f16 or bf16
+/// Computes attention, `(ΣT, 3H)` → `(ΣT, H)`, in f16 or bf16.
 pub(super) fn apply(
     qkv: &Tensor,
     sequences: &Sequences,

@@ -1,8 +1,7 @@
-//! Attention over sequences of any length without padding, straight from the product of queries,
-//! keys and values.
+//! Attention over ragged sequences of any length, directly on the joined queries, keys and values.
 //!
-//! `attention.cu` has the kernel, for f32, f16 and bf16 and heads of any multiple of 8 numbers up
-//! to 128. With the feature `flash-attn` candle-flash-attn takes its place in f16 and bf16.
+//! `attention.cu` has the kernel, for f32, f16 and bf16 and head widths of any multiple of 8 up to
+//! 128. With the feature `flash-attn`, candle-flash-attn replaces it in f16 and bf16.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -15,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, T
 use crate::ops::cuda::serves_on;
 use crate::ragged::Sequences;
 
-/// The largest head that the kernel has room for.
+/// The maximum head width of the kernel.
 const LARGEST_HEAD: usize = 128;
 
 /// The number of values that the kernel moves at a time: 16 bytes of f16.
@@ -35,7 +34,7 @@ struct OverSequences {
 }
 
 impl Attention {
-    /// `None` where Candle's operations have to serve.
+    /// Creates the operation; `None` if Candle's operations must be used instead.
     pub(crate) fn new(
         heads: usize,
         head_size: usize,
@@ -48,7 +47,7 @@ impl Attention {
     }
 
     /// # Shapes
-    /// - `qkv`: `(ΣT, 3H)`, queries, keys and values side by side
+    /// - `qkv`: `(ΣT, 3H)`, each row the queries, then the keys, then the values
     /// - returns `(ΣT, H)`
     pub(crate) fn apply(&self, qkv: &Tensor, sequences: &Sequences) -> Result<Tensor> {
         #[cfg(feature = "flash-attn")]
@@ -81,7 +80,7 @@ fn can_run_on(device: &Device) -> Result<bool> {
 }
 
 impl OverSequences {
-    /// Tokens, once the inputs are seen to fit.
+    /// Checks the inputs and returns the number of tokens.
     fn check(&self, qkv: &Layout, starts: &Layout) -> Result<usize> {
         let Attention { heads, head_size } = self.attention;
         let (tokens, width) = qkv.shape().dims2()?;
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
     use crate::ragged::Ragged;
 
-    /// Two orders of summing in f32, of results up to 1.
+    /// f32 sums in two orders, with results up to 1.
     const ROUNDING: f32 = 2e-6;
 
     #[test]

@@ -1,4 +1,4 @@
-//! The launch of [`RowKernel`]s on a GPU.
+//! Launches [`RowKernel`]s on a GPU.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -9,17 +9,17 @@ use candle_core::{CudaDevice, CudaStorage, CustomOp3, Layout, Result, Shape, Wit
 
 use super::{RowKernel, function};
 
-/// The PTX that nvcc generates from `rows.cu`, for the driver to compile.
+/// The PTX that nvcc generates from `rows.cu`, compiled by the driver.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 
-/// Threads of a warp, which takes one row.
+/// The threads of a warp, which computes one row.
 const LANES: u32 = 32;
 
-/// Rows, and warps, of a block.
+/// The rows, and warps, of a block.
 const ROWS_OF_BLOCK: u32 = 4;
 
 impl RowKernel {
-    /// The rows that it makes of contiguous inputs whose shapes have been checked.
+    /// Computes the rows of contiguous inputs whose shapes have been checked.
     pub(super) fn launch(
         &self,
         [xs, other, constants]: [&CudaStorage; 3],
@@ -44,14 +44,14 @@ impl RowKernel {
         Ok((CudaStorage { slice, device }, xs_layout.shape().clone()))
     }
 
-    /// The scalars that the kernel takes in addition to its inputs.
+    /// Returns the scalar arguments of the kernel.
     fn parameters(&self) -> (f32, i32) {
         match *self {
             Self::AddNorm { eps } => (eps, 0),
             Self::Softmax { rows_of_mask } => (0.0, rows_of_mask as i32),
             Self::Activate(act) => (
                 0.0,
-                function(act).expect("`activation` has seen that there is one"),
+                function(act).expect("`activation` has checked that there is one"),
             ),
         }
     }
@@ -109,8 +109,8 @@ impl Map3 for Launch<'_> {
             block_dim: (LANES, ROWS_OF_BLOCK, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernels in `rows.cu`, in number, order and type;
-        // `RowKernel::check` has seen that the inputs are as long as the kernel reads.
+        // SAFETY: the arguments match the kernels in `rows.cu` in number, order and type;
+        // `RowKernel::check` has verified the lengths of the inputs.
         unsafe { arguments.launch(config) }.w()?;
         Ok(ys)
     }

@@ -1,9 +1,9 @@
-//! The operations between a layer's products, each as one pass over memory: residual and layer
-//! norm, scaled and masked softmax, bias and activation. Candle's operations take up to ten passes
-//! for each.
+//! The operations between a layer's matrix products, each as one pass over memory: residual and
+//! layer norm, scaled and masked softmax, bias and activation. Candle's operations take up to ten
+//! passes for each.
 //!
-//! `rows.cu` has the kernels, and `check.cpp` holds them to the formulas on the CPU. This module
-//! has the operations as plain loops, with which tests cover the code around the kernels.
+//! `rows.cu` has the kernels, and `check.cpp` compares them with the formulas on the CPU. This
+//! module also has the operations as plain loops, for tests of the code around the kernels.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -15,33 +15,33 @@ use candle_core::{CpuStorage, CustomOp3, Device, Layout, Module, Result, Shape, 
 use crate::activation::HiddenAct;
 use crate::ops::cuda::{from_f32, to_f32};
 
-/// A computation by rows of x, with two more inputs.
+/// A row-wise computation on x, with two more inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RowKernel {
     /// `y = γ (s - mean s) / √(var s + ε) + β` with `s = x + r`: r `(…, width)`; γ and β `(2,
     /// width)`
     AddNorm { eps: f32 },
-    /// `y = softmax(x + m)`: m `(…, width)`, each row of it for as many rows of x as said, none for
-    /// 0
+    /// `y = softmax(x + m)`: m `(…, width)`, each row of which applies to `rows_of_mask` rows of x;
+    /// no mask if 0
     Softmax { rows_of_mask: usize },
     /// `y = act(x + b)`: b `(width)`
     Activate(HiddenAct),
 }
 
 impl RowKernel {
-    /// `None` for an activation without a kernel.
+    /// Creates the kernel of an activation; `None` if it has no kernel.
     pub(crate) fn activation(act: HiddenAct) -> Option<Self> {
         function(act).map(|_| Self::Activate(act))
     }
 
-    /// `(…, width)` → `(…, width)`. An argument that a kernel does not use may be any tensor of the
-    /// same type.
+    /// Computes `(…, width)` → `(…, width)`. An argument that a kernel does not use may be any
+    /// tensor of the same type.
     pub(crate) fn apply(&self, xs: &Tensor, other: &Tensor, constants: &Tensor) -> Result<Tensor> {
         xs.contiguous()?
             .apply_op3_no_bwd(&other.contiguous()?, &constants.contiguous()?, self)
     }
 
-    /// Rows and columns of x, once the other inputs are seen to fit.
+    /// Checks the other inputs and returns the rows and columns of x.
     fn check(&self, [xs, other, constants]: [&Layout; 3]) -> Result<(usize, usize)> {
         let columns = xs.dims().last().copied().unwrap_or(0);
         if columns == 0 {
@@ -63,12 +63,12 @@ impl RowKernel {
         };
         if !fits || i32::try_from(rows).is_err() || i32::try_from(columns).is_err() {
             let [xs, other, constants] = [xs, other, constants].map(Layout::dims);
-            bail!("{self:?}: the shapes {xs:?}, {other:?} and {constants:?} do not go together")
+            bail!("{self:?}: the shapes {xs:?}, {other:?} and {constants:?} do not match")
         }
         Ok((rows, columns))
     }
 
-    /// One row by the formulas.
+    /// Computes one row by the formulas.
     fn row(&self, row: usize, xs: &[f32], other: &[f32], constants: &[f32]) -> Result<Vec<f32>> {
         let columns = xs.len();
         let sums = |addends: &[f32]| {
@@ -105,7 +105,8 @@ impl RowKernel {
     }
 }
 
-/// The number of an activation in `rows.cu`: those that ALBERT checkpoints come with have one.
+/// Returns the number of an activation in `rows.cu`, which has the activations of published ALBERT
+/// checkpoints.
 fn function(act: HiddenAct) -> Option<i32> {
     match act.kernel() {
         Activation::Gelu => Some(0),
@@ -164,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Two orders of summing in f32, of results up to 6.
+    /// f32 sums in two orders, with results up to 6.
     const ROUNDING: f32 = 5e-6;
 
     fn wave(shape: &[usize], step: f64) -> Result<Tensor> {
