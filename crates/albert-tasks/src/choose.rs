@@ -1,5 +1,5 @@
-//! Multiple choice: which of several texts goes best with another, as in reading comprehension with
-//! given answers (RACE) or endings of stories (SWAG).
+//! Multiple choice: picks the text that best matches another text, as in reading comprehension with
+//! given answers (RACE) or the endings of stories (SWAG).
 //!
 //! Each choice is read together with the text, `[CLS] text [SEP] choice [SEP]`, and has one logit;
 //! a softmax over the choices turns the logits into probabilities.
@@ -21,8 +21,8 @@ use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 #[non_exhaustive]
 pub struct ChooseOptions {
     /// Reads a text that is too long in windows that share this many tokens, and averages their
-    /// probabilities by the tokens of the text in each. `None` truncates the longer of text and
-    /// choice.
+    /// probabilities, weighted by the number of the text's tokens in each. `None` truncates the
+    /// longer of text and choice.
     pub stride: Option<usize>,
 }
 
@@ -39,11 +39,11 @@ impl ChooseOptions {
 pub struct ChoiceScores {
     /// The index of the best choice, from 0.
     pub choice: usize,
-    /// The probability of each choice, in the order they were given.
+    /// The probability of each choice, in the given order.
     pub scores: Vec<f32>,
     /// Tokens that entered the network, special tokens included, over all choices and windows.
     pub tokens: usize,
-    /// True if the text or a choice was truncated: the longer of the two loses its end.
+    /// True if the text or a choice was truncated; the longer of the two loses its end.
     pub truncated: bool,
 }
 
@@ -68,7 +68,7 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Chooser::load`].
@@ -86,7 +86,7 @@ impl Chooser {
         Ok(Self { pipeline })
     }
 
-    /// Returns the longest text with a choice in tokens, special tokens included.
+    /// Returns the maximum length of a text with a choice in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

@@ -21,9 +21,9 @@ use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input, 
 pub enum ScoreFunction {
     /// Probabilities that sum to 1: one label applies.
     Softmax,
-    /// A probability for each label by itself: any number of them may apply.
+    /// An independent probability for each label: any number of them may apply.
     Sigmoid,
-    /// The logits as they are.
+    /// The logits without a function.
     None,
 }
 
@@ -35,9 +35,9 @@ impl ScoreFunction {
         (Self::None, "none"),
     ];
 
-    /// Returns the function that a model's `config.json` asks for: the activation that a
-    /// cross-encoder names, else for regression none; for a single label, or where several may
-    /// hold, the sigmoid; else softmax.
+    /// Returns the function for a model's `config.json`: the activation that a cross-encoder names;
+    /// else none for regression, the sigmoid for a single label or multi-label classification, and
+    /// softmax otherwise.
     ///
     /// Source: transformers 4.46.3, `pipelines/text_classification.py`, `postprocess`;
     /// sentence-transformers 5.7, `cross_encoder/CrossEncoder.py`, `get_default_activation_fn`.
@@ -63,8 +63,8 @@ impl ScoreFunction {
     }
 }
 
-/// Returns the activation that sentence-transformers stores with a cross-encoder under its new key or
-/// its old one, and the key.
+/// Returns the activation that sentence-transformers stores with a cross-encoder, under its new or
+/// its old key, and that key.
 fn cross_encoder_activation(config: &AlbertConfig) -> Option<(&'static str, &Value)> {
     const OLD: &str = "sbert_ce_default_activation_function";
     let new = config
@@ -76,7 +76,7 @@ fn cross_encoder_activation(config: &AlbertConfig) -> Option<(&'static str, &Val
         .filter(|(_, found)| !found.is_null())
 }
 
-/// Returns the function of an activation, a class of PyTorch by its path.
+/// Returns the function for an activation, given as the path of a PyTorch class.
 fn activation_function(found: &Value) -> Option<ScoreFunction> {
     match found.as_str()?.rsplit('.').next()? {
         "Identity" => Some(ScoreFunction::None),
@@ -111,7 +111,7 @@ impl FromStr for ScoreFunction {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassifyOptions {
-    /// Keeps this many of the best labels; `None` keeps all.
+    /// The number of labels to keep, best first; `None` keeps all.
     pub top_k: Option<usize>,
     /// Turns logits into scores; `None` takes the model's function,
     /// [`Classifier::score_function`].
@@ -197,7 +197,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Classifier::load`].
@@ -229,7 +229,7 @@ impl Classifier {
         })
     }
 
-    /// Returns the longest text in tokens, special tokens included.
+    /// Returns the maximum length of a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

@@ -1,4 +1,4 @@
-//! Errors between a model's files, a text and an answer.
+//! The errors of this crate.
 
 use std::path::PathBuf;
 
@@ -25,17 +25,17 @@ pub enum Error {
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
 
-    /// The Hub, its cache, or the way there.
+    /// The Hub, its cache, or the connection.
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::HubError),
 
     /// Not a built-in name, a folder, or a possible name on the Hub.
-    #[error("no model `{0}`: expected a folder, the built-in name `{builtin}` or a model of the Hub as `owner/model`", builtin = crate::BUILTIN)]
+    #[error("no model `{0}`: expected a folder, the built-in name `{builtin}` or a model on the Hub as `owner/model`", builtin = crate::BUILTIN)]
     UnknownModel(String),
     /// The program was built without the feature `hub`.
     #[error(
-        "no folder `{0}`, and models of the Hub are not part of this build: expected the feature `hub`"
+        "no folder `{0}`, and models on the Hub are not part of this build: expected the feature `hub`"
     )]
     NoHub(String),
     /// The program was built without the feature `builtin`.
@@ -47,7 +47,7 @@ pub enum Error {
     /// A path that is not a folder.
     #[error("`{}` is not a folder: expected the folder that holds `config.json` and the weights", .0.display())]
     NotAFolder(PathBuf),
-    /// A file that exists and cannot be read.
+    /// A file that exists but cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
         /// The file.
@@ -55,7 +55,7 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// A folder, a pipe or a device with the name of a small file, or a file larger than any.
+    /// A folder, a pipe or a device in place of a small file, or a file that is implausibly large.
     #[error(transparent)]
     SmallFile(#[from] albert_formats::small_file::FileError),
     /// A file that cannot be written.
@@ -189,7 +189,7 @@ pub enum Error {
         /// Rows of the embedding table.
         rows: usize,
     },
-    /// A longest text without room for text.
+    /// A maximum length without room for text.
     #[error(
         "max length {max_length} leaves no room for text: expected more than the {special} special tokens"
     )]
@@ -226,14 +226,14 @@ pub enum Error {
     /// A text without a mask to fill.
     #[error("no `{0}` in the text: expected at least one")]
     NoMask(String),
-    /// A text with a mask beyond the longest text.
+    /// A text with a mask beyond the maximum length.
     #[error(
         "{lost} of {masks} `{mask_token}` lie beyond the first {max_length} tokens of the text"
     )]
     MaskTruncated {
         /// The mask token.
         mask_token: String,
-        /// Masks that were cut off.
+        /// The number of masks that were cut off.
         lost: usize,
         /// Masks in the whole text.
         masks: usize,
@@ -243,13 +243,13 @@ pub enum Error {
     /// A target that the vocabulary cannot spell.
     #[error("target `{0}` is outside the vocabulary")]
     UnknownTarget(String),
-    /// An empty list of what a task needs at least one of.
+    /// An empty list where a task needs at least one element.
     #[error("no {what}: expected at least one")]
     Empty {
         /// The things that are missing.
         what: &'static str,
     },
-    /// A prompt by name, of a model that has no prompts.
+    /// A prompt name for a model without prompts.
     #[error("the model has no prompts, and none named `{0}`")]
     NoPrompts(String),
     /// A target of several pieces that makes the text too long.
@@ -273,7 +273,7 @@ pub enum Error {
     )]
     NotFinite,
 
-    /// A text that the device has no memory for, even by itself.
+    /// A text for which the device has no memory, even in a batch of one.
     #[error("the device has no memory for a text of {tokens} tokens")]
     OutOfMemory {
         /// Its tokens.
@@ -284,7 +284,7 @@ pub enum Error {
 
     /// Zero-shot classification with a classifier that has a single label.
     #[error(
-        "zero-shot needs a model of natural language inference: expected at least 2 labels, found {labels}"
+        "zero-shot needs a natural language inference model: expected at least 2 labels, found {labels}"
     )]
     NotInference {
         /// The model's labels.
@@ -299,7 +299,7 @@ pub enum Error {
     /// A hypothesis without a place for the label.
     #[error("hypothesis `{0}`: expected `{{}}` where the label goes, found none")]
     Hypothesis(String),
-    /// A text that may not be truncated and leaves no room for the other.
+    /// A text that must not be truncated and leaves no room for the other.
     #[error(
         "the {what} takes {tokens} tokens with the special ones: expected room for text within {max_length}"
     )]
@@ -311,12 +311,12 @@ pub enum Error {
         /// Tokens that enter the model.
         max_length: usize,
     },
-    /// Windows for tokens that are left as they are, which cannot be joined.
+    /// Windows with an aggregation that cannot join them.
     #[error(
         "a stride needs an aggregation: with `none` the tokens of two windows cannot be joined"
     )]
     StrideWithoutAggregation,
-    /// A stride that leaves windows no new tokens.
+    /// A stride with which windows would have no new tokens.
     #[error("stride {stride}: expected less than the {room} tokens of text in a window")]
     Stride {
         /// Tokens that windows share.
@@ -332,7 +332,7 @@ pub enum Error {
     TooManySentences {
         /// The text's sentences.
         found: usize,
-        /// The most that can be sorted.
+        /// The maximum number of sentences.
         limit: usize,
     },
     /// An embedding of another model.
@@ -398,8 +398,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns what can be done about the error, if that is known: one line without a period, which
-    /// names Rust items where it needs to name any.
+    /// Suggests a remedy, if one is known: one line without a period, in terms of the Rust API.
     ///
     /// ```
     /// let error = albert_tasks::ModelFiles::resolve("./albert-base-v2").unwrap_err();
@@ -414,7 +413,7 @@ impl Error {
                 "build with the feature `hub`, or download the model's files to a folder and pass it"
             }
             Error::UnknownModel(_) => {
-                "check the path; a model of the Hub is named owner/model, as on its page"
+                "check the path; a model on the Hub is named owner/model, as on its page"
             }
             Error::NoTokenizer(_) => {
                 "put the model's spiece.model next to config.json; most model pages offer it for download"
@@ -427,12 +426,12 @@ impl Error {
             Error::UnknownTarget(_) => "`Tokenizer::encode` shows the pieces of a text",
             Error::NoPooler => "choose another `PoolingMode`, such as `Mean` or `Cls`",
             Error::OutOfMemory { .. } => {
-                "set `RunOptions::max_length`, load the weights as bf16, or free memory (`nvidia-smi` lists who holds it)"
+                "set `RunOptions::max_length`, load the weights as bf16, or free GPU memory (`nvidia-smi` lists the processes that hold it)"
             }
             Error::Compute(error) | Error::Model(ModelError::Candle(error))
                 if is_out_of_memory(error) =>
             {
-                "free GPU memory (`nvidia-smi` lists who holds it), or compute on the CPU"
+                "free GPU memory (`nvidia-smi` lists the processes that hold it), or compute on the CPU"
             }
             Error::VectorWidth { .. } => "use embeddings of this model, made with the same options",
             Error::Model(ModelError::MissingHead { served, .. }) => {
@@ -453,8 +452,8 @@ impl Error {
         Some(hint.to_string())
     }
 
-    /// Returns true if the texts or options of the call are at fault, and not the model or the
-    /// machine: another call may succeed.
+    /// Returns true if the texts or options of the call are at fault, not the model or the machine,
+    /// so that another call may succeed.
     pub fn is_input(&self) -> bool {
         matches!(
             self,
@@ -515,8 +514,8 @@ impl Error {
     }
 }
 
-/// Returns true if a device had no memory for a tensor or for a library's workspace, by the status
-/// of CUDA's libraries that cudarc's errors name.
+/// Returns true if a device had no memory for a tensor or for a library's workspace, according to
+/// the CUDA status in cudarc's error.
 pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let text = error.to_string();
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]
@@ -524,7 +523,7 @@ pub(crate) fn is_out_of_memory(error: &candle_core::Error) -> bool {
         .any(|status| text.contains(status))
 }
 
-/// Returns the types that a model with this head can be loaded as.
+/// Returns the types of this crate that can be loaded from a model with this head.
 fn tasks(head: albert_model::Head) -> &'static [&'static str] {
     use albert_model::Head;
     match head {

@@ -1,4 +1,4 @@
-//! Events that a running task reports to whoever watches it.
+//! The events that a running task reports to its observer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A batch needed more memory than the GPU has. It and all later batches are computed in
-    /// halves. Reported once for each loaded task.
+    /// A batch needed more memory than the GPU has, so it and all later batches are computed in
+    /// halves. Reported once per loaded task.
     SmallerBatches {
         /// Rows of the batch.
         rows: usize,
         /// Tokens of its longest row.
         tokens: usize,
     },
-    /// Masks that are filled together ([`FillOptions::joint`](crate::FillOptions::joint)): one more
-    /// mask of every text of the call has been filled.
+    /// One more mask of every text has been filled, if masks are filled jointly
+    /// ([`FillOptions::joint`](crate::FillOptions::joint)).
     MasksFilled {
         /// Masks filled so far.
         done: usize,

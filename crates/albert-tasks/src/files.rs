@@ -1,6 +1,6 @@
 //! The source of a model's files: a folder, the Hub, or the program itself.
 //!
-//! Nothing is loaded here. [`ModelFiles::checkpoint`] hands configuration and weights to
+//! Nothing is loaded here. [`ModelFiles::checkpoint`] opens configuration and weights with
 //! albert-model; the small files (tokenizer, pooling) are read by name.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ type NamedBytes = (&'static str, Cow<'static, [u8]>);
 /// Name of the built-in model.
 pub const BUILTIN: &str = "albert-mini-en";
 
-/// The small files that say how text enters a model and answers leave it.
+/// The small files that describe tokenization, pooling and labels.
 pub(crate) const COMPANIONS: [&str; 10] = [
     "spiece.model",
     "tokenizer.json",
@@ -40,8 +40,8 @@ pub(crate) const MODULES: &str = "modules.json";
 /// sentence-transformers' prompts and the width of its vectors.
 pub(crate) const SENTENCE_SETTINGS: &str = "config_sentence_transformers.json";
 
-/// The names of SentencePiece's model, in the order of preference: transformers', that of Google's
-/// archives, and that of a TensorFlow Hub module.
+/// The names of SentencePiece's model, in order of preference: that of transformers, of Google's
+/// archives, and of a TensorFlow Hub module.
 pub(crate) const SPIECE_MODELS: [&str; 3] =
     ["spiece.model", "30k-clean.model", "assets/30k-clean.model"];
 /// The names of a list of pieces, likewise.
@@ -64,7 +64,7 @@ const TOKENIZER_FILES: [&str; 4] = [
 pub struct ModelFiles {
     name: Arc<str>,
     source: Source,
-    /// The folder with the tokenizer's files, where that is another.
+    /// The folder with the tokenizer's files, if it is another one.
     tokenizer: Option<Arc<Path>>,
 }
 
@@ -81,8 +81,8 @@ enum Source {
     Builtin(&'static [(&'static str, &'static [u8])]),
     Folder {
         top: Arc<Path>,
-        /// The folder of the network and its tokenizer: below the top one in folders that
-        /// sentence-transformers saved before 2.0.
+        /// The folder of the network and its tokenizer, a subfolder if sentence-transformers before
+        /// 2.0 saved the model.
         network: Arc<Path>,
     },
 }
@@ -100,8 +100,8 @@ impl Source {
     }
 }
 
-/// Returns the path of sentence-transformers' first module, if it is a network in a folder of its
-/// own. A list that cannot be read is left to its reader, who says why.
+/// Returns the path of sentence-transformers' first module, if it is a network in a subfolder. A
+/// list that cannot be read is an error later, when the modules are loaded.
 fn transformer_folder(dir: &Path) -> Option<String> {
     let text = small_file::read_if_present(&dir.join(MODULES)).ok()??;
     let modules = json::parse(&text).ok()?;
@@ -113,7 +113,7 @@ fn transformer_folder(dir: &Path) -> Option<String> {
 }
 
 impl ModelFiles {
-    /// The model compiled into the program.
+    /// Returns the model compiled into the program.
     ///
     /// # Errors
     /// If this build lacks the feature `builtin`.
@@ -132,8 +132,7 @@ impl ModelFiles {
         }
     }
 
-    /// Returns the bytes that the built-in model takes within the program; `None` if the build
-    /// lacks it.
+    /// Returns the size of the built-in model in bytes; `None` if the build lacks it.
     pub fn builtin_bytes() -> Option<u64> {
         match Self::builtin().ok()?.source {
             Source::Builtin(files) => Some(files.iter().map(|(_, bytes)| bytes.len() as u64).sum()),
@@ -141,10 +140,10 @@ impl ModelFiles {
         }
     }
 
-    /// Opens the model in a folder as Hugging Face, sentence-transformers or Google lay it out.
+    /// Opens the model in a folder in the layout of Hugging Face, sentence-transformers or Google.
     ///
     /// # Errors
-    /// If `dir` is not a folder. A missing file is an error once it is read.
+    /// If `dir` is not a folder. A missing file is only an error when it is read.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
@@ -157,11 +156,11 @@ impl ModelFiles {
         })
     }
 
-    /// Opens the model that a user names: the built-in name, else a folder, else a model of the
-    /// Hub. A folder's name need not be UTF-8.
+    /// Opens the model that a user names: the built-in model, a folder, or a model on the Hub, in
+    /// this order. The name of a folder need not be UTF-8.
     ///
     /// # Errors
-    /// If it is none of them, or, with the feature `hub`, as [`Hub::find`](crate::Hub::find).
+    /// If it is none of them; with the feature `hub`, see also [`Hub::find`](crate::Hub::find).
     pub fn resolve(id: impl AsRef<OsStr>) -> Result<Self> {
         let id = id.as_ref();
         match Self::local(id)? {
@@ -173,8 +172,8 @@ impl ModelFiles {
         }
     }
 
-    /// Opens the model that a user names without the network: the built-in one, or a folder. `None`
-    /// for a name that may be one of the Hub.
+    /// Opens the model that a user names without using the network: the built-in model or a folder.
+    /// `None` for a name that may be on the Hub.
     ///
     /// # Errors
     /// If `id` is a file, or no model can have that name.
@@ -193,7 +192,7 @@ impl ModelFiles {
         }
     }
 
-    /// Opens the model `id` of the Hub, from the cache or downloaded into it.
+    /// Opens the model `id` on the Hub, from the cache or after downloading it.
     ///
     /// # Errors
     /// See [`Hub::find`](crate::Hub::find).
@@ -207,8 +206,8 @@ impl ModelFiles {
         })
     }
 
-    /// Takes the tokenizer's files from another folder, such as that of the model a checkpoint was
-    /// trained from; the model's own are left out of account.
+    /// Takes the tokenizer's files from another folder, such as that of the model from which a
+    /// checkpoint was trained, and ignores those of the model itself.
     ///
     /// ```
     /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
@@ -237,12 +236,12 @@ impl ModelFiles {
         Ok(self)
     }
 
-    /// Returns the name of the built-in model or of the Hub, or the folder as it was given.
+    /// Returns the name of the built-in model or on the Hub, or the folder as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the folder that the files are in; `None` for the built-in model.
+    /// Returns the folder of the files; `None` for the built-in model.
     pub fn folder(&self) -> Option<&Path> {
         match &self.source {
             Source::Builtin(_) => None,
@@ -259,8 +258,8 @@ impl ModelFiles {
     /// there is none.
     ///
     /// # Errors
-    /// If the path leaves the folder, the file is not a regular one, has more than 64 MiB, cannot
-    /// be read or is a Git LFS pointer.
+    /// If the path leaves the folder, or the file is not a regular file, is larger than 64 MiB,
+    /// cannot be read, or is a Git LFS pointer.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match self.place(file)? {
             Place::Memory(bytes) => Ok(bytes.map(Cow::Borrowed)),
@@ -299,7 +298,7 @@ impl ModelFiles {
                 let found = files.iter().find(|(name, _)| *name == file);
                 Place::Memory(found.map(|(_, bytes)| *bytes))
             }
-            // Modules have folders of their own next to the network's.
+            // Each module has its own folder next to the network's.
             Source::Folder { top, .. }
                 if matches!(file, MODULES | SENTENCE_SETTINGS)
                     || file.contains('/') && !is_tokenizers(file) =>
@@ -310,7 +309,7 @@ impl ModelFiles {
         })
     }
 
-    /// Opens configuration and weights, for albert-model to load from.
+    /// Opens the configuration and the weights, to load with albert-model.
     ///
     /// # Errors
     /// See [`Checkpoint::from_dir`].
@@ -366,8 +365,8 @@ fn is_tokenizers(file: &str) -> bool {
     SPIECE_MODELS.contains(&file) || VOCABULARIES.contains(&file) || TOKENIZER_FILES.contains(&file)
 }
 
-/// Returns true if a relative path only descends. Symbolic links are followed: download caches consist of
-/// them.
+/// Returns true if a relative path only descends. Symbolic links are followed, because download
+/// caches consist of them.
 pub(crate) fn stays_inside(path: &str) -> bool {
     let windows_escape = path.contains('\\') || path.contains(':');
     !windows_escape
@@ -376,7 +375,8 @@ pub(crate) fn stays_inside(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// Returns true for `owner/model`, or an old `model` alone, in the characters that the Hub allows.
+/// Returns true for `owner/model`, or an old name without an owner, in the characters that the Hub
+/// allows.
 pub(crate) fn looks_like_hub_id(id: &str) -> bool {
     let is_name = |part: &str| {
         !part.is_empty()

@@ -1,4 +1,6 @@
-//! Text in, answers out: tasks with [ALBERT](albert_model) models on Candle.
+//! Natural language tasks with [ALBERT and BERT](albert_model) models on Candle: embeddings,
+//! semantic search, masked language modeling, classification, named entity recognition, question
+//! answering and more.
 //!
 //! ```
 //! # fn main() -> albert_tasks::Result<()> {
@@ -15,8 +17,8 @@
 //!
 //! # Tasks
 //!
-//! Each task is a struct that is loaded from a model and takes many texts at once. All are `Send +
-//! Sync`, and none panics on any text or file.
+//! Each task is a struct that is loaded from a model and processes many texts at once. All are
+//! `Send + Sync`, and none panics on any text or file.
 //!
 //! | Type | Task | Name at Hugging Face |
 //! |---|---|---|
@@ -27,42 +29,41 @@
 //! | [`Reranker`] | ranks texts for a query with a cross-encoder | text-ranking |
 //! | [`MaskFiller`] | masked language modeling: tokens at a `[MASK]`, scores of texts | fill-mask |
 //! | [`Classifier`] | text classification, such as sentiment | text-classification |
-//! | [`ZeroShotClassifier`] | labels that the model was not trained on | zero-shot-classification |
+//! | [`ZeroShotClassifier`] | classification with labels that the model was not trained on | zero-shot-classification |
 //! | [`Tagger`] | named entity recognition (NER) and other token classification | token-classification |
 //! | [`Answerer`] | extractive question answering (QA) | question-answering |
 //! | [`Chooser`] | multiple choice | multiple-choice |
-//! | [`Orderer`] | sentence order prediction, and the order of shuffled sentences | |
-//! | [`Forwarder`] | the network's tensors by name | |
+//! | [`Orderer`] | sentence order prediction, and sorting shuffled sentences | |
+//! | [`Forwarder`] | the tensors of a forward pass, by name | |
 //!
-//! A call takes a slice of texts and returns a `Result<Vec<_>>` with one result for each text, in
-//! order; the first error ends it. A method whose name ends in `_each` returns a `Vec<Result<_>>`
-//! instead, where each text has an error of its own. What may grow is an options struct with
+//! A call takes a slice of texts and returns a `Result<Vec<_>>` with one result per text, in order;
+//! the first error ends the call. A method whose name ends in `_each` returns a `Vec<Result<_>>`
+//! instead, with a separate error for each text. Optional arguments are in an options struct with
 //! `with_…` methods, such as [`TagOptions`]. [`TextInput`] is a text or a pair of texts.
 //!
-//! [`pipelined()`] runs a stream of texts through a task so that a GPU never waits for the next
-//! ones.
+//! [`pipelined()`] runs a stream of texts through a task so that a GPU never waits for input.
 //!
 //! # Files and the Hub
 //!
-//! A model is a folder as Hugging Face lays it out, a name on the Hub (feature `hub`), or
+//! A model is a folder in Hugging Face's layout, a name on the Hub (feature `hub`), or
 //! `albert-mini-en`, which the feature `builtin` compiles into the program. `from_pretrained` takes
-//! any of them by name; [`ModelFiles`] finds the files, and `load` takes these with [`RunOptions`].
-//! The module `hub` has the Hub's client, with its cache, tokens and proxies.
+//! any of them by name. For more control, [`ModelFiles`] finds the files, and `load` takes them
+//! with [`RunOptions`]. The module `hub` is the client of the Hub, with cache, tokens and proxies.
 //!
 //! # Tokenizer
 //!
 //! [`tokenizer`] turns texts into token ids, with offsets into the text. [`pooling`] describes how
-//! an embedding is made from the vectors of a text's tokens.
+//! an embedding is computed from the vectors of a text's tokens.
 //!
 //! # Tools
 //!
-//! [`tools`] looks into a model's files, converts them, compares two ways of computing a model, and
-//! measures its speed.
+//! [`tools`] inspects a model's files, converts them, compares a model's hidden states under two
+//! settings, and measures its speed.
 //!
 //! # Devices
 //!
-//! The CPU is the default. [`RunOptions::on_device`] selects a CUDA or Metal [`Device`], and
-//! [`RunOptions::with_weights`] the type of the weights:
+//! The default device is the CPU. [`RunOptions::on_device`] selects a CUDA or Metal [`Device`], and
+//! [`RunOptions::with_weights`] the format of the weights:
 //!
 //! ```no_run
 //! use albert_tasks::{Device, ModelFiles, RunOptions, Tagger, WeightFormat};
@@ -78,15 +79,15 @@
 //! | Flag | |
 //! |---|---|
 //! | `builtin` (default) | compiles the model `albert-mini-en` (about 8 MB) into the program |
-//! | `hub` | models of the Hugging Face Hub by name |
+//! | `hub` | models on the Hugging Face Hub by name |
 //! | `cuda`, `cudnn`, `flash-attn`, `metal`, `mkl`, `accelerate` | Candle's backends |
 //!
 //! # Errors and hints
 //!
-//! An [`Error`] names the file or value, what was expected and what was found. [`Error::hint`] says
-//! what to do about it; it is a call of its own, which `?` in `main` does not make.
+//! An [`Error`] names the file or value, what was expected and what was found. [`Error::hint`]
+//! suggests a remedy; it is a separate call, which `?` in `main` does not make.
 
-// docs.rs marks what needs the feature `hub`.
+// docs.rs marks items that need the feature `hub`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;

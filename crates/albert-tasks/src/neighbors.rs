@@ -15,17 +15,18 @@ use crate::{EmbedOptions, Embedder, Error, ModelFiles, Result, RunOptions, TextI
 /// Texts whose embeddings are compared with each other in one matrix product.
 const BLOCK: usize = 1024;
 
-/// The most that a cosine from the matrix product in f32 differs from [`cosine`]: sums of products
-/// of 768 values of unit vectors.
+/// The maximum difference between a cosine from the f32 matrix product and [`cosine`]: sums of
+/// products of 768 values of unit vectors.
 const ROUNDING: f32 = 1e-5;
 
 /// Options for [`NeighborFinder::find`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct NeighborOptions {
-    /// The least cosine of a pair, in [−1, 1].
+    /// The minimum cosine of a pair, in [−1, 1].
     pub threshold: f32,
-    /// Keeps this many of the most similar pairs: sentence-transformers keeps 500,000.
+    /// The maximum number of pairs to keep, most similar first; sentence-transformers keeps
+    /// 500,000.
     pub max_pairs: usize,
 }
 
@@ -86,7 +87,7 @@ pub struct NeighborFinder {
 }
 
 impl NeighborFinder {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`Embedder::from_pretrained`].
@@ -128,7 +129,7 @@ impl NeighborFinder {
         search.pairs(options)
     }
 
-    /// Begins a search through texts that are added piece by piece.
+    /// Starts a search through texts that are added incrementally.
     pub fn start(&self) -> NeighborSearch {
         NeighborSearch::new(self.embedder.dim())
     }
@@ -156,8 +157,8 @@ impl NeighborSearch {
         self.vectors.len() / self.dim.max(1)
     }
 
-    /// Adds the embedding of the next text. One that is not finite, as saved embeddings have it for
-    /// a bad line, is like no other.
+    /// Adds the embedding of the next text. One that is not finite, as saved for a bad line, is not
+    /// similar to any other.
     ///
     /// # Errors
     /// If it has another width.
@@ -176,12 +177,12 @@ impl NeighborSearch {
         Ok(())
     }
 
-    /// Counts a text without an embedding, which is like no other.
+    /// Counts a text without an embedding, which is not similar to any other.
     pub fn skip(&mut self) {
         self.vectors.resize(self.vectors.len() + self.dim, 0.0);
     }
 
-    /// Returns the pairs that are similar, most similar first; of equal ones the earlier first.
+    /// Returns the similar pairs, most similar first; among equal ones the earlier comes first.
     ///
     /// # Errors
     /// If the computation fails.

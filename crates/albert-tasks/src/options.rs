@@ -1,19 +1,19 @@
-//! Options that every task takes: the device, the weights' type, the tokenizer, lengths and batches.
+//! The options of all tasks: the device, the format of the weights, the tokenizer, lengths and
+//! batches.
 
 use albert_model::{LoadOptions, WeightFormat};
 use candle_core::Device;
 
 use crate::{Event, Observer, TokenizerOptions};
 
-/// Tokens in a batch, padding included, unless [`RunOptions::batch_tokens`] is set or CUDA
-/// computes.
+/// The default number of tokens in a batch, padding included, on other devices than CUDA.
 ///
 /// From about 1,024 rows on, the matrix products run at full speed; more only moves the activations
 /// out of the caches (2,048 tokens of ALBERT base are 24 MB in the feed-forward layer).
 pub const DEFAULT_BATCH_TOKENS: usize = 2048;
 
-/// The most tokens in a batch on CUDA, padding included, whatever memory there is: more fill no GPU
-/// any better, and their states have to be copied and held on the CPU.
+/// The maximum number of tokens in a batch on CUDA, padding included, however much memory is free:
+/// more do not use a GPU any better, and their states have to be copied to and held on the CPU.
 pub const MAX_BATCH_TOKENS: usize = 32_768;
 
 /// Options for loading and running a model.
@@ -31,7 +31,8 @@ pub struct RunOptions {
     pub load: LoadOptions,
     /// Overrides of the tokenizer.
     pub tokenizer: TokenizerOptions,
-    /// The longest text in tokens, special tokens included; the model's own limit also applies.
+    /// The maximum length of a text in tokens, special tokens included; the model's own limit also
+    /// applies.
     pub max_length: Option<usize>,
     /// Tokens in a batch, padding included. A single text may be longer.
     ///
@@ -40,7 +41,7 @@ pub struct RunOptions {
     /// [`activation_bytes`](albert_model::AlbertConfig::activation_bytes), and at most
     /// [`MAX_BATCH_TOKENS`].
     pub batch_tokens: Option<usize>,
-    /// Receives what happens while tasks run: progress, and batches that a GPU has no memory for.
+    /// Receives events while tasks run: progress, and batches for which a GPU has no memory.
     pub observer: Observer,
 }
 
@@ -86,7 +87,7 @@ impl RunOptions {
         self
     }
 
-    /// Returns the most tokens that a batch can have, unless a single text has more.
+    /// Returns the maximum number of tokens in a batch, unless a single text has more.
     pub fn most_batch_tokens(&self) -> usize {
         let default = if self.load.device.is_cuda() {
             MAX_BATCH_TOKENS
@@ -96,10 +97,11 @@ impl RunOptions {
         self.batch_tokens.unwrap_or(default)
     }
 
-    /// Returns how many chunks of a stream to keep in flight ([`pipelined`](crate::pipelined())).
+    /// Returns the number of chunks of a stream to keep in flight
+    /// ([`pipelined`](crate::pipelined())).
     ///
-    /// On a GPU that is three: one is computed, one is ready and one is cut into tokens. On the CPU
-    /// it is one, since its cores do all of that.
+    /// On a GPU that is three: one is computed, one is ready and one is tokenized. On the CPU it is
+    /// one, because its cores do all of that.
     pub fn chunks_in_flight(&self) -> usize {
         if self.load.device.is_cpu() { 1 } else { 3 }
     }

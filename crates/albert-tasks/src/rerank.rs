@@ -79,7 +79,7 @@ pub struct Reranker {
 }
 
 impl Reranker {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Reranker::load`].

@@ -1,7 +1,7 @@
 //! Semantic search: the texts of a corpus that are most similar to a query.
 //!
-//! A search keeps only its best hits, so that a corpus of any size takes constant memory. It compares
-//! the query with every text; there is no index.
+//! A search keeps only its best hits, so a corpus of any size takes constant memory. The query is
+//! compared with every text; there is no index.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -46,7 +46,7 @@ pub struct Searcher {
 }
 
 impl Searcher {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`Embedder::from_pretrained`].
@@ -62,7 +62,7 @@ impl Searcher {
         Ok(Self::new(Embedder::load(files, options)?))
     }
 
-    /// Creates a searcher from the embeddings of `embedder`. Queries and documents have the model's
+    /// Creates a searcher with the embeddings of `embedder`. Queries and documents get the model's
     /// prompts for them, if it has any.
     pub fn new(embedder: Embedder) -> Self {
         Self {
@@ -97,12 +97,12 @@ impl Searcher {
         &self.embedder
     }
 
-    /// Returns the options that queries are embedded with.
+    /// Returns the options for embedding queries.
     pub fn query_options(&self) -> &EmbedOptions {
         &self.query
     }
 
-    /// Returns the options that documents are embedded with.
+    /// Returns the options for embedding documents.
     pub fn document_options(&self) -> &EmbedOptions {
         &self.document
     }
@@ -127,7 +127,7 @@ impl Searcher {
         Ok(search.hits())
     }
 
-    /// Begins a search through a corpus that is added piece by piece.
+    /// Starts a search through a corpus that is added incrementally.
     ///
     /// # Errors
     /// See [`Embedder::embed`].
@@ -202,7 +202,7 @@ impl Search<'_> {
         let cosine = cosine(&self.query, vector);
         if self.best.len() == self.top_k {
             match self.best.peek() {
-                // Of equal ones the earlier stays.
+                // Among equal hits the earlier stays.
                 Some(worst) if cosine <= worst.0.cosine => return Ok(()),
                 _ => self.best.pop(),
             };
@@ -220,7 +220,7 @@ impl Search<'_> {
         self.seen += 1;
     }
 
-    /// Returns the best hits, best first; of equal ones the earlier first.
+    /// Returns the best hits, best first; among equal ones the earlier comes first.
     pub fn hits(self) -> Vec<Hit> {
         self.best
             .into_sorted_vec()
@@ -230,7 +230,7 @@ impl Search<'_> {
     }
 }
 
-/// A hit that is greater the worse it is.
+/// A hit in reverse order: a worse hit is greater.
 #[derive(Debug)]
 struct Worst(Hit);
 

@@ -39,7 +39,7 @@ pub struct SimilarityScorer {
 }
 
 impl SimilarityScorer {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`Embedder::from_pretrained`].

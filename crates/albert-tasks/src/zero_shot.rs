@@ -90,7 +90,7 @@ pub struct ZeroShotClassifier {
 }
 
 impl ZeroShotClassifier {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`ZeroShotClassifier::load`].

@@ -12,7 +12,7 @@ use crate::hub_server::{HubServer, tiny_files};
 /// The tiny models that the examples find as folders where they are.
 const MODELS: [&str; 5] = ["sentiment", "nli", "entities", "question", "choice"];
 
-/// The models of the Hub that the examples name, each of them the tiny one.
+/// The models on the Hub that the examples name, each of them the tiny one.
 #[cfg(feature = "hub")]
 const HUB_MODELS: [&str; 2] = [
     "albert/albert-base-v2",

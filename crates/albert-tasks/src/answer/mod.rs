@@ -1,4 +1,4 @@
-//! Extractive question answering: answers to questions, found in a context.
+//! Extractive question answering: finds the answers to questions in a context.
 //!
 //! The question and a window of the context enter the network as a pair; a context too long for one
 //! window is read in several that overlap. The best spans over all of them are the answers
@@ -23,8 +23,8 @@ use crate::windowed::room;
 use crate::{ModelFiles, Result, RunOptions, Tokenizer};
 use span::best_spans;
 
-/// Tokens of a window, special tokens included, unless the caller sets a number or the model takes
-/// fewer: the pipeline's `max_seq_len`.
+/// Tokens in a window, special tokens included, unless the caller sets a number or the model's
+/// limit is lower: the pipeline's `max_seq_len`.
 const WINDOW_TOKENS: usize = 384;
 
 /// Tokens that a window shares with the one before: the pipeline's `doc_stride`.
@@ -45,17 +45,17 @@ const QUESTION_TOKENS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct AnswerOptions {
-    /// The most answers that a question gets. Several may be the same words, found in two windows
-    /// or widened from two spans.
+    /// The maximum number of answers to a question. Several may be the same words, found in two
+    /// windows or widened from two spans.
     pub top_k: NonZeroUsize,
-    /// The most tokens of an answer, before it is widened to whole words.
+    /// The maximum number of tokens in an answer, before it is widened to whole words.
     pub max_answer_tokens: NonZeroUsize,
-    /// Makes "no answer" one of the answers, with its own score.
+    /// True to make "no answer" one of the answers, with its own score.
     pub allow_no_answer: bool,
-    /// Leaves out answers with a lower score. A question that none is left for has "no answer".
+    /// Drops answers with a lower score. A question without any answer left has "no answer".
     pub threshold: Option<f32>,
-    /// Widens an answer to whole words. Without it an answer is exactly the tokens found, as texts
-    /// without spaces need it.
+    /// True to widen an answer to whole words. Otherwise an answer is exactly the tokens found,
+    /// which suits texts without spaces.
     pub align_to_words: bool,
 }
 
@@ -74,31 +74,31 @@ impl Default for AnswerOptions {
 }
 
 impl AnswerOptions {
-    /// Gives up to `top_k` answers; 0 is 1.
+    /// Returns up to `top_k` answers per question; 0 means 1.
     pub fn with_top_k(mut self, top_k: usize) -> Self {
         self.top_k = NonZeroUsize::new(top_k).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// Limits answers to `max_answer_tokens` tokens; 0 is 1.
+    /// Limits answers to `max_answer_tokens` tokens; 0 means 1.
     pub fn with_max_answer_tokens(mut self, max_answer_tokens: usize) -> Self {
         self.max_answer_tokens = NonZeroUsize::new(max_answer_tokens).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// Makes "no answer" one of the answers, or not.
+    /// Sets whether "no answer" is one of the answers.
     pub fn with_allow_no_answer(mut self, allow_no_answer: bool) -> Self {
         self.allow_no_answer = allow_no_answer;
         self
     }
 
-    /// Leaves out answers with a score below `threshold`.
+    /// Drops answers with a score below `threshold`.
     pub fn with_threshold(mut self, threshold: impl Into<Option<f32>>) -> Self {
         self.threshold = threshold.into();
         self
     }
 
-    /// Widens answers to whole words, or not.
+    /// Sets whether answers are widened to whole words.
     pub fn with_align_to_words(mut self, align_to_words: bool) -> Self {
         self.align_to_words = align_to_words;
         self
@@ -116,8 +116,8 @@ pub struct Answer {
     pub start: Option<usize>,
     /// The end offset (exclusive).
     pub end: Option<usize>,
-    /// The product of the probabilities of its first and its last token, within its window. For "no
-    /// answer", the same product for `[CLS]`, the least over all windows.
+    /// The product of the probabilities of its first and last token, within its window. For "no
+    /// answer", the minimum over all windows of this product for `[CLS]`.
     pub score: f32,
 }
 
@@ -164,7 +164,7 @@ struct Prepared {
 }
 
 impl Answerer {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Answerer::load`].
@@ -174,8 +174,8 @@ impl Answerer {
 
     /// Loads a model with its tokenizer.
     ///
-    /// A window has 384 tokens, or as many as the model takes if those are fewer;
-    /// [`RunOptions::max_length`] sets another number.
+    /// A window has 384 tokens, or the model's limit if that is less; [`RunOptions::max_length`]
+    /// sets another number.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
@@ -259,7 +259,7 @@ impl Answerer {
         let wanted = (max_length / 2).min(STRIDE);
         let (asked, given) = (sequence.count(Owner::First), sequence.count(Owner::Second));
         let mut kept = asked;
-        // transformers fails here; its documentation has the question cut.
+        // transformers fails here, although its documentation says that it truncates the question.
         if asked + given.max(1) > available && available.saturating_sub(kept) <= wanted {
             kept = kept.min(QUESTION_TOKENS).min(available / 2);
         }
@@ -321,7 +321,8 @@ impl Answerer {
                 score: null_score,
             });
         }
-        // A stable sort: of equal scores the earlier window's wins, and a span before "no answer".
+        // A stable sort: among equal scores the earlier window wins, and a span wins over "no
+        // answer".
         answers.sort_by(|a, b| b.score.total_cmp(&a.score));
         answers.truncate(options.top_k.get());
         Answers {
@@ -331,8 +332,8 @@ impl Answerer {
         }
     }
 
-    /// Returns the characters of a span, widened from the beginning of its first token's word to
-    /// the end of its last one's, as far as these are in the window.
+    /// Returns the characters of a span, widened from the start of its first token's word to the
+    /// end of its last token's word, as far as these are in the window.
     fn widened(&self, sequence: &Sequence, window: &[usize], span: Range<usize>) -> Range<usize> {
         let in_context = |at: usize| sequence.owner(window[at]) == Some(Owner::Second);
         let mut first = span.start;
@@ -349,8 +350,8 @@ impl Answerer {
         offsets(sequence, window, first, last)
     }
 
-    /// Returns true if a token begins a word by the tokenizer's rules: at spaces, where a piece begins
-    /// with `▁`; of a vocab.txt, every piece without `##`. Special tokens are words of their own.
+    /// Returns true if a token starts a word by the tokenizer's rules: a piece with `▁`, or in a
+    /// vocab.txt any piece without `##`. Each special token is a word.
     fn begins_word(&self, sequence: &Sequence, index: usize) -> bool {
         let piece = &sequence.encoding.pieces[index];
         match self.pipeline.tokenizer.model_name() {

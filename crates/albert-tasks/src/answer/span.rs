@@ -56,7 +56,7 @@ pub(super) fn best_spans(
         for end in (start..last).filter(|&at| allowed[at]) {
             let score = starts[start] * ends[end];
             let is_full = best.len() == top_k;
-            // Of equal scores the first span wins.
+            // Among equal scores the first span wins.
             if score <= 0.0 || is_full && best.last().is_none_or(|(_, worst)| score <= *worst) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Sentence embeddings: one vector for each text, as sentence-transformers computes it.
+//! Sentence embeddings: one vector per text, computed as in sentence-transformers.
 
 mod options;
 mod prepared;
@@ -51,7 +51,7 @@ pub struct TokenEmbeddings {
 #[derive(Debug)]
 pub struct PreparedText {
     text: Prepared,
-    /// Tokens at the beginning that pooling skips: those of a prompt that is not pooled.
+    /// The number of tokens at the start that pooling skips, those of a prompt that is not pooled.
     skipped: usize,
 }
 
@@ -67,10 +67,10 @@ impl PreparedText {
     }
 }
 
-/// Turns texts into sentence embeddings, as sentence-transformers does.
+/// Turns texts into sentence embeddings, like sentence-transformers.
 ///
-/// Pooling and the modules after it, the longest text and the prompts come from the model's own
-/// files. The `with_…` methods override them for all calls, [`EmbedOptions`] for one call.
+/// Pooling, the modules after it, the maximum length and the prompts come from the model's files.
+/// The `with_…` methods override them for all calls, [`EmbedOptions`] for one call.
 ///
 /// ```
 /// use albert_tasks::{Embedder, ModelFiles, PoolingMode, RunOptions};
@@ -98,7 +98,7 @@ pub struct Embedder {
 }
 
 impl Embedder {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// ```
     /// # fn main() -> albert_tasks::Result<()> {
@@ -142,7 +142,7 @@ impl Embedder {
     /// Pools with `mode` instead of the model's modes; the modules after the pooling stay.
     ///
     /// # Errors
-    /// If `mode` is the pooler and the model has none, or the model's dense layer takes another
+    /// If `mode` is the pooler and the model has none, or the model's dense layer has another input
     /// width.
     pub fn with_pooling(mut self, mode: PoolingMode) -> Result<Self> {
         if mode == PoolingMode::Pooler && !self.has_pooler {
@@ -154,7 +154,7 @@ impl Embedder {
         Ok(self)
     }
 
-    /// Scales embeddings to length 1, or does not.
+    /// Sets whether embeddings are scaled to length 1.
     pub fn with_normalize(mut self, normalize: bool) -> Self {
         self.defaults.normalize = Some(normalize);
         self
@@ -162,8 +162,9 @@ impl Embedder {
 
     /// Keeps the first `dim` dimensions of embeddings.
     ///
-    /// A model that normalizes by itself does so before the cut. The cut vector is normalized again
-    /// only with [`Embedder::with_normalize`], or if the model's files do not describe the pooling.
+    /// A model with a normalization module applies it before the cut. The cut vector is only
+    /// normalized again with [`Embedder::with_normalize`], or if the model's files do not describe
+    /// the pooling.
     ///
     /// # Errors
     /// If `dim` is zero or more than the model has.
@@ -173,8 +174,8 @@ impl Embedder {
         Ok(self)
     }
 
-    /// Puts `prompt` before every text, instead of the model's default prompt; an empty one is
-    /// none.
+    /// Puts `prompt` before every text, instead of the model's default prompt; an empty prompt
+    /// removes it.
     pub fn with_prompt(mut self, prompt: &str) -> Self {
         self.defaults.prompt = Some(prompt.to_string());
         self.defaults.prompt_name = None;
@@ -191,14 +192,14 @@ impl Embedder {
         Ok(self)
     }
 
-    /// Reads a text that is longer than the model in windows, each beginning with the last `stride`
-    /// tokens of the one before, instead of cutting its end off.
+    /// Reads a text longer than the model's limit in windows, each starting with the last `stride`
+    /// tokens of the previous one, instead of truncating it.
     ///
-    /// Special tokens and a prompt are in every window. The windows' vectors of one token are
-    /// weighted so that it counts once: a token of text that is in `c` windows has the weight `1 /
-    /// c` in each, and the tokens around it have the window's share of the text, `Σ (1 / c)` over
-    /// its tokens of text by their number in all of it. The weighted sums are then pooled as those
-    /// of a short text:
+    /// Every window has the special tokens and the prompt. Tokens are weighted so that each counts
+    /// once: a token of the text that is in `c` windows has weight `1 / c` in each of them, and the
+    /// special tokens and the prompt have the window's share of the text, which is `Σ (1 / c)` over
+    /// the text tokens of the window, divided by the number of all text tokens. The weighted sums
+    /// are pooled like those of a short text:
     ///
     /// ```text
     /// mean, mean-sqrt-len, weighted-mean   the same formula over every token of the text
@@ -206,7 +207,7 @@ impl Embedder {
     /// max                                  the largest value in any window
     /// ```
     ///
-    /// A text that fits has the embedding that it has without windows.
+    /// A text that fits has the same embedding as without windows.
     ///
     /// # Errors
     /// If a window has no more tokens of text than the stride, or the prompt leaves no room for
@@ -217,7 +218,7 @@ impl Embedder {
         Ok(self)
     }
 
-    /// Returns how this embedder pools, and why.
+    /// Returns the pooling of this embedder, with its origin.
     pub fn pooling(&self) -> &Pooling {
         &self.pooling
     }
@@ -249,7 +250,7 @@ impl Embedder {
             .map_or(self.full_dim, |dim| dim.min(self.full_dim))
     }
 
-    /// Returns the longest text in tokens, special tokens included.
+    /// Returns the maximum length of a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }
@@ -267,12 +268,12 @@ impl Embedder {
     /// Embeds each text, or each pair of texts joined as `[CLS] first [SEP] second [SEP]`; results
     /// are in order.
     ///
-    /// A text is computed with others of similar length; its embedding does not depend on them
-    /// beyond rounding. An empty text is `[CLS] [SEP]` and has an embedding.
+    /// A text shares a batch with others of similar length; its embedding does not depend on them,
+    /// up to rounding. An empty text is `[CLS] [SEP]` and has an embedding.
     ///
     /// # Errors
-    /// If the tokenizer refuses a text, a pair is to be read in windows, or the computation fails,
-    /// such as for lack of memory.
+    /// If the tokenizer refuses a text, windows are requested for a pair, or the computation fails,
+    /// for lack of memory for example.
     pub fn embed<I: TextInput + Sync>(&self, inputs: &[I]) -> Result<Vec<Embedding>> {
         self.embed_with(inputs, &EmbedOptions::default())
     }
@@ -294,8 +295,8 @@ impl Embedder {
             })
     }
 
-    /// Embeds texts into `rows`, one embedding after another, and returns for each text its tokens
-    /// and true if it was truncated.
+    /// Writes the embeddings of texts to `rows`, one after another, and returns for each text the
+    /// number of its tokens, and true if it was truncated.
     ///
     /// ```
     /// # fn main() -> albert_tasks::Result<()> {
@@ -311,7 +312,7 @@ impl Embedder {
     /// ```
     ///
     /// # Errors
-    /// If `rows` has not [`dim_with`](Self::dim_with) values for each text; see also
+    /// If `rows` does not have [`dim_with`](Self::dim_with) values per text; see also
     /// [`Embedder::embed_with`].
     pub fn embed_into<I: TextInput + Sync>(
         &self,
@@ -338,8 +339,8 @@ impl Embedder {
         Ok(texts)
     }
 
-    /// Tokenizes texts for [`embed_prepared`](Self::embed_prepared), so that their tokens are known
-    /// before anything is computed. Of the options it takes prompt, stride and truncation.
+    /// Tokenizes texts for [`embed_prepared`](Self::embed_prepared), so that the number of tokens
+    /// is known before anything is computed. Uses the options for prompt, stride and truncation.
     ///
     /// ```
     /// # fn main() -> albert_tasks::Result<()> {
@@ -392,8 +393,8 @@ impl Embedder {
         inputs.par_iter().map(prepare).collect()
     }
 
-    /// Embeds texts that [`prepare`](Self::prepare) tokenized. Of the options it takes those of the
-    /// result, `normalize` and `truncate_dim`.
+    /// Embeds texts that [`prepare`](Self::prepare) tokenized. Uses the options `normalize` and
+    /// `truncate_dim`.
     ///
     /// # Errors
     /// If the computation fails.
@@ -444,9 +445,9 @@ impl Embedder {
 
     /// Returns the vectors of each text's tokens, in order.
     ///
-    /// They are the network's own: not pooled, without the modules after the pooling, and normalized
-    /// only with [`Embedder::with_normalize`]`(true)`. A token that is in several windows has the
-    /// weighted mean of its vectors.
+    /// They are the hidden states of the network: not pooled, without the modules after the
+    /// pooling, and only normalized with [`Embedder::with_normalize`]`(true)`. A token in several
+    /// windows has the weighted mean of its vectors.
     ///
     /// # Errors
     /// See [`Embedder::embed`].
@@ -509,8 +510,8 @@ impl Embedder {
     /// Checks options, as [`embed_with`](Self::embed_with) does before it reads a text.
     ///
     /// # Errors
-    /// If the model has no such prompt or not as many dimensions, a window has no more tokens of
-    /// text than the stride, or the prompt leaves no room for text.
+    /// If the model lacks the prompt or has fewer dimensions, a window has no more text tokens than
+    /// the stride, or the prompt leaves no room for text.
     pub fn check(&self, options: &EmbedOptions) -> Result<()> {
         let merged = options.or(&self.defaults);
         if let Some(dim) = merged.truncate_dim
@@ -528,7 +529,7 @@ impl Embedder {
         Ok(())
     }
 
-    /// Runs every pass of every text through the network; the passes of one text come in order.
+    /// Runs every pass of every text through the network; the passes of a text are in order.
     fn compute<P: Send>(
         &self,
         texts: &[&Prepared],
@@ -559,8 +560,8 @@ impl Embedder {
             let kept = reduce(&output, &places)?;
             Ok((places, kept))
         };
-        // The longest come first, and those of one length in order: all windows of a text but the
-        // last have the same length.
+        // The longest passes come first, and passes of equal length in order: all windows of a text
+        // but the last have the same length.
         self.pipeline
             .runner
             .run(&lengths, forward, |batch, (places, kept)| {
@@ -590,7 +591,7 @@ impl Embedder {
         Ok(vector)
     }
 
-    /// Returns the width that embeddings are cut to.
+    /// Returns the width to which embeddings are cut.
     fn truncate_dim(&self, options: &EmbedOptions) -> Option<usize> {
         options
             .truncate_dim
@@ -608,18 +609,18 @@ impl Embedder {
         Ok(prompt.filter(|prompt| !prompt.is_empty()))
     }
 
-    /// Returns how long texts are divided, if merged options have a stride.
+    /// Returns the division of long texts, if merged options have a stride.
     fn windows(&self, options: &EmbedOptions) -> Result<Option<Windows>> {
         let Some(stride) = options.stride else {
             return Ok(None);
         };
-        // The first special token is not the prompt's.
+        // The first special token does not belong to the prompt.
         let prompt = self.prompt_tokens(self.prompt(options)?)?.saturating_sub(1);
         Ok(Some(Windows { stride, prompt }))
     }
 
-    /// Counts the tokens of a prompt with the `[CLS]` before them, by the prompt alone as
-    /// sentence-transformers does; 0 without a prompt.
+    /// Returns the number of tokens of a prompt and the `[CLS]` before it, tokenized without the
+    /// text as in sentence-transformers; 0 without a prompt.
     fn prompt_tokens(&self, prompt: Option<&str>) -> Result<usize> {
         let Some(prompt) = prompt else {
             return Ok(0);

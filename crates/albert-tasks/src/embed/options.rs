@@ -1,7 +1,7 @@
-//! Options of one call of the embedder.
+//! The options for one call of the embedder.
 
-/// Options for one call of [`Embedder`](crate::Embedder). What is `None` is as the embedder has it:
-/// by its `with_…` methods, else by the model's files.
+/// Options for one call of [`Embedder`](crate::Embedder). `None` means the embedder's own setting,
+/// from its `with_…` methods or the model's files.
 ///
 /// ```
 /// use albert_tasks::EmbedOptions;
@@ -12,29 +12,29 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmbedOptions {
-    /// The text put before every text; an empty one is none.
+    /// The text put before every text; an empty prompt means none.
     pub prompt: Option<String>,
     /// The name of one of the model's prompts ([`Embedder::prompts`](crate::Embedder::prompts)),
     /// used if `prompt` is `None`.
     pub prompt_name: Option<String>,
     /// Scales embeddings to length 1, or does not.
     pub normalize: Option<bool>,
-    /// Keeps this many dimensions, the first ones.
+    /// The number of dimensions to keep, from the first.
     pub truncate_dim: Option<usize>,
     /// Reads a text that is too long in windows that share this many tokens; see
     /// [`Embedder::with_stride`](crate::Embedder::with_stride).
     pub stride: Option<usize>,
-    /// The side that a text which is too long is truncated on.
+    /// The side on which a text that is too long is truncated.
     pub truncation: TruncationSide,
 }
 
-/// The side that a text is truncated on.
+/// The side on which a text is truncated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TruncationSide {
-    /// The end of the text is lost.
+    /// Removes the end of the text.
     #[default]
     Right,
-    /// The beginning of the text is lost.
+    /// Removes the start of the text.
     Left,
 }
 
@@ -75,7 +75,7 @@ impl EmbedOptions {
         self
     }
 
-    /// Fills what is `None` from `defaults`.
+    /// Replaces `None` by the values of `defaults`.
     pub(super) fn or(&self, defaults: &Self) -> Self {
         let has_prompt = self.prompt.is_some() || self.prompt_name.is_some();
         let prompts = if has_prompt { self } else { defaults };

@@ -1,4 +1,4 @@
-//! A text ready for the network: its tokens, in one pass or in several windows.
+//! A tokenized text, in one pass or in several windows.
 //!
 //! A window holds the special tokens, the tokens of the prompt, and a part of the text; each begins
 //! with the last `stride` tokens of the one before. With `n` tokens of text, `c` the number of
@@ -10,7 +10,8 @@
 //!                     the window's share  around it: special tokens and the prompt, which every window has
 //! ```
 //!
-//! So the weights of every token's occurrences add up to 1, and a text that fits has weights of 1.
+//! So the weights of all occurrences of a token sum to 1, and in a text that fits every weight is
+//! 1.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -24,9 +25,9 @@ use crate::{Error, Result, Tokenizer};
 /// The division of a text that is too long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Windows {
-    /// Tokens that a window shares with the one before.
+    /// The number of tokens that a window shares with the previous one.
     pub(super) stride: usize,
-    /// Tokens of the prompt, which is in every window.
+    /// The number of tokens of the prompt, which is in every window.
     pub(super) prompt: usize,
 }
 
@@ -51,10 +52,10 @@ pub(super) struct Windowed {
 }
 
 impl Windows {
-    /// Returns the tokens of text that a window has room for.
+    /// Returns the number of text tokens for which a window has room.
     ///
     /// # Errors
-    /// If that is none, or no more than the stride.
+    /// If there is no room, or no more than the stride.
     pub(super) fn room(&self, tokenizer: &Tokenizer, max_length: usize) -> Result<usize> {
         let room = tokenizer.room(max_length, false)?;
         let room = room.checked_sub(self.prompt).filter(|room| *room > 0);
@@ -71,7 +72,8 @@ impl Windows {
 }
 
 impl Prepared {
-    /// Tokenizes a text or a pair; one that is too long is truncated, or with `windows` divided.
+    /// Tokenizes a text or a pair; one that is too long is truncated, or divided if `windows` is
+    /// set.
     pub(super) fn new(
         tokenizer: &Tokenizer,
         (text, pair): (&str, Option<&str>),

@@ -1,4 +1,4 @@
-//! Turns texts into a network's input, and its logits back into one row for each text, in input
+//! Turns texts into a network's input, and its output into one row of logits per text, in input
 //! order.
 
 use std::borrow::Borrow;

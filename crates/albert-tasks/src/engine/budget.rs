@@ -1,4 +1,4 @@
-//! Decides how many rows make a batch: by a number of tokens, or by the memory of a GPU.
+//! Determines the number of rows in a batch, from a number of tokens or from the memory of a GPU.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,8 +7,8 @@ use candle_core::{Device, Result};
 
 use crate::RunOptions;
 
-/// Batches get one part in this many of the memory that is free once the weights are loaded. The
-/// rest is for the allocator's gaps, cuBLAS, logits over the vocabulary and other processes.
+/// The fraction of the memory left after loading the weights that batches may use is 1 over this.
+/// The rest is for the allocator's gaps, cuBLAS, logits over the vocabulary, and other processes.
 const PART_OF_FREE_MEMORY: usize = 2;
 
 /// The number of tokens in a batch, and the device memory that they may take.
@@ -17,13 +17,13 @@ pub(crate) struct Budget {
     config: AlbertConfig,
     /// Padding included.
     tokens: usize,
-    /// Memory for activations; unbounded where the device does not report its memory, or the caller
-    /// set the number of tokens.
+    /// The memory for activations; unbounded if the device does not report its memory, or the
+    /// caller set the number of tokens.
     bytes: AtomicUsize,
 }
 
 impl Budget {
-    /// Creates the budget that the options ask for, else one from the device's free memory.
+    /// Creates the requested budget, or else one from the device's free memory.
     ///
     /// Call it once the weights are loaded.
     ///
@@ -42,7 +42,8 @@ impl Budget {
         })
     }
 
-    /// Returns how many rows fit into a batch whose longest row has `longest` tokens; at least one.
+    /// Returns the number of rows that fit into a batch whose longest row has `longest` tokens; at
+    /// least one.
     ///
     /// ```text
     /// rows = min(tokens, bytes / bytes per token) / longest
@@ -55,7 +56,7 @@ impl Budget {
         (self.tokens.min(fit) / longest.max(1)).max(1)
     }
 
-    /// Lowers the limit to half of what a batch that failed would have needed.
+    /// Lowers the limit to half of what a failed batch would have needed.
     pub(crate) fn halve(&self, rows: usize, longest: usize) {
         let tried = self
             .config

@@ -1,5 +1,5 @@
-//! Batches on their way through a network: how texts become rows of ids, how many rows make a
-//! batch, and which thread asks the device for it.
+//! Runs batches through a network: turns texts into rows of ids, sizes the batches, and calls the
+//! device from one thread.
 
 pub(crate) mod batching;
 mod budget;

@@ -4,19 +4,18 @@ use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::thread;
 
-/// Runs chunks through `work` with up to `in_flight` of them at a time, and hands each result to
-/// `take` in the order of the chunks.
+/// Runs chunks through `work`, up to `in_flight` of them at a time, and passes each result to
+/// `take`, in the order of the chunks.
 ///
-/// On a GPU, a task computes one chunk after another and cuts texts into tokens on the CPU. With
-/// [`RunOptions::chunks_in_flight`](crate::RunOptions::chunks_in_flight) chunks in flight the GPU
-/// always finds the next one ready while the previous one is written. Memory holds `in_flight`
+/// On a GPU, a task computes one chunk after another while the CPU tokenizes texts. With
+/// [`RunOptions::chunks_in_flight`](crate::RunOptions::chunks_in_flight) chunks in flight, the next
+/// chunk is always ready for the GPU while the previous one is written. Memory holds `in_flight`
 /// chunks. With one chunk in flight, and inside a rayon job, everything runs on the calling thread:
-/// on the CPU that is as fast, and a pool whose threads all waited here could not cut texts into
-/// tokens.
+/// on the CPU that is as fast, and a pool whose threads all waited here could not tokenize.
 ///
-/// `next` returns a chunk. Its argument says if it may block until there is one, which is the case
-/// when no chunk is in flight; `None` then ends the stream. Otherwise `None` means "none yet", and
-/// `next` is called again.
+/// `next` returns a chunk. Its argument is true if no chunk is in flight, so that it may block
+/// until there is one; `None` then ends the stream. Otherwise `None` means that no chunk is ready
+/// yet, and `next` is called again.
 ///
 /// ```
 /// use albert_tasks::{Embedder, ModelFiles, RunOptions, pipelined};

@@ -1,5 +1,5 @@
-//! Runs a task's batches: how large they are, which thread asks the device for them, and what
-//! happens when the device has no memory for one.
+//! Runs a task's batches: sizes them, calls the device from a single thread, and halves a batch
+//! that does not fit into the device's memory.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,8 @@ use super::pipelined::pipelined;
 use crate::error::is_out_of_memory;
 use crate::{Error, Event, Observer, Result, RunOptions};
 
-/// Bytes of text in a chunk: many questions may share a long context, and windows keep the tokens
-/// of a long text.
+/// The bytes of text in a chunk. It is bounded because many questions may share a long context, and
+/// windows keep the tokens of a long text.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Runs the batches of a task.
@@ -39,7 +39,8 @@ impl Runner {
     /// If the device does not answer.
     pub(crate) fn new(config: &AlbertConfig, options: &RunOptions) -> Result<Self> {
         let device = options.load.device.clone();
-        // Weights may still be on their way, and only the thread that loads them waits for them.
+        // The weights may still be in transfer, and only the thread that loads them can wait for
+        // that.
         device.synchronize()?;
         Ok(Self {
             budget: Budget::new(config, options)?,
@@ -56,12 +57,12 @@ impl Runner {
         &self.device
     }
 
-    /// Returns whoever watches the run.
+    /// Returns the observer of the run.
     pub(crate) fn observer(&self) -> &Observer {
         &self.observer
     }
 
-    /// Answers the inputs a chunk of about `limit` at a time; results are in input order.
+    /// Processes the inputs in chunks of about `limit`; results are in input order.
     ///
     /// On a GPU one chunk is tokenized while another is computed.
     pub(crate) fn in_chunks<I: Sync, T: Send, E: Send>(
@@ -82,13 +83,13 @@ impl Runner {
         Ok(answers)
     }
 
-    /// Runs rows of these lengths through `compute`, a batch of similar lengths at a time, and
-    /// hands each result to `take` with the batch's rows as indices into `lengths`. On a GPU `take`
-    /// works on one batch while the next is computed.
+    /// Runs rows of these lengths through `compute`, in batches of similar lengths, and passes each
+    /// result to `take` with the batch's rows as indices into `lengths`. On a GPU `take` processes
+    /// one batch while the next is computed.
     ///
-    /// The longest rows come first, so that a batch too large for the memory fails at once: it is
-    /// computed again in halves, as are the batches after it. `take` must not ask for the device:
-    /// it would wait forever.
+    /// The longest rows come first, so that a batch too large for the memory fails early: it is
+    /// computed again in halves, as are later batches. `take` must not use the device: it would
+    /// deadlock.
     ///
     /// # Errors
     /// If `compute` or `take` fails, or the device has no memory for a single row.
@@ -132,12 +133,12 @@ impl Runner {
         }
     }
 
-    /// Returns how many rows fit into a batch whose longest row has `longest` tokens.
+    /// Returns the number of rows that fit into a batch whose longest row has `longest` tokens.
     pub(crate) fn rows(&self, longest: usize) -> usize {
         self.budget.rows(longest)
     }
 
-    /// Returns the batches that rows of these lengths make.
+    /// Divides rows of these lengths into batches.
     pub(crate) fn plan(&self, lengths: &[usize]) -> Vec<Vec<usize>> {
         self.batches(lengths, &|_| Ok(()))
             .flatten()
@@ -181,7 +182,7 @@ impl Runner {
     }
 
     fn halve_budget(&self, rows: usize, longest: usize) -> Result<()> {
-        // The device frees what the failed batch held once it is done with it.
+        // The device frees the memory of the failed batch once its work is done.
         self.device.synchronize()?;
         self.budget.halve(rows, longest);
         if !self.has_reported.swap(true, Ordering::Relaxed) {
@@ -194,7 +195,7 @@ impl Runner {
     }
 }
 
-/// Returns the thread that a GPU is used from, one for each GPU in the process; `None` for the CPU.
+/// Returns the thread from which a GPU is used, one per GPU in the process; `None` for the CPU.
 ///
 /// Candle's CUDA device issues work on the calling thread's own stream. Two streams do not wait for
 /// each other and cannot share cuBLAS's workspace.

@@ -1,11 +1,10 @@
-//! A text on its way from masks to candidates: all masks at once, or one after another by beam
-//! search.
+//! Fills the masks of a text: all masks at once, or one after another by beam search.
 //!
-//! Filled together, masks are filled in the order of confidence: the next mask is the open one
-//! whose best candidate is the most probable. The probability of a filling is the product of the
-//! conditional probabilities of its steps ([`Filling::score`](super::Filling::score)), and a beam
-//! keeps the most probable hypotheses after each step. The order belongs to the hypothesis: those of
-//! one beam may have been filled in different orders.
+//! Joint filling proceeds in order of confidence: the next mask is the open one whose best
+//! candidate is the most probable. The probability of a filling is the product of the conditional
+//! probabilities of its steps ([`Filling::score`](super::Filling::score)), and a beam keeps the
+//! most probable hypotheses after each step. The order belongs to the hypothesis: those of one beam
+//! may have been filled in different orders.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ pub(super) struct Beam<'a> {
     pub(super) masked: MaskedText<'a>,
     /// The pieces of each target; `None` is the whole vocabulary.
     targets: Option<&'a [Vec<u32>]>,
-    /// Most probable first; only one, unless masks are filled together.
+    /// The hypotheses, most probable first; only one unless masks are filled jointly.
     pub(super) hypotheses: Vec<Hypothesis>,
 }
 
@@ -26,10 +25,10 @@ pub(super) struct Beam<'a> {
 pub(super) struct Hypothesis {
     /// The tokens with the masks filled so far.
     tokens: TokenIds,
-    /// The number and the present position of each mask without candidates.
+    /// The number and the current position of each open mask.
     open: Vec<(usize, usize)>,
     filled: Vec<Option<FilledMask>>,
-    /// The natural logarithm of the product of the probabilities of what was chosen.
+    /// The natural logarithm of the product of the probabilities of the chosen candidates.
     pub(super) log_probability: f64,
 }
 
@@ -37,7 +36,7 @@ pub(super) struct Hypothesis {
 #[derive(Clone)]
 struct FilledMask {
     candidates: Arc<[Scored]>,
-    /// The index of the chosen candidate; `None` if each mask is filled by itself.
+    /// The index of the chosen candidate; `None` if masks are filled independently.
     chosen: Option<usize>,
 }
 
@@ -69,7 +68,8 @@ impl<'a> Beam<'a> {
         self.hypotheses.first().map_or(0, |best| best.open.len())
     }
 
-    /// Returns what to rank next: the open masks of each hypothesis. None once all are filled.
+    /// Returns the queries to rank next: the open masks of each hypothesis. None once all are
+    /// filled.
     pub(super) fn queries(&self) -> impl Iterator<Item = Query<'_>> {
         let open = self.hypotheses.iter().filter(|it| !it.open.is_empty());
         open.map(|hypothesis| Query {
@@ -79,7 +79,7 @@ impl<'a> Beam<'a> {
         })
     }
 
-    /// Gives every open mask its own candidates.
+    /// Assigns every open mask its candidates.
     pub(super) fn fill_all(&mut self, ranked: Vec<Vec<Vec<Scored>>>) {
         for (hypothesis, ranked) in self.hypotheses.iter_mut().zip(ranked) {
             for ((mask, _), candidates) in hypothesis.open.drain(..).zip(ranked) {
@@ -94,7 +94,7 @@ impl<'a> Beam<'a> {
     /// Fills the most confident mask of each hypothesis, and keeps the `width` most probable
     /// extensions.
     ///
-    /// Of hypotheses with the same filling, only the most probable one is kept.
+    /// Among hypotheses with the same filling, only the most probable one is kept.
     pub(super) fn expand(&mut self, mut ranked: Vec<Vec<Vec<Scored>>>, width: usize) {
         let mut extensions = Vec::new();
         let mut candidates: Vec<Arc<[Scored]>> = Vec::with_capacity(ranked.len());
@@ -162,7 +162,7 @@ impl Hypothesis {
             .map(|mask| mask.as_ref().map_or(&[][..], |mask| &mask.candidates))
     }
 
-    /// Returns the chosen ids of each mask; none for a mask that is open or filled by itself.
+    /// Returns the chosen ids of each mask; none for a mask that is open or filled independently.
     pub(super) fn chosen(&self) -> Vec<Vec<u32>> {
         self.chosen_ids().map(<[u32]>::to_vec).collect()
     }
@@ -182,7 +182,7 @@ impl Hypothesis {
     }
 }
 
-/// Returns the mask with the most probable candidate; of equal ones the leftmost.
+/// Returns the mask with the most probable candidate; among equal ones the leftmost.
 fn most_confident(masks: &[Vec<Scored>]) -> Option<usize> {
     let best = masks
         .iter()

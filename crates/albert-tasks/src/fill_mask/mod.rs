@@ -1,9 +1,8 @@
 //! Masked language modeling: the most probable tokens at a `[MASK]`.
 //!
-//! One pass computes the distribution of every mask over the vocabulary, each with the other masks
-//! still in place; the decoder runs at the masks only. [`FillOptions::joint`] fills the masks one
-//! after another instead (`filling`), and targets of several pieces take further passes
-//! (`ranking`).
+//! One pass computes the distribution of every mask over the vocabulary, with the other masks in
+//! place; the decoder only runs at the masks. [`FillOptions::joint`] fills the masks one after
+//! another instead (`filling`), and targets of several tokens take further passes (`ranking`).
 
 mod filling;
 mod ranking;
@@ -37,17 +36,17 @@ use text::MaskedText;
 pub struct FillOptions {
     /// The number of candidates for each mask.
     pub top_k: usize,
-    /// Considers these texts only. `the` means the piece `▁the`; a text of several pieces is scored
+    /// Considers only these texts. `the` means the piece `▁the`; a text of several pieces is scored
     /// as described at [`Candidate::score`].
     pub targets: Option<Vec<String>>,
-    /// Fills the masks together: the mask whose best candidate is the most probable is filled
-    /// first, then the others are scored again with it in place, and so on. A mask's candidates are
-    /// those of its step, and their texts show the other masks filled as in the best of
+    /// True to fill the masks jointly: the mask whose best candidate is the most probable is filled
+    /// first, then the others are scored again given that token, and so on. The candidates of a
+    /// mask are those of its step, and their texts show the other masks filled as in the best of
     /// [`FilledText::fillings`].
     pub joint: bool,
-    /// The width of the beam search over whole fillings if masks are filled together: how many
-    /// hypotheses are kept after each step, and how many [`FilledText::fillings`] there are. 1 is
-    /// greedy, and so is 0.
+    /// The width of the beam search over fillings, if masks are filled jointly: the number of
+    /// hypotheses kept after each step, and of [`FilledText::fillings`]. 1 and 0 mean greedy
+    /// search.
     ///
     /// A wider beam takes that many times the passes, and may find a more probable filling.
     pub beam: usize,
@@ -77,13 +76,13 @@ impl FillOptions {
         self
     }
 
-    /// Fills the masks together, or each by itself.
+    /// Sets whether masks are filled jointly or independently.
     pub fn with_joint(mut self, joint: bool) -> Self {
         self.joint = joint;
         self
     }
 
-    /// Fills the masks together and keeps the `beam` best hypotheses after each step.
+    /// Fills the masks jointly and keeps the `beam` best hypotheses after each step.
     pub fn with_beam(mut self, beam: usize) -> Self {
         (self.joint, self.beam) = (true, beam);
         self
@@ -95,7 +94,7 @@ impl FillOptions {
 pub struct FilledText {
     /// The masks in order.
     pub masks: Vec<FilledMask>,
-    /// The whole text filled, if the masks were filled together; most probable first.
+    /// The filled texts, most probable first, if masks were filled jointly.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fillings: Vec<Filling>,
     /// True if the text was truncated after its last mask.
@@ -128,7 +127,7 @@ pub struct Candidate {
     pub text: String,
 }
 
-/// All masks of a text filled together.
+/// All masks of a text, filled jointly.
 ///
 /// ```
 /// use albert_tasks::{FillOptions, MaskFiller, ModelFiles, RunOptions};
@@ -185,7 +184,7 @@ pub struct MaskFiller {
 }
 
 impl MaskFiller {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`MaskFiller::load`].
@@ -237,8 +236,8 @@ impl MaskFiller {
         &self.pipeline.tokenizer
     }
 
-    /// Checks that the vocabulary spells every target, which [`fill`](Self::fill) would find out
-    /// text by text.
+    /// Checks that the vocabulary can represent every target, before [`fill`](Self::fill) checks it
+    /// for each text.
     ///
     /// # Errors
     /// If there are none, or one is outside the vocabulary.
@@ -249,8 +248,8 @@ impl MaskFiller {
     /// Fills the masks of each text; results are in order.
     ///
     /// # Errors
-    /// If a text has no mask or one beyond the longest text, a target is outside the vocabulary, or
-    /// the computation fails.
+    /// If a text has no mask or one beyond the maximum length, a target is outside the vocabulary,
+    /// or the computation fails.
     pub fn fill<S: AsRef<str>>(
         &self,
         texts: &[S],
@@ -259,7 +258,7 @@ impl MaskFiller {
         self.fill_each(texts, options).into_iter().collect()
     }
 
-    /// Fills masks like [`fill`](Self::fill), with an error of its own for each text that cannot be
+    /// Fills masks like [`fill`](Self::fill), with a separate error for each text that cannot be
     /// filled.
     pub fn fill_each<S: AsRef<str>>(
         &self,
@@ -275,7 +274,7 @@ impl MaskFiller {
                 .transpose()
         };
         let Ok(targets) = resolve() else {
-            // Every text has an error of its own.
+            // Every text has a separate result.
             let error = || resolve().err().unwrap_or(Error::Empty { what: "targets" });
             return texts.iter().map(|_| Err(error())).collect();
         };
@@ -308,7 +307,7 @@ impl MaskFiller {
             beams.iter().flatten().map(Beam::open_masks).sum()
         };
         let total = open(&beams);
-        // Unless the masks are filled together, every mask has its candidates in the first round.
+        // Unless masks are filled jointly, every mask has its candidates after the first round.
         loop {
             let of_texts: Vec<Vec<Query<'_>>> = beams
                 .iter()
@@ -350,7 +349,7 @@ impl MaskFiller {
         Ok(Beam::new(masked, targets))
     }
 
-    /// Renders the answer once every mask has its candidates.
+    /// Builds the result once every mask has its candidates.
     fn render(&self, beam: Beam<'_>, options: &FillOptions) -> Result<FilledText> {
         let fillings: Vec<Filling> = if options.joint {
             beam.hypotheses

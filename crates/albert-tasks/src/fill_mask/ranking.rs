@@ -1,4 +1,4 @@
-//! The candidates of masks by probability, over the vocabulary or over targets.
+//! Ranks the candidates of masks by probability, over the vocabulary or over targets.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use crate::probability::softmax;
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result};
 
-/// Logits of one chunk: 16 MB.
+/// The number of logits in one chunk: 16 MB.
 const CHUNK_LOGITS: usize = 1 << 22;
 
 /// Pieces with their probability at a mask.
@@ -19,7 +19,7 @@ pub(super) struct Scored {
     pub(super) score: f32,
 }
 
-/// The masks of one text that are to be ranked together.
+/// The masks of one text to rank together.
 pub(super) struct Query<'a> {
     pub(super) tokens: &'a TokenIds,
     pub(super) positions: Vec<usize>,
@@ -31,8 +31,8 @@ pub(super) struct Query<'a> {
 type Ranked = Vec<Vec<Scored>>;
 
 impl MaskFiller {
-    /// Ranks the candidates of each query. A batch that fails is computed again query by query, so
-    /// that every error belongs to its own text.
+    /// Ranks the candidates of each query. A failed batch is computed again query by query, so that
+    /// each error is assigned to its text.
     pub(super) fn rank(&self, queries: &[Query<'_>], top_k: usize) -> Vec<Result<Ranked>> {
         let lengths: Vec<usize> = queries.iter().map(|query| query.tokens.ids.len()).collect();
         let mut results: Vec<(usize, Result<Ranked>)> = Vec::with_capacity(queries.len());
@@ -97,7 +97,7 @@ impl MaskFiller {
         Ok(ranked)
     }
 
-    /// Scores targets of several pieces at each mask: that many masks replace the one and are filled
+    /// Scores targets of several pieces at each mask: as many masks replace the mask and are filled
     /// from left to right, and the probabilities are multiplied.
     fn add_long_targets(
         &self,
@@ -182,7 +182,7 @@ impl MaskFiller {
     /// Calls `read` with the index of each position, row after row, and its logits over the
     /// vocabulary, and returns the results in that order.
     ///
-    /// The decoder runs on a bounded number of positions at a time: a text of nothing but masks
+    /// The decoder runs on a bounded number of positions at a time, because a text of only masks
     /// would need logits for every token.
     pub(super) fn at_each_position<T: Send>(
         &self,
@@ -255,8 +255,8 @@ impl MaskFiller {
 
     /// Returns the pieces of each distinct target.
     ///
-    /// A target is tokenized as a text of its own, which gives it a `▁`. One that is a piece and
-    /// begins as pieces do, such as `▁the` or `##ing`, is that piece.
+    /// A target is tokenized as a separate text, which adds a `▁`. A target that is a piece with
+    /// its marker, such as `▁the` or `##ing`, is that piece.
     pub(super) fn resolve_targets(&self, targets: &[String]) -> Result<Vec<Vec<u32>>> {
         if targets.is_empty() {
             return Err(Error::Empty { what: "targets" });
@@ -282,9 +282,9 @@ impl MaskFiller {
     }
 }
 
-/// Returns the `count` largest scores, largest first; of equal ones the lower id first.
+/// Returns the `count` largest scores, largest first; among equal scores the lower id comes first.
 fn best_of(scores: &[f32], count: usize) -> Vec<Scored> {
-    /// Up to this many are kept sorted in one pass, which allocates nothing for the rest of the
+    /// Up to this many are kept sorted in one pass, without allocating for the rest of the
     /// vocabulary.
     const FEW: usize = 64;
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

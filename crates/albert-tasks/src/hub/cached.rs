@@ -20,7 +20,7 @@ pub struct CachedModel {
     pub path: PathBuf,
     /// Its bytes on the disk.
     pub bytes: u64,
-    /// The commits of which files are there.
+    /// The commits with files in the cache.
     pub revisions: Vec<CachedRevision>,
     /// The parts that could be removed.
     pub removable: Vec<Removable>,
@@ -31,7 +31,7 @@ pub struct CachedModel {
 pub struct CachedRevision {
     /// The commit.
     pub commit: String,
-    /// The branches and tags that lead there.
+    /// The branches and tags that point to it.
     pub refs: Vec<String>,
     /// The bytes of its files, shared ones included.
     pub bytes: u64,
@@ -138,7 +138,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
         model.removable.push(Removable {
             path,
             bytes,
-            why: "no branch or tag leads there: only `--revision COMMIT` uses it",
+            why: "no branch or tag points to it: only its commit as revision selects it",
         });
     }
     let mut all: BTreeMap<PathBuf, u64> = BTreeMap::new();
@@ -148,8 +148,8 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
             .extension()
             .is_some_and(|ending| ending == "incomplete")
         {
-            true => "a download that has not ended",
-            false if !linked.contains(path) => "no revision has it",
+            true => "an unfinished download",
+            false if !linked.contains(path) => "no revision uses it",
             false => continue,
         };
         model.removable.push(Removable {
@@ -158,7 +158,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
             why,
         });
     }
-    // Where the system has no links, the content is in the snapshots.
+    // On systems without links, the content is in the snapshots.
     contents(&folder.join("snapshots"), &mut all)?;
     model.bytes = all.values().sum();
     Ok(Some(model))
@@ -207,7 +207,7 @@ fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), Hub
     Ok(())
 }
 
-/// Lists a folder, sorted; a folder that is not there is empty.
+/// Lists a folder, sorted; a missing folder is empty.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, HubError> {
     let read_error = |source| HubError::Read {
         path: folder.to_path_buf(),

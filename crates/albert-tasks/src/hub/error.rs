@@ -1,37 +1,37 @@
-//! The errors between a model's name and its files.
+//! The errors of finding and downloading a model.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A model of the Hub that cannot be had, and why.
+/// The reason why a model could not be fetched from the Hub.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// `HF_ENDPOINT` is not an address.
     #[error("endpoint `{0}` is not a URL: expected one that begins with https:// or http://")]
     Endpoint(String),
-    /// No variable says where the cache is.
+    /// No environment variable determines the location of the cache.
     #[error("no place for the cache: expected a home folder or the variable HF_HOME")]
     NoHome,
     /// A proxy that cannot be used.
     #[error("proxy `{0}` cannot be used: expected an address that begins with http:// or https://")]
     Proxy(String),
-    /// A file of certificates that holds none.
+    /// A certificate file without certificates.
     #[error("no certificates in `{}`: expected PEM", .0.display())]
     Certificates(PathBuf),
-    /// A token with characters that no token has, which no request can carry.
+    /// A token with characters that cannot be sent in a header.
     #[error(
         "the token cannot be sent: expected ASCII letters, digits and signs, found another character"
     )]
     TokenText,
     /// Not a name that the Hub could have.
-    #[error("`{0}` is not a model of the Hub: expected `owner/model`")]
+    #[error("`{0}` is not a model on the Hub: expected `owner/model`")]
     Id(String),
     /// Not a name that a revision could have.
     #[error("`{0}` is not a revision: expected a branch, a tag, a commit or refs/pr/N")]
     Revision(String),
 
-    /// The network is off, and the files are not all there.
+    /// Offline mode, with files missing from the cache.
     #[error("`{id}` is not in the cache, and the network is off: {missing}")]
     Offline {
         /// The model.
@@ -47,7 +47,7 @@ pub enum HubError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The connection broke, more often than is sensible to try.
+    /// The connection broke too often.
     #[error("the connection to `{host}` broke {attempts} times")]
     Cut {
         /// The host.
@@ -57,7 +57,7 @@ pub enum HubError {
         /// The system's reason.
         source: io::Error,
     },
-    /// An answer that makes no sense.
+    /// An invalid response.
     #[error("unexpected answer from `{url}`: {why}")]
     Answer {
         /// The address, without its query.
@@ -65,7 +65,7 @@ pub enum HubError {
         /// The reason.
         why: String,
     },
-    /// An answer that says no, for another reason than those below.
+    /// An error response that has no variant below.
     #[error("`{url}` answers {status}{message}")]
     Status {
         /// The address, without its query.
@@ -76,13 +76,13 @@ pub enum HubError {
         message: String,
     },
 
-    /// The token is not one that the endpoint knows.
+    /// The endpoint does not accept the token.
     #[error("`{endpoint}` does not accept the token")]
     Token {
         /// The Hub or its mirror.
         endpoint: String,
     },
-    /// The authors want to be asked first.
+    /// A gated model, whose terms must be accepted first.
     #[error("`{id}` is gated: its authors have to grant access first")]
     Gated {
         /// The model.
@@ -92,7 +92,7 @@ pub enum HubError {
         /// True if a token was sent.
         with_token: bool,
     },
-    /// No such model, or a private one: the Hub answers alike for both.
+    /// A missing or private model, which the Hub does not distinguish.
     #[error("no folder `{id}`, and no such model at `{endpoint}`, or a private one")]
     NoModel {
         /// The model.
@@ -107,10 +107,10 @@ pub enum HubError {
     NoRevision {
         /// The model.
         id: String,
-        /// The revision that was asked for.
+        /// The requested revision.
         revision: String,
     },
-    /// A file that is listed and is not there.
+    /// A file that is listed but missing.
     #[error("no file `{file}` in `{id}`")]
     NoFile {
         /// The model.
@@ -130,7 +130,7 @@ pub enum HubError {
         /// Its `model_type`.
         found: String,
     },
-    /// A repository with an adapter alone.
+    /// A repository that only holds an adapter.
     #[error(
         "`{0}` is an adapter, not a model: expected the weights of a model, with the adapter merged"
     )]
@@ -138,14 +138,14 @@ pub enum HubError {
     /// A repository with no configuration.
     #[error("no `config.json` in `{0}`: expected a model")]
     NoConfig(String),
-    /// A repository with no weights that can be read.
+    /// A repository without weights in a supported format.
     #[error(
         "no weights in `{id}` that can be read: expected safetensors, PyTorch or TensorFlow's, {found}"
     )]
     NoWeights {
         /// The model.
         id: String,
-        /// The weights that are there in place of them.
+        /// The weights that it has instead.
         found: String,
     },
     /// A name that would leave the model's folder.
@@ -156,7 +156,7 @@ pub enum HubError {
         /// The name.
         file: String,
     },
-    /// A file that is not the one that was announced.
+    /// A file whose size or hash differs from the announced one.
     #[error("`{file}` of `{id}` arrived damaged: expected {expected}, found {found}")]
     Damaged {
         /// The model.
@@ -165,7 +165,7 @@ pub enum HubError {
         file: String,
         /// The size or the hash that was announced.
         expected: String,
-        /// That of what arrived.
+        /// The size or hash of the received file.
         found: String,
     },
 
@@ -211,7 +211,7 @@ impl HubError {
         )
     }
 
-    /// Returns what a person can do about it.
+    /// Suggests a remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         let login = "set HF_TOKEN to a token of yours, or log in with `hf auth login`";
         let hint = match self {
@@ -230,17 +230,17 @@ impl HubError {
             Self::Unreachable { .. } => {
                 "check the network, HTTPS_PROXY and HF_ENDPOINT; a model in the cache needs none of them"
             }
-            Self::Cut { .. } => "run it again: the download goes on where it broke off",
+            Self::Cut { .. } => "run it again: the download resumes where it stopped",
             Self::Status { status: 429, .. } => {
                 "wait a few minutes; with a token (HF_TOKEN) the limits are higher"
             }
             Self::Status { status: 500.., .. } => {
-                "the Hub has a problem of its own: try again later"
+                "the Hub reports an internal error: try again later"
             }
             Self::Adapter(_) => {
                 "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
             }
-            Self::TokenText => "copy the token once more, without quotation marks around it",
+            Self::TokenText => "copy the token again, without quotation marks",
             Self::Token { .. } => {
                 "make a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
             }
@@ -274,7 +274,7 @@ impl HubError {
                 return Some(format!("check the spelling; for a private model {login}"));
             }
             Self::NoWeights { .. } => {
-                "look for the model it was made from; models/README.md lists models known to work"
+                "look for the model it was converted from; models/README.md lists models known to work"
             }
             Self::NotAlbert { .. } => "models/README.md lists models known to work",
             Self::Damaged { .. } => "run it again: the damaged file was removed",
@@ -288,7 +288,7 @@ impl HubError {
     }
 }
 
-/// Returns the owner that a model with this name most likely has.
+/// Returns the most likely owner of a model with this name.
 fn likely_owner(name: &str) -> &'static str {
     const PREFIXES: [(&str, &str); 4] = [
         ("paraphrase-", "sentence-transformers"),

@@ -1,14 +1,14 @@
-//! Models of the Hugging Face Hub.
+//! A client for models on the Hugging Face Hub.
 //!
-//! [`Hub::find`] gives the folder of a model's files: from the cache, without a single request, if
-//! it is whole there, else downloaded into it. The cache is the one that Python's huggingface_hub
-//! has, in the same place and the same layout, so that both find each other's files; so are the
-//! environment variables ([`HubSettings`]). A branch is not looked up again once it is in the
-//! cache: [`Hub::download`] does that.
+//! [`Hub::find`] returns the folder with a model's files: from the cache, without any request, if
+//! they are complete there, else after downloading them. The cache has the location and the layout
+//! of Python's huggingface_hub, so both find each other's files, and the environment variables are
+//! the same ([`HubSettings`]). Once a branch is in the cache, only [`Hub::download`] checks whether
+//! it has moved.
 //!
-//! A file is fetched by one process at a time, goes on where it broke off, and is compared with its
-//! hash before it gets its name. Only what a model needs is fetched: the configuration, one set of
-//! weights, the tokenizer, and sentence-transformers' modules.
+//! A file is downloaded by one process at a time, resumes where it stopped, and is compared with
+//! its hash before it gets its final name. Only the files that a model needs are downloaded: the
+//! configuration, one set of weights, the tokenizer, and sentence-transformers' modules.
 
 mod address;
 mod cache;
@@ -42,7 +42,7 @@ pub use error::HubError;
 pub use proxy::Proxies;
 pub use settings::{HubSettings, HubToken};
 
-/// The branch that is meant where none is named.
+/// The default branch.
 const MAIN: &str = "main";
 
 /// An event while a model is fetched.
@@ -53,12 +53,12 @@ pub enum Event<'a> {
     Progress {
         /// Its name.
         file: &'a str,
-        /// The bytes that are there.
+        /// The number of bytes received so far.
         done: u64,
-        /// The bytes that there will be, if the Hub says so.
+        /// The size of the file in bytes, if the Hub announced it.
         total: Option<u64>,
     },
-    /// Another process fetches this file; it is waited for.
+    /// This process waits for another one that is downloading the file.
     Waiting {
         /// Its name.
         file: &'a str,
@@ -72,11 +72,11 @@ pub enum Event<'a> {
         /// The length of the pause.
         pause: Duration,
     },
-    /// The cache is used though the Hub was not asked whether it has more.
+    /// The cache is used although the Hub could not be asked for further files.
     Unchecked {
-        /// The files that the Hub may have, and the cache has not.
+        /// The files that the cache lacks and the Hub may have.
         files: &'a [String],
-        /// The reason why it was not asked; `None` if the network is off.
+        /// The reason why the Hub could not be asked; `None` in offline mode.
         error: Option<&'a HubError>,
     },
 }
@@ -114,7 +114,7 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// The Hub as the environment has it.
+    /// Creates a client with the settings of the environment.
     ///
     /// # Errors
     /// See [`HubSettings::from_env`].
@@ -122,7 +122,7 @@ impl Hub {
         Ok(Self::new(HubSettings::from_env()?))
     }
 
-    /// The Hub of these settings.
+    /// Creates a client with these settings.
     pub fn new(settings: HubSettings) -> Self {
         Self {
             settings,
@@ -131,7 +131,7 @@ impl Hub {
         }
     }
 
-    /// With models as they are at a branch, a tag, a commit or a `refs/pr/N`, not at `main`.
+    /// Uses a branch, a tag, a commit or a `refs/pr/N` instead of `main`.
     ///
     /// # Errors
     /// If no revision can have that name.
@@ -150,7 +150,7 @@ impl Hub {
         Ok(self)
     }
 
-    /// Without the network, whatever the environment says.
+    /// Disables the network, whatever the environment says.
     pub fn offline(mut self) -> Self {
         self.settings.offline = true;
         self
@@ -162,14 +162,16 @@ impl Hub {
         self
     }
 
-    /// Finds the folder of a model's files: in the cache if it is whole there, else downloaded.
+    /// Returns the folder with a model's files: from the cache if it is complete there, else after
+    /// downloading.
     ///
-    /// If the cache has enough to run, but not everything that the Hub might have, the Hub is
-    /// asked; where that cannot be done, what is there is used, and [`Event::Unchecked`] says so.
+    /// If the cache has enough to run, but not every file that the Hub might have, the Hub is
+    /// asked. If that is not possible, the cached files are used, and [`Event::Unchecked`] reports
+    /// it.
     ///
     /// # Errors
-    /// If `id` cannot be a model of the Hub, the Hub does not have it or cannot be reached, or it
-    /// is not an ALBERT with weights that can be read.
+    /// If `id` cannot be a name on the Hub, the Hub does not have it or cannot be reached, or it is
+    /// not an ALBERT or BERT with supported weights.
     pub fn find(&self, id: &str) -> Result<PathBuf, HubError> {
         let repository = self.repository(id)?;
         let known = repository.commit(&self.revision);
@@ -217,7 +219,8 @@ impl Hub {
     }
 
     /// Asks the Hub for the commit of the revision, downloads the files that the cache lacks, and
-    /// returns the folder of the model's files. Without the network, as [`find`](Self::find).
+    /// returns the folder with the model's files. In offline mode, does the same as
+    /// [`find`](Self::find).
     ///
     /// # Errors
     /// See [`find`](Self::find); also if the Hub cannot be reached.
@@ -229,10 +232,11 @@ impl Hub {
         }
     }
 
-    /// The ALBERTs in the cache, with their sizes and what could be removed, by name.
+    /// Returns the models in the cache by name, with their sizes and the parts that could be
+    /// removed.
     ///
     /// # Errors
-    /// If a folder of the cache cannot be read. A cache that is not there is empty.
+    /// If a folder of the cache cannot be read. A missing cache is empty.
     pub fn cached(&self) -> Result<Vec<CachedModel>, HubError> {
         cached::models(&self.settings.cache)
     }
@@ -272,7 +276,7 @@ impl Hub {
         let get = |file: &str| download::download(&remote, repository, file);
         let absent = |file: &str| repository.note_absent(&remote.commit, file);
 
-        // First what decides whether the rest is wanted.
+        // First the files that decide whether the others are needed.
         let config = ["config.json", "albert_config.json"]
             .into_iter()
             .find(|file| remote.has(file));
@@ -343,7 +347,7 @@ impl Hub {
         for file in &files {
             get(file)?;
         }
-        // Last, so that a branch never leads to a commit that is not whole.
+        // Last, so that a branch never refers to an incomplete commit.
         repository.note_ref(&self.revision, &remote.commit);
         Ok(snapshot.folder())
     }
@@ -360,7 +364,7 @@ impl Snapshot<'_> {
         self.repository.snapshot(&self.commit)
     }
 
-    /// A file as JSON. One that is not is complained about by who loads the model, with the reason.
+    /// Returns a file as JSON. A file that is not JSON is reported when the model is loaded.
     fn json(&self, file: &str) -> Option<Value> {
         read_json(&self.folder().join(file))
     }

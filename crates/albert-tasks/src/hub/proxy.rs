@@ -1,4 +1,4 @@
-//! The proxy that a request goes through: the variables as curl reads them.
+//! The proxy of a request, from the environment variables as interpreted by curl.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct Proxies {
     pub http: Option<String>,
     /// For addresses that begin with `https://`.
     pub https: Option<String>,
-    /// Hosts that are asked without one: a name covers its subdomains too, `*` all.
+    /// Hosts that are contacted directly: a name includes its subdomains, `*` means all hosts.
     pub exceptions: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Proxies {
         }
     }
 
-    /// Returns true if `host` is asked directly.
+    /// Returns true if `host` is contacted directly.
     pub(super) fn spares(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.to_lowercase();
         let host = host.trim_start_matches('[').trim_end_matches(']');

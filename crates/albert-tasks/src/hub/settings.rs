@@ -1,5 +1,4 @@
-//! The environment variables that Python's huggingface_hub reads, with the same meaning and in the
-//! same order.
+//! The environment variables of Python's huggingface_hub, with the same meaning and precedence.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,7 +14,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// The longest silence of a connection, unless HF_HUB_DOWNLOAD_TIMEOUT sets another.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The address of the Hub, the user's token, and the place of the cache.
+/// The address of the Hub, the user's token, and the location of the cache.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HubSettings {
@@ -27,8 +26,8 @@ pub struct HubSettings {
     /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to
     /// nobody else.
     pub token: Option<HubToken>,
-    /// The file of the token if no variable has it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is read when
-    /// the Hub is asked, and need not be there.
+    /// The file with the token if no variable sets it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is
+    /// read when a request is made, and may be missing.
     pub token_file: Option<PathBuf>,
     /// True to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
@@ -48,7 +47,7 @@ pub struct HubSettings {
 pub struct HubToken(String);
 
 impl HubToken {
-    /// The token in `text`, without the white space around it; `None` where nothing is left.
+    /// Returns the token in `text` without surrounding white space; `None` if nothing is left.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_string()))
@@ -69,8 +68,8 @@ impl HubSettings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// If no variable says where the cache is and there is no home folder, or if `HF_ENDPOINT` is
-    /// not a URL.
+    /// If no variable sets the location of the cache and there is no home folder, or if
+    /// `HF_ENDPOINT` is not a URL.
     pub fn from_env() -> Result<Self, HubError> {
         Self::read(|name| std::env::var_os(name), std::env::home_dir())
     }
@@ -149,7 +148,7 @@ impl HubSettings {
     }
 }
 
-/// The values that huggingface_hub takes for true; everything else is false.
+/// The values that huggingface_hub interprets as true; all others are false.
 fn is_true(value: &str) -> bool {
     ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str())
 }

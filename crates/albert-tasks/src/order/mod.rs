@@ -1,9 +1,9 @@
-//! Sentence order prediction: which of two texts comes first, and the best order of a text's
-//! sentences.
+//! Sentence order prediction: predicts which of two texts comes first, and sorts the sentences of a
+//! text.
 //!
-//! ALBERT is pretrained on this: given two segments, it predicts if they are in the order of the
-//! document or swapped (Lan et al. 2020, §3.1). It takes a file with that head: Google's own
-//! checkpoints have it, the albert-*-v1 and -v2 on the Hub do not.
+//! ALBERT is pretrained on this task: given two segments, it predicts whether they are in the order
+//! of the document or swapped (Lan et al. 2020, §3.1). It needs a checkpoint with the sentence
+//! order head: Google's own checkpoints have it, albert-*-v1 and -v2 on the Hub do not.
 
 mod sentences;
 mod sort;
@@ -20,7 +20,7 @@ use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input};
 pub use sentences::split_sentences;
 
-/// The most sentences that are sorted: every ordered pair of them is a row.
+/// The maximum number of sentences to sort: every ordered pair of them is a row.
 const MAX_SENTENCES: usize = 100;
 
 /// The labels of the sentence-order head: in order, swapped.
@@ -29,7 +29,7 @@ const ORDERS: usize = 2;
 /// The order of two texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SentenceOrder {
-    /// The probability that the second text follows the first, as opposed to the two being swapped.
+    /// The probability that the second text follows the first, rather than the two being swapped.
     pub in_order: f32,
     /// Tokens that entered the network, special tokens included.
     pub tokens: usize,
@@ -41,7 +41,7 @@ pub struct SentenceOrder {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SortedSentences {
-    /// The place of each sentence in the text, from 0.
+    /// The position of each sentence in the text, from 0.
     pub order: Vec<usize>,
     /// The sentences, in that order.
     pub sentences: Vec<String>,
@@ -69,7 +69,7 @@ pub struct Orderer {
 }
 
 impl Orderer {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Orderer::load`].
@@ -111,7 +111,7 @@ impl Orderer {
         self.pipeline.model.config()
     }
 
-    /// Computes the probability of each pair to be in order; results are in input order.
+    /// Returns the probability that each pair is in order; results are in input order.
     ///
     /// # Errors
     /// If the tokenizer refuses a text or the computation fails.
@@ -157,8 +157,8 @@ impl Orderer {
     /// ln P(in order | a, b) + ln P(swapped | b, a)
     /// ```
     ///
-    /// The result is exact up to 16 sentences. Beyond that, sentences are moved one by one from a
-    /// first guess until no move improves the sum, which may miss the best order. Among equally good
+    /// The result is exact for up to 16 sentences. For more, a local search moves one sentence at a
+    /// time until no move improves the sum, which may miss the best order. Among equally good
     /// orders, the one that keeps earlier sentences first wins.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl Orderer {
         self.sort_each(texts).into_iter().collect()
     }
 
-    /// Sorts like [`sort`](Self::sort), with an error of its own for each text that cannot be sorted.
+    /// Sorts like [`sort`](Self::sort), with a separate error for each text that cannot be sorted.
     pub fn sort_each<S: AsRef<str>>(&self, texts: &[S]) -> Vec<Result<SortedSentences>> {
         texts
             .iter()

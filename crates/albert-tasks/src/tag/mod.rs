@@ -36,12 +36,12 @@ use words::Words;
 pub struct TagOptions {
     /// Joins tokens into entities.
     pub aggregation: Aggregation,
-    /// Tags the whole of a long text in windows that share this many tokens; `None` truncates the
-    /// text. Of entities that overlap, the longer one is kept, of equally long ones the more
+    /// Tags all of a long text in windows that share this many tokens; `None` truncates the text.
+    /// Among overlapping entities the longest is kept, and among equally long ones the most
     /// probable.
     pub stride: Option<usize>,
-    /// Gives all tokens of a word one label, where the aggregation says so. Without it every token
-    /// is a word of its own, as texts without spaces need it.
+    /// True to label whole words, for the aggregations that do. Otherwise every token is a word,
+    /// which suits texts without spaces.
     pub align_to_words: bool,
 }
 
@@ -68,7 +68,7 @@ impl TagOptions {
         self
     }
 
-    /// Gives all tokens of a word one label, or not.
+    /// Sets whether whole words are labeled.
     pub fn with_align_to_words(mut self, align_to_words: bool) -> Self {
         self.align_to_words = align_to_words;
         self
@@ -78,7 +78,7 @@ impl TagOptions {
 /// A labeled span of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entity {
-    /// The label, without `B-` or `I-` unless tokens are left as they are.
+    /// The label, without `B-` or `I-` except with [`Aggregation::None`].
     pub label: String,
     /// The offset of the first character, in Unicode scalar values.
     pub start: usize,
@@ -144,7 +144,7 @@ struct Prepared {
 }
 
 impl Tagger {
-    /// Loads the model that `id` names: a folder, the built-in model or a model of the Hub.
+    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
     ///
     /// # Errors
     /// See [`ModelFiles::resolve`] and [`Tagger::load`].
@@ -187,8 +187,8 @@ impl Tagger {
     /// Checks options, as [`tag`](Self::tag) does before it reads a text.
     ///
     /// # Errors
-    /// If windows are asked for together with [`Aggregation::None`], which cannot join them, or a
-    /// window has no more tokens than the stride.
+    /// If windows are requested with [`Aggregation::None`], which cannot join them, or a window has
+    /// no more tokens than the stride.
     pub fn check(&self, options: &TagOptions) -> Result<()> {
         let Some(stride) = options.stride else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The reasons for a cut: for each token the rule that made it, and the normalized text.
+//! Explains a tokenization: for each token the rule that produced it, and the normalized text.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
-//! Tokenizers that the tokenizers crate runs: those of `tokenizer.json` and of `vocab.txt`.
+//! Tokenizers of the tokenizers crate, from `tokenizer.json` or `vocab.txt`.
 //!
-//! Two things in a `tokenizer.json` are ignored, because they are this crate's business: stored
-//! truncation and padding.
+//! The truncation and padding stored in a `tokenizer.json` are ignored, because this crate applies
+//! its own.
 
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
@@ -115,7 +115,7 @@ impl HuggingFace {
             };
             (first, second) =
                 truncate_encodings(first, second, &params).map_err(Error::Tokenize)?;
-            // What was cut off would get special tokens of its own below, and is dropped anyway.
+            // The overflow is dropped here, because it would get its own special tokens below.
             first.take_overflowing();
             second.as_mut().map(tokenizers::Encoding::take_overflowing);
         }

@@ -1,13 +1,13 @@
-//! Text to token ids, with the place of each token in the text.
+//! Turns text into token ids, with the offsets of each token in the text.
 //!
-//! The first of these files that a model has decides how text is cut:
+//! The first of these files that a model has determines the tokenizer:
 //!
-//! 1. `spiece.model`, or Google's `30k-clean.model`: the reference, cut as SentencePiece and
-//!    transformers' slow `AlbertTokenizer` do (`sentencepiece`). The tokenizers crate comes close,
-//!    but not to the same ids on every text.
-//! 2. `tokenizer.json`, as the tokenizers crate reads it (`hugging_face`).
-//! 3. `vocab.txt`, or Google's `vocab_chinese.txt`: WordPiece, cut as transformers' `BertTokenizer`
-//!    does (`word_piece`).
+//! 1. `spiece.model`, or Google's `30k-clean.model`: the reference, equal to SentencePiece and
+//!    transformers' slow `AlbertTokenizer` (`sentencepiece`). The tokenizers crate comes close, but
+//!    gives other ids for some texts.
+//! 2. `tokenizer.json`, read by the tokenizers crate (`hugging_face`).
+//! 3. `vocab.txt`, or Google's `vocab_chinese.txt`: WordPiece, equal to transformers'
+//!    `BertTokenizer` (`word_piece`).
 //!
 //! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids
 //! are wrong in many folders.
@@ -40,7 +40,7 @@ pub struct TokenizerOptions {
     pub special_tokens_as_text: bool,
 }
 
-/// A text cut into tokens.
+/// The tokens of a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Encoding {
     /// Token ids, special tokens included.
@@ -54,7 +54,7 @@ pub struct Encoding {
     /// Half-open ranges in characters (Unicode scalar values), each text of a pair in itself; (0,
     /// 0) for the tokens added around the text.
     pub offsets: Vec<(usize, usize)>,
-    /// True if tokens were cut off at the end to fit the length.
+    /// True if the text was truncated.
     #[serde(skip)]
     pub truncated: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) struct TokenIds {
 }
 
 impl TokenIds {
-    /// Puts `ids` in place of the one token at `position`, with its type.
+    /// Replaces the token at `position` by `ids`, which get its type.
     pub(crate) fn replace(&mut self, position: usize, ids: &[u32]) {
         let type_id = self.type_ids[position];
         self.ids.splice(position..=position, ids.iter().copied());
@@ -77,7 +77,7 @@ impl TokenIds {
     }
 }
 
-/// A way to cut texts: SentencePiece as read here, or the tokenizers crate.
+/// A tokenizer implementation: this crate's SentencePiece, or the tokenizers crate.
 trait Engine: Send + Sync {
     /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a
     /// token.
@@ -90,9 +90,9 @@ trait Engine: Send + Sync {
     ) -> Result<Encoding>;
     /// [`Engine::encode`] without pieces and offsets, which take time to make.
     fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds>;
-    /// A text's ids without special tokens around it.
+    /// Returns the ids of a text without special tokens around it.
     fn ids(&self, text: &str) -> Result<Vec<u32>>;
-    /// A text's ids, or `None` where some part of it is not in the vocabulary.
+    /// Returns the ids of a text, or `None` if a part of it is not in the vocabulary.
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>>;
     /// Returns the number of special tokens around a text or a pair.
     fn special_tokens(&self, is_pair: bool) -> usize;
@@ -101,12 +101,12 @@ trait Engine: Send + Sync {
     fn highest_id(&self) -> u32;
     fn token_to_id(&self, token: &str) -> Option<u32>;
     fn id_to_token(&self, id: u32) -> Option<String>;
-    /// The special token of a role, such as `mask_token`.
+    /// Returns the special token of a role, such as `mask_token`.
     fn role(&self, role: &str) -> Option<&str>;
     fn model_name(&self) -> &'static str;
     fn lowercases(&self) -> Result<bool>;
     fn keeps_accents(&self) -> Result<bool>;
-    /// Returns true if a text so far lost marks that were more than accents.
+    /// Returns true if any text so far lost marks that were more than accents.
     fn dropped_marks(&self) -> bool {
         false
     }
@@ -123,7 +123,7 @@ trait Engine: Send + Sync {
     }
 }
 
-/// A model's tokenizer. `Send + Sync`: one serves all threads.
+/// A model's tokenizer, which all threads can share.
 pub struct Tokenizer {
     engine: Box<dyn Engine>,
     file: &'static str,
@@ -138,9 +138,9 @@ impl Tokenizer {
     /// `vocab.txt`, each also under the names of Google's archives.
     ///
     /// # Errors
-    /// If there is none, if a file is not what it must be or wants what is not supported, if the
-    /// vocabulary lacks `[CLS]`, `[SEP]` or an additional special token, or if the normalizer of a
-    /// `tokenizer.json` cannot follow `options`.
+    /// If there is none, if a file is invalid or unsupported, if the vocabulary lacks `[CLS]`,
+    /// `[SEP]` or an additional special token, or if the normalizer of a `tokenizer.json` cannot be
+    /// changed as `options` require.
     pub fn load(files: &ModelFiles, options: &TokenizerOptions) -> Result<Self> {
         if let Some((file, bytes)) = files.read_first(&SPIECE_MODELS)? {
             check_class(files)?;
@@ -173,7 +173,7 @@ impl Tokenizer {
         Err(Error::NoTokenizer(files.name().to_string()))
     }
 
-    /// The tokenizer of a `spiece.model` alone, with the settings of transformers'
+    /// Creates a tokenizer from only a `spiece.model`, with the settings of transformers'
     /// `AlbertTokenizer`.
     ///
     /// # Errors
@@ -202,10 +202,10 @@ impl Tokenizer {
         }
     }
 
-    /// Cuts a text, or a pair of texts, into tokens.
+    /// Tokenizes a text or a pair of texts.
     ///
-    /// A text longer than `max_length` tokens, special ones included, loses its end; of a pair the
-    /// longer text is cut first (`longest_first`). `None` cuts nothing.
+    /// A text longer than `max_length` tokens, special tokens included, is truncated at its end; in
+    /// a pair the longer text is truncated first (`longest_first`). `None` does not truncate.
     ///
     /// ```
     /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
@@ -234,7 +234,7 @@ impl Tokenizer {
         self.engine.encode(text, pair, max_length, None)
     }
 
-    /// [`Tokenizer::encode`] of the whole text, with the rule that made each token.
+    /// Like [`Tokenizer::encode`] without truncation, with the rule that produced each token.
     ///
     /// # Errors
     /// If the tokenizer refuses the text.
@@ -269,14 +269,14 @@ impl Tokenizer {
         self.engine.encode_ids(begun, Some(pair_begun), max_length)
     }
 
-    /// Returns the beginning of a text that is far longer than `max_length` tokens: one whose first
-    /// `max_length` tokens are those of the whole text, and that has more of them. Other texts are
-    /// returned as they are.
+    /// Returns a prefix of a text that is far longer than `max_length` tokens, such that the first
+    /// `max_length` tokens are those of the whole text. Other texts are returned unchanged.
     ///
-    /// A book on one line would otherwise be tokenized for seconds and gigabytes, to be thrown away.
-    /// The beginning ends before a space, where no token of the vocabulary is cut. Without a space,
-    /// it ends at a character: every tokenization of the whole text goes on from one of the last
-    /// boundaries before that, so the beginning is taken only if all of these agree.
+    /// Tokenizing a book on one line would otherwise take seconds and gigabytes, only to discard
+    /// most tokens. The beginning ends before a space, where no token of the vocabulary is cut.
+    /// Without a space, it ends at a character: every tokenization of the whole text goes on from
+    /// one of the last boundaries before that, so the beginning is taken only if all of these
+    /// agree.
     ///
     /// # Errors
     /// If the tokenizer refuses the text.
@@ -315,7 +315,7 @@ impl Tokenizer {
         self.engine.room(max_length, is_pair)
     }
 
-    /// Returns the ids of a text by itself, without special tokens around it.
+    /// Returns the ids of a text, without special tokens around it.
     ///
     /// # Errors
     /// If the tokenizer refuses the text.
@@ -323,12 +323,12 @@ impl Tokenizer {
         self.engine.ids(text)
     }
 
-    /// The ids of a text by itself; `None` where some part of it is not in the vocabulary.
+    /// Returns the ids of a text; `None` if a part of it is not in the vocabulary.
     pub(crate) fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
         self.engine.known_ids(text)
     }
 
-    /// The text of some ids, as the tokenizer's decoder writes it, special tokens included.
+    /// Decodes ids to a text, special tokens included.
     ///
     /// ```
     /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
@@ -352,22 +352,22 @@ impl Tokenizer {
         self.engine.vocab_size()
     }
 
-    /// The id of a piece.
+    /// Returns the id of a piece.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.engine.token_to_id(token)
     }
 
-    /// The piece of an id.
+    /// Returns the piece of an id.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.engine.id_to_token(id)
     }
 
-    /// The id of the mask token, where the vocabulary has one.
+    /// Returns the id of the mask token, if the vocabulary has one.
     pub fn mask_token_id(&self) -> Option<u32> {
         self.mask_token_id
     }
 
-    /// The mask token: `[MASK]`, unless `tokenizer_config.json` names another.
+    /// Returns the mask token: `[MASK]`, unless `tokenizer_config.json` names another.
     pub fn mask_token(&self) -> &str {
         &self.mask_token
     }
@@ -397,8 +397,8 @@ impl Tokenizer {
         self.engine.keeps_accents()
     }
 
-    /// Returns true if some text so far lost combining marks that were more than accents, such as the
-    /// virama of Hindi, since accents are not kept. Known for `spiece.model` only.
+    /// Returns true if accents are stripped and any text so far lost combining marks that were more
+    /// than accents, such as the virama of Hindi. Only known for `spiece.model`.
     pub fn dropped_marks(&self) -> bool {
         self.engine.dropped_marks()
     }

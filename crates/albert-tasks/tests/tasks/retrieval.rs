@@ -145,7 +145,7 @@ fn zero_shot_needs_labels_a_place_for_them_and_two_classes() {
         |files: ModelFiles, max_length| ZeroShotClassifier::load(&files, &options(max_length, 64));
     assert_eq!(
         message(load(model("rating"), None)),
-        "zero-shot needs a model of natural language inference: expected at least 2 labels, found 1"
+        "zero-shot needs a natural language inference model: expected at least 2 labels, found 1"
     );
     let zero_shot = load(model("nli"), Some(9)).unwrap();
     let ask = |labels: &[&str], hypothesis: &str| {
