@@ -1,7 +1,7 @@
-//! Record batches of Parquet files and of Arrow IPC files and streams, one after another.
+//! Reads the record batches of Parquet files and of Arrow IPC files and streams one after another.
 //!
-//! Memory holds one batch. The crates that read them check what they read; their words about a
-//! broken file are passed on after its name.
+//! Memory holds one batch. The parquet and arrow crates check the files; their messages about a
+//! damaged file are reported with its name.
 
 mod ipc;
 mod parquet;
@@ -18,12 +18,12 @@ pub(crate) use self::ipc::OpenEnd;
 pub(crate) use self::parquet::Projection;
 use crate::names::some_of;
 
-/// Rows that are decoded together.
+/// The number of rows decoded together.
 const BATCH_ROWS: usize = 1024;
 
 /// The batches of a table.
 pub(crate) struct Batches {
-    /// `None` for a source without a byte.
+    /// `None` for an empty source.
     schema: Option<SchemaRef>,
     batches: Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>,
     name: Arc<str>,
@@ -43,7 +43,7 @@ impl Batches {
         &self.name
     }
 
-    /// The table's columns; `None` for a source without a byte.
+    /// The table's columns; `None` for an empty source.
     pub(crate) fn schema(&self) -> Option<&SchemaRef> {
         self.schema.as_ref()
     }
@@ -57,7 +57,7 @@ impl Iterator for Batches {
     }
 }
 
-/// Items up to and with the first error.
+/// The items up to and including the first error.
 fn until_error<T>(
     mut items: impl Iterator<Item = anyhow::Result<T>>,
 ) -> impl Iterator<Item = anyhow::Result<T>> {
@@ -72,8 +72,8 @@ fn until_error<T>(
     })
 }
 
-/// Reads something. Some broken files make the readers panic where they should fail: that is an
-/// error of the file, as any other.
+/// Runs a reader and turns a panic into an error, because some damaged files make the readers panic
+/// instead of fail.
 fn contained<T, E: Error + Send + Sync + 'static>(
     read: impl FnOnce() -> Result<T, E>,
 ) -> anyhow::Result<T> {
@@ -89,7 +89,8 @@ fn contained<T, E: Error + Send + Sync + 'static>(
     }
 }
 
-/// A batch in parts of not too many rows: it may be as large as its writer liked.
+/// A batch in slices of a limited number of rows, because a writer may have made it arbitrarily
+/// large.
 pub(crate) fn parts(batch: anyhow::Result<RecordBatch>) -> Vec<anyhow::Result<RecordBatch>> {
     match batch {
         Ok(batch) => (0..batch.num_rows())
@@ -100,15 +101,15 @@ pub(crate) fn parts(batch: anyhow::Result<RecordBatch>) -> Vec<anyhow::Result<Re
     }
 }
 
-/// The names of a table's columns, for an error.
+/// Returns the names of a table's columns, for an error.
 pub(crate) fn column_names(schema: &Schema) -> String {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
     some_of(&names)
 }
 
-/// An error of a file that ends too early.
+/// Returns the error for a truncated file.
 fn interrupted(name: &str, expected: &str) -> anyhow::Error {
     use crate::Hint;
-    anyhow!("{name}: expected {expected}, found the end: the file is cut short")
+    anyhow!("{name}: expected {expected}, found the end: the file is truncated")
         .hint("the run that wrote it was interrupted: run it again")
 }

@@ -1,10 +1,10 @@
-//! Values of fields, typed as their format types them.
+//! The values of fields, with the types of their format.
 
 use anyhow::{anyhow, bail};
 use serde::{Serialize, Serializer};
 
-/// A value. CSV and TSV know text alone; JSON, Parquet and Arrow know all of these. Dates, times
-/// and decimals are text.
+/// A value. CSV and TSV only have text; JSON, Parquet and Arrow have all of these types. Dates,
+/// times and decimals are text.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cell {
@@ -25,7 +25,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// The type in words, with its article.
+    /// Returns the name of the type with its article.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -37,7 +37,7 @@ impl Cell {
         }
     }
 
-    /// The bytes that it takes up, roughly.
+    /// Returns the approximate size of the value in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => 16,
@@ -50,7 +50,7 @@ impl Cell {
         }
     }
 
-    /// Takes the text.
+    /// Returns the text.
     ///
     /// # Errors
     /// If the value is not text.
@@ -61,7 +61,8 @@ impl Cell {
         }
     }
 
-    /// Takes the texts of a list; of a text the list that it holds as JSON, as CSV has lists.
+    /// Returns the texts of a list, or of the JSON list in a text, which is how CSV represents
+    /// lists.
     ///
     /// # Errors
     /// If the value is no list of texts.
@@ -85,7 +86,7 @@ impl Cell {
         }
     }
 
-    /// The value as a number; a text is read as one, as CSV has numbers.
+    /// Returns the value as a number; a text is parsed, as for CSV.
     ///
     /// # Errors
     /// If the value is not a number.
@@ -103,7 +104,7 @@ impl Cell {
 }
 
 impl Serialize for Cell {
-    /// Writes the value as JSON has it; a float that is not finite is null there.
+    /// Writes the value as JSON; a float that is not finite becomes null.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),

@@ -1,4 +1,4 @@
-//! The cells of a column, whichever of Arrow's types it has.
+//! Reads the cells of a column of any supported Arrow type.
 
 use anyhow::{anyhow, bail};
 use arrow_array::cast::AsArray;
@@ -16,10 +16,10 @@ use crate::lines::utf8;
 use crate::moments::{date, decimal, timestamp};
 use crate::record::Kind;
 
-/// The cell of each row.
+/// Returns the cell of each row.
 pub(crate) type Cells<'a> = Box<dyn Fn(usize) -> anyhow::Result<Cell> + 'a>;
 
-/// Makes sure that a column of a type can hold what is expected of it.
+/// Checks that a column of this type can hold the expected values.
 ///
 /// # Errors
 /// If it cannot.
@@ -41,7 +41,7 @@ pub(crate) fn expect_kind(found: &DataType, kind: Kind) -> anyhow::Result<()> {
     }
 }
 
-/// Bytes are taken as text too: older writers of Parquet do not say that theirs are.
+/// Returns true for text types, and for bytes, because older Parquet writers do not mark text.
 fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
@@ -163,7 +163,7 @@ pub(crate) fn cells(array: &dyn Array) -> anyhow::Result<Cells<'_>> {
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary();
             let values = cells(dictionary.values().as_ref())?;
-            // In an empty dictionary every row is null, and there are no keys to count from zero.
+            // With an empty dictionary every row is null, and there are no keys.
             let keys = if dictionary.values().is_empty() {
                 Vec::new()
             } else {

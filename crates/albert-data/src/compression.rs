@@ -1,4 +1,4 @@
-//! Reads through gzip and Zstandard.
+//! Decompresses gzip and Zstandard.
 
 use std::io::{self, BufReader, Read};
 
@@ -9,10 +9,10 @@ use crate::content::Content;
 /// Bytes from beginning to end.
 pub(crate) type Bytes = Box<dyn Read + Send>;
 
-/// Decompresses a source that is compressed; of several members or frames all are read.
+/// Decompresses a source, including all of its members or frames.
 ///
 /// # Errors
-/// If there is no memory for it.
+/// If there is not enough memory.
 pub(crate) fn decompressed(reader: Bytes, content: Content) -> io::Result<Bytes> {
     Ok(match content {
         Content::Gzip => Box::new(Decompressed(MultiGzDecoder::new(BufReader::new(reader)))),
@@ -21,7 +21,7 @@ pub(crate) fn decompressed(reader: Bytes, content: Content) -> io::Result<Bytes>
     })
 }
 
-/// A decoder whose source may end too early, which is damage and no end.
+/// A decoder that reports a truncated source as an error.
 struct Decompressed<R>(R);
 
 impl<R: Read> Read for Decompressed<R> {
@@ -29,7 +29,7 @@ impl<R: Read> Read for Decompressed<R> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the compressed data is cut short",
+                "the compressed data is truncated",
             ),
             _ => error,
         })

@@ -1,8 +1,9 @@
-//! CoNLL columns: a word a line with its tags after it, and a blank line between sentences.
+//! CoNLL columns: one word per line, followed by its tags, and a blank line between sentences.
 //!
 //! A record is a sentence. Its field `tokens` is the list of the first column, `tags` that of the
-//! last one, and a number that of the column, counted from 0. Tabs divide a line that has one, else
-//! white space does. `-DOCSTART-` lines, which begin a document of CoNLL 2003, are passed over.
+//! last column, and a number that of the column with this index, from 0. Tabs separate the columns
+//! of a line that has tabs, and white space otherwise. `-DOCSTART-` lines, which start a document
+//! in CoNLL 2003, are skipped.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::lines::{MAX_LINE_BYTES, RawLines, utf8};
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Field, Place};
 
-/// The word of a line that begins a document.
+/// The word of a line that starts a document.
 const DOCUMENT_START: &str = "-DOCSTART-";
 
 /// Records of CoNLL columns.
@@ -38,7 +39,7 @@ impl<R: BufRead> Conll<R> {
         }
     }
 
-    /// The lines up to the next blank one; `None` at the end.
+    /// Returns the lines up to the next blank one; `None` at the end.
     fn sentence(&mut self) -> anyhow::Result<Option<Sentence>> {
         let mut sentence: Option<Sentence> = None;
         let mut size = 0;
@@ -102,7 +103,7 @@ impl<R: BufRead> Conll<R> {
     }
 }
 
-/// The column of a field among so many.
+/// Returns the column of a field among `count` columns.
 fn column(field: &Field, count: usize) -> Option<usize> {
     let column = match field.name() {
         "tokens" => 0,

@@ -1,4 +1,4 @@
-//! Recognizes what a source holds by its first bytes, whatever its name says.
+//! Recognizes the content of a source by its first bytes, whatever its name.
 
 use std::io::{self, Read};
 
@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 
 use crate::Hint;
 
-/// The first bytes that are looked at. A pipe may give fewer at a time.
+/// The number of bytes examined. A pipe may deliver fewer at a time.
 const HEAD_BYTES: usize = 4096;
 
 /// UTF-8's byte order mark.
@@ -15,7 +15,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The content of a source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Content {
-    /// Text after this many bytes of a byte order mark, or nothing that is recognized.
+    /// Text after a byte order mark of this many bytes, or unrecognized content.
     Text {
         from: usize,
     },
@@ -24,7 +24,7 @@ pub(crate) enum Content {
     Parquet,
     ArrowFile,
     ArrowStream,
-    /// Something that has to be converted first.
+    /// Content that must be converted first.
     Foreign {
         name: &'static str,
         hint: &'static str,
@@ -33,13 +33,13 @@ pub(crate) enum Content {
 
 const DECOMPRESS: &str = "decompress it first, or compress it with gzip or zstd";
 
-/// The first bytes of what is recognized.
+/// The first bytes of each recognized content.
 const MAGIC: [(&[u8], Content); 16] = [
     (b"\x1f\x8b", Content::Gzip),
     (b"\x28\xb5\x2f\xfd", Content::Zstandard),
-    // A frame without data, which some writers put in front.
+    // A frame without data, which some writers put first.
     (b"\x50\x2a\x4d\x18", Content::Zstandard),
-    // A Parquet file's first page begins with its type; a line of text does not.
+    // The first page of a Parquet file starts with its type, unlike a line of text.
     (b"PAR1\x15", Content::Parquet),
     (b"ARROW1\0\0", Content::ArrowFile),
     (b"\xff\xff\xff\xff", Content::ArrowStream),
@@ -79,8 +79,8 @@ const fn foreign(name: &'static str, hint: &'static str) -> Content {
 
 const UTF_16: Content = foreign("UTF-16", "`iconv -f UTF-16 -t UTF-8` converts it");
 
-/// Reads the first bytes of a source, no more of a pipe than it takes to recognize them, and
-/// recognizes them.
+/// Reads the first bytes of a source, from a pipe no more than necessary, and recognizes its
+/// content.
 ///
 /// # Errors
 /// If reading fails.
@@ -109,7 +109,7 @@ fn recognise(head: &[u8]) -> Content {
     found.map_or_else(|| unmarked(head), |(_, content)| *content)
 }
 
-/// Text in two or four bytes a character shows by its zeros where it has no mark.
+/// Recognizes text in UTF-16 or UTF-32 without a byte order mark by its zero bytes.
 fn unmarked(head: &[u8]) -> Content {
     let zeros = |from: usize| {
         head[from.min(head.len())..]
@@ -136,10 +136,10 @@ fn unmarked(head: &[u8]) -> Content {
 }
 
 impl Content {
-    /// Makes sure that this is text, and returns the length of its byte order mark.
+    /// Checks that the content is text, and returns the length of its byte order mark.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If it is not text.
     pub(crate) fn expect_text(self, name: &str) -> anyhow::Result<usize> {
         match self {
             Self::Text { from } => Ok(from),
@@ -150,7 +150,7 @@ impl Content {
         }
     }
 
-    /// The content in words.
+    /// Returns a description of the content.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Text { .. } => "text",

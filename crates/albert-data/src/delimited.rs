@@ -1,7 +1,7 @@
 //! Comma- and tab-separated values with a header line.
 //!
-//! In CSV a field may be quoted and may then span lines. In TSV a quote is a character like any
-//! other: the format has no quoting, and a stray quote would swallow the lines after it.
+//! In CSV a field may be quoted and may then span lines. In TSV a quote is an ordinary character:
+//! the format has no quoting, and a stray quote would swallow the lines after it.
 
 mod splitter;
 
@@ -16,16 +16,16 @@ use crate::names::some_of;
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Field, Hint, OtherSeparator, Place};
 
-/// A longer header names no columns. Every name counts a few bytes more than it has.
+/// The maximum length of a header. Every name counts a few bytes more than its length.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
-/// The separators that are looked for in a header that lacks a field.
+/// The separators to suggest for a header that lacks a field.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The separator of a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Delimiter {
-    /// A comma, unless the file begins with a line such as `sep=;`.
+    /// A comma, unless the file starts with a line such as `sep=;`.
     Comma,
     /// A tab, without quoting.
     Tab,
@@ -44,7 +44,7 @@ pub(crate) struct Delimited<R> {
     is_over: bool,
 }
 
-/// The columns that the header names.
+/// The columns of the header.
 #[derive(Debug, Default)]
 struct Header {
     /// For each column the position among those that are kept.
@@ -81,7 +81,7 @@ impl<R: BufRead> Delimited<R> {
         }
     }
 
-    /// Reads a record with all of its fields, as the header is.
+    /// Reads a record with all of its fields, such as the header.
     fn read_names(&mut self) -> anyhow::Result<Option<RawRecord>> {
         let record = self
             .splitter
@@ -109,7 +109,7 @@ impl<R: BufRead> Delimited<R> {
             .map_err(|error| place.locate(error))
     }
 
-    /// The separator of a first line such as `sep=;`, as spreadsheets write it.
+    /// Returns the separator in a first line such as `sep=;`, as written by spreadsheets.
     fn declared(&self, header: &RawRecord) -> Option<u8> {
         if self.delimiter == Delimiter::Tab {
             return None;
@@ -179,7 +179,7 @@ impl<R: BufRead> Delimited<R> {
         }
     }
 
-    /// Reads the header before the first record is asked for.
+    /// Reads the header before the first record is requested.
     ///
     /// # Errors
     /// If there is none, or it lacks a field.
@@ -209,8 +209,9 @@ impl<R: BufRead> Delimited<R> {
         let place = Place::Line(Arc::clone(&self.name), raw.line);
         if raw.ending == Ending::TooLong {
             return Err(place.locate(
-                anyhow!("expected at most {MAX_LINE_BYTES} bytes in a record, found more")
-                    .hint("a quote that is never closed takes the lines after it into its field"),
+                anyhow!("expected at most {MAX_LINE_BYTES} bytes in a record, found more").hint(
+                    "a quote that is never closed makes the lines after it part of its field",
+                ),
             ));
         }
         Ok(Some(Record {

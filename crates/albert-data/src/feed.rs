@@ -1,8 +1,8 @@
-//! Lines in chunks: large enough to fill batches well, small enough to keep memory constant.
+//! Reads lines in chunks: large enough to fill batches well, and small enough to keep memory
+//! constant.
 //!
-//! A file is read as the work goes on. A pipe is read by a thread of its own, so that a chunk can
-//! end early when the writer pauses: a program that writes one line and waits gets the answer to
-//! that line.
+//! A file is read on demand. A pipe is read by a separate thread, so that a chunk can end early if
+//! the writer pauses: a program that writes one line and waits gets the result for that line.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,13 +15,13 @@ use std::time::Duration;
 use crate::Line;
 use crate::reader::Lines;
 
-/// The silence of a pipe after which the lines at hand are worked on.
+/// The pause of a pipe after which the lines received so far are processed.
 const LULL: Duration = Duration::from_millis(100);
 
-/// The lines that the thread may be ahead of the work.
+/// The number of lines that the thread may read ahead.
 const AHEAD_LINES: usize = 64;
 
-/// The bytes of text that it may be ahead, unless a single line has more.
+/// The bytes of text that it may read ahead, unless a single line has more.
 const AHEAD_BYTES: usize = 8 << 20;
 
 /// The size of a chunk: it is full as soon as one of the limits is reached.
@@ -41,25 +41,25 @@ pub struct Feed {
     stop: Arc<AtomicBool>,
 }
 
-/// The two places where lines are read.
+/// The two ways to read lines.
 enum Way {
-    /// The caller's thread, on demand.
+    /// On the caller's thread, on demand.
     Direct(Lines),
-    /// A thread of its own.
+    /// On a separate thread.
     Paced {
         receiver: Receiver<anyhow::Result<Line>>,
         ahead: Ahead,
     },
 }
 
-/// Bounds the bytes that are read and not yet taken. Clones share the bound.
+/// Bounds the bytes that have been read but not taken. Clones share the bound.
 #[derive(Clone, Default)]
 struct Ahead(Arc<(Mutex<Amount>, Condvar)>);
 
 #[derive(Default)]
 struct Amount {
     bytes: usize,
-    /// Nobody takes any more.
+    /// True if no more lines will be taken.
     is_over: bool,
 }
 
@@ -86,7 +86,7 @@ impl Ahead {
 }
 
 impl Drop for Feed {
-    /// Lets a waiting thread go.
+    /// Releases a waiting thread.
     fn drop(&mut self) {
         if let Way::Paced { ahead, .. } = &self.way {
             ahead.amount().is_over = true;
@@ -104,7 +104,7 @@ impl fmt::Debug for Way {
     }
 }
 
-/// The time to wait for a line.
+/// The maximum time to wait for a line.
 #[derive(Debug, Clone, Copy)]
 enum Patience {
     Endless,

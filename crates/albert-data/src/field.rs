@@ -7,7 +7,7 @@ use anyhow::bail;
 /// A column's name, or a path of names into nested columns, written `data.text`.
 ///
 /// A name with a comma or a dot is quoted as in CSV: `"Review, long"`, `"a.b".c`. A column whose
-/// whole name is the path as it is written wins over the nested field.
+/// full name equals the written path takes precedence over the nested field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     /// The names joined by dots.
@@ -16,7 +16,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A column by its name, whatever characters are in it.
+    /// Creates the field of a column from its name, which may have any characters.
     pub fn from_name(name: &str) -> Self {
         Self {
             whole: name.to_string(),
@@ -61,18 +61,18 @@ impl Field {
         }
     }
 
-    /// The name of a column that is this field as a whole.
+    /// Returns the name of a column that is this field as a whole.
     pub fn name(&self) -> &str {
         &self.whole
     }
 
-    /// The names from a column down to the field; one for a column.
+    /// Returns the names from the column down to the field; a single name for a column.
     pub fn path(&self) -> &[String] {
         &self.path
     }
 }
 
-/// A name up to its closing quote, and the text after that.
+/// Returns a name up to its closing quote, and the text after it.
 fn unquote(quoted: &str) -> anyhow::Result<(String, &str)> {
     let mut name = String::new();
     let mut rest = quoted;

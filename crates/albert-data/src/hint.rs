@@ -1,9 +1,9 @@
-//! Advice that goes with an error: what its user could do about it.
+//! Hints that accompany errors.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// An error together with what the user could do about it.
+/// An error with a hint on what to do about it.
 #[derive(Debug)]
 pub struct Hinted {
     hint: String,
@@ -11,7 +11,7 @@ pub struct Hinted {
 }
 
 impl Hinted {
-    /// The advice.
+    /// The hint.
     pub fn hint(&self) -> &str {
         &self.hint
     }
@@ -31,7 +31,7 @@ impl StdError for Hinted {
 
 /// Attaches a hint to an error.
 pub trait Hint {
-    /// Adds a line that says what to do, to an error or to the error of a result.
+    /// Adds a hint to an error, or to the error of a result.
     #[must_use]
     fn hint(self, hint: impl Into<String>) -> Self;
 }

@@ -1,9 +1,10 @@
-//! Records in: texts, labeled rows and saved vectors from lines, JSON, CSV, TSV, Parquet and Arrow,
-//! compressed or not, one at a time and in constant memory.
+//! Reads texts, labeled rows and saved vectors from lines, JSON, CSV, TSV, Parquet, Arrow and other
+//! formats, compressed or not, one record at a time and in constant memory.
 //!
-//! [`RecordReader`] reads named fields of any format as typed [`Cell`]s; [`Reader`] reads the texts
-//! that a model takes. Both are iterators. Their own errors end the reading (the disk failed); a
-//! record's own error is that of a bad one, which the caller may pass over.
+//! [`RecordReader`] reads named fields of any format as typed [`Cell`]s, and [`Reader`] reads texts
+//! and pairs of texts for a model. Both are iterators. An error of the iterator itself ends the
+//! reading, such as a failed disk; the error of a single record marks a bad record, which the
+//! caller may skip.
 //!
 //! ```no_run
 //! use std::path::Path;

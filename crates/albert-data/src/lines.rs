@@ -1,4 +1,4 @@
-//! Lines of text: LF, CRLF or CR ends one, and the last one may have no end.
+//! Lines of text, each ended by LF, CRLF or CR; the last one may have no line end.
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use anyhow::{Context, anyhow, bail};
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Place};
 
-/// A longer line is not text but a file without lines, which would fill the memory.
+/// The maximum length of a line: a longer one is probably a file without lines, which would fill
+/// the memory.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Reads numbered lines of bytes.
@@ -16,7 +17,7 @@ pub(crate) struct RawLines<R> {
     reader: R,
     name: Arc<str>,
     number: u64,
-    /// The last line ended in CR: an LF after it belongs to the same end.
+    /// True if the last line ended in CR, so that an LF after it belongs to the same line end.
     after_return: bool,
 }
 
@@ -30,7 +31,7 @@ impl<R: BufRead> RawLines<R> {
         }
     }
 
-    /// Reads the next line without its end. One that is too long is cut short there.
+    /// Reads the next line without its line end, up to the maximum length.
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         loop {
@@ -81,10 +82,10 @@ impl<R: BufRead> Iterator for RawLines<R> {
     }
 }
 
-/// The spare capacity that a text may keep while it waits for its turn.
+/// The unused capacity that a waiting text may keep.
 const SPARE_BYTES: usize = 1 << 16;
 
-/// The bytes as text.
+/// Converts the bytes to text.
 pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
     if bytes.capacity() - bytes.len() > SPARE_BYTES {
         bytes.shrink_to_fit();
@@ -93,7 +94,7 @@ pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
         let offset = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
         let found = bytes.get(offset).copied().unwrap_or_default();
-        // Text in two bytes a character has zeros in its spaces and digits.
+        // In UTF-16, spaces and digits contain zero bytes.
         let guess = if bytes.contains(&0) {
             ", which looks like UTF-16"
         } else {
@@ -106,7 +107,8 @@ pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
     })
 }
 
-/// Records of plain text. With one field a line is its text; with several, tabs divide it.
+/// Records of plain text. With one field the whole line is its text; with several, tabs separate
+/// them.
 pub(crate) struct PlainLines<R> {
     lines: RawLines<R>,
     selection: Selection,

@@ -1,8 +1,8 @@
-//! Remarks on a source that are no errors.
+//! Remarks on a source that are not errors.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Remarks that reading has made so far, for whoever shows them. Clones share them.
+/// The remarks made while reading. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -12,7 +12,7 @@ impl Notes {
         self.lock().push(note);
     }
 
-    /// Takes the remarks that nobody has taken yet.
+    /// Takes the remarks that have not been taken yet.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lock())
     }

@@ -1,4 +1,4 @@
-//! Texts from a source in any of the formats.
+//! Reads texts from a source in any format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) type Lines = Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>;
 /// The texts of a source, not yet read.
 pub struct Reader {
     lines: Lines,
-    /// The lines come at somebody else's pace, from a pipe.
+    /// True for a pipe, whose lines arrive at the pace of its writer.
     is_paced: bool,
     length: Option<u64>,
     bytes_read: Arc<AtomicU64>,
@@ -32,7 +32,7 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Opens a source as a format, of which the named fields are read.
+    /// Opens a source in a format and reads the named fields.
     ///
     /// # Errors
     /// If the source is not of that format, has no such fields, or cannot be read.
@@ -106,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// The length of the source in bytes, where it is known.
+    /// Returns the length of the source in bytes, if it is known.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
@@ -121,7 +121,7 @@ impl Reader {
         self.notes.clone()
     }
 
-    /// Returns whether no line is left.
+    /// Returns true if no line is left.
     ///
     /// # Errors
     /// If reading fails.

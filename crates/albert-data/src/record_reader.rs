@@ -1,4 +1,4 @@
-//! Records from a source in any of the formats.
+//! Reads records from a source in any format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::{Format, Source};
 
 /// The records of a source, read one at a time.
 ///
-/// Nothing of a pipe is read before the first record is asked for.
+/// Nothing is read from a pipe before the first record is requested.
 pub struct RecordReader {
     records: Records,
     length: Option<u64>,
@@ -72,7 +72,7 @@ impl RecordReader {
         })
     }
 
-    /// The length of the source in bytes, where it is known.
+    /// Returns the length of the source in bytes, if it is known.
     pub fn length(&self) -> Option<u64> {
         self.length
     }

@@ -1,4 +1,4 @@
-//! Several files read as one: those that are named, and those of a folder of shards.
+//! Reads several files as one: named files, and the files of a folder of shards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Shards {
 
 impl Shards {
     /// Finds the files. A folder is replaced by its files in the order of their names, without
-    /// the hidden ones and those that begin with `_`, which tools such as Spark write next to the
+    /// hidden files and names that begin with `_`, which tools such as Spark write next to the
     /// rows. `-` is standard input.
     ///
     /// # Errors
@@ -58,8 +58,8 @@ impl Shards {
         &self.paths
     }
 
-    /// Reads the files one after another, each in its format. The first is opened now, the others
-    /// when their turn comes.
+    /// Reads the files one after another, each in its format. The first is opened immediately, the
+    /// others when they are needed.
     ///
     /// # Errors
     /// If the first cannot be opened.

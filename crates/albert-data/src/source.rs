@@ -1,4 +1,4 @@
-//! The bytes that records are read from: a file, or standard input, compressed or not.
+//! The source of records: a file or standard input, compressed or not.
 
 use std::fmt;
 use std::fs::File;
@@ -18,7 +18,7 @@ pub struct Source {
     origin: Origin,
     /// Its name, for messages.
     name: Arc<str>,
-    /// Its length in bytes, where it is known.
+    /// Its length in bytes, if it is known.
     length: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ impl Source {
         })
     }
 
-    /// Returns the format of a regular file whose content shows it, whatever its name says.
+    /// Returns the format of a regular file if its content identifies it, whatever its name.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -159,7 +159,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Returns whether there is no byte.
+    /// Returns true if there are no bytes.
     #[cfg(feature = "parquet")]
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_empty()

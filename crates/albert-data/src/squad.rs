@@ -1,4 +1,5 @@
-//! SQuAD's JSON: articles of paragraphs, each a context with questions and their answers.
+//! The JSON format of SQuAD: articles of paragraphs, each with a context, questions and their
+//! answers.
 //!
 //! A record is a question. Its fields are `id`, `title`, `context`, `question`, `answers` (an object
 //! of the lists `text` and `answer_start`, as the Hugging Face Hub has it) and `is_impossible`. The
@@ -14,7 +15,7 @@ use crate::json_text::{cell, elements, members};
 use crate::record::{Presence, Record, Selection, Values, Wanted};
 use crate::{Cell, Place};
 
-/// A larger document is not read: SQuAD's largest has 42 MB.
+/// The maximum size of a document; SQuAD's largest has 42 MB.
 const MAX_BYTES: usize = 1 << 30;
 
 /// Records of a SQuAD document.

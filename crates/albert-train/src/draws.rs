@@ -1,8 +1,8 @@
-//! Random draws that depend on what they are for, and on nothing drawn before.
+//! Random draws that depend on their purpose and position, not on earlier draws.
 //!
-//! Every draw is a hash of a key and a counter. The key is made of the seed, the purpose and the
-//! place in the data (epoch, sequence), so that no generator has a state that a snapshot would have
-//! to keep: a run that goes on from step 1,000 draws what the run that never stopped drew.
+//! Every draw is a hash of a key and a counter. The key consists of the seed, the purpose and the
+//! position in the data (epoch, sequence), so there is no generator state to save in a snapshot: a
+//! run resumed at step 1,000 draws the same values as an uninterrupted run.
 
 /// 2⁶⁴ / φ, the increment of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -30,13 +30,13 @@ pub enum Purpose {
     Segments = 3,
     /// The masked words, and the token that replaces each of them.
     Masks = 4,
-    /// The start values of weights.
+    /// The initial values of weights.
     Weights = 5,
     /// The elements that dropout zeroes.
     Dropout = 6,
 }
 
-/// Returns the key of a purpose at a place, for [`Draws`] and for keyed permutations.
+/// Returns the key of a purpose at a position, for [`Draws`] and for keyed permutations.
 pub fn key(seed: u64, purpose: Purpose, place: &[u64]) -> u64 {
     let start = mix(seed ^ mix((purpose as u64).wrapping_mul(GOLDEN)));
     place.iter().fold(start, |key, &part| {
@@ -44,7 +44,7 @@ pub fn key(seed: u64, purpose: Purpose, place: &[u64]) -> u64 {
     })
 }
 
-/// The draws of one purpose at one place, in order.
+/// The sequence of draws for one purpose at one position.
 #[derive(Debug, Clone)]
 pub struct Draws {
     key: u64,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// A result whose error is this crate's.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The reason why a run cannot start or cannot go on.
+/// The reason why a run cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -42,16 +42,16 @@ pub enum Error {
         reason: String,
     },
 
-    /// A corpus has files, but no sentence in them.
+    /// A corpus whose files contain no sentence.
     #[error("{0}: expected one sentence a line, found no text")]
     EmptyCorpus(String),
 
-    /// The text gives no example of the asked length.
+    /// The text yields no example of the requested length.
     #[error("expected sequences of at least {least} tokens, found a maximum length of {found}")]
     TooShort {
         /// The fewest tokens of an example.
         least: usize,
-        /// The asked maximum.
+        /// The requested maximum.
         found: usize,
     },
 
@@ -59,7 +59,7 @@ pub enum Error {
     #[error("`{}` exists: expected a new folder", .0.display())]
     OutputExists(PathBuf),
 
-    /// The folder has no run that could be continued.
+    /// The folder has no run to resume.
     #[error("`{}`: expected a run to continue, found none", .0.display())]
     NoSnapshot(PathBuf),
 
@@ -67,7 +67,7 @@ pub enum Error {
     #[error("`{}`: the run is finished", .0.display())]
     Finished(PathBuf),
 
-    /// A snapshot's files do not fit each other or this run.
+    /// A snapshot is inconsistent, or belongs to another run.
     #[error("snapshot `{}`: {reason}", path.display())]
     Snapshot {
         /// The snapshot's folder.
@@ -85,7 +85,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A setting is out of its range.
+    /// A setting is out of range.
     #[error("`{name}`: expected {expected}, found {found}")]
     Setting {
         /// The setting.

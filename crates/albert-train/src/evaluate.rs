@@ -1,4 +1,4 @@
-//! Evaluation of a model on text: masked tokens, sentence order.
+//! Evaluates a model on text: masked tokens and sentence order.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::examples::{Corpus, PretrainingText};
 use crate::pretrain::{Pretraining, Start, Sums};
 use crate::trainer::Evaluation;
 
-/// Returns how well a model predicts the masked tokens of a corpus.
+/// Measures how well a model predicts the masked tokens of a corpus.
 ///
 /// The masks are those of `text`, the same each time. Metrics: `examples`, `loss`, `cross_entropy`
 /// (the same, in nats a token), `perplexity`, `top_1` and `top_5`.
@@ -38,7 +38,7 @@ pub fn masked_lm(
     ]))
 }
 
-/// Returns how well a model distinguishes swapped segments of a corpus from those in order.
+/// Measures how well a model distinguishes swapped segments of a corpus from segments in order.
 ///
 /// Metrics: `examples`, `loss` and `accuracy`. The tokens are masked as in pretraining.
 ///

@@ -1,4 +1,4 @@
-//! The output folder of a run: `training/` while it goes on, a model at its end.
+//! The output folder of a run: `training/` while it runs, and the model at its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,11 +74,11 @@ impl Output {
         Ok(output)
     }
 
-    /// Opens the folder of a run to go on with, and its last snapshot; without one the run starts
-    /// again from its beginning, with the same bits.
+    /// Opens the folder of a run to resume, and its last snapshot; without a snapshot the run
+    /// starts again, with the same bits.
     ///
     /// # Errors
-    /// If the folder has no run that is going on, or the snapshot cannot be read.
+    /// If the folder has no unfinished run, or the snapshot cannot be read.
     pub fn resume(folder: &Path) -> Result<(Self, Option<Snapshot>)> {
         let output = Self::at(folder);
         if !output.training.join(RECIPE).is_file() {

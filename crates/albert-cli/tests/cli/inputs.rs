@@ -93,7 +93,7 @@ fn compression_is_recognized_by_its_content() {
         let args = ["tokenize", "--input-format", "jsonl"];
         assert_eq!(texts(cli_with(&args, packed)), expected);
         let half = &packed[..packed.len() - 6];
-        run("a.jsonl", half, &[]).fails(1, &["cannot read", "cut short"]);
+        run("a.jsonl", half, &[]).fails(1, &["cannot read", "truncated"]);
     }
     assert_eq!(read("a.csv.gz", gzip(b"text\none\n"), &[]), ["one"]);
     assert_eq!(read("a.txt", gzip(b"one\n"), &[]), ["one"]);
@@ -288,7 +288,7 @@ mod tables {
         let ends = message_ends(&whole);
         assert!(ends.len() >= 4, "{ends:?}");
         for end in ends.into_iter().chain([whole.len() - 1, whole.len() - 6]) {
-            let words = ["cut short", "\nhint: the run that wrote it was interrupted"];
+            let words = ["truncated", "\nhint: the run that wrote it was interrupted"];
             let run = run("a.arrow", &whole[..end], &[]).fails(1, &words);
             assert_eq!(run.stdout, "", "known before the first row");
             let args = ["tokenize", "--input-format", "arrow"];

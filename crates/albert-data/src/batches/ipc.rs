@@ -1,8 +1,8 @@
 //! Arrow IPC files and streams.
 //!
-//! A file is a stream between a magic number and a footer, so that both are read from beginning to
-//! end, from a pipe too. The footer shows that nothing of a file is missing; the end mark shows the
-//! same of a stream, though some writers leave it out.
+//! A file is a stream between a magic number and a footer, so both are read sequentially, even from
+//! a pipe. The footer shows that a file is complete; the end mark shows the same for a stream,
+//! although some writers omit it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -23,13 +23,13 @@ use crate::source::Opened;
 /// The last bytes of an Arrow IPC file.
 const FILE_END: &[u8; 6] = b"ARROW1";
 
-/// A longer schema is not read ahead, and a longer footer is that of no file.
+/// The maximum length of a schema that is read ahead, and of a footer.
 const MAX_METADATA_BYTES: usize = 256 << 20;
 
 /// The meaning of a stream without its end mark.
 #[derive(Debug, Clone)]
 pub(crate) enum OpenEnd {
-    /// A stream that may be complete: that is noted.
+    /// A stream that may be complete, with a remark.
     Note(Notes),
     /// An error.
     Refused,
@@ -59,7 +59,7 @@ impl Batches {
         let mut reader = opened.into_bytes();
         let mut start = read_up_to(&mut reader, 8).with_context(cannot_read)?;
         if is_file {
-            // The magic number is followed by zeros up to an alignment.
+            // Zeros follow the magic number, for alignment.
             start = read_up_to(&mut reader, 8).with_context(cannot_read)?;
             while start == [0; 8] {
                 start = read_up_to(&mut reader, 8).with_context(cannot_read)?;
@@ -90,7 +90,7 @@ impl Batches {
     }
 }
 
-/// Makes sure, before anything is read, that a file ends as one.
+/// Checks the end of a file before anything is read.
 fn expect_file_end(mut file: &File, name: &str) -> anyhow::Result<()> {
     let mut read = || -> io::Result<Vec<u8>> {
         let position = file.stream_position()?;
@@ -116,8 +116,8 @@ fn read_up_to(reader: &mut impl Read, count: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The length of a message's metadata, and where that begins: older streams have no mark before
-/// the length.
+/// Returns the length of a message's metadata and its start: older streams have no mark before the
+/// length.
 fn metadata(start: &[u8]) -> Option<(usize, usize)> {
     let word = |at: usize| Some(i32::from_le_bytes(start.get(at..at + 4)?.try_into().ok()?));
     let (length, from) = match word(0)? {
@@ -137,8 +137,8 @@ fn read_schema(start: &mut Vec<u8>, reader: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure that numbers are little-endian: lengths of strings would be read wrongly. Other
-/// faults of the schema are left to the reader.
+/// Checks that values are little-endian, because lengths of strings would be misread otherwise. The
+/// reader checks the rest of the schema.
 fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
     let message = metadata(start).and_then(|(length, from)| start.get(from..from + length));
     let Some(Ok(message)) = message.map(root_as_message) else {
@@ -155,7 +155,7 @@ fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// The bytes of a stream, those that its format was recognized by first.
+/// The bytes of a stream, starting with those that identified its format.
 type StreamBytes = io::Chain<Cursor<Vec<u8>>, BufReader<Bytes>>;
 
 /// The batches of a stream, and a check of its end.
@@ -190,14 +190,14 @@ impl Stream {
         let cannot_read = || format!("cannot read {name}");
         let watched = self.stream.get_mut();
         if watched.is_at_end {
-            // Messages are padded to eight bytes: what is left of one was cut.
+            // Messages are padded to eight bytes, so a partial one means truncation.
             if self.is_file || !watched.bytes.is_multiple_of(8) {
                 return Err(interrupted(&name, "the end mark of an Arrow IPC stream"));
             }
             return match &self.open_end {
                 OpenEnd::Note(notes) => {
                     notes.add(format!(
-                        "{name} has no end mark: it may be a stream that was cut short"
+                        "{name} has no end mark: the stream may be truncated"
                     ));
                     Ok(())
                 }
@@ -217,8 +217,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Compares the footer's number of batches with those read: a block of zeros looks like the end
-    /// of a stream.
+    /// Compares the footer's number of batches with the number read, because a block of zeros looks
+    /// like the end of a stream.
     fn check_footer(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let cut = || interrupted(&self.name, "the footer of an Arrow IPC file");
         let rest = bytes.strip_suffix(FILE_END).ok_or_else(cut)?;
@@ -227,7 +227,7 @@ impl Stream {
         let footer = length.and_then(|length| rest.get(rest.len().checked_sub(length)?..));
         let footer = footer.and_then(|footer| root_as_footer(footer).ok());
         let expected = footer
-            .ok_or_else(|| anyhow!("{}: the footer of the Arrow IPC file is broken", self.name))?
+            .ok_or_else(|| anyhow!("{}: the footer of the Arrow IPC file is damaged", self.name))?
             .recordBatches()
             .map_or(0, |batches| batches.len());
         let found = self.batches;

@@ -50,11 +50,11 @@ impl Projection {
 }
 
 impl Batches {
-    /// Reads columns of a Parquet file, those of them that it has. `bytes_read` grows with the rows
-    /// that are read, to the length of the file.
+    /// Reads the given columns of a Parquet file, if it has them. `bytes_read` grows with the rows
+    /// read, up to the length of the file.
     ///
     /// # Errors
-    /// If it is none, or broken.
+    /// If it is not a Parquet file, or is damaged.
     pub(crate) fn parquet(
         opened: Opened,
         projection: &Projection,
@@ -102,7 +102,7 @@ impl Batches {
     }
 }
 
-/// Makes sure that the columns are compressed with something that is built in.
+/// Checks that the compression of the columns is supported.
 fn expect_compression(metadata: &ParquetMetaData, leaves: &[usize]) -> anyhow::Result<()> {
     for group in metadata.row_groups() {
         for column in leaves.iter().filter_map(|&leaf| group.columns().get(leaf)) {

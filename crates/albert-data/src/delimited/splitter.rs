@@ -1,24 +1,25 @@
-//! Cuts delimited text into records by the rule of Python's `csv` module.
+//! Splits delimited text into records like Python's `csv` module.
 //!
-//! - CR, LF and CRLF each end a line. Outside quotes a line's end is a record's end.
+//! - CR, LF and CRLF each end a line. Outside quotes the end of a line ends the record.
 //! - A quote opens a quoted field only as the field's first byte; within it a doubled quote is one
 //!   quote, and delimiters and line ends are text. Whatever follows the closing quote up to the
 //!   next delimiter is appended as it is. A quote anywhere else is text.
-//! - A blank line is no record. A line of `""` is a record with one empty field.
+//! - A blank line is not a record. A line of `""` is a record with one empty field.
 //!
-//! Nothing is decided by what a field holds, and no byte is stripped from one after it is cut.
-//! Memory holds the fields that are asked for, of one record.
+//! The content of a field does not affect the splitting, and no byte is stripped from it
+//! afterwards. Memory holds the requested fields of one record.
 
 use std::io::{self, BufRead};
 
-/// The separator, and whether quotes have a meaning.
+/// The separator, and whether quoting is supported.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quoting: bool,
 }
 
-/// The bytes that a field takes up next to its text, which count where all fields are kept.
+/// The bytes of memory that a field takes in addition to its text, which count if all fields are
+/// kept.
 const FIELD_BYTES: usize = 32;
 
 /// The columns of a record that are kept; `slots[column]` is the position in [`RawRecord::fields`].
@@ -31,7 +32,7 @@ pub(super) enum Kept<'a> {
 /// The end of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Ending {
-    /// A line's end, or the end of the input.
+    /// The end of a line, or of the input.
     Complete,
     /// The end of the input within quotes.
     OpenQuote,
@@ -56,7 +57,7 @@ pub(super) struct Splitter<R> {
     lines: LineCount,
 }
 
-/// Counts lines, whatever ends them.
+/// Counts lines with any line end.
 #[derive(Debug, Default)]
 struct LineCount {
     /// The number of lines that have ended.
@@ -149,7 +150,7 @@ impl<R: BufRead> Splitter<R> {
                     _ if ends_line => {
                         self.lines.pass(&[byte]);
                         at += 1;
-                        // A blank line is passed over.
+                        // A blank line is skipped.
                         if state != State::RecordStart {
                             record.count += 1;
                             is_over = true;

@@ -637,7 +637,12 @@ fn passing_errors_are_waited_out_and_lasting_ones_given_up() {
         matches!(error, HubError::Cut { attempts: 6, .. }),
         "{error}"
     );
-    assert!(error.hint().unwrap().contains("the download resumes where it stopped"));
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("the download resumes where it stopped")
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! A corpus: text files, one sentence a line and a blank line between documents, read as a stream.
+//! A corpus of text files, with one sentence per line and a blank line between documents, read as a
+//! stream.
 //!
-//! No pass over the files comes first, and memory does not depend on their size. Up to
-//! [`OPEN_FILES`] files are read at the same time, each at the speed at which all of them end
-//! together, so that every stretch of the stream has the mixture of the whole.
+//! There is no preprocessing pass, and memory does not depend on the size of the files. Up to
+//! [`OPEN_FILES`] files are read at the same time, at rates such that all of them end together, so
+//! that every part of the stream has the same mixture.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +14,14 @@ use crate::draws::{Purpose, key};
 use crate::error::{Error, Result};
 use crate::permutation::Permutation;
 
-/// Files that are read at the same time.
+/// The number of files read at the same time.
 const OPEN_FILES: usize = 16;
 
-/// The longest document in bytes. A longer one, such as a book, goes on as another document.
+/// The maximum length of a document in bytes. A longer one, such as a book, is split into several
+/// documents.
 const DOCUMENT_BYTES: usize = 1 << 16;
 
-/// Extensions of files that a folder is searched for.
+/// The extensions of the files read from a folder.
 const EXTENSIONS: [&str; 3] = ["txt", "gz", "zst"];
 
 /// A file of a corpus.
@@ -65,7 +67,7 @@ impl Corpus {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Returns the names for people: the first file and the number of others.
+    /// Describes the files: the first file and the number of others.
     pub fn name(&self) -> String {
         let first = self.files.first().map_or(Path::new(""), |file| &file.path);
         match self.files.len() {
@@ -74,7 +76,7 @@ impl Corpus {
         }
     }
 
-    /// Returns the documents of an epoch, from the beginning.
+    /// Returns the documents of an epoch, from the start.
     ///
     /// With `seed` the files come in an order drawn for the epoch and are read side by side;
     /// without it they are read one after another as they are listed.
@@ -92,7 +94,7 @@ impl Corpus {
     }
 }
 
-/// Adds `path`, or the text files below it. A file that is named is taken whatever its extension.
+/// Adds `path`, or the text files below it. A named file may have any extension.
 fn list(path: &Path, is_named: bool, files: &mut Vec<CorpusFile>) -> Result<()> {
     let metadata = std::fs::metadata(path).map_err(Error::read(path))?;
     if !metadata.is_dir() {
@@ -124,14 +126,14 @@ fn list(path: &Path, is_named: bool, files: &mut Vec<CorpusFile>) -> Result<()> 
 /// A document: sentences that follow each other in the text.
 pub type Document = Vec<String>;
 
-/// A place in the stream of documents: the place in each open file.
+/// A position in the stream of documents: the position in each open file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The open files.
     lanes: Vec<LanePlace>,
     /// The number of files of the epoch's order that have been opened.
     next_file: usize,
-    /// The size of the files that have been read to their end.
+    /// The total size of the files that have been read to their end.
     done_bytes: u64,
 }
 
@@ -185,7 +187,7 @@ impl Documents {
                 self.lanes.push(lane);
                 self.next_file += 1;
             }
-            // The file of which the smallest share has been read.
+            // The file with the smallest fraction read so far.
             let shares = self.lanes.iter().map(Lane::share).enumerate();
             let Some((index, _)) = shares.min_by(|a, b| a.1.total_cmp(&b.1)) else {
                 return Ok(None);
@@ -211,7 +213,7 @@ impl Documents {
         }
     }
 
-    /// Returns the place to go on from.
+    /// Returns the position to continue from.
     pub fn place(&self) -> Place {
         let lanes = self.lanes.iter().map(|lane| LanePlace {
             file: lane.file,

@@ -1,20 +1,19 @@
-//! Masks for masked language modeling: n-grams of whole words, as google-research/albert makes
-//! them.
+//! Masks for masked language modeling: n-grams of whole words, as in google-research/albert.
 //!
-//! Words are visited in random order. Each starts an n-gram of 1 to 3 words, with p(n) ∝ 1/n, that
-//! is masked unless one of its tokens is masked already, until 15 % of the tokens are masked. Of
-//! the masked tokens 80 % become `[MASK]`, 10 % a random token, and 10 % stay as they are.
+//! Words are visited in random order. Each starts an n-gram of 1 to 3 words, with p(n) ∝ 1/n, which
+//! is masked unless one of its tokens is already masked, until 15 % of the tokens are masked. 80 %
+//! of the masked tokens become `[MASK]`, 10 % a random token, and 10 % stay unchanged.
 //!
 //! Source: google-research/albert b772393, `create_pretraining_data.py`,
-//! `create_masked_lm_predictions`, whose `continue` for words that are covered already has no
-//! effect (it ends the inner loop): the check that follows gives the same masks.
+//! `create_masked_lm_predictions`. Its `continue` for words that are already covered has no effect,
+//! because it only ends the inner loop; the check after it gives the same masks.
 
 use crate::draws::Draws;
 
-/// Share of the masked tokens that become `[MASK]`.
+/// The fraction of the masked tokens that become `[MASK]`.
 const MASK_TOKEN: f64 = 0.8;
 
-/// Share of the rest that stays as it is.
+/// The fraction of the others that stay unchanged.
 const KEPT: f64 = 0.5;
 
 /// Masks are at most this share of the longest sequence, relative to the mask probability: 20 of
@@ -25,7 +24,8 @@ const CAP: f64 = 20.0 / (128.0 * 0.15);
 /// apostrophe, `<`, `=` and `>` are not in Google's list.
 const PUNCTUATION: &str = "!\"#$%&()*+,-./:;?@[\\]^_`{|}~";
 
-/// A vocabulary as masking sees it: the mask token and the pieces that start a word.
+/// The information about a vocabulary that masking needs: the mask token and the pieces that start
+/// a word.
 #[derive(Debug, Clone)]
 pub struct MaskVocabulary {
     /// The id of `[MASK]`.
@@ -51,7 +51,7 @@ impl MaskVocabulary {
         self.starts_word.len()
     }
 
-    /// Returns whether there are no pieces.
+    /// Returns true if there are no pieces.
     pub fn is_empty(&self) -> bool {
         self.starts_word.is_empty()
     }
@@ -61,7 +61,7 @@ impl MaskVocabulary {
     }
 }
 
-/// Returns whether a piece starts a word.
+/// Returns true if a piece starts a word.
 ///
 /// For WordPiece, any piece without `##`. For SentencePiece: a piece with `▁` or `<` at its start,
 /// a punctuation character, and any piece with a character that is neither in [`PUNCTUATION`] nor
@@ -83,19 +83,19 @@ fn starts_word(piece: &str) -> bool {
     }
 }
 
-/// The share of masked tokens and the length of masked stretches.
+/// The fraction of masked tokens and the length of masked n-grams.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MaskSettings {
-    /// The share of the tokens that is masked, special tokens counted.
+    /// The fraction of the tokens that is masked, counting special tokens.
     pub probability: f64,
-    /// The longest n-gram in words.
+    /// The maximum length of an n-gram in words.
     pub max_ngram: usize,
-    /// The most tokens of a sequence, which bounds the masks of each.
+    /// The maximum number of tokens in a sequence, which bounds the number of masks.
     pub max_length: usize,
 }
 
 impl MaskSettings {
-    /// Returns how many of `tokens` tokens are masked.
+    /// Returns the number of masks in a sequence of `tokens` tokens.
     ///
     /// Source: the same file, `num_to_predict`, with Python's rounding of halves to even.
     fn masked(&self, tokens: usize) -> usize {
@@ -185,7 +185,7 @@ fn words(
             continue;
         }
         match words.last_mut() {
-            // A word does not go on after `[SEP]`, even if the segment was cut within one.
+            // A word ends at `[SEP]`, even if the segment was cut within it.
             Some(word) if !vocabulary.starts_word(id) && !follows_special => word.push(position),
             _ => words.push(vec![position]),
         }

@@ -1,4 +1,4 @@
-//! From text to examples: the stream of documents, their sequences, and their masks.
+//! Turns text into examples: the stream of documents, their sequences, and their masks.
 
 mod corpus;
 mod lines;

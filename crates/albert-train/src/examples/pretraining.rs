@@ -1,11 +1,11 @@
-//! Examples of pretraining, drawn from a stream of text.
+//! Examples for pretraining, from a stream of text.
 //!
-//! Documents are read in blocks of about [`BLOCK_BYTES`] of text. The sequences of a block are made
-//! of its documents, shuffled among themselves and masked when they are asked for. Memory depends
-//! on the block alone, and the first example is ready as soon as the first block is.
+//! Documents are read in blocks of about [`BLOCK_BYTES`] of text. The sequences of a block are
+//! built from its documents, shuffled within the block, and masked on request. Memory only depends
+//! on the block, and the first example is available once the first block is read.
 //!
-//! An example is a function of the seed and its [`Position`], two integers; nothing else has to be
-//! kept to go on with a run. A [`Bookmark`] only spares reading the epoch from its beginning.
+//! An example is a function of the seed and its [`Position`], two integers, which is all that is
+//! needed to resume a run. A [`Bookmark`] only avoids reading the epoch from its start.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use crate::draws::{Draws, Purpose, key};
 use crate::error::{Error, Result};
 use crate::permutation::Permutation;
 
-/// Text of a block in bytes: about a million tokens, 8,000 sequences of 128 tokens.
+/// The size of a block in bytes of text: about a million tokens, or 8,000 sequences of 128 tokens.
 const BLOCK_BYTES: usize = 4 << 20;
 
-/// The fewest tokens of a sequence: special tokens and one or two of text.
+/// The minimum number of tokens in a sequence: special tokens and one or two text tokens.
 const LEAST_TOKENS: usize = 5;
 
 /// The settings that turn text into examples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PretrainingText {
-    /// The most tokens of a sequence, special ones included.
+    /// The maximum number of tokens in a sequence, special tokens included.
     pub max_length: usize,
     /// The probability that a document's sequences are cut to a random shorter length.
     pub short_probability: f64,
-    /// The share of the tokens that is masked.
+    /// The fraction of the tokens that is masked.
     pub mask_probability: f64,
-    /// The longest n-gram that is masked, in words.
+    /// The maximum length of a masked n-gram, in words.
     pub max_ngram: usize,
     /// True for sequences of two segments, for sentence order prediction.
     pub sentence_order: bool,
@@ -61,7 +61,7 @@ impl PretrainingText {
     }
 }
 
-/// A place in the data.
+/// A position in the data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The epoch, from 0.
@@ -70,7 +70,7 @@ pub struct Position {
     pub sequence: u64,
 }
 
-/// The place in the text where the block of a position begins.
+/// The position in the text at which the block of a position starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bookmark {
     epoch: u64,
@@ -89,7 +89,7 @@ pub struct PretrainingExample {
     pub type_ids: Vec<u32>,
     /// The masked tokens.
     pub masks: Vec<Mask>,
-    /// 0 where the second segment followed the first in the text, 1 where they were swapped; `None`
+    /// 0 if the second segment followed the first in the text, 1 if they were swapped; `None`
     /// without sentence order.
     pub order: Option<u32>,
 }
@@ -97,17 +97,17 @@ pub struct PretrainingExample {
 /// Estimates about a text from its first block, before any training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TextStatistics {
-    /// The entropy of single tokens in nats: the loss of a model that knows their frequencies alone.
+    /// The entropy of single tokens in nats: the loss of a model that only knows their frequencies.
     pub unigram_entropy: f64,
     /// The tokens that were counted.
     pub tokens: u64,
-    /// The sequences of an epoch, as far as the block lets them be estimated.
+    /// The number of sequences in an epoch, estimated from the block.
     pub sequences_per_epoch: u64,
     /// True if the block is the whole epoch, so that the number of sequences is exact.
     pub is_whole: bool,
 }
 
-/// The tokens that frame a sequence.
+/// The special tokens around a sequence.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     start: u32,
@@ -136,7 +136,7 @@ struct Block {
     order: Option<Permutation>,
     /// The place where the block begins.
     bookmark: Bookmark,
-    /// The share of the epoch's text before the block, and after it.
+    /// The fraction of the epoch's text before the end of the previous block and of this one.
     shares: (f64, f64),
     counts: Vec<u64>,
 }
@@ -237,7 +237,7 @@ impl PretrainingExamples {
         })
     }
 
-    /// Returns the next example of an endless row of epochs.
+    /// Returns the next example of an endless sequence of epochs.
     ///
     /// # Errors
     /// If the text cannot be read, or there is none.

@@ -1,9 +1,9 @@
-//! Sequences of two segments for sentence order prediction, as google-research/albert makes them.
+//! Sequences of two segments for sentence order prediction, as in google-research/albert.
 //!
-//! Sentences of a document are taken until a target length is reached, then divided into two
+//! Sentences of a document are collected until they reach a target length, then divided into two
 //! segments at a random sentence. In half of the sequences the segments are swapped (label 1). A
-//! sequence of a single sentence has nothing to swap: its second segment comes from another
-//! document, and its label is 1 too.
+//! single sentence cannot be divided: its second segment comes from another document, and its label
+//! is also 1.
 //!
 //! Source: google-research/albert b772393, `create_pretraining_data.py`,
 //! `create_instances_from_document` with its default `random_next_sentence=False`.
@@ -18,7 +18,7 @@ pub(crate) const PAIR_TOKENS: usize = 3;
 /// Special tokens of one segment: `[CLS] A [SEP]`.
 const SINGLE_TOKENS: usize = 2;
 
-/// Draws of another document in the hope that it is not the same one.
+/// The number of attempts to draw another document than the current one.
 const OTHER_DOCUMENT_DRAWS: usize = 10;
 
 /// A document as token ids.
@@ -30,7 +30,7 @@ pub struct TokenizedDocument {
 }
 
 impl TokenizedDocument {
-    /// Adds a sentence. One without tokens is left out.
+    /// Adds a sentence, unless it has no tokens.
     pub fn push(&mut self, ids: &[u32]) {
         if !ids.is_empty() {
             self.ids.extend_from_slice(ids);
@@ -64,7 +64,7 @@ impl TokenizedDocument {
 pub struct Segments {
     /// The first segment.
     pub first: Vec<u32>,
-    /// The second segment; empty where sentence order is not trained.
+    /// The second segment; empty if sentence order is not trained.
     pub second: Vec<u32>,
     /// True if the second segment did not follow the first in the text.
     pub is_swapped: bool,
@@ -73,7 +73,7 @@ pub struct Segments {
 /// The lengths of sequences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lengths {
-    /// The most tokens of a sequence, special ones included.
+    /// The maximum number of tokens in a sequence, special tokens included.
     pub max_length: usize,
     /// The probability that a document's sequences are cut to a random shorter length.
     pub short_probability: f64,

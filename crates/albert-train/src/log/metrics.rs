@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: a row for every step, and one for every evaluation.
+//! `metrics.jsonl`: one row per step and one per evaluation.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -29,7 +29,7 @@ pub struct Row {
     pub grad_norm: f64,
     /// The tokens of the step.
     pub tokens: usize,
-    /// The speed of the step, which alone is not the same from run to run.
+    /// The speed of the step, the only value that differs between equal runs.
     pub tokens_per_second: f64,
 }
 
@@ -51,8 +51,8 @@ impl Metrics {
         Ok(Self { path, file })
     }
 
-    /// Opens the file of a run that goes on from `step`, and removes the rows of later steps and a
-    /// last line that was not written to its end.
+    /// Opens the file of a run that resumes at `step`, and removes the rows of later steps and a
+    /// partial last line.
     ///
     /// # Errors
     /// If it cannot be read or written.
@@ -99,14 +99,14 @@ impl Metrics {
     }
 
     fn write(&mut self, row: &Value) -> Result<()> {
-        // One write a row: a killed run leaves whole rows, but for the last one.
+        // One write per row: a killed run leaves whole rows, except perhaps the last.
         let line = format!("{row}\n");
         self.file
             .write_all(line.as_bytes())
             .map_err(Error::write(&self.path))
     }
 
-    /// Waits until the rows are on the disk.
+    /// Waits until the rows are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(Error::write(&self.path))
     }

@@ -18,7 +18,7 @@ pub fn global_norm(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>().sqrt()
 }
 
-/// Scales gradients of this norm down to norm `most`; smaller ones stay as they are.
+/// Scales gradients with this norm down to the norm `most`; smaller ones are not changed.
 pub fn clip_to_norm(gradients: &mut [f32], norm: f64, most: f64) {
     let factor = most / (norm + EPSILON);
     if factor < 1.0 {

@@ -1,4 +1,4 @@
-//! The tensors of the flat buffer: trained or frozen, with weight decay or without.
+//! The tensors of the flat buffer: trained or frozen, with or without weight decay.
 //!
 //! Biases and norms are exempt from weight decay and, with LAMB, from scaling: the tensors that
 //! google-research/albert excludes (`optimization.py`, `exclude_from_weight_decay`), and that
@@ -20,7 +20,7 @@ pub struct Tensor {
     /// True if Muon orthogonalizes its updates: the matrices of the layers. Embeddings and heads
     /// are AdamW's, as Muon's author advises.
     pub is_hidden_matrix: bool,
-    /// True if it keeps its value.
+    /// True if it is frozen.
     pub is_frozen: bool,
 }
 
@@ -48,7 +48,7 @@ impl Groups {
         self.len
     }
 
-    /// Returns whether there are no parameters.
+    /// Returns true if there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -21,11 +21,11 @@ pub use average::Average;
 pub use clip::{clip_to_norm, global_norm};
 pub use groups::{Groups, Tensor};
 
-/// The rule that makes an update of a gradient.
+/// The rule that turns a gradient into an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
-    /// Adam with decoupled weight decay, as `torch.optim.AdamW`.
+    /// Adam with decoupled weight decay, like `torch.optim.AdamW`.
     AdamW,
     /// AdamW without bias correction, each tensor's update scaled to the tensor's norm, as
     /// google-research/albert trains.
@@ -70,13 +70,13 @@ impl FromStr for OptimizerKind {
 pub struct OptimizerSettings {
     /// The rule.
     pub kind: OptimizerKind,
-    /// The decay of the mean of gradients, in [0, 1). Muon's momentum is its own.
+    /// The decay of the running mean of the gradients, in [0, 1). Muon's momentum is separate.
     pub beta1: f64,
-    /// The decay of the mean of squared gradients, in [0, 1).
+    /// The decay of the running mean of the squared gradients, in [0, 1).
     pub beta2: f64,
     /// Added to the root of the mean of squared gradients.
     pub epsilon: f64,
-    /// The share of a weight that a step at learning rate 1 removes; 0 for biases and norms.
+    /// The fraction of a weight that a step with learning rate 1 removes; 0 for biases and norms.
     pub weight_decay: f64,
 }
 
