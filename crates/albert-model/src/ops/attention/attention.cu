@@ -1,9 +1,10 @@
-// Attention over sequences of any length, one after another without padding: softmax(Q Kᵀ / √D) V for each head.
+// Attention over ragged sequences of any length: softmax(Q Kᵀ / √D) V for each head.
 //
-// A block of four warps takes 64 queries of one head, 16 a warp, and goes over the sequence's keys and values tile by tile.
-// While one tile is used, the next is on its way to shared memory. The softmax is computed on the way, in f32: sums so far are
-// scaled anew where a larger score comes up. Products of f16 and bf16 run on tensor cores, those of f32 as plain FMAs.
-// Queries, keys and values are read where the one product has left them, `(tokens, 3, heads, head size)`.
+// A block of four warps takes 64 queries of one head, 16 per warp, and processes the sequence's
+// keys and values tile by tile. While one tile is used, the next is copied to shared memory. The
+// softmax is computed online in f32: partial sums are rescaled when a larger score appears.
+// Products run on tensor cores in f16 and bf16, and as plain FMAs in f32. Queries, keys and values
+// are read from the output of their joint product, `(tokens, 3, heads, head size)`.
 //
 // Source: Dao 2023, "FlashAttention-2", algorithm 1. `check.cpp` runs all of it on the CPU.
 
@@ -15,7 +16,7 @@ constexpr int THREADS = WARPS * LANES;
 constexpr int ROWS_OF_WARP = 16;
 constexpr int QUERIES = WARPS * ROWS_OF_WARP;
 
-// The shared memory that a block may have on any GPU without asking.
+// The shared memory that a block may use on any GPU without opting in.
 constexpr int SHARED_BYTES = 48 * 1024;
 constexpr float LOG2_E = 1.44269504f;
 
@@ -31,7 +32,7 @@ template <typename T, int WIDTH> struct Rows {
         return start + row * WIDTH + ((column / CHUNK) ^ shuffle) * CHUNK + column % CHUNK;
     }
 
-    // Starts to copy `COUNT` rows, zeros for those that are not there and beyond the head's size.
+    // Starts to copy `COUNT` rows, with zeros for missing rows and beyond the head's size.
     template <int COUNT> __device__ void load(const T *from, int stride, int rows, int head_size) const {
         UNROLL for (int i = threadIdx.y * LANES + threadIdx.x; i < COUNT * CHUNKS; i += THREADS) {
             const int row = i / CHUNKS, column = i % CHUNKS * CHUNK;
@@ -192,7 +193,7 @@ __device__ void attend(T *out, const T *qkv, const unsigned *starts, int heads, 
     float context[WIDTH / 8][4] = {};
     const int count = (length + KEYS - 1) / KEYS, first_of_warp = first + threadIdx.y * ROWS_OF_WARP;
     for (int number = 0; number < count; number++) {
-        // The tile is there, and nobody reads the one before it any more.
+        // The tile has arrived, and no thread reads the previous one any more.
         wait_for_copies();
         __syncthreads();
         if (number + 1 < count) load_tile(number + 1);

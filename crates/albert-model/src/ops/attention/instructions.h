@@ -1,4 +1,5 @@
-// The instructions of compute capability 8.0 that attention is made of, each with what it does in plain C++ for the CPU.
+// The instructions of compute capability 8.0 that attention uses, each with an equivalent in plain
+// C++ for the CPU.
 //
 // A warp shares out a matrix among its lanes: lane l has group = l / 4 and pair = l % 4. Of 8 × 8 numbers in half precision
 // it holds (row group, columns 2 pair and 2 pair + 1), two in a register.
@@ -18,7 +19,7 @@ __device__ void copy_16_bytes(void *to, const void *from, bool is_zero) {
                  : "memory");
 }
 
-// Until what this thread has started to copy is there.
+// Waits until the copies that this thread has started are complete.
 __device__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 // Four 8 × 8 matrices. Lane l says where row l % 8 of matrix l / 8 begins: 16 bytes, which no two rows have in the same banks.
@@ -50,7 +51,7 @@ __device__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0,
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Two numbers in one register.
+// Two values in one register.
 __device__ unsigned packed(float low, float high, __half) {
     unsigned both;
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
@@ -71,7 +72,7 @@ __device__ float power_of_two(float x) {
 
 #else
 
-// Nothing is there before it has been waited for.
+// Copied data only becomes visible after the wait.
 static void copy_16_bytes(void *to, const void *from, bool is_zero) { current->copies.push_back({to, from, is_zero}); }
 
 static void wait_for_copies() {

@@ -1,4 +1,5 @@
-// What the checks of kernels share: random numbers as a type stores them, and the comparison with a formula.
+// Shared code of the kernel checks: random values rounded to a type, and the comparison with a
+// formula.
 #pragma once
 
 #include <cstdio>
@@ -16,7 +17,7 @@ static Numbers random_numbers(size_t count, double scale, double shift = 0.0) {
     return numbers;
 }
 
-// The numbers in a type, and rounded as they are there.
+// Converts the values to a type, and rounds them in place accordingly.
 template <typename T> std::vector<T> stored(Numbers &numbers) {
     std::vector<T> kept(numbers.size());
     for (size_t i = 0; i < numbers.size(); i++) {

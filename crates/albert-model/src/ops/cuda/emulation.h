@@ -1,7 +1,9 @@
-// CUDA on the CPU, as far as the kernels here go: blocks run one after another, the threads of a block take turns.
+// The part of CUDA that these kernels need, emulated on the CPU: blocks run one after another, and
+// the threads of a block take turns.
 //
-// A thread runs until it waits for others. Between waits the order of threads means nothing in CUDA, so a check runs
-// every launch with the first thread first and with the last one first: of a missing barrier at least one shows.
+// A thread runs until it waits for others. Between waits CUDA does not define the order of threads,
+// so a check runs every launch twice, in ascending and in descending order: a missing barrier shows
+// in at least one of them.
 
 #include <bit>
 #include <cmath>
@@ -53,7 +55,7 @@ static Index blockIdx, blockDim;
 static unsigned long steps;  // of any thread: where they stop, threads wait for each other
 #define threadIdx (current->index)
 
-// Threads that go on once all of them are here.
+// A barrier: threads continue once all of them have arrived.
 struct Meeting {
     unsigned size = 0, arrived = 0, held = 0;
     void wait() {
@@ -80,7 +82,7 @@ static Meeting block;
 
 static inline void __syncthreads() { block.wait(); }
 
-// What each lane of the warp has brought.
+// The values that the lanes of a warp exchange.
 template <typename T> struct Brought {
     const char (*slots)[SLOT_BYTES];
     T operator[](unsigned lane) const {
@@ -157,5 +159,5 @@ struct __nv_bfloat16 {
 static float __bfloat162float(__nv_bfloat16 x) { return std::bit_cast<float>(uint32_t(x.bits) << 16); }
 static __nv_bfloat16 __float2bfloat16(float x) {
     const uint32_t bits = std::bit_cast<uint32_t>(x);
-    return {uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // to the nearest, ties to even
+    return {uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // rounds to nearest, ties to even
 }

@@ -1,4 +1,5 @@
-// The three types that kernels read and write, as f32 between; and CUDA itself, or what stands for it on the CPU.
+// The three types that kernels read and write, converted to and from f32; and CUDA itself, or its
+// emulation on the CPU.
 #pragma once
 
 #ifdef KERNEL_EMULATION
