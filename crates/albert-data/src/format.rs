@@ -9,14 +9,14 @@ use anyhow::bail;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Format {
-    /// One record a line, tabs between its fields where there are several.
+    /// One record per line, with tabs between several fields.
     Lines,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// Comma-separated values with a header line. A first line such as `sep=;` names another
     /// separator.
     Csv,
-    /// Values separated by this ASCII character, else as CSV.
+    /// Like CSV, with this ASCII character as separator.
     Delimited(u8),
     /// Tab-separated values with a header line, without quoting.
     Tsv,
@@ -24,9 +24,9 @@ pub enum Format {
     Parquet,
     /// An Arrow IPC file or stream.
     Arrow,
-    /// CoNLL columns: a word a line with its tags, a blank line between sentences. A record is a
-    /// sentence with the lists `tokens` (the first column), `tags` (the last) and those of other
-    /// columns by their numbers from 0.
+    /// CoNLL columns: one word per line with its tags, and a blank line between sentences. A record
+    /// is a sentence with the lists `tokens` (the first column), `tags` (the last column), and
+    /// those of other columns by their numbers from 0.
     Conll,
     /// A JSON document of SQuAD. A record is a question with `id`, `title`, `context`, `question`,
     /// `answers` and `is_impossible`.
@@ -34,8 +34,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the format by a file's extension, before one of gzip or Zstandard; lines where that
-    /// decides nothing.
+    /// Returns the format of a file's extension, ignoring one of gzip or Zstandard; lines for any
+    /// other extension.
     ///
     /// # Errors
     /// If the extension is that of one JSON document, which is not a stream of records.
@@ -56,7 +56,7 @@ impl Format {
             Some("arrow" | "arrows" | "feather" | "ipc") => Self::Arrow,
             Some("json") => {
                 bail!(
-                    "`{}`: one JSON document is no stream of texts",
+                    "`{}`: a single JSON document is not a stream of texts",
                     path.display()
                 )
             }

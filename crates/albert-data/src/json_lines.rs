@@ -1,4 +1,4 @@
-//! One JSON object a line.
+//! JSON lines: one object per line.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::names::some_of;
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Field};
 
-/// Records of JSON lines. Blank lines are skipped, as the format has it.
+/// Records of JSON lines. Blank lines are skipped, as the format specifies.
 pub(crate) struct JsonLines<R> {
     lines: RawLines<R>,
     selection: Selection,
@@ -63,7 +63,7 @@ impl<R: BufRead> JsonLines<R> {
     }
 }
 
-/// The value at the end of a path of objects, if there is one.
+/// Returns the value at the end of a path of objects, if any.
 fn nested<'a>(value: &'a str, path: &[String]) -> Option<&'a str> {
     path.iter().try_fold(value, |value, step| {
         let mut found = None;

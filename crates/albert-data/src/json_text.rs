@@ -1,7 +1,7 @@
-//! JSON text, cut into the values of an object without building those that nobody reads.
+//! Splits JSON text into the values of an object without building those that are not needed.
 //!
-//! The others are checked all the same: a line that is not JSON is an error. Python's
-//! `NaN`, `Infinity` and `-Infinity` are numbers here, as its `json` module writes them.
+//! The others are still validated: a line that is not JSON is an error. `NaN`, `Infinity` and
+//! `-Infinity`, which Python's `json` module writes, are accepted as numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use anyhow::{anyhow, bail};
 
 use crate::cell::Cell;
 
-/// The levels of nesting that a value may have which is read. One that is passed over may be deeper.
+/// The maximum nesting of a value that is built. A skipped value may be deeper.
 const MAX_DEPTH: usize = 128;
 
-/// A place in a text that is not JSON.
+/// A position at which a text is not JSON.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SyntaxError {
     /// The byte, counted from 0.
@@ -34,7 +34,7 @@ impl fmt::Display for SyntaxError {
 impl std::error::Error for SyntaxError {}
 
 /// Calls `visit` with the name and the value of each member of the only object in a text. A name
-/// may come twice; Python takes the last.
+/// may occur twice; Python takes the last value.
 ///
 /// # Errors
 /// If the text is not JSON, or no object.
@@ -53,7 +53,7 @@ pub(crate) fn members<'a>(
     Ok(())
 }
 
-/// The values of the only list in a text.
+/// Returns the values of the only list in a text.
 ///
 /// # Errors
 /// If the text is not JSON, or no list.
@@ -80,7 +80,7 @@ pub(crate) fn cell(text: &str) -> anyhow::Result<Cell> {
     build(value, MAX_DEPTH)
 }
 
-/// The type of a value, by its first character.
+/// Returns the type of a value from its first character.
 pub(crate) fn kind(value: &str) -> &'static str {
     match value.as_bytes().first() {
         Some(b'{') => "an object",

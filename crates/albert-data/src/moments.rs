@@ -1,10 +1,10 @@
-//! Dates, times and decimals of tables as text, as ISO 8601 and SQL write them.
+//! Formats dates, times and decimals of tables as text, as in ISO 8601 and SQL.
 
 use arrow_schema::TimeUnit;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// A day counted from 1970-01-01, such as `2024-02-29`.
+/// Formats a day counted from 1970-01-01, such as `2024-02-29`.
 pub(crate) fn date(days: i64) -> String {
     // The proleptic Gregorian calendar in eras of 400 years that begin in March, so that a leap day
     // ends its year (H. Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
@@ -45,7 +45,7 @@ pub(crate) fn timestamp(value: i64, unit: TimeUnit, has_zone: bool) -> String {
     text
 }
 
-/// A decimal of so many digits after its point.
+/// Formats a decimal with `scale` digits after the point.
 pub(crate) fn decimal(value: i128, scale: i8) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let digits = value.unsigned_abs().to_string();

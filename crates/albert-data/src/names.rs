@@ -1,12 +1,12 @@
-//! Names of columns for error messages.
+//! Formats the names of columns for error messages.
 
-/// Enough names to see which columns there are, without flooding the terminal.
+/// The number of names shown: enough to recognize the table without flooding the terminal.
 const SHOWN: usize = 8;
 
 /// The characters of a name that are shown.
 const SHOWN_CHARACTERS: usize = 64;
 
-/// The first names, each cut to a readable length.
+/// Returns the first names, each shortened to a readable length.
 pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     if names.is_empty() {
         return "none".to_string();

@@ -59,7 +59,7 @@ impl Reader {
         })
     }
 
-    /// A reader of lines that are at hand.
+    /// Creates a reader of lines in memory.
     pub fn from_lines(lines: Vec<Line>) -> Self {
         Self {
             lines: Box::new(lines.into_iter().map(Ok)),
@@ -111,12 +111,12 @@ impl Reader {
         self.length
     }
 
-    /// A count of the source's bytes that have been read, which grows as reading goes on.
+    /// Returns the counter of the source's bytes read so far.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes_read)
     }
 
-    /// Remarks on the source that are no errors, which come as reading goes on.
+    /// Returns the remarks on the source, which grow during reading.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
     }

@@ -41,8 +41,8 @@ impl fmt::Debug for RecordReader {
 }
 
 impl RecordReader {
-    /// Opens a source as a format, of which a selection of fields is read. Where the content is
-    /// recognized as another format, that decides in place of lines.
+    /// Opens a source in a format and reads a selection of fields. If the format is lines and the
+    /// content is recognized as another format, that one is used.
     ///
     /// # Errors
     /// If a file is not of that format, lacks a field, or cannot be read.
@@ -77,12 +77,12 @@ impl RecordReader {
         self.length
     }
 
-    /// A count of the source's bytes that have been read, which grows as reading goes on.
+    /// Returns the counter of the source's bytes read so far.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes_read)
     }
 
-    /// Remarks on the source that are no errors, which come as reading goes on.
+    /// Returns the remarks on the source, which grow during reading.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
     }
@@ -155,7 +155,7 @@ impl Opening {
     }
 }
 
-/// The records of a pipe, which is opened when the first is asked for.
+/// The records of a pipe, which is opened when the first is requested.
 enum Later {
     Closed(Option<Box<(Source, Opening)>>),
     Open(Records),

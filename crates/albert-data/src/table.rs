@@ -148,7 +148,7 @@ fn data_type<'a>(schema: &'a Schema, field: &Field) -> Option<&'a DataType> {
 /// A column, or a field of the structs of one.
 struct Nested<'a> {
     array: &'a ArrayRef,
-    /// The structs that it is in, of which a row may be null.
+    /// The structs around the column, whose rows may be null.
     parents: Vec<&'a ArrayRef>,
 }
 

@@ -1,4 +1,4 @@
-//! Texts: records of which one field is a text, and another may be the text that it is paired with.
+//! Texts: records with a text in one field and possibly the second text of a pair in another.
 
 use std::sync::Arc;
 

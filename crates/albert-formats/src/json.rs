@@ -1,4 +1,4 @@
-//! JSON as Python's `json` writes it, and objects whose values are asked for by type.
+//! JSON as written by Python's `json` module, and objects whose values are read by type.
 //!
 //! Python writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have; editors leave a byte
 //! order mark. Both are read: such a number becomes the text of its name, so that a key which
@@ -73,7 +73,7 @@ fn string_len(text: &[u8]) -> usize {
     text.len()
 }
 
-/// A value that is not of the type that was asked for.
+/// A value that does not have the requested type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: expected {expected}, found {found}")]
 pub struct WrongValue {
@@ -96,7 +96,7 @@ impl WrongValue {
     }
 }
 
-/// The most characters of a value that a message shows.
+/// The maximum number of characters of a value that a message shows.
 const MOST_SHOWN: usize = 60;
 
 /// Returns a value as an error message shows it: arrays, objects and long texts by their kind.

@@ -1,9 +1,9 @@
-//! Files of models, read as hostile input.
+//! Reads the small files of models as hostile input.
 //!
-//! Everything in a model's folder was written by somebody else. This crate holds what its readers
-//! share: small files that are regular and bounded ([`small_file`]), JSON as Python writes it with
-//! errors that name the key ([`json`]), and protocol buffers field by field ([`wire`]). It knows no
-//! model and no network.
+//! Everything in a model's folder comes from an untrusted source. This crate has what its readers
+//! share: small files that are regular and bounded ([`small_file`]), JSON as written by Python,
+//! with errors that name the key ([`json`]), and protocol buffers read field by field ([`wire`]).
+//! It does not depend on any model or network.
 
 pub mod json;
 pub mod small_file;

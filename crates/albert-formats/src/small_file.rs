@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a small file: four times the largest vocabulary seen.
+/// The maximum size of a small file in bytes: four times the largest vocabulary seen.
 pub const MOST_BYTES: u64 = 64 << 20;
 
 /// The first bytes of the text file that Git LFS leaves in place of a file.

@@ -2,7 +2,7 @@
 //!
 //! Source: protobuf.dev, "Encoding".
 
-/// The value of a field as it is encoded.
+/// The encoded value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire<'a> {
     /// A whole number of up to 64 bits.

@@ -1,4 +1,5 @@
-//! A classifier made of a pretrained model: `cargo run --release --example fine_tune -- FOLDER OUT`
+//! Fine-tunes a classifier from a pretrained model: `cargo run --release --example fine_tune --
+//! FOLDER OUT`
 //!
 //! FOLDER holds a model as the Hub has it, OUT becomes one that this crate and transformers load.
 

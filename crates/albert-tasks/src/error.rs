@@ -194,7 +194,7 @@ pub enum Error {
         "max length {max_length} leaves no room for text: expected more than the {special} special tokens"
     )]
     MaxLength {
-        /// The length asked for.
+        /// The requested length.
         max_length: usize,
         /// The special tokens that are added.
         special: usize,
@@ -209,7 +209,7 @@ pub enum Error {
     /// A width to cut to that is zero or wider than the embedding.
     #[error("embeddings cannot be cut to {asked} dimensions: expected 1 to {dim}")]
     TruncateDim {
-        /// The width asked for.
+        /// The requested width.
         asked: usize,
         /// The model's width.
         dim: usize,

@@ -44,7 +44,7 @@ pub(crate) const SENTENCE_SETTINGS: &str = "config_sentence_transformers.json";
 /// archives, and of a TensorFlow Hub module.
 pub(crate) const SPIECE_MODELS: [&str; 3] =
     ["spiece.model", "30k-clean.model", "assets/30k-clean.model"];
-/// The names of a list of pieces, likewise.
+/// The names of a WordPiece vocabulary, in order of preference.
 pub(crate) const VOCABULARIES: [&str; 4] = [
     "vocab.txt",
     "vocab_chinese.txt",

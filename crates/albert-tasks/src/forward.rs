@@ -57,7 +57,7 @@ impl FromStr for ForwardOutput {
 /// Runs the network on token ids and returns its tensors by name. It needs no tokenizer.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// `None` if only logits are asked for.
+    /// `None` if only logits are requested.
     encoder: Option<AlbertModel>,
     head: Option<HeadModel>,
     outputs: Vec<ForwardOutput>,
@@ -81,7 +81,7 @@ impl Forwarder {
     /// pooler's output if the model has a pooler.
     ///
     /// # Errors
-    /// If a file is missing or wrong, or the model has no pooler or no head and one is asked for.
+    /// If a file is missing or wrong, or a requested pooler or head is missing.
     pub fn load(
         files: &ModelFiles,
         options: &RunOptions,

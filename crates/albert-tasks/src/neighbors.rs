@@ -139,7 +139,7 @@ impl NeighborFinder {
 #[derive(Debug)]
 pub struct NeighborSearch {
     dim: usize,
-    /// The embeddings as they are, one after another; zeros for a text without one.
+    /// The unmodified embeddings one after another; zeros for a text without one.
     vectors: Vec<f32>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Pipeline<M> {
     pub(crate) runner: Runner,
 }
 
-/// The use that a model's longest text is asked for.
+/// The use that determines the maximum length of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Sentence embeddings, which `sentence_bert_config.json` limits further.

@@ -1,5 +1,5 @@
-//! The tokens of a whole text, which windows are taken from: parts of a text that is too long for
-//! the network, each with the special tokens around it and, for a pair, with the other text.
+//! The tokens of a whole text, and its windows: parts of a text that is too long for the network,
+//! each with the special tokens and, for a pair, the other text.
 
 use std::ops::Range;
 
@@ -35,14 +35,14 @@ impl Sequence {
         Self::with_first(tokenizer, text, pair, first)
     }
 
-    /// Returns the number of a text's tokens. It is the same alone as in a pair, since each text is
-    /// tokenized by itself before the two are joined. Not every tokenizer has token types that show
-    /// it.
+    /// Returns the number of a text's tokens, which is the same alone as in a pair, because the
+    /// texts of a pair are tokenized separately. The token types cannot be used instead, because
+    /// not every tokenizer sets them.
     pub(crate) fn tokens_alone(tokenizer: &Tokenizer, text: &str) -> Result<usize> {
         Ok(tokenizer.ids_without_special_tokens(text)?.len())
     }
 
-    /// Tokenizes a text or a pair of which the first text is known to have `first` tokens.
+    /// Tokenizes a text or a pair whose first text has `first` tokens.
     pub(crate) fn with_first(
         tokenizer: &Tokenizer,
         text: &str,
@@ -95,8 +95,8 @@ impl Sequence {
         kept
     }
 
-    /// Keeps the last tokens that fit into `max_length`. Of a pair the longer text loses tokens
-    /// first, of equally long ones the second.
+    /// Keeps the last tokens that fit into `max_length`. In a pair the longer text is truncated
+    /// first, and the second one if they are equally long.
     pub(crate) fn truncated_left(&self, max_length: usize) -> TokenIds {
         let room = max_length.saturating_sub(self.special());
         let [mut first, mut second] = [Owner::First, Owner::Second].map(|owner| self.count(owner));
@@ -120,7 +120,7 @@ impl Sequence {
         self.owners[index]
     }
 
-    /// Returns the tokens of a window as the network takes them.
+    /// Returns the tokens of a window in the form of the network's input.
     pub(crate) fn tokens(&self, window: &[usize]) -> TokenIds {
         TokenIds {
             ids: window

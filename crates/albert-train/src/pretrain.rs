@@ -73,7 +73,7 @@ impl Preset {
 pub enum Start {
     /// The weights of a model. A head that it lacks is drawn.
     Model(ModelFiles),
-    /// The weights of a model with one group of layers, copied to so many groups.
+    /// The weights of a model with a single layer group, copied to this many groups.
     Groups(ModelFiles, usize),
     /// Random weights with the deviation `initializer_range`.
     Random(Box<AlbertConfig>),
@@ -446,7 +446,7 @@ impl Sums {
     }
 }
 
-/// Copies the only group of layers to `groups` groups, each with weights of its own.
+/// Copies the single layer group to `groups` groups with separate weights.
 fn with_groups(one: &FlatParameters, groups: usize) -> Result<FlatParameters> {
     let mut config = one.layout().config().clone();
     let found = config.num_hidden_groups;

@@ -139,7 +139,7 @@ pub(crate) fn write(
     fs::write(&file, text).map_err(Error::write(&file))?;
     sync(&file)?;
     sync_folder(&partial)?;
-    // A run that goes on from an older snapshot may reach the same step again.
+    // A run that resumes from an older snapshot may reach the same step again.
     remove(&path)?;
     fs::rename(&partial, &path).map_err(Error::write(&path))?;
     sync_folder(folder)?;

@@ -248,7 +248,7 @@ impl Trainer {
         Ok(Self::with_metrics(task, folder, settings, metrics))
     }
 
-    /// Goes on from a snapshot; what the log has of later steps is removed.
+    /// Resumes from a snapshot; rows of later steps are removed from the log.
     ///
     /// # Errors
     /// If the snapshot does not fit the task, or a file cannot be read or written.

@@ -93,7 +93,7 @@ struct AnswerRow {
     start: i64,
     end: i64,
     score: f32,
-    /// All answers, if several are asked for.
+    /// All answers, if several are requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<Candidate>>,
     #[serde(skip)]

@@ -26,7 +26,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "TASK", value_enum)]
     task: Task,
 
-    /// Text with one sentence a line and a blank line between documents
+    /// Text with one sentence per line and a blank line between documents
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     input: Vec<PathBuf>,
 

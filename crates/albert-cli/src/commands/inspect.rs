@@ -95,7 +95,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Groups the digits of a whole number by thousands; leaves anything else as it is.
+/// Groups the digits of a whole number by thousands; returns anything else unchanged.
 fn grouped(number: &str) -> String {
     if number.len() < 5 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number.to_string();

@@ -231,7 +231,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         )?;
     }
     if tally.rows == tally.bad {
-        // Standard input that was not asked for may just be empty, as in a cron job.
+        // Standard input that was not requested may just be empty, as in a cron job.
         if is_named || tally.bad > 0 {
             let found = if tally.bad > 0 {
                 format!("{} bad", tally.bad)

@@ -12,7 +12,7 @@ use crate::device::{DeviceChoice, DtypeChoice};
 use crate::failure::usage;
 use crate::progress::Talk;
 
-/// The most threads that can be asked for.
+/// The maximum number of threads.
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// The options of computation.

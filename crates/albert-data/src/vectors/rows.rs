@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-/// The rows of `json`: an array, of which one row at a time is read.
+/// The rows of `json`, an array that is read one row at a time.
 pub(super) fn json<R: BufRead + 'static>(
     mut reader: R,
     name: Arc<str>,

@@ -188,7 +188,7 @@ impl Slot {
             Epilogue::Accumulate,
         );
         if let Some(read_rows) = read_rows {
-            // The rows that nobody reads have gradients from here on, through keys and values.
+            // From here on the unread rows have gradients too, through keys and values.
             self.narrow.resize(rows * h);
             step.dense_backward(
                 &weights.key_value,

@@ -7,7 +7,7 @@ pub type Result<T, E = TrainError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A token id, a token type or a position that the model has no row for.
+    /// A token id, a token type or a position for which the model has no row.
     #[error("sequence {sequence}: {what} {found}: expected one below {count}")]
     OutOfRange {
         /// The sequence of the batch.
@@ -27,12 +27,12 @@ pub enum TrainError {
         sequence: usize,
     },
 
-    /// The targets of an objective do not fit the batch.
+    /// The targets of an objective do not match the batch.
     #[error("targets of {objective}: expected {expected}, found {found}")]
     Targets {
         /// The objective.
         objective: &'static str,
-        /// The targets that would fit.
+        /// A description of matching targets.
         expected: String,
         /// The targets that were given.
         found: String,
@@ -52,9 +52,9 @@ pub enum TrainError {
     /// The parameters are those of another model.
     #[error("expected {expected} parameters, found {found}")]
     Parameters {
-        /// As many as the layout has.
+        /// The number of parameters of the layout.
         expected: usize,
-        /// As many as there are.
+        /// The number of parameters found.
         found: usize,
     },
 
@@ -65,7 +65,7 @@ pub enum TrainError {
         tensor: String,
     },
 
-    /// The instruction set that was asked for is not there.
+    /// The requested instruction set is not available.
     #[error(transparent)]
     Instructions(#[from] albert_kernels::InstructionSetError),
 

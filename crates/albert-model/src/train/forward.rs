@@ -160,7 +160,7 @@ impl Scratch<'_> {
     ) {
         let weights = &step.network.layers[step.network.schedule[layer]];
         let (h, i, rows) = (step.shape.h, step.shape.i, bundle.rows);
-        // The rows that somebody reads: those of the last layer, and everything before it.
+        // The rows that are needed: the read rows of the last layer, and all rows before it.
         let read_rows = bundle.read_rows.as_ref().filter(|_| is_last);
         let (is_read, count) = (read_rows.is_some(), read_rows.map_or(rows, Vec::len));
         for buffer in [

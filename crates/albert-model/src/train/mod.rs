@@ -1,4 +1,4 @@
-//! Training on the CPU: losses and gradients of batches, in constant memory.
+//! Computes the losses and gradients of batches on the CPU, in constant memory.
 //!
 //! The pass is the inference path run backwards, not an autograd: [`FlatParameters`] hold every
 //! weight in one buffer, a [`TrainingBatch`] holds ragged sequences, an [`Objective`] reads rows of
@@ -34,7 +34,7 @@
 //! # }
 //! ```
 //!
-//! Gradients are held to PyTorch's and to those of Candle's autograd by tests.
+//! Tests compare the gradients with those of PyTorch and of Candle's autograd.
 
 mod backward;
 mod batch;

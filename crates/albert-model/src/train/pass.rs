@@ -291,7 +291,7 @@ impl TrainingPass {
     }
 
     /// Runs all bundles, as many at once as there are threads. Returns for each objective the
-    /// vectors of all sequences, if these were asked for.
+    /// vectors of all sequences, if requested.
     fn run_bundles(
         &mut self,
         parameters: &FlatParameters,

@@ -206,7 +206,7 @@ pub(super) struct Kept {
 /// A buffer of gradients and the memory of one bundle.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// Empty until gradients are asked for.
+    /// Empty until gradients are computed.
     pub(super) gradients: Aligned,
     pub(super) kept: Vec<Kept>,
     /// The norm of the embeddings, and the embeddings, `(rows, E)`.

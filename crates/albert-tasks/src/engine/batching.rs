@@ -63,7 +63,7 @@ pub(crate) fn token_logits(
     logits(rows, runner, forward, |row| row.ids.len())
 }
 
-/// Divides the logits of each batch among its rows, of which each gets as many parts as `parts`
+/// Divides the logits of each batch among its rows, each of which gets as many parts as `parts`
 /// returns.
 fn logits(
     rows: &[impl Borrow<TokenIds> + Sync],

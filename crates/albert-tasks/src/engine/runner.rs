@@ -224,7 +224,7 @@ fn new_thread() -> Result<ThreadPool> {
 #[cfg(test)]
 impl Runner {
     /// Creates a runner for the CPU with `tokens` in a batch, on the calling thread or, as for a
-    /// GPU, on a thread of its own.
+    /// GPU, on a separate thread.
     pub(crate) fn with_budget(tokens: usize, has_thread: bool) -> Self {
         Self {
             device: Device::Cpu,

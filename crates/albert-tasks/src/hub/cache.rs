@@ -1,4 +1,4 @@
-//! The cache that Python's huggingface_hub shares, and its layout.
+//! The cache shared with Python's huggingface_hub, and its layout.
 //!
 //! ```text
 //! models--owner--name/
@@ -28,7 +28,7 @@ pub(super) struct Repository {
 pub(super) enum Presence {
     Present,
     Absent,
-    /// Not in the cache, and the Hub has not been asked for it.
+    /// Not in the cache, and not yet requested from the Hub.
     Unknown,
 }
 
@@ -53,14 +53,14 @@ impl Repository {
         is_commit(commit).then(|| commit.to_string())
     }
 
-    /// Notes the commit of `revision`, if the cache can be written: it serves the next run alone.
+    /// Records the commit of `revision`, if the cache is writable; only later runs use it.
     pub(super) fn note_ref(&self, revision: &str, commit: &str) {
         if !is_commit(revision) && self.commit(revision).as_deref() != Some(commit) {
             note(&self.folder.join("refs").join(revision), commit);
         }
     }
 
-    /// Returns the commits of which the cache has files, sorted.
+    /// Returns the commits with files in the cache, sorted.
     pub(super) fn snapshots(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.join("snapshots"));
         let names = entries
@@ -77,7 +77,7 @@ impl Repository {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// Returns what is known of `file` at a commit.
+    /// Returns the state of `file` at a commit.
     pub(super) fn presence(&self, commit: &str, file: &str) -> Presence {
         if !stays_inside(file) {
             Presence::Absent
@@ -96,8 +96,7 @@ impl Repository {
         }
     }
 
-    /// Notes that a commit has no `file`, if the cache can be written: it saves the next run from
-    /// asking.
+    /// Records that a commit has no `file`, if the cache is writable, to save later runs a request.
     pub(super) fn note_absent(&self, commit: &str, file: &str) {
         let path = self.folder.join(".no_exist").join(commit).join(file);
         if !path.exists() {
@@ -110,7 +109,7 @@ impl Repository {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Returns the path of that content while it arrives.
+    /// Returns the path of that content during its download.
     pub(super) fn incomplete(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }
@@ -120,7 +119,7 @@ impl Repository {
         self.locks.join(format!("{etag}.lock"))
     }
 
-    /// Gives `file` of a snapshot the content with this hash.
+    /// Links `file` of a snapshot to the content with this hash.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
         link_with(
             symlink,
@@ -132,12 +131,12 @@ impl Repository {
     }
 }
 
-/// Writes a note that no run depends on: a read-only cache is as good as any.
+/// Writes an optional record, and ignores failures, so that a read-only cache works.
 fn note(path: &Path, text: &str) {
     let _ = create_parent(path).map(|()| fs::write(path, text));
 }
 
-/// Makes a link where the system has them; else, as Python does it, the content itself.
+/// Creates a link, or a copy on systems without links, like Python.
 fn link_with(
     symlink: impl Fn(&Path, &Path) -> io::Result<()>,
     blob: &Path,
@@ -152,7 +151,7 @@ fn link_with(
     let up = "../".repeat(file.split('/').count() + 1);
     let target = PathBuf::from(format!("{up}blobs/{etag}"));
     let made = match symlink(&target, &path) {
-        // A link that leads nowhere, or elsewhere: this commit has one content by that name.
+        // Replaces a broken or wrong link, because a commit has only one content with that name.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             if fs::read_link(&path).is_ok_and(|link| link == target) {
                 return Ok(());
@@ -187,7 +186,7 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Makes the folder that `path` lies in.
+/// Creates the parent folder of `path`.
 pub(super) fn create_parent(path: &Path) -> Result<(), HubError> {
     let parent = path.parent().unwrap_or(path);
     fs::create_dir_all(parent).map_err(|source| HubError::Write {

@@ -83,7 +83,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
         removable: Vec::new(),
     };
     let mut is_albert = false;
-    // The content of commits that a branch or tag stands at, and of all.
+    // The content of commits with a branch or tag, and of all commits.
     let (mut wanted, mut linked) = (BTreeSet::new(), BTreeSet::new());
     let mut unwanted = Vec::new();
     for path in entries(&folder.join("snapshots"))? {
@@ -164,7 +164,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
     Ok(Some(model))
 }
 
-/// Commit to the names that stand there.
+/// Returns the branches and tags of each commit.
 fn references(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, HubError> {
     fn walk(
         folder: &Path,
@@ -191,7 +191,7 @@ fn references(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, HubError> 
     Ok(refs)
 }
 
-/// The files that a folder leads to, wherever they are, with their sizes.
+/// Returns the files to which a folder's links lead, with their sizes.
 fn contents(folder: &Path, files: &mut BTreeMap<PathBuf, u64>) -> Result<(), HubError> {
     for path in entries(folder)? {
         // A link that leads nowhere takes no space.

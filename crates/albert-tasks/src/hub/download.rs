@@ -1,5 +1,5 @@
-//! One file from the Hub into the cache: in pieces if need be, by one process at a time, and
-//! checked before it gets its name.
+//! Downloads one file from the Hub into the cache: resumable, by one process at a time, and checked
+//! before it gets its final name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,10 +16,10 @@ use super::remote::{Described, Remote};
 use super::{Event, HubError};
 use crate::files::stays_inside;
 
-/// Bytes that are read and written at a time.
+/// The number of bytes read and written at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Puts `file` into the snapshot, unless it is there.
+/// Downloads `file` into the snapshot, unless it is there.
 pub(super) fn download(
     remote: &Remote,
     repository: &Repository,
@@ -39,11 +39,12 @@ pub(super) fn download(
     let (blob, lock) = (repository.blob(etag), repository.lock(etag));
     create_parent(&blob)?;
     let waiting = || (remote.client.observer())(&Event::Waiting { file });
-    // Without a lock two processes may fetch the same file; each checks it before it gets its name.
+    // Without a lock two processes may download the same file; each checks it before it gets its
+    // name.
     let held = create_parent(&lock).and_then(|()| {
         Lock::acquire(&lock, waiting).map_err(|source| HubError::Write { path: lock, source })
     });
-    // Another process may have put it there meanwhile, or another file has the same content.
+    // Another process may have downloaded it in the meantime, or another file has the same content.
     let is_there = repository.presence(&remote.commit, file) == Presence::Present || blob.is_file();
     if !is_there {
         Download {
@@ -61,7 +62,7 @@ pub(super) fn download(
     Ok(())
 }
 
-/// A file on its way.
+/// A file that is being downloaded.
 struct Download<'a> {
     remote: &'a Remote<'a>,
     file: &'a str,
@@ -82,25 +83,27 @@ impl Download<'_> {
             self.transfer(&mut partial)?;
             match self.check() {
                 Ok(()) => break,
-                // The bytes of an earlier run may have been damaged; fetched from the start, none are.
+                // The bytes of an earlier run may be damaged, so the file is downloaded again from
+                // the start.
                 Err(HubError::Damaged { .. }) if resumed => {
                     resumed = false;
                     partial.set_len(0).map_err(write_error)?;
                 }
                 Err(error) => {
-                    // It is of no use; if it stays, it is written over the next time.
+                    // The damaged file is useless; if it cannot be removed, the next run overwrites
+                    // it.
                     let _ = fs::remove_file(self.partial);
                     return Err(error);
                 }
             }
         }
-        // On the disk before it has its name: it is not checked again after that.
+        // Flushed to disk before the rename, because it is not checked again afterwards.
         partial.sync_all().map_err(write_error)?;
         drop(partial);
         fs::rename(self.partial, blob).map_err(write_error)
     }
 
-    /// Appends the missing bytes, over as many connections as it takes.
+    /// Appends the missing bytes, over as many connections as necessary.
     fn transfer(&self, partial: &mut File) -> Result<(), HubError> {
         let client = self.remote.client;
         let mut have = partial
@@ -119,8 +122,8 @@ impl Download<'_> {
             match self.piece(partial, &mut have) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
-                    // A line that breaks often, but gets on, is good enough. Bytes that were there
-                    // before, and are fetched once more, do not count as progress.
+                    // A connection that breaks often is acceptable as long as it makes progress.
+                    // Bytes downloaded a second time do not count as progress.
                     if have > most {
                         (failures, most) = (0, have);
                     }
@@ -130,7 +133,7 @@ impl Download<'_> {
         }
     }
 
-    /// Fetches over one connection: all the rest of the file if nothing fails.
+    /// Downloads over one connection: the rest of the file if nothing fails.
     fn piece(&self, partial: &mut File, have: &mut u64) -> Result<(), Failure> {
         let (client, url, size) = (self.remote.client, &self.described.url, self.described.size);
         let response = client.request(url, Want::From(*have))?;
@@ -159,12 +162,12 @@ impl Download<'_> {
                 {
                     return Err(refusal);
                 }
-                // The server knows no ranges, and begins at the beginning.
+                // The server does not support ranges and sends the whole file.
                 self.restart(partial, have)?;
             }
         }
         let from = response.get_uri().to_string();
-        // One byte more than announced is enough to see that something is wrong.
+        // One byte more than announced is enough to detect an error.
         let limit = size.map_or(u64::MAX, |size| (size - *have).saturating_add(1));
         let mut body = response.into_body().into_reader().take(limit);
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -202,7 +205,7 @@ impl Download<'_> {
             .map_err(|source| self.unwritable(self.partial, 0, source))
     }
 
-    /// Compares size and hash with those that were announced.
+    /// Compares size and hash with the announced ones.
     fn check(&self) -> Result<(), HubError> {
         let damaged = |expected: String, found: String| HubError::Damaged {
             id: self.remote.id.to_string(),
@@ -230,7 +233,7 @@ impl Download<'_> {
                 hash.update(format!("blob {length}\0").as_bytes());
                 ("git's sha1", hash)
             }
-            // A mirror with names of its own: there is nothing to compare with.
+            // A mirror with its own ETags: there is no hash to compare with.
             _ => return Ok(()),
         };
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -268,7 +271,7 @@ impl Download<'_> {
     }
 }
 
-/// The error for a file that ends before its announced size.
+/// Returns the error for a file that ends before its announced size.
 fn early(have: u64, size: u64) -> io::Error {
     io::Error::new(
         ErrorKind::UnexpectedEof,

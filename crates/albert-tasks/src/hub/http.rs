@@ -1,4 +1,4 @@
-//! Requests to the Hub: redirects, the token, proxies, certificates, and trying again.
+//! Requests to the Hub, with redirects, the token, proxies, certificates and retries.
 
 use std::io;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use super::address::{Origin, host, origin, path, resolve, shown};
 use super::settings::{HubSettings, HubToken};
 use super::{Event, HubError, Observer};
 
-/// As many redirects as a browser would follow.
+/// The maximum number of redirects, as in browsers.
 const MAX_REDIRECTS: usize = 10;
 
-/// The most repetitions of a request.
+/// The maximum number of retries of a request.
 const MAX_RETRIES: u32 = 5;
 
-/// The longest pause a server may ask for.
+/// The maximum pause that a server may request.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The most time for a connection to be made.
+/// The timeout for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client for one endpoint.
 pub(super) struct Client {
     settings: HubSettings,
     token: Option<HubToken>,
-    /// Whom the token is sent to.
+    /// The origin to which the token is sent.
     origin: Option<Origin>,
     direct: Agent,
     http: Option<Agent>,
@@ -36,21 +36,21 @@ pub(super) struct Client {
     observer: Observer,
 }
 
-/// A request that did not succeed, and whether it may the next time.
+/// A failed request, and whether a retry may succeed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: HubError,
     pub(super) retry: Retry,
 }
 
-/// The decision to repeat a request.
+/// The decision whether to retry a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Retry {
-    /// It would fail again.
+    /// A retry would fail again.
     Never,
-    /// After a pause that grows from one time to the next.
+    /// Retry after a pause that grows with each attempt.
     Soon,
-    /// When the server says.
+    /// Retry after the pause that the server requests.
     After(Duration),
 }
 
@@ -63,7 +63,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// The part of a file that a request asks for.
+/// The part of a file to request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Want {
     /// The headers that the endpoint itself gives, not those of the host it stores the file at.
@@ -76,8 +76,8 @@ impl Client {
     pub(super) fn new(settings: HubSettings, observer: Observer) -> Result<Self, HubError> {
         let certificates = certificates(&settings)?;
         let agent = |proxy: Option<&String>| -> Result<Agent, HubError> {
-            // ureq's own reading of the variables knows no schemes, and for it a name in NO_PROXY
-            // does not cover its subdomains, as it does for curl and Python.
+            // ureq interprets the variables without schemes, and a name in NO_PROXY without its
+            // subdomains, unlike curl and Python.
             let proxy = match proxy {
                 None => None,
                 Some(address) => Some(usable_proxy(address)?),
@@ -111,7 +111,7 @@ impl Client {
         })
     }
 
-    /// Repeats a request that fails for a passing reason. The observer gets `what` as its name.
+    /// Retries a request that fails for a temporary reason. Events name it `what`.
     pub(super) fn retrying<T>(
         &self,
         what: &str,
@@ -158,7 +158,7 @@ impl Client {
         Ok(())
     }
 
-    /// One request with its redirects, not repeated.
+    /// Sends one request and follows its redirects, without retries.
     pub(super) fn request(&self, url: &str, want: Want) -> Result<Response<Body>, Failure> {
         let mut url = url.to_string();
         for _ in 0..=MAX_REDIRECTS {
@@ -167,7 +167,8 @@ impl Client {
             let location =
                 header(headers, "location").filter(|_| response.status().is_redirection());
             match location {
-                // The redirect to the host that stores the file is the answer that describes it.
+                // The redirect to the host that stores the file is the response that describes the
+                // file.
                 Some(_) if want == Want::Headers && headers.contains_key("x-linked-etag") => {
                     return Ok(response);
                 }
@@ -220,7 +221,7 @@ impl Client {
         }
     }
 
-    /// Sorts the client's errors into those that are worth another attempt and others.
+    /// Classifies the client's errors by whether a retry may succeed.
     pub(super) fn failed(&self, url: &str, error: ureq::Error) -> Failure {
         let host = || host(url).to_string();
         let unreachable = |source: io::Error| {
@@ -251,7 +252,7 @@ impl Client {
             }
             ureq::Error::HostNotFound => unreachable(io::Error::new(
                 io::ErrorKind::NotFound,
-                "its name is not known here",
+                "its name cannot be resolved",
             )),
             ureq::Error::Io(error) => match error.kind() {
                 io::ErrorKind::ConnectionReset
@@ -270,7 +271,7 @@ impl Client {
         }
     }
 
-    /// Returns the error that an answer means; `None` for a good answer.
+    /// Returns the error of a response; `None` for success.
     pub(super) fn refusal(
         &self,
         id: &str,
@@ -327,7 +328,7 @@ impl Client {
             },
         };
         let retry = match status.as_u16() {
-            // 403 of the storage host: the signature of the address has run out.
+            // 403 from the storage host: the signature of the address has expired.
             403 if !self.is_endpoint(url) => Retry::Soon,
             408 | 429 | 500 | 502 | 503 | 504 => {
                 let seconds =
@@ -355,12 +356,12 @@ pub(super) fn silent() -> Observer {
     Arc::new(|_| {})
 }
 
-/// The value of a header, where it is text.
+/// Returns the value of a header, if it is text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An answer that makes no sense.
+/// Returns the error for an invalid response.
 pub(super) fn answer(url: &str, why: impl Into<String>) -> HubError {
     HubError::Answer {
         url: shown(url).to_string(),
@@ -368,7 +369,7 @@ pub(super) fn answer(url: &str, why: impl Into<String>) -> HubError {
     }
 }
 
-/// The system's certificates, or those of the file that a variable names.
+/// Returns the system's certificates, or those in the file that a variable names.
 fn certificates(settings: &HubSettings) -> Result<RootCerts, HubError> {
     let Some(path) = &settings.certificates else {
         return Ok(RootCerts::PlatformVerifier);

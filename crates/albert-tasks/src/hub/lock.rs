@@ -7,10 +7,10 @@ use std::path::Path;
 
 use same_file::Handle;
 
-/// A lock that is held until it goes out of scope, or until the process ends in whatever way.
+/// A lock that is held until it goes out of scope or the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Closing it lets go of the lock.
+    /// Closing the file releases the lock.
     _file: File,
 }
 

@@ -1,4 +1,4 @@
-//! A model at the Hub: which files it has at a commit, and what each of them is.
+//! Queries the Hub for the files of a model at a commit, and for the size and hash of each.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::http::{Client, Want, answer, header};
 use super::selection::Files;
 use super::{HubError, cache};
 
-/// The list of a repository's files is a few kilobytes; more than this is something else.
+/// The maximum size of a repository's file list, which usually has a few kilobytes.
 const MAX_LISTING_BYTES: u64 = 32 << 20;
 
 /// A repository at one commit.
@@ -29,7 +29,7 @@ pub(super) struct Described {
 }
 
 impl<'a> Remote<'a> {
-    /// Asks which commit `revision` stands at, and what files it has.
+    /// Requests the commit of `revision` and the list of its files.
     pub(super) fn list(
         client: &'a Client,
         id: &'a str,
@@ -78,7 +78,7 @@ impl<'a> Remote<'a> {
         })
     }
 
-    /// Asks for the hash and the size of a file.
+    /// Requests the hash and the size of a file.
     pub(super) fn describe(&self, file: &str) -> Result<Described, HubError> {
         let url = format!(
             "{}/{}/resolve/{}/{}",

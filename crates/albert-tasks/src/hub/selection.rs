@@ -1,8 +1,8 @@
 //! The files of a repository that a model needs: its configuration, one set of weights, the
 //! tokenizer, and sentence-transformers' modules; never the weights of other frameworks.
 //!
-//! One set of rules chooses the files to download from the Hub's list and decides whether a snapshot
-//! in the cache is whole: both are [`Files`].
+//! One set of rules selects the files to download from the Hub's list, and checks whether a
+//! snapshot in the cache is complete: both are [`Files`].
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
 /// The files that a tokenizer may be in, by transformers' names.
 const TOKENIZERS: [&str; 3] = ["spiece.model", "tokenizer.json", "vocab.txt"];
 
-/// Each is a whole set of weights, or the list of one's parts; the first that is there is taken.
+/// Each is a complete set of weights or an index of its shards; the first available one is used.
 const WEIGHTS: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -63,7 +63,7 @@ pub(super) enum Weights {
     None,
 }
 
-/// The weights to take: safetensors before PyTorch's before TensorFlow's.
+/// Returns the weights to use: safetensors before PyTorch before TensorFlow.
 pub(super) fn weights(files: &impl Files) -> Weights {
     match WEIGHTS.into_iter().find(|file| files.has(file)) {
         Some(index) if index.ends_with(".index.json") => Weights::Index(index),
@@ -186,7 +186,7 @@ pub(super) fn other_weights(names: &[String]) -> String {
     }
 }
 
-/// The degree to which a snapshot can be used as it is.
+/// The completeness of a snapshot.
 #[derive(Debug, PartialEq)]
 pub(super) enum Completeness {
     /// All files that the Hub has and the model needs are there.

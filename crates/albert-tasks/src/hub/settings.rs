@@ -23,8 +23,8 @@ pub struct HubSettings {
     /// The cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `$HF_HOME/hub`,
     /// `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`.
     pub cache: PathBuf,
-    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to
-    /// nobody else.
+    /// The user's token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`. It is sent to the endpoint and to no
+    /// other host.
     pub token: Option<HubToken>,
     /// The file with the token if no variable sets it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is
     /// read when a request is made, and may be missing.

@@ -9,18 +9,18 @@ use crate::names;
 use crate::probability::argmax;
 use crate::{Error, Result};
 
-/// The label of what is not an entity.
+/// The label of tokens outside of entities.
 const OUTSIDE: &str = "O";
 
 /// A strategy that joins tokens into entities.
 ///
 /// All but [`None`](Self::None) join neighbors of the same label, unless the second begins an
-/// entity of its own (`B-`), and average their scores. The last three first give each word one
-/// label. A word is a run without a space; with a vocab.txt, a piece and the `##` pieces after it.
+/// entity (`B-`), and average their scores. The last three first assign one label to each word. A
+/// word is a run without a space; with a vocab.txt, a piece and the `##` pieces after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// Each token by itself, its label as the model has it.
+    /// Each token separately, with the label of the model.
     None,
     /// Neighboring tokens of the same label.
     #[default]
@@ -168,7 +168,7 @@ fn parts(label: &str) -> (bool, &str) {
     }
 }
 
-/// Keeps the longer, or else the more probable, of spans from several windows that overlap.
+/// Among overlapping spans of several windows, keeps the longer or else the more probable one.
 pub(super) fn without_overlaps(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.start);
     let mut kept: Vec<Span> = Vec::new();

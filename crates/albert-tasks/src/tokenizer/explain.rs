@@ -6,22 +6,22 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Rule {
-    /// A special token put around the text.
+    /// A special token added around the text.
     #[serde(rename = "template")]
     Template,
-    /// A special token that the text itself names.
+    /// A special token that occurs in the text.
     #[serde(rename = "special token")]
     SpecialToken,
-    /// A token added to the vocabulary, which is looked for before the text is cut.
+    /// A token added to the vocabulary, which is matched before the text is segmented.
     #[serde(rename = "added token")]
     AddedToken,
     /// A symbol that the SentencePiece model keeps whole.
     #[serde(rename = "user-defined symbol")]
     UserDefined,
-    /// Part of the most probable cut into pieces.
+    /// Part of the most probable segmentation.
     #[serde(rename = "unigram piece")]
     UnigramPiece,
-    /// Part of a piece that ended in a digit and a comma and was cut again without the comma.
+    /// Part of a piece that ended in a digit and a comma and was segmented again without the comma.
     #[serde(rename = "digit-comma rule")]
     DigitComma,
     /// Characters that no piece covers.
@@ -30,13 +30,13 @@ pub enum Rule {
     /// A word that is a piece of the vocabulary.
     #[serde(rename = "whole word")]
     WholeWord,
-    /// The longest beginning of a word that is a piece.
+    /// The longest prefix of a word that is a piece.
     #[serde(rename = "word piece")]
     WordPiece,
-    /// The longest piece that goes on with a word.
+    /// The longest piece that continues a word.
     #[serde(rename = "continuation")]
     Continuation,
-    /// A word that no row of pieces makes up.
+    /// A word that pieces cannot represent.
     #[serde(rename = "unknown word")]
     UnknownWord,
     /// A piece of another model, such as BPE.

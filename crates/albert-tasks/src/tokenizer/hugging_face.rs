@@ -52,7 +52,7 @@ impl HuggingFace {
         Ok(Some(this))
     }
 
-    /// A tokenizer in the form of `tokenizer.json`, made of `file`.
+    /// Creates a tokenizer from a value in the format of `tokenizer.json`, read from `file`.
     pub(super) fn from_value(
         value: &Value,
         file: &str,

@@ -1,6 +1,6 @@
 //! `vocab.txt`: WordPiece, as transformers' `BertTokenizer` cuts text with it.
 //!
-//! Many Chinese ALBERT models have this file alone. It is one piece a line; a piece's line is its
+//! Many Chinese ALBERT models only have this file, with one piece per line; the line number is the
 //! id. The settings are those of `tokenizer_config.json`, with transformers' defaults.
 //!
 //! The tokenizers crate's tables of marks and punctuation are of an older Unicode than Python's:

@@ -17,7 +17,7 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 
 /// Writes the model into a folder that [`ModelFiles::from_dir`] reads: weights in `dtype` as
 /// `model.safetensors`, `config.json`, and the files for tokenizer and pooling: the tokenizer of
-/// Google's archives under the names of transformers, all others as they are.
+/// Google's archives under the names of transformers, all others unchanged.
 ///
 /// The report lists the use of each tensor; unused ones are left out.
 ///

@@ -62,7 +62,7 @@ pub struct TensorNames {
     pub unused: Vec<String>,
     /// Read under another name.
     pub renamed: Vec<Renamed>,
-    /// Not read, since another tensor has the same values.
+    /// Not loaded, because another tensor has the same values.
     pub tied: Vec<Tied>,
     /// The files and forms chosen, the prefixes removed from names, and the reasons.
     pub choices: Vec<String>,

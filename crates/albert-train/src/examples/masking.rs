@@ -20,7 +20,7 @@ const KEPT: f64 = 0.5;
 /// 128 tokens at 15 %.
 const CAP: f64 = 20.0 / (128.0 * 0.15);
 
-/// Punctuation that is a word of its own, but does not start one within a longer piece. The
+/// Punctuation that is a separate word, but does not start one within a longer piece. The
 /// apostrophe, `<`, `=` and `>` are not in Google's list.
 const PUNCTUATION: &str = "!\"#$%&()*+,-./:;?@[\\]^_`{|}~";
 

@@ -192,7 +192,7 @@ impl PretrainingExamples {
         }
     }
 
-    /// Goes to a position of which a run with the same corpus and settings took the bookmark.
+    /// Moves to a position, with a bookmark taken by a run with the same corpus and settings.
     ///
     /// # Errors
     /// If a file cannot be read or has become shorter.

@@ -1,15 +1,16 @@
 //! ALBERT's reference tokenizer: transformers 4.46.3's slow `AlbertTokenizer`, step by step.
 //!
-//! 1. Small letters, character by character, outside special tokens (if `do_lower_case`).
-//! 2. Special and added tokens are taken out; the stretches between them go on by themselves.
-//!    Tokens that `tokenizer.json` adds are taken out by the rules of transformers 5: before
-//!    step 1, or after step 3 where they are marked as normalized.
+//! 1. Lowercase, character by character, outside special tokens (if `do_lower_case`).
+//! 2. Special and added tokens are extracted, and the text between them is processed separately.
+//!    Tokens that `tokenizer.json` adds are extracted by the rules of transformers 5: before step
+//!    1, or after step 3 if they are marked as normalized.
 //! 3. White space is joined (if `remove_space`); ``` `` ``` and `''` become `"`; NFKD, combining
 //!    marks dropped (unless `keep_accents`); lowercased again (if `do_lower_case`).
 //! 4. SentencePiece.
-//! 5. A piece that ends in a digit and a comma is cut again without the comma, which stands alone.
+//! 5. A piece that ends in a digit and a comma is segmented again without the comma, which becomes
+//!    a separate piece.
 //!
-//! Every step keeps each character's place in the given text.
+//! Every step keeps track of each character's position in the original text.
 //!
 //! Source: `models/albert/tokenization_albert.py` and `tokenization_utils.py` of that version.
 
@@ -51,7 +52,7 @@ pub(super) struct Found<'a> {
     pub(super) start: u32,
     pub(super) end: u32,
     rule: Rule,
-    /// The characters that it was made of.
+    /// The characters of the text that it covers.
     chars: &'a [TracedChar],
     /// The piece before the digit-comma rule.
     cut_from: Option<&'a [TracedChar]>,
@@ -145,7 +146,7 @@ impl AlbertTokenizer {
         })
     }
 
-    /// Hands every token of a text to `visit`, in order.
+    /// Calls `visit` with every token of a text, in order.
     pub(super) fn tokens(&self, text: &str, mut visit: impl FnMut(Found<'_>)) -> Result<()> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::Tokenize("the text is longer than 4 GiB".into()));

@@ -15,7 +15,7 @@ use super::model_file::Refusal;
 /// The longest text that a rule may have, in bytes. Unicode's longest, of U+FDFA, has 33.
 const LONGEST_REPLACEMENT: usize = 256;
 
-/// The most bytes that a rule takes: a broken trie can lead in a circle.
+/// The maximum number of bytes that a rule consumes, because a damaged trie can have cycles.
 const LONGEST_KEY: usize = 256;
 
 /// The map. An empty one changes nothing.

@@ -3,8 +3,8 @@
 use super::model_file::{Kind, ModelFile, Refusal};
 use super::trie::{ROOT, Trie};
 
-/// The most bytes of a piece: every character of a text may begin one, so that time is bounded by
-/// it.
+/// The maximum length of a piece in bytes: every character of a text may start one, so the time is
+/// bounded by it.
 const LONGEST_PIECE: usize = 1024;
 
 /// The pieces of a model, by id and by text.

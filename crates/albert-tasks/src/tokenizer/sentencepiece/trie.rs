@@ -1,13 +1,13 @@
 //! A set of strings, searched for all that begin a text.
 
-/// A trie over bytes. The nodes stand level by level, so that a node's children are neighbors, in
+/// A trie over bytes. The nodes are ordered by level, so that a node's children are adjacent, in
 /// the order of their bytes.
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
     /// The byte that leads to each node.
     labels: Vec<u8>,
-    /// The children of the root by byte; 0 is none, since the root is nobody's child.
+    /// The children of the root by byte; 0 means none, because the root is never a child.
     first_step: [u32; 256],
 }
 

@@ -6,7 +6,7 @@
 //!
 //! The choice among equal cuts follows from the way SentencePiece computes: sums are formed in f32
 //! from left to right, and a cut must be greater, not equal, to replace one found earlier, whose
-//! last piece begins earlier. The tokenizers crate decides likewise.
+//! last piece begins earlier. The tokenizers crate breaks ties in the same way.
 //!
 //! Source: google/sentencepiece 0.2.3, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
 //! "Subword Regularization".
