@@ -31,6 +31,23 @@ refuse 'where there (is|are) (such|one|none|any)' 'if any'
 refuse 'what becomes? of|becomes? of' 'name the thing that is done'
 refuse 'until said otherwise|unless said otherwise' 'unless set'
 refuse 'till' 'until'
+refuse 'asked for' 'requested'
+refuse '(goes|go|went) on' 'continues, or resumes'
+refuse '(taken|takes?) off' 'removed'
+refuse 'cut short' 'truncated'
+refuse 'but for' 'except for'
+refuse 'likewise' 'in the same way, or like'
+refuse 'one spelling' 'canonical name'
+refuse 'the most (bytes|tokens|rows|characters|values|names|labels|sentences|answers|threads|files|texts|pieces)' \
+    'the maximum number of'
+refuse '(one|row|line|sentence|text|vector|score|word|piece|scale|record|object|bits?) an? (line|row|step|text|token|word|sequence|layer|value|byte|window)' \
+    'per'
+
+# American spelling, as in Rust's and Candle's documentation.
+refuse '(recogni|initiali|normali|tokeni|optimi|quanti|organi|speciali|minimi|maximi|randomi|summari)s(e|ed|es|er|ing|ation)' \
+    'write -ize'
+refuse 'neighbours?|neighbouring|labelled|labelling|licences?|honoured|centred?|modelled|modelling|behaviours?|spelt|misspelt' \
+    'American spelling'
 refuse 'so many (bytes|lines|rows|tokens|steps|passes|items|inputs|channels|columns)' 'this many, or the name of the number'
 
 # "behind" is for a proxy or a feature flag, not for an order or a place in a text.

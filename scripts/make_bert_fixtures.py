@@ -40,7 +40,7 @@ MODELS = {
 }
 
 
-def randomise(model, seed):
+def randomize(model, seed):
     """Weights that make a wrong formula show: pre-activations of about unit size, norms that are not the identity."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -92,7 +92,7 @@ def main():
     for seed, (folder, (class_name, config)) in enumerate(MODELS.items()):
         config = transformers.BertConfig(**config, attn_implementation="eager")
         model = getattr(transformers, class_name)(config).eval()
-        randomise(model, seed)
+        randomize(model, seed)
         model.save_pretrained(out / folder)
         if folder == "choice":
             inputs = {name: tensor.view(2, 3, -1) for name, tensor in batch(config, [9, 6, 8, 9, 4, 7], 8).items()}

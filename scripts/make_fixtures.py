@@ -83,7 +83,7 @@ ONLY_IN_5 = {
 
 # --- inputs and weights ----------------------------------------------------------------------------------------------
 
-def randomise(model, seed):
+def randomize(model, seed):
     """Weights that make a wrong formula show: pre-activations of about unit size, norms that are not the identity."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -221,7 +221,7 @@ def write(out):
     for seed, (folder, (class_name, config)) in enumerate(MODELS.items()):
         config = transformers.AlbertConfig(**config, attn_implementation="eager")
         model = getattr(transformers, class_name)(config).eval()
-        randomise(model, seed)
+        randomize(model, seed)
         model.save_pretrained(out / folder)
         if folder == SHARDED[1]:
             model.save_pretrained(out / SHARDED[0], max_shard_size=SHARD_SIZE)
@@ -244,7 +244,7 @@ def difference(expected, found):
     worst = (0.0, "")
     for name, tensor in expected.items():
         if name.endswith("attention.key.bias"):
-            continue  # its gradient is zero but for rounding: softmax does not see a shift that all keys share
+            continue  # its gradient is zero up to rounding: softmax ignores a shift that all keys share
         assert found[name].isfinite().all(), name
         scale = tensor.abs().max().clamp(min=1e-30)
         worst = max(worst, (((tensor - found[name]).abs().max() / scale).item(), name))

@@ -9,7 +9,7 @@ OUT/sentencepiece has spiece.model, trained with ALBERT's options on scripts/sen
 settings that give this answer: "lower" or "cased" (do_lower_case), with "+accents" where keep_accents is true.
 `offsets` are [start, end) in characters (Unicode scalar values) of the text itself, each of a pair in its own text,
 [0, 0] for the special tokens around; they are the tokenizers library's with a normalizer and a Unigram model built from
-spiece.model, which agrees with the reference but for a few texts. A `▁` that stands alone has the place of the
+spiece.model, which agrees with the reference except for a few texts. A `▁` that stands alone has the place of the
 character it was put before. Where the library cuts otherwise, `offsets` is null.
 
 OUT/bpe and OUT/characters have models of these types, without a character map, and the slow AlbertTokenizer's answers for

@@ -59,7 +59,7 @@ CASES = [
 ]
 
 
-def randomise(model, generator):
+def randomize(model, generator):
     """Weights that make a wrong formula show: pre-activations of about unit size, norms that are not the identity."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
@@ -195,7 +195,7 @@ def write(out, index, name, architecture, objective, lengths, options, fields):
     generator = torch.Generator().manual_seed(100 + index)
     torch.manual_seed(0)
     model = getattr(transformers, config.architectures[0])(config).double().train()
-    randomise(model, generator)
+    randomize(model, generator)
     for group in getattr(model, "albert", model).encoder.albert_layer_groups:
         group.register_forward_pre_hook(any_group_size)
     batch = Batch(config, lengths, generator)

@@ -96,7 +96,7 @@ def write_model(folder: Path, config: dict) -> None:
         shapes |= {f"{name}.weight": list(shape), f"{name}.bias": [shape[0]]}
     uniform = random.Random(0).random
     width = 2 * math.sqrt(3) * 0.02  # a standard deviation of 0.02
-    numbers = lambda shape, centre=0.0: array("f", (centre + width * (uniform() - 0.5) for _ in range(math.prod(shape))))
+    numbers = lambda shape, center=0.0: array("f", (center + width * (uniform() - 0.5) for _ in range(math.prod(shape))))
     tensors = {name: (shape, numbers(shape)) for name, shape in shapes.items()}
     for name, size in norms.items():
         tensors |= {f"{name}.weight": ([size], numbers([size], 1.0)), f"{name}.bias": ([size], numbers([size]))}

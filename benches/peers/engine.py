@@ -1,4 +1,4 @@
-"""One peer in a process of its own: loads its network, then times the cases that it is asked for.
+"""One peer in a separate process: loads its network, then times the cases of its requests.
 
     python benches/peers/engine.py ENGINE FOLDER THREADS
 
@@ -9,7 +9,7 @@ Answers one JSON line for each line of input, as the Rust engine does (benches/s
     {"texts": FILE, "output": FILE or null}   {"seconds": S, "peak_mb": M}
 
 A case is a list of batches of token ids; with an output file, the first batch's last hidden state is
-written to it as .npy. Texts are one a line; they are tokenized, encoded, pooled and normalized within
+written to it as .npy. Texts are one per line; they are tokenized, encoded, pooled and normalized within
 the time, and the output is their vectors.
 """
 

@@ -224,7 +224,7 @@ def main() -> None:
     all_engines = [*OURS, *(f"{peer} {dtype}" for dtype in DTYPES for peer in PEERS), *TEXTS_ONLY]
     parser.add_argument("--engines", default=",".join(all_engines))
     parser.add_argument("--cases", help="names separated by commas")
-    parser.add_argument("--json", type=Path, help="write records to this file, one JSON object a line")
+    parser.add_argument("--json", type=Path, help="write records to this file, one JSON object per line")
     parser.add_argument("--skip-processes", action="store_true", help="no memory and no cold starts")
     args = parser.parse_args()
     names = args.engines.split(",")

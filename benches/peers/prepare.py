@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", type=Path, help="a folder as sentence-transformers lays it out")
-    parser.add_argument("--sentences", type=Path, help="texts to embed end to end, one a line")
+    parser.add_argument("--sentences", type=Path, help="texts to embed end to end, one per line")
     args = parser.parse_args()
     if (args.model is None) != (args.sentences is None):
         parser.error("--model and --sentences belong together")

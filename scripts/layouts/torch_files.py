@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from make_fixtures import WRITTEN_BY, batch, randomise, save, versions
+from make_fixtures import WRITTEN_BY, batch, randomize, save, versions
 from torch import nn
 from transformers import AlbertConfig, AlbertForPreTraining, AlbertModel
 
@@ -72,7 +72,7 @@ model_params:
 def make(model_class, config, seed):
     """A random model whose weights every floating-point type of a checkpoint holds exactly."""
     model = model_class(AlbertConfig(**config, attn_implementation="eager")).eval()
-    randomise(model, seed)
+    randomize(model, seed)
     for name, parameter in model.named_parameters():
         rounded = parameter.data.bfloat16().float()
         parameter.data = torch.where(rounded.abs() < SMALLEST_NORMAL_F16, 0, rounded)

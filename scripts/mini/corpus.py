@@ -1,4 +1,4 @@
-"""The corpus: files of one sentence a line, a blank line between documents, `DIR/corpus/NAME.txt.zst`.
+"""The corpus: files with one sentence per line, a blank line between documents, `DIR/corpus/NAME.txt.zst`.
 
 Most of the text is old prose. Modern files are few, so every consumer draws by source with its own
 weights instead of by size.

@@ -46,7 +46,7 @@ def cut(sentences):
 
 
 def pairs(sentences):
-    """Cuts one document into `(A, B, ordered)`: segments, and whether their order may be asked for.
+    """Cuts one document into `(A, B, ordered)`: segments, and whether their order can be learned.
 
     Filling a window until a sentence no longer fits leaves short sentences at its ends and long ones after them, so
     that the lengths alone reveal a swapped pair. Here A and B have the same number of sentences, which the whole document

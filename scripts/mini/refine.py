@@ -30,7 +30,7 @@ from train import group_losses, mask_tokens, type_ids_of
 
 #: The first 2,000 sentences are held out, as in train.py.
 HELD_OUT = 2000
-ANCHORS, NEIGHBOURS, GROUP = 5000, 40, 8
+ANCHORS, NEIGHBORS, GROUP = 5000, 40, 8
 WINDOWS = 12
 
 
@@ -44,8 +44,8 @@ def load_sentences(work, shortest, longest):
 
 
 def nearest(anchors, vectors):
-    """The nearest sentences of each anchor by the teacher, itself among them: `(A, NEIGHBOURS)`."""
-    parts = [(vectors[part] @ vectors.T).topk(NEIGHBOURS, dim=1).indices for part in np.array_split(anchors, 18)]
+    """The nearest sentences of each anchor by the teacher, itself among them: `(A, NEIGHBORS)`."""
+    parts = [(vectors[part] @ vectors.T).topk(NEIGHBORS, dim=1).indices for part in np.array_split(anchors, 18)]
     return torch.cat(parts).numpy()
 
 
@@ -83,7 +83,7 @@ def main():
     draw, generator = np.random.default_rng(3), torch.Generator().manual_seed(5)
     anchors = draw.choice(len(ids), min(ANCHORS, len(ids)), replace=False)
     with torch.no_grad():
-        neighbours = nearest(anchors, teacher)
+        neighbors = nearest(anchors, teacher)
 
     # Positions stay the sinusoids that they are.
     trained = [p for name, p in model.named_parameters() if "position" not in name] + list(projection.parameters())
@@ -94,7 +94,7 @@ def main():
     for step in range(args.steps):
         optimizer.param_groups[0]["lr"] = args.lr * min(step / 20, 1.0) * (1 - step / args.steps)
         chosen = draw.choice(len(anchors), args.groups, replace=False)
-        rows = np.concatenate([[anchors[i], *draw.choice(neighbours[i], GROUP - 1, replace=False)] for i in chosen])
+        rows = np.concatenate([[anchors[i], *draw.choice(neighbors[i], GROUP - 1, replace=False)] for i in chosen])
         batch = torch.from_numpy(ids[rows].astype(np.int64))[:, : int(lengths[rows].max())]
         target = teacher[torch.from_numpy(rows)]
 

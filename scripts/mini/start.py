@@ -7,8 +7,8 @@
 3. A weighted SVD cuts it to the coordinates that E leaves for words. A row is [z, √(R² − |z|²)]:
    with all rows of norm R, LayerNorm is one common factor and the rows keep their relative lengths.
 4. Projection and layers start as an isometry of those rows, plus a small branch output, so L layers
-   change them little. A constant μ, taken off by each layer's last bias and given back by the attention's
-   output bias, centres the mean of the rows without disturbing any LayerNorm.
+   change them little. A constant μ, subtracted by each layer's last bias and given back by the attention's
+   output bias, centers the mean of the rows without disturbing any LayerNorm.
 5. The table is then trained some more in exactly this form, `[CLS]`, `[SEP]` and positions included.
 
 Two attention heads start by looking at the previous and at the next token: positions are sinusoids in
@@ -35,7 +35,7 @@ POSITION_PERIODS = (2.3, 3.1, 4.3, 6.1, 9.0, 14.0, 23.0, 40.0)
 #: A quarter of the words' scale: positions hardly show in the pooled mean.
 POSITION_SCALE = 0.25
 #: Attention logit of a head for the token that it is made to look at; the average token gets 0.
-NEIGHBOUR_LOGIT = 8.0
+NEIGHBOR_LOGIT = 8.0
 #: Attention logit by which a head prefers one segment to the other.
 SEGMENT_LOGIT = 4.0
 #: Size of the attention's output relative to the residual stream.
@@ -140,7 +140,7 @@ def place_everything_else(model, layout, config):
     heads, head_width = config.num_attention_heads, hidden // config.num_attention_heads
     row_norm = math.sqrt(1 + pairs * amplitude**2)
     position_norm = amplitude / row_norm * math.sqrt(hidden)  # of one pair, in H
-    gain = math.sqrt(NEIGHBOUR_LOGIT * math.sqrt(head_width) / pairs) / position_norm
+    gain = math.sqrt(NEIGHBOR_LOGIT * math.sqrt(head_width) / pairs) / position_norm
     read_positions = gain * (used @ layout.positions).T  # (2 × periods, H)
     attention = layer.attention
     for linear in (attention.query, attention.key, attention.value, attention.dense, layer.ffn, layer.ffn_output):
@@ -234,7 +234,8 @@ def refine(model, projection, ids, teacher, epochs):
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            # LayerNorm ignores a row's mean and, but for the positions added to it, its norm: keep 0 and 1.
+            # LayerNorm ignores a row's mean and, except for the positions added to it, its norm:
+            # keep 0 and 1.
             table.sub_(table.mean(1, keepdim=True))
             table.div_(table.norm(dim=1, keepdim=True))
         if step % 100 == 0:

@@ -7,7 +7,7 @@ fourth step masks short sentences instead of windows, so that the model knows a 
 The learning rate warms up, stays, and falls linearly to 0 over the last `--decay-steps`. A run that is killed
 continues from checkpoint.pt where it was, and may then be given another `--steps`. Files in --work:
 
-    checkpoint.pt   everything needed to go on, written every `--save-steps` and at the end
+    checkpoint.pt   everything needed to resume, written every `--save-steps` and at the end
     train.jsonl     one row for each evaluation
 """
 
@@ -33,9 +33,9 @@ MASK_PROBABILITY = 0.2
 #: Rows are drawn in pools and batched by length, for little padding.
 POOL = 1024
 #: Sentences in one nearest-neighbor search, and the size of a group that it finds (the sentence itself included).
-NEIGHBOUR_BLOCK, NEIGHBOURS = 50_000, 8
+NEIGHBOR_BLOCK, NEIGHBORS = 50_000, 8
 #: Longer sentences are left out of those groups, which cannot be batched by length.
-NEIGHBOUR_TOKENS = 28
+NEIGHBOR_TOKENS = 28
 NO_LABEL = -100
 
 
@@ -190,18 +190,18 @@ class Run:
         ids = torch.from_numpy(self.sentences[index].astype(np.int64))
         return index, ids[:, : int((ids != 0).sum(1).max())]
 
-    def neighbour_batch(self, size):
+    def neighbor_batch(self, size):
         """A few sentences, each with its nearest by the teacher in a random block of the others, and their groups.
 
         In a random batch nearly every pair is unrelated; these teach the order among related ones.
         """
-        block_size = min(NEIGHBOUR_BLOCK, len(self.teacher))
+        block_size = min(NEIGHBOR_BLOCK, len(self.teacher))
         start = int(torch.randint(len(self.teacher) - block_size + 1, (), generator=self.generator))
         block = self.teacher[start : start + block_size]
-        seeds = torch.randint(block_size, (size // NEIGHBOURS,), generator=self.generator).numpy()
-        nearest = np.argpartition(-(block[seeds] @ block.T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-        index, group = start + nearest.ravel(), np.arange(nearest.size) // NEIGHBOURS
-        short = self.lengths[index] <= NEIGHBOUR_TOKENS
+        seeds = torch.randint(block_size, (size // NEIGHBORS,), generator=self.generator).numpy()
+        nearest = np.argpartition(-(block[seeds] @ block.T), NEIGHBORS, axis=1)[:, :NEIGHBORS]
+        index, group = start + nearest.ravel(), np.arange(nearest.size) // NEIGHBORS
+        short = self.lengths[index] <= NEIGHBOR_TOKENS
         index = index[short]
         ids = torch.from_numpy(self.sentences[index].astype(np.int64))
         return index, ids[:, : int((ids != 0).sum(1).max())], torch.from_numpy(group[short])
@@ -239,7 +239,7 @@ class Run:
     def vector_losses(self):
         size = self.args.sentences
         if self.step % 2:
-            index, ids, group = self.neighbour_batch(size)
+            index, ids, group = self.neighbor_batch(size)
         else:
             index, ids = self.sentence_batch("vectors", size)
         teacher = torch.from_numpy(self.teacher[index]).to(self.device)
@@ -330,9 +330,9 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--steps", type=int, required=True, help="steps in all, over every resumption")
     parser.add_argument("--decay-steps", type=int, default=2000, help="last steps, over which the learning rate falls to 0")
-    parser.add_argument("--windows", type=int, default=32, help="windows of at most 128 tokens a step")
+    parser.add_argument("--windows", type=int, default=32, help="windows of at most 128 tokens per step")
     parser.add_argument("--short", type=int, default=128, help="sentences of a step that masks sentences")
-    parser.add_argument("--sentences", type=int, default=64, help="sentences a step for the teacher's vectors")
+    parser.add_argument("--sentences", type=int, default=64, help="sentences per step for the teacher's vectors")
     parser.add_argument("--matrix-lr", type=float, default=1e-3, help="peak, weight matrices (Muon)")
     parser.add_argument("--table-lr", type=float, default=1.5e-4, help="peak, piece embeddings (Adam)")
     parser.add_argument("--lr", type=float, default=5e-4, help="peak, all else (Adam)")

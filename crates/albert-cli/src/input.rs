@@ -296,7 +296,7 @@ impl FormatOptions {
         let format = if self.is_named {
             named
         } else {
-            source.recognised_format()?.unwrap_or(named)
+            source.recognized_format()?.unwrap_or(named)
         };
         let format = match (self.delimiter, format) {
             (None, format) => format,

@@ -352,7 +352,7 @@ fn what_cannot_be_a_run_is_refused_and_nothing_is_lost() {
     let empty = run.pretrain("empty", "--steps 2");
     assert_eq!(empty.status.code(), Some(1));
     assert!(
-        stderr(&empty).contains("expected one sentence a line"),
+        stderr(&empty).contains("expected one sentence per line"),
         "{}",
         stderr(&empty)
     );

@@ -100,11 +100,11 @@ pub(crate) fn peek(reader: &mut impl Read) -> io::Result<(Vec<u8>, Content)> {
         }
     }
     head.truncate(length);
-    let content = recognise(&head);
+    let content = recognize(&head);
     Ok((head, content))
 }
 
-fn recognise(head: &[u8]) -> Content {
+fn recognize(head: &[u8]) -> Content {
     let found = MAGIC.iter().find(|(magic, _)| head.starts_with(magic));
     found.map_or_else(|| unmarked(head), |(_, content)| *content)
 }
@@ -183,7 +183,7 @@ mod tests {
             (b"", text),
             (b"\xef\xbb", text),
         ] {
-            assert_eq!(recognise(head), expected, "{head:?}");
+            assert_eq!(recognize(head), expected, "{head:?}");
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         for mark in ["", "\u{feff}"] {
             for text in ["id,text\n1,é\n", "ab"] {
                 for bytes in wide(text, mark) {
-                    let name = recognise(&bytes).name();
+                    let name = recognize(&bytes).name();
                     assert!(name.starts_with("UTF-16"), "{bytes:?}: {name}");
                 }
             }
@@ -208,9 +208,9 @@ mod tests {
             .chars()
             .flat_map(|c| (c as u32).to_le_bytes())
             .collect();
-        assert!(recognise(&four).name().starts_with("UTF-32"));
+        assert!(recognize(&four).name().starts_with("UTF-32"));
         assert_eq!(
-            recognise(b"a text with a \0 in it"),
+            recognize(b"a text with a \0 in it"),
             Content::Text { from: 0 }
         );
     }

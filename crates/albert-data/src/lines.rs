@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_line_of_a_slow_writer_is_complete_at_its_return() {
-        /// Gives its lines one at a time and fails when it is asked for more than those.
+        /// Returns its lines one at a time and fails if more are requested.
         struct Slow(Vec<&'static [u8]>);
         impl io::Read for Slow {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -68,7 +68,7 @@ impl Source {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn recognised_format(&self) -> anyhow::Result<Option<Format>> {
+    pub fn recognized_format(&self) -> anyhow::Result<Option<Format>> {
         Ok(match self.content()? {
             Some(Content::Parquet) => Some(Format::Parquet),
             Some(Content::ArrowFile | Content::ArrowStream) => Some(Format::Arrow),

@@ -2,7 +2,7 @@
 //!
 //! Python writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have; editors leave a byte
 //! order mark. Both are read: such a number becomes the text of its name, so that a key which
-//! nobody asks for does no harm, and one that is asked for is refused by name.
+//! nobody reads does no harm, and one that is read is refused by name.
 
 use std::borrow::Cow;
 

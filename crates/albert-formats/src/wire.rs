@@ -115,7 +115,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Takes a number of seven bits a byte, the lowest first, off the front of `rest`.
+/// Takes a varint, seven bits per byte, lowest first, from the front of `rest`.
 ///
 /// # Errors
 /// If `rest` ends within it, or it has more than 64 bits.

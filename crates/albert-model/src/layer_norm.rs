@@ -93,9 +93,9 @@ impl LayerNorm {
             DType::F32
         };
         let xs = xs.to_dtype(internal)?;
-        let centred = xs.broadcast_sub(&xs.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
+        let centered = xs.broadcast_sub(&xs.mean_keepdim(D::Minus1)?)?;
+        let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+        let normed = centered.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
         let scaled = normed.broadcast_mul(&self.gamma.to_dtype(internal)?)?;
         scaled
             .broadcast_add(&self.beta.to_dtype(internal)?)?

@@ -97,8 +97,8 @@ fn check_all(
 ) -> anyhow::Result<()> {
     for (folder, open) in MODELS {
         let (expected, model) = (Expected::of(folder)?, open(folder, dtype)?);
-        // Inference may take other paths where intermediate results are not asked for, and where
-        // the mask can be read without waiting.
+        // Inference may take other paths if intermediate results are not requested, and where the
+        // mask can be read without waiting.
         let inputs = [
             (expected.input_on_device()?, Outputs::all()),
             (expected.input_on_device()?, Outputs::empty()),
@@ -181,7 +181,7 @@ fn a_checkpoint_is_loaded_onto_the_device() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// On a GPU in f32, as nothing else is asked for.
+/// On a GPU in f32, unless another type is requested.
 #[test]
 fn a_folder_in_8_bits_is_loaded_onto_any_device() -> anyhow::Result<()> {
     let (folder, device, dir) = ("grouped-model", device()?, TempDir::new()?);

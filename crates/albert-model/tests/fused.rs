@@ -54,7 +54,7 @@ fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
     let mut state = 1u64;
     let tensors = names.into_iter().map(|name| {
         let shape = variables[&name].shape().clone();
-        let (centre, width) = match (
+        let (center, width) = match (
             name.contains("LayerNorm.weight") || name.contains("norm.weight"),
             shape.rank(),
         ) {
@@ -68,7 +68,7 @@ fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let uniform = (state >> 40) as f32 / (1 << 24) as f32;
-            centre + width * 3f32.sqrt() * (2.0 * uniform - 1.0)
+            center + width * 3f32.sqrt() * (2.0 * uniform - 1.0)
         });
         Ok((
             name,

@@ -324,7 +324,7 @@ fn an_index_put_together_again_is_read() {
     read_index(index_of(&entries_of(&index))).unwrap();
 }
 
-/// Each is the worst that some part of a reader could be asked for, a byte at a time.
+/// Each is the worst case of a part of a reader, per byte.
 #[test]
 fn the_worst_that_a_byte_can_ask_for_stays_within_bounds() {
     const COUNT: usize = 200_000;

@@ -216,7 +216,7 @@ fn there_is_a_hidden_state_and_an_attention_for_every_layer_call() -> anyhow::Re
         let input = Expected::of(folder)?.input()?;
 
         let output = model.forward(&input.clone().with_outputs(Outputs::all()))?;
-        let hidden_states = output.hidden_states.expect("hidden states were asked for");
+        let hidden_states = output.hidden_states.expect("hidden states were requested");
         assert_eq!(hidden_states.len(), 1 + layer_calls, "{folder}");
         assert_eq!(
             output.attentions.map(|list| list.len()),

@@ -55,7 +55,7 @@ fn a_folder_in_8_bits_gives_the_bits_of_one_rounded_on_the_way() -> anyhow::Resu
             "{folder}: {report:?}"
         );
         let made = load(&source, &int8())?.run(&input, false)?;
-        // What is in 8 bits stays so unless something else is asked for.
+        // int8 weights stay int8 unless another format is requested.
         let read = load(&saved, &LoadOptions::default())?.run(&input, false)?;
         assert_eq!(made.len(), read.len());
         for (name, made) in made {

@@ -43,7 +43,7 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     let run = |ids: &Tensor| {
         model.forward(&ModelInput::new(ids.unsqueeze(0)?).with_outputs(Outputs::HIDDEN_STATES))
     };
-    let states = run(&reference["ids_0"])?.hidden_states.expect("asked for");
+    let states = run(&reference["ids_0"])?.hidden_states.expect("requested");
     assert_eq!(states.len(), 13);
     for (index, state) in states.iter().enumerate() {
         let delta =

@@ -245,7 +245,7 @@ proptest! {
         from in prop::sample::select(&[0, 200_000][..]),
         text in "[ -~é東▁]{0,24}",
     ) {
-        // The map comes last but for its texts, and most of the bytes are its trie.
+        // The map comes last except for its texts, and most of the bytes are its trie.
         let mut bytes = SMALL.to_vec();
         for (index, byte) in changes {
             let place = from.min(bytes.len() - 1) + index.index(bytes.len() - from.min(bytes.len() - 1));

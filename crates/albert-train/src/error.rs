@@ -43,7 +43,7 @@ pub enum Error {
     },
 
     /// A corpus whose files contain no sentence.
-    #[error("{0}: expected one sentence a line, found no text")]
+    #[error("{0}: expected one sentence per line, found no text")]
     EmptyCorpus(String),
 
     /// The text yields no example of the requested length.

@@ -1,4 +1,4 @@
-//! Snapshots: all that a run needs to go on, written whole or not at all.
+//! Snapshots: everything needed to resume a run, written atomically.
 //!
 //! A snapshot is a folder `snapshot-STEP` with the weights, the moments of the optimizer and
 //! `state.json`. It is written under another name, flushed to the disk and renamed; a run that is

@@ -15,7 +15,7 @@ use crate::stream::{Job, Terms};
 #[command(after_help = "\
 Examples:
   albert-cli score 'He read the book.' 'He read book the.'
-  echo 'one text a line' | albert-cli score --format jsonl")]
+  echo 'one text per line' | albert-cli score --format jsonl")]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) texts: TextArgs,

@@ -1,4 +1,4 @@
-//! Inputs that people have: odd line ends, separators, compression, nested fields, files cut short.
+//! Inputs that people have: odd line ends, separators, compression, nested fields, truncated files.
 
 use std::fs;
 use std::io::Write;

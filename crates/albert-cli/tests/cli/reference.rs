@@ -120,7 +120,7 @@ fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
     new
 }
 
-/// The commands of a block, each with the output below it. A line that begins with `>` goes on with
+/// The commands of a block, each with the output below it. A line that begins with `>` continues
 /// the command.
 fn split(block: &[&str]) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();

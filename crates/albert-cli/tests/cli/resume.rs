@@ -79,7 +79,7 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
         finish(&mut embed(&input, &whole, &["--model", &model])).ok();
         let duration = started.elapsed();
         let expected = fs::read(&whole).unwrap();
-        // What is there after one kill, another goes on with; what is complete is begun anew.
+        // Each run resumes the file of the previous kill; a complete file is started again.
         let (mut kills, mut while_writing) = (0, 0);
         while kills < KILLS {
             let mut command = embed(&input, &output, &["--model", &model, "--resume"]);

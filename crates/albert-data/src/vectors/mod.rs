@@ -34,7 +34,7 @@ pub enum VectorFormat {
     Safetensors,
     /// One array of JSON objects.
     Json,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// Comma-separated values, a vector as JSON in one cell.
     Csv,

@@ -140,8 +140,8 @@ impl TrainingPass {
     }
 
     /// Computes the losses of a batch, and what the first objective's head says of each sequence:
-    /// the logits of a sequence (`(C)`), of its labelled tokens in their order (`(tokens, C)`), of
-    /// starts and ends (`(T, 2)`), the score of a choice (`(1)`), or a vector (`(H)`).
+    /// the logits of a sequence (`(C)`), of its labeled tokens in order (`(tokens, C)`), of starts
+    /// and ends (`(T, 2)`), the score of a choice (`(1)`), or a vector (`(H)`).
     ///
     /// A sequence without a target has no values; masked language modeling has none at all.
     ///

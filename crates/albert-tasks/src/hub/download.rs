@@ -142,7 +142,7 @@ impl Download<'_> {
                 let range = header(response.headers(), "content-range").unwrap_or_default();
                 if !range.starts_with(&format!("bytes {have}-")) {
                     // Some proxies drop the header, or answer with another range.
-                    let why = format!("asked for byte {have} on, found the range `{range}`");
+                    let why = format!("requested the range from byte {have} on, found `{range}`");
                     self.restart(partial, have)?;
                     return Err(Failure {
                         error: answer(url, why),

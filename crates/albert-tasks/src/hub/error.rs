@@ -222,7 +222,7 @@ impl HubError {
                 "unset SSL_CERT_FILE and REQUESTS_CA_BUNDLE for the system's certificates"
             }
             Self::Revision(_) | Self::NoRevision { .. } => {
-                "leave --revision out for the branch main"
+                "omit the revision to use the branch main"
             }
             Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
                 "behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate"
@@ -265,7 +265,7 @@ impl HubError {
                 ));
             }
             Self::Offline { .. } => {
-                "run `albert-cli download` once with a network, without --offline and HF_HUB_OFFLINE"
+                "download the model once with a network and without offline mode (HF_HUB_OFFLINE)"
             }
             Self::NoModel {
                 with_token: true, ..
@@ -279,7 +279,7 @@ impl HubError {
             Self::NotAlbert { .. } => "models/README.md lists models known to work",
             Self::Damaged { .. } => "run it again: the damaged file was removed",
             Self::NoSpace { .. } => {
-                "make room (`albert-cli models` shows what can go), or set HF_HOME to another disk; it goes on from here"
+                "free some space, or set HF_HOME to another disk; the download then resumes"
             }
             Self::Write { .. } => "set HF_HOME to a folder that can be written to",
             _ => return None,

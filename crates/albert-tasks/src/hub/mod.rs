@@ -72,7 +72,7 @@ pub enum Event<'a> {
         /// The length of the pause.
         pause: Duration,
     },
-    /// The cache is used although the Hub could not be asked for further files.
+    /// The cache is used although the Hub could not be reached to check for further files.
     Unchecked {
         /// The files that the cache lacks and the Hub may have.
         files: &'a [String],

@@ -10,7 +10,7 @@ use super::cache::Presence;
 use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_inside};
 
 /// Lists the small files that a model may have. Each may change the answer, so that a snapshot is
-/// known to be whole only once the Hub was asked for it.
+/// only known to be complete once the Hub has listed its files.
 pub(super) fn small(files: &impl Files) -> Vec<&'static str> {
     ["config.json", "albert_config.json"]
         .into_iter()
@@ -191,7 +191,7 @@ pub(super) fn other_weights(names: &[String]) -> String {
 pub(super) enum Completeness {
     /// All files that the Hub has and the model needs are there.
     Whole,
-    /// It can run, but the Hub has not been asked for these files.
+    /// It can run, but the Hub may have these further files.
     Usable(Vec<String>),
     /// It lacks this.
     Lacks(String),

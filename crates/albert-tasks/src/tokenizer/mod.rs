@@ -274,7 +274,7 @@ impl Tokenizer {
     ///
     /// Tokenizing a book on one line would otherwise take seconds and gigabytes, only to discard
     /// most tokens. The beginning ends before a space, where no token of the vocabulary is cut.
-    /// Without a space, it ends at a character: every tokenization of the whole text goes on from
+    /// Without a space, it ends at a character: every tokenization of the whole text continues from
     /// one of the last boundaries before that, so the beginning is taken only if all of these
     /// agree.
     ///

@@ -108,7 +108,7 @@ impl Setting {
             .collect()
     }
 
-    /// Finds the model, asserts that its weights are right, and gives the ranges asked for.
+    /// Finds the model, asserts that its weights are right, and returns the requested ranges.
     fn arrives(&self) -> Vec<Option<String>> {
         let folder = self.find().unwrap();
         assert_eq!(
@@ -140,7 +140,7 @@ fn without(mut files: Files, name: &str) -> Files {
     files
 }
 
-/// The files that were asked for, each once.
+/// The requested files, each once.
 fn fetched(log: &[Request]) -> Vec<String> {
     let files = log
         .iter()
@@ -680,7 +680,7 @@ fn a_full_disk_is_said_so() {
         "{error}"
     );
     assert!(error.hint().unwrap().contains("HF_HOME"));
-    // What is there stays, so that the download can go on.
+    // The partial file stays, so that the download can resume.
     assert!(fs::symlink_metadata(&partial).is_ok());
 }
 

@@ -175,7 +175,7 @@ pub(crate) fn etag(name: &str, content: &[u8]) -> String {
     }
 }
 
-/// A proxy that opens tunnels; gives its address and the hosts it was asked for.
+/// Starts a proxy that opens tunnels; returns its address and the requested hosts.
 pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -279,7 +279,7 @@ impl Answer {
     }
 }
 
-/// Answers one request; whether the connection goes on.
+/// Answers one request; returns true if the connection stays open.
 fn serve(
     state: &Mutex<State>,
     storage: Option<SocketAddr>,

@@ -341,7 +341,8 @@ fn truncation_is_that_of_the_tokenizers_crate() {
             for room in 1..12 {
                 let special = if second.is_some() { 3 } else { 2 };
                 let lengths = |tokenizer: &Tokenizer, first: usize, second: Option<usize>| {
-                    // Each `.` is one token in both vocabularies but for a `▁` before the first.
+                    // Each `.` is one token in both vocabularies, except for a `▁` before the
+                    // first.
                     let dots = |count: usize| ".".repeat(count);
                     let (first, second) = (dots(first), second.map(dots));
                     let encoding = tokenizer

@@ -229,7 +229,7 @@ mod tests {
         max_length: 128,
     };
 
-    /// A vocabulary in which every third piece goes on with the word before it.
+    /// A vocabulary in which every third piece continues the word before it.
     fn vocabulary() -> MaskVocabulary {
         MaskVocabulary::new(
             MASK,

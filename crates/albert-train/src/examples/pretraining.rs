@@ -612,7 +612,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("expected one sentence a line, found no text"),
+            message.contains("expected one sentence per line, found no text"),
             "{message}"
         );
     }

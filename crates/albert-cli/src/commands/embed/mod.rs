@@ -26,7 +26,7 @@ use rows::{EmbedRow, Numbers, TokensRow, vector_type};
 #[command(after_help = "\
 Examples:
   albert-cli embed 'The cat sat on the mat.' 'Stocks fell sharply.'
-  echo 'one text a line' | albert-cli embed --pooling cls --output vectors.npy")]
+  echo 'one text per line' | albert-cli embed --pooling cls --output vectors.npy")]
 pub(crate) struct EmbedArgs {
     #[command(flatten)]
     pair: PairArgs,

@@ -2,7 +2,7 @@
 //
 //   g++ -std=c++20 -O1 -DKERNEL_EMULATION check.cpp -o check && ./check
 //
-// The launches are those of mod.rs: a warp a row, four rows a block.
+// The launches are those of mod.rs: one warp per row, four rows per block.
 
 #include "../cuda/check.h"
 #include "rows.cu"

@@ -25,8 +25,8 @@ __device__ void add_norm_row(T *y, const T *x, const T *r, const T *gamma, int c
     const float mean = sum_of_warp(sum) / columns;
     float squares = 0.f;
     for (int c = threadIdx.x; c < columns; c += LANES) {
-        const float centred = number(x[c]) + number(r[c]) - mean;
-        squares += centred * centred;
+        const float centered = number(x[c]) + number(r[c]) - mean;
+        squares += centered * centered;
     }
     const float scale = 1.f / sqrtf(sum_of_warp(squares) / columns + eps);
     for (int c = threadIdx.x; c < columns; c += LANES) {

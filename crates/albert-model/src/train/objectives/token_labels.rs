@@ -70,7 +70,7 @@ impl TokenLabels {
 
     fn of_sequence(&self, batch: &TrainingBatch, sequence: usize) -> &[(usize, u32)] {
         let rows = batch.rows(sequence);
-        let at = |row| self.labels.partition_point(|(labelled, _)| *labelled < row);
+        let at = |row| self.labels.partition_point(|(labeled, _)| *labeled < row);
         &self.labels[at(rows.start)..at(rows.end)]
     }
 }

@@ -209,7 +209,7 @@ impl AlbertTokenizer {
         Ok(longest_first(lengths, self.room(max_length, is_pair)?))
     }
 
-    /// Pieces as text: signs for spaces are spaces, but for the one before the first.
+    /// Pieces as text: signs for spaces become spaces, except before the first piece.
     fn unescaped(&self, pieces: &str) -> String {
         let pieces = if self.model.normalizer.adds_dummy_prefix() {
             pieces
