@@ -1,4 +1,4 @@
-//! Loads what every task needs: the network, its tokenizer, the longest text, and the runner.
+//! Loads what every task needs: the network, its tokenizer, the maximum length, and the runner.
 
 use albert_model::{AlbertConfig, Checkpoint, Pretrained};
 
@@ -11,7 +11,7 @@ use crate::{ModelFiles, Result, RunOptions, Tokenizer};
 pub(crate) struct Pipeline<M> {
     pub(crate) model: M,
     pub(crate) tokenizer: Tokenizer,
-    /// Tokens that enter the network at most, special tokens included.
+    /// The maximum number of tokens that enter the network, special tokens included.
     pub(crate) max_length: usize,
     pub(crate) runner: Runner,
 }
@@ -71,9 +71,9 @@ fn load_tokenizer(files: &ModelFiles, options: &RunOptions, purpose: Purpose) ->
     Tokenizer::load(files, &tokenizer_options)
 }
 
-/// Returns the limit on a text's length and its reason: the least of the limits of the network, of
-/// the tokenizer and of the caller. `max_seq_length` of sentence-transformers replaces that of the
-/// tokenizer, also where it is larger.
+/// Returns the maximum length of a text and its reason: the minimum of the limits of the network,
+/// of the tokenizer and of the caller. `max_seq_length` of sentence-transformers replaces that of
+/// the tokenizer, even if it is larger.
 ///
 /// Source: sentence-transformers 5.7, `models/Transformer.py`, `__init__`.
 pub(crate) fn max_length(

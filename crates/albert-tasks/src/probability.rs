@@ -28,7 +28,7 @@ pub(crate) fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// Returns the index of the largest value; of equal ones the first.
+/// Returns the index of the largest value; among equal ones the first.
 pub(crate) fn argmax(values: &[f32]) -> usize {
     let best = values
         .iter()

@@ -1,4 +1,4 @@
-//! Embeddings in fewer bits: a byte or a bit for each value instead of four bytes.
+//! Quantizes embeddings to a byte or a bit per value instead of four bytes.
 //!
 //! Source: sentence-transformers 6.2, `util/quantization.py`, `quantize_embeddings`.
 
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The range of each dimension over sample embeddings.
 ///
-/// Values outside the range are clipped later, so take some hundred texts like those to come.
+/// Values outside the range are clipped later, so use a few hundred representative texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranges {
     /// The smallest and the largest value of each dimension.
@@ -16,15 +16,15 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Creates the ranges of embeddings with `dim` values, none seen yet.
+    /// Creates empty ranges for embeddings with `dim` values.
     pub fn new(dim: usize) -> Self {
         Self {
             ranges: vec![(f32::INFINITY, f32::NEG_INFINITY); dim],
         }
     }
 
-    /// Widens the ranges by an embedding. One that is not finite, as saved embeddings have it for a
-    /// bad line, is skipped.
+    /// Extends the ranges by an embedding. One that is not finite, as saved for a bad line, is
+    /// skipped.
     ///
     /// # Errors
     /// If it has another width.
@@ -88,14 +88,14 @@ pub enum QuantizedVector {
 }
 
 impl VectorQuantizer {
-    /// Creates a quantizer with 256 steps over each dimension's range, from −128.
+    /// Creates a quantizer with 256 steps over the range of each dimension, from −128.
     ///
     /// ```text
     /// q = clip(⌊(x − least) / step⌋, 0, 255) − 128,   step = (largest − least) / 255, or 1 where that is 0
     /// ```
     ///
     /// # Errors
-    /// If the ranges are of no embedding.
+    /// If the ranges are empty.
     pub fn int8(ranges: Ranges) -> Result<Self> {
         Ok(Self(Precision::Int8(ranges.finish()?)))
     }
@@ -103,7 +103,7 @@ impl VectorQuantizer {
     /// Creates a quantizer like [`int8`](Self::int8) whose steps begin at 0.
     ///
     /// # Errors
-    /// If the ranges are of no embedding.
+    /// If the ranges are empty.
     pub fn uint8(ranges: Ranges) -> Result<Self> {
         Ok(Self(Precision::Uint8(ranges.finish()?)))
     }

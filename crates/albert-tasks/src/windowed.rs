@@ -1,9 +1,9 @@
-//! Rows of texts that are read in windows, and the mean of their scores.
+//! Reads long texts in windows, and averages the scores of the windows.
 //!
-//! With a stride, a text that is too long for the network is read in several windows, each
-//! beginning with the last `stride` tokens of the one before. Of a pair the first text is divided,
-//! and the second is in every window. The scores of a text are the mean over its windows, weighted
-//! by the tokens of the first text that each holds:
+//! With a stride, a text that is too long for the network is read in several windows, each starting
+//! with the last `stride` tokens of the previous one. In a pair the first text is divided, and the
+//! second is in every window. The scores of a text are the mean over its windows, weighted by the
+//! number of tokens of the first text in each:
 //!
 //! ```text
 //! score = Σ over windows w of nᵥ · score(w) / Σ nᵥ,   nᵥ = tokens of the first text in w
@@ -13,16 +13,17 @@ use crate::sequence::{Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::{Error, Result, TextInput, Tokenizer};
 
-/// The rows of one input: one, or one for each window.
+/// The rows of one input: one, or one per window.
 #[derive(Debug)]
 pub(crate) struct Windowed {
     pub(crate) rows: Vec<TokenIds>,
-    /// For each row the tokens of the first text in it.
+    /// The number of tokens of the first text in each row.
     weights: Vec<usize>,
 }
 
 impl Windowed {
-    /// Tokenizes an input; one that is too long is truncated, or with `stride` read in windows.
+    /// Tokenizes an input; one that is too long is truncated, or divided into windows with
+    /// `stride`.
     ///
     /// # Errors
     /// If the second text or the stride leaves no room for the first, or the tokenizer refuses the
@@ -109,10 +110,10 @@ impl Windowed {
     }
 }
 
-/// Returns the tokens of the first text that fit next to `fixed` others.
+/// Returns the number of tokens of the first text that fit in addition to `fixed` others.
 ///
 /// # Errors
-/// If that is none; `what` names the text that takes the room.
+/// If there is no room; `what` names the text that takes it.
 pub(crate) fn room(max_length: usize, fixed: usize, what: &'static str) -> Result<usize> {
     match max_length.saturating_sub(fixed) {
         0 => Err(Error::NoRoom {

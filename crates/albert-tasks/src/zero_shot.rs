@@ -1,7 +1,7 @@
-//! Zero-shot classification: labels that a model was never trained on, by asking if the text
+//! Zero-shot classification: scores labels that a model was not trained on, by whether the text
 //! entails them.
 //!
-//! A model of natural language inference reads the text and, as the second text, a hypothesis that
+//! A natural language inference model reads the text and, as the second text, a hypothesis that
 //! names the label. Source: transformers 4.46.3, `pipelines/zero_shot_classification.py`.
 
 use albert_model::{AlbertConfig, AlbertForSequenceClassification};
@@ -27,8 +27,8 @@ const CHUNK_ROWS: usize = 4096;
 pub struct ZeroShotOptions {
     /// The sentence that should follow from the text; each `{}` becomes the label.
     pub hypothesis: String,
-    /// Scores each label by itself, as entailment against contradiction, so that several may apply;
-    /// otherwise the scores of all labels sum to 1.
+    /// True to score each label independently, as entailment against contradiction, so that several
+    /// may apply; otherwise the scores of all labels sum to 1.
     pub multi_label: bool,
     /// Reads a text that is too long in windows that share this many tokens, and averages their
     /// scores by the tokens of the text in each. `None` truncates the text.
@@ -52,7 +52,7 @@ impl ZeroShotOptions {
         self
     }
 
-    /// Scores each label by itself, or all labels against each other.
+    /// Sets whether labels are scored independently or against each other.
     pub fn with_multi_label(mut self, multi_label: bool) -> Self {
         self.multi_label = multi_label;
         self
@@ -65,8 +65,8 @@ impl ZeroShotOptions {
     }
 }
 
-/// Zero-shot classification: gives texts labels of the caller's choosing, with a model of natural
-/// language inference.
+/// Zero-shot classification: labels texts with labels of the caller's choice, using a natural
+/// language inference model.
 ///
 /// ```
 /// use albert_tasks::{ModelFiles, RunOptions, ZeroShotClassifier, ZeroShotOptions};
@@ -140,10 +140,9 @@ impl ZeroShotClassifier {
         )
     }
 
-    /// Scores the labels of each text, in order; each text's labels come best first.
+    /// Scores the labels of each text, in order; the labels of each text are sorted, best first.
     ///
-    /// A text too long for the network loses its end or is read in windows, and never the
-    /// hypothesis.
+    /// A text too long for the network is truncated or read in windows; the hypothesis never is.
     ///
     /// # Errors
     /// If there are no labels, the hypothesis has no `{}` or is itself too long for the network, the

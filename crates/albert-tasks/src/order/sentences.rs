@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 /// Splits a text into sentences, without the spaces around them.
 ///
 /// The rules are Unicode's (UAX 29): a full stop, question or exclamation mark before a space ends
-/// a sentence, unless a lower-case letter follows; so does the end of a line. They know no
+/// a sentence, unless a lower-case letter follows; so does the end of a line. They do not recognize
 /// abbreviations: `Dr. Smith` is two sentences.
 ///
 /// ```

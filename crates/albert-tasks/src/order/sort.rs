@@ -1,4 +1,4 @@
-//! The best order of a few items, given for every two the weight of either order.
+//! Finds the best order of a few items, given the weight of either order for every pair.
 
 /// Up to this many items the search is exact: 2¹⁶ sets, with 16 successors each.
 const EXACT: usize = 16;
@@ -6,8 +6,8 @@ const EXACT: usize = 16;
 /// The weight of one item coming anywhere before another.
 pub(super) type Weights = Vec<Vec<f64>>;
 
-/// Turns the probability of each pair to be in order into the weight of a before b,
-/// `ln P(a, b) + ln (1 − P(b, a))`.
+/// Turns the probability that each pair is in order into the weight of a before b, `ln P(a, b) + ln
+/// (1 − P(b, a))`.
 pub(super) fn weights(in_order: &[Vec<f64>]) -> Weights {
     /// The resolution of f32: no probability is certain.
     const CERTAIN: f64 = f32::EPSILON as f64;
@@ -48,7 +48,7 @@ fn exact(weights: &Weights) -> Vec<usize> {
         let mut found: Option<(f64, usize)> = None;
         for v in outside(set) {
             let value = gain(set, v) + best[set | 1 << v];
-            // Of equal values the first wins.
+            // Among equal values the first wins.
             if found.is_none_or(|(value_so_far, _)| value > value_so_far) {
                 found = Some((value, v));
             }
@@ -64,8 +64,8 @@ fn exact(weights: &Weights) -> Vec<usize> {
     order
 }
 
-/// Finds a good order: items are sorted by how much better each is before the others than after
-/// them, then each is moved to its best place until nothing improves.
+/// Finds a good order: sorts the items by how much better each is before the others than after
+/// them, then moves each to its best position until nothing improves.
 fn improved(weights: &Weights) -> Vec<usize> {
     /// Gains below this are rounding.
     const GAIN: f64 = 1e-9;

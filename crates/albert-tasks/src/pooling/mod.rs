@@ -1,7 +1,7 @@
-//! From the vectors of a text's tokens to one vector of the text.
+//! Turns the vectors of a text's tokens into one vector of the text.
 //!
 //! The modes and their arithmetic are those of sentence-transformers' `Pooling` module
-//! (`reduction`, then `pool`), what may follow are its other modules (`stage`); `modules` reads
+//! (`reduction`, then `pool`), optionally followed by its other modules (`stage`); `modules` reads
 //! both from a model's folder.
 
 mod mode;
@@ -19,37 +19,37 @@ pub(crate) use reduction::{Reduction, add_to, finite};
 pub(crate) use stage::LoadedStage;
 pub use stage::Stage;
 
-/// Below this a norm counts as zero: the floor of `torch.nn.functional.normalize`.
+/// A smaller norm counts as zero, as in `torch.nn.functional.normalize`.
 const NORM_FLOOR: f32 = 1e-12;
 
-/// The pooling of a model's token vectors, and the reason for it.
+/// The pooling of a model's token vectors, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Pooling {
     /// The modes; several are concatenated in this order.
     pub modes: Vec<PoolingMode>,
-    /// The stages that the pooled vector goes through before it is normalized.
+    /// The stages applied to the pooled vector before normalization.
     pub stages: Vec<Stage>,
     /// True to scale the result to length 1.
     pub normalize: bool,
-    /// True to pool the tokens of a prompt with the text's.
+    /// True to pool the tokens of a prompt together with those of the text.
     pub include_prompt: bool,
     /// The prompt put before every text by default.
     pub prompt: Option<String>,
-    /// The values of the result that are kept by default; `None` keeps all.
+    /// The number of values of the result to keep by default; `None` keeps all.
     pub truncate_dim: Option<usize>,
-    /// True if the model says so itself, in `modules.json`.
+    /// True if the model defines it in `modules.json`.
     pub from_modules: bool,
-    /// The source of the choice.
+    /// The origin of the choice.
     pub why: String,
-    /// The width of the token vectors that it was made for.
+    /// The width of the token vectors for which it was defined.
     #[serde(skip)]
     pub(crate) width: Option<Width>,
 }
 
 impl Pooling {
-    /// Refuses a pooling that was made for token vectors of another width, and stages that do not
-    /// fit together; gives the width of the result.
+    /// Checks the width of the token vectors and that the stages fit together; returns the width of
+    /// the result.
     pub(crate) fn check_width(&self, hidden_size: usize) -> Result<usize> {
         if let Some(width) = &self.width {
             width.check(hidden_size, "the `hidden_size` of `config.json`")?;
@@ -76,7 +76,7 @@ pub(crate) struct Width {
 }
 
 impl Width {
-    /// Refuses any other than `actual`, which is `whose`.
+    /// Checks that the width equals `actual`, which is described by `whose`.
     fn check(&self, actual: usize, whose: &str) -> Result<()> {
         if self.value == actual {
             return Ok(());

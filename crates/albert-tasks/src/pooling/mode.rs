@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{Error, Result, names};
 
-/// The way that the vectors of tokens become one.
+/// A method of pooling the vectors of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolingMode {
     /// The first token's vector.
@@ -20,14 +20,14 @@ pub enum PoolingMode {
     MeanSqrtLen,
     /// The mean with weights 1, 2, 3, … by position.
     WeightedMean,
-    /// The last token's vector, that is `[SEP]`.
+    /// The last token's vector, that of `[SEP]`.
     Last,
     /// The model's pooler: `tanh(W h + b)` of the first token's vector.
     Pooler,
 }
 
 impl PoolingMode {
-    /// Every mode with its name on the command line.
+    /// Every mode with its name.
     pub const ALL: [(PoolingMode, &'static str); 7] = [
         (PoolingMode::Mean, "mean"),
         (PoolingMode::Cls, "cls"),

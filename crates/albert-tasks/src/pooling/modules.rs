@@ -1,9 +1,9 @@
-//! Pooling as a folder of sentence-transformers describes it.
+//! Reads the pooling of a sentence-transformers folder.
 //!
 //! `modules.json` lists the modules, `1_Pooling/config.json` has the modes (as one flag each, or in
 //! newer folders as `pooling_mode`, a name or a list), `config_sentence_transformers.json` the
-//! prompts and a width to cut to. A module that is not computed here is refused: leaving it out
-//! would give other embeddings.
+//! prompts and a width to cut to. An unsupported module is refused, because omitting it would give
+//! other embeddings.
 
 use serde_json::Value;
 
@@ -33,11 +33,11 @@ const MODES: [(&str, &str, PoolingMode); 6] = [
 ];
 
 impl Pooling {
-    /// Reads how a model pools: from `modules.json`, else the mean, normalized.
+    /// Reads the pooling of a model: from `modules.json`, else the normalized mean.
     ///
     /// # Errors
-    /// If a file has values of the wrong type, names a path outside the folder, or lists a module
-    /// or an activation that is not computed here.
+    /// If a file has values of the wrong type, names a path outside the folder, or lists an
+    /// unsupported module or activation.
     pub fn from_files(files: &ModelFiles) -> Result<Self> {
         let mut pooling = match json::read_value(files, MODULES)? {
             None => Self {
@@ -94,7 +94,7 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
                 why,
             })
         };
-        // The type is a Python path; where the class lives has changed with the versions.
+        // The type is a Python path, and the module of the class differs between versions.
         let class = match name.strip_prefix("sentence_transformers.") {
             Some(rest) => rest.rsplit('.').next().unwrap_or_default(),
             None => {
@@ -112,7 +112,7 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
             ("Dense", Some(pooling)) => pooling.stages.push(Stage::dense(files, &path)?),
             ("LayerNorm", Some(pooling)) => pooling.stages.push(Stage::layer_norm(files, &path)?),
             ("Normalize", Some(pooling)) => pooling.stages.push(Stage::normalize(files, &path)?),
-            // Nothing outside training.
+            // No effect outside training.
             ("Dropout", Some(_)) => {}
             ("Transformer" | "Pooling" | "Dense" | "LayerNorm" | "Normalize" | "Dropout", _) => {
                 return refuse(
@@ -136,7 +136,7 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
             found: "none".to_string(),
         });
     };
-    // The last one is what the caller may override.
+    // The caller may override the last one.
     pooling.normalize = pooling
         .stages
         .pop_if(|stage| *stage == Stage::Normalize)
@@ -183,7 +183,7 @@ fn read_pooling(files: &ModelFiles, path: &str) -> Result<Pooling> {
     })
 }
 
-/// The older form: one flag a mode. No flag set means the mean.
+/// Reads the older format with one flag per mode. No flag means the mean.
 fn flagged_modes(config: &JsonObject) -> Result<Vec<PoolingMode>> {
     let mut modes = Vec::new();
     for (_, flag, mode) in MODES {

@@ -1,19 +1,19 @@
-//! The arithmetic of pooling: the vectors of a text's tokens, as they come, to one vector.
+//! The arithmetic of pooling: accumulates the vectors of a text's tokens into one vector.
 //!
-//! A text that is too long for the model comes in several passes, which may have tokens in common.
-//! Each occurrence of a token has a weight, and the weights of one token add up to 1, so that every
-//! token of the text counts once, however many passes it is in. Each pass is
-//! [reduced](super::Reduction) by itself first: a sum of thousands of small sums keeps its digits,
-//! and memory does not grow with the text.
+//! A text that is too long for the model has several passes, which may share tokens. Each
+//! occurrence of a token has a weight, and the weights of a token sum to 1, so that every token of
+//! the text counts once, however many passes contain it. Each pass is first
+//! [reduced](super::Reduction) separately: this keeps the accuracy of sums over thousands of
+//! tokens, and memory does not grow with the text.
 
 use super::PoolingMode;
 
-/// A text, or a window of it, on its way through the network.
+/// A text, or a window of it, in one pass through the network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pass {
-    /// The place of each of its tokens in the whole text, and the weight of this occurrence.
+    /// The position of each of its tokens in the whole text, and the weight of this occurrence.
     pub(crate) occurrences: Vec<Occurrence>,
-    /// The weight of the pass as a whole, for the pooler; the shares of all passes add up to 1.
+    /// The weight of the pass as a whole, for the pooler; the shares of all passes sum to 1.
     pub(crate) share: f32,
     /// T, the tokens of the whole text.
     pub(crate) tokens: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Occurrence {
     pub(crate) weight: f32,
 }
 
-/// A text's vector while its passes arrive, for one mode.
+/// The partial vector of a text, for one mode.
 ///
 /// With the tokens at positions `s ≤ p < T`, their weights `w` and vectors `h`, sums over all
 /// occurrences:
@@ -70,7 +70,7 @@ impl Pool {
         }
     }
 
-    /// Adds the vector that a pass was reduced to, `(H)`.
+    /// Adds the reduced vector of a pass, `(H)`.
     pub(crate) fn add(&mut self, vector: &[f32]) {
         let sums = self.sum.iter_mut().zip(vector);
         match self.mode {

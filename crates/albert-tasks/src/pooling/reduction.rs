@@ -1,7 +1,7 @@
-//! Reduces a batch of passes to one vector of each pass for each mode.
+//! Reduces a batch of passes to one vector per pass and mode.
 //!
-//! On the CPU a pass is added up token by token, so the rest of its batch cannot enter. On a GPU all
-//! passes are padded and reduced in one product, and only the result leaves it.
+//! On the CPU a pass is summed token by token, independently of the rest of its batch. On a GPU all
+//! passes are padded and reduced in one product, and only the result is copied back.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -29,7 +29,7 @@ impl Reduction<'_> {
     ///
     /// # Shapes
     /// - `states`: `(ΣT, H)`
-    /// - `pooler`: `(B, H)`, if a mode asks for it
+    /// - `pooler`: `(B, H)`, if a mode needs it
     ///
     /// # Errors
     /// If the computation fails, or a token's vector is not finite.
@@ -179,7 +179,7 @@ impl Reduction<'_> {
 
 /// Pads passes with zeros on the right: `(ΣT, H)` → `(B, T, H)`.
 fn padded(states: &Tensor, passes: &[Pass]) -> Result<Tensor> {
-    /// For this index, the largest of its type, Candle's `index_select` returns zeros.
+    /// An index for which Candle's `index_select` returns zeros, the maximum of its type.
     const PADDING: u32 = u32::MAX;
     let lengths = passes.iter().map(|pass| pass.occurrences.len());
     let longest = lengths.clone().max().unwrap_or(0);

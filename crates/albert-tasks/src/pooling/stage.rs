@@ -1,7 +1,7 @@
-//! The modules after the pooling in a folder of sentence-transformers: dense layers, norms.
+//! The modules after the pooling in a sentence-transformers folder: dense layers and norms.
 //!
-//! A stage works on one vector at a time, on the CPU in f32: its cost is nothing compared with the
-//! network's, and a text's vector stays the same bit for bit in any batch.
+//! A stage processes one vector at a time, on the CPU in f32: its cost is negligible compared with
+//! the network, and the vector of a text has the same bits in any batch.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::{Error, ModelFiles, Result};
 /// PyTorch's default, which the module does not change.
 const LAYER_NORM_EPS: f32 = 1e-5;
 
-/// PyTorch's classes of activations that need nothing but their default arguments.
+/// PyTorch's activation classes that only need default arguments.
 const ACTIVATIONS: [(&str, HiddenAct); 10] = [
     ("Tanh", HiddenAct::Tanh),
     ("Identity", HiddenAct::Linear),
@@ -31,7 +31,7 @@ const ACTIVATIONS: [(&str, HiddenAct); 10] = [
     ("Mish", HiddenAct::Mish),
 ];
 
-/// A module after the pooling, as its folder describes it.
+/// A module after the pooling, as described in its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -91,7 +91,7 @@ impl Stage {
         Ok(Self::Normalize)
     }
 
-    /// The width of what comes out, after checking that of what goes in.
+    /// Checks the input width and returns the output width.
     pub(super) fn width_behind(&self, width: usize) -> Result<usize> {
         let (path, key, expected, out) = match self {
             Self::Dense {
@@ -189,7 +189,7 @@ pub(crate) enum LoadedStage {
         linear: Linear,
         activation: HiddenAct,
         adds_input: bool,
-        /// The projection of an input whose width is not the output's.
+        /// The projection of the residual, if input and output differ in width.
         projection: Option<Linear>,
     },
     LayerNorm {
@@ -249,7 +249,7 @@ pub(super) fn config_file(path: &str) -> String {
     }
 }
 
-/// Reads a module's `config.json`, which has to be there.
+/// Reads a module's `config.json`, which is required.
 pub(super) fn required_config(files: &ModelFiles, path: &str) -> Result<JsonObject> {
     let file = config_file(path);
     JsonObject::read(files, &file)?.ok_or_else(|| Error::Field {
@@ -267,7 +267,7 @@ fn required_width(config: &JsonObject, key: &str) -> Result<usize> {
     }
 }
 
-/// Refuses a module that works on the tokens' vectors, as late-interaction models have it.
+/// Refuses a module that processes token vectors, as in late-interaction models.
 fn refuse_other_features(config: &JsonObject) -> Result<()> {
     for key in ["module_input_name", "module_output_name"] {
         if let Some(found) = config
@@ -302,7 +302,7 @@ fn activation(config: &JsonObject) -> Result<HiddenAct> {
     }
 }
 
-/// The weights of a module, in the first of the two forms that is there.
+/// Opens the weights of a module, in the first available of the two formats.
 fn weights(files: &ModelFiles, path: &str) -> Result<Tensors> {
     let names = ["model.safetensors", "pytorch_model.bin"]
         .map(|file| format!("{}/{file}", path.trim_end_matches('/')));

@@ -1,5 +1,5 @@
-//! Special and added tokens, as `tokenizer_config.json`, `special_tokens_map.json`,
-//! `added_tokens.json` and `tokenizer.json` describe them.
+//! Reads special and added tokens from `tokenizer_config.json`, `special_tokens_map.json`,
+//! `added_tokens.json` and `tokenizer.json`.
 //!
 //! Their precedence is that of transformers 4.46.3 (`tokenization_utils_base.py`,
 //! `_from_pretrained`): `added_tokens_decoder` of `tokenizer_config.json` if present; else
@@ -17,20 +17,20 @@ const CONFIG: &str = "tokenizer_config.json";
 const MAP: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 
-/// A token that is looked for in the text before it is cut.
+/// A token that is matched in the text before tokenization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     /// The text.
     pub(super) content: String,
-    /// White space before it belongs to it.
+    /// True if white space before it belongs to it.
     pub(super) lstrip: bool,
-    /// White space after it belongs to it.
+    /// True if white space after it belongs to it.
     pub(super) rstrip: bool,
-    /// It is found between spaces only.
+    /// True if it only matches whole words.
     pub(super) single_word: bool,
-    /// It is found in normalized text.
+    /// True if it matches in normalized text.
     pub(super) normalized: bool,
-    /// It is a special token.
+    /// True for a special token.
     pub(super) special: bool,
 }
 
@@ -47,15 +47,15 @@ impl Token {
     }
 }
 
-/// The special tokens of a model, and what else was added to its vocabulary.
+/// The special tokens of a model and the other tokens added to its vocabulary.
 #[derive(Debug, Clone)]
 pub(super) struct SpecialTokens {
-    /// By role, such as `mask_token`, in transformers' order.
+    /// The special tokens by role, such as `mask_token`, in transformers' order.
     roles: Vec<(&'static str, Token)>,
     additional: Vec<Token>,
-    /// With the ids that the files give them.
+    /// The tokens with ids in the files.
     added: Vec<(u32, Token)>,
-    /// The texts of those that `tokenizer.json` adds.
+    /// The texts of the tokens that `tokenizer.json` adds.
     fast: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl SpecialTokens {
     /// Reads a model's files; `defaults` are the tokens of roles that no file names.
     ///
     /// # Errors
-    /// If a file is not what it must be.
+    /// If a file is invalid.
     pub(super) fn read(files: &ModelFiles, defaults: &[(&'static str, Token)]) -> Result<Self> {
         let config = JsonObject::read(files, CONFIG)?;
         let mut added = Vec::new();
@@ -139,8 +139,8 @@ impl SpecialTokens {
         {
             this.read_added_tokens(files)?;
         }
-        // The description of a token by its id holds for the role that a file gives it too. A
-        // default that strips spaces, as that of the mask does, is kept.
+        // The description of a token by id also applies to its role. A default that strips spaces,
+        // like that of the mask, is kept.
         let roles = this
             .roles
             .iter_mut()
@@ -161,7 +161,7 @@ impl SpecialTokens {
         Ok(this)
     }
 
-    /// The special tokens of a class of transformers, with no file to change them.
+    /// Returns the special tokens of a transformers class without any files.
     pub(super) fn of_class(defaults: &[(&'static str, Token)]) -> Self {
         Self {
             roles: defaults.to_vec(),
@@ -213,8 +213,8 @@ impl SpecialTokens {
         Ok(())
     }
 
-    /// Returns true for a token that is looked for by the rules of the tokenizers crate, as one that
-    /// `tokenizer.json` adds.
+    /// Returns true for a token that `tokenizer.json` adds, which is matched by the rules of the
+    /// tokenizers crate.
     pub(super) fn is_fast(&self, token: &Token) -> bool {
         self.fast.contains(&token.content)
     }
@@ -227,7 +227,7 @@ impl SpecialTokens {
             .map(|(_, token)| token.content.as_str())
     }
 
-    /// Returns all special tokens, in the order in which transformers looks for them.
+    /// Returns all special tokens, in the order in which transformers matches them.
     pub(super) fn special(&self) -> impl Iterator<Item = &Token> {
         self.roles
             .iter()
@@ -235,9 +235,9 @@ impl SpecialTokens {
             .chain(&self.additional)
     }
 
-    /// Returns every token to look for with its id, from the files or the vocabulary.
+    /// Returns every token to match with its id, from the files or the vocabulary.
     ///
-    /// A role's token that has no id is left out: text that names it is text.
+    /// A role's token without an id is omitted, so that it is ordinary text.
     ///
     /// # Errors
     /// If one of `additional_special_tokens` has no id.
@@ -276,7 +276,7 @@ impl SpecialTokens {
     }
 }
 
-/// The tokens that a class of transformers has where no file names them.
+/// Returns the default tokens of a transformers class.
 pub(super) fn defaults(names: &[(&'static str, &str)]) -> Vec<(&'static str, Token)> {
     names
         .iter()

@@ -12,7 +12,7 @@ use crate::engine::runner::Runner;
 use crate::tokenizer::TokenIds;
 use crate::{ModelFiles, Result, RunOptions};
 
-/// A measurement, and what it was made with.
+/// A measurement and its conditions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Benchmark {
     /// The model.
@@ -27,11 +27,11 @@ pub struct Benchmark {
     pub kernels: Option<String>,
     /// Threads of the CPU.
     pub threads: usize,
-    /// From the files to a model ready to run.
+    /// The time to load the model.
     pub load_seconds: f64,
     /// The number of times that each shape was timed.
     pub rounds: usize,
-    /// One row a shape.
+    /// One row per shape.
     pub shapes: Vec<ShapeTime>,
     /// The peak memory of the process so far; `None` if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
@@ -46,14 +46,14 @@ pub struct ShapeTime {
     pub tokens: usize,
     /// The median of the rounds.
     pub milliseconds: f64,
-    /// By the median.
+    /// The speed at the median time.
     pub tokens_per_second: f64,
 }
 
 /// Texts and tokens of the shapes: one short text, one long, and a batch of long ones.
 const SHAPES: [(usize, usize); 3] = [(1, 16), (1, 128), (8, 128)];
 
-/// Lengths like those of sentences: most are short, some are long.
+/// Lengths typical of sentences: most are short, some are long.
 const RAGGED: [usize; 32] = [
     7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 32, 35, 38, 41,
     45, 50, 56, 63, 72, 84, 102, 128,
@@ -63,7 +63,7 @@ const RAGGED: [usize; 32] = [
 ///
 /// Each shape is computed once to warm up. Then all shapes take turns, `rounds` times, so that a
 /// disturbance of the machine affects all of them; the median of the rounds is reported. Texts are
-/// no longer than the model takes. Tokenization is not measured.
+/// limited to the model's maximum length. Tokenization is not measured.
 ///
 /// ```
 /// use albert_tasks::tools::bench;

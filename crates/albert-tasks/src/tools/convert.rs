@@ -1,4 +1,4 @@
-//! Converts a model in any layout to a folder as Hugging Face lays it out today.
+//! Converts a model in any layout to a folder in Hugging Face's current layout.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_insid
 use crate::json::read_value;
 use crate::{Error, ModelFiles, Result};
 
-/// A companion that nothing here reads: transformers keeps it next to the configuration.
+/// A file of transformers next to the configuration, which is copied but not read.
 const GENERATION: &str = "generation_config.json";
 
 /// The files that a module of sentence-transformers keeps in its folder.
@@ -19,7 +19,7 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 /// `model.safetensors`, `config.json`, and the files for tokenizer and pooling: the tokenizer of
 /// Google's archives under the names of transformers, all others unchanged.
 ///
-/// The report lists the use of each tensor; unused ones are left out.
+/// The report lists the use of each tensor; unused tensors are not written.
 ///
 /// ```
 /// use albert_tasks::tools::convert;
@@ -35,8 +35,7 @@ const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_mo
 /// ```
 ///
 /// # Errors
-/// If the folder holds a model already, the model's files are not sound, or a file cannot be
-/// written.
+/// If the folder already holds a model, the model's files are invalid, or a file cannot be written.
 pub fn convert(
     files: &ModelFiles,
     dir: impl AsRef<Path>,
@@ -45,13 +44,13 @@ pub fn convert(
     convert_as(files, dir, dtype, None)
 }
 
-/// [`convert`]s the model to an ALBERT or a BERT; with `None`, it stays what it is.
+/// Like [`convert`], but converts the network to an ALBERT or a BERT; `None` keeps the network.
 ///
-/// A BERT becomes an ALBERT with a group for each layer and the identity as projection, which
-/// transformers' `AlbertModel` loads with equal outputs. Such an ALBERT becomes a BERT again.
+/// A BERT becomes an ALBERT with one group per layer and the identity as projection, which gives
+/// equal outputs in transformers' `AlbertModel`. Such an ALBERT can become a BERT again.
 ///
 /// # Errors
-/// See [`convert`]; also if the model is an ALBERT that no BERT equals.
+/// See [`convert`]; also if the model is an ALBERT that is not equivalent to a BERT.
 pub fn convert_as(
     files: &ModelFiles,
     dir: impl AsRef<Path>,
@@ -59,7 +58,7 @@ pub fn convert_as(
     model_type: Option<ModelType>,
 ) -> Result<LoadReport> {
     let dir = dir.as_ref();
-    // Everything wrong with the source is found before the first file is written.
+    // All errors of the source are found before the first file is written.
     let companions = companions(files)?;
     let mut checkpoint = files.checkpoint()?;
     checkpoint.report()?;

@@ -1,4 +1,4 @@
-//! Describes a model's files and how they would be used, without loading weights.
+//! Describes a model's files and their use, without loading weights.
 
 use std::error::Error as _;
 
@@ -13,15 +13,16 @@ use crate::{Error, ModelFiles, Pooling, Result, RunOptions, Tokenizer};
 pub struct Inspection {
     /// The model's name or folder.
     pub model: String,
-    /// The first of `architectures` in `config.json`, else that of the fullest head in the file.
+    /// The first of `architectures` in `config.json`, else that of the most complete head in the
+    /// file.
     pub architecture: String,
     /// The network and how its layers share weights, such as `a BERT: 12 groups, nothing shared`.
     pub network: String,
     /// Parameters of a model of that architecture; tied ones count once.
     pub parameters: usize,
-    /// The heads that the file has weights for.
+    /// The heads whose weights are in the file.
     pub heads: Vec<String>,
-    /// The types that weights are stored in.
+    /// The types in which the weights are stored.
     pub dtypes: Vec<String>,
     /// The network's sizes.
     pub shape: Shape,
@@ -51,20 +52,20 @@ pub struct Shape {
     pub type_vocab_size: usize,
 }
 
-/// The names of tensors, as the file has them.
+/// The names of tensors in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TensorNames {
-    /// Read by some head that the file serves.
+    /// Used by at least one head in the file.
     pub used: Vec<String>,
-    /// Not in the file, though the architecture has them.
+    /// Part of the architecture, but not in the file.
     pub missing: Vec<String>,
-    /// In the file, but never read.
+    /// In the file, but not used.
     pub unused: Vec<String>,
-    /// Read under another name.
+    /// Used under another name.
     pub renamed: Vec<Renamed>,
     /// Not loaded, because another tensor has the same values.
     pub tied: Vec<Tied>,
-    /// The files and forms chosen, the prefixes removed from names, and the reasons.
+    /// The chosen files and formats, the prefixes removed from names, and the reasons.
     pub choices: Vec<String>,
     /// Other remarks about them.
     pub notes: Vec<String>,
@@ -75,7 +76,7 @@ pub struct TensorNames {
 pub struct Renamed {
     /// The name in the file.
     pub stored: String,
-    /// The name today.
+    /// The canonical name.
     pub name: String,
 }
 
@@ -84,7 +85,7 @@ pub struct Renamed {
 pub struct Tied {
     /// The tensor.
     pub name: String,
-    /// The one it is tied to.
+    /// The tensor to which it is tied.
     pub source: String,
 }
 
@@ -94,7 +95,7 @@ pub struct Tied {
 pub enum Section<T> {
     /// The part.
     Found(T),
-    /// The reason that it cannot be used.
+    /// The reason why it cannot be used.
     Unusable {
         /// The error with its causes.
         error: String,
@@ -118,9 +119,9 @@ pub struct TokenizerInfo {
     pub mask_token: String,
     /// The id of the mask token.
     pub mask_token_id: Option<u32>,
-    /// The longest text to embed, in tokens.
+    /// The maximum length of a text to embed, in tokens.
     pub max_length: usize,
-    /// The source of that limit.
+    /// The origin of that limit.
     pub max_length_why: String,
 }
 
@@ -245,7 +246,7 @@ fn network(config: &AlbertConfig) -> String {
     )
 }
 
-/// Returns the head that `architectures` names, else the fullest one in the file.
+/// Returns the head that `architectures` names, else the most complete one in the file.
 fn described_head(checkpoint: &Checkpoint) -> Head {
     let named = |head: &Head| {
         checkpoint

@@ -1,9 +1,9 @@
-//! Tools around a model: look into its files, convert it, compare two ways of computing it, and
-//! measure its speed.
+//! Tools that inspect a model's files, convert them, compare a model's hidden states under two
+//! settings, and measure its speed.
 //!
 //! - [`inspect`] describes a model's files without loading weights
-//! - [`convert`] writes a model from any layout as a Hugging Face folder
-//! - [`verify`] compares the hidden states of two ways of computing the same texts
+//! - [`convert`] converts a model in any layout to a folder in Hugging Face's layout
+//! - [`verify`] compares the hidden states of the same texts under two settings
 //! - [`bench()`] measures tokens per second on this machine
 
 mod bench;

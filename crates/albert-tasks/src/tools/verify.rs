@@ -1,13 +1,13 @@
-//! Compares two ways of computing the same texts: another device, another type of weights, other
-//! batches, a converted copy of the model.
+//! Compares the hidden states of the same texts under two settings, such as another device, another
+//! format of the weights, other batches, or a converted copy of the model.
 
 use serde::Serialize;
 
 use crate::similarity::cosine;
 use crate::{Embedder, Error, Result, TextInput, TokenEmbeddings};
 
-/// Sample texts to compare on: short and long ones, with digits, accents, another script, and an
-/// empty one.
+/// Sample texts for comparisons: short and long texts, with digits, accents and another script, and
+/// an empty text.
 pub const SAMPLE_TEXTS: [&str; 8] = [
     "Water",
     "The cat sat on the mat.",
@@ -30,7 +30,7 @@ pub const SAMPLE_TEXTS: [&str; 8] = [
 /// min_cosine = min over texts and tokens t of a_t · b_t / (|a_t| |b_t|)
 /// ```
 ///
-/// a and b are the last hidden states, computed in two ways.
+/// a and b are the last hidden states under the two settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
@@ -38,7 +38,7 @@ pub struct Verification {
     pub max_abs: f32,
     /// The smallest cosine between the two vectors of a token, in [−1, 1].
     pub min_cosine: f32,
-    /// The index of the text with the largest difference; of equal ones the first.
+    /// The index of the text with the largest difference; among equal ones the first.
     pub worst_index: usize,
     /// Texts compared so far.
     pub texts: usize,
@@ -47,7 +47,7 @@ pub struct Verification {
 }
 
 impl Default for Verification {
-    /// Returns the verification of no texts: no difference.
+    /// Returns a verification without texts or differences.
     fn default() -> Self {
         Self {
             max_abs: 0.0,
@@ -60,11 +60,11 @@ impl Default for Verification {
 }
 
 impl Verification {
-    /// Compares further texts, each computed in both ways ([`Embedder::embed_tokens`]).
+    /// Compares further texts, computed under both settings ([`Embedder::embed_tokens`]).
     ///
     /// # Errors
-    /// If a text has other tokens, or vectors of another width, on one side: the two are then not the
-    /// same model.
+    /// If the tokens of a text or the widths of its vectors differ, because the two are then not
+    /// the same model.
     pub fn add(&mut self, expected: &[TokenEmbeddings], found: &[TokenEmbeddings]) -> Result<()> {
         for (expected, found) in expected.iter().zip(found) {
             let index = self.texts;
@@ -125,7 +125,7 @@ fn other_tokens(expected: &[String], found: &[String]) -> Option<(String, String
     Some((format!("the token `{one}`"), format!("`{other}`")))
 }
 
-/// Computes the texts in two ways and compares them, token by token.
+/// Computes the texts with two embedders and compares them token by token.
 ///
 /// ```
 /// use albert_tasks::tools::{SAMPLE_TEXTS, verify};

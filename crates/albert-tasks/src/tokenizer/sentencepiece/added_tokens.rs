@@ -1,5 +1,4 @@
-//! Special and added tokens in a text: they keep their capitals, and are taken out before it is
-//! cut.
+//! Extracts special and added tokens from a text before it is tokenized; they keep their capitals.
 //!
 //! Source: transformers 4.46.3, `tokenization_utils.py` (`tokenize`, `Trie.split`).
 
@@ -10,33 +9,33 @@ use super::trace::{TracedChar, place};
 use super::trie::Trie;
 use crate::tokenizer::special::{SpecialTokens, Token};
 
-/// The tokens to look for.
+/// The tokens to extract.
 #[derive(Debug)]
 pub(super) struct AddedTokens {
     /// With their ids.
     tokens: Vec<(u32, Token)>,
-    /// Their texts, to take out of a text; empty where special tokens are text like any other.
+    /// Their texts, for matching; empty if special tokens are treated as ordinary text.
     searched: Trie,
-    /// The texts of those that are taken out of normalized text, normalized themselves.
+    /// The normalized texts of the tokens that are extracted from normalized text.
     normalized: Trie,
     has_normalized: bool,
-    /// The texts that keep their capitals, with the order in which they are tried.
+    /// The texts that keep their capitals, in the order in which they are tried.
     cased: Trie,
 }
 
-/// A stretch of a text, or a token that was taken out of it.
+/// A part of a text, or an extracted token.
 pub(super) struct Stretch {
     pub(super) chars: Vec<TracedChar>,
-    /// The number of the token, where it is one.
+    /// The index of the token, if it is one.
     pub(super) added: Option<u32>,
-    /// The place, with the white space that belongs to an added token.
+    /// The range, with the white space that belongs to an added token.
     pub(super) start: u32,
     pub(super) end: u32,
 }
 
 impl AddedTokens {
-    /// `as_text` leaves them in the text as the characters that they are written with; `normalize`
-    /// prepares a text as those between the tokens are prepared.
+    /// Creates the set. `as_text` leaves special tokens in the text as ordinary characters;
+    /// `normalize` prepares a text like the text between tokens.
     pub(super) fn new(
         tokens: Vec<(u32, Token)>,
         special: &SpecialTokens,
@@ -77,15 +76,15 @@ impl AddedTokens {
         }
     }
 
-    /// Returns the token of a stretch, with its id.
+    /// Returns the token of a part, with its id.
     pub(super) fn get(&self, number: u32) -> &(u32, Token) {
         &self.tokens[number as usize]
     }
 
-    /// Lowers the letters outside the tokens. A Σ becomes σ even at the end of a word, as each character
-    /// is lowered by itself.
+    /// Lowercases the text outside the tokens. A Σ becomes σ even at the end of a word, because
+    /// each character is lowercased separately.
     pub(super) fn lower_around(&self, chars: &mut Vec<TracedChar>) {
-        // Of several that begin at a character the first in order is meant, not the longest.
+        // Among several that start at a character the first in order matches, not the longest.
         let places = places(chars, |rest| {
             self.cased.prefixes(rest).min_by_key(|(_, order)| *order)
         });
@@ -103,13 +102,13 @@ impl AddedTokens {
         *chars = result;
     }
 
-    /// Returns the text around the tokens, and the tokens. White space next to a token that strips
+    /// Splits a text into tokens and the text between them. White space next to a token that strips
     /// it becomes part of the token.
     pub(super) fn take_out(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
         self.take(chars, &self.searched)
     }
 
-    /// Does the same in prepared text, for the tokens that are looked for there.
+    /// Like [`split`](Self::split) in prepared text, for the tokens that are matched there.
     pub(super) fn take_out_normalized(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
         if !self.has_normalized {
             return vec![Stretch::new(chars, None)];
@@ -165,7 +164,7 @@ impl Stretch {
     }
 }
 
-/// Makes the trie of some texts, each with its number; of equal ones the first counts.
+/// Builds a trie of texts with their indices; among equal texts the first counts.
 fn trie_of<'a>(texts: impl Iterator<Item = (u32, &'a str)>) -> Trie {
     let mut numbered: Vec<(&str, u32)> = texts
         .filter(|(_, text)| !text.is_empty())
@@ -176,10 +175,9 @@ fn trie_of<'a>(texts: impl Iterator<Item = (u32, &'a str)>) -> Trie {
     Trie::new(&numbered)
 }
 
-/// Returns the places at which `find` finds a token, from left to right, with its number.
+/// Returns the ranges at which `find` finds a token, from left to right, with its index.
 ///
-/// `find` is given the characters from some place on, and gives a number of characters with a
-/// number.
+/// `find` receives the characters from a position on, and returns a length with an index.
 fn places(
     chars: &[TracedChar],
     find: impl Fn(&mut dyn Iterator<Item = char>) -> Option<(usize, u32)>,
@@ -198,7 +196,7 @@ fn places(
     places
 }
 
-/// Cuts a text at some places; empty stretches are left out.
+/// Splits a text at the given ranges, without empty parts.
 fn stretches(chars: &[TracedChar], places: Vec<(u32, Range<usize>)>) -> Vec<Stretch> {
     let mut stretches = Vec::with_capacity(2 * places.len() + 1);
     let mut done = 0;

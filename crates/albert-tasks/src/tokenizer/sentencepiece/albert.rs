@@ -261,8 +261,8 @@ impl AlbertTokenizer {
             _ if self.model.algorithm == Algorithm::Unigram => Rule::UnigramPiece,
             _ => Rule::Piece,
         };
-        // Marks that have no room of their own are dropped as accents; those that have, and stay,
-        // are not counted either, as the tokenizers crate does not.
+        // Nonspacing marks are dropped as accents. Spacing marks stay, and are not counted, as in
+        // the tokenizers crate.
         let is_counted =
             |traced: &&TracedChar| self.steps.keep_accents || !is_combining_mark(traced.c);
         let (start, end) = if piece.iter().any(|traced| is_counted(&traced)) {
@@ -293,7 +293,7 @@ impl AlbertTokenizer {
             && self.model.algorithm == Algorithm::Unigram;
         let normalized = (is_cut && steps != Steps::default()).then(|| {
             let (mut start, mut end) = (found.start as usize, found.end as usize);
-            // The mark stands where the second of two signs did; dropped accents stand nowhere.
+            // The quotation mark has the position of the second sign; dropped accents have none.
             if found
                 .chars
                 .iter()

@@ -1,11 +1,11 @@
-//! The model of characters: each is a piece, and so is a user-defined symbol.
+//! The character model: every character and every user-defined symbol is a piece.
 //!
 //! Source: google/sentencepiece 0.2.3, `src/char_model.cc`, `Model::Encode`.
 
 use super::pieces::{Pieces, width};
 
-/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is not a piece
-/// is unknown.
+/// Segments a normalized text: the id of each piece, and its end in bytes. A character that is not
+/// a piece is unknown.
 pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     let mut cut = Vec::with_capacity(text.len());
     let mut start = 0;

@@ -1,24 +1,25 @@
-//! The compiled character map of a SentencePiece model: which prefix of a text becomes what.
+//! The compiled character map of a SentencePiece model, which replaces prefixes of a text.
 //!
 //! ```text
 //! u32 size of the trie in bytes | trie: u32 units, little-endian | texts, each ended by a zero byte
 //! ```
 //!
 //! The trie is a double array of darts-clone: the child of unit `u` by byte `b` is unit `u ^
-//! offset(u) ^ b`, which bears the label `b`; its value is the place of a text. Nothing in the file
-//! is trusted: a step out of the array ends the search, and a place outside the texts is an error.
+//! offset(u) ^ b`, which has the label `b`; its value is the position of a text. Nothing in the
+//! file is trusted: a step outside the array ends the search, and a position outside the texts is
+//! an error.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`; s-yata/darts-clone, `darts.h`.
 
 use super::model_file::Refusal;
 
-/// The longest text that a rule may have, in bytes. Unicode's longest, of U+FDFA, has 33.
+/// The maximum length of a replacement in bytes. Unicode's longest, of U+FDFA, has 33.
 const LONGEST_REPLACEMENT: usize = 256;
 
 /// The maximum number of bytes that a rule consumes, because a damaged trie can have cycles.
 const LONGEST_KEY: usize = 256;
 
-/// The map. An empty one changes nothing.
+/// The map. An empty map changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Charsmap {
     units: Vec<u32>,
@@ -52,7 +53,8 @@ impl Charsmap {
         })
     }
 
-    /// The longest rule for a beginning of `text`: how many bytes it takes, and what they become.
+    /// Returns the longest rule for a prefix of `text`: the length of the prefix in bytes, and its
+    /// replacement.
     ///
     /// # Errors
     /// If the rule has no text.
@@ -105,17 +107,17 @@ fn has_leaf(unit: u32) -> bool {
     unit >> 8 & 1 == 1
 }
 
-/// The value of a leaf.
+/// Returns the value of a leaf.
 fn value(leaf: u32) -> usize {
     (leaf & 0x7fff_ffff) as usize
 }
 
-/// The byte that leads to a unit; a leaf has none, and a number above 255.
+/// Returns the byte that leads to a unit; for a leaf, a number above 255.
 fn label(unit: u32) -> u32 {
     unit & 0x8000_00ff
 }
 
-/// Returns the offset that a unit's place is combined with to find its children.
+/// Returns the offset that is combined with a unit's index to find its children.
 fn offset(unit: u32) -> u32 {
     (unit >> 10) << ((unit & 1 << 9) >> 6)
 }

@@ -1,5 +1,5 @@
-//! The tokenizer of a `spiece.model` as every tokenizer is asked: tokens with special ones around
-//! them, cut to a length, and back to text.
+//! Implements the tokenizer interface for a `spiece.model`: adds special tokens, truncates, and
+//! decodes.
 
 use std::sync::atomic::Ordering;
 
@@ -196,7 +196,7 @@ impl Engine for AlbertTokenizer {
 }
 
 impl AlbertTokenizer {
-    /// Returns the number of tokens of each text that stay.
+    /// Returns the number of tokens to keep of each text.
     fn keep(
         &self,
         lengths: [usize; 2],
@@ -209,7 +209,7 @@ impl AlbertTokenizer {
         Ok(longest_first(lengths, self.room(max_length, is_pair)?))
     }
 
-    /// Pieces as text: signs for spaces become spaces, except before the first piece.
+    /// Converts pieces to text: signs for spaces become spaces, except before the first piece.
     fn unescaped(&self, pieces: &str) -> String {
         let pieces = if self.model.normalizer.adds_dummy_prefix() {
             pieces
@@ -222,8 +222,8 @@ impl AlbertTokenizer {
     }
 }
 
-/// Returns how many tokens of each text fit into `room`: the longer text is cut first, as the
-/// tokenizers crate does with `longest_first`.
+/// Returns the number of tokens of each text that fit into `room`: the longer text is truncated
+/// first, as in the tokenizers crate with `longest_first`.
 fn longest_first([first, second]: [usize; 2], room: usize) -> [usize; 2] {
     if first + second <= room {
         return [first, second];

@@ -1,8 +1,9 @@
-//! The BPE model: neighbors that make a piece are merged, the piece with the greatest score first
-//! and of equal ones the leftmost.
+//! The BPE model: adjacent parts that form a piece are merged, the piece with the greatest score
+//! first, and among equal ones the leftmost.
 //!
-//! A text begins as its characters and the user-defined symbols in it, which stay as they are. A
-//! piece that is marked as unused is undone at the end, into the two that it was merged from.
+//! The initial parts are the characters of the text and its user-defined symbols, which are never
+//! merged. At the end, a piece that is marked as unused is split into the two parts from which it
+//! was merged.
 //!
 //! Source: google/sentencepiece 0.2.3, `src/bpe_model.cc`, `Model::SampleEncode`; Sennrich, Haddow
 //! and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units".
@@ -14,7 +15,7 @@ use std::ops::Range;
 use super::model_file::Kind;
 use super::pieces::{Pieces, width};
 
-/// A part of the text in a list of neighbors; an empty one has been merged into another.
+/// A part of the text in a linked list; an empty part has been merged into another.
 #[derive(Debug, Clone)]
 struct Symbol {
     range: Range<usize>,
@@ -23,13 +24,13 @@ struct Symbol {
     is_user_defined: bool,
 }
 
-/// Two neighbors that make a piece.
+/// Two adjacent parts that form a piece.
 #[derive(Debug)]
 struct Pair {
     score: f32,
     left: usize,
     right: usize,
-    /// The bytes of both, by which a pair is known to be out of date.
+    /// The total length of both in bytes, which reveals an outdated pair.
     len: usize,
 }
 
@@ -55,18 +56,18 @@ impl PartialEq for Pair {
 
 impl Eq for Pair {}
 
-/// A text on its way from characters to pieces.
+/// A text during merging.
 struct Merges<'a> {
     pieces: &'a Pieces,
     text: &'a str,
     symbols: Vec<Symbol>,
     pairs: BinaryHeap<Pair>,
-    /// From an unused piece to the bytes of the left of its two parts.
+    /// For each unused piece, the length in bytes of the left of its two parts.
     undo: HashMap<&'a str, usize>,
 }
 
-/// Cuts a normalized text: each piece's id, and its end in bytes. A character that is not a piece
-/// is unknown.
+/// Segments a normalized text: the id of each piece, and its end in bytes. A character that is not
+/// a piece is unknown.
 pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     let mut merges = Merges {
         pieces,
@@ -104,7 +105,7 @@ fn symbols(pieces: &Pieces, text: &str) -> Vec<Symbol> {
 }
 
 impl Merges<'_> {
-    /// Adds a pair of neighbors to the queue if they make a piece.
+    /// Adds a pair of adjacent parts to the queue if they form a piece.
     fn propose(&mut self, left: usize, right: usize) {
         let (first, second) = (&self.symbols[left], &self.symbols[right]);
         if first.is_user_defined || second.is_user_defined {

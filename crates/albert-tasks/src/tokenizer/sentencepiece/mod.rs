@@ -1,7 +1,7 @@
 //! SentencePiece's models from a `spiece.model`, and ALBERT's reference tokenizer around them.
 //!
-//! [`SentencePiece`] gives what the library of that name gives, piece by piece; `albert` adds what
-//! transformers' slow `AlbertTokenizer` does before and after.
+//! [`SentencePiece`] gives the same pieces as the library of that name; `albert` adds the steps of
+//! transformers' slow `AlbertTokenizer` before and after.
 
 mod added_tokens;
 mod albert;
@@ -33,7 +33,7 @@ struct SentencePiece {
     normalizer: Normalizer,
     algorithm: Algorithm,
     pieces: Pieces,
-    /// The texts of all pieces in a row, and the end of each.
+    /// The concatenated texts of all pieces, and the end of each.
     texts: String,
     ends: Vec<u32>,
     /// Pieces without a text: control symbols and the unknown.
@@ -81,7 +81,7 @@ impl SentencePiece {
         })
     }
 
-    /// Cuts a text. A run of unknown characters is one piece.
+    /// Segments a text. A run of unknown characters is one piece.
     fn cut(&self, chars: &[TracedChar]) -> Result<Cut, Refusal> {
         let chars = self.normalizer.normalize(chars)?;
         let text: String = chars.iter().map(|traced| traced.c).collect();
@@ -135,7 +135,7 @@ impl SentencePiece {
             .or_else(|| self.pieces.id(piece))
     }
 
-    /// The id of the piece that these characters spell.
+    /// Returns the id of the piece with these characters.
     fn id_or_unknown(&self, chars: &[TracedChar]) -> u32 {
         let piece: String = chars.iter().map(|traced| traced.c).collect();
         self.id(&piece).unwrap_or(self.pieces.unknown())

@@ -1,8 +1,8 @@
-//! A `spiece.model` file: SentencePiece's `ModelProto`, a protocol buffer.
+//! Reads a `spiece.model` file: SentencePiece's `ModelProto`, a protocol buffer.
 //!
-//! Only the fields that decide on the cuts of a text are read. The reader is strict: it refuses
-//! messages that are not well-formed and models of a kind that is not computed here. It borrows
-//! from the file, and its allocations grow with the number of pieces alone.
+//! Only the fields that affect tokenization are read. The reader is strict: it refuses malformed
+//! messages and unsupported kinds of models. It borrows from the file, and its allocations only
+//! grow with the number of pieces.
 //!
 //! Source: google/sentencepiece 0.2.3, `src/sentencepiece_model.proto`.
 
@@ -11,15 +11,15 @@ use albert_formats::wire::{Broken, Fields, Wire};
 /// The contents of the file.
 #[derive(Debug)]
 pub(super) struct ModelFile<'a> {
-    /// The vocabulary; a piece's place is its id.
+    /// The vocabulary; the index of a piece is its id.
     pub(super) pieces: Vec<Piece<'a>>,
     /// The settings of normalization.
     pub(super) normalizer: NormalizerSpec<'a>,
-    /// The way to cut a text.
+    /// The segmentation algorithm.
     pub(super) algorithm: Algorithm,
 }
 
-/// The way to cut a text into pieces.
+/// A segmentation algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Unigram,
@@ -28,7 +28,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// Returns the name as reports show it.
+    /// Returns the name for reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Unigram => "Unigram",
@@ -42,7 +42,7 @@ impl Algorithm {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'a> {
     pub(super) text: &'a str,
-    /// The logarithm of its probability, where it is a normal one.
+    /// The logarithm of its probability, for a normal piece.
     pub(super) score: f32,
     pub(super) kind: Kind,
 }
@@ -52,11 +52,11 @@ pub(super) struct Piece<'a> {
 pub(super) enum Kind {
     /// A text.
     Normal,
-    /// The text that no other piece covers.
+    /// The piece for text that no other piece covers.
     Unknown,
     /// An id without a text.
     Control,
-    /// A text that is not normalized.
+    /// A text that is exempt from normalization.
     UserDefined,
     /// Never chosen.
     Unused,
@@ -67,11 +67,11 @@ pub(super) enum Kind {
 pub(super) struct NormalizerSpec<'a> {
     /// The compiled map, or nothing.
     pub(super) charsmap: &'a [u8],
-    /// A space is put before the text.
+    /// True to add a space before the text.
     pub(super) add_dummy_prefix: bool,
-    /// Spaces at the ends are dropped, and those between words become one.
+    /// True to remove spaces at the ends and to collapse spaces between words.
     pub(super) remove_extra_whitespaces: bool,
-    /// A space is written as ▁.
+    /// True to write a space as ▁.
     pub(super) escape_whitespaces: bool,
 }
 
@@ -149,7 +149,7 @@ fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
     Ok(Piece { text, score, kind })
 }
 
-/// Reads the way to cut a text, and refuses those that are not computed here.
+/// Reads the segmentation algorithm, and refuses unsupported ones.
 fn read_trainer(message: &[u8]) -> Result<Algorithm, Refusal> {
     let mut algorithm = Algorithm::Unigram;
     for field in Fields::new(message) {
@@ -219,7 +219,7 @@ fn broken(error: Broken) -> Refusal {
 pub(super) mod tests {
     use super::*;
 
-    /// The piece for the unknown, which every model has.
+    /// The unknown piece, which every model has.
     pub(in super::super) const UNKNOWN: (&str, f32, u8) = ("<unk>", 0.0, 2);
 
     /// A field of bytes.

@@ -1,7 +1,7 @@
-//! SentencePiece's own normalization: the character map, spaces, and the ▁ before the text.
+//! SentencePiece's normalization: the character map, spaces, and the ▁ before the text.
 //!
-//! User-defined symbols are taken first, unchanged. If the rest begins a rule of the map, the
-//! longest such rule applies; else a character stays.
+//! User-defined symbols come first and stay unchanged. Otherwise the longest rule of the map that
+//! matches applies, or else the character stays.
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`.
 
@@ -23,7 +23,7 @@ pub(super) struct Normalizer {
     space: char,
 }
 
-/// The replacement of a beginning of the text.
+/// The replacement of a prefix of the text.
 enum Prefix<'a> {
     Kept,
     Replaced(&'a str),
@@ -54,18 +54,18 @@ impl Normalizer {
         })
     }
 
-    /// The sign for a space in what [`Normalizer::normalize`] gives.
+    /// The sign for a space in the output of [`Normalizer::normalize`].
     pub(super) fn space(&self) -> char {
         self.space
     }
 
-    /// Returns true if a sign for a space is put before every text.
+    /// Returns true if a sign for a space is added before every text.
     pub(super) fn adds_dummy_prefix(&self) -> bool {
         self.add_dummy_prefix
     }
 
-    /// The text as the model cuts it. A sign for a space stands where the character after it
-    /// begins.
+    /// Normalizes a text for segmentation. An added sign for a space has the position of the
+    /// character after it.
     ///
     /// # Errors
     /// If the character map is broken.
@@ -104,7 +104,7 @@ impl Normalizer {
         while !rest.is_empty() {
             let (length, prefix) = self.prefix(rest)?;
             let taken = &rest[..length];
-            // Most rules and characters take one; counting them is slower than asking for that.
+            // Most rules and characters have one, and checking that is faster than counting.
             let count = if length == 1 {
                 1
             } else {
@@ -176,7 +176,7 @@ impl Normalizer {
     }
 }
 
-/// Joins several characters that turn into one unit.
+/// Joins several characters that become one unit.
 fn joined(sources: &[TracedChar], changed: bool) -> TracedChar {
     let (first, last) = (sources[0], sources[sources.len() - 1]);
     let mut steps = sources
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(normalized(&normalizer, "  b  c "), "▁b▁c");
         assert_eq!(normalized(&normalizer, "   "), "");
         assert_eq!(normalized(&normalizer, ""), "");
-        // Also those that come of a rule.
+        // Including those that a rule produces.
         assert_eq!(normalized(&normalizer, "a b"), "▁x▁b");
     }
 

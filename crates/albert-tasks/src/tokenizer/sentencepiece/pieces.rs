@@ -57,7 +57,7 @@ impl Pieces {
         })
     }
 
-    /// Returns the id of text that no piece covers.
+    /// Returns the id of the unknown piece.
     pub(super) fn unknown(&self) -> u32 {
         self.unknown
     }
@@ -72,7 +72,7 @@ impl Pieces {
         self.scores[id as usize]
     }
 
-    /// Returns the least score of a normal piece.
+    /// Returns the minimum score of a normal piece.
     pub(super) fn least_score(&self) -> f32 {
         self.least_score
     }
@@ -82,7 +82,7 @@ impl Pieces {
         self.trie.get(piece)
     }
 
-    /// Returns the bytes of the longest user-defined symbol that a text begins with.
+    /// Returns the length in bytes of the longest user-defined symbol at the start of a text.
     pub(super) fn user_defined_len(&self, text: &[u8]) -> Option<usize> {
         let (mut node, mut longest) = (ROOT, None);
         for (index, &byte) in text.iter().enumerate() {
@@ -99,7 +99,7 @@ impl Pieces {
     }
 }
 
-/// Returns the bytes of the character that begins with `byte`.
+/// Returns the length in bytes of the character that starts with `byte`.
 pub(super) fn width(byte: u8) -> usize {
     match byte {
         0..0x80 => 1,

@@ -1,5 +1,5 @@
-//! The preparation of a stretch of text for SentencePiece: spaces joined, quotes made one, accents
-//! dropped, small letters.
+//! Prepares a part of a text for SentencePiece: collapses spaces, unifies quotes, strips accents,
+//! lowercases.
 //!
 //! Source: transformers 4.46.3, `models/albert/tokenization_albert.py`, `preprocess_text`.
 
@@ -8,7 +8,7 @@ use unicode_normalization::char::{canonical_combining_class, decompose_compatibl
 use super::python;
 use super::trace::{Steps, TracedChar};
 
-/// The steps that a tokenizer's settings ask for.
+/// The steps that a tokenizer's settings require.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preparation {
     pub(super) lowercase: bool,
@@ -17,8 +17,7 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Prepares a stretch of text; returns true with it if a mark was dropped that was more than an
-    /// accent.
+    /// Prepares a part of a text; also returns true if a dropped mark was more than an accent.
     pub(super) fn prepare(self, mut chars: Vec<TracedChar>) -> (Vec<TracedChar>, bool) {
         if self.remove_space {
             join_spaces(&mut chars);
@@ -54,7 +53,7 @@ fn join_spaces(chars: &mut Vec<TracedChar>) {
     }
 }
 
-/// Makes one mark of two equal signs, in the place of the second.
+/// Replaces two equal signs by one quotation mark at the position of the second.
 fn join_quotes(chars: &mut Vec<TracedChar>) {
     let is_pair = |pair: &[TracedChar]| pair[0].c == pair[1].c && matches!(pair[0].c, '`' | '\'');
     if !chars.windows(2).any(is_pair) {
@@ -101,7 +100,8 @@ fn drop_accents(chars: &[TracedChar]) -> (Vec<TracedChar>, bool) {
 }
 
 /// Returns true for a combining mark that is more than an accent, such as a virama of a script that
-/// spells with marks. Those of Latin, Greek and Cyrillic come first in Unicode or in blocks of their own.
+/// spells with marks. The accents of Latin, Greek and Cyrillic come first in Unicode or are in
+/// separate blocks.
 fn is_letter_of_its_own(mark: char) -> bool {
     !matches!(mark, ..'\u{590}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }

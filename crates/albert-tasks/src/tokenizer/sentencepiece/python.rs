@@ -1,8 +1,9 @@
-//! Python's notions of white space, digits and small letters, which decide in the reference.
+//! Python's definitions of white space, digits and lowercase, which the reference uses.
 
 use super::trace::{Steps, TracedChar};
 
-/// Returns true for the white space of `str.strip` and `str.split`: Unicode's, and four separators of ASCII.
+/// Returns true for the white space of `str.strip` and `str.split`: that of Unicode and four ASCII
+/// separators.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
@@ -38,7 +39,7 @@ pub(super) fn lower(chars: &mut Vec<TracedChar>) {
     *chars = result;
 }
 
-/// `str.lower` of every character by itself: Σ always becomes σ.
+/// Applies `str.lower` to every character separately: Σ always becomes σ.
 pub(super) fn lower_each(chars: &mut Vec<TracedChar>) {
     // İ alone becomes two characters.
     if chars.iter().any(|traced| traced.c == 'İ') {
@@ -66,7 +67,7 @@ fn lower_char(traced: TracedChar) -> TracedChar {
     traced.becomes(lower, Steps::LOWERCASE)
 }
 
-/// First and last of each run.
+/// The first and the last character of each run.
 #[rustfmt::skip]
 const DIGITS: [(u32, u32); 81] = [
     (0x0030, 0x0039), (0x00b2, 0x00b3), (0x00b9, 0x00b9), (0x0660, 0x0669), (0x06f0, 0x06f9), (0x07c0, 0x07c9),

@@ -1,20 +1,20 @@
-//! A text as characters that remember where they come from and what was done to them.
+//! A text as characters with their origin and the steps that changed them.
 
-/// A character on its way from the text to a piece.
+/// A character during normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TracedChar {
     /// The current character.
     pub(super) c: char,
-    /// The first character of the given text that it comes from.
+    /// The index of the first character of the original text from which it comes.
     pub(super) start: u32,
-    /// One past the last.
+    /// The end index (exclusive).
     pub(super) end: u32,
     /// The steps that changed it.
     pub(super) steps: Steps,
 }
 
 impl TracedChar {
-    /// This character as `c`, changed by `step` if it is another one now.
+    /// Returns this character replaced by `c`, marked as changed by `step` if it differs.
     pub(super) fn becomes(self, c: char, step: Steps) -> Self {
         let steps = if c == self.c {
             self.steps
@@ -32,15 +32,15 @@ pub(super) struct Steps(u8);
 impl Steps {
     /// Lowercased.
     pub(super) const LOWERCASE: Self = Self(1);
-    /// White space of any kind and length made one space.
+    /// White space replaced by one space.
     pub(super) const SPACES: Self = Self(1 << 1);
-    /// Two ` or two ' made a quotation mark.
+    /// Two ` or two ' replaced by a quotation mark.
     pub(super) const QUOTES: Self = Self(1 << 2);
     /// Decomposed into its compatible parts.
     pub(super) const NFKD: Self = Self(1 << 3);
-    /// Combining marks dropped, its own or those after it.
+    /// Combining marks removed, in it or after it.
     pub(super) const ACCENTS: Self = Self(1 << 4);
-    /// Replaced by the model's own map.
+    /// Replaced by the model's character map.
     pub(super) const CHARSMAP: Self = Self(1 << 5);
 
     const NAMES: [&'static str; 6] = [
@@ -52,7 +52,7 @@ impl Steps {
         "character map",
     ];
 
-    /// Both sets.
+    /// Returns the union of both sets.
     pub(super) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -62,7 +62,7 @@ impl Steps {
         self.0 & other.0 == other.0
     }
 
-    /// The steps in words.
+    /// Returns the names of the steps.
     pub(super) fn names(self) -> Vec<String> {
         let names = Self::NAMES.iter().enumerate();
         names
@@ -72,10 +72,10 @@ impl Steps {
     }
 }
 
-/// The characters of a text, each at its place.
+/// Returns the characters of a text with their positions.
 pub(super) fn trace(text: &str) -> Vec<TracedChar> {
     let mut chars = Vec::with_capacity(text.len());
-    // The caller refuses texts whose length does not fit.
+    // The caller refuses texts whose length does not fit u32.
     chars.extend((0u32..).zip(text.chars()).map(|(at, c)| TracedChar {
         c,
         start: at,
@@ -85,7 +85,7 @@ pub(super) fn trace(text: &str) -> Vec<TracedChar> {
     chars
 }
 
-/// From the first place of some characters to the last.
+/// Returns the range from the first to the last position of some characters.
 pub(super) fn place<'a>(chars: impl IntoIterator<Item = &'a TracedChar>) -> (u32, u32) {
     let whole = |(start, end): (u32, u32), traced: &TracedChar| {
         (start.min(traced.start), end.max(traced.end))

@@ -1,4 +1,4 @@
-//! A set of strings, searched for all that begin a text.
+//! A set of strings that can be searched for all prefixes of a text.
 
 /// A trie over bytes. The nodes are ordered by level, so that a node's children are adjacent, in
 /// the order of their bytes.
@@ -18,22 +18,23 @@ struct Node {
     value: u32,
 }
 
-/// The node that a search begins at.
+/// The node at which a search starts.
 pub(super) const ROOT: u32 = 0;
 
-/// The value of a node that ends no string.
+/// The value of a node at which no string ends.
 const NONE: u32 = u32::MAX;
 
 impl Trie {
-    /// The trie of strings with their values: sorted, none twice, none empty, fewer than 2³² bytes.
+    /// Builds a trie of strings with their values: sorted, distinct, not empty, fewer than 2³²
+    /// bytes.
     pub(super) fn new(strings: &[(&str, u32)]) -> Self {
-        /// The strings that pass through a node, and how many bytes lead to it.
+        /// The strings that pass through a node, and its depth in bytes.
         struct Pass {
             begin: u32,
             end: u32,
             depth: u32,
         }
-        // One node a byte at most; growing step by step could take three times the room.
+        // At most one node per byte; growing incrementally could take three times the memory.
         let most = strings
             .iter()
             .map(|(string, _)| string.len())
@@ -95,7 +96,7 @@ impl Trie {
         trie
     }
 
-    /// The node that `byte` leads to.
+    /// Returns the child for `byte`.
     #[inline]
     pub(super) fn step(&self, node: u32, byte: u8) -> Option<u32> {
         if node == ROOT {
@@ -108,20 +109,20 @@ impl Trie {
         } = self.nodes[node as usize];
         let labels = &self.labels[first_child as usize..][..usize::from(children)];
         let at = match labels.len() {
-            // A search by halves is slower on the few children that most nodes have.
+            // A binary search is slower for the few children that most nodes have.
             0..=16 => labels.iter().position(|&label| label == byte)?,
             _ => labels.binary_search(&byte).ok()?,
         };
         Some(first_child + at as u32)
     }
 
-    /// The value of the string that ends at a node.
+    /// Returns the value of the string that ends at a node.
     #[inline]
     pub(super) fn value(&self, node: u32) -> Option<u32> {
         Some(self.nodes[node as usize].value).filter(|&value| value != NONE)
     }
 
-    /// The value of a whole string.
+    /// Returns the value of a string.
     pub(super) fn get(&self, string: &str) -> Option<u32> {
         let node = string
             .bytes()
@@ -129,8 +130,8 @@ impl Trie {
         self.value(node)
     }
 
-    /// The strings that begin a text, the shortest first: how many characters each has, and its
-    /// value.
+    /// Iterates over the strings that are prefixes of a text, shortest first: the number of
+    /// characters of each, and its value.
     pub(super) fn prefixes(
         &self,
         chars: impl Iterator<Item = char>,
@@ -146,7 +147,7 @@ impl Trie {
         ends.filter_map(|(count, node)| Some((count, self.value(node)?)))
     }
 
-    /// The length in bytes of the longest string that begins `text`.
+    /// Returns the length in bytes of the longest string that is a prefix of `text`.
     pub(super) fn longest_prefix(&self, text: &str) -> Option<usize> {
         let (mut node, mut longest) = (ROOT, None);
         for (index, byte) in text.bytes().enumerate() {

@@ -1,12 +1,12 @@
-//! The unigram model: the cut of a text with the greatest sum of scores.
+//! The unigram model: finds the segmentation with the greatest sum of scores.
 //!
 //! ```text
 //! best(0) = 0;   best(e) = max over pieces [s, e) of best(s) + score(piece)
 //! ```
 //!
-//! The choice among equal cuts follows from the way SentencePiece computes: sums are formed in f32
-//! from left to right, and a cut must be greater, not equal, to replace one found earlier, whose
-//! last piece begins earlier. The tokenizers crate breaks ties in the same way.
+//! Ties are broken as in SentencePiece: sums are formed in f32 from left to right, and a
+//! segmentation must be greater, not equal, to replace an earlier one, whose last piece starts
+//! earlier. The tokenizers crate breaks ties in the same way.
 //!
 //! Source: google/sentencepiece 0.2.3, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
 //! "Subword Regularization".
@@ -21,7 +21,7 @@ const UNKNOWN_PENALTY: f32 = 10.0;
 /// The score of a user-defined symbol for each of its bytes after the first.
 const USER_DEFINED_SCORE: f32 = 0.1;
 
-/// The best way to reach a place in the text.
+/// The best segmentation up to a position in the text.
 #[derive(Debug, Clone, Copy)]
 struct Best {
     score: f32,
@@ -30,11 +30,11 @@ struct Best {
     start: u32,
 }
 
-/// The start of a place that no piece ends at yet.
+/// The start for a position at which no piece ends yet.
 const UNREACHED: u32 = u32::MAX;
 
-/// Cuts a normalized text of fewer than 2³² bytes: each piece's id, and its end in bytes. An
-/// unknown character is a piece.
+/// Segments a normalized text of fewer than 2³² bytes: the id of each piece, and its end in bytes.
+/// An unknown character is a piece.
 pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     let bytes = text.as_bytes();
     let unknown_score = pieces.least_score() - UNKNOWN_PENALTY;
