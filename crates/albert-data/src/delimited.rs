@@ -460,7 +460,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_files_are_read_as_python_reads_them() {
-        // [text, rows, whether a quote is open at the end] a line; made by scripts/make_csv_fixtures.py.
+        // [text, rows, whether a quote is open at the end] a line; made by
+        // scripts/make_csv_fixtures.py.
         let cases = &include_bytes!("../tests/fixtures/csv.jsonl.gz")[..];
         let mut lines = String::new();
         let mut decoder = flate2::bufread::GzDecoder::new(cases);

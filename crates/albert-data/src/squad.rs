@@ -1,9 +1,9 @@
 //! The JSON format of SQuAD: articles of paragraphs, each with a context, questions and their
 //! answers.
 //!
-//! A record is a question. Its fields are `id`, `title`, `context`, `question`, `answers` (an object
-//! of the lists `text` and `answer_start`, as the Hugging Face Hub has it) and `is_impossible`. The
-//! document is one JSON value, so that all of its text is in memory.
+//! A record is a question. Its fields are `id`, `title`, `context`, `question`, `answers` (an
+//! object of the lists `text` and `answer_start`, as the Hugging Face Hub has it) and
+//! `is_impossible`. The document is one JSON value, so that all of its text is in memory.
 
 use std::io::Read;
 use std::ops::Range;

@@ -67,7 +67,8 @@ impl ModelInput {
         self.lengths.as_deref()
     }
 
-    /// Sets the mask: 1 for a token and 0 for padding, in the shape of the ids and any numeric type.
+    /// Sets the mask: 1 for a token and 0 for padding, in the shape of the ids and any numeric
+    /// type.
     ///
     /// Without a mask, the padding of a batch changes the results of its rows.
     ///

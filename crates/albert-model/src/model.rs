@@ -34,9 +34,9 @@ pub struct AlbertModel {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AlbertOutput {
-    /// The hidden states of the last layer, `(B, T, H)`, or `(ΣT, H)` for a ragged batch. At padding
-    /// they may be zero, unless [`Outputs::PADDING`](crate::Outputs::PADDING) or intermediate
-    /// results were requested.
+    /// The hidden states of the last layer, `(B, T, H)`, or `(ΣT, H)` for a ragged batch. At
+    /// padding they may be zero, unless [`Outputs::PADDING`](crate::Outputs::PADDING) or
+    /// intermediate results were requested.
     pub last_hidden_state: Tensor,
     /// The pooled `[CLS]`, `(B, H)`, if the model has a pooler.
     pub pooler_output: Option<Tensor>,

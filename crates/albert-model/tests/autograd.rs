@@ -20,8 +20,8 @@ use albert_model::{
 /// Relative to the tensor's largest gradient; the reference is computed in f64.
 const TOLERANCE: f64 = 5e-6;
 
-/// [`TOLERANCE`] for 8 or more layers with weights of random signs, which amplify rounding: gradients
-/// of queries are small sums of large terms. Seen: 9.2e-6.
+/// [`TOLERANCE`] for 8 or more layers with weights of random signs, which amplify rounding:
+/// gradients of queries are small sums of large terms. Seen: 9.2e-6.
 const DEEP_TOLERANCE: f64 = 2e-5;
 
 /// A gradient below this part of the model's largest is held to that: its own rounding.

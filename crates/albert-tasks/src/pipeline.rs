@@ -32,8 +32,8 @@ impl<M: Pretrained> Pipeline<M> {
     /// are read.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the tokenizer does not belong to the network, the model has no
-    /// head for `M`, or the longest text has no room for a token of text.
+    /// If a file is missing or wrong, the tokenizer does not belong to the network, the model has
+    /// no head for `M`, or the longest text has no room for a token of text.
     pub(crate) fn load(
         files: &ModelFiles,
         options: &RunOptions,
@@ -132,7 +132,8 @@ fn tokenizer_limit(files: &ModelFiles) -> Result<Option<(usize, String)>> {
     Ok(least)
 }
 
-/// Reads sentence-transformers' settings of the tokenizer, under either name that ALBERT models use.
+/// Reads sentence-transformers' settings of the tokenizer, under either name that ALBERT models
+/// use.
 fn sentence_bert_config(files: &ModelFiles) -> Result<Option<JsonObject>> {
     match JsonObject::read(files, "sentence_bert_config.json")? {
         Some(config) => Ok(Some(config)),

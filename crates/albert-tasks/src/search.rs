@@ -181,7 +181,8 @@ impl Search<'_> {
         Ok((tokens, truncated))
     }
 
-    /// Adds the embedding of the next text, computed before by the same model with the same options.
+    /// Adds the embedding of the next text, computed before by the same model with the same
+    /// options.
     ///
     /// One that is not finite, as saved embeddings have it for a bad line, is skipped.
     ///

@@ -82,8 +82,8 @@ impl Sequence {
         self.special.len()
     }
 
-    /// Returns the indices of the special tokens, and of the tokens in `first` and in `second`, each
-    /// counted within its text.
+    /// Returns the indices of the special tokens, and of the tokens in `first` and in `second`,
+    /// each counted within its text.
     pub(crate) fn window(
         &self,
         first: impl Iterator<Item = usize>,
@@ -136,8 +136,8 @@ impl Sequence {
     }
 }
 
-/// Returns ranges of at most `room` that cover `count` tokens, each beginning with the last `stride`
-/// of the one before; one empty range for no tokens.
+/// Returns ranges of at most `room` that cover `count` tokens, each beginning with the last
+/// `stride` of the one before; one empty range for no tokens.
 ///
 /// `stride` must be below `room`. Source: tokenizers 0.23, `Encoding::truncate`.
 pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usize>> {

@@ -145,8 +145,8 @@ impl ZeroShotClassifier {
     /// A text too long for the network is truncated or read in windows; the hypothesis never is.
     ///
     /// # Errors
-    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the network, the
-    /// stride leaves no room, or the computation fails.
+    /// If there are no labels, the hypothesis has no `{}` or is itself too long for the network,
+    /// the stride leaves no room, or the computation fails.
     pub fn classify<S: AsRef<str> + Sync, L: AsRef<str>>(
         &self,
         texts: &[S],

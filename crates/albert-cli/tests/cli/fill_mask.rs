@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::harness::{cli, cli_with, keys};
 
-/// f32 rounding of a probability when the decoder computes other rows in the same batch, relative to
-/// itself.
+/// f32 rounding of a probability when the decoder computes other rows in the same batch, relative
+/// to itself.
 const BATCH_TOLERANCE: f64 = 1e-5;
 
 const TEXT: &str = "The cat sat on the [MASK].";

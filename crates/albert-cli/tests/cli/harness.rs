@@ -76,8 +76,8 @@ pub(crate) fn cli_with(args: &[&str], stdin: impl AsRef<[u8]>) -> Run {
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.as_ref().to_vec();
-    // At the same time as the reading: a long output would stop the child, and with it this writing. A child
-    // that has seen enough may close the pipe.
+    // At the same time as the reading: a long output would stop the child, and with it this
+    // writing. A child that has seen enough may close the pipe.
     let writer = thread::spawn(move || drop(pipe.write_all(&bytes)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

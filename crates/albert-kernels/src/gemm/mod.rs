@@ -26,8 +26,8 @@
 //!
 //! **The micro-kernel** ([`Microkernel`]) holds MR × NR sums in registers. For each k it loads one
 //! row of the panel (NR values), broadcasts MR values of A, and issues MR × NR / lanes fused
-//! multiply-adds. It reads `MR + NR` values for `MR × NR` multiply-adds, so the tile is as large and
-//! as square as the registers permit, with one row of the panel and one broadcast left over:
+//! multiply-adds. It reads `MR + NR` values for `MR × NR` multiply-adds, so the tile is as large
+//! and as square as the registers permit, with one row of the panel and one broadcast left over:
 //!
 //! | instruction set | registers | lanes | tile MR × NR | loads per multiply-add |
 //! |---|--:|--:|--:|--:|

@@ -132,7 +132,8 @@ impl AlbertForMaskedLM {
         self.forward_at_t(input, positions, false)
     }
 
-    /// [`forward_at`](Self::forward_at); with `train`, dropout is active and the result is differentiable.
+    /// Like [`forward_at`](Self::forward_at); with `train`, dropout is active and the result is
+    /// differentiable.
     ///
     /// # Errors
     /// See [`forward_at`](Self::forward_at).

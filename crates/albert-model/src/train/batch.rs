@@ -131,8 +131,9 @@ impl TrainingBatch {
         Ok(())
     }
 
-    /// Divides the sequences into bundles of about `together` tokens: as many for each of the slots,
-    /// and as even as whole units allow. The result depends on the lengths and the slots alone.
+    /// Divides the sequences into bundles of about `together` tokens: as many for each of the
+    /// slots, and as even as whole units allow. The result depends on the lengths and the slots
+    /// alone.
     pub(super) fn bundles(&self, slots: usize, together: usize) -> Vec<Vec<usize>> {
         let count = slots * self.tokens().div_ceil(slots * together);
         let count = count

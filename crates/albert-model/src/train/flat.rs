@@ -266,8 +266,8 @@ impl FlatParameters {
         Ok((parameters, drawn))
     }
 
-    /// Takes embeddings, layers and pooler of a checkpoint, and draws the whole head anew: for labels
-    /// other than those of the checkpoint. Returns the names of all drawn tensors.
+    /// Takes embeddings, layers and pooler of a checkpoint, and draws the whole head anew: for
+    /// labels other than those of the checkpoint. Returns the names of all drawn tensors.
     ///
     /// # Errors
     /// See [`from_checkpoint`](Self::from_checkpoint).

@@ -19,8 +19,8 @@ use crate::train::weights::PackedWeights;
 
 /// Computes losses and gradients of batches of any size in constant memory.
 ///
-/// A batch is divided into bundles of whole sequences. A bundle goes forward and back before the next
-/// one begins, so that activations exist for one bundle of each slot. A slot is a buffer of
+/// A batch is divided into bundles of whole sequences. A bundle goes forward and back before the
+/// next one begins, so that activations exist for one bundle of each slot. A slot is a buffer of
 /// gradients; its bundles are computed one after another, and slots are summed in their order: the
 /// result depends on the number of slots and not on the number of threads.
 ///

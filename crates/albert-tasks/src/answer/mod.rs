@@ -2,7 +2,8 @@
 //!
 //! The question and a window of the context enter the network as a pair; a context too long for one
 //! window is read in several that overlap. The best spans over all of them are the answers
-//! (`span`), widened to whole words. Source: transformers 4.46.3, `pipelines/question_answering.py`.
+//! (`span`), widened to whole words. Source: transformers 4.46.3,
+//! `pipelines/question_answering.py`.
 
 mod span;
 

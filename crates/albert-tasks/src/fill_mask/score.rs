@@ -26,9 +26,9 @@ pub struct TextScore {
 const CHUNK_BATCHES: usize = 16;
 
 impl MaskFiller {
-    /// Computes the pseudo-log-likelihood of each text, in order: one token after another is masked,
-    /// and the logarithms of the probabilities of the masked tokens are added up. A text of n tokens
-    /// takes n rows.
+    /// Computes the pseudo-log-likelihood of each text, in order: one token after another is
+    /// masked, and the logarithms of the probabilities of the masked tokens are added up. A text of
+    /// n tokens takes n rows.
     ///
     /// ```text
     /// PLL(x) = Σ over the text's tokens t of ln P(xₜ | x without xₜ)

@@ -220,7 +220,8 @@ impl Tokenizer {
     /// ```
     ///
     /// # Errors
-    /// If `max_length` leaves no room next to the special tokens, or the tokenizer refuses the text.
+    /// If `max_length` leaves no room next to the special tokens, or the tokenizer refuses the
+    /// text.
     pub fn encode(
         &self,
         text: &str,

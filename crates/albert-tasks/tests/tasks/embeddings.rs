@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, max_difference, message, options, tiny, tiny_dir};
 
-/// Of the largest value: f32 sums in another order than torch on the CPU. The portable kernels round
-/// each product before they add it; of the folder `old`, whose dense layer turns states of about 1
-/// into values of about 0.3, they differ by 1.4e-5.
+/// Of the largest value: f32 sums in another order than torch on the CPU. The portable kernels
+/// round each product before they add it; of the folder `old`, whose dense layer turns states of
+/// about 1 into values of about 0.3, they differ by 1.4e-5.
 const TOLERANCE: f32 = 2e-5;
 
 fn fixture(name: &str) -> PathBuf {

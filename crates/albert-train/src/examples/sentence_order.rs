@@ -94,8 +94,8 @@ impl Lengths {
 
 /// Returns the sequences of `documents[index]` with two segments each.
 ///
-/// Every document must have a sentence, and `max_length` be at least 5: three special tokens and one
-/// token a segment.
+/// Every document must have a sentence, and `max_length` be at least 5: three special tokens and
+/// one token a segment.
 pub fn pairs(
     documents: &[TokenizedDocument],
     index: usize,

@@ -136,7 +136,8 @@ mod tests {
     /// The values below have seven digits.
     const TOLERANCE: f64 = 1e-9;
 
-    /// `scripts/make_optimizer_fixtures.py`, transformers 4.46.3: peak 1e-3, 3 of 10 steps of warm-up.
+    /// `scripts/make_optimizer_fixtures.py`, transformers 4.46.3: peak 1e-3, 3 of 10 steps of
+    /// warm-up.
     #[test]
     fn learning_rates_are_those_of_transformers() {
         let linear = [

@@ -20,8 +20,9 @@ constexpr int QUERIES = WARPS * ROWS_OF_WARP;
 constexpr int SHARED_BYTES = 48 * 1024;
 constexpr float LOG2_E = 1.44269504f;
 
-// Rows of a head in shared memory, `WIDTH` numbers each. Reading goes by 16 bytes from eight rows at a time: their order within
-// a row changes from row to row, so that the eight lie in different banks.
+// Rows of a head in shared memory, `WIDTH` numbers each. Reading goes by 16 bytes from eight rows
+// at a time: their order within a row changes from row to row, so that the eight lie in different
+// banks.
 template <typename T, int WIDTH> struct Rows {
     static constexpr int CHUNK = 16 / sizeof(T);
     static constexpr int CHUNKS = WIDTH / CHUNK;
@@ -48,8 +49,8 @@ template <typename T, int WIDTH> struct Tile {
     static constexpr int KEYS = FITTING < 64 ? FITTING : 64;
 };
 
-// The products of a warp's 16 queries, on tensor cores. A lane has of each eight columns of a product: columns 2 pair and
-// 2 pair + 1 of row group, then of row group + 8.
+// The products of a warp's 16 queries, on tensor cores. A lane has of each eight columns of a
+// product: columns 2 pair and 2 pair + 1 of row group, then of row group + 8.
 template <typename T, int WIDTH> struct Products {
     static constexpr int KEYS = Tile<T, WIDTH>::KEYS;
     unsigned queries[WIDTH / 16][4];
@@ -133,11 +134,13 @@ __device__ float sum_of_row(float x) {
     return x + __shfl_xor_sync(ALL_LANES, x, 2);
 }
 
-// Rows group and group + 8 of the softmax so far: the largest score, and the sum of weights that this lane has seen.
+// Rows group and group + 8 of the softmax so far: the largest score, and the sum of weights that
+// this lane has seen.
 struct Softmax {
     float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0.f, 0.f};
 
-    // From scores to weights, 0 for the keys from `there` on; what the context so far is to be multiplied with.
+    // From scores to weights, 0 for the keys from `there` on; what the context so far is to be
+    // multiplied with.
     template <int TILES> __device__ void weigh(float (&scores)[TILES][4], int there, float scale, float (&correction)[2]) {
         const int pair = threadIdx.x % 4;
         if (there < 8 * TILES) {
@@ -163,7 +166,8 @@ struct Softmax {
 __device__ void store_pair(float *place, float x, float y) { *(float2 *)place = {x, y}; }
 template <typename T> __device__ void store_pair(T *place, float x, float y) { *(unsigned *)place = packed(x, y, T()); }
 
-// Sequence s has the tokens from `starts[s]` to before `starts[s + 1]`; blocks of its heads are neighbors.
+// Sequence s has the tokens from `starts[s]` to before `starts[s + 1]`; blocks of its heads are
+// neighbors.
 template <typename T, int WIDTH>
 __device__ void attend(T *out, const T *qkv, const unsigned *starts, int heads, int head_size, int tiles, float scale) {
     constexpr int KEYS = Tile<T, WIDTH>::KEYS;

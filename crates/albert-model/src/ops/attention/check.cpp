@@ -1,5 +1,5 @@
-// Runs attention.cu on the CPU and compares it with softmax(Q Kᵀ / √D) V in double precision. Rows that tensor cores are
-// fed from must lie in different banks of shared memory:
+// Runs attention.cu on the CPU and compares it with softmax(Q Kᵀ / √D) V in double precision. Rows
+// that tensor cores are fed from must lie in different banks of shared memory:
 //
 //   g++ -std=c++20 -O1 -DKERNEL_EMULATION check.cpp -o check && ./check
 //

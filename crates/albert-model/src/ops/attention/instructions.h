@@ -1,10 +1,11 @@
 // The instructions of compute capability 8.0 that attention uses, each with an equivalent in plain
 // C++ for the CPU.
 //
-// A warp shares out a matrix among its lanes: lane l has group = l / 4 and pair = l % 4. Of 8 × 8 numbers in half precision
-// it holds (row group, columns 2 pair and 2 pair + 1), two in a register.
+// A warp shares out a matrix among its lanes: lane l has group = l / 4 and pair = l % 4. Of 8 × 8
+// numbers in half precision it holds (row group, columns 2 pair and 2 pair + 1), two in a register.
 //
-// Source: PTX ISA 8.0, "Matrix Fragments for mma.m16n8k16 with floating point type", ldmatrix, cp.async.
+// Source: PTX ISA 8.0, "Matrix Fragments for mma.m16n8k16 with floating point type", ldmatrix,
+// cp.async.
 #pragma once
 
 #include "../cuda/numbers.h"
@@ -22,7 +23,8 @@ __device__ void copy_16_bytes(void *to, const void *from, bool is_zero) {
 // Waits until the copies that this thread has started are complete.
 __device__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-// Four 8 × 8 matrices. Lane l says where row l % 8 of matrix l / 8 begins: 16 bytes, which no two rows have in the same banks.
+// Four 8 × 8 matrices. Lane l says where row l % 8 of matrix l / 8 begins: 16 bytes, which no two
+// rows have in the same banks.
 template <typename T> __device__ void load_matrices(unsigned (&to)[4], const T *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -38,8 +40,9 @@ template <typename T> __device__ void load_transposed(unsigned (&to)[4], const T
                  : "memory");
 }
 
-// c += a b: (16 × 16) (16 × 8). Of a: rows 0-7 and 8-15 of columns 0-7, then of 8-15; of b, transposed: rows 0-7 and 8-15; of c:
-// (row group, columns 2 pair and 2 pair + 1), then the same of row group + 8.
+// c += a b: (16 × 16) (16 × 8). Of a: rows 0-7 and 8-15 of columns 0-7, then of 8-15; of b,
+// transposed: rows 0-7 and 8-15; of c: (row group, columns 2 pair and 2 pair + 1), then the same of
+// row group + 8.
 __device__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, __half) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -89,7 +92,8 @@ template <typename T> struct Pair {
     T low, high;
 };
 
-// Rows that are read at once and lie in the same four banks of shared memory, of which there are 32.
+// Rows that are read at once and lie in the same four banks of shared memory, of which there are
+// 32.
 static unsigned bank_conflicts = 0;
 
 template <typename T> static Brought<const T *> rows_of_matrices(const T *row) {

@@ -72,7 +72,8 @@ struct Meeting {
 constexpr unsigned WARP = 32;
 constexpr size_t SLOT_BYTES = 64;
 
-// The 32 threads of one threadIdx.y. Two sets of slots: who is a meeting ahead does not overwrite what others read.
+// The 32 threads of one threadIdx.y. Two sets of slots: who is a meeting ahead does not overwrite
+// what others read.
 struct Warp {
     Meeting meeting{WARP};
     alignas(16) char slots[2][WARP][SLOT_BYTES];

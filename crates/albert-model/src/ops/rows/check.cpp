@@ -7,7 +7,8 @@
 #include "../cuda/check.h"
 #include "rows.cu"
 
-// f32 sums of up to 1000 terms; half a unit in the last place of 11 and of 8 bits, of numbers up to 8.
+// f32 sums of up to 1000 terms; half a unit in the last place of 11 and of 8 bits, of numbers up to
+// 8.
 template <typename T> double tolerance();
 template <> double tolerance<float>() { return 1e-5; }
 template <> double tolerance<__half>() { return 4e-3; }
@@ -52,7 +53,8 @@ void check_all(const char *type, Kernel<T> add_norm, Kernel<T> softmax, Kernel<T
             if (rows_of_mask == 1) mask.assign(count, -32752.0);  // nothing to attend to
             check<T>("softmax", softmax, rows, columns, random_numbers(count, 5.0), mask, {0.0}, 0.f, rows_of_mask,
                      [=](const Numbers &x, const Numbers &m, const Numbers &, int row, int column) {
-                         // In f32 as the kernel has it: a large mask leaves few digits to the score.
+                         // In f32 as the kernel has it: a large mask leaves few digits to the
+                         // score.
                          auto score = [&](int at) -> float {
                              const double masked = rows_of_mask ? m[size_t(row / rows_of_mask) * columns + at] : 0.0;
                              return x[size_t(row) * columns + at] + masked;

@@ -1,7 +1,9 @@
-// The operations between a layer's matrix products, one pass over memory each. A warp takes a row; sums are in f32.
+// The operations between a layer's matrix products, one pass over memory each. A warp takes a row;
+// sums are in f32.
 //
-// All kernels have one signature: the rows that are made, the rows they are made of, two more inputs, and two numbers
-// whose meaning is each kernel's own. `check.cpp` runs them on the CPU, with `../emulation.h` in place of CUDA.
+// All kernels have one signature: the rows that are made, the rows they are made of, two more
+// inputs, and two numbers whose meaning is each kernel's own. `check.cpp` runs them on the CPU,
+// with `../emulation.h` in place of CUDA.
 
 #include "../cuda/numbers.h"
 
@@ -15,8 +17,9 @@ __device__ float largest_of_warp(float x) {
     return x;
 }
 
-// y = γ (s - mean s) / √(var s + ε) + β with s = x + r; r in `other`, γ and then β in `constants`, ε in the first number.
-// The variance is taken about the mean: the mean of squares less the square of the mean would lose its digits.
+// y = γ (s - mean s) / √(var s + ε) + β with s = x + r; r in `other`, γ and then β in `constants`,
+// ε in the first number. The variance is taken about the mean: the mean of squares less the square
+// of the mean would lose its digits.
 template <typename T>
 __device__ void add_norm_row(T *y, const T *x, const T *r, const T *gamma, int columns, float eps) {
     const T *beta = gamma + columns;
@@ -35,7 +38,8 @@ __device__ void add_norm_row(T *y, const T *x, const T *r, const T *gamma, int c
     }
 }
 
-// y = softmax(x + mask), without a mask if `mask` is null; the second constant is the number of rows of x to a row of it.
+// y = softmax(x + mask), without a mask if `mask` is null; the second constant is the number of
+// rows of x to a row of it.
 template <typename T>
 __device__ void softmax_row(T *y, const T *x, const T *mask, int columns) {
     auto score = [&](int c) { return number(x[c]) + (mask ? number(mask[c]) : 0.f); };

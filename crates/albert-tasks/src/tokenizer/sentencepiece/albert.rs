@@ -59,8 +59,8 @@ pub(super) struct Found<'a> {
 }
 
 impl AlbertTokenizer {
-    /// Reads the tokenizer of a model from the bytes of `file`, SentencePiece's model, and the small
-    /// files.
+    /// Reads the tokenizer of a model from the bytes of `file`, SentencePiece's model, and the
+    /// small files.
     pub(in crate::tokenizer) fn read(
         bytes: &[u8],
         file: &str,

@@ -8,8 +8,8 @@ pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// Returns true for a digit of `str.isdigit`: decimal digits of every script, and superscript, circled
-/// and similar ones. Unicode 14, that of Python 3.11.
+/// Returns true for a digit of `str.isdigit`: decimal digits of every script, and superscript,
+/// circled and similar ones. Unicode 14, that of Python 3.11.
 pub(super) fn is_digit(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_digit();

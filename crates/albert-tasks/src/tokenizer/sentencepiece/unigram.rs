@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_f32() {
-        // Both cuts of `aab` sum to -3.5; in f32 `a` and `ab` make -3.5, `aa` and `b` a little less.
+        // Both cuts of `aab` sum to -3.5; in f32 `a` and `ab` make -3.5, `aa` and `b` a little
+        // less.
         let unigram = unigram(&[
             UNKNOWN,
             ("a", -2.5, 1),
