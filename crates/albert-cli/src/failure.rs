@@ -8,12 +8,84 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-pub(crate) use albert_data::Hint;
-use albert_data::{Hinted, OtherSeparator};
 use albert_model::candle_core;
 
 /// The exit code of wrong usage.
 pub(crate) const USAGE: u8 = 2;
+
+/// An error together with a suggested remedy.
+#[derive(Debug)]
+struct Hinted {
+    hint: String,
+    error: anyhow::Error,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hint)
+    }
+}
+
+impl StdError for Hinted {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+/// Attaches a hint to an error.
+pub(crate) trait Hint {
+    /// Adds a suggested remedy to an error, or to the error of a result.
+    #[must_use]
+    fn hint(self, hint: impl Into<String>) -> Self;
+}
+
+impl Hint for anyhow::Error {
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Hinted {
+            hint: hint.into(),
+            error: self,
+        }
+        .into()
+    }
+}
+
+impl<T> Hint for anyhow::Result<T> {
+    fn hint(self, hint: impl Into<String>) -> Self {
+        self.map_err(|error| error.hint(hint))
+    }
+}
+
+/// An error of the command line on its way through a library that knows other errors only.
+#[derive(Debug)]
+struct Carried(anyhow::Error);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Carried {}
+
+/// Wraps an error for the way through albert-data; [`Report`] unwraps it.
+pub(crate) fn carried(error: anyhow::Error) -> albert_data::Error {
+    albert_data::Error::other(Carried(error))
+}
+
+/// Returns an error's causes, outermost first, with those of a carried error in its place.
+fn causes(error: &anyhow::Error) -> Vec<&(dyn StdError + 'static)> {
+    let mut causes = Vec::new();
+    for cause in error.chain() {
+        if let Some(Carried(error)) = cause.downcast_ref() {
+            // The library's error around it has the same text.
+            causes.pop();
+            causes.extend(self::causes(error));
+            break;
+        }
+        causes.push(cause);
+    }
+    causes
+}
 
 /// A mistake in the command line: exit code 2.
 #[derive(Debug)]
@@ -85,17 +157,16 @@ impl Report {
         let mut parts: Vec<String> = Vec::new();
         let mut hint = None;
         let mut code = 1;
-        for cause in error.chain() {
+        for cause in causes(error) {
             if cause.is::<ClosedPipe>() {
                 return None;
             }
             if let Some(hinted) = cause.downcast_ref::<Hinted>() {
-                hint.get_or_insert_with(|| hinted.hint().to_string());
+                hint.get_or_insert_with(|| hinted.hint.clone());
                 continue;
             }
-            if let Some(other) = cause.downcast_ref::<OtherSeparator>() {
-                hint.get_or_insert_with(|| separator_hint(other.separator()));
-                continue;
+            if let Some(error) = cause.downcast_ref::<albert_data::Error>() {
+                hint = hint.or_else(|| data_hint(error));
             }
             if let Some(error) = cause.downcast_ref::<albert_tasks::Error>() {
                 hint = hint.or_else(|| hint_for(error));
@@ -143,6 +214,8 @@ impl fmt::Display for Report {
 fn hint_for(error: &albert_tasks::Error) -> Option<String> {
     use albert_model::Error as ModelError;
     use albert_tasks::Error;
+    #[cfg(feature = "hub")]
+    use albert_tasks::HubError;
     let hint = match error {
         Error::Model(ModelError::MissingHead { served, .. }) => {
             let commands: Vec<&str> = served
@@ -154,6 +227,14 @@ fn hint_for(error: &albert_tasks::Error) -> Option<String> {
         }
         Error::Model(ModelError::OtherClassifier { found, .. }) => {
             return Some(format!("this model serves {}", commands(*found).join(", ")));
+        }
+        #[cfg(feature = "hub")]
+        Error::Hub(HubError::Revision(_) | HubError::NoRevision { .. }) => {
+            "leave `--revision` out for the branch `main`"
+        }
+        #[cfg(feature = "hub")]
+        Error::Hub(HubError::Offline { .. }) => {
+            "run `albert-cli download` once with a network, without `--offline` and HF_HUB_OFFLINE"
         }
         Error::NoHub(_) => {
             "build with `--features hub`, or download the model's files into a folder and pass it"
@@ -184,6 +265,21 @@ fn commands(head: albert_model::Head) -> &'static [&'static str] {
         Head::MultipleChoice => &["choose"],
         _ => &[],
     }
+}
+
+/// Returns the remedy for an error of reading, in the words of the command line.
+fn data_hint(error: &albert_data::Error) -> Option<String> {
+    if let Some(separator) = error.other_separator() {
+        return Some(separator_hint(separator));
+    }
+    let hint = if error.is_cut_short() {
+        "the run that wrote it was interrupted: run it again"
+    } else if error.is_integer_vectors() {
+        "vectors that `embed --precision` wrote cannot be compared: write them without it"
+    } else {
+        error.hint()?
+    };
+    Some(hint.to_string())
 }
 
 /// Returns a hint that names the option for a file with this separator.
@@ -288,6 +384,14 @@ mod tests {
             .context("row 3")
             .hint("nothing");
         assert_eq!(Report::new(&error), None);
+    }
+
+    #[test]
+    fn a_usage_error_keeps_its_code_and_hint_on_the_way_through_a_library() {
+        let error = usage("wrong").hint("right");
+        let report = report(carried(error).context("line 1").into());
+        assert_eq!(report.to_string(), "error: line 1: wrong\nhint: right");
+        assert_eq!(report.code, 2);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl HubArgs {
 /// Adds the requested model to a network error, which only names the host.
 pub(crate) fn named(error: Error, wanted: &str) -> anyhow::Error {
     match &error {
-        Error::Hub(hub) if hub.is_of_the_network() => {
+        Error::Hub(hub) if hub.is_network() => {
             anyhow::Error::new(error).context(wanted.to_string())
         }
         _ => error.into(),

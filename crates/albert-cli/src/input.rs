@@ -10,7 +10,7 @@ use albert_data::{
     VectorFormat, Vectors,
 };
 
-use crate::failure::{Hint, usage};
+use crate::failure::{Hint, carried, usage};
 use crate::output;
 use crate::progress::Extent;
 
@@ -202,7 +202,7 @@ impl Input {
     /// # Errors
     /// If reading fails.
     pub(crate) fn is_at_end(&mut self) -> anyhow::Result<bool> {
-        self.reader.is_at_end()
+        Ok(self.reader.is_at_end()?)
     }
 
     /// Starts reading, a chunk at a time.
@@ -239,7 +239,7 @@ impl Request {
             } else {
                 Source::from_file(path)?
             };
-            let format = options.format(&source, format)?;
+            let format = options.format(&source, format).map_err(carried)?;
             Reader::open(source, format, fields.clone(), pairs)
         };
         let reader = shards.read(formats, open)?;
@@ -391,5 +391,5 @@ pub(crate) fn vectors(path: &Path) -> anyhow::Result<Vectors> {
             .hint("`albert-cli embed --input FILE --output corpus.npy` makes one"));
         }
     };
-    Vectors::open(path, format)
+    Ok(Vectors::open(path, format)?)
 }

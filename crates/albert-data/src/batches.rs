@@ -10,7 +10,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use crate::error::{ErrorKind, error};
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
@@ -25,7 +25,7 @@ const BATCH_ROWS: usize = 1024;
 pub(crate) struct Batches {
     /// `None` for an empty source.
     schema: Option<SchemaRef>,
-    batches: Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>,
+    batches: Box<dyn Iterator<Item = crate::Result<RecordBatch>> + Send>,
     name: Arc<str>,
 }
 
@@ -50,7 +50,7 @@ impl Batches {
 }
 
 impl Iterator for Batches {
-    type Item = anyhow::Result<RecordBatch>;
+    type Item = crate::Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.batches.next()
@@ -59,8 +59,8 @@ impl Iterator for Batches {
 
 /// The items up to and including the first error.
 fn until_error<T>(
-    mut items: impl Iterator<Item = anyhow::Result<T>>,
-) -> impl Iterator<Item = anyhow::Result<T>> {
+    mut items: impl Iterator<Item = crate::Result<T>>,
+) -> impl Iterator<Item = crate::Result<T>> {
     let mut is_over = false;
     std::iter::from_fn(move || {
         if is_over {
@@ -76,7 +76,7 @@ fn until_error<T>(
 /// instead of fail.
 fn contained<T, E: Error + Send + Sync + 'static>(
     read: impl FnOnce() -> Result<T, E>,
-) -> anyhow::Result<T> {
+) -> Result<T, Box<dyn Error + Send + Sync>> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(result) => Ok(result?),
         Err(panic) => {
@@ -84,14 +84,14 @@ fn contained<T, E: Error + Send + Sync + 'static>(
             let text = text
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("its reader gave up");
-            Err(anyhow!("the file is broken: {text}"))
+            Err(format!("the file is broken: {text}").into())
         }
     }
 }
 
 /// A batch in slices of a limited number of rows, because a writer may have made it arbitrarily
 /// large.
-pub(crate) fn parts(batch: anyhow::Result<RecordBatch>) -> Vec<anyhow::Result<RecordBatch>> {
+pub(crate) fn parts(batch: crate::Result<RecordBatch>) -> Vec<crate::Result<RecordBatch>> {
     match batch {
         Ok(batch) => (0..batch.num_rows())
             .step_by(BATCH_ROWS)
@@ -108,8 +108,7 @@ pub(crate) fn column_names(schema: &Schema) -> String {
 }
 
 /// Returns the error for a truncated file.
-fn interrupted(name: &str, expected: &str) -> anyhow::Error {
-    use crate::Hint;
-    anyhow!("{name}: expected {expected}, found the end: the file is truncated")
-        .hint("the run that wrote it was interrupted: run it again")
+fn interrupted(name: &str, expected: &str) -> crate::Error {
+    error!("{name}: expected {expected}, found the end: the file is truncated")
+        .with_kind(ErrorKind::CutShort)
 }

@@ -1,6 +1,6 @@
 //! The values of fields, with the types of their format.
 
-use anyhow::{anyhow, bail};
+use crate::error::{bail, error};
 use serde::{Serialize, Serializer};
 
 /// A value. CSV and TSV only have text; JSON, Parquet and Arrow have all of these types. Dates,
@@ -54,10 +54,10 @@ impl Cell {
     ///
     /// # Errors
     /// If the value is not text.
-    pub fn into_text(self) -> anyhow::Result<String> {
+    pub fn into_text(self) -> crate::Result<String> {
         match self {
             Self::Text(text) => Ok(text),
-            other => Err(anyhow!("expected a string, found {}", other.kind())),
+            other => Err(error!("expected a string, found {}", other.kind())),
         }
     }
 
@@ -66,7 +66,7 @@ impl Cell {
     ///
     /// # Errors
     /// If the value is no list of texts.
-    pub fn into_texts(self) -> anyhow::Result<Vec<String>> {
+    pub fn into_texts(self) -> crate::Result<Vec<String>> {
         const EXPECTED: &str = "expected an array of strings";
         match self {
             Self::List(cells) => cells
@@ -90,14 +90,14 @@ impl Cell {
     ///
     /// # Errors
     /// If the value is not a number.
-    pub fn to_float(&self) -> anyhow::Result<f64> {
+    pub fn to_float(&self) -> crate::Result<f64> {
         match self {
             Self::Integer(value) => Ok(*value as f64),
             Self::Float(value) => Ok(*value),
             Self::Text(text) => text
                 .trim()
                 .parse()
-                .map_err(|_| anyhow!("expected a number, found `{text}`")),
+                .map_err(|_| error!("expected a number, found `{text}`")),
             other => bail!("expected a number, found {}", other.kind()),
         }
     }

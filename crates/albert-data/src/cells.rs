@@ -1,6 +1,6 @@
 //! Reads the cells of a column of any supported Arrow type.
 
-use anyhow::{anyhow, bail};
+use crate::error::{bail, error};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, ByteArrayType, ByteViewType, Date32Type, Date64Type, Decimal128Type,
@@ -17,13 +17,13 @@ use crate::moments::{date, decimal, timestamp};
 use crate::record::Kind;
 
 /// Returns the cell of each row.
-pub(crate) type Cells<'a> = Box<dyn Fn(usize) -> anyhow::Result<Cell> + 'a>;
+pub(crate) type Cells<'a> = Box<dyn Fn(usize) -> crate::Result<Cell> + 'a>;
 
 /// Checks that a column of this type can hold the expected values.
 ///
 /// # Errors
 /// If it cannot.
-pub(crate) fn expect_kind(found: &DataType, kind: Kind) -> anyhow::Result<()> {
+pub(crate) fn expect_kind(found: &DataType, kind: Kind) -> crate::Result<()> {
     let (is_right, expected) = match kind {
         Kind::Any => return Ok(()),
         Kind::Text => (is_text(found), "strings"),
@@ -37,7 +37,7 @@ pub(crate) fn expect_kind(found: &DataType, kind: Kind) -> anyhow::Result<()> {
     if is_right {
         Ok(())
     } else {
-        Err(anyhow!("expected {expected}, found {found}"))
+        Err(error!("expected {expected}, found {found}"))
     }
 }
 
@@ -70,7 +70,7 @@ fn is_list_of_text(data_type: &DataType) -> bool {
 ///
 /// # Errors
 /// If its type is not supported.
-pub(crate) fn cells(array: &dyn Array) -> anyhow::Result<Cells<'_>> {
+pub(crate) fn cells(array: &dyn Array) -> crate::Result<Cells<'_>> {
     Ok(match array.data_type() {
         DataType::Null => Box::new(|_| Ok(Cell::Null)),
         DataType::Utf8 => bytes(array.as_string::<i32>()),
@@ -156,7 +156,7 @@ pub(crate) fn cells(array: &dyn Array) -> anyhow::Result<Cells<'_>> {
             unless_null(array, move |row| {
                 let member =
                     |(name, cells): &(&String, Cells<'_>)| Ok((name.to_string(), cells(row)?));
-                let members: anyhow::Result<_> = members.iter().map(member).collect();
+                let members: crate::Result<_> = members.iter().map(member).collect();
                 Ok(Cell::Object(members?))
             })
         }
@@ -185,7 +185,7 @@ pub(crate) fn cells(array: &dyn Array) -> anyhow::Result<Cells<'_>> {
 
 fn unless_null<'a>(
     array: &'a dyn Array,
-    cell: impl Fn(usize) -> anyhow::Result<Cell> + 'a,
+    cell: impl Fn(usize) -> crate::Result<Cell> + 'a,
 ) -> Cells<'a> {
     Box::new(move |row| {
         if array.is_null(row) {
@@ -204,7 +204,7 @@ fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Cells<'_> {
     unless_null(array, |row| text(array.value(row).as_ref()))
 }
 
-fn text(bytes: &[u8]) -> anyhow::Result<Cell> {
+fn text(bytes: &[u8]) -> crate::Result<Cell> {
     Ok(Cell::Text(utf8(bytes.to_vec())?))
 }
 
@@ -224,15 +224,15 @@ fn moments<T: ArrowPrimitiveType<Native = i64>>(
     })
 }
 
-fn runs<T: RunEndIndexType>(array: &dyn Array) -> anyhow::Result<Cells<'_>> {
+fn runs<T: RunEndIndexType>(array: &dyn Array) -> crate::Result<Cells<'_>> {
     let runs = array.as_run::<T>();
     let values = cells(runs.values().as_ref())?;
     Ok(Box::new(move |row| values(runs.get_physical_index(row))))
 }
 
-fn list(items: &ArrayRef) -> anyhow::Result<Cell> {
+fn list(items: &ArrayRef) -> crate::Result<Cell> {
     let cells = cells(items)?;
-    let items: anyhow::Result<_> = (0..items.len()).map(cells).collect();
+    let items: crate::Result<_> = (0..items.len()).map(cells).collect();
     Ok(Cell::List(items?))
 }
 

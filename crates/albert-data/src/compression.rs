@@ -1,10 +1,10 @@
 //! Decompresses gzip and Zstandard.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::content::Content;
+use crate::content::{Content, recognize};
 
 /// Bytes from beginning to end.
 pub(crate) type Bytes = Box<dyn Read + Send>;
@@ -12,12 +12,28 @@ pub(crate) type Bytes = Box<dyn Read + Send>;
 /// Decompresses a source, including all of its members or frames.
 ///
 /// # Errors
-/// If there is not enough memory.
+/// If the beginning cannot be read, or there is no memory for the decoder.
+pub fn decompress(
+    mut reader: impl BufRead + Send + 'static,
+) -> io::Result<(Box<dyn Read + Send>, bool)> {
+    let content = recognize(reader.fill_buf()?);
+    let is_compressed = matches!(content, Content::Gzip | Content::Zstandard);
+    Ok((decoded(reader, content)?, is_compressed))
+}
+
+/// Decompresses a source that is compressed.
+///
+/// # Errors
+/// If there is no memory for the decoder.
 pub(crate) fn decompressed(reader: Bytes, content: Content) -> io::Result<Bytes> {
+    decoded(BufReader::with_capacity(1 << 16, reader), content)
+}
+
+fn decoded(reader: impl BufRead + Send + 'static, content: Content) -> io::Result<Bytes> {
     Ok(match content {
-        Content::Gzip => Box::new(Decompressed(MultiGzDecoder::new(BufReader::new(reader)))),
-        Content::Zstandard => Box::new(Decompressed(zstd::Decoder::new(reader)?)),
-        _ => reader,
+        Content::Gzip => Box::new(Decompressed(MultiGzDecoder::new(reader))),
+        Content::Zstandard => Box::new(Decompressed(zstd::Decoder::with_buffer(reader)?)),
+        _ => Box::new(reader),
     })
 }
 

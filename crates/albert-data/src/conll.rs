@@ -8,8 +8,7 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-
+use crate::error::{Context, error};
 use crate::lines::{MAX_LINE_BYTES, RawLines, utf8};
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Field, Place};
@@ -40,7 +39,7 @@ impl<R: BufRead> Conll<R> {
     }
 
     /// Returns the lines up to the next blank one; `None` at the end.
-    fn sentence(&mut self) -> anyhow::Result<Option<Sentence>> {
+    fn sentence(&mut self) -> crate::Result<Option<Sentence>> {
         let mut sentence: Option<Sentence> = None;
         let mut size = 0;
         for line in self.lines.by_ref() {
@@ -54,7 +53,7 @@ impl<R: BufRead> Conll<R> {
             }
             size += line.len();
             if size > MAX_LINE_BYTES {
-                let error = anyhow!(
+                let error = error!(
                     "expected at most {MAX_LINE_BYTES} bytes up to a blank line, found more"
                 );
                 return Err(place.locate(error));
@@ -66,7 +65,7 @@ impl<R: BufRead> Conll<R> {
         Ok(sentence)
     }
 
-    fn values(&self, lines: Vec<Vec<u8>>) -> anyhow::Result<Values> {
+    fn values(&self, lines: Vec<Vec<u8>>) -> crate::Result<Values> {
         let mut rows = Vec::with_capacity(lines.len());
         for (index, line) in lines.into_iter().enumerate() {
             let word = || format!("word {}", index + 1);
@@ -79,13 +78,13 @@ impl<R: BufRead> Conll<R> {
             let expected = rows.first().map_or(columns.len(), Vec::len);
             if columns.len() != expected {
                 let found = columns.len();
-                return Err(anyhow!("expected {expected} columns, found {found}"))
+                return Err(error!("expected {expected} columns, found {found}"))
                     .with_context(word);
             }
             rows.push(columns);
         }
         let count = rows.first().map_or(0, Vec::len);
-        let cell = |wanted: &crate::Wanted| -> anyhow::Result<Cell> {
+        let cell = |wanted: &crate::Wanted| -> crate::Result<Cell> {
             let Some(column) = column(&wanted.field, count) else {
                 return match wanted.presence {
                     Presence::Required => Err(missing(&wanted.field, count)),
@@ -97,7 +96,7 @@ impl<R: BufRead> Conll<R> {
         };
         let cells = self.selection.fields.iter().map(cell);
         Ok(Values {
-            cells: cells.collect::<anyhow::Result<_>>()?,
+            cells: cells.collect::<crate::Result<_>>()?,
             rest: Vec::new(),
         })
     }
@@ -114,14 +113,14 @@ fn column(field: &Field, count: usize) -> Option<usize> {
     (column < count).then_some(column)
 }
 
-fn missing(field: &Field, count: usize) -> anyhow::Error {
-    anyhow!(
+fn missing(field: &Field, count: usize) -> crate::Error {
+    crate::Error::missing_field(format!(
         "no field {field}, found {count} columns: expected `tokens`, `tags` or a column's number"
-    )
+    ))
 }
 
 impl<R: BufRead> Iterator for Conll<R> {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_over {

@@ -2,9 +2,7 @@
 
 use std::io::{self, Read};
 
-use anyhow::{anyhow, bail};
-
-use crate::Hint;
+use crate::error::{ErrorKind, bail, error};
 
 /// The number of bytes examined. A pipe may deliver fewer at a time.
 const HEAD_BYTES: usize = 4096;
@@ -104,7 +102,8 @@ pub(crate) fn peek(reader: &mut impl Read) -> io::Result<(Vec<u8>, Content)> {
     Ok((head, content))
 }
 
-fn recognize(head: &[u8]) -> Content {
+/// Recognizes the content by its first bytes.
+pub(crate) fn recognize(head: &[u8]) -> Content {
     let found = MAGIC.iter().find(|(magic, _)| head.starts_with(magic));
     found.map_or_else(|| unmarked(head), |(_, content)| *content)
 }
@@ -140,11 +139,12 @@ impl Content {
     ///
     /// # Errors
     /// If it is not text.
-    pub(crate) fn expect_text(self, name: &str) -> anyhow::Result<usize> {
+    pub(crate) fn expect_text(self, name: &str) -> crate::Result<usize> {
         match self {
             Self::Text { from } => Ok(from),
             Self::Foreign { name: found, hint } => {
-                Err(anyhow!("{name}: expected UTF-8, found {found}").hint(hint))
+                let error = error!("{name}: expected UTF-8, found {found}");
+                Err(error.with_kind(ErrorKind::Foreign(hint)))
             }
             other => bail!("{name}: expected UTF-8, found {}", other.name()),
         }

@@ -8,13 +8,12 @@ mod splitter;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-
 use self::splitter::{Dialect, Ending, Kept, RawRecord, Splitter};
+use crate::error::{Context, ErrorKind, error};
 use crate::lines::{MAX_LINE_BYTES, utf8};
 use crate::names::some_of;
 use crate::record::{Presence, Record, Selection, Values};
-use crate::{Cell, Field, Hint, OtherSeparator, Place};
+use crate::{Cell, Error, Field, Place};
 
 /// The maximum length of a header. Every name counts a few bytes more than its length.
 const MAX_HEADER_BYTES: usize = 1 << 20;
@@ -82,7 +81,7 @@ impl<R: BufRead> Delimited<R> {
     }
 
     /// Reads a record with all of its fields, such as the header.
-    fn read_names(&mut self) -> anyhow::Result<Option<RawRecord>> {
+    fn read_names(&mut self) -> crate::Result<Option<RawRecord>> {
         let record = self
             .splitter
             .read(self.dialect, Kept::All, MAX_HEADER_BYTES);
@@ -90,7 +89,7 @@ impl<R: BufRead> Delimited<R> {
     }
 
     /// Reads the header; `None` without one.
-    fn read_header(&mut self) -> anyhow::Result<Option<Header>> {
+    fn read_header(&mut self) -> crate::Result<Option<Header>> {
         let Some(mut header) = self.read_names()? else {
             return Ok(None);
         };
@@ -121,12 +120,12 @@ impl<R: BufRead> Delimited<R> {
         }
     }
 
-    fn find_columns(&self, header: RawRecord) -> anyhow::Result<Header> {
+    fn find_columns(&self, header: RawRecord) -> crate::Result<Header> {
         match header.ending {
             Ending::Complete => {}
             Ending::OpenQuote => return Err(open_quote()),
             Ending::TooLong => {
-                return Err(anyhow!(
+                return Err(error!(
                     "expected at most {MAX_HEADER_BYTES} bytes in the header, found more"
                 ));
             }
@@ -164,8 +163,8 @@ impl<R: BufRead> Delimited<R> {
         Ok(found)
     }
 
-    fn missing<S: AsRef<str>>(&self, field: &Field, names: &[S]) -> anyhow::Error {
-        let error = anyhow!("no field {field}, found {}", some_of(names));
+    fn missing<S: AsRef<str>>(&self, field: &Field, names: &[S]) -> crate::Error {
+        let error = Error::missing_field(format!("no field {field}, found {}", some_of(names)));
         let [only] = names else {
             return error;
         };
@@ -174,7 +173,7 @@ impl<R: BufRead> Delimited<R> {
             names.any(|name| name.trim_matches('"') == field.name())
         };
         match SEPARATORS.iter().find(|separator| has(separator)) {
-            Some(&separator) => OtherSeparator::new(char::from(separator), error).into(),
+            Some(&separator) => error.with_kind(ErrorKind::OtherSeparator(char::from(separator))),
             None => error,
         }
     }
@@ -183,18 +182,18 @@ impl<R: BufRead> Delimited<R> {
     ///
     /// # Errors
     /// If there is none, or it lacks a field.
-    pub(crate) fn expect_header(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn expect_header(&mut self) -> crate::Result<()> {
         self.header = self.read_header()?;
         match self.header {
             Some(_) => Ok(()),
-            None => Err(anyhow!(
+            None => Err(error!(
                 "{}: expected a header, found an empty file",
                 self.name
             )),
         }
     }
 
-    fn read(&mut self) -> anyhow::Result<Option<Record>> {
+    fn read(&mut self) -> crate::Result<Option<Record>> {
         if self.header.is_none() {
             self.header = self.read_header()?;
         }
@@ -209,9 +208,10 @@ impl<R: BufRead> Delimited<R> {
         let place = Place::Line(Arc::clone(&self.name), raw.line);
         if raw.ending == Ending::TooLong {
             return Err(place.locate(
-                anyhow!("expected at most {MAX_LINE_BYTES} bytes in a record, found more").hint(
-                    "a quote that is never closed makes the lines after it part of its field",
-                ),
+                error!("expected at most {MAX_LINE_BYTES} bytes in a record, found more")
+                    .with_kind(ErrorKind::Advised(
+                        "a quote that is never closed makes the lines after it part of its field",
+                    )),
             ));
         }
         Ok(Some(Record {
@@ -221,18 +221,18 @@ impl<R: BufRead> Delimited<R> {
     }
 }
 
-fn open_quote() -> anyhow::Error {
-    anyhow!("expected a closing quote, found the end of the input")
+fn open_quote() -> crate::Error {
+    error!("expected a closing quote, found the end of the input")
 }
 
 impl Header {
-    fn values(&self, raw: RawRecord, selection: &Selection) -> anyhow::Result<Values> {
+    fn values(&self, raw: RawRecord, selection: &Selection) -> crate::Result<Values> {
         if raw.ending == Ending::OpenQuote {
             return Err(open_quote());
         }
         let (expected, found) = (self.slots.len(), raw.count);
         if found != expected {
-            return Err(anyhow!("expected {expected} fields, found {found}"));
+            return Err(error!("expected {expected} fields, found {found}"));
         }
         let mut texts = raw.fields;
         let rest = |(name, slot): &(Arc<str>, usize)| {
@@ -240,7 +240,7 @@ impl Header {
             let text = text.with_context(|| format!("field `{name}`"))?;
             Ok((Arc::clone(name), Cell::Text(text)))
         };
-        let rest = self.rest.iter().map(rest).collect::<anyhow::Result<_>>()?;
+        let rest = self.rest.iter().map(rest).collect::<crate::Result<_>>()?;
         let mut cells = Vec::with_capacity(selection.fields.len());
         for (index, (wanted, slot)) in selection.fields.iter().zip(&self.fields).enumerate() {
             cells.push(match slot {
@@ -261,7 +261,7 @@ impl Header {
 }
 
 impl<R: BufRead> Iterator for Delimited<R> {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_over {
@@ -394,9 +394,8 @@ mod tests {
             let mut records =
                 Delimited::new(header.as_bytes(), "`a`".into(), selection, Delimiter::Comma);
             let error = records.next().unwrap().unwrap_err();
-            let mut causes = error.chain();
-            let found = causes.find_map(|cause| cause.downcast_ref::<OtherSeparator>());
-            assert_eq!(found.unwrap().separator(), expected);
+            assert_eq!(error.other_separator(), Some(expected));
+            assert!(error.is_missing_field());
         }
     }
 

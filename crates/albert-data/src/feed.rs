@@ -47,7 +47,7 @@ enum Way {
     Direct(Lines),
     /// On a separate thread.
     Paced {
-        receiver: Receiver<anyhow::Result<Line>>,
+        receiver: Receiver<crate::Result<Line>>,
         ahead: Ahead,
     },
 }
@@ -136,11 +136,7 @@ impl Feed {
     /// `may_wait` is false.
     ///
     /// The error, if any, is a failure to read after these lines.
-    pub fn chunk(
-        &mut self,
-        limits: ChunkLimits,
-        may_wait: bool,
-    ) -> (Vec<Line>, anyhow::Result<()>) {
+    pub fn chunk(&mut self, limits: ChunkLimits, may_wait: bool) -> (Vec<Line>, crate::Result<()>) {
         let mut lines = Vec::new();
         let mut bytes = 0;
         while lines.len() < limits.rows && bytes < limits.bytes {
@@ -162,7 +158,7 @@ impl Feed {
     }
 
     /// Returns the next line, waiting no longer than `patience` for a pipe.
-    fn next(&mut self, patience: Patience) -> Option<anyhow::Result<Line>> {
+    fn next(&mut self, patience: Patience) -> Option<crate::Result<Line>> {
         let is_stopped = || self.stop.load(Ordering::Relaxed);
         if is_stopped() {
             return None;
@@ -207,7 +203,7 @@ impl Way {
             });
             // A panic must not look like the end of the input.
             if catch_unwind(read).is_err() {
-                let _ = sender.send(Err(anyhow::anyhow!(
+                let _ = sender.send(Err(crate::error::error!(
                     "internal error: reading the input panicked"
                 )));
             }
@@ -223,7 +219,7 @@ mod tests {
     use super::*;
     use crate::{Place, Text};
 
-    fn line(text: &str) -> anyhow::Result<Line> {
+    fn line(text: &str) -> crate::Result<Line> {
         let text = Ok(Text {
             text: text.to_string(),
             ..Text::default()
@@ -239,7 +235,7 @@ mod tests {
         ChunkLimits { rows, bytes }
     }
 
-    fn paced(receiver: Receiver<anyhow::Result<Line>>) -> Feed {
+    fn paced(receiver: Receiver<crate::Result<Line>>) -> Feed {
         Feed {
             way: Way::Paced {
                 receiver,
@@ -249,7 +245,7 @@ mod tests {
         }
     }
 
-    fn sizes(lines: Vec<anyhow::Result<Line>>, paced: bool, limits: ChunkLimits) -> Vec<usize> {
+    fn sizes(lines: Vec<crate::Result<Line>>, paced: bool, limits: ChunkLimits) -> Vec<usize> {
         let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
         let mut sizes = Vec::new();
         loop {
@@ -280,7 +276,7 @@ mod tests {
     #[test]
     fn a_failure_comes_after_the_lines_before_it() {
         for paced in [false, true] {
-            let lines = vec![line("a"), Err(anyhow::anyhow!("disk"))];
+            let lines = vec![line("a"), Err(crate::error::error!("disk"))];
             let mut feed = Feed::new(Box::new(lines.into_iter()), paced);
             let (lines, end) = feed.chunk(limits(9, 9), true);
             assert_eq!(lines.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::bail;
+use crate::error::bail;
 
 /// A column's name, or a path of names into nested columns, written `data.text`.
 ///
@@ -28,7 +28,7 @@ impl Field {
     ///
     /// # Errors
     /// If a name is empty without quotes, or a quote is not closed.
-    pub fn parse_list(list: &str) -> anyhow::Result<Vec<Self>> {
+    pub fn parse_list(list: &str) -> crate::Result<Vec<Self>> {
         let mut fields = Vec::new();
         let mut path = Vec::new();
         let mut rest = list;
@@ -73,7 +73,7 @@ impl Field {
 }
 
 /// Returns a name up to its closing quote, and the text after it.
-fn unquote(quoted: &str) -> anyhow::Result<(String, &str)> {
+fn unquote(quoted: &str) -> crate::Result<(String, &str)> {
     let mut name = String::new();
     let mut rest = quoted;
     loop {

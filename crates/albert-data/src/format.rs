@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::bail;
+use crate::error::bail;
 
 /// The format of a source of records.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +39,7 @@ impl Format {
     ///
     /// # Errors
     /// If the extension is that of one JSON document, which is not a stream of records.
-    pub fn from_path(path: &Path) -> anyhow::Result<Self> {
+    pub fn from_path(path: &Path) -> crate::Result<Self> {
         let extension = |path: &Path| {
             let extension = path.extension();
             extension.map(|extension| extension.to_string_lossy().to_lowercase())

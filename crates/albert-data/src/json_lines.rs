@@ -3,8 +3,7 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::anyhow;
-
+use crate::error::Error;
 use crate::json_text::{cell, kind, members};
 use crate::lines::{RawLines, utf8};
 use crate::names::some_of;
@@ -25,7 +24,7 @@ impl<R: BufRead> JsonLines<R> {
         }
     }
 
-    fn values(&self, bytes: Vec<u8>) -> anyhow::Result<Values> {
+    fn values(&self, bytes: Vec<u8>) -> crate::Result<Values> {
         let line = utf8(bytes)?;
         let wanted = &self.selection.fields;
         let mut found = vec![None; wanted.len()];
@@ -44,7 +43,7 @@ impl<R: BufRead> JsonLines<R> {
                 rest.push((name.into(), value));
             }
         })?;
-        let value = |index: usize| -> anyhow::Result<Cell> {
+        let value = |index: usize| -> crate::Result<Cell> {
             let wanted = &wanted[index];
             let nested = || nested(columns[index]?, &wanted.field.path()[1..]);
             match found[index].or_else(nested) {
@@ -55,10 +54,8 @@ impl<R: BufRead> JsonLines<R> {
         };
         let named = |(name, value)| Ok((name, cell(value)?));
         Ok(Values {
-            cells: (0..wanted.len())
-                .map(value)
-                .collect::<anyhow::Result<_>>()?,
-            rest: rest.into_iter().map(named).collect::<anyhow::Result<_>>()?,
+            cells: (0..wanted.len()).map(value).collect::<crate::Result<_>>()?,
+            rest: rest.into_iter().map(named).collect::<crate::Result<_>>()?,
         })
     }
 }
@@ -79,18 +76,18 @@ fn nested<'a>(value: &'a str, path: &[String]) -> Option<&'a str> {
     })
 }
 
-fn missing(field: &Field, line: &str) -> anyhow::Error {
+fn missing(field: &Field, line: &str) -> crate::Error {
     let mut names = Vec::new();
     let listed = members(line, |name, _| names.push(name.into_owned()));
     names.sort();
     names.dedup();
-    listed
-        .err()
-        .unwrap_or_else(|| anyhow!("no field {field}, found {}", some_of(&names)))
+    listed.err().unwrap_or_else(|| {
+        Error::missing_field(format!("no field {field}, found {}", some_of(&names)))
+    })
 }
 
 impl<R: BufRead> Iterator for JsonLines<R> {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

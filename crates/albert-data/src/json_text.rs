@@ -6,9 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use anyhow::{anyhow, bail};
-
 use crate::cell::Cell;
+use crate::error::{bail, error};
 
 /// The maximum nesting of a value that is built. A skipped value may be deeper.
 const MAX_DEPTH: usize = 128;
@@ -41,7 +40,7 @@ impl std::error::Error for SyntaxError {}
 pub(crate) fn members<'a>(
     text: &'a str,
     mut visit: impl FnMut(Cow<'a, str>, &'a str),
-) -> anyhow::Result<()> {
+) -> crate::Result<()> {
     let mut scanner = Scanner { text, at: 0 };
     scanner.space();
     if scanner.peek() != Some(b'{') {
@@ -57,7 +56,7 @@ pub(crate) fn members<'a>(
 ///
 /// # Errors
 /// If the text is not JSON, or no list.
-pub(crate) fn elements(text: &str) -> anyhow::Result<Vec<&str>> {
+pub(crate) fn elements(text: &str) -> crate::Result<Vec<&str>> {
     let mut scanner = Scanner { text, at: 0 };
     scanner.space();
     if scanner.peek() != Some(b'[') {
@@ -74,7 +73,7 @@ pub(crate) fn elements(text: &str) -> anyhow::Result<Vec<&str>> {
 ///
 /// # Errors
 /// If the text is not JSON, or nested too deep.
-pub(crate) fn cell(text: &str) -> anyhow::Result<Cell> {
+pub(crate) fn cell(text: &str) -> crate::Result<Cell> {
     let mut scanner = Scanner { text, at: 0 };
     let value = scanner.document()?;
     build(value, MAX_DEPTH)
@@ -93,7 +92,7 @@ pub(crate) fn kind(value: &str) -> &'static str {
 }
 
 /// Builds a value that has been checked.
-fn build(value: &str, depth: usize) -> anyhow::Result<Cell> {
+fn build(value: &str, depth: usize) -> crate::Result<Cell> {
     if depth == 0 {
         bail!("expected at most {MAX_DEPTH} levels of nesting, found more");
     }
@@ -105,24 +104,14 @@ fn build(value: &str, depth: usize) -> anyhow::Result<Cell> {
                 found.push((name.into_owned(), value));
             })?;
             let build = |(name, value)| Ok((name, build(value, depth - 1)?));
-            Cell::Object(
-                found
-                    .into_iter()
-                    .map(build)
-                    .collect::<anyhow::Result<_>>()?,
-            )
+            Cell::Object(found.into_iter().map(build).collect::<crate::Result<_>>()?)
         }
         Some(b'[') => {
             let mut found = Vec::new();
             let mut scanner = Scanner { text: value, at: 0 };
             scanner.elements(|value| found.push(value))?;
             let build = |value| build(value, depth - 1);
-            Cell::List(
-                found
-                    .into_iter()
-                    .map(build)
-                    .collect::<anyhow::Result<_>>()?,
-            )
+            Cell::List(found.into_iter().map(build).collect::<crate::Result<_>>()?)
         }
         Some(b'"') => Cell::Text(string(value)?),
         Some(b't') => Cell::Boolean(true),
@@ -133,7 +122,7 @@ fn build(value: &str, depth: usize) -> anyhow::Result<Cell> {
 }
 
 /// Reads a string with its quotes.
-fn string(value: &str) -> anyhow::Result<String> {
+fn string(value: &str) -> crate::Result<String> {
     let inner = &value[1..value.len() - 1];
     if !inner.contains('\\') {
         return Ok(inner.to_string());
@@ -142,11 +131,11 @@ fn string(value: &str) -> anyhow::Result<String> {
         let text = error.to_string();
         // The line is named already, and the column is one within the string.
         let end = text.rfind(" at line ").unwrap_or(text.len());
-        anyhow!("{}", &text[..end])
+        error!("{}", &text[..end])
     })
 }
 
-fn number(value: &str) -> anyhow::Result<Cell> {
+fn number(value: &str) -> crate::Result<Cell> {
     Ok(Cell::Float(match value {
         "NaN" => f64::NAN,
         "Infinity" => f64::INFINITY,
@@ -157,7 +146,7 @@ fn number(value: &str) -> anyhow::Result<Cell> {
             }
             value
                 .parse()
-                .map_err(|_| anyhow!("expected a number, found `{value}`"))?
+                .map_err(|_| error!("expected a number, found `{value}`"))?
         }
     }))
 }
@@ -408,7 +397,7 @@ mod tests {
 
     use super::*;
 
-    fn object(text: &str) -> anyhow::Result<Vec<(String, &str)>> {
+    fn object(text: &str) -> crate::Result<Vec<(String, &str)>> {
         let mut found = Vec::new();
         members(text, |name, value| found.push((name.into_owned(), value)))?;
         Ok(found)

@@ -11,7 +11,7 @@
 //!
 //! use albert_data::{Field, Format, Kind, RecordReader, Selection, Source};
 //!
-//! # fn main() -> anyhow::Result<()> {
+//! # fn main() -> crate::Result<()> {
 //! let source = Source::from_file(Path::new("train.csv.gz"))?;
 //! let selection = Selection::new(Field::parse_list("sentence,label")?, Kind::Text);
 //! for record in RecordReader::open(source, Format::Csv, selection)? {
@@ -32,10 +32,10 @@ mod compression;
 mod conll;
 mod content;
 mod delimited;
+mod error;
 mod feed;
 mod field;
 mod format;
-mod hint;
 mod json_lines;
 mod json_text;
 mod lines;
@@ -47,7 +47,6 @@ mod place;
 mod reader;
 mod record;
 mod record_reader;
-mod separator;
 mod shards;
 mod source;
 mod squad;
@@ -57,16 +56,16 @@ mod text;
 mod vectors;
 
 pub use cell::Cell;
+pub use compression::decompress;
+pub use error::{Error, Result};
 pub use feed::{ChunkLimits, Feed};
 pub use field::Field;
 pub use format::Format;
-pub use hint::{Hint, Hinted};
 pub use notes::Notes;
 pub use place::Place;
 pub use reader::Reader;
 pub use record::{Kind, NamedCells, Presence, Record, Records, Selection, Values, Wanted};
 pub use record_reader::RecordReader;
-pub use separator::OtherSeparator;
 pub use shards::Shards;
 pub use source::Source;
 pub use text::{Fields, Line, Pairs, Text};

@@ -3,8 +3,7 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
-
+use crate::error::{Context, bail, error};
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Place};
 
@@ -61,13 +60,13 @@ impl<R: BufRead> RawLines<R> {
 }
 
 impl<R: BufRead> Iterator for RawLines<R> {
-    type Item = anyhow::Result<(Place, Vec<u8>)>;
+    type Item = crate::Result<(Place, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, number) = (&self.name, self.number + 1);
         let (name, place) = (name.clone(), Place::Line(Arc::clone(name), number));
         match self.read() {
-            Ok(Some(line)) if line.len() > MAX_LINE_BYTES => Some(Err(place.locate(anyhow!(
+            Ok(Some(line)) if line.len() > MAX_LINE_BYTES => Some(Err(place.locate(error!(
                 "expected at most {MAX_LINE_BYTES} bytes in a line, found more"
             )))),
             Ok(Some(line)) => {
@@ -86,7 +85,7 @@ impl<R: BufRead> Iterator for RawLines<R> {
 const SPARE_BYTES: usize = 1 << 16;
 
 /// Converts the bytes to text.
-pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
+pub(crate) fn utf8(mut bytes: Vec<u8>) -> crate::Result<String> {
     if bytes.capacity() - bytes.len() > SPARE_BYTES {
         bytes.shrink_to_fit();
     }
@@ -100,7 +99,7 @@ pub(crate) fn utf8(mut bytes: Vec<u8>) -> anyhow::Result<String> {
         } else {
             ""
         };
-        anyhow!(
+        error!(
             "expected UTF-8, found byte 0x{found:02x} at byte {}{guess}",
             offset + 1
         )
@@ -122,7 +121,7 @@ impl<R: BufRead> PlainLines<R> {
         }
     }
 
-    fn values(&self, bytes: Vec<u8>) -> anyhow::Result<Values> {
+    fn values(&self, bytes: Vec<u8>) -> crate::Result<Values> {
         let line = utf8(bytes)?;
         let wanted = &self.selection.fields;
         let mut cells = match wanted.len() {
@@ -155,14 +154,14 @@ impl<R: BufRead> PlainLines<R> {
             .zip(cells)
             .map(|(wanted, cell)| wanted.check(Ok(cell)));
         Ok(Values {
-            cells: checked.collect::<anyhow::Result<_>>()?,
+            cells: checked.collect::<crate::Result<_>>()?,
             rest: Vec::new(),
         })
     }
 }
 
 impl<R: BufRead> Iterator for PlainLines<R> {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.lines.next()?;
@@ -182,7 +181,7 @@ mod tests {
     /// Returns lines read in pieces of this many bytes.
     fn lines(bytes: &[u8], piece: usize) -> Vec<(u64, String)> {
         let reader = io::BufReader::with_capacity(piece, bytes);
-        let line = |line: anyhow::Result<(Place, Vec<u8>)>| {
+        let line = |line: crate::Result<(Place, Vec<u8>)>| {
             let (place, bytes) = line.unwrap();
             match place {
                 Place::Line(_, number) => (number, utf8(bytes).unwrap()),
@@ -214,7 +213,7 @@ mod tests {
             fields: (0..fields).map(wanted).collect(),
             rest: false,
         };
-        let cells = |record: anyhow::Result<Record>| {
+        let cells = |record: crate::Result<Record>| {
             let values = record.unwrap().values.map_err(|error| error.to_string());
             Ok(values?.cells)
         };

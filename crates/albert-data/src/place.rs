@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Error;
+
 /// The place of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
@@ -16,13 +18,22 @@ pub enum Place {
 }
 
 impl Place {
-    /// Puts the place in front of an error.
-    pub fn locate(&self, error: anyhow::Error) -> anyhow::Error {
+    /// Returns the place in words, such as "`a.txt`, line 3"; `None` for the only argument.
+    pub fn describe(&self) -> Option<String> {
         match self {
-            Self::OnlyArgument => error,
-            Self::Argument(number) => error.context(format!("argument {number}")),
-            Self::Line(name, number) => error.context(format!("{name}, line {number}")),
-            Self::Row(name, number) => error.context(format!("{name}, row {number}")),
+            Self::OnlyArgument => None,
+            Self::Argument(number) => Some(format!("argument {number}")),
+            Self::Line(name, number) => Some(format!("{name}, line {number}")),
+            Self::Row(name, number) => Some(format!("{name}, row {number}")),
+        }
+    }
+
+    /// Puts the place before an error.
+    #[must_use]
+    pub fn locate(&self, error: Error) -> Error {
+        match self.describe() {
+            Some(place) => error.context(place),
+            None => error,
         }
     }
 }
@@ -30,10 +41,11 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::error;
 
     #[test]
     fn an_error_names_its_place() {
-        let at = |place: Place| format!("{:#}", place.locate(anyhow::anyhow!("bad")));
+        let at = |place: Place| format!("{:#}", place.locate(error!("bad")));
         assert_eq!(at(Place::OnlyArgument), "bad");
         assert_eq!(at(Place::Argument(2)), "argument 2: bad");
         assert_eq!(at(Place::Line("`a.txt`".into(), 3)), "`a.txt`, line 3: bad");

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::bail;
-
+use crate::error::bail;
 use crate::notes::Notes;
 use crate::{Feed, Fields, Format, Line, Pairs, RecordReader, Source};
 
 /// An iterator of lines.
-pub(crate) type Lines = Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>;
+pub(crate) type Lines = Box<dyn Iterator<Item = crate::Result<Line>> + Send>;
 
 /// The texts of a source, not yet read.
 pub struct Reader {
@@ -41,7 +40,7 @@ impl Reader {
         format: Format,
         fields: Fields,
         pairs: Pairs,
-    ) -> anyhow::Result<Self> {
+    ) -> crate::Result<Self> {
         if let (Format::Lines, Pairs::Listed(fields)) = (format, pairs) {
             bail!("lines hold no lists: expected a table with the fields `{fields}`");
         }
@@ -73,7 +72,7 @@ impl Reader {
     /// Reads other readers after this one; `length` is the length of all of them together.
     pub(super) fn chain_readers(
         self,
-        rest: impl Iterator<Item = anyhow::Result<Self>> + Send + 'static,
+        rest: impl Iterator<Item = crate::Result<Self>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
         let (bytes_read, notes) = (Arc::new(AtomicU64::new(0)), Notes::default());
@@ -125,7 +124,7 @@ impl Reader {
     ///
     /// # Errors
     /// If reading fails.
-    pub fn is_at_end(&mut self) -> anyhow::Result<bool> {
+    pub fn is_at_end(&mut self) -> crate::Result<bool> {
         let Some(line) = self.lines.next().transpose()? else {
             return Ok(true);
         };
@@ -141,7 +140,7 @@ impl Reader {
 }
 
 impl Iterator for Reader {
-    type Item = anyhow::Result<Line>;
+    type Item = crate::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.lines.next()

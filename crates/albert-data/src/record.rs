@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-
+use crate::error::Context;
 use crate::{Cell, Field, Place};
 
 /// The fields to read of every record.
@@ -56,7 +55,7 @@ pub struct Record {
     /// Its place, for errors.
     pub place: Place,
     /// Its values.
-    pub values: anyhow::Result<Values>,
+    pub values: crate::Result<Values>,
 }
 
 /// Cells of a record with the names of their columns.
@@ -72,7 +71,7 @@ pub struct Values {
 }
 
 /// An iterator of records. Its own errors end the reading; a record's error is that of a bad one.
-pub type Records = Box<dyn Iterator<Item = anyhow::Result<Record>> + Send>;
+pub type Records = Box<dyn Iterator<Item = crate::Result<Record>> + Send>;
 
 impl Selection {
     /// Reads these fields, which every record has, with values of one kind.
@@ -103,15 +102,15 @@ impl Wanted {
     }
 
     /// Makes sure that a value is one that the field may have.
-    pub(crate) fn check(&self, cell: anyhow::Result<Cell>) -> anyhow::Result<Cell> {
+    pub(crate) fn check(&self, cell: crate::Result<Cell>) -> crate::Result<Cell> {
         cell.and_then(|cell| self.kind.check(cell, self.presence != Presence::Required))
             .with_context(|| format!("field {}", self.field))
     }
 }
 
 impl Kind {
-    fn check(self, cell: Cell, may_be_null: bool) -> anyhow::Result<Cell> {
-        let texts = |cell: Cell| -> anyhow::Result<Cell> {
+    fn check(self, cell: Cell, may_be_null: bool) -> crate::Result<Cell> {
+        let texts = |cell: Cell| -> crate::Result<Cell> {
             let texts = cell.into_texts()?;
             Ok(Cell::List(texts.into_iter().map(Cell::Text).collect()))
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 #[cfg(not(feature = "parquet"))]
-use anyhow::bail;
+use crate::error::bail;
 
 #[cfg(feature = "parquet")]
 use crate::batches::{Batches, OpenEnd, Projection};
@@ -46,7 +46,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// If a file is not of that format, lacks a field, or cannot be read.
-    pub fn open(source: Source, format: Format, selection: Selection) -> anyhow::Result<Self> {
+    pub fn open(source: Source, format: Format, selection: Selection) -> crate::Result<Self> {
         #[cfg(not(feature = "parquet"))]
         if matches!(format, Format::Parquet | Format::Arrow) {
             bail!("format `{format}`: albert-data was built without the feature `parquet`");
@@ -89,7 +89,7 @@ impl RecordReader {
 }
 
 impl Iterator for RecordReader {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.records.next()
@@ -106,7 +106,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn open(self, source: Source) -> anyhow::Result<Records> {
+    fn open(self, source: Source) -> crate::Result<Records> {
         let opened = source.open(Arc::clone(&self.bytes_read))?;
         let format = match (opened.content, self.format) {
             (Content::Parquet, Format::Lines | Format::Parquet | Format::Arrow) => Format::Parquet,
@@ -162,7 +162,7 @@ enum Later {
 }
 
 impl Iterator for Later {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

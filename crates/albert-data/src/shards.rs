@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-
 use super::{Format, Reader};
+use crate::error::{Context, bail};
 
 /// The files of an input in the order in which they are read.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ impl Shards {
     ///
     /// # Errors
     /// If a file or folder cannot be opened, or a folder holds no files.
-    pub fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
+    pub fn find(paths: &[PathBuf]) -> crate::Result<Self> {
         let mut found = Vec::new();
         let mut length = Some(0);
         for path in paths {
@@ -38,7 +37,7 @@ impl Shards {
                 found.push(path.clone());
                 continue;
             }
-            let files = files(path).with_context(|| format!("cannot read `{name}`"))?;
+            let files = files(path)?;
             if files.is_empty() {
                 bail!("cannot read `{name}`: expected a folder of files, found none in it");
             }
@@ -66,8 +65,8 @@ impl Shards {
     pub fn read(
         self,
         formats: Vec<Format>,
-        open: impl Fn(&Path, Format) -> anyhow::Result<Reader> + Send + 'static,
-    ) -> anyhow::Result<Reader> {
+        open: impl Fn(&Path, Format) -> crate::Result<Reader> + Send + 'static,
+    ) -> crate::Result<Reader> {
         let mut files = self.paths.into_iter().zip(formats);
         let Some((path, format)) = files.next() else {
             return Ok(Reader::from_lines(Vec::new()));
@@ -86,20 +85,22 @@ fn add_length(length: Option<u64>, metadata: &fs::Metadata) -> Option<u64> {
 }
 
 /// The files of a folder in the order of their names.
-fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, fs::Metadata)>> {
+fn files(folder: &Path) -> crate::Result<Vec<(PathBuf, fs::Metadata)>> {
+    let cannot_read = || format!("cannot read `{}`", folder.display());
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+    for entry in fs::read_dir(folder).with_context(cannot_read)? {
+        let entry = entry.with_context(cannot_read)?;
         if entry.file_name().as_encoded_bytes().starts_with(b".")
             || entry.file_name().as_encoded_bytes().starts_with(b"_")
         {
             continue;
         }
         let path = entry.path();
-        let metadata = fs::metadata(&path)?;
+        let metadata = fs::metadata(&path).with_context(cannot_read)?;
         if metadata.is_dir() {
             bail!(
-                "expected files in it, found the folder `{}`",
+                "{}: expected files in it, found the folder `{}`",
+                cannot_read(),
                 path.display()
             );
         }

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, bail};
-
 use crate::Format;
 use crate::compression::{Bytes, decompressed};
 use crate::content::{Content, peek};
+use crate::error::{Context, bail};
 
 /// A file or standard input, open.
 pub struct Source {
@@ -48,7 +47,7 @@ impl Source {
     ///
     /// # Errors
     /// If it cannot be opened, or is a folder.
-    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+    pub fn from_file(path: &Path) -> crate::Result<Self> {
         let name = path.display();
         let file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
         let metadata = file
@@ -68,7 +67,7 @@ impl Source {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn recognized_format(&self) -> anyhow::Result<Option<Format>> {
+    pub fn recognized_format(&self) -> crate::Result<Option<Format>> {
         Ok(match self.content()? {
             Some(Content::Parquet) => Some(Format::Parquet),
             Some(Content::ArrowFile | Content::ArrowStream) => Some(Format::Arrow),
@@ -77,7 +76,7 @@ impl Source {
     }
 
     /// The content of a regular file, beneath its compression.
-    fn content(&self) -> anyhow::Result<Option<Content>> {
+    fn content(&self) -> crate::Result<Option<Content>> {
         let (Origin::File(file), Some(_)) = (&self.origin, self.length) else {
             return Ok(None);
         };
@@ -106,7 +105,7 @@ impl Source {
     }
 
     /// Starts reading, through decompression. `bytes_read` counts the source's own bytes.
-    pub(crate) fn open(self, bytes_read: Arc<AtomicU64>) -> anyhow::Result<Opened> {
+    pub(crate) fn open(self, bytes_read: Arc<AtomicU64>) -> crate::Result<Opened> {
         let Self {
             origin,
             name,
@@ -169,7 +168,7 @@ impl Opened {
     ///
     /// # Errors
     /// If the content is not text.
-    pub(crate) fn into_text(mut self) -> anyhow::Result<BufReader<Bytes>> {
+    pub(crate) fn into_text(mut self) -> crate::Result<BufReader<Bytes>> {
         let from = self.content.expect_text(&self.name)?;
         self.head.drain(..from);
         Ok(self.into_bytes())
@@ -186,7 +185,7 @@ impl Opened {
     /// # Errors
     /// If reading fails, or there is no room for the copy.
     #[cfg(feature = "parquet")]
-    pub(crate) fn into_file(mut self) -> anyhow::Result<File> {
+    pub(crate) fn into_file(mut self) -> crate::Result<File> {
         if let Some(mut file) = self.file.take() {
             let name = &self.name;
             file.rewind()

@@ -9,8 +9,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-
+use crate::error::{Context, Error, error};
 use crate::json_text::{cell, elements, members};
 use crate::record::{Presence, Record, Selection, Values, Wanted};
 use crate::{Cell, Place};
@@ -44,14 +43,14 @@ impl Squad {
         mut reader: impl Read,
         name: Arc<str>,
         selection: Selection,
-    ) -> anyhow::Result<Self> {
+    ) -> crate::Result<Self> {
         let mut bytes = Vec::new();
         let read = reader
             .by_ref()
             .take(MAX_BYTES as u64 + 1)
             .read_to_end(&mut bytes);
         if read.with_context(|| format!("cannot read {name}"))? > MAX_BYTES {
-            return Err(anyhow!(
+            return Err(error!(
                 "{name}: expected at most {MAX_BYTES} bytes, found more"
             ));
         }
@@ -68,13 +67,13 @@ impl Squad {
         })
     }
 
-    fn values(&self, question: &Question) -> anyhow::Result<Values> {
+    fn values(&self, question: &Question) -> crate::Result<Values> {
         let mut fields = vec![("context", cell(&self.text[question.context.clone()])?)];
         if let Some(title) = &question.title {
             fields.push(("title", cell(&self.text[title.clone()])?));
         }
         let Cell::Object(members) = cell(&self.text[question.question.clone()])? else {
-            return Err(anyhow!("expected a question as an object"));
+            return Err(error!("expected a question as an object"));
         };
         let mut members: Vec<(String, Cell)> = members
             .into_iter()
@@ -95,14 +94,14 @@ impl Squad {
         let value = |wanted: &Wanted| match find(wanted.field.name()) {
             Some((_, cell)) => wanted.check(Ok(cell.clone())),
             None if wanted.presence != Presence::Required => Ok(Cell::Null),
-            None => Err(anyhow!("no field {}", wanted.field)),
+            None => Err(Error::missing_field(format!("no field {}", wanted.field))),
         };
         let cells = self
             .selection
             .fields
             .iter()
             .map(value)
-            .collect::<anyhow::Result<_>>()?;
+            .collect::<crate::Result<_>>()?;
         let others = members
             .iter()
             .filter(|(name, _)| self.selection.rest && !self.selection.has(name));
@@ -114,7 +113,7 @@ impl Squad {
 }
 
 impl Iterator for Squad {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let question = self.questions.next()?;
@@ -149,7 +148,7 @@ fn lists(answers: Cell) -> Cell {
 }
 
 /// The places of all questions.
-fn questions(text: &str) -> anyhow::Result<Vec<Question>> {
+fn questions(text: &str) -> crate::Result<Vec<Question>> {
     // The values are parts of the text.
     let place = |part: &str| {
         let from = part.as_ptr() as usize - text.as_ptr() as usize;
@@ -173,14 +172,14 @@ fn questions(text: &str) -> anyhow::Result<Vec<Question>> {
 }
 
 /// The value of an object's member.
-fn member<'a>(object: &'a str, name: &str) -> anyhow::Result<&'a str> {
+fn member<'a>(object: &'a str, name: &str) -> crate::Result<&'a str> {
     let mut found = None;
     members(object, |member, value| {
         if member == name {
             found = Some(value);
         }
     })?;
-    found.ok_or_else(|| anyhow!("no field `{name}`"))
+    found.ok_or_else(|| Error::missing_field(format!("no field `{name}`")))
 }
 
 #[cfg(test)]
@@ -193,7 +192,7 @@ mod tests {
         {"id":"2","question":"When?","answers":[],"is_impossible":true}],
         "context":"Alice \"ran\"."}]}]}"#;
 
-    fn read(text: &str, fields: &str) -> anyhow::Result<Vec<Vec<Cell>>> {
+    fn read(text: &str, fields: &str) -> crate::Result<Vec<Vec<Cell>>> {
         let selection = Selection::new(Field::parse_list(fields).unwrap(), Kind::Any);
         let records = Squad::new(text.as_bytes(), "`a`".into(), selection)?;
         records.map(|record| Ok(record?.values?.cells)).collect()

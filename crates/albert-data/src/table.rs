@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use crate::error::{Context, Error};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
@@ -17,7 +17,7 @@ use crate::{Cell, Field, Place};
 pub(crate) struct Table {
     name: Arc<str>,
     selection: Selection,
-    parts: Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>,
+    parts: Box<dyn Iterator<Item = crate::Result<RecordBatch>> + Send>,
     records: VecDeque<Record>,
     /// The number of records that have been read.
     rows: u64,
@@ -29,7 +29,7 @@ impl Table {
     ///
     /// # Errors
     /// If the table lacks a field, or has one of another type.
-    pub(crate) fn new(batches: Batches, selection: Selection) -> anyhow::Result<Self> {
+    pub(crate) fn new(batches: Batches, selection: Selection) -> crate::Result<Self> {
         let name = Arc::clone(batches.name());
         if let Some(schema) = batches.schema() {
             expect_fields(schema, &selection).with_context(|| name.to_string())?;
@@ -45,7 +45,7 @@ impl Table {
     }
 
     /// Reads the next records; `false` at the end.
-    fn read(&mut self) -> anyhow::Result<bool> {
+    fn read(&mut self) -> crate::Result<bool> {
         let Some(part) = self.parts.next().transpose()? else {
             return Ok(false);
         };
@@ -77,7 +77,7 @@ impl Table {
                 Some(reader) => wanted.check(reader(row)),
                 None => Ok(Cell::Null),
             });
-            let cells: anyhow::Result<Vec<_>> = cells.collect();
+            let cells: crate::Result<Vec<_>> = cells.collect();
             let others = rest.iter().map(|(name, reader)| {
                 let cell = reader(row).with_context(|| format!("field `{name}`"))?;
                 Ok((Arc::clone(name), cell))
@@ -85,7 +85,7 @@ impl Table {
             let values = cells.and_then(|cells| {
                 Ok(Values {
                     cells,
-                    rest: others.collect::<anyhow::Result<_>>()?,
+                    rest: others.collect::<crate::Result<_>>()?,
                 })
             });
             self.records.push_back(Record {
@@ -98,7 +98,7 @@ impl Table {
 }
 
 impl Iterator for Table {
-    type Item = anyhow::Result<Record>;
+    type Item = crate::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.records.is_empty() && !self.is_over {
@@ -115,7 +115,7 @@ impl Iterator for Table {
 }
 
 /// Makes sure that a table has the fields, each of a type that can hold what is expected.
-pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> anyhow::Result<()> {
+pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> crate::Result<()> {
     for wanted in &selection.fields {
         match data_type(schema, &wanted.field) {
             Some(found) => expect_kind(found, wanted.kind)
@@ -123,7 +123,9 @@ pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> anyhow::R
             None if wanted.presence == Presence::Optional => {}
             None => {
                 let (field, names) = (&wanted.field, column_names(schema));
-                return Err(anyhow!("no field {field}, found {names}"));
+                return Err(Error::missing_field(format!(
+                    "no field {field}, found {names}"
+                )));
             }
         }
     }
@@ -172,7 +174,7 @@ fn find<'a>(batch: &'a RecordBatch, field: &Field) -> Option<Nested<'a>> {
 }
 
 impl<'a> Nested<'a> {
-    fn cells(self) -> anyhow::Result<Cells<'a>> {
+    fn cells(self) -> crate::Result<Cells<'a>> {
         let cells = cells(self.array)?;
         let parents = self.parents;
         if parents.is_empty() {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
-
+use crate::error::{Context, bail};
 use crate::record::{Kind, NamedCells, Presence, Record, Selection, Values, Wanted};
 use crate::{Cell, Field, Place};
 
@@ -37,7 +36,7 @@ pub struct Line {
     /// Its place.
     pub place: Place,
     /// The text.
-    pub text: anyhow::Result<Text>,
+    pub text: crate::Result<Text>,
     /// The columns of its record that are kept, with their names; none of a bad one.
     pub kept: NamedCells,
 }
@@ -92,7 +91,7 @@ impl Fields {
     ///
     /// # Errors
     /// If there are other than the command takes.
-    pub fn parse(names: &str, pairs: Pairs) -> anyhow::Result<Self> {
+    pub fn parse(names: &str, pairs: Pairs) -> crate::Result<Self> {
         let fields = Field::parse_list(names);
         let Ok([first, rest @ ..]) = fields.as_deref() else {
             bail!("expected one name, or two as `first,second`");
@@ -150,7 +149,7 @@ impl Fields {
     ///
     /// # Errors
     /// If columns are kept, which lines have none of.
-    pub(crate) fn for_lines(mut self) -> anyhow::Result<Self> {
+    pub(crate) fn for_lines(mut self) -> crate::Result<Self> {
         if self.selection.rest || self.selection.fields.len() > 1 + usize::from(self.has_pair) {
             bail!("lines have no columns to keep: expected a table, such as jsonl or csv");
         }
@@ -181,7 +180,7 @@ impl Fields {
         }
     }
 
-    fn text(&self, values: Values) -> anyhow::Result<(Text, NamedCells)> {
+    fn text(&self, values: Values) -> crate::Result<(Text, NamedCells)> {
         let mut cells = values.cells.into_iter();
         let mut text = Text::default();
         match cells.next() {
@@ -195,7 +194,9 @@ impl Fields {
         }
         if self.has_pair {
             text.pair = match cells.next() {
-                Some(list @ Cell::List(_)) => Some(serde_json::to_string(&list)?),
+                Some(list @ Cell::List(_)) => {
+                    Some(serde_json::to_string(&list).context("expected a list of texts")?)
+                }
                 Some(Cell::Null) | None => None,
                 Some(cell) => Some(cell.into_text()?),
             };

@@ -1,15 +1,13 @@
 //! `rerank`: ranks texts by their relevance to a query, with a cross-encoder.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use albert_data::Pairs;
 use albert_tasks::{Relevance, RerankOptions, Reranker};
 use clap::Args;
 use serde::Serialize;
 
-use crate::input::{Input, Origin, Request};
-use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
+use crate::input::Input;
+use crate::options::{ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
 use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
@@ -24,8 +22,8 @@ pub(crate) struct RerankArgs {
     /// The query
     #[arg(value_name = "QUERY")]
     query: String,
-    #[command(flatten)]
-    texts: CandidateArgs,
+    #[command(flatten, next_help_heading = "Texts")]
+    texts: FileArgs,
     #[command(flatten)]
     task: RankArgs,
     #[command(flatten)]
@@ -34,47 +32,6 @@ pub(crate) struct RerankArgs {
     compute: ComputeArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// The texts to rank.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Texts")]
-struct CandidateArgs {
-    /// A file or folder of texts [default: -, standard input]; can be repeated
-    #[arg(long, value_name = "FILE")]
-    input: Vec<PathBuf>,
-
-    /// Format of the texts [default: inferred from the extension, else lines]
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    input_format: Option<InputFormat>,
-
-    /// The field or column that holds the text [default: text]
-    #[arg(long, value_name = "NAME")]
-    field: Option<String>,
-
-    /// Skip lines that cannot be read; they are still counted in `index`
-    #[arg(long)]
-    skip_bad: bool,
-}
-
-impl CandidateArgs {
-    fn request(self) -> anyhow::Result<Request> {
-        let origin = if self.input.is_empty() {
-            Origin::piped("give `--input FILE`, or pipe lines into the command")?
-        } else {
-            Origin::Files(self.input)
-        };
-        Ok(Request {
-            origin,
-            format: self.input_format.map(Into::into),
-            delimiter: None,
-            field: self.field,
-            keep: None,
-            pairs: Pairs::Refused,
-            has_tabs: false,
-            skip_bad: self.skip_bad,
-        })
-    }
 }
 
 /// The ranked texts to show.
@@ -147,7 +104,9 @@ impl Best {
 
 /// Runs the command.
 pub(crate) fn run(args: RerankArgs, talk: Talk) -> anyhow::Result<()> {
-    let request = args.texts.request()?;
+    let request = args
+        .texts
+        .request("give `--input FILE`, or pipe lines into the command")?;
     let texts = Input::open(&request)?;
     let output = args
         .output

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use albert_data::{Pairs, Vectors};
+use albert_data::Vectors;
 use albert_tasks::{EmbedOptions, Embedding, Hit, Search, Searcher};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::embed::embed_chunk_with;
 use crate::failure::usage;
-use crate::input::{Input, Origin, Request, vectors};
-use crate::options::{ComputeArgs, InputFormat, ModelArgs, OutputArgs, number};
+use crate::input::{Input, Request, vectors};
+use crate::options::{ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
 use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
@@ -44,21 +44,8 @@ pub(crate) struct SearchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corpus")]
 struct CorpusArgs {
-    /// A file or folder of texts [default: -, standard input]; can be repeated
-    #[arg(long, value_name = "FILE")]
-    input: Vec<PathBuf>,
-
-    /// Format of the texts [default: inferred from the extension, else lines]
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    input_format: Option<InputFormat>,
-
-    /// The field or column that holds the text [default: text]
-    #[arg(long, value_name = "NAME")]
-    field: Option<String>,
-
-    /// Skip lines that cannot be read; they are still counted in `index`
-    #[arg(long)]
-    skip_bad: bool,
+    #[command(flatten)]
+    files: FileArgs,
 
     /// Vectors written by `embed`, in any format but table; --input then only provides the texts of
     /// the hits
@@ -69,26 +56,15 @@ struct CorpusArgs {
 impl CorpusArgs {
     /// Returns the texts to read, if any: with vectors they are optional.
     fn request(&self) -> anyhow::Result<Option<Request>> {
-        let origin = match (&self.input[..], &self.embeddings) {
-            ([], Some(_)) if self.field.is_some() || self.input_format.is_some() => {
-                return Err(usage("`--field` and `--input-format` need `--input`"));
-            }
-            ([], Some(_)) => return Ok(None),
-            ([], None) => Origin::piped(
-                "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command",
-            )?,
-            (paths, _) => Origin::Files(paths.to_vec()),
-        };
-        Ok(Some(Request {
-            origin,
-            format: self.input_format.map(Into::into),
-            delimiter: None,
-            field: self.field.clone(),
-            keep: None,
-            pairs: Pairs::Refused,
-            has_tabs: false,
-            skip_bad: self.skip_bad,
-        }))
+        let files = &self.files;
+        if !files.input.is_empty() || self.embeddings.is_none() {
+            let hint = "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command";
+            return files.request(hint).map(Some);
+        }
+        if files.field.is_some() || files.input_format.is_some() {
+            return Err(usage("`--field` and `--input-format` need `--input`"));
+        }
+        Ok(None)
     }
 }
 
@@ -293,7 +269,7 @@ fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> an
                 match line.text {
                     Ok(text) => hit.text = Some(text.text),
                     Err(_) if skip_bad => {}
-                    Err(error) => return Err(line.place.locate(error)),
+                    Err(error) => return Err(line.place.locate(error).into()),
                 }
             }
             texts += 1;

@@ -1,6 +1,7 @@
 //! The options that several commands share. Options of one command are in the command's file.
 
 pub(crate) mod compute;
+mod files;
 pub(crate) mod input;
 pub(crate) mod model;
 pub(crate) mod output;
@@ -12,6 +13,7 @@ pub(crate) mod vectors;
 use clap::Args;
 
 pub(crate) use compute::{ComputeArgs, MAX_THREADS};
+pub(crate) use files::FileArgs;
 pub(crate) use input::{InputArgs, InputFormat, PairArgs};
 pub(crate) use model::{ModelArgs, SpecialArgs};
 pub(crate) use output::{ColumnArgs, OutputArgs};

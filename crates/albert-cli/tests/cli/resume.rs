@@ -9,21 +9,6 @@ use crate::harness::{Folder, cli, cli_with, command, finish, tiny_model};
 
 const FORMATS: [&str; 3] = ["jsonl", "csv", "npy"];
 
-/// A sequence of numbers that is the same each time.
-struct Seeded(u64);
-
-impl Seeded {
-    /// A number below `end`. Knuth's 64-bit linear congruential generator; the high bits are the
-    /// good ones.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % end
-    }
-}
-
 /// Texts of unlike length, with what csv has to quote.
 fn texts(count: usize) -> String {
     (0..count)
@@ -69,7 +54,7 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
     const KILLS: usize = 15;
     let (folder, model) = (Folder::new(), tiny_model());
     let input = folder.write("in.txt", texts(4000));
-    let mut random = Seeded(1);
+    let mut random = fastrand::Rng::with_seed(1);
     for format in FORMATS {
         let (whole, output) = (
             folder.path(&format!("whole.{format}")),
@@ -84,7 +69,7 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
         while kills < KILLS {
             let mut command = embed(&input, &output, &["--model", &model, "--resume"]);
             let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-            let killed_at = Instant::now() + duration * random.below(1000) as u32 / 1000;
+            let killed_at = Instant::now() + duration * random.u32(..1000) / 1000;
             while child.try_wait().unwrap().is_none() && Instant::now() < killed_at {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -118,7 +103,7 @@ fn runs_killed_at_random_moments_leave_together_what_one_run_would() {
 fn whatever_part_of_a_file_is_there_the_rest_is_written() {
     let folder = Folder::new();
     let input = folder.write("in.txt", texts(40));
-    let mut random = Seeded(2);
+    let mut random = fastrand::Rng::with_seed(2);
     for format in FORMATS {
         let name = format!("out.{format}");
         let output = folder.path(&name);
@@ -140,7 +125,7 @@ fn whatever_part_of_a_file_is_there_the_rest_is_written() {
         ];
         for end in fixed
             .into_iter()
-            .chain((0..12).map(|_| random.below(expected.len())))
+            .chain((0..12).map(|_| random.usize(..expected.len())))
         {
             folder.write(&name, &unfinished[..end]);
             run(&["--resume"]);

@@ -8,13 +8,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use crate::error::{Context, ErrorKind, bail, error};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::{Endianness, root_as_footer, root_as_message};
 
 use super::{Batches, contained, interrupted, until_error};
-use crate::Hint;
 use crate::compression::Bytes;
 use crate::content::Content;
 use crate::notes::Notes;
@@ -40,7 +39,7 @@ impl Batches {
     ///
     /// # Errors
     /// If it is neither, broken, or a file without its footer.
-    pub(crate) fn arrow(opened: Opened, open_end: OpenEnd) -> anyhow::Result<Self> {
+    pub(crate) fn arrow(opened: Opened, open_end: OpenEnd) -> crate::Result<Self> {
         let name = Arc::clone(&opened.name);
         if opened.is_empty() {
             return match open_end {
@@ -49,7 +48,8 @@ impl Batches {
             };
         }
         if let Content::Foreign { name: found, hint } = opened.content {
-            return Err(anyhow!("{name}: expected Arrow IPC, found {found}").hint(hint));
+            let error = error!("{name}: expected Arrow IPC, found {found}");
+            return Err(error.with_kind(ErrorKind::Foreign(hint)));
         }
         let is_file = opened.content == Content::ArrowFile;
         if is_file && let Some(file) = opened.file() {
@@ -91,7 +91,7 @@ impl Batches {
 }
 
 /// Checks the end of a file before anything is read.
-fn expect_file_end(mut file: &File, name: &str) -> anyhow::Result<()> {
+fn expect_file_end(mut file: &File, name: &str) -> crate::Result<()> {
     let mut read = || -> io::Result<Vec<u8>> {
         let position = file.stream_position()?;
         let length = file.seek(SeekFrom::End(0))?;
@@ -139,7 +139,7 @@ fn read_schema(start: &mut Vec<u8>, reader: &mut impl Read) -> io::Result<()> {
 
 /// Checks that values are little-endian, because lengths of strings would be misread otherwise. The
 /// reader checks the rest of the schema.
-fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
+fn expect_little_endian(start: &[u8]) -> crate::Result<()> {
     let message = metadata(start).and_then(|(length, from)| start.get(from..from + length));
     let Some(Ok(message)) = message.map(root_as_message) else {
         return Ok(());
@@ -147,8 +147,9 @@ fn expect_little_endian(start: &[u8]) -> anyhow::Result<()> {
     let schema = message.header_as_schema();
     if schema.is_some_and(|schema| schema.endianness() == Endianness::Big) {
         Err(
-            anyhow!("expected little-endian values, found big-endian ones")
-                .hint("write it again on a little-endian machine, or as Parquet"),
+            error!("expected little-endian values, found big-endian ones").with_kind(
+                ErrorKind::Advised("write it again on a little-endian machine, or as Parquet"),
+            ),
         )
     } else {
         Ok(())
@@ -169,7 +170,7 @@ struct Stream {
 }
 
 impl Iterator for Stream {
-    type Item = anyhow::Result<RecordBatch>;
+    type Item = crate::Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = contained(|| self.stream.next().transpose());
@@ -185,7 +186,7 @@ impl Iterator for Stream {
 }
 
 impl Stream {
-    fn check_end(&mut self) -> anyhow::Result<()> {
+    fn check_end(&mut self) -> crate::Result<()> {
         let name = Arc::clone(&self.name);
         let cannot_read = || format!("cannot read {name}");
         let watched = self.stream.get_mut();
@@ -219,7 +220,7 @@ impl Stream {
 
     /// Compares the footer's number of batches with the number read, because a block of zeros looks
     /// like the end of a stream.
-    fn check_footer(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    fn check_footer(&self, bytes: &[u8]) -> crate::Result<()> {
         let cut = || interrupted(&self.name, "the footer of an Arrow IPC file");
         let rest = bytes.strip_suffix(FILE_END).ok_or_else(cut)?;
         let (rest, length) = rest.split_last_chunk::<4>().ok_or_else(cut)?;
@@ -227,7 +228,7 @@ impl Stream {
         let footer = length.and_then(|length| rest.get(rest.len().checked_sub(length)?..));
         let footer = footer.and_then(|footer| root_as_footer(footer).ok());
         let expected = footer
-            .ok_or_else(|| anyhow!("{}: the footer of the Arrow IPC file is damaged", self.name))?
+            .ok_or_else(|| error!("{}: the footer of the Arrow IPC file is damaged", self.name))?
             .recordBatches()
             .map_or(0, |batches| batches.len());
         let found = self.batches;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, anyhow};
+use crate::error::{Context, ErrorKind, error};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -11,10 +11,10 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::{BATCH_ROWS, Batches, contained, until_error};
+use crate::Field;
 use crate::content::Content;
 use crate::record::Selection;
 use crate::source::Opened;
-use crate::{Field, Hint};
 
 /// The columns of a file that are decoded.
 #[derive(Debug, Clone)]
@@ -59,13 +59,14 @@ impl Batches {
         opened: Opened,
         projection: &Projection,
         bytes_read: Arc<AtomicU64>,
-    ) -> anyhow::Result<Self> {
+    ) -> crate::Result<Self> {
         let name = Arc::clone(&opened.name);
         if opened.is_empty() {
             return Ok(Self::empty(name));
         }
         if let Content::Foreign { name: found, hint } = opened.content {
-            return Err(anyhow!("{name}: expected a Parquet file, found {found}").hint(hint));
+            let error = error!("{name}: expected a Parquet file, found {found}");
+            return Err(error.with_kind(ErrorKind::Foreign(hint)));
         }
         let file = opened.into_file()?;
         let length = file
@@ -103,7 +104,7 @@ impl Batches {
 }
 
 /// Checks that the compression of the columns is supported.
-fn expect_compression(metadata: &ParquetMetaData, leaves: &[usize]) -> anyhow::Result<()> {
+fn expect_compression(metadata: &ParquetMetaData, leaves: &[usize]) -> crate::Result<()> {
     for group in metadata.row_groups() {
         for column in leaves.iter().filter_map(|&leaf| group.columns().get(leaf)) {
             let found = match column.compression() {
@@ -111,11 +112,11 @@ fn expect_compression(metadata: &ParquetMetaData, leaves: &[usize]) -> anyhow::R
                 Compression::LZO => "LZO",
                 _ => continue,
             };
-            return Err(anyhow!(
+            return Err(error!(
                 "column `{}`: expected a column compressed with snappy, gzip, zstd or lz4, found {found}",
                 column.column_path().string()
             )
-            .hint("write it again with `compression=\"zstd\"`"));
+            .with_kind(ErrorKind::Advised("write it again with `compression=\"zstd\"`")));
         }
     }
     Ok(())

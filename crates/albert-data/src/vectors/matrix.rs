@@ -3,12 +3,11 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use crate::error::{Context, ErrorKind, bail, error};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::{EMBEDDINGS, VectorRow};
-use crate::hint::Hint;
 
 /// Vectors of f32, one after the other.
 pub(super) struct Matrix<R> {
@@ -23,9 +22,9 @@ impl<R: Read> Matrix<R> {
     ///
     /// # Errors
     /// If it is none, holds other numbers, or is not complete.
-    pub(super) fn npy(mut reader: R, length: u64, name: Arc<str>) -> anyhow::Result<Self> {
+    pub(super) fn npy(mut reader: R, length: u64, name: Arc<str>) -> crate::Result<Self> {
         let mut start = [0; 10];
-        let not_npy = || anyhow!("{name}: expected a NumPy array");
+        let not_npy = || error!("{name}: expected a NumPy array");
         reader.read_exact(&mut start).map_err(|_| not_npy())?;
         if !start.starts_with(b"\x93NUMPY") {
             return Err(not_npy());
@@ -43,11 +42,12 @@ impl<R: Read> Matrix<R> {
         reader
             .by_ref()
             .take(header_bytes.min(length))
-            .read_to_end(&mut header)?;
+            .read_to_end(&mut header)
+            .with_context(|| format!("cannot read {name}"))?;
         let header = String::from_utf8_lossy(&header);
         let expected = "expected an array of little-endian f32 in rows, as `embed` writes it";
         let (rows, dim) =
-            shape(&header).ok_or_else(|| anyhow!("{name}: {expected}, found {}", header.trim()))?;
+            shape(&header).ok_or_else(|| error!("{name}: {expected}, found {}", header.trim()))?;
         Self::new(reader, name, [rows, dim], length.saturating_sub(data_from))
     }
 
@@ -55,8 +55,8 @@ impl<R: Read> Matrix<R> {
     ///
     /// # Errors
     /// If there is no such tensor, it holds other numbers, or is not complete.
-    pub(super) fn safetensors(mut reader: R, length: u64, name: Arc<str>) -> anyhow::Result<Self> {
-        let not_safetensors = || anyhow!("{name}: expected a safetensors file");
+    pub(super) fn safetensors(mut reader: R, length: u64, name: Arc<str>) -> crate::Result<Self> {
+        let not_safetensors = || error!("{name}: expected a safetensors file");
         let mut header_bytes = [0; 8];
         reader
             .read_exact(&mut header_bytes)
@@ -69,13 +69,14 @@ impl<R: Read> Matrix<R> {
         reader
             .by_ref()
             .take(header_bytes)
-            .read_to_end(&mut header)?;
+            .read_to_end(&mut header)
+            .with_context(|| format!("cannot read {name}"))?;
         let header: Metadata = serde_json::from_slice(&header).with_context(not_safetensors)?;
         let expected =
             format!("expected a tensor `{EMBEDDINGS}` of f32 in rows, as `embed` writes it");
         let info = header
             .info(EMBEDDINGS)
-            .ok_or_else(|| anyhow!("{name}: {expected}, found none"))?;
+            .ok_or_else(|| error!("{name}: {expected}, found none"))?;
         let &[rows, dim] = info.shape.as_slice() else {
             bail!("{name}: {expected}, found shape {:?}", info.shape);
         };
@@ -84,7 +85,8 @@ impl<R: Read> Matrix<R> {
         }
         // The tensor of a file of several begins later.
         let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-        io::copy(&mut reader.by_ref().take(from), &mut io::sink())?;
+        io::copy(&mut reader.by_ref().take(from), &mut io::sink())
+            .with_context(|| format!("cannot read {name}"))?;
         let found = (length - header_bytes)
             .saturating_sub(8)
             .saturating_sub(from);
@@ -101,12 +103,12 @@ impl<R: Read> Matrix<R> {
         )
     }
 
-    fn new(reader: R, name: Arc<str>, [rows, dim]: [usize; 2], found: u64) -> anyhow::Result<Self> {
+    fn new(reader: R, name: Arc<str>, [rows, dim]: [usize; 2], found: u64) -> crate::Result<Self> {
         let bytes = rows.checked_mul(dim).and_then(|count| count.checked_mul(4));
         if bytes.is_none_or(|bytes| bytes as u64 != found) {
             let error =
-                anyhow!("{name}: expected {rows} rows of {dim} numbers, found {found} bytes");
-            return Err(error.hint("the run that wrote it was interrupted: run it again"));
+                error!("{name}: expected {rows} rows of {dim} numbers, found {found} bytes");
+            return Err(error.with_kind(ErrorKind::CutShort));
         }
         Ok(Self {
             reader,
@@ -116,7 +118,7 @@ impl<R: Read> Matrix<R> {
         })
     }
 
-    fn row(&mut self) -> anyhow::Result<VectorRow> {
+    fn row(&mut self) -> crate::Result<VectorRow> {
         let mut bytes = vec![0; self.dim * 4];
         self.reader
             .read_exact(&mut bytes)
@@ -127,7 +129,7 @@ impl<R: Read> Matrix<R> {
 }
 
 impl<R: Read> Iterator for Matrix<R> {
-    type Item = anyhow::Result<VectorRow>;
+    type Item = crate::Result<VectorRow>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;

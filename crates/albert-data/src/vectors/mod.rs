@@ -11,12 +11,11 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
-#[cfg(not(feature = "parquet"))]
-use anyhow::bail;
-
 use self::matrix::Matrix;
 use crate::Source;
+use crate::error::Context;
+#[cfg(not(feature = "parquet"))]
+use crate::error::bail;
 
 /// One row: the embedding, and the text where the file has it. `None` is a row that `embed` wrote
 /// for a bad line.
@@ -46,7 +45,7 @@ pub enum VectorFormat {
 
 /// The rows of a file of embeddings.
 pub struct Vectors {
-    rows: Box<dyn Iterator<Item = anyhow::Result<VectorRow>>>,
+    rows: Box<dyn Iterator<Item = crate::Result<VectorRow>>>,
 }
 
 impl fmt::Debug for Vectors {
@@ -60,7 +59,7 @@ impl Vectors {
     ///
     /// # Errors
     /// If the file cannot be opened, or is not of that format.
-    pub fn open(path: &Path, format: VectorFormat) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, format: VectorFormat) -> crate::Result<Self> {
         let name = path.display();
         #[cfg(not(feature = "parquet"))]
         if matches!(format, VectorFormat::Parquet | VectorFormat::Arrow) {
@@ -95,7 +94,7 @@ impl Vectors {
 }
 
 impl Iterator for Vectors {
-    type Item = anyhow::Result<VectorRow>;
+    type Item = crate::Result<VectorRow>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.rows.next()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use crate::error::{Context, Error, ErrorKind, bail, error};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Number;
@@ -13,7 +13,7 @@ use super::VectorRow;
 use crate::delimited::{Delimited, Delimiter};
 use crate::lines::{RawLines, utf8};
 use crate::record::{Kind, Presence, Record, Selection, Wanted};
-use crate::{Cell, Field, Hint};
+use crate::{Cell, Field};
 
 /// The part of a jsonl row that matters here.
 #[derive(Deserialize)]
@@ -24,11 +24,11 @@ struct JsonRow {
 }
 
 impl JsonRow {
-    fn vector(self) -> anyhow::Result<VectorRow> {
+    fn vector(self) -> crate::Result<VectorRow> {
         match (self.embedding, self.error) {
             (Some(numbers), _) => Ok(Some((numbers.floats()?, self.text))),
             (None, Some(_)) => Ok(None),
-            (None, None) => bail!("no field `embedding`"),
+            (None, None) => Err(Error::missing_field("no field `embedding`")),
         }
     }
 }
@@ -42,12 +42,12 @@ struct Numbers {
 impl Numbers {
     /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these
     /// would mean nothing.
-    fn floats(self) -> anyhow::Result<Vec<f32>> {
+    fn floats(self) -> crate::Result<Vec<f32>> {
         if self.has_float || self.values.is_empty() {
             Ok(self.values)
         } else {
-            Err(anyhow!("field `embedding`: expected floats, found nothing but integers")
-        .hint("vectors that `embed --precision` wrote cannot be compared: write them without it"))
+            let error = error!("field `embedding`: expected floats, found nothing but integers");
+            Err(error.with_kind(ErrorKind::IntegerVectors))
         }
     }
 }
@@ -79,9 +79,9 @@ impl<'de> Deserialize<'de> for Numbers {
 pub(super) fn json<R: BufRead + 'static>(
     mut reader: R,
     name: Arc<str>,
-) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
+) -> impl Iterator<Item = crate::Result<VectorRow>> {
     let mut rows = 0;
-    let mut read = move || -> anyhow::Result<Option<VectorRow>> {
+    let mut read = move || -> crate::Result<Option<VectorRow>> {
         let (open, separator) = if rows == 0 {
             (b'[', "[")
         } else {
@@ -113,9 +113,9 @@ pub(super) fn json<R: BufRead + 'static>(
 }
 
 /// The next byte that is no space, left where it is.
-fn significant(reader: &mut impl BufRead) -> anyhow::Result<Option<u8>> {
+fn significant(reader: &mut impl BufRead) -> crate::Result<Option<u8>> {
     loop {
-        let bytes = reader.fill_buf()?;
+        let bytes = reader.fill_buf().context("cannot read")?;
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
@@ -134,8 +134,8 @@ fn significant(reader: &mut impl BufRead) -> anyhow::Result<Option<u8>> {
 pub(super) fn jsonl<R: BufRead + 'static>(
     reader: R,
     name: Arc<str>,
-) -> impl Iterator<Item = anyhow::Result<VectorRow>> {
-    let row = |bytes: Vec<u8>| -> anyhow::Result<VectorRow> {
+) -> impl Iterator<Item = crate::Result<VectorRow>> {
+    let row = |bytes: Vec<u8>| -> crate::Result<VectorRow> {
         let row: JsonRow =
             serde_json::from_str(&utf8(bytes)?).context("expected a row of `embed`")?;
         row.vector()
@@ -159,7 +159,7 @@ pub(super) fn jsonl<R: BufRead + 'static>(
 pub(super) fn csv<R: BufRead + 'static>(
     reader: R,
     name: Arc<str>,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
+) -> crate::Result<impl Iterator<Item = crate::Result<VectorRow>>> {
     let optional = |name: &str| Wanted {
         presence: Presence::Optional,
         ..Wanted::new(Field::from_name(name), Kind::Text)
@@ -170,7 +170,7 @@ pub(super) fn csv<R: BufRead + 'static>(
         .extend([optional("text"), optional("error")]);
     let mut records = Delimited::new(reader, name, selection, Delimiter::Comma);
     records.expect_header()?;
-    let row = |cells: [Cell; 3]| -> anyhow::Result<VectorRow> {
+    let row = |cells: [Cell; 3]| -> crate::Result<VectorRow> {
         let text = |cell: Cell| cell.into_text().ok();
         let [embedding, text, error] = cells.map(text);
         let embedding = embedding.unwrap_or_default();
@@ -184,7 +184,7 @@ pub(super) fn csv<R: BufRead + 'static>(
     Ok(records.map(move |record| {
         let Record { place, values } = record?;
         let cells = values.and_then(|values| {
-            <[Cell; 3]>::try_from(values.cells).map_err(|_| anyhow!("expected three fields"))
+            <[Cell; 3]>::try_from(values.cells).map_err(|_| error!("expected three fields"))
         });
         cells.and_then(row).map_err(|error| place.locate(error))
     }))

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use crate::error::{Context, Error, ErrorKind, bail, error};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -15,7 +15,7 @@ use crate::cells::cells;
 use crate::record::{Kind, Presence, Selection, Wanted};
 use crate::source::Opened;
 use crate::table::expect_fields;
-use crate::{Cell, Field, Hint};
+use crate::{Cell, Field};
 
 const EMBEDDING: &str = "embedding";
 const TEXT: &str = "text";
@@ -28,10 +28,10 @@ const ERROR: &str = "error";
 pub(super) fn rows(
     opened: Opened,
     format: VectorFormat,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<VectorRow>>> {
+) -> crate::Result<impl Iterator<Item = crate::Result<VectorRow>>> {
     if opened.is_empty() {
-        let error = anyhow!("{}: expected a table, found an empty file", opened.name);
-        return Err(error.hint("the run that wrote it was interrupted: run it again"));
+        let error = error!("{}: expected a table, found an empty file", opened.name);
+        return Err(error.with_kind(ErrorKind::CutShort));
     }
     let optional = |name: &str| Wanted {
         presence: Presence::Optional,
@@ -62,14 +62,14 @@ pub(super) fn rows(
         .map(move |(row, vector)| vector.with_context(|| format!("{name}, row {}", row + 1))))
 }
 
-fn rows_of(batch: &RecordBatch) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>> {
+fn rows_of(batch: &RecordBatch) -> crate::Result<Vec<crate::Result<VectorRow>>> {
     let embeddings = batch
         .column_by_name(EMBEDDING)
-        .with_context(|| format!("no field `{EMBEDDING}`"))?;
+        .ok_or_else(|| Error::missing_field(format!("no field `{EMBEDDING}`")))?;
     let texts = batch.column_by_name(TEXT).map(|column| cells(column));
     let texts = texts.transpose()?;
     let errors = batch.column_by_name(ERROR);
-    let row = |row: usize| -> anyhow::Result<VectorRow> {
+    let row = |row: usize| -> crate::Result<VectorRow> {
         if embeddings.is_null(row) {
             return if errors.is_some_and(|errors| errors.is_valid(row)) {
                 Ok(None)
@@ -89,7 +89,7 @@ fn rows_of(batch: &RecordBatch) -> anyhow::Result<Vec<anyhow::Result<VectorRow>>
     Ok((0..batch.num_rows()).map(row).collect())
 }
 
-fn numbers(array: &ArrayRef, row: usize) -> anyhow::Result<Vec<f32>> {
+fn numbers(array: &ArrayRef, row: usize) -> crate::Result<Vec<f32>> {
     let list = match array.data_type() {
         DataType::FixedSizeList(_, _) => array.as_fixed_size_list().value(row),
         DataType::List(_) => array.as_list::<i32>().value(row),

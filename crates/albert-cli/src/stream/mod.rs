@@ -3,97 +3,25 @@
 //! Each text has one row, in input order. Memory holds one chunk, or on a GPU as many as keep it
 //! busy, however long the stream is.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod chunks;
+mod job;
+mod terms;
+
 use std::time::Instant;
 
-use albert_data::{Cell, ChunkLimits, Line, Pairs, Place, Text};
-use albert_tasks::{ModelFiles, RunOptions, pipelined};
+use albert_data::Place;
 use anyhow::Context;
-use serde_json::Value;
 
 use crate::failure::{Hint, Report, usage};
 use crate::input::Input;
 use crate::interruption::Interruption;
-use crate::options::{ColumnArgs, InputArgs, OutputArgs, PairArgs, TextArgs};
-use crate::output::{
-    BadRow, Format, Kept, Layout, Output, RECORDS, Row, RowWriter, Saved, VectorType,
-};
+use crate::options::{ColumnArgs, InputArgs, OutputArgs};
+use crate::output::{BadRow, Layout, Output, Row, RowWriter, Saved, VectorType};
 use crate::progress::{Progress, Talk, Tally, rows};
-
-/// A text to work on and its number in the input.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) index: usize,
-    pub(crate) text: Text,
-}
-
-/// The input and output that a command supports.
-pub(crate) struct Terms {
-    /// The pairs that the command takes.
-    pub(crate) pairs: Pairs,
-    /// The options for pairs.
-    pub(crate) pair: PairArgs,
-    /// The formats that the command writes.
-    pub(crate) formats: &'static [Format],
-    /// Files that the command reads in addition to the texts, which the output must not replace.
-    pub(crate) also_reads: Vec<PathBuf>,
-    /// True to continue the output of an interrupted run; `None` in a command that cannot.
-    pub(crate) resumes: Option<bool>,
-}
-
-impl Terms {
-    /// Creates the terms of a command that takes these pairs and writes records.
-    pub(crate) fn new(pairs: Pairs) -> Self {
-        Self {
-            pairs,
-            pair: PairArgs::default(),
-            formats: RECORDS,
-            also_reads: Vec::new(),
-            resumes: None,
-        }
-    }
-
-    /// Adds the options for pairs.
-    pub(crate) fn with_pair(self, pair: PairArgs) -> Self {
-        Self { pair, ..self }
-    }
-}
-
-/// The division of the input into chunks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Chunks {
-    pub(crate) limits: ChunkLimits,
-    /// The number of chunks in flight.
-    pub(crate) in_flight: usize,
-}
-
-impl Chunks {
-    /// Creates the chunks of a command that runs texts through a model.
-    pub(crate) fn new(options: &RunOptions) -> Self {
-        Self {
-            in_flight: options.chunks_in_flight(),
-            ..Self::with_batch_tokens(options.most_batch_tokens())
-        }
-    }
-
-    /// Sizes chunks to fill several batches of `batch_tokens` tokens.
-    pub(crate) fn with_batch_tokens(batch_tokens: usize) -> Self {
-        /// The number of batches in a chunk: several, so that texts of similar length share a
-        /// batch.
-        const BATCHES: usize = 4;
-        /// Bytes per token: a little more than four in English.
-        const BYTES_PER_TOKEN: usize = 4;
-        let tokens = batch_tokens.clamp(256, 1 << 20) * BATCHES;
-        Self {
-            limits: ChunkLimits {
-                rows: tokens / 4,
-                bytes: tokens * BYTES_PER_TOKEN,
-            },
-            in_flight: 1,
-        }
-    }
-}
+use chunks::each_chunk;
+pub(crate) use chunks::{Chunks, Item};
+pub(crate) use job::Job;
+pub(crate) use terms::Terms;
 
 /// An open input and the output for its rows.
 pub(crate) struct Stream {
@@ -216,40 +144,6 @@ impl Stream {
     }
 }
 
-/// Everything that a command which runs texts through a model opens before it loads the model.
-pub(crate) struct Job {
-    /// The model's files.
-    pub(crate) files: ModelFiles,
-    /// The options for loading and running the model.
-    pub(crate) options: RunOptions,
-    pub(crate) stream: Stream,
-}
-
-impl Job {
-    /// Opens input and output, then the device, then finds the model, so that a user's mistake is
-    /// reported before anything is downloaded or computed.
-    pub(crate) fn open(args: TextArgs, terms: Terms, talk: Talk) -> anyhow::Result<Self> {
-        let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
-        let options = args.compute.run_options(&args.model, talk)?;
-        let files = args.model.files(talk)?;
-        stream.output.spare(&files)?;
-        Ok(Self {
-            files,
-            options,
-            stream,
-        })
-    }
-
-    /// Runs every text through `work`, as [`Stream::run`] does, a few batches at a time.
-    pub(crate) fn run<R: Row + Send + 'static>(
-        self,
-        work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<R>>> + Sync,
-    ) -> anyhow::Result<()> {
-        let chunks = Chunks::new(&self.options);
-        self.stream.run(None, chunks, work)
-    }
-}
-
 /// Skips the texts whose rows are saved, and computes the first and the last of them again to check
 /// that the rows belong to them.
 fn check<R: Row>(
@@ -308,7 +202,7 @@ fn answer<R: Row + Send>(
                     writer.row(&row, &kept)?;
                 }
                 Err(error) => {
-                    let error = place.locate(error);
+                    let error = locate(&place, error);
                     if !skip_bad {
                         return Err(error);
                     }
@@ -356,7 +250,7 @@ pub(crate) fn consume<T: Send>(
             match answer {
                 Ok(answer) => add(Some(answer))?,
                 Err(error) => {
-                    let error = place.locate(error);
+                    let error = locate(&place, error);
                     if !skip_bad {
                         return Err(error);
                     }
@@ -376,134 +270,12 @@ pub(crate) fn consume<T: Send>(
     Ok(())
 }
 
-/// The lines of a chunk.
-struct Chunk {
-    items: Vec<Item>,
-    /// For each line its place, its kept columns, and its error if it is bad.
-    places: Vec<(Place, Kept, Option<anyhow::Error>)>,
-    /// An error that ends the input after these lines.
-    end: anyhow::Result<()>,
-    /// The number of input bytes read so far.
-    bytes_read: u64,
-}
-
-/// The results of a chunk.
-struct Answered<T> {
-    lines: Vec<(Place, Kept, anyhow::Result<T>)>,
-    end: anyhow::Result<()>,
-    bytes_read: u64,
-}
-
-/// Reads chunks, processes several at a time, and passes on the results in order.
-fn each_chunk<T: Send>(
-    input: Input,
-    chunks: Chunks,
-    interruption: &Interruption,
-    work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
-    mut take: impl FnMut(Answered<T>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let (skip_bad, mut index) = (input.skip_bad, input.skipped);
-    let bytes_read = input.bytes_read.clone();
-    let mut feed = input.feed().with_stop(interruption.stop());
-    let mut has_ended = false;
-    let next = |may_wait| {
-        if has_ended {
-            return None;
-        }
-        let (lines, end) = feed.chunk(chunks.limits, may_wait);
-        if lines.is_empty() && end.is_ok() {
-            return None;
-        }
-        let chunk = Chunk::new(lines, end, index, skip_bad, Input::position(&bytes_read));
-        index += chunk.places.len();
-        has_ended = chunk.end.is_err();
-        Some(chunk)
-    };
-    pipelined(
-        chunks.in_flight,
-        next,
-        |chunk: Chunk| chunk.answered(&work),
-        |answered| take(answered?),
-    )
-}
-
-impl Chunk {
-    /// Takes lines up to the first bad one, or all of them if bad ones are skipped; the first has
-    /// the number `index`.
-    fn new(
-        lines: Vec<Line>,
-        mut end: anyhow::Result<()>,
-        index: usize,
-        skip_bad: bool,
-        bytes_read: u64,
-    ) -> Self {
-        let (mut items, mut places) = (Vec::new(), Vec::new());
-        for (offset, line) in lines.into_iter().enumerate() {
-            let kept = kept(line.kept);
-            match line.text {
-                Ok(text) => {
-                    items.push(Item {
-                        index: index + offset,
-                        text,
-                    });
-                    places.push((line.place, kept, None));
-                }
-                Err(error) if skip_bad => places.push((line.place, kept, Some(error))),
-                Err(error) => {
-                    end = Err(line.place.locate(error));
-                    break;
-                }
-            }
-        }
-        Self {
-            items,
-            places,
-            end,
-            bytes_read,
-        }
+/// Puts the place of a text before the error of working on it.
+fn locate(place: &Place, error: anyhow::Error) -> anyhow::Error {
+    match place.describe() {
+        Some(place) => error.context(place),
+        None => error,
     }
-
-    fn answered<T>(
-        self,
-        work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>>,
-    ) -> anyhow::Result<Answered<T>> {
-        let mut answers = if self.items.is_empty() {
-            Vec::new()
-        } else {
-            work(self.items)?
-        }
-        .into_iter();
-        let lines = self.places.into_iter().map(|(place, kept, error)| {
-            let answer = match error {
-                Some(error) => Err(error),
-                None => answers
-                    .next()
-                    .unwrap_or_else(|| Err(anyhow::anyhow!("no answer"))),
-            };
-            (place, kept, answer)
-        });
-        Ok(Answered {
-            lines: lines.collect(),
-            end: self.end,
-            bytes_read: self.bytes_read,
-        })
-    }
-}
-
-/// Turns the kept columns of a line into the values of a row.
-fn kept(cells: Vec<(Arc<str>, Cell)>) -> Kept {
-    let value = |cell: &Cell| match serde_json::to_value(cell) {
-        Ok(value) => value,
-        // An integer of more than 64 bits, which `serde_json` numbers cannot hold.
-        Err(_) => match cell {
-            Cell::Integer(number) => Value::String(number.to_string()),
-            _ => Value::Null,
-        },
-    };
-    let kept = cells
-        .iter()
-        .map(|(name, cell)| (Arc::clone(name), value(cell)));
-    kept.collect()
 }
 
 fn count<R: Row>(tally: &mut Tally, row: &R) {
@@ -521,11 +293,12 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
+    use albert_data::{ChunkLimits, Pairs};
     use serde::Serialize;
 
     use super::*;
     use crate::input::Request;
-    use crate::output::Column;
+    use crate::output::{Column, Kept};
     use crate::progress::Extent;
 
     #[derive(Debug, Serialize)]
