@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use albert_model::read_tensorflow_index;
+use albert_formats::tensorflow::Index;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = read_tensorflow_index(bytes.to_vec());
+    let _ = Index::read(bytes);
 });

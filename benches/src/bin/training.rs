@@ -64,13 +64,8 @@ fn main() -> anyhow::Result<()> {
     (options.slots, options.dropout) = (threads, Dropout::NONE);
     let mut pass = TrainingPass::new(Arc::clone(&layout), options)?;
 
-    let mut state = 1u64;
-    let mut below = |count: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 33) as usize) % count
-    };
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut below = |count: usize| random.usize(..count);
     let mut batch = TrainingBatch::new();
     let (mut targets, mut row) = (Vec::new(), 0);
     for _ in 0..sequences {

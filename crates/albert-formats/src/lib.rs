@@ -5,6 +5,11 @@
 //! with errors that name the key ([`json`]), and protocol buffers read field by field ([`wire`]).
 //! It does not depend on any model or network.
 
+pub mod crc32c;
 pub mod json;
+mod shown;
 pub mod small_file;
+pub mod tensorflow;
 pub mod wire;
+
+pub use shown::shown;

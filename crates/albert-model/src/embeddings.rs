@@ -7,6 +7,7 @@ use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::input::ModelInput;
 use crate::layer_norm::LayerNorm;
+use crate::parameters::EMBEDDING_NORM;
 use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// Word, position and token type embeddings.
@@ -47,7 +48,7 @@ impl AlbertEmbeddings {
             norm: LayerNorm::new(
                 config.embedding_size,
                 config.layer_norm_eps,
-                vb.pp("LayerNorm"),
+                vb.pp(EMBEDDING_NORM),
             )?,
             dropout_prob: config.hidden_dropout_prob,
         })

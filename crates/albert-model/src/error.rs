@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+pub(crate) use albert_formats::shown;
 use albert_formats::small_file::FileError;
 use candle_core::DType;
 
@@ -15,6 +16,10 @@ use crate::Head;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error in a model's files: missing, broken, or not what was requested.
+///
+/// Callers rarely need to match on a variant: the predicates [`is_missing_file`](Self::is_missing_file),
+/// [`is_missing_head`](Self::is_missing_head), [`is_damaged`](Self::is_damaged) and
+/// [`is_unsupported`](Self::is_unsupported) say who can act on an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -351,6 +356,53 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns true if a file of the model is missing, or a Git LFS pointer is in its place.
+    pub fn is_missing_file(&self) -> bool {
+        match self {
+            Self::NoConfig { .. } | Self::NoWeights { found: None, .. } => true,
+            Self::LfsPointer { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Returns true if the checkpoint was not trained for the requested head.
+    pub fn is_missing_head(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingHead { .. } | Self::OtherClassifier { .. }
+        )
+    }
+
+    /// Returns true if a file is truncated, or breaks its format or a checksum: another copy of it may
+    /// be whole.
+    pub fn is_damaged(&self) -> bool {
+        matches!(
+            self,
+            Self::Json { .. }
+                | Self::Safetensors { .. }
+                | Self::Archive { .. }
+                | Self::Malformed { .. }
+                | Self::Checksum { .. }
+        )
+    }
+
+    /// Returns true if the files are sound, but hold a model, a format or a type that is not
+    /// supported.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self,
+            Self::Adapter { .. }
+                | Self::Unmerged { .. }
+                | Self::NoWeights { found: Some(_), .. }
+                | Self::Refused { .. }
+                | Self::UnexpectedTensor { .. }
+                | Self::TensorDType { .. }
+                | Self::ExpandedTensor { .. }
+                | Self::QuantizedDevice
+        )
+    }
+
     /// Suggests a remedy, if one is known: one line without a final period.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -400,22 +452,29 @@ impl From<FileError> for Error {
     }
 }
 
-/// Returns a name from a file in a form that is safe to show: short, and without control
-/// characters.
-pub(crate) fn shown(name: &str) -> String {
-    const LONGEST: usize = 80;
-    let mut text: String = name
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_default)
-        .collect();
-    if name.chars().nth(LONGEST).is_some() {
-        text.push('…');
-    }
-    text
-}
-
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
     let quoted: Vec<_> = items.iter().map(|item| format!("`{item}`")).collect();
     quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predicates_say_who_can_act() {
+        let no_weights = |found| Error::NoWeights {
+            path: "model".into(),
+            found,
+        };
+        assert!(no_weights(None).is_missing_file() && !no_weights(None).is_unsupported());
+        let other = no_weights(Some("tf_model.h5"));
+        assert!(other.is_unsupported() && !other.is_missing_file());
+        let io = |kind: std::io::ErrorKind| Error::Io {
+            path: "x".into(),
+            source: kind.into(),
+        };
+        assert!(io(std::io::ErrorKind::NotFound).is_missing_file());
+        assert!(!io(std::io::ErrorKind::PermissionDenied).is_missing_file());
+    }
 }

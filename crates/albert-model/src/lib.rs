@@ -115,8 +115,6 @@ pub use candle_nn;
 
 pub use activation::{HiddenAct, UnknownActivation};
 pub use attention::AlbertAttention;
-#[doc(hidden)]
-pub use checkpoint::read_tensorflow_index;
 pub use checkpoint::{Checkpoint, LoadOptions, LoadReport, Tensors, WeightFormat};
 pub use config::{AlbertConfig, ModelType, ProblemType};
 pub use embeddings::AlbertEmbeddings;

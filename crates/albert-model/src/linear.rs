@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Module, Result, Tensor, bail};
-use candle_nn::{Init, VarBuilder};
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
 
 use crate::activation::HiddenAct;
 use crate::ops::activation::activate;
+use crate::ops::dense::{Parameters, output_shape};
 use crate::ops::packed_linear::PackedLinear;
 
 /// A dense layer.
@@ -125,42 +126,4 @@ fn row_product(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let rows = xs.elem_count() / input;
     let shape = output_shape(xs.dims(), input, out)?;
     xs.reshape((rows, input))?.matmul(weight)?.reshape(shape)
-}
-
-/// Returns the shape `(…, out)` for an input `(…, in)`.
-pub(crate) fn output_shape(shape: &[usize], input: usize, out: usize) -> Result<Vec<usize>> {
-    match shape.split_last() {
-        Some((&last, rows)) if last == input => Ok([rows, &[out]].concat()),
-        _ => bail!("dense layer: expected a last dimension of {input}, found the shape {shape:?}"),
-    }
-}
-
-/// The weight, `(out, in)`, and bias, `(out)`, of a layer.
-pub(crate) struct Parameters {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
-}
-
-impl Parameters {
-    fn new(input: usize, out: usize, init_std: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        let init = Init::Randn {
-            mean: 0.0,
-            stdev: init_std,
-        };
-        Ok(Self {
-            weight: vb.get_with_hints((out, input), "weight", init)?,
-            bias: vb.get_with_hints(out, "bias", Init::Const(0.0))?,
-        })
-    }
-
-    /// Returns true if they are variables or derived from variables: their values may change, and
-    /// gradients pass through them.
-    fn are_variables(&self) -> bool {
-        self.weight.track_op() || self.bias.track_op()
-    }
-
-    fn can_be_packed(&self) -> bool {
-        let is_f32 = self.weight.dtype() == DType::F32 && self.bias.dtype() == DType::F32;
-        is_f32 && matches!(self.weight.device(), Device::Cpu) && !self.are_variables()
-    }
 }

@@ -27,13 +27,16 @@ pub(crate) const LAYERS: &str = "albert_layers";
 pub(crate) const ATTENTION: &str = "attention";
 pub(crate) const ATTENTION_NORM: &str = "LayerNorm";
 pub(crate) const LAYER_NORM: &str = "full_layer_layer_norm";
+/// The norm in attention by its name in the layer.
+pub(crate) const ATTENTION_OUTPUT_NORM: &str = "attention.LayerNorm";
 
 /// The pooler, in [`ALBERT`].
 pub(crate) const POOLER: &str = "pooler";
 
-/// The masked-LM head and its first product.
+/// The masked-LM head, its first product and the norm after it.
 pub(crate) const MASKED_LM: &str = "predictions";
 pub(crate) const MASKED_LM_DENSE: &str = "dense";
+pub(crate) const MASKED_LM_NORM: &str = "LayerNorm";
 
 /// The sentence-order head.
 pub(crate) const SENTENCE_ORDER: &str = "sop_classifier.classifier";
@@ -44,8 +47,12 @@ pub(crate) const CLASSIFIER: &str = "classifier";
 /// The head that scores the first and last tokens of answers.
 pub(crate) const SPANS: &str = "qa_outputs";
 
-/// The word embeddings, to which the masked-LM decoder is tied.
+/// The norm of the embeddings, in [`EMBEDDINGS`].
+pub(crate) const EMBEDDING_NORM: &str = "LayerNorm";
+/// The word embeddings, which the masked-LM decoder is tied to.
 pub(crate) const WORD_EMBEDDINGS: &str = "albert.embeddings.word_embeddings.weight";
+/// The decoder, in [`MASKED_LM`], and its weight unless it is tied.
+pub(crate) const DECODER: &str = "decoder";
 pub(crate) const DECODER_WEIGHT: &str = "predictions.decoder.weight";
 
 /// The bias of the masked-LM head, under its own name and under that of the decoder.
@@ -62,7 +69,32 @@ pub(crate) fn projection() -> String {
     format!("{ALBERT}.{ENCODER}.{PROJECTION}")
 }
 
-/// Returns the name of the layer with index `inner` in a group.
+/// Returns the name of a module's weight.
+pub(crate) fn weight(module: &str) -> String {
+    format!("{module}.weight")
+}
+
+/// Returns the name of a module's bias.
+pub(crate) fn bias(module: &str) -> String {
+    format!("{module}.bias")
+}
+
+/// Returns the name of an embedding table: `word`, `position` or `token_type`.
+pub(crate) fn embedding_table(kind: &str) -> String {
+    format!("{ALBERT}.{EMBEDDINGS}.{kind}_embeddings.weight")
+}
+
+/// Returns the name of the norm of the embeddings.
+pub(crate) fn embedding_norm() -> String {
+    format!("{ALBERT}.{EMBEDDINGS}.{EMBEDDING_NORM}")
+}
+
+/// Returns the name of a module of the masked-LM head.
+pub(crate) fn in_masked_lm(module: &str) -> String {
+    format!("{MASKED_LM}.{module}")
+}
+
+/// Returns the name of a layer: its group, and its place in the group.
 pub(crate) fn layer_prefix(group: usize, inner: usize) -> String {
     format!("{ALBERT}.{ENCODER}.{GROUPS}.{group}.{LAYERS}.{inner}")
 }
@@ -258,18 +290,13 @@ fn around_layers(config: &AlbertConfig, head: Head) -> impl Iterator<Item = Para
 
 fn embeddings(config: &AlbertConfig) -> Vec<Parameter> {
     let width = config.embedding_size;
-    let table = |name: &str, rows| {
-        (
-            format!("{ALBERT}.{EMBEDDINGS}.{name}_embeddings.weight"),
-            vec![rows, width],
-        )
-    };
+    let table = |kind: &str, rows| (embedding_table(kind), vec![rows, width]);
     let mut parameters = vec![
         table("word", config.vocab_size),
         table("position", config.max_position_embeddings),
         table("token_type", config.type_vocab_size),
     ];
-    parameters.extend(norm(&format!("{ALBERT}.{EMBEDDINGS}.LayerNorm"), width));
+    parameters.extend(norm(&embedding_norm(), width));
     if config.has_projection() {
         parameters.extend(linear(&projection(), config.hidden_size, width));
     }
@@ -282,10 +309,7 @@ fn layer(
     inner: usize,
 ) -> impl Iterator<Item = Parameter> + use<> {
     let prefix = layer_prefix(group, inner);
-    let norms = [
-        format!("{prefix}.{ATTENTION}.{ATTENTION_NORM}"),
-        format!("{prefix}.{LAYER_NORM}"),
-    ];
+    let norms = [ATTENTION_OUTPUT_NORM, LAYER_NORM].map(|name| format!("{prefix}.{name}"));
     let products = Product::ALL.map(|product| {
         let (out, input) = product.shape(config);
         linear(&format!("{prefix}.{}", product.name()), out, input)
@@ -315,8 +339,8 @@ pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Paramete
 
 fn masked_lm(config: &AlbertConfig) -> Vec<Parameter> {
     let (e, h, v) = (config.embedding_size, config.hidden_size, config.vocab_size);
-    let mut parameters = linear(&format!("{MASKED_LM}.{MASKED_LM_DENSE}"), e, h).to_vec();
-    parameters.extend(norm(&format!("{MASKED_LM}.LayerNorm"), e));
+    let mut parameters = linear(&in_masked_lm(MASKED_LM_DENSE), e, h).to_vec();
+    parameters.extend(norm(&in_masked_lm(MASKED_LM_NORM), e));
     parameters.push((MASKED_LM_BIAS.into(), vec![v]));
     if !config.tie_word_embeddings {
         parameters.push((DECODER_WEIGHT.into(), vec![v, e]));
@@ -325,17 +349,11 @@ fn masked_lm(config: &AlbertConfig) -> Vec<Parameter> {
 }
 
 fn linear(name: &str, out: usize, input: usize) -> [Parameter; 2] {
-    [
-        (format!("{name}.weight"), vec![out, input]),
-        (format!("{name}.bias"), vec![out]),
-    ]
+    [(weight(name), vec![out, input]), (bias(name), vec![out])]
 }
 
 fn norm(name: &str, width: usize) -> [Parameter; 2] {
-    [
-        (format!("{name}.weight"), vec![width]),
-        (format!("{name}.bias"), vec![width]),
-    ]
+    [(weight(name), vec![width]), (bias(name), vec![width])]
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ mod support;
 
 use std::path::Path;
 
-use albert_model::{AlbertConfig, Checkpoint, LoadOptions, read_tensorflow_index};
+use albert_formats::crc32c::crc32c;
+use albert_formats::tensorflow::{Index, IndexError};
+use albert_model::{AlbertConfig, Checkpoint, LoadOptions};
 use counting::{Counting, peak};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -170,7 +172,7 @@ fn index_of(entries: &[u8]) -> Vec<u8> {
         let contents = [block, &[0]].concat();
         index.extend(&contents);
         index.extend(
-            crc(&contents)
+            crc32c(&contents)
                 .rotate_right(15)
                 .wrapping_add(0xa282_ead8)
                 .to_le_bytes(),
@@ -216,17 +218,8 @@ fn number(mut number: usize) -> Vec<u8> {
     bytes
 }
 
-/// CRC-32C, bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }
-        })
-    })
-}
-
-fn read_index(index: Vec<u8>) -> albert_model::Result<()> {
-    bounded(index.len(), FACTOR, || read_tensorflow_index(index))
+fn read_index(index: Vec<u8>) -> Result<(), IndexError> {
+    bounded(index.len(), FACTOR, || Index::read(&index).map(drop))
 }
 
 /// The start of a legacy file, up to the pickle of the object itself.

@@ -483,15 +483,13 @@ impl Error {
 
     /// Returns true if the model has no head for the task.
     pub fn is_missing_head(&self) -> bool {
-        matches!(
-            self,
-            Error::Model(
-                albert_model::Error::MissingHead { .. }
-                    | albert_model::Error::OtherClassifier { .. }
-            ) | Error::NotInference { .. }
-                | Error::NotCrossEncoder { .. }
-                | Error::MissingOutput { .. }
-        )
+        match self {
+            Error::Model(error) => error.is_missing_head(),
+            Error::NotInference { .. }
+            | Error::NotCrossEncoder { .. }
+            | Error::MissingOutput { .. } => true,
+            _ => false,
+        }
     }
 
     /// Returns true if the device has no memory for the computation.

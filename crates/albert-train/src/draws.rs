@@ -4,19 +4,7 @@
 //! position in the data (epoch, sequence), so there is no generator state to save in a snapshot: a
 //! run resumed at step 1,000 draws the same values as an uninterrupted run.
 
-/// 2⁶⁴ / φ, the increment of SplitMix64.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The finalizer of SplitMix64: every bit of the input changes every bit of the output with
-/// probability ½.
-///
-/// Source: Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"; constants of
-/// Stafford's variant 13.
-pub(crate) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
+use albert_kernels::training::{SPLIT_MIX_STEP, split_mix};
 
 /// The purpose of a draw. Draws for different purposes are independent of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +26,12 @@ pub enum Purpose {
 
 /// Returns the key of a purpose at a position, for [`Draws`] and for keyed permutations.
 pub fn key(seed: u64, purpose: Purpose, place: &[u64]) -> u64 {
-    let start = mix(seed ^ mix((purpose as u64).wrapping_mul(GOLDEN)));
+    let start = split_mix(seed ^ split_mix((purpose as u64).wrapping_mul(SPLIT_MIX_STEP)));
     place.iter().fold(start, |key, &part| {
-        mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(1).wrapping_mul(GOLDEN)))
+        split_mix(
+            key.wrapping_add(SPLIT_MIX_STEP)
+                ^ split_mix(part.wrapping_add(1).wrapping_mul(SPLIT_MIX_STEP)),
+        )
     })
 }
 
@@ -63,7 +54,10 @@ impl Draws {
     /// Draws 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
-        mix(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN)))
+        split_mix(
+            self.key
+                .wrapping_add(self.counter.wrapping_mul(SPLIT_MIX_STEP)),
+        )
     }
 
     /// Draws a number from [0, 1).

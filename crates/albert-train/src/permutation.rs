@@ -1,6 +1,6 @@
 //! A keyed permutation: the order of the data without a list of it.
 
-use crate::draws::mix;
+use albert_kernels::training::split_mix;
 
 /// Rounds of the Feistel network. Four make a pseudorandom permutation of a pseudorandom function
 /// (Luby and Rackoff 1988); the rest is for small domains.
@@ -51,7 +51,8 @@ impl Permutation {
         let mask = (1u64 << self.half_bits) - 1;
         let (mut left, mut right) = (value >> self.half_bits, value & mask);
         for round in 0..ROUNDS {
-            let hash = mix(self.key ^ mix(right.wrapping_mul(ROUNDS).wrapping_add(round + 1)));
+            let hash =
+                split_mix(self.key ^ split_mix(right.wrapping_mul(ROUNDS).wrapping_add(round + 1)));
             (left, right) = (right, left ^ (hash & mask));
         }
         (left << self.half_bits) | right
@@ -89,7 +90,7 @@ mod tests {
         const KEYS: u64 = 20_000;
         let mut counts = [0usize; 10];
         for key in 0..KEYS {
-            counts[Permutation::new(mix(key), 10).at(0)] += 1;
+            counts[Permutation::new(split_mix(key), 10).at(0)] += 1;
         }
         // Five standard deviations of a count of 2,000.
         assert!(

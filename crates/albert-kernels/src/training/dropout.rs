@@ -3,6 +3,7 @@
 
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
+use crate::training::split_mix::{SPLIT_MIX_STEP, split_mix};
 
 /// The key of a stream of masks: equal keys give equal masks, on any instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,13 +12,13 @@ pub struct DropoutKey(u64);
 impl DropoutKey {
     /// Creates the key of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(mix_64(seed ^ 0x9e37_79b9_7f4a_7c15))
+        Self(split_mix(seed ^ SPLIT_MIX_STEP))
     }
 
     /// Returns the key of a part of this stream, such as a sequence, a layer or a purpose.
     pub fn with(self, part: u64) -> Self {
-        Self(mix_64(
-            self.0 ^ mix_64(part.wrapping_add(0x9e37_79b9_7f4a_7c15)),
+        Self(split_mix(
+            self.0 ^ split_mix(part.wrapping_add(SPLIT_MIX_STEP)),
         ))
     }
 
@@ -84,13 +85,6 @@ fn mix_32(mut x: u32) -> u32 {
     x ^= x >> 15;
     x = x.wrapping_mul(0x846c_a68b);
     x ^ x >> 16
-}
-
-/// Computes the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
-fn mix_64(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod newton_schulz;
 mod optimizer;
 mod outer;
 mod panels;
+mod split_mix;
 mod strided;
 
 pub use activation::{activate, activate_backward};
@@ -31,3 +32,4 @@ pub use layer_norm::{NormGradients, layer_norm, layer_norm_backward};
 pub use newton_schulz::NewtonSchulz;
 pub use optimizer::{Adam, adamw, lamb_update};
 pub use outer::{OuterScratch, outer_product};
+pub use split_mix::{SPLIT_MIX_STEP, split_mix};

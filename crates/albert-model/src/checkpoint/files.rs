@@ -9,7 +9,7 @@ use albert_formats::{json, small_file};
 use serde_json::Value;
 
 use crate::checkpoint::choice::{Choice, Format};
-use crate::checkpoint::quantized::Companions;
+use crate::checkpoint::companions::Companions;
 use crate::checkpoint::stored::{StoredTensor, WeightFile};
 use crate::checkpoint::{adapters, pytorch, safetensors, tensorflow};
 use crate::error::{Error, Result, shown};

@@ -14,15 +14,17 @@
 
 mod adapters;
 mod bert;
+mod calibration;
 mod choice;
+mod companions;
 mod configuration;
-mod crc32c;
 mod files;
 mod names;
 mod options;
 mod pytorch;
 mod quantized;
 mod report;
+mod rounded;
 mod safetensors;
 mod save;
 mod source;
@@ -47,12 +49,12 @@ use crate::parameters::{
     ALBERT, CLASSIFIER, ENCODER, GROUPS, Head, POOLER, Parameter, Product, head_parameters,
     in_model, layer_prefix, parameters, projection,
 };
+pub(crate) use calibration::{Calibration, ChannelStatistics};
 use choice::{Choice, Format};
 use configuration::Configuration;
 use files::WeightFiles;
 use names::Names;
-pub(crate) use quantized::{Calibration, ChannelStatistics};
-use stored::{StoredTensor, WeightFile};
+use stored::StoredTensor;
 
 /// The maximum number of missing tensors that an error names.
 const MISSING_NAMED: usize = 4;
@@ -557,10 +559,4 @@ impl Checkpoint {
             .get(stored)
             .map(|tensor| (stored.as_str(), tensor))
     }
-}
-
-/// Reads only the index of a TensorFlow checkpoint: the entry point for fuzzing.
-#[doc(hidden)]
-pub fn read_tensorflow_index(bytes: Vec<u8>) -> Result<()> {
-    tensorflow::Index::read(&WeightFile::owned(Cow::Owned(bytes), "fuzzed.index")).map(drop)
 }

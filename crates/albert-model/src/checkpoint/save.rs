@@ -13,10 +13,9 @@ use serde_json::json;
 
 use crate::checkpoint::bert;
 use crate::checkpoint::choice::{self, Choice};
-use crate::checkpoint::quantized::{
-    OUTLIER_CHANNELS, OUTLIERS, ROTATION, RoundedWeight, RoundedWeights, SCALE, is_quantized,
-    weight_of_bias,
-};
+use crate::checkpoint::companions::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
+use crate::checkpoint::quantized::{RoundedWeights, is_quantized, weight_of_bias};
+use crate::checkpoint::rounded::RoundedWeight;
 use crate::checkpoint::{Checkpoint, LoadReport, WeightFormat};
 use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result};

@@ -8,7 +8,8 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder, VarMap};
 
-use super::quantized::{self, RoundedWeight, RoundedWeights};
+use super::quantized::{self, RoundedWeights};
+use super::rounded::RoundedWeight;
 use super::stored::StoredTensor;
 use super::{Checkpoint, LoadOptions, WeightFormat};
 use crate::config::AlbertConfig;

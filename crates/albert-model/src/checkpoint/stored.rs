@@ -9,6 +9,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use albert_formats::crc32c::crc32c;
 use albert_formats::small_file::is_lfs_pointer;
 use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
@@ -16,8 +17,8 @@ use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::checkpoint::crc32c::crc32c;
-use crate::checkpoint::quantized::{Companions, RoundedWeight};
+use crate::checkpoint::companions::Companions;
+use crate::checkpoint::rounded::RoundedWeight;
 use crate::error::{Error, Result, shown};
 
 /// A file, memory-mapped or in memory.

@@ -11,7 +11,7 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::outputs::Outputs;
-use crate::parameters::{ALBERT, Head, MASKED_LM, MASKED_LM_DENSE};
+use crate::parameters::{ALBERT, DECODER, Head, MASKED_LM, MASKED_LM_DENSE, MASKED_LM_NORM};
 use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// The head that maps hidden states to logits over the vocabulary.
@@ -53,15 +53,12 @@ impl MaskedLmHead {
                 mean: 0.0,
                 stdev: std,
             };
-            Linear::from_shared(
-                vb.pp("decoder").get_with_hints((v, e), "weight", init)?,
-                bias,
-            )?
+            Linear::from_shared(vb.pp(DECODER).get_with_hints((v, e), "weight", init)?, bias)?
         };
         Ok(Self {
             dense: Linear::new(h, e, std, vb.pp(MASKED_LM_DENSE))?,
             activation: config.hidden_act,
-            norm: LayerNorm::new(e, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            norm: LayerNorm::new(e, config.layer_norm_eps, vb.pp(MASKED_LM_NORM))?,
             decoder,
         })
     }

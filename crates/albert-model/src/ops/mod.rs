@@ -2,6 +2,7 @@
 //! other.
 //!
 //! - [`packed_linear`]: dense layers whose weights are packed in panels, in f32 or int8 (CPU)
+//! - [`dense`]: the weight and bias of a dense layer, before they are laid out
 //! - [`quantized_weight`]: an int8 weight, as a `VarBuilder` of a checkpoint provides it
 //! - [`layer_norm`]: layer norm by rows (CPU)
 //! - [`softmax`], [`activation`]: the fastest form for the input
@@ -14,6 +15,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cuda;
+pub(crate) mod dense;
 pub(crate) mod layer_norm;
 pub(crate) mod packed_linear;
 pub(crate) mod quantized_weight;

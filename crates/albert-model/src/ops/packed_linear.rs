@@ -11,9 +11,9 @@ use albert_kernels::{
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use candle_nn::VarBuilder;
 
+use super::dense::{Parameters, output_shape};
 use super::quantized_weight::QuantizedWeight;
 use super::{f32_values, instruction_set};
-use crate::linear::{Parameters, output_shape};
 
 /// Packed weights with their biases: `y = x W + b`.
 pub(crate) struct PackedLinear {

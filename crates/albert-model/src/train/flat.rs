@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::AlbertConfig;
-use crate::parameters::{Head, parameters};
+use crate::parameters::{EMBEDDINGS, ENCODER, Head, POOLER, in_model, parameters};
 use crate::train::error::{Result, TrainError};
 use crate::train::network::Network;
 use crate::train::random::Normal;
@@ -184,15 +184,17 @@ fn kind(name: &str, dimensions: usize) -> ParameterKind {
 }
 
 fn part(name: &str) -> ModelPart {
-    if name.starts_with("albert.embeddings.") {
-        ModelPart::Embeddings
-    } else if name.starts_with("albert.encoder.") {
-        ModelPart::Encoder
-    } else if name.starts_with("albert.pooler.") {
-        ModelPart::Pooler
-    } else {
-        ModelPart::Head
-    }
+    let parts = [
+        (EMBEDDINGS, ModelPart::Embeddings),
+        (ENCODER, ModelPart::Encoder),
+        (POOLER, ModelPart::Pooler),
+    ];
+    let is_in = |module: &str| {
+        let rest = name.strip_prefix(&in_model(module));
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let found = parts.into_iter().find(|(module, _)| is_in(module));
+    found.map_or(ModelPart::Head, |(_, part)| part)
 }
 
 /// The values of all parameters.

@@ -3,6 +3,11 @@
 use std::ops::Range;
 
 use crate::config::AlbertConfig;
+use crate::parameters::{
+    ATTENTION_OUTPUT_NORM, CLASSIFIER, DECODER_WEIGHT, LAYER_NORM, MASKED_LM_BIAS, MASKED_LM_DENSE,
+    MASKED_LM_NORM, POOLER, Product, SENTENCE_ORDER, SPANS, bias, embedding_norm, embedding_table,
+    in_masked_lm, in_model, layer_prefix, projection, weight,
+};
 use crate::train::flat::FlatTensor;
 
 /// `y = x Wᵀ + b`
@@ -87,27 +92,25 @@ impl Network {
             config.hidden_size,
             config.intermediate_size,
         );
-        let table = |ranges: &Ranges<_>, name: &str| {
-            ranges.range(&format!("albert.embeddings.{name}_embeddings.weight"))
-        };
+        let table = |ranges: &Ranges<_>, name: &str| ranges.range(&embedding_table(name));
         let words = table(&ranges, "word");
         let (positions, types) = (table(&ranges, "position"), table(&ranges, "token_type"));
-        let embedding_norm = ranges.norm("albert.embeddings.LayerNorm");
-        let projection = ranges.optional("albert.encoder.embedding_hidden_mapping_in", h, e);
+        let embedding_norm = ranges.norm(&embedding_norm());
+        let projection = ranges.optional(&projection(), h, e);
         let mut layers = Vec::new();
         for group in 0..config.num_hidden_groups {
             for inner in 0..config.inner_group_num {
-                let prefix =
-                    format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}");
-                let name = |end: &str| format!("{prefix}.{end}");
+                let prefix = layer_prefix(group, inner);
+                let name = |part: &str| format!("{prefix}.{part}");
+                let product = |product: Product| name(product.name());
                 layers.push(Layer {
-                    query: ranges.dense(&name("attention.query"), h, h),
-                    key_value: ranges.key_value(&name("attention"), h),
-                    attention_output: ranges.dense(&name("attention.dense"), h, h),
-                    attention_norm: ranges.norm(&name("attention.LayerNorm")),
-                    inner: ranges.dense(&name("ffn"), i, h),
-                    output: ranges.dense(&name("ffn_output"), h, i),
-                    norm: ranges.norm(&name("full_layer_layer_norm")),
+                    query: ranges.dense(&product(Product::Query), h, h),
+                    key_value: ranges.key_value([Product::Key, Product::Value].map(product), h),
+                    attention_output: ranges.dense(&product(Product::AttentionOutput), h, h),
+                    attention_norm: ranges.norm(&name(ATTENTION_OUTPUT_NORM)),
+                    inner: ranges.dense(&product(Product::Inner), i, h),
+                    output: ranges.dense(&product(Product::Output), h, i),
+                    norm: ranges.norm(&name(LAYER_NORM)),
                 });
             }
         }
@@ -115,22 +118,23 @@ impl Network {
             let first = config.group_for_layer(repetition) * config.inner_group_num;
             first..first + config.inner_group_num
         });
-        let masked_lm = ranges.optional("predictions.dense", e, h).map(|dense| {
-            let decoder = (ranges.tensor)("predictions.decoder.weight");
+        let dense = ranges.optional(&in_masked_lm(MASKED_LM_DENSE), e, h);
+        let masked_lm = dense.map(|dense| {
+            let decoder = (ranges.tensor)(DECODER_WEIGHT);
             MaskedLmHead {
                 dense,
-                norm: ranges.norm("predictions.LayerNorm"),
+                norm: ranges.norm(&in_masked_lm(MASKED_LM_NORM)),
                 is_tied: decoder.is_none(),
                 decoder: Dense {
                     weight: decoder.map_or(words.clone(), |tensor| tensor.range.clone()),
-                    bias: ranges.range("predictions.bias"),
+                    bias: ranges.range(MASKED_LM_BIAS),
                     out: config.vocab_size,
                     input: e,
                     id: ranges.next(),
                 },
             }
         });
-        let labels = (ranges.tensor)("classifier.weight").map_or(0, |tensor| tensor.shape[0]);
+        let labels = (ranges.tensor)(&weight(CLASSIFIER)).map_or(0, |tensor| tensor.shape[0]);
         Self {
             words,
             positions,
@@ -140,11 +144,11 @@ impl Network {
             layers,
             schedule: schedule.collect(),
             repetitions: config.num_hidden_layers,
-            pooler: ranges.optional("albert.pooler", h, h),
+            pooler: ranges.optional(&in_model(POOLER), h, h),
             masked_lm,
-            sentence_order: ranges.optional("sop_classifier.classifier", 2, h),
-            classifier: ranges.optional("classifier", labels, h),
-            spans: ranges.optional("qa_outputs", 2, h),
+            sentence_order: ranges.optional(SENTENCE_ORDER, 2, h),
+            classifier: ranges.optional(CLASSIFIER, labels, h),
+            spans: ranges.optional(SPANS, 2, h),
             dense_count: ranges.dense_count,
         }
     }
@@ -182,35 +186,34 @@ impl<'a, F: Fn(&str) -> Option<&'a FlatTensor>> Ranges<F> {
 
     fn norm(&self, name: &str) -> Norm {
         Norm {
-            gamma: self.range(&format!("{name}.weight")),
-            beta: self.range(&format!("{name}.bias")),
+            gamma: self.range(&weight(name)),
+            beta: self.range(&bias(name)),
         }
     }
 
     fn dense(&mut self, name: &str, out: usize, input: usize) -> Dense {
         Dense {
             id: self.next(),
-            weight: self.range(&format!("{name}.weight")),
-            bias: self.range(&format!("{name}.bias")),
+            weight: self.range(&weight(name)),
+            bias: self.range(&bias(name)),
             out,
             input,
         }
     }
 
     fn optional(&mut self, name: &str, out: usize, input: usize) -> Option<Dense> {
-        (self.tensor)(&format!("{name}.weight"))?;
+        (self.tensor)(&weight(name))?;
         Some(self.dense(name, out, input))
     }
 
     /// Keys and values, which are next to each other.
-    fn key_value(&mut self, attention: &str, h: usize) -> Dense {
-        let both = |end: &str| {
-            let [key, value] =
-                ["key", "value"].map(|part| self.range(&format!("{attention}.{part}.{end}")));
+    fn key_value(&mut self, names: [String; 2], h: usize) -> Dense {
+        let both = |part: fn(&str) -> String| {
+            let [key, value] = [0, 1].map(|at| self.range(&part(&names[at])));
             debug_assert_eq!(key.end, value.start);
             key.start..value.end
         };
-        let (weight, bias) = (both("weight"), both("bias"));
+        let (weight, bias) = (both(weight), both(bias));
         Dense {
             id: self.next(),
             weight,

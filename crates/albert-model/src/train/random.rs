@@ -1,5 +1,7 @@
 //! Normal numbers for new weights: a function of a seed and a tensor's name.
 
+use albert_kernels::training::{SPLIT_MIX_STEP, split_mix};
+
 /// A stream of numbers from a normal distribution.
 #[derive(Debug)]
 pub(super) struct Normal(u64);
@@ -11,7 +13,7 @@ impl Normal {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        Self(hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(hash ^ seed.wrapping_mul(SPLIT_MIX_STEP))
     }
 
     /// Draws values of this deviation around 0.
@@ -26,12 +28,9 @@ impl Normal {
         }
     }
 
-    /// In [0, 1), by SplitMix64 (Steele, Lea and Flood 2014).
+    /// Draws a value in [0, 1).
     fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ x >> 31) >> 11) as f64 / (1u64 << 53) as f64
+        self.0 = self.0.wrapping_add(SPLIT_MIX_STEP);
+        (split_mix(self.0) >> 11) as f64 / (1u64 << 53) as f64
     }
 }

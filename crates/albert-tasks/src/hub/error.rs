@@ -198,8 +198,25 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Returns true if the Hub has no such model, revision or file, or not the files of a model.
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::NoModel { .. }
+                | Self::NoRevision { .. }
+                | Self::NoFile { .. }
+                | Self::NoConfig(_)
+                | Self::NoWeights { .. }
+        )
+    }
+
+    /// Returns true if the token is refused, or the model's authors have to grant access first.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Token { .. } | Self::Gated { .. })
+    }
+
     /// Returns true for an error of the network, which says nothing about the model.
-    pub fn is_of_the_network(&self) -> bool {
+    pub fn is_network(&self) -> bool {
         matches!(
             self,
             Self::Unreachable { .. }

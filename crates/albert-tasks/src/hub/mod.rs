@@ -211,7 +211,7 @@ impl Hub {
         match usable {
             Some(usable) if self.settings.offline => Ok(unchecked(usable, None)),
             Some(usable) => match self.fetch(id, &repository) {
-                Err(error) if error.is_of_the_network() => Ok(unchecked(usable, Some(&error))),
+                Err(error) if error.is_network() => Ok(unchecked(usable, Some(&error))),
                 fetched => fetched,
             },
             None => self.fetch(id, &repository),

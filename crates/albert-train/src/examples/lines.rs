@@ -18,9 +18,6 @@ const READ_BYTES: usize = 1 << 12;
 /// Bytes of text that are ready at a time.
 const TEXT_BYTES: usize = 1 << 16;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTANDARD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
 /// The lines of a file.
 pub(super) struct Lines {
     path: PathBuf,
@@ -42,17 +39,8 @@ impl Lines {
             file,
             bytes: Arc::clone(&file_bytes),
         };
-        let mut file = BufReader::with_capacity(READ_BYTES, counted);
-        let start = file.fill_buf().map_err(failed(path))?;
-        let mut is_compressed = true;
-        let text: Box<dyn Read + Send> = if start.starts_with(&GZIP) {
-            Box::new(flate2::bufread::MultiGzDecoder::new(file))
-        } else if start.starts_with(&ZSTANDARD) {
-            Box::new(zstd::Decoder::with_buffer(file).map_err(failed(path))?)
-        } else {
-            is_compressed = false;
-            Box::new(file)
-        };
+        let file = BufReader::with_capacity(READ_BYTES, counted);
+        let (text, is_compressed) = albert_data::decompress(file).map_err(failed(path))?;
         Ok(Self {
             path: path.into(),
             text: BufReader::with_capacity(TEXT_BYTES, text),

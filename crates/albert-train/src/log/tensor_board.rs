@@ -10,15 +10,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use albert_formats::crc32c::{crc32c, mask};
+
 use super::metrics::Row;
 use crate::error::{Error, Result};
 use crate::trainer::Evaluation;
-
-/// The polynomial of CRC-32C, reversed.
-const CASTAGNOLI: u32 = 0x82f6_3b78;
-
-/// Added to the rotated checksum, so that a file of checksums has other ones.
-const MASK: u32 = 0xa282_ead8;
 
 /// An open event file.
 #[derive(Debug)]
@@ -135,28 +131,12 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
 }
 
 fn masked_checksum(content: &[u8]) -> u32 {
-    checksum(content).rotate_right(15).wrapping_add(MASK)
-}
-
-/// CRC-32C, bit by bit: records are a few hundred bytes.
-fn checksum(content: &[u8]) -> u32 {
-    let end = content.iter().fold(!0u32, |state, &byte| {
-        (0..8).fold(state ^ u32::from(byte), |state, _| {
-            (state >> 1) ^ (CASTAGNOLI & (state & 1).wrapping_neg())
-        })
-    });
-    !end
+    mask(crc32c(content))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_checksum_is_that_of_rfc_3720() {
-        assert_eq!(checksum(b"123456789"), 0xe306_9283);
-        assert_eq!(checksum(&[0; 32]), 0x8a91_36aa);
-    }
 
     #[test]
     fn records_have_lengths_checksums_and_events() {

@@ -4,7 +4,12 @@
 //! Source: google-research/albert, `modeling.py`; transformers 4.46.3, `load_tf_weights_in_albert`;
 //! lonePatient/albert_pytorch 46de9ec, `model/modeling_albert.py`, for the names with dots.
 
-/// The suffixes and names of optimizers' own tensors.
+use crate::parameters::{
+    ATTENTION_OUTPUT_NORM, CLASSIFIER, DECODER, EMBEDDINGS, LAYER_NORM, MASKED_LM, POOLER, Product,
+    SENTENCE_ORDER, in_masked_lm, in_model, layer_prefix, projection, weight,
+};
+
+/// Suffixes that optimizers give to their own tensors, and names of theirs without a weight's.
 const SLOTS: [&str; 10] = [
     "adam_m",
     "adam_v",
@@ -45,12 +50,10 @@ pub(in crate::checkpoint) fn canonical(name: &str) -> Option<String> {
     let (last, parts) = parts.split_last()?;
     let name = match parts {
         ["bert", "embeddings"] if last.ends_with("_embeddings") => {
-            return Some(format!("albert.embeddings.{last}.weight"));
+            return Some(weight(&in_model(&format!("{EMBEDDINGS}.{last}"))));
         }
-        ["bert", "embeddings", table] => format!("albert.embeddings.{table}"),
-        ["bert", "encoder", "embedding_hidden_mapping_in"] => {
-            "albert.encoder.embedding_hidden_mapping_in".into()
-        }
+        ["bert", "embeddings", table] => in_model(&format!("{EMBEDDINGS}.{table}")),
+        ["bert", "encoder", "embedding_hidden_mapping_in"] => projection(),
         [
             "bert",
             "encoder",
@@ -62,24 +65,25 @@ pub(in crate::checkpoint) fn canonical(name: &str) -> Option<String> {
             part @ ..,
         ] => {
             let part = match part {
-                ["attention", "self", product @ ("query" | "key" | "value")] => {
-                    &format!("attention.{product}")
-                }
-                ["attention", "output", "dense"] => "attention.dense",
-                ["LayerNorm"] => "attention.LayerNorm",
-                ["LayerNorm_1"] => "full_layer_layer_norm",
-                ["ffn", "intermediate", "dense"] => "ffn",
-                ["ffn", "intermediate", "output", "dense"] => "ffn_output",
+                ["attention", "self", "query"] => Product::Query.name(),
+                ["attention", "self", "key"] => Product::Key.name(),
+                ["attention", "self", "value"] => Product::Value.name(),
+                ["attention", "output", "dense"] => Product::AttentionOutput.name(),
+                ["LayerNorm"] => ATTENTION_OUTPUT_NORM,
+                ["LayerNorm_1"] => LAYER_NORM,
+                ["ffn", "intermediate", "dense"] => Product::Inner.name(),
+                ["ffn", "intermediate", "output", "dense"] => Product::Output.name(),
                 _ => return None,
             };
-            format!("albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}.{part}")
+            let (group, inner) = (group.parse().ok()?, inner.parse().ok()?);
+            format!("{}.{part}", layer_prefix(group, inner))
         }
-        ["bert", "pooler", "dense"] => "albert.pooler".into(),
-        ["cls", "predictions", "transform", part] => format!("predictions.{part}"),
-        ["cls", "predictions"] => "predictions".into(),
-        ["cls", "predictions", "decoder"] => "predictions.decoder".into(),
-        ["cls", "seq_relationship"] => "sop_classifier.classifier".into(),
-        [] if name == "output_weights" || name == "output_bias" => "classifier".into(),
+        ["bert", "pooler", "dense"] => in_model(POOLER),
+        ["cls", "predictions", "transform", part] => in_masked_lm(part),
+        ["cls", "predictions"] => MASKED_LM.into(),
+        ["cls", "predictions", "decoder"] => in_masked_lm(DECODER),
+        ["cls", "seq_relationship"] => SENTENCE_ORDER.into(),
+        [] if name == "output_weights" || name == "output_bias" => CLASSIFIER.into(),
         _ => return None,
     };
     matches!(*last, "weight" | "bias").then(|| format!("{name}.{last}"))

@@ -34,7 +34,7 @@ const fn tables() -> [[u32; 256]; 8] {
 }
 
 /// Returns the checksum of `bytes`.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     let (chunks, rest) = bytes.as_chunks::<8>();
     for chunk in chunks {
@@ -49,9 +49,17 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Undoes the rotation and offset with which TensorFlow and LevelDB store a checksum.
-pub(super) fn unmask(masked: u32) -> u32 {
-    masked.wrapping_sub(0xa282_ead8).rotate_left(15)
+/// Added to a rotated checksum, so that a file of checksums has other ones.
+const MASK: u32 = 0xa282_ead8;
+
+/// Masks a checksum as TensorFlow and LevelDB store it.
+pub fn mask(checksum: u32) -> u32 {
+    checksum.rotate_right(15).wrapping_add(MASK)
+}
+
+/// Undoes [`mask`].
+pub fn unmask(masked: u32) -> u32 {
+    masked.wrapping_sub(MASK).rotate_left(15)
 }
 
 #[cfg(test)]
@@ -69,8 +77,7 @@ mod tests {
     #[test]
     fn unmasking_undoes_the_mask_of_leveldb() {
         let crc = crc32c(b"foo");
-        let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
-        assert_ne!(masked, crc);
-        assert_eq!(unmask(masked), crc);
+        assert_ne!(mask(crc), crc);
+        assert_eq!(unmask(mask(crc)), crc);
     }
 }

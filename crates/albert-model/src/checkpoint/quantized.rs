@@ -26,28 +26,18 @@
 //! The largest values and the means form a [`Calibration`], which [`Checkpoint::quantize`]
 //! computes.
 
-mod calibration;
-mod companions;
-mod rounded;
-
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device};
 
+use crate::checkpoint::calibration::Calibration;
+use crate::checkpoint::companions::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
+use crate::checkpoint::rounded::RoundedWeight;
 use crate::checkpoint::{Checkpoint, WeightFormat};
 use crate::error::{Error, Result};
 use crate::parameters::{
     LAYERS, MASKED_LM, MASKED_LM_DENSE, POOLER, Product, WORD_EMBEDDINGS, in_model,
 };
-
-pub(crate) use calibration::{Calibration, ChannelStatistics};
-pub(super) use companions::Companions;
-pub(super) use rounded::RoundedWeight;
-
-pub(super) const SCALE: &str = "_scale";
-pub(super) const ROTATION: &str = "_rotation";
-pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
-pub(super) const OUTLIERS: &str = "_outliers";
 
 /// Returns true if a tensor is quantized to int8: the word embeddings and all matrices of the
 /// layers, the pooler and the masked-LM head. The projection from E to H is not, because all layers

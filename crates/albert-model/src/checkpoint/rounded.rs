@@ -4,9 +4,8 @@ use albert_kernels::quantized::SCALE_BLOCK;
 use albert_kernels::{dequantize_weights, quantize_weights, rotate_weights, unrotate_weights};
 use candle_core::{DType, Device, Tensor};
 
-use super::calibration::ChannelStatistics;
-use super::companions::Companions;
-use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
+use crate::checkpoint::calibration::ChannelStatistics;
+use crate::checkpoint::companions::{Companions, OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 use crate::parameters::WORD_EMBEDDINGS;
@@ -16,7 +15,7 @@ const CHANNELS_FOR_AN_OUTLIER: usize = 96;
 
 /// An int8 weight, read from a file or quantized.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct RoundedWeight {
+pub(super) struct RoundedWeight {
     /// Outputs and inputs.
     shape: [usize; 2],
     /// `(out, in)`
@@ -99,7 +98,7 @@ impl RoundedWeight {
     }
 
     /// Reads a weight from its file.
-    pub(in crate::checkpoint) fn read(
+    pub(super) fn read(
         integers: &StoredTensor,
         companions: &Companions,
     ) -> candle_core::Result<Self> {
@@ -169,7 +168,7 @@ impl RoundedWeight {
     }
 
     /// Returns the weight in f32, `(out, in)`.
-    pub(in crate::checkpoint) fn restore(&self) -> candle_core::Result<Tensor> {
+    pub(super) fn restore(&self) -> candle_core::Result<Tensor> {
         let [out, input] = self.shape;
         let mut weights = dequantize_weights(&self.rounded, &self.scales, input);
         if self.is_rotated {
@@ -189,7 +188,7 @@ impl RoundedWeight {
 
     /// Returns the tensor of a [`VarBuilder`](candle_nn::VarBuilder) for a name's suffix: the
     /// integers plus 128, because Candle has no signed bytes; scales; rotation; channels; outliers.
-    pub(in crate::checkpoint) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
+    pub(super) fn part(&self, end: &str) -> candle_core::Result<Option<Tensor>> {
         let ([out, input], outliers, cpu) = (self.shape, self.channels.len(), &Device::Cpu);
         Ok(Some(match end {
             "" => {
@@ -209,7 +208,7 @@ impl RoundedWeight {
     }
 
     /// Returns the layer's bias, `(out)`, minus the mean rounding error of its outputs.
-    pub(in crate::checkpoint) fn correct(&self, bias: Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn correct(&self, bias: Tensor) -> candle_core::Result<Tensor> {
         match &self.correction {
             Some(correction) => bias + Tensor::new(correction.as_slice(), &Device::Cpu)?,
             None => Ok(bias),
@@ -217,12 +216,12 @@ impl RoundedWeight {
     }
 
     /// Returns the integers, `(out, in)`.
-    pub(in crate::checkpoint) fn rounded(&self) -> &[i8] {
+    pub(super) fn rounded(&self) -> &[i8] {
         &self.rounded
     }
 
     /// `(out, in)`
-    pub(in crate::checkpoint) fn shape(&self) -> &[usize] {
+    pub(super) fn shape(&self) -> &[usize] {
         &self.shape
     }
 }

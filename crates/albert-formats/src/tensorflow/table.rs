@@ -11,12 +11,9 @@
 //!
 //! Source: LevelDB, `doc/table_format.md`, `table/format.cc`, `table/block.cc`.
 
-use albert_formats::wire::{take, varint};
-
-use crate::checkpoint::crc32c::{crc32c, unmask};
-use crate::checkpoint::stored::WeightFile;
-use crate::checkpoint::tensorflow::FORMAT;
-use crate::error::Result;
+use crate::crc32c::{crc32c, unmask};
+use crate::tensorflow::{IndexError, Result};
+use crate::wire::{take, varint};
 
 const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 const FOOTER: usize = 48;
@@ -29,32 +26,33 @@ const LONGEST_KEY: u64 = 256;
 type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'v;
 
 /// Calls `visit` with every key and its value, in the order of the keys.
-pub(super) fn for_each(file: &WeightFile, visit: &mut Visit<'_>) -> Result<()> {
-    let bytes: &[u8] = &file.bytes;
+pub(super) fn for_each(bytes: &[u8], visit: &mut Visit<'_>) -> Result<()> {
     let Some(footer) = bytes.len().checked_sub(FOOTER).map(|start| &bytes[start..]) else {
-        return Err(file.malformed(
-            FORMAT,
-            format!("expected at least {FOOTER} bytes, found {}", bytes.len()),
-        ));
+        return Err(IndexError::malformed(format!(
+            "expected at least {FOOTER} bytes, found {}",
+            bytes.len()
+        )));
     };
     if !footer.ends_with(&MAGIC) {
-        return Err(file.malformed(FORMAT, "expected the table's magic number at the end"));
+        return Err(IndexError::malformed(
+            "expected the table's magic number at the end",
+        ));
     }
     let mut rest = footer;
     // The first position is that of the metaindex block, which TensorFlow leaves empty.
     let place = place(&mut rest).and_then(|_| self::place(&mut rest));
-    let index = block(file, place)?;
+    let index = block(bytes, place)?;
     let mut end = 0;
     let mut last_key = None;
-    entries(file, index, &mut |_, place| {
+    entries(index, &mut |_, place| {
         let place = self::place(&mut &*place);
         match place {
             Some((start, len)) if start >= end => end = start.saturating_add(len),
-            _ => return Err(file.malformed(FORMAT, "expected blocks one after another")),
+            _ => return Err(IndexError::malformed("expected blocks one after another")),
         }
-        entries(file, block(file, place)?, &mut |key, value| {
+        entries(block(bytes, place)?, &mut |key, value| {
             if last_key.as_deref().is_some_and(|last: &[u8]| last >= key) {
-                return Err(file.malformed(FORMAT, "expected keys in order"));
+                return Err(IndexError::malformed("expected keys in order"));
             }
             last_key = Some(key.to_vec());
             visit(key, value)
@@ -68,30 +66,29 @@ fn place(rest: &mut &[u8]) -> Option<(usize, usize)> {
     Some((start.try_into().ok()?, len.try_into().ok()?))
 }
 
-/// Returns the contents of a block after checking its checksum.
-fn block(file: &WeightFile, place: Option<(usize, usize)>) -> Result<&[u8]> {
-    let bytes: &[u8] = &file.bytes;
+/// Returns the contents of a block whose checksum is right.
+fn block(bytes: &[u8], place: Option<(usize, usize)>) -> Result<&[u8]> {
     let whole = place.and_then(|(start, len)| bytes.get(start..)?.get(..len.checked_add(TRAILER)?));
     let Some((contents, checksum)) = whole.and_then(|whole| whole.split_last_chunk::<4>()) else {
-        return Err(file.malformed(FORMAT, "a block ends beyond the file"));
+        return Err(IndexError::malformed("a block ends beyond the file"));
     };
     if unmask(u32::from_le_bytes(*checksum)) != crc32c(contents) {
-        return Err(file.malformed(FORMAT, "the checksum of a block is wrong"));
+        return Err(IndexError::malformed("the checksum of a block is wrong"));
     }
     match contents.split_last() {
         Some((0, contents)) => Ok(contents),
-        Some((1, _)) => {
-            Err(file.refused("has blocks compressed with Snappy: expected them uncompressed"))
-        }
-        _ => {
-            Err(file.refused("has blocks compressed in an unknown way: expected them uncompressed"))
-        }
+        Some((1, _)) => Err(IndexError::refused(
+            "has blocks compressed with Snappy: expected them uncompressed",
+        )),
+        _ => Err(IndexError::refused(
+            "has blocks compressed in an unknown way: expected them uncompressed",
+        )),
     }
 }
 
 /// Calls `visit` with every entry of a block.
-fn entries(file: &WeightFile, block: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-    let malformed = || file.malformed(FORMAT, "expected a block of keys and values");
+fn entries(block: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    let malformed = || IndexError::malformed("expected a block of keys and values");
     let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(malformed)?;
     let restarts = u32::from_le_bytes(*restarts) as usize;
     let len = restarts
@@ -121,16 +118,15 @@ fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
+    use crate::crc32c::mask;
 
     /// Appends a block with its trailer, and gives its place as the table encodes it.
     fn append(table: &mut Vec<u8>, block: &[u8], compression: u8) -> Vec<u8> {
         assert!(table.len() < 128 && block.len() < 128, "one byte a number");
         let place = vec![table.len() as u8, block.len() as u8];
         let contents: Vec<u8> = block.iter().copied().chain([compression]).collect();
-        let masked = crc32c(&contents).rotate_right(15).wrapping_add(0xa282_ead8);
+        let masked = mask(crc32c(&contents));
         table.extend(contents);
         table.extend(masked.to_le_bytes());
         place
@@ -151,10 +147,9 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<(String, String)>> {
-        let file = WeightFile::owned(Cow::Owned(bytes.to_vec()), "x.index");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut found = Vec::new();
-        for_each(&file, &mut |key, value| {
+        for_each(bytes, &mut |key, value| {
             found.push((text(key), text(value)));
             Ok(())
         })?;

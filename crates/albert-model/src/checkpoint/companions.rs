@@ -5,27 +5,32 @@ use std::sync::Arc;
 
 use albert_kernels::quantized::SCALE_BLOCK;
 
-use super::{OUTLIER_CHANNELS, OUTLIERS, ROTATION, SCALE};
 use crate::checkpoint::stored::StoredTensor;
 use crate::error::{Error, Result};
 
+/// The suffixes of their names, after the weight's.
+pub(super) const SCALE: &str = "_scale";
+pub(super) const ROTATION: &str = "_rotation";
+pub(super) const OUTLIER_CHANNELS: &str = "_outlier_channels";
+pub(super) const OUTLIERS: &str = "_outliers";
+
 /// The tensors that accompany the integers of a weight.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Companions {
+pub(super) struct Companions {
     pub(super) scales: StoredTensor,
     /// With its name.
     pub(super) rotation: Option<(String, StoredTensor)>,
     /// Channels and weights.
     pub(super) outliers: Option<(StoredTensor, StoredTensor)>,
     /// Their names in the file.
-    pub(in crate::checkpoint) names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// The missing one of the two tensors of outliers.
     missing: Option<String>,
 }
 
 impl Companions {
     /// Attaches to every tensor of 8-bit integers its companions, which are found by name.
-    pub(in crate::checkpoint) fn attach(tensors: &mut BTreeMap<String, StoredTensor>) {
+    pub(super) fn attach(tensors: &mut BTreeMap<String, StoredTensor>) {
         let with_scales = tensors.iter().filter(|(name, tensor)| {
             tensor.holds_bytes() && tensors.contains_key(&format!("{name}{SCALE}"))
         });
@@ -63,7 +68,7 @@ impl Companions {
     }
 
     /// Returns the number of bytes of the loaded tensors; `None` if it exceeds `usize`.
-    pub(in crate::checkpoint) fn loaded_len(&self) -> Option<usize> {
+    pub(super) fn loaded_len(&self) -> Option<usize> {
         let outliers = self
             .outliers
             .iter()
@@ -75,7 +80,7 @@ impl Companions {
     }
 
     /// Checks shapes and types against the shape of the integers.
-    pub(in crate::checkpoint) fn expect(&self, shape: &[usize]) -> Result<()> {
+    pub(super) fn expect(&self, shape: &[usize]) -> Result<()> {
         if let Some(missing) = &self.missing {
             return Err(Error::MissingTensors {
                 file: self.scales.file(),
