@@ -56,6 +56,7 @@ CASES = [
     case("vectors-cosine", "Model", "vectors-cosine"),
     case("similarities", "Model", "similarities"),
     case("hidden-states", "Model", "hidden-states", num_hidden_groups=2, inner_group_num=2),
+    case("masked-logits", "MaskedLM", "masked-logits"),
 ]
 
 
@@ -117,6 +118,12 @@ def loss_of(model, objective, options, batch, generator):
             targets["order"] = draw(2, count)
             loss = loss + F.cross_entropy(out.sop_logits, targets["order"])
         return loss, targets
+    if objective == "masked-logits":
+        rows = torch.randperm(sum(batch.lengths), generator=generator)[:10].sort().values
+        teacher = real(len(rows), config.vocab_size) * 2
+        logits = batch.rows(model(**batch.arguments()).logits)[rows].log_softmax(-1)
+        loss = F.kl_div(logits, teacher.double().log_softmax(-1), reduction="batchmean", log_target=True)
+        return loss, {"rows": rows, "logits": teacher}
     if objective == "classification":
         labels = draw(config.num_labels, count)
         logits = model(**batch.arguments()).logits

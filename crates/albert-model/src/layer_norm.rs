@@ -41,6 +41,16 @@ impl LayerNorm {
         })
     }
 
+    /// Makes a norm of γ and β, both `(width)`, for training.
+    pub(crate) fn from_tensors(gamma: Tensor, beta: Tensor, eps: f64) -> Self {
+        Self {
+            gamma,
+            beta,
+            eps,
+            stacked: None,
+        }
+    }
+
     /// Returns γ, β and ε for the CPU kernels, unless they are variables or on another device.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
         let is_constant = |tensor: &Tensor| {

@@ -40,7 +40,31 @@ pub fn classification(
     class_weights: Option<&Tensor>,
     label_smoothing: f64,
 ) -> Result<Tensor> {
-    let (rows, classes) = logits.dims2()?;
+    let sum = classification_sum(logits, labels, class_weights, label_smoothing)?;
+    if logits.dim(0)? == 0 {
+        return Ok(sum);
+    }
+    let weights = match class_weights {
+        Some(weights) => weights.to_dtype(logits.dtype())?,
+        None => Tensor::ones(logits.dim(1)?, logits.dtype(), logits.device())?,
+    };
+    sum.div(&weights.index_select(labels, 0)?.sum_all()?)
+}
+
+/// Returns the numerator of [`classification`]: the sum over rows, for a mean over several batches.
+///
+/// # Shapes
+/// As [`classification`].
+///
+/// # Errors
+/// If the shapes differ.
+pub fn classification_sum(
+    logits: &Tensor,
+    labels: &Tensor,
+    class_weights: Option<&Tensor>,
+    label_smoothing: f64,
+) -> Result<Tensor> {
+    let (_, classes) = logits.dims2()?;
     let log_p = log_softmax(logits, D::Minus1)?;
     let weights = match class_weights {
         Some(weights) => weights.to_dtype(logits.dtype())?,
@@ -48,14 +72,8 @@ pub fn classification(
     };
     let weighted = log_p.broadcast_mul(&weights)?; // (B, C)
     let own = weighted.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?;
-    let total = weights.index_select(labels, 0)?.sum_all()?;
-    if rows == 0 {
-        return Ok(own);
-    }
     let spread = (weighted.sum_all()? * (label_smoothing / classes as f64))?;
-    ((own * (1.0 - label_smoothing))? + spread)?
-        .neg()?
-        .div(&total)
+    ((own * (1.0 - label_smoothing))? + spread)?.neg()
 }
 
 /// Returns the mean binary cross-entropy of a sigmoid for each label.
@@ -66,9 +84,13 @@ pub fn classification(
 /// # Errors
 /// If the shapes differ.
 pub fn multi_label(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    // max(x, 0) - t x + ln(1 + e^-|x|)
+    binary_cross_entropies(logits, targets)?.mean_all()
+}
+
+/// Returns the binary cross-entropy of each label, `max(x, 0) - t x + ln(1 + e^-|x|)`, `(B, C)`.
+pub(crate) fn binary_cross_entropies(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let softplus = (logits.relu()? + (logits.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
-    (softplus - (logits * targets)?)?.mean_all()
+    softplus - (logits * targets)?
 }
 
 /// Returns the mean squared error.

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::config::AlbertConfig;
 use crate::train::error::{Result, TrainError};
+use crate::train::flat::{FlatLayout, FlatParameters};
+use crate::train::objective::Objective;
 
 /// Sequences without padding, one after another. A *row* is a token's index in the whole batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,8 +99,27 @@ impl TrainingBatch {
         &self.types[rows]
     }
 
+    /// Checks that parameters, batch and targets fit each other.
+    pub(super) fn check_step(
+        &self,
+        layout: &FlatLayout,
+        parameters: &FlatParameters,
+        objectives: &[&dyn Objective],
+    ) -> Result<()> {
+        if parameters.values().len() != layout.len() {
+            return Err(TrainError::Parameters {
+                expected: layout.len(),
+                found: parameters.values().len(),
+            });
+        }
+        self.check(layout.config())?;
+        objectives
+            .iter()
+            .try_for_each(|objective| objective.check(self))
+    }
+
     /// Checks that the model has an embedding for everything.
-    pub(super) fn check(&self, config: &AlbertConfig) -> Result<()> {
+    fn check(&self, config: &AlbertConfig) -> Result<()> {
         for sequence in 0..self.len() {
             let rows = self.rows(sequence);
             if rows.is_empty() {

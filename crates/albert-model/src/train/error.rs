@@ -65,6 +65,13 @@ pub enum TrainError {
         tensor: String,
     },
 
+    /// A number type that training does not compute in.
+    #[error("expected one of f32, bf16 and f64 to train in, found {found}")]
+    DType {
+        /// The type.
+        found: String,
+    },
+
     /// The requested instruction set is not available.
     #[error(transparent)]
     Instructions(#[from] albert_kernels::InstructionSetError),

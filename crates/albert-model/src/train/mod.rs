@@ -39,6 +39,8 @@
 mod backward;
 mod batch;
 mod bundle;
+mod candle;
+mod cpu;
 mod error;
 mod flat;
 mod forward;
@@ -57,8 +59,8 @@ pub use error::{Result, TrainError};
 pub use flat::{FlatLayout, FlatParameters, FlatTensor, ModelPart, ParameterKind};
 pub use objective::{Objective, ObjectiveLoss};
 pub use objectives::{
-    Choice, Classification, HiddenStates, MaskedLm, MultiLabel, Pooling, Regression, SentenceOrder,
-    SentenceVectors, Spans, TokenLabels, VectorLoss,
+    Choice, Classification, HiddenStates, MaskedLm, MaskedLogits, MultiLabel, Pooling, Regression,
+    SentenceOrder, SentenceVectors, Spans, TokenLabels, VectorLoss,
 };
 pub use options::{Draw, Dropout, Frozen, PassOptions};
 pub use pass::{StepReport, TrainingPass};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::{Result, TrainError};
 use crate::train::head_pass::HeadPass;
 use crate::train::network::Dense;
@@ -37,6 +38,10 @@ pub trait Objective: fmt::Debug + Send + Sync {
     /// Computes the loss of a bundle and adds the gradients of rows and parameters.
     #[doc(hidden)]
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss;
+
+    /// Computes the loss of a chunk by differentiable operations.
+    #[doc(hidden)]
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss>;
 
     /// A loss that compares the vectors of the whole batch.
     #[doc(hidden)]
@@ -73,6 +78,13 @@ pub struct ObjectiveLoss {
 }
 
 impl ObjectiveLoss {
+    /// Returns the counts of items, without a loss, by the number of choices preferred to each target.
+    pub(super) fn counted(ranks: impl IntoIterator<Item = usize>) -> Self {
+        let mut counts = Self::default();
+        ranks.into_iter().for_each(|rank| counts.count(0.0, rank));
+        counts
+    }
+
     /// Adds the loss of another part of the batch.
     pub(super) fn add(&mut self, other: Self) {
         self.loss += other.loss;

@@ -57,18 +57,23 @@ pub(super) enum Purpose {
     Classifier { objective: usize },
 }
 
-impl Step<'_> {
-    /// The key of one stream of masks of a sequence.
-    pub(super) fn key(&self, sequence: usize, purpose: Purpose) -> DropoutKey {
-        let (kind, index) = match purpose {
-            Purpose::Embeddings => (0, 0),
-            Purpose::AttentionOutput { layer } => (1, layer),
-            Purpose::Probabilities { layer } => (2, layer),
-            Purpose::Classifier { objective } => (3, objective),
+impl Purpose {
+    /// Returns the key of this stream for a sequence of a step.
+    pub(super) fn key(self, step: DropoutKey, sequence: usize) -> DropoutKey {
+        let (kind, index) = match self {
+            Self::Embeddings => (0, 0),
+            Self::AttentionOutput { layer } => (1, layer),
+            Self::Probabilities { layer } => (2, layer),
+            Self::Classifier { objective } => (3, objective),
         };
-        self.key
-            .with(sequence as u64)
-            .with(kind << 32 | index as u64)
+        step.with(sequence as u64).with(kind << 32 | index as u64)
+    }
+}
+
+impl Step<'_> {
+    /// Returns the key of one stream of masks of a sequence.
+    pub(super) fn key(&self, sequence: usize, purpose: Purpose) -> DropoutKey {
+        purpose.key(self.key, sequence)
     }
 
     /// `y = x Wᵀ + b`

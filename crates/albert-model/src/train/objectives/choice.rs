@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -95,5 +96,21 @@ impl Objective for Choice {
             },
         );
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let factor = self.scale.factor(self.labels.len() as f64);
+        let indices: Vec<_> = (0..head.sequences().len()).collect();
+        let scores = head.classify(&self.pooler, &self.classifier, &indices)?; // (B, 1)
+        let mut total = TensorLoss::default();
+        // A chunk holds whole questions, in the order of the batch.
+        for (choices, label) in head.batch().units().zip(&self.labels) {
+            let Ok(first) = head.sequences().binary_search(&choices.start) else {
+                continue;
+            };
+            let scores = scores.narrow(0, first, choices.len())?.t()?; // (1, choices)
+            total.add(head.cross_entropy(&scores, &[*label], &Softmax::default(), factor)?)?;
+        }
+        Ok(total)
     }
 }

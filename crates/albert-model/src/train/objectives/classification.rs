@@ -1,6 +1,7 @@
 //! One label for a sequence, by softmax over the pooled `[CLS]`.
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -62,6 +63,13 @@ impl Classification {
         })
     }
 
+    /// Returns the factor of each item's loss.
+    fn factor(&self) -> f32 {
+        let weights = self.labels.iter().flatten();
+        let weights = weights.map(|label| f64::from(self.softmax.weight(*label as usize)));
+        self.scale.factor(weights.sum())
+    }
+
     /// Multiplies the loss of each item by the weight of its label; the mean is over weights.
     #[must_use]
     pub fn with_class_weights(mut self, weights: Vec<f32>) -> Self {
@@ -104,9 +112,7 @@ impl Objective for Classification {
     }
 
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
-        let weights = self.labels.iter().flatten();
-        let weights = weights.map(|label| f64::from(self.softmax.weight(*label as usize)));
-        let factor = self.scale.factor(weights.sum());
+        let factor = self.factor();
         let mut total = ObjectiveLoss::default();
         let is_counted = |sequence: usize| self.labels[sequence].is_some();
         head.classify(
@@ -123,6 +129,18 @@ impl Objective for Classification {
             },
         );
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let sequences = head.sequences().iter().enumerate();
+        let (indices, labels): (Vec<_>, Vec<_>) = sequences
+            .filter_map(|(index, sequence)| Some((index, self.labels[*sequence]?)))
+            .unzip();
+        if indices.is_empty() {
+            return Ok(TensorLoss::default());
+        }
+        let logits = head.classify(&self.pooler, &self.classifier, &indices)?; // (n, C)
+        head.cross_entropy(&logits, &labels, &self.softmax, self.factor())
     }
 }
 
@@ -175,5 +193,9 @@ impl Objective for SentenceOrder {
 
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
         self.0.loss(head)
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        self.0.tensor_loss(head)
     }
 }

@@ -1,6 +1,7 @@
 //! The hidden states of a teacher.
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -87,5 +88,23 @@ impl Objective for HiddenStates {
             total.items += span.tokens;
         }
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let places = head.all();
+        let states = head.select(&places, Some(self.repetition))?;
+        let h = self.h;
+        let rows = head
+            .sequences()
+            .iter()
+            .map(|sequence| head.batch().rows(*sequence));
+        let values: Vec<f32> = rows
+            .flat_map(|rows| &self.targets[rows.start * h..rows.end * h])
+            .copied()
+            .collect();
+        let targets = head.tensor(&values, &[places.len(), h])?;
+        let factor = f64::from(self.scale.factor(self.targets.len() as f64));
+        let sum = (head.wide(&states)? - targets)?.sqr()?.sum_all()?;
+        Ok(TensorLoss::from_items((sum * factor)?, places.len()))
     }
 }

@@ -1,17 +1,16 @@
 //! Masked language modeling.
 
-use albert_kernels::Epilogue;
-use albert_kernels::training::{
-    NormGradients, activate, activate_backward, column_sums, cross_entropy, layer_norm,
-    layer_norm_backward,
-};
+use albert_kernels::training::cross_entropy;
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{Place, TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
 use crate::train::network::{Dense, MaskedLmHead};
 use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, scaled};
+use crate::train::objectives::softmax::Softmax;
+use crate::train::objectives::vocabulary::{vocabulary_logits, vocabulary_pass};
 
 const NAME: &str = "masked_lm";
 
@@ -109,93 +108,36 @@ impl Objective for MaskedLm {
             }
         }
         let mut total = ObjectiveLoss::default();
-        let (count, e) = (rows.len(), step.shape.e);
-        if count == 0 {
+        if rows.is_empty() {
             return total;
         }
         let factor = self.scale.factor(self.targets.len() as f64);
 
-        let MaskedLmHead {
-            dense,
-            norm,
-            decoder,
-            is_tied,
-        } = &self.head;
-        let states = head.gather(&rows);
-        let mut inner = vec![0.0; count * e];
-        step.dense_without_bias(dense, &states, count, &mut inner);
-        let bias = &step.parameters[dense.bias.clone()];
-        let mut activated = vec![0.0; count * e];
-        activate(
-            step.instructions,
-            step.shape.activation,
-            &inner,
-            bias,
-            &mut activated,
-        );
-        let (mut normed, mut deviations) = (vec![0.0; count * e], vec![0.0; count]);
-        let mut transformed = vec![0.0; count * e];
-        layer_norm(
-            step.instructions,
-            step.norm(norm),
-            &activated,
-            None,
-            &mut normed,
-            &mut deviations,
-            &mut transformed,
-        );
-        head.logits.resize(count * self.vocabulary);
-        step.dense_without_bias(decoder, &transformed, count, head.logits);
-        let bias = &step.parameters[decoder.bias.clone()];
-        for (logits, label) in head.logits.chunks_exact_mut(self.vocabulary).zip(labels) {
-            let item = cross_entropy(step.instructions, logits, bias, label, factor);
-            total.count(f64::from(item.loss) * f64::from(factor), item.rank);
-        }
-        if !step.is_training {
-            return total;
-        }
-
-        column_sums(
-            step.instructions,
-            head.logits,
-            &mut head.gradients[decoder.bias.clone()],
-        );
-        if !(*is_tied && step.frozen.freezes_embeddings()) {
-            head.scratch.pack(&transformed, count, e);
-            head.scratch.weight(decoder, head.logits, head.gradients);
-        }
-        let mut d_inner = transformed;
-        step.dense_backward(decoder, head.logits, count, &mut d_inner, Epilogue::Store);
-        let ranges = [norm.gamma.clone(), norm.beta.clone()];
-        let [gamma, beta] = head
-            .gradients
-            .get_disjoint_mut(ranges)
-            .expect("parameters do not overlap");
-        layer_norm_backward(
-            step.instructions,
-            &step.parameters[norm.gamma.clone()],
-            &normed,
-            &deviations,
-            &mut d_inner,
-            NormGradients {
-                gamma,
-                beta,
-                bias: None,
-            },
-        );
-        activate_backward(
-            step.instructions,
-            step.shape.activation,
-            &mut inner,
-            &step.parameters[dense.bias.clone()],
-            &mut d_inner,
-            &mut head.gradients[dense.bias.clone()],
-        );
-        head.scratch.pack(&states, count, dense.input);
-        head.scratch.weight(dense, &d_inner, head.gradients);
-        let mut d_states = states;
-        step.dense_backward(dense, &d_inner, count, &mut d_states, Epilogue::Store);
-        head.scatter(&rows, &d_states);
+        let bias = &step.parameters[self.head.decoder.bias.clone()];
+        vocabulary_pass(head, &self.head, &rows, |logits| {
+            for (logits, label) in logits.chunks_exact_mut(self.vocabulary).zip(labels) {
+                let item = cross_entropy(step.instructions, logits, bias, label, factor);
+                total.count(f64::from(item.loss) * f64::from(factor), item.rank);
+            }
+        });
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let (mut places, mut labels) = (Vec::new(), Vec::new());
+        for (index, sequence) in head.sequences().iter().enumerate() {
+            let start = head.batch().rows(*sequence).start;
+            for (row, id) in self.of_sequence(head.batch(), *sequence) {
+                let token = row - start;
+                places.push(Place { index, token });
+                labels.push(*id);
+            }
+        }
+        if places.is_empty() {
+            return Ok(TensorLoss::default());
+        }
+        let logits = vocabulary_logits(head, &self.head, &places)?; // (P, V)
+        let factor = self.scale.factor(self.targets.len() as f64);
+        head.cross_entropy(&logits, &labels, &Softmax::default(), factor)
     }
 }

@@ -7,7 +7,10 @@
 //! Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 //! Setup" (GradCache).
 
+use candle_core::Tensor;
+
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -72,6 +75,11 @@ impl SentenceVectors {
     pub(in crate::train) fn compare(&self, vectors: &[f32], h: usize) -> (ObjectiveLoss, Vec<f32>) {
         self.loss.compare(vectors, h, self.scale)
     }
+
+    /// Returns the vectors of a chunk's sequences, `(B, H)`.
+    pub(in crate::train) fn pool_tensors(&self, head: &TensorHead<'_>) -> Result<Tensor> {
+        head.pool(self.pooling)
+    }
 }
 
 impl Objective for SentenceVectors {
@@ -121,5 +129,15 @@ impl Objective for SentenceVectors {
 
     fn vectors(&self) -> Option<&SentenceVectors> {
         Some(self)
+    }
+
+    /// Returns a sum whose gradients are those given; the loss was computed with the vectors.
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let Some(gradients) = head.vector_gradients()? else {
+            return Ok(TensorLoss::default());
+        };
+        let vectors = head.wide(&self.pool_tensors(head)?)?;
+        let sum = (vectors * gradients)?.sum_all()?;
+        Ok(TensorLoss::from_items(sum, 0))
     }
 }

@@ -5,11 +5,11 @@ use crate::train::objective::misfit;
 
 /// A weight for each class, and how much of each label is spread over all classes.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Softmax {
+pub(in crate::train) struct Softmax {
     /// Empty: 1 for each.
-    pub(super) class_weights: Vec<f32>,
+    pub(in crate::train) class_weights: Vec<f32>,
     /// In [0, 1).
-    pub(super) label_smoothing: f32,
+    pub(in crate::train) label_smoothing: f32,
 }
 
 /// A loss, and how many logits are larger than the label's.

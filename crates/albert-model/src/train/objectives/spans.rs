@@ -1,6 +1,7 @@
 //! The first and the last token of an answer: extractive question answering.
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -103,5 +104,34 @@ impl Objective for Spans {
             }
         }
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let factor = 0.5 * self.scale.factor(self.ends.iter().flatten().count() as f64);
+        let mut total = TensorLoss::default();
+        let places = head.all();
+        for (index, sequence) in head.sequences().iter().enumerate() {
+            let Some((first, last)) = self.ends[*sequence] else {
+                continue;
+            };
+            let places: Vec<_> = places
+                .iter()
+                .filter(|place| place.index == index)
+                .copied()
+                .collect();
+            let states = head.select(&places, None)?;
+            let logits = head.dense(&self.layer, &states)?; // (T, 2)
+            head.record(index, &logits)?;
+            let logits = logits.t()?;
+            let labels = [first, last].map(|token| token as u32);
+            let loss = head.cross_entropy(&logits, &labels, &Softmax::default(), factor)?;
+            let counts = ObjectiveLoss {
+                items: 1,
+                correct: usize::from(loss.counts.correct == 2),
+                ..ObjectiveLoss::default()
+            };
+            total.add(TensorLoss { counts, ..loss })?;
+        }
+        Ok(total)
     }
 }

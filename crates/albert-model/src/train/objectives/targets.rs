@@ -1,6 +1,10 @@
 //! Targets for each logit of a sequence: several labels by sigmoid, and regression values.
 
+use candle_core::Tensor;
+
+use crate::loss;
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -67,6 +71,26 @@ impl Targets {
         );
         total
     }
+
+    /// Sums what `items(logits, targets)` returns for each.
+    fn tensor_loss(
+        &self,
+        head: &TensorHead<'_>,
+        scale: Scale,
+        items: impl FnOnce(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<TensorLoss> {
+        let (sequences, classes) = (head.sequences(), self.classifier.out);
+        let indices: Vec<_> = (0..sequences.len()).collect();
+        let logits = head.classify(&self.pooler, &self.classifier, &indices)?; // (B, C)
+        let values = sequences
+            .iter()
+            .flat_map(|sequence| &self.values[sequence * classes..][..classes]);
+        let values: Vec<f32> = values.copied().collect();
+        let targets = head.tensor(&values, &[sequences.len(), classes])?;
+        let factor = f64::from(scale.factor(self.values.len() as f64));
+        let sum = (items(&logits, &targets)?.sum_all()? * factor)?;
+        Ok(TensorLoss::from_items(sum, sequences.len()))
+    }
 }
 
 /// Binary cross-entropy of a sigmoid for each label, the mean over sequences and labels.
@@ -115,6 +139,11 @@ impl Objective for MultiLabel {
             (softplus - target * x, 1.0 / (1.0 + (-x).exp()) - target)
         })
     }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let items = loss::binary_cross_entropies;
+        self.targets.tensor_loss(head, self.scale, items)
+    }
 }
 
 /// Regression by mean squared error, the mean over sequences and values.
@@ -160,5 +189,10 @@ impl Objective for Regression {
         self.targets.loss(head, self.scale, |x, target| {
             ((x - target).powi(2), 2.0 * (x - target))
         })
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let items = |values: &Tensor, targets: &Tensor| (values - targets)?.sqr();
+        self.targets.tensor_loss(head, self.scale, items)
     }
 }

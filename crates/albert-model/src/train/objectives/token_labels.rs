@@ -1,6 +1,7 @@
 //! A label for each token, as named entity recognition asks for it.
 
 use crate::train::batch::TrainingBatch;
+use crate::train::candle::{Place, TensorHead, TensorLoss};
 use crate::train::error::Result;
 use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
@@ -68,6 +69,13 @@ impl TokenLabels {
         self
     }
 
+    /// Returns the factor of each item's loss.
+    fn factor(&self) -> f32 {
+        let weights = self.labels.iter();
+        let weights = weights.map(|(_, label)| f64::from(self.softmax.weight(*label as usize)));
+        self.scale.factor(weights.sum())
+    }
+
     fn of_sequence(&self, batch: &TrainingBatch, sequence: usize) -> &[(usize, u32)] {
         let rows = batch.rows(sequence);
         let at = |row| self.labels.partition_point(|(labeled, _)| *labeled < row);
@@ -115,9 +123,7 @@ impl Objective for TokenLabels {
         if rows.is_empty() {
             return total;
         }
-        let weights = self.labels.iter();
-        let weights = weights.map(|(_, label)| f64::from(self.softmax.weight(*label as usize)));
-        let factor = self.scale.factor(weights.sum());
+        let factor = self.factor();
         let h = self.classifier.input;
         let mut states = head.gather(&rows);
         head.drop_out(&places, &mut states, h);
@@ -138,5 +144,28 @@ impl Objective for TokenLabels {
             head.scatter(&rows, &d_states);
         }
         total
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        let (mut places, mut labels) = (Vec::new(), Vec::new());
+        for (index, sequence) in head.sequences().iter().enumerate() {
+            let start = head.batch().rows(*sequence).start;
+            for (row, label) in self.of_sequence(head.batch(), *sequence) {
+                let token = row - start;
+                places.push(Place { index, token });
+                labels.push(*label);
+            }
+        }
+        if places.is_empty() {
+            return Ok(TensorLoss::default());
+        }
+        let states = head.drop_out(&places, &head.select(&places, None)?)?;
+        let logits = head.dense(&self.classifier, &states)?; // (n, C)
+        let mut first = 0;
+        for rows in places.chunk_by(|one, next| one.index == next.index) {
+            head.record(rows[0].index, &logits.narrow(0, first, rows.len())?)?;
+            first += rows.len();
+        }
+        head.cross_entropy(&logits, &labels, &self.softmax, self.factor())
     }
 }
