@@ -20,9 +20,8 @@ use albert_model::{
 /// Relative to the tensor's largest gradient; the reference is computed in f64.
 const TOLERANCE: f64 = 5e-6;
 
-/// [`TOLERANCE`] for 8 or more layers with weights of random signs, which amplify rounding:
-/// gradients of queries are small sums of large terms. Seen: 9.2e-6.
-const DEEP_TOLERANCE: f64 = 2e-5;
+/// [`TOLERANCE`] for 8 or more layers with weights of random signs, which amplify rounding.
+const DEEP_TOLERANCE: f64 = 1e-5;
 
 /// A gradient below this part of the model's largest is held to that: its own rounding.
 const ROUNDING: f64 = 1e-3;
@@ -251,21 +250,22 @@ impl Case {
                 .iter()
                 .map(|(tensor, _, largest)| (tensor.name.clone(), *largest))
                 .collect();
+            let (mut worst, mut worst_tensor) = (0.0, String::new());
             for (tensor, expected, _) in tensors {
                 // Softmax does not see these biases: their gradients are rounding.
                 let of = tensor.name.replace("attention.key.b", "attention.query.b");
                 let largest = scales[&of.replace("qa_outputs.bias", "qa_outputs.weight")];
                 let pairs = expected.iter().zip(&found[tensor.range.clone()]);
-                let worst = pairs
-                    .map(|(x, y)| (x - f64::from(*y)).abs())
-                    .fold(0.0, f64::max);
-                let error = worst / largest.max(floor);
-                assert!(
-                    error <= tolerance,
-                    "{what}, skipping {skip_unread_rows}: `{}` is off by {error:.1e}",
-                    tensor.name
-                );
+                let differences = pairs.map(|(x, y)| (x - f64::from(*y)).abs());
+                let error = differences.fold(0.0, f64::max) / largest.max(floor);
+                if error > worst || error.is_nan() {
+                    (worst, worst_tensor) = (error, tensor.name.clone());
+                }
             }
+            assert!(
+                worst <= tolerance,
+                "{what}, skipping {skip_unread_rows}: `{worst_tensor}` is off by {worst:.1e}"
+            );
         }
         Ok(())
     }
@@ -286,12 +286,23 @@ fn check_pretraining(what: &str, config: &AlbertConfig, lengths: &[usize]) -> an
 
 #[test]
 fn every_kind_of_sharing_has_the_gradients_of_autograd() -> anyhow::Result<()> {
-    for (groups, inner) in [(1, 1), (2, 1), (4, 1), (1, 2), (2, 3), (3, 2)] {
+    // In later layers the states of all tokens are similar, and gradients of queries and keys small.
+    for (layers, groups, inner) in [
+        (4, 1, 1),
+        (4, 2, 1),
+        (4, 4, 1),
+        (4, 1, 2),
+        (4, 2, 3),
+        (4, 3, 2),
+        (12, 1, 1),
+        (12, 12, 1),
+    ] {
         let config = config(|config| {
+            config.num_hidden_layers = layers;
             (config.num_hidden_groups, config.inner_group_num) = (groups, inner);
         });
         check_pretraining(
-            &format!("{groups} groups of {inner}"),
+            &format!("{layers} layers in {groups} groups of {inner}"),
             &config,
             &[7, 1, 20, 3],
         )?;

@@ -425,10 +425,20 @@ impl Kernel for SoftmaxBackward<'_> {
                 sums[one] = s.mul_add(s.load(&ps[at.clone()]), s.load(&dps[at]), sums[one]);
             });
             let sum = s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])));
+            // The rounding of the sum would shift all dS alike. Where tokens have similar values, dS is
+            // small compared with dP, and the shift would dominate it: it is summed up again and removed.
             let (sum, scale) = (s.splat(sum), s.splat(self.scale));
+            let mut shifts = [s.splat(0.0); 4];
+            each_vector!(S, ps.len(), |at, one| {
+                let difference = s.sub(s.load(&dps[at.clone()]), sum);
+                shifts[one] = s.mul_add(s.load(&ps[at.clone()]), difference, shifts[one]);
+                s.store(&mut dps[at], difference);
+            });
+            let shift = s.sum(s.add(s.add(shifts[0], shifts[1]), s.add(shifts[2], shifts[3])));
+            let shift = s.splat(shift);
             each_vector!(S, ps.len(), |at, _one| {
                 let p = s.mul(scale, s.load(&ps[at.clone()]));
-                let ds = s.mul(p, s.sub(s.load(&dps[at.clone()]), sum));
+                let ds = s.mul(p, s.sub(s.load(&dps[at.clone()]), shift));
                 s.store(&mut dps[at], ds);
             });
         }
