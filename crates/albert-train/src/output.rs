@@ -7,6 +7,8 @@ use albert_tasks::ModelFiles;
 use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::albert_model::train::FlatParameters;
 
+use serde::Deserialize;
+
 use crate::error::{Error, Result};
 use crate::snapshot::{self, Snapshot};
 
@@ -19,6 +21,17 @@ const TOKENIZER_FILES: [&str; 6] = [
     "added_tokens.json",
     "vocab.txt",
 ];
+
+/// Files of sentence-transformers next to the modules' folders; the first one names those.
+const MODULES: &str = "modules.json";
+const SENTENCE_FILES: [&str; 3] = [
+    MODULES,
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
+
+/// Files of a module: its settings, and the weights of a dense layer or a norm.
+const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -104,17 +117,14 @@ impl Output {
         &self.training
     }
 
-    /// Writes the model with the tokenizer's files, then removes the snapshots.
+    /// Writes the model with the tokenizer's files, and the modules of sentence-transformers that
+    /// follow a network of the same width; then removes the snapshots.
     ///
     /// # Errors
     /// If a file cannot be read or written.
     pub fn write_model(&self, parameters: &FlatParameters, tokenizer: &ModelFiles) -> Result<()> {
-        for name in TOKENIZER_FILES {
-            if let Some(bytes) = tokenizer.read(name)? {
-                let path = self.folder.join(name);
-                fs::write(&path, bytes).map_err(Error::write(&path))?;
-            }
-        }
+        self.copy(tokenizer, &TOKENIZER_FILES)?;
+        self.copy_modules(tokenizer, parameters.layout().config().hidden_size)?;
         // What a run left that was killed here before.
         for name in [CONFIG, WEIGHTS] {
             snapshot::remove(&self.folder.join(name))?;
@@ -124,6 +134,56 @@ impl Output {
             .save(&self.folder, WeightFormat::F32)?;
         snapshot::remove_all(&self.training)
     }
+
+    /// Copies the files that are there.
+    fn copy(&self, from: &ModelFiles, names: &[&str]) -> Result<()> {
+        for name in names {
+            if let Some(bytes) = from.read(name)? {
+                let path = self.folder.join(name);
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+                }
+                fs::write(&path, bytes).map_err(Error::write(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_modules(&self, from: &ModelFiles, width: usize) -> Result<()> {
+        let (Some(modules), Some(config)) = (from.read(MODULES)?, from.read(CONFIG)?) else {
+            return Ok(());
+        };
+        let wrong = |error: serde_json::Error| Error::Setting {
+            name: MODULES,
+            expected: "a list of modules, and a `config.json` with `hidden_size`".into(),
+            found: error.to_string(),
+        };
+        let modules: Vec<Module> = serde_json::from_slice(&modules).map_err(wrong)?;
+        let config: Width = serde_json::from_slice(&config).map_err(wrong)?;
+        // The network is written at the top, where some folders do not have it.
+        let has_network_at_top = modules.first().is_some_and(|module| module.path.is_empty());
+        if config.hidden_size != width || !has_network_at_top {
+            return Ok(());
+        }
+        self.copy(from, &SENTENCE_FILES)?;
+        for Module { path } in modules.iter().filter(|module| !module.path.is_empty()) {
+            let files = MODULE_FILES.map(|name| format!("{path}/{name}"));
+            self.copy(from, &files.each_ref().map(String::as_str))?;
+        }
+        Ok(())
+    }
+}
+
+/// An entry of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+}
+
+/// The part of `config.json` that modules depend on.
+#[derive(Deserialize)]
+struct Width {
+    hidden_size: usize,
 }
 
 #[cfg(test)]
@@ -153,6 +213,24 @@ mod tests {
         fs::create_dir(dir.path().join(TRAINING)).unwrap();
         fs::write(dir.path().join("training/recipe.toml.partial"), "see").unwrap();
         Output::create(dir.path(), "seed = 1\n").unwrap();
+    }
+
+    #[test]
+    fn modules_are_copied_with_their_folders_for_a_network_of_their_width() {
+        let from = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(from.path().join(name), text).unwrap();
+        fs::create_dir(from.path().join("1_Pooling")).unwrap();
+        write("vocab.txt", "[PAD]\n");
+        write("config.json", r#"{"hidden_size": 8}"#);
+        write("modules.json", r#"[{"path": ""}, {"path": "1_Pooling"}]"#);
+        write("1_Pooling/config.json", "{}");
+        let files = ModelFiles::from_dir(from.path()).unwrap();
+        for (width, is_copied) in [(8, true), (16, false)] {
+            let to = tempfile::tempdir().unwrap();
+            Output::at(to.path()).copy_modules(&files, width).unwrap();
+            assert_eq!(to.path().join("modules.json").exists(), is_copied);
+            assert_eq!(to.path().join("1_Pooling/config.json").exists(), is_copied);
+        }
     }
 
     #[test]

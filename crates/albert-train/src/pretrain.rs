@@ -11,6 +11,7 @@ use albert_tasks::{ModelFiles, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::examples::{
     Bookmark, Corpus, Position, PretrainingExample, PretrainingExamples, PretrainingText,
@@ -173,6 +174,22 @@ impl Pretraining {
             seed: text.seed,
             new_tensors,
         })
+    }
+
+    /// Computes on another engine than the CPU's own kernels. `notice` is called with the number of
+    /// tokens that go forward together after the device ran out of memory.
+    ///
+    /// # Errors
+    /// If the engine cannot compute on this machine.
+    pub fn with_engine(
+        mut self,
+        engine: &Engine,
+        notice: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let layout = Arc::clone(self.parameters.layout());
+        self.pass = engine.pass(layout, *self.pass.options(), notice)?;
+        self.data["engine"] = engine.to_string().into();
+        Ok(self)
     }
 
     /// Returns estimates about the text from its first block.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -111,8 +111,11 @@ impl std::fmt::Display for Every {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TrainerSettings {
-    /// The steps of the whole run.
+    /// The steps of the whole run, unless it has a `time`.
     pub steps: u64,
+    /// The duration of the whole run, in which the schedule advances in place of steps. Such a run
+    /// depends on the speed of the machine: it cannot be repeated bit for bit.
+    pub time: Option<Duration>,
     /// Examples in a step.
     pub batch_size: usize,
     /// Passes over parts of a step's examples.
@@ -146,6 +149,7 @@ impl TrainerSettings {
     pub fn new(steps: u64, optimizer: OptimizerSettings, learning_rate: f64) -> Self {
         Self {
             steps,
+            time: None,
             batch_size: 32,
             accumulate: 1,
             optimizer,
@@ -159,6 +163,20 @@ impl TrainerSettings {
             patience: None,
             keep_last: false,
             average: None,
+        }
+    }
+}
+
+impl TrainerSettings {
+    /// Checks settings that exclude each other.
+    fn check(&self) -> Result<()> {
+        match (self.time, self.warmup) {
+            (Some(_), Warmup::Steps(1..)) => Err(Error::Setting {
+                name: "warmup",
+                expected: "a fraction of a run whose length is a time".into(),
+                found: "a number of steps".into(),
+            }),
+            _ => Ok(()),
         }
     }
 }
@@ -231,6 +249,9 @@ pub struct Trainer {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Progress {
     step: u64,
+    /// The time that the run has taken, evaluations included.
+    #[serde(default)]
+    seconds: f64,
     epochs: f64,
     loss: f64,
     best: Option<Best>,
@@ -244,6 +265,7 @@ impl Trainer {
     /// # Errors
     /// If a file cannot be written.
     pub fn start(task: &mut dyn Task, folder: &Path, settings: TrainerSettings) -> Result<Self> {
+        settings.check()?;
         let metrics = Metrics::create(folder)?;
         Ok(Self::with_metrics(task, folder, settings, metrics))
     }
@@ -258,6 +280,7 @@ impl Trainer {
         settings: TrainerSettings,
         snapshot: &Snapshot,
     ) -> Result<Self> {
+        settings.check()?;
         let state = snapshot.state();
         let progress: Progress = serde_json::from_value(state.progress.clone())
             .map_err(|error| snapshot.error(error.to_string()))?;
@@ -306,6 +329,11 @@ impl Trainer {
         Ok(self)
     }
 
+    /// Returns the time that the run has taken so far, evaluations included.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_secs_f64(self.state.seconds)
+    }
+
     /// Returns the steps taken so far.
     pub fn step(&self) -> u64 {
         self.state.step
@@ -323,7 +351,8 @@ impl Trainer {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Summary> {
         let mut end = End::Finished;
-        while self.state.step < self.settings.steps {
+        let (started, seconds_before) = (Instant::now(), self.state.seconds);
+        while !self.is_over() {
             if stop.load(Ordering::Relaxed) {
                 end = End::Stopped;
                 break;
@@ -331,7 +360,8 @@ impl Trainer {
             let before = self.state.epochs;
             self.take_step(task, observe)?;
             let epochs = (before, self.state.epochs);
-            let is_last = self.state.step == self.settings.steps;
+            self.state.seconds = seconds_before + started.elapsed().as_secs_f64();
+            let is_last = self.is_over();
             if (self.settings.eval_every.is_due(self.state.step, epochs) || is_last)
                 && self.evaluate(task, observe)?
             {
@@ -351,16 +381,36 @@ impl Trainer {
         Ok(self.summary(end))
     }
 
+    fn is_over(&self) -> bool {
+        match self.settings.time {
+            Some(time) => self.state.seconds >= time.as_secs_f64(),
+            None => self.state.step >= self.settings.steps,
+        }
+    }
+
+    /// Returns the learning rate of the next step.
+    fn learning_rate(&self) -> f64 {
+        let settings = &self.settings;
+        let (now, warmup, total) = match settings.time {
+            Some(time) => {
+                let total = time.as_secs_f64();
+                (self.state.seconds, settings.warmup.seconds(total), total)
+            }
+            None => (
+                self.state.step as f64,
+                settings.warmup.steps(settings.steps) as f64,
+                settings.steps as f64,
+            ),
+        };
+        let peak = settings.learning_rate;
+        settings.schedule.learning_rate(peak, now, warmup, total)
+    }
+
     fn take_step(&mut self, task: &mut dyn Task, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         let start = Instant::now();
         let settings = &self.settings;
         let step = self.state.step + 1;
-        let learning_rate = settings.schedule.learning_rate(
-            settings.learning_rate,
-            self.state.step as f64,
-            settings.warmup.steps(settings.steps) as f64,
-            settings.steps as f64,
-        );
+        let learning_rate = self.learning_rate();
         let loss = task.accumulate(step, settings.batch_size, settings.accumulate)?;
         let (parameters, gradients) = task.buffers();
         let norm = global_norm(gradients);
@@ -705,6 +755,39 @@ mod tests {
                 assert_eq!(log(parts.path()), log(whole.path()), "{kind} at {stop_at}");
             }
         }
+    }
+
+    #[test]
+    fn a_run_by_time_ends_in_time_at_a_rate_near_0() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(OptimizerKind::AdamW, 0);
+        settings.save_every = Every::Steps(100_000);
+        settings.time = Some(Duration::from_millis(300));
+        settings.warmup = Warmup::Share(0.1);
+        let mut rates = Vec::new();
+        let mut task = Bowl::new();
+        let mut trainer = Trainer::start(&mut task, dir.path(), settings.clone()).unwrap();
+        let mut observer = |event: Event<'_>| {
+            if let Event::Step { row, .. } = event {
+                rates.push(row.learning_rate);
+            }
+        };
+        let summary = trainer.run(&mut task, &never(), &mut observer).unwrap();
+        assert_eq!(summary.end, End::Finished);
+        assert!(trainer.state.seconds >= 0.3);
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        let at_peak = rates.iter().position(|rate| *rate == peak).unwrap();
+        assert!(peak <= settings.learning_rate);
+        assert!(rates[..=at_peak].is_sorted());
+        assert!(rates[at_peak..].is_sorted_by(|one, next| one >= next));
+        assert!(rates[rates.len() - 1] < peak / 2.0);
+
+        settings.warmup = Warmup::Steps(10);
+        let refused = Trainer::start(&mut task, dir.path(), settings).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`warmup`: expected a fraction of a run whose length is a time, found a number of steps"
+        );
     }
 
     #[test]

@@ -56,9 +56,9 @@ impl Schedule {
     /// `get_wsd_schedule`.
     pub fn learning_rate(self, peak: f64, now: f64, warmup: f64, total: f64) -> f64 {
         if now < warmup {
-            return peak * (now / warmup.max(1.0));
+            return peak * (now / warmup);
         }
-        let length = (total - warmup).max(1.0);
+        let length = (total - warmup).max(f64::MIN_POSITIVE);
         let progress = (now - warmup) / length;
         let half_cosine = |progress: f64| (0.5 * (1.0 + (PI * progress.min(1.0)).cos())).max(0.0);
         match self {
@@ -110,6 +110,14 @@ impl Warmup {
         match self {
             Self::Steps(steps) => steps,
             Self::Share(share) => (share * total as f64).ceil() as u64,
+        }
+    }
+
+    /// Returns the seconds of a run of `total` seconds; a number of steps is none.
+    pub fn seconds(self, total: f64) -> f64 {
+        match self {
+            Self::Steps(_) => 0.0,
+            Self::Share(share) => share * total,
         }
     }
 }
