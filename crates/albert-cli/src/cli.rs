@@ -125,7 +125,8 @@ pub(crate) enum Command {
     ///
     /// Examples are built while the text is read, in constant memory. The output folder holds the
     /// model in Hugging Face's layout and, in `training`, the log, the loss curve, and the
-    /// snapshots from which an interrupted run resumes. Trains on the CPU.
+    /// snapshots from which an interrupted run resumes. Trains on the CPU, or on a
+    /// GPU by Candle's autograd.
     #[cfg(feature = "train")]
     Pretrain(Box<pretrain::PretrainArgs>),
     /// Measure how well a model predicts masked tokens or sentence order

@@ -100,12 +100,17 @@ impl Drop for Progress {
 #[cfg(feature = "train")]
 const STEPS: &str = "[{bar:30}] {pos}/{len}  {msg}  {elapsed} so far, {eta} left";
 
+#[cfg(feature = "train")]
+const SECONDS: &str = "[{bar:30}] step {prefix}  {msg}  {elapsed} so far, {eta} left";
+
 /// The bar of a training run, invisible unless standard error is a terminal.
 #[cfg(feature = "train")]
 #[derive(Debug)]
 pub(crate) struct Steps {
     bar: ProgressBar,
     talk: Talk,
+    /// The start of a run whose length is a time, and the time that it had taken before.
+    timed_from: Option<(std::time::Instant, Duration)>,
 }
 
 #[cfg(feature = "train")]
@@ -120,7 +125,22 @@ impl Steps {
             ProgressBar::hidden()
         };
         bar.reset_eta();
-        Self { bar, talk }
+        let timed_from = None;
+        Self {
+            bar,
+            talk,
+            timed_from,
+        }
+    }
+
+    /// Starts the bar of a run that takes `time`, `done` of it taken before.
+    pub(crate) fn with_time(talk: Talk, time: Duration, done: Duration) -> Self {
+        let mut steps = Self::new(talk, time.as_secs(), done.as_secs());
+        if steps.is_visible() {
+            steps.bar.set_style(style(SECONDS));
+        }
+        steps.timed_from = Some((std::time::Instant::now(), done));
+        steps
     }
 
     /// Returns true if the bar is visible.
@@ -132,7 +152,13 @@ impl Steps {
     pub(crate) fn update(&self, step: u64, loss: f64, tokens_per_second: f64) {
         self.bar
             .set_message(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
-        self.bar.set_position(step);
+        match self.timed_from {
+            Some((start, done)) => {
+                self.bar.set_prefix(step.to_string());
+                self.bar.set_position((start.elapsed() + done).as_secs());
+            }
+            None => self.bar.set_position(step),
+        }
     }
 
     /// Writes a line without tearing the bar.

@@ -22,7 +22,8 @@ const RECORDED: &str = "training/recipe.toml";
 const OF_THE_START: [&str; 3] = ["output", "recipe", "resume"];
 
 /// Options that a run may change when it is resumed.
-const FREE: [&str; 6] = [
+const FREE: [&str; 7] = [
+    "device",
     "threads",
     "log-every",
     "save-every",
@@ -32,7 +33,7 @@ const FREE: [&str; 6] = [
 ];
 
 /// Pairs of options that exclude each other.
-const ALTERNATIVES: [[&str; 2]; 2] = [["steps", "epochs"], ["preset", "config"]];
+const ALTERNATIVES: [&[&str]; 2] = [&["steps", "epochs", "time"], &["preset", "config"]];
 
 /// Adds the options of a recipe, if the arguments name one, to the given arguments.
 pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
@@ -82,8 +83,8 @@ fn add(
     added: &mut Vec<OsString>,
 ) -> anyhow::Result<()> {
     let is_replaced = |name: &str| {
-        let other = ALTERNATIVES.iter().find(|pair| pair.contains(&name));
-        other.is_some_and(|pair| pair.iter().any(|option| given.has(option)))
+        let others = ALTERNATIVES.iter().find(|options| options.contains(&name));
+        others.is_some_and(|options| options.iter().any(|option| given.has(option)))
     };
     for (name, value) in table {
         if given.has(name) || is_replaced(name) {

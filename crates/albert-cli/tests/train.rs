@@ -4,12 +4,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Words of the corpus, each followed by one of the next two, so that there is something to learn.
 const WORDS: usize = 60;
+
+/// Losses of two engines in f32 over 30 steps with dropout, relative.
+const ENGINE_TOLERANCE: f64 = 1e-4;
 
 struct Run {
     dir: tempfile::TempDir,
@@ -103,6 +106,10 @@ impl Run {
                 None => format!("{line}\n"),
             });
         rows.collect()
+    }
+
+    fn full_log(&self, output: &str) -> String {
+        std::fs::read_to_string(self.path(output).join("training/metrics.jsonl")).unwrap()
     }
 
     fn weights(&self, output: &str) -> Vec<u8> {
@@ -226,7 +233,12 @@ fn is_finished(output: &Path) -> bool {
 fn kill_and_resume(kills: u32, steps: u32) {
     let run = Run::new(100);
     let options = format!("--steps {steps} --save-every 3 --eval eval.txt --eval-every 10");
+    let started = Instant::now();
+    run.succeed("start", "--steps 1");
+    let start = started.elapsed();
     run.succeed("whole", &options);
+    // On average a run gets as far as a kill for each part of the whole, at any load.
+    let longest = 2 * (start + (started.elapsed() - start) / kills);
     let mut output = run.command("killed", &options);
     let mut killed = 0;
     let mut draw = 12_345u64;
@@ -237,7 +249,7 @@ fn kill_and_resume(kills: u32, steps: u32) {
             .spawn()
             .unwrap();
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(5 + (draw >> 33) % 250));
+        std::thread::sleep(longest.mul_f64((draw >> 11) as f64 / (1u64 << 53) as f64));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
         }
@@ -275,6 +287,41 @@ fn a_killed_run_goes_on_with_the_bits_of_one_that_was_not() {
 #[ignore = "takes minutes"]
 fn a_run_survives_two_hundred_kills() {
     kill_and_resume(200, 3000);
+}
+
+#[test]
+fn autograd_has_the_losses_of_the_kernels() {
+    let run = Run::new(100);
+    run.succeed("kernels", "--steps 30");
+    run.succeed("autograd", "--steps 30 --engine candle");
+    let losses = |output: &str| -> Vec<f64> {
+        let rows = rows(&run.full_log(output));
+        rows.iter().filter_map(|row| row["loss"].as_f64()).collect()
+    };
+    let (kernels, autograd) = (losses("kernels"), losses("autograd"));
+    assert_eq!(kernels.len(), 30);
+    for (a, b) in kernels.iter().zip(&autograd) {
+        assert!((a - b).abs() <= ENGINE_TOLERANCE * a, "{a} and {b}");
+    }
+    let recipe = std::fs::read_to_string(run.path("autograd/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("engine = \"candle\"\n"), "{recipe}");
+    assert!(recipe.contains("dtype = \"f32\"\n"), "{recipe}");
+    let wrong = run.pretrain("wrong", "--steps 2 --dtype bf16");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("engine `cpu`: expected f32, found bf16"));
+}
+
+#[test]
+fn a_run_may_last_a_time_instead_of_steps() {
+    let run = Run::new(100);
+    run.succeed("out", "--time 2s --warmup 0.1");
+    let rows = rows(&run.full_log("out"));
+    let rates = |row: &Value| row["learning_rate"].as_f64().unwrap();
+    assert!(rates(&rows[rows.len() - 1]) < 3e-3 / 2.0);
+    let recipe = std::fs::read_to_string(run.path("out/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("time = \"2s\"\n"), "{recipe}");
+    let both = run.pretrain("both", "--time 2s --steps 3");
+    assert_eq!(both.status.code(), Some(2));
 }
 
 #[cfg(unix)]

@@ -11,13 +11,12 @@ use albert_train::examples::{Corpus, PretrainingText, TextStatistics};
 use albert_train::optim::schedule::Warmup;
 use albert_train::optim::{OptimizerKind, OptimizerSettings};
 use albert_train::pretrain::{Preset, Pretraining, Start, WARMUP_SHARE, lamb_learning_rate};
-use albert_train::{End, Event, Output, Summary, Task, Trainer, TrainerSettings};
+use albert_train::{End, Engine, Event, Output, Summary, Task, Trainer, TrainerSettings};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use toml::Table;
 
-use crate::device::DeviceChoice;
 use crate::failure::Hint;
 use crate::options::training::{Freeze, MOST_SLOTS, OptimizationArgs, RunArgs, fraction};
 use crate::options::{ModelArgs, number};
@@ -128,10 +127,11 @@ struct Resolved {
     warmup: Warmup,
     slots: usize,
     epochs: Option<f64>,
+    engine: Engine,
 }
 
 impl PretrainArgs {
-    fn resolved(&self) -> Resolved {
+    fn resolved(&self) -> anyhow::Result<Resolved> {
         let options = &self.optimization;
         let kind = options.optimizer.unwrap_or(match self.preset {
             Some(_) => OptimizerKind::Lamb,
@@ -153,16 +153,17 @@ impl PretrainArgs {
             None => Warmup::Steps(0),
         });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Resolved {
+        Ok(Resolved {
             optimizer,
             learning_rate,
             warmup,
             slots: options.slots.unwrap_or(cores.min(MOST_SLOTS)),
-            epochs: match self.run.steps {
-                Some(_) => None,
-                None => Some(self.run.epochs.unwrap_or(EPOCHS)),
+            epochs: match (self.run.steps, self.run.time) {
+                (None, None) => Some(self.run.epochs.unwrap_or(EPOCHS)),
+                _ => None,
             },
-        }
+            engine: options.engine()?,
+        })
     }
 
     fn max_length(&self) -> usize {
@@ -204,9 +205,10 @@ impl PretrainArgs {
         put("mask-probability", self.mask_probability.into());
         put("max-ngram", whole(self.max_ngram));
         put("sentence-order", self.sentence_order.into());
-        match (run.steps, resolved.epochs) {
+        match (run.steps, run.time) {
             (Some(steps), _) => put("steps", whole(steps)),
-            (None, epochs) => put("epochs", epochs.unwrap_or(EPOCHS).into()),
+            (None, Some(time)) => put("time", format!("{}s", time.as_secs()).into()),
+            (None, None) => put("epochs", resolved.epochs.unwrap_or(EPOCHS).into()),
         };
         put("eval-every", run.eval_every.to_string().into());
         put("metric", self.metric().into());
@@ -250,6 +252,10 @@ impl PretrainArgs {
             i64::try_from(options.seed).context("`--seed`")?.into(),
         );
         put("shuffle", options.shuffle.into());
+        put("engine", resolved.engine.to_string().into());
+        if let Engine::Candle { dtype, .. } = &resolved.engine {
+            put("dtype", dtype.as_str().into());
+        }
         put("slots", whole(resolved.slots));
         Ok(toml::to_string(&table)?)
     }
@@ -294,6 +300,7 @@ impl PretrainArgs {
     fn trainer(&self, resolved: &Resolved, steps: u64) -> TrainerSettings {
         let (run, options) = (&self.run, &self.optimization);
         let mut settings = TrainerSettings::new(steps, resolved.optimizer, resolved.learning_rate);
+        settings.time = run.time;
         settings.batch_size = options.batch_size;
         settings.accumulate = options.accumulate;
         settings.schedule = options.schedule;
@@ -313,6 +320,7 @@ impl PretrainArgs {
         resolved: &Resolved,
         start: Start,
         files: &ModelFiles,
+        talk: Talk,
     ) -> anyhow::Result<Pretraining> {
         let options = &self.optimization;
         let tokenizer = TokenizerOptions {
@@ -344,7 +352,14 @@ impl PretrainArgs {
             pass.frozen.embeddings = options.freeze == Some(Freeze::Embeddings);
             pass.frozen.encoder = options.freeze == Some(Freeze::Encoder);
         })?;
-        Ok(task)
+        match &resolved.engine {
+            Engine::Cpu => Ok(task),
+            engine => Ok(task.with_engine(engine, move |tokens| {
+                talk.say(format_args!(
+                    "the GPU has no memory for as many tokens at once: continuing with {tokens}"
+                ));
+            })?),
+        }
     }
 }
 
@@ -369,19 +384,12 @@ fn paths(paths: &[PathBuf]) -> anyhow::Result<toml::Value> {
 
 /// Runs the command.
 pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
-    if !matches!(
-        args.optimization.device,
-        DeviceChoice::Auto | DeviceChoice::Cpu
-    ) {
-        return Err(anyhow::anyhow!("training runs on the CPU only")
-            .hint("leave --device out, or use --device cpu"));
-    }
     if let Some(threads) = args.optimization.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global()
             .with_context(|| format!("cannot start {threads} threads"))?;
     }
-    let resolved = args.resolved();
+    let resolved = args.resolved()?;
     let folder = &args.run.output;
     let resumed = if args.run.resume {
         Some(Output::resume(folder)?)
@@ -392,7 +400,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         None
     };
     let (start, tokenizer) = args.start(talk)?;
-    let mut task = args.task(&resolved, start, &tokenizer)?;
+    let mut task = args.task(&resolved, start, &tokenizer, talk)?;
     say_new(&task, talk);
     let statistics = task.statistics()?;
     let (output, snapshot) = match resumed {
@@ -406,9 +414,13 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         (None, Some(epochs)) => (epochs * statistics.sequences_per_epoch as f64 / batch as f64)
             .ceil()
             .max(1.0) as u64,
-        (None, None) => args.run.steps.unwrap_or(1) as u64,
+        (None, None) => args.run.steps.map_or(u64::MAX, |steps| steps as u64),
     };
-    let mut watch = Watch::new(&task, statistics, steps, &args, talk);
+    let length = match args.run.time {
+        Some(_) => String::new(),
+        None => format!(" of {steps}"),
+    };
+    let mut watch = Watch::new(&task, statistics, steps, &args, &resolved, talk);
     let settings = args.trainer(&resolved, steps);
     let training = output.training();
     let mut trainer = match &snapshot {
@@ -421,7 +433,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
                 .hint("restore the files, or start a new run"));
             }
             talk.say(format_args!(
-                "continuing from `{}`, step {} of {steps}",
+                "continuing from `{}`, step {}{length}",
                 snapshot.path().display(),
                 snapshot.state().step
             ));
@@ -432,14 +444,17 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         trainer = trainer.with_tensor_board(folder)?;
     }
     let stop = stop_at_signals();
-    let progress = Steps::new(talk, steps, trainer.step());
+    let progress = match args.run.time {
+        Some(time) => Steps::with_time(talk, time, trainer.elapsed()),
+        None => Steps::new(talk, steps, trainer.step()),
+    };
     let summary = trainer
         .run(&mut task, &stop, &mut |event| watch.see(&event, &progress))
-        .map_err(|error| explained(error, &args))?;
+        .map_err(|error| explained(error, &resolved, folder))?;
     progress.finish();
     if summary.end == End::Stopped {
         return Err(
-            anyhow::anyhow!("stopped after step {} of {steps}", summary.step).hint(format!(
+            anyhow::anyhow!("stopped after step {}{length}", summary.step).hint(format!(
                 "continue with: albert-cli pretrain --output '{}' --resume",
                 folder.display()
             )),
@@ -465,15 +480,15 @@ fn say_new(task: &Pretraining, talk: Talk) {
 }
 
 /// Adds a hint to an error.
-fn explained(error: albert_train::Error, args: &PretrainArgs) -> anyhow::Error {
+fn explained(error: albert_train::Error, resolved: &Resolved, folder: &Path) -> anyhow::Error {
     let is_not_finite = matches!(error, albert_train::Error::NotFinite { .. });
     let error = anyhow::Error::new(error);
     if is_not_finite {
-        let rate = args.resolved().learning_rate / 2.0;
+        let rate = resolved.learning_rate / 2.0;
         return error.hint(format!(
             "start again with a lower rate, such as --learning-rate {rate:e}, or more --warmup; the \
              snapshots in `{}` are kept",
-            args.run.output.join("training").display()
+            folder.join("training").display()
         ));
     }
     error
@@ -520,6 +535,7 @@ impl Watch {
         statistics: TextStatistics,
         steps: u64,
         args: &PretrainArgs,
+        resolved: &Resolved,
         talk: Talk,
     ) -> Self {
         let TextStatistics {
@@ -528,12 +544,19 @@ impl Watch {
             sequences_per_epoch: sequences,
             is_whole,
         } = statistics;
+        let length = match args.run.time {
+            Some(time) => format!("{} s of steps", time.as_secs()),
+            None => format!("{steps} steps"),
+        };
+        let engine = match &resolved.engine {
+            Engine::Cpu => format!("{} slots", task.slots()),
+            engine => format!("engine {engine}"),
+        };
         let about = if is_whole { "" } else { "about " };
         talk.say(format_args!(
-            "{} parameters, {about}{sequences} sequences an epoch, {steps} steps of {}, {} slots",
+            "{} parameters, {about}{sequences} sequences an epoch, {length} of {}, {engine}",
             task.parameters().layout().len(),
             args.optimization.batch_size,
-            task.slots()
         ));
         let pieces = (task.parameters().layout().config().vocab_size as f64).ln();
         let order = if args.sentence_order { 2f64.ln() } else { 0.0 };
@@ -547,7 +570,10 @@ impl Watch {
             talk,
             started: Instant::now(),
             log_every: args.run.log_every as u64,
-            warmup_steps: args.resolved().warmup.steps(steps),
+            warmup_steps: match args.run.time {
+                Some(_) => 0,
+                None => resolved.warmup.steps(steps),
+            },
             entropy,
             tokens: 0,
             losses: Vec::new(),

@@ -1,13 +1,17 @@
 //! The options that all training commands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use albert_train::Every;
+use albert_model::candle_core::{DType, Device};
 use albert_train::optim::OptimizerKind;
 use albert_train::optim::schedule::{Schedule, Warmup};
+use albert_train::{Engine, Every};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
 use crate::device::DeviceChoice;
+use crate::failure::Hint;
 
 use super::{MAX_THREADS, folder, number};
 
@@ -34,6 +38,10 @@ pub(crate) struct RunArgs {
     /// Passes over the training data, possibly fractional [default: 3]
     #[arg(long, value_name = "F", value_parser = positive, conflicts_with = "steps")]
     pub(crate) epochs: Option<f64>,
+
+    /// Duration of the run, such as 45m or 1h30m, over which the learning rate decays
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["steps", "epochs"])]
+    pub(crate) time: Option<Duration>,
 
     /// Optimizer steps
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
@@ -152,7 +160,7 @@ pub(crate) struct OptimizationArgs {
     #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) shuffle: bool,
 
-    /// Device: auto or cpu
+    /// Device: auto, cpu, cuda, cuda:N or metal
     #[arg(
         long,
         value_name = "DEVICE",
@@ -160,6 +168,15 @@ pub(crate) struct OptimizationArgs {
         env = "ALBERT_DEVICE"
     )]
     pub(crate) device: DeviceChoice,
+
+    /// Engine of losses and gradients [default: cpu on the CPU, candle on a GPU]
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
+    pub(crate) engine: Option<EngineName>,
+
+    /// Data type of the engine candle: f32 or bf16; weights are always in f32 [default: bf16 on CUDA,
+    /// f32 elsewhere]
+    #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true)]
+    pub(crate) dtype: Option<TrainingType>,
 
     /// CPU threads; they do not change the result [default: one per core]
     #[arg(long, value_name = "N", value_parser = number(1..=MAX_THREADS), env = "ALBERT_THREADS")]
@@ -173,6 +190,53 @@ pub(crate) struct OptimizationArgs {
         value_parser = number(1..=64)
     )]
     pub(crate) slots: Option<usize>,
+}
+
+/// An engine that computes losses and gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// The CPU's own kernels
+    Cpu,
+    /// Candle's autograd
+    Candle,
+}
+
+/// A data type of activations and gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrainingType {
+    /// Single precision
+    F32,
+    /// bfloat16
+    Bf16,
+}
+
+impl OptimizationArgs {
+    /// Opens the device and returns the engine that trains on it.
+    pub(crate) fn engine(&self) -> anyhow::Result<Engine> {
+        let is_gpu = matches!(self.device, DeviceChoice::Cuda(_) | DeviceChoice::Metal);
+        if self.engine == Some(EngineName::Cpu) && is_gpu {
+            return Err(anyhow!("engine `cpu`: expected the CPU, found a GPU")
+                .hint("leave --engine out, or use --device cpu"));
+        }
+        let device = match (self.engine, self.device) {
+            (Some(EngineName::Cpu), _) | (None, DeviceChoice::Cpu) => Device::Cpu,
+            (_, device) => device.open()?,
+        };
+        if device.is_cpu() && self.engine != Some(EngineName::Candle) {
+            if self.dtype == Some(TrainingType::Bf16) {
+                return Err(anyhow!("engine `cpu`: expected f32, found bf16")
+                    .hint("leave --dtype out, or use --engine candle"));
+            }
+            return Ok(Engine::Cpu);
+        }
+        let dtype = match self.dtype {
+            Some(TrainingType::F32) => DType::F32,
+            Some(TrainingType::Bf16) => DType::BF16,
+            None if device.is_cuda() => DType::BF16,
+            None => DType::F32,
+        };
+        Ok(Engine::Candle { device, dtype })
+    }
 }
 
 /// A part of the model that is not trained.
@@ -191,6 +255,24 @@ impl Freeze {
             Self::Embeddings => "embeddings",
             Self::Encoder => "encoder",
         }
+    }
+}
+
+/// Parses a duration of hours, minutes and seconds: `1h30m`, `45s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a time such as 45m or 1h30m".to_string();
+    let (mut seconds, mut rest) = (0u64, text.trim());
+    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            let count: u64 = count.parse().map_err(|_| expected())?;
+            let part = count.checked_mul(length).ok_or_else(expected)?;
+            seconds = seconds.checked_add(part).ok_or_else(expected)?;
+            rest = after;
+        }
+    }
+    match (seconds, rest) {
+        (1.., "") => Ok(Duration::from_secs(seconds)),
+        _ => Err(expected()),
     }
 }
 
@@ -221,6 +303,16 @@ fn within(text: &str, expected: &str, is_in: impl Fn(f64) -> bool) -> Result<f64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [("45s", 45), ("90m", 5400), ("1h30m", 5400), ("2h5s", 7205)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "0s", "5", "1.5h", "30m1h", "h", "99999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn numbers_out_of_range_are_refused() {
