@@ -5,8 +5,12 @@
 //! ```
 //!
 //! It reads a number of steps per line and answers with one line `{"seconds", "processor_seconds",
-//! "loss", "peak_mb"}`, all per step: forward pass, backward pass and AdamW of masked language
-//! modeling and sentence order, on random token ids and weights. It ends at the end of its input.
+//! "loss", "peak_mb", "operations", "thread_peak"}`, all per step: forward pass, backward pass and
+//! AdamW of masked language modeling and sentence order, on random token ids and weights. It ends at
+//! the end of its input.
+//!
+//! `operations` counts the multiplications and additions of a step's products; `thread_peak` is the
+//! throughput of fused multiply-adds on one thread just before the step, two operations each.
 
 #![allow(clippy::print_stdout, reason = "the answers are the program's output")]
 
@@ -14,7 +18,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
 use std::time::Instant;
 
-use albert_benches::{processor_seconds, set_threads};
+use albert_benches::{Ceiling, processor_seconds, set_threads};
 use albert_kernels::InstructionSet;
 use albert_kernels::training::{Adam, adamw};
 use albert_model::train::{
@@ -84,6 +88,7 @@ fn main() -> anyhow::Result<()> {
             .collect();
         batch.push(&ids, &types);
     }
+    let operations = operations(&config, [sequences, tokens], &targets);
     let orders = (0..sequences)
         .map(|sequence| Some((sequence % 2) as u32))
         .collect();
@@ -118,6 +123,7 @@ fn main() -> anyhow::Result<()> {
     stdout().flush()?;
     for line in stdin().lock().lines() {
         let steps: u32 = line?.trim().parse().context("a number of steps")?;
+        let thread_peak = Ceiling::Float.measure() / threads as f64;
         let (start, processor) = (Instant::now(), processor_seconds());
         let mut loss = f64::NAN;
         for _ in 0..steps {
@@ -127,11 +133,34 @@ fn main() -> anyhow::Result<()> {
         let processor = (processor_seconds() - processor) / f64::from(steps);
         let peak = peak_megabytes().unwrap_or(f64::NAN);
         println!(
-            "{{\"seconds\": {seconds}, \"processor_seconds\": {processor}, \"loss\": {loss}, \"peak_mb\": {peak}}}"
+            "{{\"seconds\": {seconds}, \"processor_seconds\": {processor}, \"loss\": {loss}, \
+             \"peak_mb\": {peak}, \"operations\": {operations:e}, \"thread_peak\": {thread_peak:e}}}"
         );
         stdout().flush()?;
     }
     Ok(())
+}
+
+/// Returns the operations of a step: three times those of the forward pass, of which the last layer
+/// computes queries, outputs and the feed-forward network only in rows that a head reads.
+fn operations(
+    config: &AlbertConfig,
+    [sequences, tokens]: [usize; 2],
+    targets: &[(usize, u32)],
+) -> f64 {
+    let float = |count: usize| count as f64;
+    let (h, e) = (float(config.hidden_size), float(config.embedding_size));
+    let (i, layers) = (float(config.intermediate_size), config.num_hidden_layers);
+    let (rows, masked) = (float(sequences * tokens), float(targets.len()));
+    let firsts = targets.iter().filter(|(row, _)| row % tokens == 0).count();
+    let read = masked + float(sequences - firsts);
+    let layer = |queried: f64| {
+        let products = rows * 2.0 * h * h + queried * (2.0 * h * h + 2.0 * h * i);
+        products + queried * float(tokens) * 2.0 * h
+    };
+    let encoder = rows * e * h + float(layers - 1) * layer(rows) + layer(read);
+    let decoder = masked * (h * e + e * float(config.vocab_size));
+    6.0 * (encoder + decoder)
 }
 
 /// Returns the peak memory of the process, as reported by Linux.
