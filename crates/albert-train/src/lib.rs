@@ -1,14 +1,15 @@
-//! Training of [ALBERT](albert_tasks::albert_model) models.
+//! Trains [ALBERT](albert_tasks::albert_model) models.
 //!
 //! - [`Engine`]: the CPU's own kernels, or Candle's autograd on any device
-//! - [`examples`]: text to examples of masked language modeling and sentence order prediction
+//! - [`examples`]: turns text into examples of masked language modeling and sentence order
+//!   prediction
 //! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
 //! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
-//! - [`Trainer`]: the loop of a run, with snapshots to go on from and a log
+//! - [`Trainer`]: the training loop, with a log and snapshots to resume from
 //!
-//! Every draw is a hash of the seed and of what it is for ([`draws`]), and every sum runs in one
-//! order: a run that was stopped and goes on gives the bits of the run that was not, at any number
-//! of threads.
+//! Every random draw is a hash of the seed, its purpose and its position ([`draws`]), and every sum
+//! runs in a fixed order, so a resumed run gives the same bits as an uninterrupted one, on any
+//! number of threads.
 
 pub mod draws;
 mod engine;

@@ -242,7 +242,7 @@ impl CpuPass {
     }
 
     /// Runs all bundles, as many at once as there are threads. Returns for each objective the
-    /// vectors of all sequences, if these were asked for.
+    /// vectors of all sequences, if the stage ends with them.
     fn run_bundles(
         &mut self,
         parameters: &FlatParameters,

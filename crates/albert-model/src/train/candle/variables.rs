@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use crate::train::flat::{FlatLayout, FlatParameters, ModelPart};
 use crate::train::options::Frozen;
 
-/// Ranges of the flat buffer as tensors, uploaded when they are first asked for.
+/// Ranges of the flat buffer as tensors, uploaded when they are first used.
 pub(super) struct Variables<'a> {
     values: &'a [f32],
     device: &'a Device,
