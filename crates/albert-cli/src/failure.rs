@@ -258,7 +258,7 @@ fn commands(head: albert_model::Head) -> &'static [&'static str] {
     match head {
         Head::Encoder => &["embed", "similarity", "search", "neighbors"],
         Head::MaskedLm => &["fill-mask", "score"],
-        Head::PreTraining => &["order"],
+        Head::PreTraining | Head::NextSentence => &["order"],
         Head::SequenceClassification => &["classify", "zero-shot", "rerank"],
         Head::TokenClassification => &["tag"],
         Head::QuestionAnswering => &["answer"],

@@ -1,4 +1,4 @@
-//! `albert-cli`: ALBERT models from the shell.
+//! `albert-cli`: ALBERT and BERT encoders from the shell.
 //!
 //! Standard output carries data, standard error carries messages. The exit code is 0 on success and
 //! if the reader closed the pipe, 1 on failure, 2 on wrong usage, and 130 or 143 after SIGINT or

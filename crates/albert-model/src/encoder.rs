@@ -55,7 +55,11 @@ pub(crate) enum Layout<'a> {
     },
     /// `(ΣT, E)`, for inference by an encoder that [takes ragged
     /// batches](AlbertEncoder::takes_ragged).
-    Ragged(&'a Sequences),
+    Ragged {
+        sequences: &'a Sequences,
+        /// The tokens of each sequence whose results are read, ascending; `None` for all.
+        read: Option<&'a [Vec<usize>]>,
+    },
 }
 
 impl AlbertEncoder {
@@ -136,8 +140,10 @@ impl AlbertEncoder {
                 }
                 Ok(states)
             }
-            (Layout::Ragged(sequences), Path::Fused(fused)) => fused.forward(embeddings, sequences),
-            (Layout::Ragged(sequences), Path::Ragged) => {
+            (Layout::Ragged { sequences, read }, Path::Fused(fused)) => {
+                fused.forward(embeddings, sequences, read)
+            }
+            (Layout::Ragged { sequences, .. }, Path::Ragged) => {
                 let mut states = self.project(embeddings)?; // (ΣT, H)
                 for &group in &self.schedule {
                     for layer in self.groups[group].layers() {
@@ -146,7 +152,9 @@ impl AlbertEncoder {
                 }
                 Ok(states)
             }
-            (Layout::Ragged(_), Path::Eager) => bail!("this encoder only computes padded batches"),
+            (Layout::Ragged { .. }, Path::Eager) => {
+                bail!("this encoder only computes padded batches")
+            }
         }
     }
 

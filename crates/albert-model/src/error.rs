@@ -87,8 +87,8 @@ pub enum Error {
 
     /// The folder has no configuration file.
     #[error(
-        "no configuration in `{}`: expected `config.json`, or Google's `albert_config.json`, or PL-BERT's \
-         `config.yml`",
+        "no configuration in `{}`: expected `config.json`, or Google's `albert_config.json` or \
+         `bert_config.json`, or PL-BERT's `config.yml`",
         path.display()
     )]
     NoConfig {
@@ -214,9 +214,9 @@ pub enum Error {
         found: u32,
     },
 
-    /// The file lacks tensors that every ALBERT has.
+    /// The file lacks tensors of the model.
     #[error(
-        "`{file}` is not an ALBERT checkpoint for its config.json: no tensor {}",
+        "`{file}` has no tensor {}: expected all tensors of the model that its configuration describes",
         list(names)
     )]
     MissingTensors {
@@ -228,19 +228,14 @@ pub enum Error {
 
     /// The file holds more layers than the configuration describes, so another model than the
     /// file's would be computed.
-    #[error(
-        "tensor `{tensor}` in `{file}` does not belong to a model with `num_hidden_groups` {groups} and \
-         `inner_group_num` {inner}"
-    )]
+    #[error("tensor `{tensor}` in `{file}` does not belong to a model with {layers}")]
     UnexpectedTensor {
         /// The tensor's name in the file.
         tensor: String,
         /// The weight file.
         file: String,
-        /// G in the configuration.
-        groups: usize,
-        /// `inner_group_num` in the configuration.
-        inner: usize,
+        /// The fields of the configuration that count layers, with their values.
+        layers: String,
     },
 
     /// The checkpoint was not trained for this head.

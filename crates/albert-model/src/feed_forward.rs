@@ -18,8 +18,7 @@ use crate::parameters::Product;
 /// y = act(x W₁ + b₁) W₂ + b₂
 /// ```
 ///
-/// Residual and layer norm belong to [`AlbertLayer`](crate::AlbertLayer). Google's code has dropout
-/// here; transformers has none, and this follows transformers.
+/// Dropout, residual and layer norm belong to [`AlbertLayer`](crate::AlbertLayer).
 ///
 /// Source: Vaswani et al. 2017, eq. 2; transformers 4.46.3, `modeling_albert.py`,
 /// `AlbertLayer.ff_chunk`.

@@ -6,7 +6,7 @@
 //! are too few sequences to keep all threads busy, the threads share the work within each layer.
 //!
 //! The result of a token has the same bits in either case, on any number of threads and in any
-//! batch.
+//! batch. The last layer computes only the tokens whose results are read, once it has attended to all.
 
 use std::sync::{Arc, Mutex};
 
@@ -88,18 +88,24 @@ impl FusedEncoder {
         }))
     }
 
-    /// Runs all layers.
+    /// Runs all layers. With `read`, the ascending tokens of each sequence that are read, the
+    /// results of the others are zero.
     ///
     /// # Shapes
     /// - `embeddings`: `(ΣT, E)`
     /// - returns `(ΣT, H)`
-    pub(crate) fn forward(&self, embeddings: &Tensor, sequences: &Sequences) -> Result<Tensor> {
+    pub(crate) fn forward(
+        &self,
+        embeddings: &Tensor,
+        sequences: &Sequences,
+        read: Option<&[Vec<usize>]>,
+    ) -> Result<Tensor> {
         let (tokens, e) = embeddings.dims2()?;
         let h = self.heads.count * self.heads.size;
         let embeddings = embeddings.flatten_all()?.to_vec1::<f32>()?;
         let mut states = vec![0f32; tokens * h];
         let (mut rest, mut states_rest) = (&embeddings[..], &mut states[..]);
-        let sequences = sequences.lengths().map(|tokens| {
+        let sequences = sequences.lengths().enumerate().map(|(index, tokens)| {
             let (embeddings, states);
             (embeddings, rest) = rest.split_at(tokens * e);
             (states, states_rest) = std::mem::take(&mut states_rest).split_at_mut(tokens * h);
@@ -107,6 +113,7 @@ impl FusedEncoder {
                 tokens,
                 embeddings,
                 states,
+                read: read.map(|read| &read[index][..]),
             }
         });
         let sequences: Vec<_> = sequences.collect();
@@ -133,6 +140,7 @@ impl FusedEncoder {
             tokens,
             embeddings: &embeddings,
             states: &mut states,
+            read: None,
         };
         self.encode(
             vec![sequence],
@@ -218,27 +226,43 @@ impl FusedEncoder {
             let states = RowsMut::new(states, rows, h);
             projection.apply(Rows::new(wide, rows, e), rounded, states, threads);
         }
-        for &group in &self.schedule {
-            for (inner, layer) in self.groups[group].iter().enumerate() {
+        let read = rows_read(&bundle);
+        let last = self.schedule.len() - 1;
+        for (repetition, &group) in self.schedule.iter().enumerate() {
+            let layers = &self.groups[group];
+            for (inner, layer) in layers.iter().enumerate() {
                 let see = |input, xs: &[f32], width| observer.see((group, inner), input, xs, width);
-                self.layer(layer, &bundle, rows, scratch, threads, see);
+                let is_last = repetition == last && inner == layers.len() - 1;
+                let read = read.as_deref().filter(|_| is_last);
+                self.layer(layer, &bundle, read, scratch, threads, see);
             }
         }
-        let mut start = 0;
+        let mut computed = &scratch.states[..];
         for sequence in &mut bundle {
-            let len = sequence.states.len();
-            sequence
-                .states
-                .copy_from_slice(&scratch.states[start..][..len]);
-            start += len;
+            match sequence.read {
+                None => {
+                    let own;
+                    (own, computed) = computed.split_at(sequence.states.len());
+                    sequence.states.copy_from_slice(own);
+                }
+                Some(read) => {
+                    for &token in read {
+                        let own;
+                        (own, computed) = computed.split_at(h);
+                        sequence.states[token * h..][..h].copy_from_slice(own);
+                    }
+                }
+            }
         }
     }
 
+    /// Runs a layer on the hidden states in `scratch`. With `read`, ascending rows, the results of
+    /// these rows alone follow one another at the start of the hidden states.
     fn layer(
         &self,
         layer: &PackedLayer,
         bundle: &[Sequence<'_>],
-        rows: usize,
+        read: Option<&[usize]>,
         scratch: &mut Scratch,
         threads: Threads,
         mut see: impl FnMut(ProductInput, &[f32], usize),
@@ -256,6 +280,7 @@ impl FusedEncoder {
             rounded,
             rounded_inner,
         } = scratch;
+        let rows = states.len() / h;
 
         see(ProductInput::HiddenStates, states, h);
         let qkv = RowsMut::new(wide, rows, 3 * h);
@@ -276,6 +301,19 @@ impl FusedEncoder {
             (context, contexts) = contexts.split_at_mut(tokens * h);
             attend(instructions, self.heads, qkv, context, threads);
         }
+        let rows = match read {
+            Some(read) => {
+                keep_rows(states, read, h);
+                keep_rows(context, read, h);
+                read.len()
+            }
+            None => rows,
+        };
+        if rows == 0 {
+            return;
+        }
+        let (states, context) = (&mut states[..rows * h], &context[..rows * h]);
+        let output = &mut output[..rows * h];
         let linear = &layer.attention.output;
         see(ProductInput::Context, context, h);
         let context = linear.prepare(Rows::new(context, rows, h), 0..h, rounded, threads);
@@ -348,6 +386,24 @@ impl FusedEncoder {
     }
 }
 
+/// Returns the rows of a bundle that are read, ascending; `None` if all are.
+fn rows_read(bundle: &[Sequence<'_>]) -> Option<Vec<usize>> {
+    let mut start = 0;
+    let mut rows = Vec::new();
+    for sequence in bundle {
+        rows.extend(sequence.read?.iter().map(|token| start + token));
+        start += sequence.tokens;
+    }
+    Some(rows)
+}
+
+/// Moves ascending rows of a matrix to its start.
+fn keep_rows(matrix: &mut [f32], rows: &[usize], width: usize) {
+    for (to, &from) in rows.iter().enumerate() {
+        matrix.copy_within(from * width..(from + 1) * width, to * width);
+    }
+}
+
 /// A sequence of the batch.
 #[derive(Debug)]
 struct Sequence<'a> {
@@ -357,6 +413,8 @@ struct Sequence<'a> {
     embeddings: &'a [f32],
     /// `(T, H)`
     states: &'a mut [f32],
+    /// The tokens whose results are read, ascending; `None` for all.
+    read: Option<&'a [usize]>,
 }
 
 /// The memory that a thread reuses for every layer.

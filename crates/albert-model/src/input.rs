@@ -4,6 +4,24 @@ use candle_core::Tensor;
 
 use crate::outputs::Outputs;
 
+/// The tokens whose last hidden states are read.
+///
+/// Inference on the CPU computes the output projection and the feed-forward network of the last
+/// layer for these tokens alone, and every value that is read keeps its bits. For a classifier,
+/// which reads one token, this saves 6 % of the products of 12 layers and 12 % of those of 6.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokensRead {
+    /// Every token.
+    #[default]
+    All,
+    /// The first token of each sequence, which the pooler reads too.
+    First,
+    /// Some tokens, each `b × T + t` for token `t` of row `b`; in a ragged batch, the index of the
+    /// token. With a pooler, the first of each sequence as well.
+    At(Vec<u32>),
+}
+
 /// The tokens of a batch of sequences, padded on the right to the same length, or ragged.
 ///
 /// ```
@@ -28,6 +46,7 @@ pub struct ModelInput {
     pub(crate) token_type_ids: Option<Tensor>,
     pub(crate) position_ids: Option<Tensor>,
     pub(crate) outputs: Outputs,
+    pub(crate) tokens_read: TokensRead,
 }
 
 impl ModelInput {
@@ -42,6 +61,7 @@ impl ModelInput {
             token_type_ids: None,
             position_ids: None,
             outputs: Outputs::empty(),
+            tokens_read: TokensRead::All,
         }
     }
 
@@ -102,5 +122,25 @@ impl ModelInput {
     /// Requests optional outputs, such as intermediate results.
     pub fn with_outputs(self, outputs: Outputs) -> Self {
         Self { outputs, ..self }
+    }
+
+    /// Limits the last hidden states to those that are read: the others may be zero. The shapes of
+    /// results stay the same, and so does every bit that is read.
+    ///
+    /// Heads that read a part of the tokens set this by themselves. Training and passes with
+    /// intermediate results ([`Outputs`]) compute all tokens.
+    pub fn with_tokens_read(self, tokens_read: TokensRead) -> Self {
+        Self {
+            tokens_read,
+            ..self
+        }
+    }
+
+    /// Sets the tokens that a head reads, unless the caller has limited them already.
+    pub(crate) fn read_by_head(&self, tokens_read: TokensRead) -> Self {
+        match self.tokens_read {
+            TokensRead::All => self.clone().with_tokens_read(tokens_read),
+            _ => self.clone(),
+        }
     }
 }

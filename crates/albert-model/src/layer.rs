@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::attention::{AlbertAttention, PackedAttention};
 use crate::config::AlbertConfig;
+use crate::dropout::dropout;
 use crate::feed_forward::{FeedForward, PackedFeedForward};
 use crate::layer_norm::{LayerNorm, NormConstants};
 use crate::parameters::{ATTENTION, LAYER_NORM};
@@ -13,15 +14,20 @@ use crate::ragged::Sequences;
 /// Attention, then the feed-forward network, each followed by a residual and a layer norm.
 ///
 /// ```text
-/// a = AlbertAttention(x);   y = LayerNorm(a + FeedForward(a))
+/// a = AlbertAttention(x);   y = LayerNorm(a + dropout(FeedForward(a)))
 /// ```
 ///
-/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertLayer`.
+/// A BERT has this dropout. An ALBERT has none here in transformers, though Google's code has it;
+/// this follows transformers.
+///
+/// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertLayer`; `modeling_bert.py`,
+/// `BertOutput`.
 #[derive(Debug, Clone)]
 pub struct AlbertLayer {
     attention: AlbertAttention,
     feed_forward: FeedForward,
     norm: LayerNorm,
+    output_dropout_prob: f64,
 }
 
 /// The weights of [`AlbertLayer`], packed for the fused path.
@@ -42,6 +48,7 @@ impl AlbertLayer {
             attention: AlbertAttention::new(config, vb.pp(ATTENTION))?,
             norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp(LAYER_NORM))?,
             feed_forward: FeedForward::new(config, vb)?,
+            output_dropout_prob: config.feed_forward_dropout(),
         })
     }
 
@@ -98,7 +105,48 @@ impl AlbertLayer {
 
     /// Runs the feed-forward sub-layer.
     fn forward_attended(&self, attended: &Tensor, train: bool) -> Result<Tensor> {
-        self.norm
-            .forward_sum_t(attended, &self.feed_forward.forward(attended)?, train)
+        let output = dropout(
+            &self.feed_forward.forward(attended)?,
+            self.output_dropout_prob,
+            train,
+        )?;
+        self.norm.forward_sum_t(attended, &output, train)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use candle_nn::VarMap;
+
+    use super::*;
+    use crate::ModelType;
+
+    #[test]
+    fn a_bert_drops_out_after_its_feed_forward_network_and_an_albert_does_not() -> Result<()> {
+        for (model_type, drops) in [(ModelType::Albert, false), (ModelType::Bert, true)] {
+            let config = AlbertConfig {
+                model_type,
+                hidden_size: 8,
+                num_attention_heads: 2,
+                intermediate_size: 12,
+                hidden_dropout_prob: 0.5,
+                initializer_range: 0.5,
+                ..AlbertConfig::bert_base()
+            };
+            let variables = VarMap::new();
+            let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+            let layer = AlbertLayer::new(&config, vb)?;
+            let attended = Tensor::rand(-1f32, 1., (1, 3, 8), &Device::Cpu)?;
+            let states = |train| {
+                let states = layer.forward_attended(&attended, train)?;
+                states.flatten_all()?.to_vec1::<f32>()
+            };
+            let (trained, inferred) = (states(true)?, states(false)?);
+            let pairs = trained.iter().zip(&inferred);
+            let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert_eq!(largest > 1e-4, drops, "{model_type}: {largest}");
+        }
+        Ok(())
     }
 }

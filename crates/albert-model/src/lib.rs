@@ -122,11 +122,11 @@ pub use encoder::AlbertEncoder;
 pub use error::{Error, Result};
 pub use feed_forward::FeedForward;
 pub use heads::{
-    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, HeadOutput, PreTrainingOutput,
-    QuestionAnsweringOutput,
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
+    AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
+    AlbertForTokenClassification, HeadOutput, PreTrainingOutput, QuestionAnsweringOutput,
 };
-pub use input::ModelInput;
+pub use input::{ModelInput, TokensRead};
 pub use layer::AlbertLayer;
 pub use layer_group::AlbertLayerGroup;
 pub use mask::additive_mask;

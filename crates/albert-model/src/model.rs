@@ -34,9 +34,10 @@ pub struct AlbertModel {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AlbertOutput {
-    /// The hidden states of the last layer, `(B, T, H)`, or `(ΣT, H)` for a ragged batch. At
-    /// padding they may be zero, unless [`Outputs::PADDING`](crate::Outputs::PADDING) or
-    /// intermediate results were requested.
+    /// The hidden states of the last layer, `(B, T, H)`, or `(ΣT, H)` for a ragged batch. They may
+    /// be zero at tokens that [`with_tokens_read`](ModelInput::with_tokens_read) leaves out, and at
+    /// padding unless [`Outputs::PADDING`](crate::Outputs::PADDING) or intermediate results were
+    /// requested.
     pub last_hidden_state: Tensor,
     /// The pooled `[CLS]`, `(B, H)`, if the model has a pooler.
     pub pooler_output: Option<Tensor>,
@@ -198,8 +199,8 @@ impl AlbertModel {
 
     /// Computes a padded batch without its padding, whose hidden states are then 0.
     fn forward_unpadded(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
-        let joined = ragged.unpadded_input(input)?;
-        let output = self.forward_joined(&joined, ragged)?;
+        let read = ragged.tokens_read(input, self.pooler.is_some())?;
+        let output = self.forward_joined(&ragged.unpadded_input(input)?, ragged, read)?;
         Ok(AlbertOutput {
             last_hidden_state: ragged.pad(&output.last_hidden_state)?,
             ..output
@@ -217,7 +218,8 @@ impl AlbertModel {
         }
         if self.encoder.takes_ragged() {
             let ragged = Ragged::joined(lengths, self.device())?;
-            return self.forward_joined(&ragged.joined_input(input)?, &ragged);
+            let read = ragged.tokens_read(input, self.pooler.is_some())?;
+            return self.forward_joined(&ragged.joined_input(input)?, &ragged, read);
         }
         let ragged = Ragged::padded(lengths, self.device())?;
         let output = self.forward_padded(&ragged.padded_input(input)?, false)?;
@@ -227,10 +229,19 @@ impl AlbertModel {
         })
     }
 
-    /// Computes the joined tokens of all sequences: ids `(1, ΣT)` → hidden states `(ΣT, H)`.
-    fn forward_joined(&self, input: &ModelInput, ragged: &Ragged) -> Result<AlbertOutput> {
+    /// Computes the tokens of all sequences, given as one: ids `(1, ΣT)` → hidden states `(ΣT, H)`,
+    /// of which those of the tokens of each sequence that are read, or all.
+    fn forward_joined(
+        &self,
+        input: &ModelInput,
+        ragged: &Ragged,
+        read: Option<Vec<Vec<usize>>>,
+    ) -> Result<AlbertOutput> {
         let embeddings = self.embeddings.forward_t(input, false)?.squeeze(0)?; // (ΣT, E)
-        let layout = Layout::Ragged(&ragged.sequences);
+        let layout = Layout::Ragged {
+            sequences: &ragged.sequences,
+            read: read.as_deref(),
+        };
         let last_hidden_state = self.encoder.forward(&embeddings, layout)?; // (ΣT, H)
         let pool = |pooler: &AlbertPooler| {
             pooler.forward_first(&ragged.sequences.first_rows(&last_hidden_state)?)

@@ -168,6 +168,9 @@ pub enum Head {
     PreTraining,
     /// Masked tokens: [`AlbertForMaskedLM`](crate::AlbertForMaskedLM).
     MaskedLm,
+    /// Sentence order, or a BERT's next sentence, without masked tokens:
+    /// [`AlbertForNextSentencePrediction`](crate::AlbertForNextSentencePrediction).
+    NextSentence,
     /// One label or several for a text:
     /// [`AlbertForSequenceClassification`](crate::AlbertForSequenceClassification).
     SequenceClassification,
@@ -182,10 +185,11 @@ pub enum Head {
 
 impl Head {
     /// All heads.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Encoder,
         Self::PreTraining,
         Self::MaskedLm,
+        Self::NextSentence,
         Self::SequenceClassification,
         Self::TokenClassification,
         Self::QuestionAnswering,
@@ -199,6 +203,7 @@ impl Head {
             Self::Encoder => "AlbertModel",
             Self::PreTraining => "AlbertForPreTraining",
             Self::MaskedLm => "AlbertForMaskedLM",
+            Self::NextSentence => "AlbertForNextSentencePrediction",
             Self::SequenceClassification => "AlbertForSequenceClassification",
             Self::TokenClassification => "AlbertForTokenClassification",
             Self::QuestionAnswering => "AlbertForQuestionAnswering",
@@ -206,13 +211,17 @@ impl Head {
         }
     }
 
+    /// Returns the class of transformers that has this head in a network, such as
+    /// `BertForMaskedLM`.
+    pub fn class(self, model_type: ModelType) -> String {
+        let albert = self.architecture();
+        let head = albert.trim_start_matches(ModelType::Albert.class_prefix());
+        format!("{}{head}", model_type.class_prefix())
+    }
+
     /// Returns true for the name of a transformers class of ALBERT or BERT with this head.
     pub fn is_architecture(self, class: &str) -> bool {
-        let albert = self.architecture();
-        ModelType::ALL.iter().any(|it| {
-            class.strip_prefix(it.class_prefix())
-                == albert.strip_prefix(ModelType::Albert.class_prefix())
-        })
+        ModelType::ALL.iter().any(|&it| self.class(it) == class)
     }
 
     /// Returns true if its tensors are named `classifier.*`, a name that three heads share.
@@ -326,9 +335,10 @@ pub(crate) fn head_parameters(config: &AlbertConfig, head: Head) -> Vec<Paramete
         Head::MaskedLm => masked_lm(config),
         Head::PreTraining => {
             let mut parameters = masked_lm(config);
-            parameters.extend(linear(SENTENCE_ORDER, config.num_labels(), h));
+            parameters.extend(linear(SENTENCE_ORDER, config.order_labels(), h));
             parameters
         }
+        Head::NextSentence => linear(SENTENCE_ORDER, config.order_labels(), h).to_vec(),
         Head::SequenceClassification | Head::TokenClassification => {
             linear(CLASSIFIER, config.num_labels(), h).to_vec()
         }

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Device, Result, Tensor, bail};
 
-use crate::input::ModelInput;
+use crate::input::{ModelInput, TokensRead};
 use crate::mask::additive_mask;
 
 /// The boundaries of consecutive sequences.
@@ -152,6 +152,59 @@ impl Ragged {
         })
     }
 
+    /// Returns the tokens of each sequence that are read, ascending, as places in the sequence;
+    /// `None` if all are. `is_pooled` adds the first of each sequence.
+    pub(crate) fn tokens_read(
+        &self,
+        input: &ModelInput,
+        is_pooled: bool,
+    ) -> Result<Option<Vec<Vec<usize>>>> {
+        let starts = &self.sequences.starts;
+        let mut read = vec![Vec::new(); starts.len() - 1];
+        match &input.tokens_read {
+            TokensRead::All => return Ok(None),
+            TokensRead::First => read.iter_mut().for_each(|tokens| tokens.push(0)),
+            TokensRead::At(places) => {
+                if is_pooled {
+                    read.iter_mut().for_each(|tokens| tokens.push(0));
+                }
+                for token in self.tokens_at(places, input.lengths.is_some())? {
+                    let sequence = starts.partition_point(|&start| start <= token) - 1;
+                    read[sequence].push((token - starts[sequence]) as usize);
+                }
+                for tokens in &mut read {
+                    tokens.sort_unstable();
+                    tokens.dedup();
+                }
+            }
+        }
+        Ok(Some(read))
+    }
+
+    /// Returns the token at each place of a padded or ragged batch, without those that are padding.
+    fn tokens_at(&self, places: &[u32], is_ragged: bool) -> Result<Vec<u32>> {
+        let total = self.sequences.starts.last().copied().unwrap_or(0);
+        let tokens = match &self.moves {
+            Some(moves) if !is_ragged => Some(moves.places.to_vec1::<u32>()?),
+            _ => None,
+        };
+        let size = tokens.as_ref().map_or(total as usize, Vec::len);
+        let token = |&place: &u32| -> Result<Option<u32>> {
+            if place as usize >= size {
+                bail!(
+                    "position {place} is outside the batch: expected 0 to {}",
+                    size - 1
+                )
+            }
+            let token = tokens
+                .as_ref()
+                .map_or(place, |tokens| tokens[place as usize]);
+            Ok((token != PADDING).then_some(token))
+        };
+        let found = places.iter().map(token).collect::<Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Converts a padded input to one sequence `(1, ΣT)` of all tokens, each with its type and
     /// position.
     pub(crate) fn unpadded_input(&self, input: &ModelInput) -> Result<ModelInput> {
@@ -174,6 +227,7 @@ impl Ragged {
                 None => self.columns.unsqueeze(0)?,
             }),
             outputs: input.outputs,
+            tokens_read: TokensRead::All,
         })
     }
 
@@ -190,6 +244,7 @@ impl Ragged {
                 None => self.columns.unsqueeze(0)?,
             }),
             outputs: input.outputs,
+            tokens_read: TokensRead::All,
         })
     }
 
@@ -208,6 +263,7 @@ impl Ragged {
             token_type_ids: input.token_type_ids.as_ref().map(pad).transpose()?,
             position_ids: input.position_ids.as_ref().map(pad).transpose()?,
             outputs: input.outputs,
+            tokens_read: TokensRead::All,
         })
     }
 

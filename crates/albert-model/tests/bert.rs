@@ -3,15 +3,18 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use albert_model::candle_core::{self, Device, Tensor};
+use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
-    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint, Head,
-    LoadOptions, ModelInput, ModelType, Outputs, Pretrained, WeightFormat,
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
+    AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
+    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput,
+    ModelType, Outputs, Pretrained, WeightFormat,
 };
+use serde_json::{Value, json};
 use support::{Expected, Loader, Named, load, path, relative_difference};
 use tempfile::TempDir;
 
@@ -21,7 +24,7 @@ const TOLERANCE: f64 = 1e-5;
 /// Cosine of int8 outputs with f32's; these narrow random layers hardly average out the rounding.
 const INT8_COSINE: f64 = 0.999;
 
-const HEADS: [(&str, Loader, Head); 7] = [
+const HEADS: [(&str, Loader, Head); 8] = [
     ("bert/model", load::<AlbertModel>, Head::Encoder),
     (
         "bert/pretraining",
@@ -48,6 +51,11 @@ const HEADS: [(&str, Loader, Head); 7] = [
         "bert/choice",
         load::<AlbertForMultipleChoice>,
         Head::MultipleChoice,
+    ),
+    (
+        "bert/next-sentence",
+        load::<AlbertForNextSentencePrediction>,
+        Head::NextSentence,
     ),
 ];
 
@@ -275,5 +283,267 @@ fn a_ragged_batch_has_the_bits_of_its_padded_rows() -> anyhow::Result<()> {
             start += length;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn googles_archives_have_the_bits_of_transformers_files() -> anyhow::Result<()> {
+    let expected = Expected::of("bert/google")?;
+    let input = expected.input()?.with_outputs(Outputs::all());
+    let load_both = load::<AlbertForPreTraining>;
+    let reference = run(&path("bert/google"), load_both, &input)?;
+    assert!(difference(&expected, &reference)? <= TOLERANCE);
+    for folder in ["bert/google-tf", "bert/google-tf-two-shards"] {
+        let checkpoint = Checkpoint::from_dir(path(folder))?;
+        assert_eq!(checkpoint.config().model_type, ModelType::Bert);
+        let choices = checkpoint.choices().join("\n");
+        assert!(choices.contains("names: Google's of BERT"), "{choices}");
+        assert!(
+            choices.contains("`bert_config.json` in Google's"),
+            "{choices}"
+        );
+        let report = checkpoint.check(Head::PreTraining)?;
+        assert!(report.unused.is_empty(), "{folder}: {:?}", report.unused);
+        assert_eq!(
+            bits(&run(&path(folder), load_both, &input)?)?,
+            bits(&reference)?,
+            "{folder}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_heads_of_googles_fine_tuning_scripts_are_served() -> anyhow::Result<()> {
+    for (folder, head, unused) in [
+        ("bert/google-tf-classifier", Head::SequenceClassification, 3),
+        ("bert/google-tf-squad", Head::QuestionAnswering, 2),
+    ] {
+        let checkpoint = Checkpoint::from_dir(path(folder))?;
+        assert!(checkpoint.heads().contains(&head), "{folder}");
+        // The step and two slots of the optimizer; the pooler.
+        assert_eq!(checkpoint.check(head)?.unused.len(), unused, "{folder}");
+    }
+    let classifier = Checkpoint::from_dir(path("bert/google-tf-classifier"))?;
+    assert_eq!(classifier.config().num_labels(), 3);
+    Ok(())
+}
+
+/// Writes a folder with this configuration and these tensors.
+fn written(config: &str, tensors: &HashMap<String, Tensor>) -> anyhow::Result<TempDir> {
+    let dir = TempDir::new()?;
+    fs::write(dir.path().join("config.json"), config)?;
+    candle_core::safetensors::save(tensors, dir.path().join("model.safetensors"))?;
+    Ok(dir)
+}
+
+/// Returns the configuration and the tensors of a fixture.
+fn parts(folder: &str) -> anyhow::Result<(String, HashMap<String, Tensor>)> {
+    let dir = path(folder);
+    let tensors = candle_core::safetensors::load(dir.join("model.safetensors"), &Device::Cpu)?;
+    Ok((fs::read_to_string(dir.join("config.json"))?, tensors))
+}
+
+#[test]
+fn names_with_a_root_and_shards_give_the_bits_of_a_bare_model() -> anyhow::Result<()> {
+    let input = Expected::of("bert/model")?.input()?;
+    let expected = bits(&run(&path("bert/model"), load::<AlbertModel>, &input)?)?;
+    let (config, tensors) = parts("bert/model")?;
+    assert!(tensors.keys().all(|name| !name.starts_with("bert.")));
+    let with_root = |root: &str| -> HashMap<String, Tensor> {
+        let named = tensors.iter();
+        named
+            .map(|(name, tensor)| (format!("{root}{name}"), tensor.clone()))
+            .collect()
+    };
+    // sentence-transformers' and DataParallel's folders add roots of their own.
+    for root in ["bert.", "module.bert.", "model."] {
+        let dir = written(&config, &with_root(root))?;
+        let found = bits(&run(dir.path(), load::<AlbertModel>, &input)?)?;
+        assert_eq!(expected, found, "{root}");
+    }
+
+    let dir = written(&config, &HashMap::new())?;
+    fs::remove_file(dir.path().join("model.safetensors"))?;
+    let (mut shards, mut index) = ([HashMap::new(), HashMap::new()], HashMap::new());
+    for (name, tensor) in with_root("bert.") {
+        let shard = usize::from(name.contains("layer.2") || name.contains("pooler"));
+        index.insert(
+            name.clone(),
+            format!("model-0000{}-of-00002.safetensors", shard + 1),
+        );
+        shards[shard].insert(name, tensor);
+    }
+    for (shard, tensors) in shards.iter().enumerate() {
+        let file = format!("model-0000{}-of-00002.safetensors", shard + 1);
+        candle_core::safetensors::save(tensors, dir.path().join(file))?;
+    }
+    fs::write(
+        dir.path().join("model.safetensors.index.json"),
+        json!({"metadata": {}, "weight_map": index}).to_string(),
+    )?;
+    let found = bits(&run(dir.path(), load::<AlbertModel>, &input)?)?;
+    assert_eq!(expected, found);
+    Ok(())
+}
+
+/// The lists are written by `scripts/check_bert_conversion.py` after transformers' AlbertModel and
+/// its heads have loaded such a file and computed the outputs of transformers' BERT.
+#[test]
+fn an_albert_from_a_bert_has_the_tensors_that_transformers_loads() -> anyhow::Result<()> {
+    for (folder, _, head) in HEADS {
+        if head == Head::NextSentence {
+            continue; // transformers has no such ALBERT.
+        }
+        let name = folder.trim_start_matches("bert/");
+        let list = path("bert-converted").join(format!("{name}.json"));
+        let list: Value = serde_json::from_str(&fs::read_to_string(list)?)?;
+        let albert = TempDir::new()?;
+        Checkpoint::from_dir(path(folder))?
+            .with_model_type(ModelType::Albert)?
+            .save(albert.path(), WeightFormat::F32)?;
+        let config = fs::read_to_string(albert.path().join("config.json"))?;
+        let config: Value = serde_json::from_str(&config)?;
+        assert_eq!(config, list["config"], "{folder}");
+
+        let (_, bert) = parts(folder)?;
+        let found = albert.path().join("model.safetensors");
+        let found = candle_core::safetensors::load(found, &Device::Cpu)?;
+        let listed = list["tensors"].as_object().expect("an object");
+        assert_eq!(found.len(), listed.len(), "{folder}");
+        for (name, source) in listed {
+            let tensor = &found[name];
+            let h = tensor.dim(0)?;
+            let expected = match source.as_str().expect("a name") {
+                "identity" => Tensor::eye(h, DType::F32, &Device::Cpu)?,
+                "zeros" => Tensor::zeros(h, DType::F32, &Device::Cpu)?,
+                source => bert[source].clone(),
+            };
+            assert_eq!(tensor.dims(), expected.dims(), "{folder} `{name}`");
+            let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+            assert_eq!(values(tensor)?, values(&expected)?, "{folder} `{name}`");
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error of opening and checking a model for its encoder.
+fn refusal(config: &str, tensors: &HashMap<String, Tensor>) -> anyhow::Result<String> {
+    let dir = written(config, tensors)?;
+    let refused = Checkpoint::from_dir(dir.path()).and_then(|it| it.check(Head::Encoder));
+    Ok(refused.expect_err("a refusal").to_string())
+}
+
+#[test]
+fn relatives_of_bert_are_refused_by_name() -> anyhow::Result<()> {
+    let (config, tensors) = parts("bert/model")?;
+    let config: Value = serde_json::from_str(&config)?;
+    let with = |key: &str, value: Value| {
+        let mut config = config.clone();
+        config[key] = value;
+        config.to_string()
+    };
+    for (model_type, expected) in [
+        ("roberta", "counts positions from its padding id"),
+        ("xlm-roberta", "counts positions from its padding id"),
+        ("distilbert", "neither token types nor a pooler"),
+        ("electra", "an ELECTRA has no pooler"),
+        ("deberta-v2", "disentangled attention"),
+        ("mpnet", "relative position biases"),
+        ("nomic_bert", "rotary positions"),
+        ("modernbert", "rotary positions"),
+    ] {
+        let error = refusal(&with("model_type", json!(model_type)), &tensors)?;
+        assert!(error.contains("`model_type`"), "{error}");
+        assert!(error.contains(expected), "{model_type}: {error}");
+    }
+    for (key, value, expected) in [
+        ("is_decoder", json!(true), "expected false: decoders"),
+        (
+            "add_cross_attention",
+            json!(true),
+            "expected false: decoders",
+        ),
+        (
+            "position_embedding_type",
+            json!("relative_key_query"),
+            "expected \"absolute\"",
+        ),
+    ] {
+        let error = refusal(&with(key, value), &tensors)?;
+        assert!(error.contains(&format!("`{key}`")), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+
+    // A configuration of 2019 has no model type, and one that lies is found out by the weights.
+    let mut old = config.clone();
+    let fields = old.as_object_mut().expect("an object");
+    fields.remove("model_type");
+    fields.insert("architectures".into(), json!(["RobertaModel"]));
+    let error = refusal(&old.to_string(), &tensors)?;
+    assert!(
+        error.contains("`architectures`") && error.contains("a RoBERTa"),
+        "{error}"
+    );
+    let named = |root: &str| -> HashMap<String, Tensor> {
+        let renamed = tensors.iter();
+        renamed
+            .map(|(name, tensor)| (format!("{root}.{name}"), tensor.clone()))
+            .collect()
+    };
+    let error = refusal(&config.to_string(), &named("roberta"))?;
+    assert!(
+        error.contains("holds neither an ALBERT nor a BERT: a RoBERTa"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn tensors_that_no_bert_has_are_refused() -> anyhow::Result<()> {
+    let (config, tensors) = parts("bert/model")?;
+    for part in [
+        "crossattention.self.query.weight",
+        "attention.self.distance_embedding.weight",
+    ] {
+        let mut more = tensors.clone();
+        let name = format!("encoder.layer.1.{part}");
+        more.insert(name.clone(), tensors["pooler.dense.weight"].clone());
+        let error = refusal(&config, &more)?;
+        let expected = format!("tensor `{name}`");
+        assert!(error.contains(&expected), "{error}");
+        assert!(
+            error.ends_with("does not belong to a model with `num_hidden_layers` 4"),
+            "{error}"
+        );
+    }
+    let fewer = config.replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3");
+    let error = refusal(&fewer, &tensors)?;
+    assert!(
+        error.ends_with("does not belong to a model with `num_hidden_layers` 3"),
+        "{error}"
+    );
+
+    let mut less = tensors.clone();
+    less.remove("encoder.layer.2.output.dense.bias");
+    let error = refusal(&config, &less)?;
+    assert!(
+        error.contains("has no tensor `bert.encoder.layer.2.output.dense.bias`"),
+        "{error}"
+    );
+    let foreign = HashMap::from([("x".to_string(), tensors["pooler.dense.bias"].clone())]);
+    let error = refusal(&config, &foreign)?;
+    assert!(
+        error.contains("is not a BERT checkpoint: expected `bert.embeddings."),
+        "{error}"
+    );
+    let (_, albert) = parts("grouped-model")?;
+    let error = refusal(&config, &albert)?;
+    assert!(
+        error.ends_with(
+            "holds an ALBERT, and its configuration describes a BERT: expected `model_type` \"albert\""
+        ),
+        "{error}"
+    );
     Ok(())
 }

@@ -6,11 +6,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use albert_model::candle_core::{DType, Device, Error, IndexOp, Result, Tensor, Var};
+use albert_model::candle_core::{D, DType, Device, Error, IndexOp, Result, Tensor, Var};
 use albert_model::candle_nn::{VarBuilder, VarMap};
 use albert_model::{
-    AlbertConfig, AlbertForMaskedLM, AlbertModel, Checkpoint, LoadOptions, ModelInput, Outputs,
-    Pretrained,
+    AlbertConfig, AlbertForMaskedLM, AlbertModel, AlbertOutput, Checkpoint, LoadOptions,
+    ModelInput, Outputs, Pretrained, TokensRead, WeightFormat,
 };
 use support::relative_difference;
 
@@ -452,5 +452,110 @@ fn padding_is_computed_where_it_is_asked_for() -> Result<()> {
     let asked = whole(Outputs::PADDING)?.last_hidden_state;
     assert!(padding(&asked)? > 0.0);
     assert!(relative_difference(&whole(Outputs::all())?.last_hidden_state, &asked)? <= TOLERANCE);
+    Ok(())
+}
+
+/// Returns the rows of `(…, H)` states as bits.
+fn rows_of(states: &Tensor) -> Result<Vec<Vec<u32>>> {
+    let h = states.dim(D::Minus1)?;
+    let rows = states.reshape(((), h))?.to_vec2::<f32>()?;
+    let bits = |row: &Vec<f32>| row.iter().map(|value| value.to_bits()).collect();
+    Ok(rows.iter().map(bits).collect())
+}
+
+#[test]
+fn tokens_that_are_read_have_the_bits_of_a_pass_over_all_tokens() -> anyhow::Result<()> {
+    let lengths = [5usize, 2, 70, 1, 30, 41, 90];
+    let (batch, longest) = (lengths.len(), 90);
+    let column = |place: usize| (place / longest, place % longest);
+    let places = 0..batch * longest;
+    let id = |(row, token): (usize, usize)| (4 + (row * 7 + token * 3) % 40) as u32;
+    let is_token = |(row, token): (usize, usize)| token < lengths[row];
+    let ids: Vec<u32> = places.clone().map(|it| id(column(it))).collect();
+    let mask: Vec<u32> = places
+        .clone()
+        .map(|it| is_token(column(it)).into())
+        .collect();
+    let flat = places.clone().filter(|&it| is_token(column(it)));
+    let flat: Vec<u32> = flat.map(|it| id(column(it))).collect();
+    let tensor = |values: &[u32]| Tensor::from_slice(values, (batch, longest), &Device::Cpu);
+    let padded = ModelInput::new(tensor(&ids)?).with_attention_mask(tensor(&mask)?);
+    let ragged = ModelInput::ragged(Tensor::new(flat, &Device::Cpu)?, lengths.to_vec());
+
+    let config = config(3, 8, "gelu_new");
+    let without_pooler = frozen::<AlbertForMaskedLM>(&config)?;
+    let with_pooler = frozen::<AlbertModel>(&config)?;
+    let int8 = {
+        let folder = support::path("grouped-model");
+        let checkpoint = Checkpoint::from_dir(folder)?.quantize()?;
+        let options = LoadOptions::default().with_weights(WeightFormat::Int8);
+        AlbertModel::load(&checkpoint, &options)?
+    };
+    let positions = int8.config().max_position_embeddings;
+    assert!(positions >= 24, "{positions}");
+    for (name, model) in [
+        ("without a pooler", without_pooler.albert()),
+        ("with a pooler", &with_pooler),
+    ] {
+        for (input, total) in [(&padded, batch * longest), (&ragged, lengths.iter().sum())] {
+            let all = model.forward(input)?;
+            let expected = rows_of(&all.last_hidden_state)?;
+            let some: Vec<u32> = (0..total as u32).filter(|it| it % 11 == 5).rev().collect();
+            for read in [
+                TokensRead::First,
+                TokensRead::At(some.clone()),
+                TokensRead::At(vec![]),
+            ] {
+                let found = model.forward(&input.clone().with_tokens_read(read.clone()))?;
+                let rows = rows_of(&found.last_hidden_state)?;
+                assert_eq!(rows.len(), expected.len(), "{name}");
+                let mut same = 0;
+                for (row, expected) in rows.iter().zip(&expected) {
+                    // A row is computed, with the same bits, or is zero.
+                    let is_zero = row.iter().all(|&bits| bits == 0);
+                    assert!(is_zero || row == expected, "{name}, {read:?}");
+                    same += usize::from(!is_zero);
+                }
+                let pooled = |output: &AlbertOutput| output.pooler_output.as_ref().map(rows_of);
+                assert_eq!(pooled(&found).transpose()?, pooled(&all).transpose()?);
+                if let TokensRead::At(some) = &read {
+                    for &token in some {
+                        assert_eq!(rows[token as usize], expected[token as usize], "{name}");
+                    }
+                }
+                assert!(
+                    same < total / 5,
+                    "{name}, {read:?}: {same} rows are computed"
+                );
+            }
+        }
+    }
+
+    let ids: Vec<u32> = (4..44).collect();
+    let short = ModelInput::ragged(Tensor::new(ids, &Device::Cpu)?, vec![17, 3, 20]);
+    let expected = rows_of(&int8.forward(&short)?.last_hidden_state)?;
+    let read = TokensRead::At(vec![39, 18, 2]);
+    let found = rows_of(
+        &int8
+            .forward(&short.with_tokens_read(read))?
+            .last_hidden_state,
+    )?;
+    for token in [0, 17, 20, 39, 18, 2] {
+        assert_eq!(found[token], expected[token], "int8, {token}");
+    }
+    assert!(found[1].iter().all(|&bits| bits == 0));
+    Ok(())
+}
+
+#[test]
+fn a_token_outside_the_batch_cannot_be_read() -> anyhow::Result<()> {
+    let model = frozen::<AlbertModel>(&config(3, 8, "relu"))?;
+    let ids = Tensor::new(&[[5u32, 6, 7]], &Device::Cpu)?;
+    let input = ModelInput::new(ids).with_tokens_read(TokensRead::At(vec![3]));
+    let error = model.forward(&input).unwrap_err().to_string();
+    assert!(
+        error.contains("position 3 is outside the batch: expected 0 to 2"),
+        "{error}"
+    );
     Ok(())
 }

@@ -527,7 +527,7 @@ fn tasks(head: albert_model::Head) -> &'static [&'static str] {
     match head {
         Head::Encoder => &["`Embedder`", "`SimilarityScorer`", "`Searcher`"],
         Head::MaskedLm => &["`MaskFiller`"],
-        Head::PreTraining => &["`Orderer`"],
+        Head::PreTraining | Head::NextSentence => &["`Orderer`"],
         Head::SequenceClassification => &["`Classifier`", "`ZeroShotClassifier`"],
         Head::TokenClassification => &["`Tagger`"],
         Head::QuestionAnswering => &["`Answerer`"],

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use albert_model::{
-    AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining,
-    AlbertForQuestionAnswering, AlbertForSequenceClassification, AlbertForTokenClassification,
-    AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Outputs, Pretrained as _,
+    AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
+    AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
+    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Outputs,
+    Pretrained as _,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -70,6 +71,7 @@ pub struct Forwarder {
 enum HeadModel {
     PreTraining(AlbertForPreTraining),
     MaskedLm(AlbertForMaskedLM),
+    NextSentence(AlbertForNextSentencePrediction),
     Sequence(AlbertForSequenceClassification),
     Token(AlbertForTokenClassification),
     Question(AlbertForQuestionAnswering),
@@ -260,6 +262,9 @@ impl HeadModel {
         };
         Ok(match head {
             Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?),
+            Head::NextSentence => {
+                Self::NextSentence(AlbertForNextSentencePrediction::load(checkpoint, options)?)
+            }
             Head::SequenceClassification => {
                 Self::Sequence(AlbertForSequenceClassification::load(checkpoint, options)?)
             }
@@ -285,6 +290,7 @@ impl HeadModel {
                 return Ok(());
             }
             Self::MaskedLm(model) => model.forward(input)?.logits,
+            Self::NextSentence(model) => model.forward(input)?.logits,
             Self::Sequence(model) => model.forward(input)?.logits,
             Self::Token(model) => model.forward(input)?.logits,
             Self::Question(model) => {
@@ -301,16 +307,17 @@ impl HeadModel {
 /// Chooses the head of the logits: the one that `architectures` names, else the first in this order
 /// that the weights have. A file with both pretraining heads returns both.
 fn choose_head(served: &[Head], architectures: &[String]) -> Option<Head> {
-    const ORDER: [Head; 6] = [
+    const ORDER: [Head; 7] = [
         Head::PreTraining,
         Head::MaskedLm,
+        Head::NextSentence,
         Head::SequenceClassification,
         Head::TokenClassification,
         Head::QuestionAnswering,
         Head::MultipleChoice,
     ];
     let served = || ORDER.into_iter().filter(|head| served.contains(head));
-    let named = served().find(|head| architectures.iter().any(|name| name == head.architecture()));
+    let named = served().find(|head| architectures.iter().any(|name| head.is_architecture(name)));
     match named {
         Some(Head::MaskedLm) | None => served().next(),
         named => named,

@@ -1,4 +1,4 @@
-//! Natural language tasks with [ALBERT and BERT](albert_model) models on Candle: embeddings,
+//! Natural language tasks with [ALBERT and BERT encoders](albert_model) on Candle: embeddings,
 //! semantic search, masked language modeling, classification, named entity recognition, question
 //! answering and more.
 //!

@@ -156,7 +156,7 @@ fn a_model_without_the_order_head_is_refused() {
     run.fails(
         1,
         &[
-            "AlbertForPreTraining",
+            "AlbertForNextSentencePrediction",
             "\nhint: this model serves",
             "fill-mask",
         ],

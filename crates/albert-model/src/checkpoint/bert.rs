@@ -15,8 +15,8 @@
 //! Source: transformers 4.46.3, `modeling_bert.py`; google-research/bert eedf571, `modeling.py`.
 
 use crate::parameters::{
-    ALBERT, ATTENTION, ATTENTION_NORM, ENCODER, GROUPS, LAYER_NORM, LAYERS, MASKED_LM, Product,
-    SENTENCE_ORDER, in_model, layer_prefix,
+    ALBERT, ATTENTION, ATTENTION_NORM, CLASSIFIER, ENCODER, GROUPS, LAYER_NORM, LAYERS, MASKED_LM,
+    Product, SENTENCE_ORDER, SPANS, in_model, layer_prefix,
 };
 
 /// Returns the names of a layer's modules in BERT and their canonical names.
@@ -56,10 +56,14 @@ pub(super) fn encoder_name(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("encoder.layer.") {
         let (layer, rest) = rest.split_once('.')?;
         let layer = layer.parse().ok()?;
-        return modules().into_iter().find_map(|(bert, ours)| {
+        let known = modules().into_iter().find_map(|(bert, ours)| {
             let part = rest.strip_prefix(bert)?.strip_prefix('.')?;
-            Some(format!("{}.{ours}.{part}", layer_prefix(layer, 0)))
+            Some(format!("{ours}.{part}"))
         });
+        // A name that no BERT has, such as that of cross-attention, stays within its layer, where it
+        // has no place.
+        let rest = known.unwrap_or_else(|| rest.to_string());
+        return Some(format!("{}.{rest}", layer_prefix(layer, 0)));
     }
     name.starts_with("embeddings.")
         .then(|| format!("{ALBERT}.{name}"))
@@ -92,8 +96,9 @@ pub(super) fn from_tensorflow(name: &str) -> String {
         })
         .collect();
     match &parts[..] {
-        // The classifier of Google's fine-tuning script.
-        [part] if part == "weight" || part == "bias" => format!("classifier.{part}"),
+        // The heads that Google's fine-tuning scripts add.
+        [part] if part == "weight" || part == "bias" => format!("{CLASSIFIER}.{part}"),
+        [cls, squad, part] if cls == "cls" && squad == "squad" => format!("{SPANS}.{part}"),
         _ => parts.join("."),
     }
 }
@@ -200,6 +205,7 @@ mod tests {
                 "cls.seq_relationship.weight",
             ),
             ("output_weights", "classifier.weight"),
+            ("cls/squad/output_bias", "qa_outputs.bias"),
         ] {
             assert_eq!(from_tensorflow(google), expected);
         }

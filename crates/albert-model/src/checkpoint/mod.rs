@@ -274,9 +274,11 @@ impl Checkpoint {
             }
         }
         converted.config = self.config.with_model_type(model_type);
-        converted
-            .choices
-            .push(format!("converted: a {found} into a {model_type}"));
+        converted.choices.push(format!(
+            "converted: {} into {}",
+            found.with_article(),
+            model_type.with_article()
+        ));
         Ok(converted)
     }
 
@@ -361,14 +363,16 @@ impl Checkpoint {
     }
 
     /// Returns the heads whose tensors are all present with the configured shapes; the encoder is
-    /// always one of them.
+    /// always one of them. [`Head::NextSentence`] is listed only if the larger
+    /// [`Head::PreTraining`], which contains it, is not served.
     ///
     /// Three heads name their tensors `classifier`: `architectures` determines which one it is, and
     /// without it every head that the tensors fit is listed.
     pub fn heads(&self) -> Vec<Head> {
+        let is_contained = |head| head == Head::NextSentence && self.serves(Head::PreTraining);
         Head::ALL
             .into_iter()
-            .filter(|&head| self.serves(head))
+            .filter(|&head| self.serves(head) && !is_contained(head))
             .collect()
     }
 
@@ -498,7 +502,7 @@ impl Checkpoint {
                     served: self.heads(),
                 },
                 false if !self.names.keys().any(|name| name.starts_with("albert.")) => {
-                    names::foreign(&self.files)
+                    names::foreign(self.config.model_type, &self.files)
                 }
                 false => Error::MissingTensors {
                     file: self.files.name(),
@@ -511,10 +515,10 @@ impl Checkpoint {
         Ok(report)
     }
 
-    /// Converts names to BERT's if the file uses them.
+    /// Converts names to BERT's if the model is a BERT.
     fn as_file_spells(&self, names: Vec<String>) -> Vec<String> {
         let spell = |name: String| {
-            if self.has_bert_names {
+            if self.config.model_type == ModelType::Bert {
                 bert::to_bert(&name)
             } else {
                 name
@@ -523,19 +527,29 @@ impl Checkpoint {
         names.into_iter().map(spell).collect()
     }
 
-    /// Refuses a file with more layers than its configuration describes: a configuration without
-    /// `num_hidden_groups` or `inner_group_num` means 1, and would silently turn the file into
+    /// Refuses a file with more layers than its configuration describes. An ALBERT's configuration
+    /// without `num_hidden_groups` or `inner_group_num` means 1, and would silently turn the file into
     /// another model.
     fn refuse_more_layers(&self, report: &LoadReport) -> Result<()> {
-        let is_layer = |name: &&String| is_in(&format!("{ALBERT}.{ENCODER}.{GROUPS}"), name);
-        let Some(tensor) = report.unused.iter().find(is_layer) else {
+        let layers = format!("{ALBERT}.{ENCODER}.{GROUPS}");
+        let unused: HashSet<&String> = report.unused.iter().collect();
+        let is_of_layer =
+            |(name, stored): &(&String, &String)| is_in(&layers, name) && unused.contains(stored);
+        let Some((_, tensor)) = self.names.iter().find(is_of_layer) else {
             return Ok(());
+        };
+        let config = &self.config;
+        let layers = match config.model_type {
+            ModelType::Albert => format!(
+                "`num_hidden_groups` {} and `inner_group_num` {}",
+                config.num_hidden_groups, config.inner_group_num
+            ),
+            ModelType::Bert => format!("`num_hidden_layers` {}", config.num_hidden_layers),
         };
         Err(Error::UnexpectedTensor {
             tensor: tensor.clone(),
             file: self.files.name(),
-            groups: self.config.num_hidden_groups,
-            inner: self.config.inner_group_num,
+            layers,
         })
     }
 

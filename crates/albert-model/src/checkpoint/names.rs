@@ -12,7 +12,9 @@ use crate::checkpoint::files::WeightFiles;
 use crate::checkpoint::tensorflow;
 use crate::config::{AlbertConfig, ModelType};
 use crate::error::{Error, Result, shown};
-use crate::parameters::{ALBERT, DECODER_BIAS, DECODER_WEIGHT, MASKED_LM_BIAS, WORD_EMBEDDINGS};
+use crate::parameters::{
+    ALBERT, DECODER_BIAS, DECODER_WEIGHT, GROUPS, MASKED_LM_BIAS, WORD_EMBEDDINGS,
+};
 
 /// The first parts of encoder names in files of a bare `AlbertModel`, which lack `albert.`.
 const BARE: [&str; 3] = ["embeddings.", "encoder.", "pooler."];
@@ -76,16 +78,7 @@ impl Names {
         refuse_brightmart(&stored, files)?;
         let scheme = Scheme::find(&stored, files)?;
         let are_berts = stored.iter().any(|name| bert::is_of_layer(name));
-        if are_berts && config.model_type != ModelType::Bert {
-            return Err(Error::Refused {
-                file: files.name(),
-                why: format!(
-                    "holds a BERT, and its configuration describes an {}: expected `model_type` \
-                     \"bert\"",
-                    config.model_type
-                ),
-            });
-        }
+        refuse_other_network(&stored, are_berts, config, files)?;
         let are_googles = matches!(scheme, Scheme::Google | Scheme::GoogleBert);
         let mut names = Self {
             are_googles: scheme == Scheme::Google,
@@ -283,9 +276,54 @@ fn is_known(root: &str) -> bool {
             .is_some_and(|root| root.split('.').all(known))
 }
 
-/// Returns the error for a file without any tensor of an ALBERT, which lists the tensors that it
+/// Refuses weights of a network other than the one that the configuration describes, by the names
+/// of their tensors.
+fn refuse_other_network(
+    stored: &[&str],
+    are_berts: bool,
+    config: &AlbertConfig,
+    files: &WeightFiles,
+) -> Result<()> {
+    let roots = || {
+        stored
+            .iter()
+            .filter_map(|name| name.strip_suffix(LANDMARKS[0]))
+    };
+    let other = |root: &str| root.split('.').find_map(ModelType::other_by_module);
+    // A larger model may hold another network next to an ALBERT.
+    if let Some(why) = roots().find_map(other)
+        && roots().all(|root| other(root).is_some())
+    {
+        return Err(Error::Refused {
+            file: files.name(),
+            why: format!("holds neither an ALBERT nor a BERT: {why}, which is not supported"),
+        });
+    }
+    let are_alberts = stored
+        .iter()
+        .any(|name| name.contains(&format!("{GROUPS}.")) || name.contains("transformer/group_"));
+    let found = match (are_berts, are_alberts) {
+        (true, false) => ModelType::Bert,
+        (false, true) => ModelType::Albert,
+        _ => return Ok(()),
+    };
+    if found == config.model_type {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        file: files.name(),
+        why: format!(
+            "holds {}, and its configuration describes {}: expected `model_type` \"{}\"",
+            found.with_article(),
+            config.model_type.with_article(),
+            found.name()
+        ),
+    })
+}
+
+/// Returns the error for a file without any tensor of the network, which lists the tensors that it
 /// has.
-pub(super) fn foreign(files: &WeightFiles) -> Error {
+pub(super) fn foreign(model_type: ModelType, files: &WeightFiles) -> Error {
     let stored: Vec<&str> = files.tensors().map(|(name, _)| name).collect();
     let mut found: Vec<String> = stored
         .iter()
@@ -300,10 +338,15 @@ pub(super) fn foreign(files: &WeightFiles) -> Error {
     } else {
         found.join(", ")
     };
+    let expected = match model_type {
+        ModelType::Albert => WORD_EMBEDDINGS.to_string(),
+        ModelType::Bert => bert::to_bert(WORD_EMBEDDINGS),
+    };
     Error::Refused {
         file: files.name(),
         why: format!(
-            "is not an ALBERT checkpoint: expected `{WORD_EMBEDDINGS}` after any prefix, found {found}"
+            "is not {} checkpoint: expected `{expected}` after any prefix, found {found}",
+            model_type.with_article()
         ),
     }
 }

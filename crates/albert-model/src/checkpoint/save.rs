@@ -151,9 +151,8 @@ impl Checkpoint {
         if config.architectures.is_empty() {
             let heads = self.heads();
             let fullest = heads.iter().copied().find(|head| *head != Head::Encoder);
-            let albert = fullest.unwrap_or(Head::Encoder).architecture();
-            let head = albert.trim_start_matches(ModelType::Albert.class_prefix());
-            config.architectures = vec![format!("{}{head}", config.model_type.class_prefix())];
+            let head = fullest.unwrap_or(Head::Encoder);
+            config.architectures = vec![head.class(config.model_type)];
         }
         config.other.shift_remove("dtype");
         config.other.insert("torch_dtype".into(), type_name.into());

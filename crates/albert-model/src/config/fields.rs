@@ -180,6 +180,16 @@ impl Fields<'_> {
             None | Some(Value::Null) => {
                 let architectures = self.map.get("architectures").and_then(Value::as_array);
                 let class = architectures.and_then(|them| them.first()?.as_str());
+                if let Some(why) = class.and_then(ModelType::other_by_class) {
+                    let expected =
+                        format!("classes of ALBERT or BERT ({why}, which is not supported)");
+                    return Err(Self::error(
+                        self.file,
+                        "architectures",
+                        expected,
+                        format!("{:?}", class.unwrap_or_default()),
+                    ));
+                }
                 let is_class = |it: &ModelType| {
                     class.is_some_and(|class| class.starts_with(it.class_prefix()))
                 };

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::activation::HiddenAct;
 use crate::error::{Error, Result};
+use crate::parameters::Head;
 pub(crate) use dialect::Dialect;
 use fields::Fields;
 pub use model_type::ModelType;
@@ -392,7 +393,40 @@ impl AlbertConfig {
             config.other.shift_remove(key);
         }
         config.model_type = model_type;
+        if model_type == ModelType::Albert {
+            // Null means `hidden_dropout_prob` in a BERT; transformers' ALBERT refuses it.
+            config
+                .classifier_dropout_prob
+                .get_or_insert(self.hidden_dropout_prob);
+            // An ALBERT has as many orders of sentences as labels, a BERT always two.
+            let predicts_order = [Head::PreTraining, Head::NextSentence].iter().any(|head| {
+                config
+                    .architectures
+                    .iter()
+                    .any(|it| head.is_architecture(it))
+            });
+            if predicts_order && config.num_labels() != self.order_labels() {
+                config.id2label.clear();
+            }
+        }
         config
+    }
+
+    /// Returns the probability of dropout after the feed-forward network, which only a BERT has.
+    pub(crate) fn feed_forward_dropout(&self) -> f64 {
+        match self.model_type {
+            ModelType::Albert => 0.0,
+            ModelType::Bert => self.hidden_dropout_prob,
+        }
+    }
+
+    /// Returns the number of classes of the sentence-order head: as many as an ALBERT has labels,
+    /// and always two in a BERT, the next sentence and another.
+    pub fn order_labels(&self) -> usize {
+        match self.model_type {
+            ModelType::Albert => self.num_labels(),
+            ModelType::Bert => 2,
+        }
     }
 
     /// Returns true if there is a projection from E to H: always in an ALBERT, never in a BERT.

@@ -1,12 +1,12 @@
 //! Masked language modeling: predicts masked tokens.
 
-use candle_core::{D, Module, Result, Tensor, bail};
+use candle_core::{D, DType, Device, Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::activation::HiddenAct;
 use crate::config::AlbertConfig;
 use crate::heads::{HeadOutput, head};
-use crate::input::ModelInput;
+use crate::input::{ModelInput, TokensRead};
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
@@ -143,7 +143,15 @@ impl AlbertForMaskedLM {
         if input.outputs != Outputs::empty() {
             bail!("forward_at only returns logits: use forward for hidden states and attentions")
         }
-        let hidden_states = self.albert.forward_t(input, train)?.last_hidden_state;
+        let is_readable =
+            matches!(positions.device(), Device::Cpu) && positions.dtype() == DType::U32;
+        let input = if is_readable {
+            let read = positions.flatten_all()?.to_vec1()?;
+            input.read_by_head(TokensRead::At(read))
+        } else {
+            input.clone()
+        };
+        let hidden_states = self.albert.forward_t(&input, train)?.last_hidden_state;
         let h = hidden_states.dim(D::Minus1)?;
         let rows = hidden_states.reshape((hidden_states.elem_count() / h, h))?;
         let chosen = look_up(&rows, positions, "position", "the batch")?; // (P, H)

@@ -2,6 +2,7 @@
 
 mod masked_lm;
 mod multiple_choice;
+mod next_sentence;
 mod pretraining;
 mod question_answering;
 mod sequence_classification;
@@ -9,6 +10,7 @@ mod token_classification;
 
 pub use masked_lm::AlbertForMaskedLM;
 pub use multiple_choice::AlbertForMultipleChoice;
+pub use next_sentence::AlbertForNextSentencePrediction;
 pub use pretraining::{AlbertForPreTraining, PreTrainingOutput};
 pub use question_answering::{AlbertForQuestionAnswering, QuestionAnsweringOutput};
 pub use sequence_classification::AlbertForSequenceClassification;

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::heads::{HeadOutput, head};
-use crate::input::ModelInput;
+use crate::input::{ModelInput, TokensRead};
 use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, CLASSIFIER, Head};
@@ -77,6 +77,7 @@ impl AlbertForMultipleChoice {
             token_type_ids: input.token_type_ids.as_ref().map(rows).transpose()?,
             position_ids: input.position_ids.as_ref().map(rows).transpose()?,
             outputs: input.outputs,
+            tokens_read: TokensRead::First,
         };
         self.score(&flat, (batch, choices), train)
     }

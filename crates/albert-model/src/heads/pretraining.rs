@@ -4,13 +4,12 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::AlbertConfig;
-use crate::dropout::dropout;
 use crate::heads::head;
 use crate::heads::masked_lm::MaskedLmHead;
-use crate::input::ModelInput;
-use crate::linear::Linear;
+use crate::heads::next_sentence::SentenceOrderHead;
+use crate::input::{ModelInput, TokensRead};
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER};
+use crate::parameters::{ALBERT, Head, MASKED_LM};
 
 /// An ALBERT with both the masked-LM and the sentence-order head.
 ///
@@ -19,16 +18,16 @@ use crate::parameters::{ALBERT, Head, MASKED_LM, SENTENCE_ORDER};
 /// ```
 ///
 /// The sentence order label is 0 if the second segment followed the first in the text, and 1 if
-/// they were swapped. The checkpoints albert-*-v1 and -v2 on the Hub lack this head.
+/// they were swapped. The checkpoints albert-*-v1 and -v2 on the Hub lack this head. A BERT predicts
+/// the next sentence instead: the label is 1 if the second segment is from elsewhere.
 ///
 /// Source: Lan et al. 2020, §3.1; transformers 4.46.3, `modeling_albert.py`,
-/// `AlbertForPreTraining`.
+/// `AlbertForPreTraining`; `modeling_bert.py`, `BertForPreTraining`.
 #[derive(Debug, Clone)]
 pub struct AlbertForPreTraining {
     albert: AlbertModel,
     predictions: MaskedLmHead,
-    sentence_order: Linear,
-    dropout_prob: f64,
+    sentence_order: SentenceOrderHead,
 }
 
 /// The output of [`AlbertForPreTraining`].
@@ -37,7 +36,7 @@ pub struct AlbertForPreTraining {
 pub struct PreTrainingOutput {
     /// Masked tokens, `(B, T, V)`.
     pub prediction_logits: Tensor,
-    /// Sentence order, `(B, labels)`; by default `(B, 2)`, in order and swapped. The first label
+    /// Sentence order, `(B, labels)`; by default, and always in a BERT, `(B, 2)`. The first label
     /// always means in order.
     pub sop_logits: Tensor,
     /// As in [`AlbertOutput`](crate::AlbertOutput).
@@ -54,17 +53,8 @@ impl AlbertForPreTraining {
     pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let albert = AlbertModel::new(config, vb.pp(ALBERT))?;
         let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp(MASKED_LM))?;
-        let sop = vb.pp(SENTENCE_ORDER);
         Ok(Self {
-            sentence_order: Linear::new(
-                config.hidden_size,
-                config.num_labels(),
-                config.initializer_range,
-                sop,
-            )?,
-            dropout_prob: config
-                .classifier_dropout_prob
-                .unwrap_or(config.hidden_dropout_prob),
+            sentence_order: SentenceOrderHead::new(config, vb)?,
             albert,
             predictions,
         })
@@ -80,12 +70,13 @@ impl AlbertForPreTraining {
     /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<PreTrainingOutput> {
         let output = self.albert.forward_t(input, train)?;
-        let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
         Ok(PreTrainingOutput {
             prediction_logits: self
                 .predictions
                 .forward_t(&output.last_hidden_state, train)?,
-            sop_logits: self.sentence_order.forward(&pooled)?,
+            sop_logits: self
+                .sentence_order
+                .forward_t(AlbertModel::pooled(&output)?, train)?,
             hidden_states: output.hidden_states,
             attentions: output.attentions,
         })
@@ -100,8 +91,11 @@ impl AlbertForPreTraining {
     /// # Errors
     /// See [`AlbertModel::forward`].
     pub fn sentence_order(&self, input: &ModelInput) -> Result<Tensor> {
-        let output = self.albert.forward(input)?;
-        self.sentence_order.forward(AlbertModel::pooled(&output)?)
+        let output = self
+            .albert
+            .forward(&input.read_by_head(TokensRead::First))?;
+        self.sentence_order
+            .forward_t(AlbertModel::pooled(&output)?, false)
     }
 }
 

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::heads::{HeadOutput, head};
-use crate::input::ModelInput;
+use crate::input::{ModelInput, TokensRead};
 use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::parameters::{ALBERT, CLASSIFIER, Head};
@@ -52,7 +52,8 @@ impl AlbertForSequenceClassification {
     /// # Errors
     /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
-        let output = self.albert.forward_t(input, train)?;
+        let input = input.read_by_head(TokensRead::First);
+        let output = self.albert.forward_t(&input, train)?;
         let pooled = dropout(AlbertModel::pooled(&output)?, self.dropout_prob, train)?;
         Ok(HeadOutput {
             logits: self.classifier.forward(&pooled)?,

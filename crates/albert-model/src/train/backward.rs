@@ -71,18 +71,34 @@ impl Slot {
         self.narrow_2.resize(count * h);
         self.wide.resize(count * i);
 
-        // Feed-forward network: z = LN(a + W₂ f(W₁ a + b₁) + b₂)
+        // Feed-forward network: z = LN(a + dropout(W₂ f(W₁ a + b₁) + b₂))
+        let has_dropout = step.dropout.feed_forward > 0.0;
         layer_norm_backward(
             instructions,
             parameter(&weights.norm.gamma),
             &kept.normed,
             &kept.deviations,
             &mut self.d_states,
-            norm_gradients(gradients, &weights.norm, Some(&weights.output)),
+            norm_gradients(
+                gradients,
+                &weights.norm,
+                (!has_dropout).then_some(&weights.output),
+            ),
         );
+        let d_output: &[f32] = if has_dropout {
+            self.narrow.copy_from_slice(&self.d_states);
+            let (places, purpose) = (bundle.row_places(is_read), Purpose::FeedForward { layer });
+            let probability = step.dropout.feed_forward;
+            step.drop_out(probability, places, purpose, &mut self.narrow, h);
+            self.weight_scratch
+                .bias(instructions, &weights.output, &self.narrow, gradients);
+            &self.narrow
+        } else {
+            &self.d_states
+        };
         step.dense_backward(
             &weights.output,
-            &self.d_states,
+            d_output,
             count,
             &mut self.wide,
             Epilogue::Store,
@@ -97,7 +113,7 @@ impl Slot {
         );
         self.weight_scratch.pack(&kept.inner, count, i);
         self.weight_scratch
-            .weight(&weights.output, &self.d_states, gradients);
+            .weight(&weights.output, d_output, gradients);
         self.weight_scratch.pack(&kept.attended, count, h);
         self.weight_scratch
             .weight(&weights.inner, &self.wide, gradients);

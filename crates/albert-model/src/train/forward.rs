@@ -233,8 +233,17 @@ impl Scratch<'_> {
             bias,
             self.wide,
         );
-        step.dense_without_bias(&weights.output, self.wide, count, self.narrow);
         let bias = &step.parameters[weights.output.bias.clone()];
+        let bias = if step.dropout.feed_forward > 0.0 {
+            step.dense(&weights.output, self.wide, count, self.narrow);
+            let purpose = Purpose::FeedForward { layer };
+            let places = bundle.row_places(is_read);
+            step.drop_out(step.dropout.feed_forward, places, purpose, self.narrow, h);
+            &step.zeros[..h]
+        } else {
+            step.dense_without_bias(&weights.output, self.wide, count, self.narrow);
+            bias
+        };
         layer_norm(
             step.instructions,
             step.norm(&weights.norm),

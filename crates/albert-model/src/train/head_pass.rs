@@ -115,7 +115,10 @@ impl HeadPass<'_> {
         pooled.iter_mut().for_each(|x| *x = x.tanh());
         let places: Vec<_> = sequences.iter().map(|sequence| (*sequence, 0)).collect();
         let mut dropped = pooled.clone();
-        self.drop_out(&places, &mut dropped, pooler.out);
+        let has_dropout = self.step.network.has_dropout_before(classifier);
+        if has_dropout {
+            self.drop_out(&places, &mut dropped, pooler.out);
+        }
         let mut logits = self.dense(classifier, &dropped);
         for (sequence, logits) in sequences.iter().zip(logits.chunks_exact(classifier.out)) {
             self.record(*sequence, logits);
@@ -125,7 +128,9 @@ impl HeadPass<'_> {
             return;
         }
         let mut d_pooled = self.dense_backward(classifier, &dropped, &logits);
-        self.drop_out(&places, &mut d_pooled, pooler.out);
+        if has_dropout {
+            self.drop_out(&places, &mut d_pooled, pooler.out);
+        }
         for (d, y) in d_pooled.iter_mut().zip(&pooled) {
             *d *= 1.0 - y * y;
         }

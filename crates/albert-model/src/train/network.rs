@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::config::AlbertConfig;
+use crate::config::{AlbertConfig, ModelType};
 use crate::parameters::{
     ATTENTION_OUTPUT_NORM, CLASSIFIER, DECODER_WEIGHT, LAYER_NORM, MASKED_LM_BIAS, MASKED_LM_DENSE,
     MASKED_LM_NORM, POOLER, Product, SENTENCE_ORDER, SPANS, bias, embedding_norm, embedding_table,
@@ -75,9 +75,19 @@ pub(super) struct Network {
     pub(super) spans: Option<Dense>,
     /// The number of dense layers.
     pub(super) dense_count: usize,
+    model_type: ModelType,
 }
 
 impl Network {
+    /// Returns true unless the classifier is that of a BERT's next sentence.
+    pub(super) fn has_dropout_before(&self, classifier: &Dense) -> bool {
+        let is_of_order = self
+            .sentence_order
+            .as_ref()
+            .is_some_and(|order| order.id == classifier.id);
+        self.model_type == ModelType::Albert || !is_of_order
+    }
+
     /// Takes the ranges from the layout's tensors.
     pub(super) fn new<'a>(
         config: &AlbertConfig,
@@ -150,6 +160,7 @@ impl Network {
             classifier: ranges.optional(CLASSIFIER, labels, h),
             spans: ranges.optional(SPANS, 2, h),
             dense_count: ranges.dense_count,
+            model_type: config.model_type,
         }
     }
 

@@ -7,6 +7,8 @@ use crate::config::AlbertConfig;
 pub struct Dropout {
     /// Of the embeddings and of the attention output.
     pub hidden: f32,
+    /// Of the feed-forward network's output, which only a BERT has.
+    pub feed_forward: f32,
     /// Of the attention probabilities.
     pub attention: f32,
     /// Of what a classifier reads.
@@ -17,6 +19,7 @@ impl Dropout {
     /// Nothing is dropped.
     pub const NONE: Self = Self {
         hidden: 0.0,
+        feed_forward: 0.0,
         attention: 0.0,
         classifier: 0.0,
     };
@@ -26,6 +29,7 @@ impl Dropout {
         let classifier = config.classifier_dropout_prob;
         Self {
             hidden: config.hidden_dropout_prob as f32,
+            feed_forward: config.feed_forward_dropout() as f32,
             attention: config.attention_probs_dropout_prob as f32,
             classifier: classifier.unwrap_or(config.hidden_dropout_prob) as f32,
         }

@@ -55,6 +55,7 @@ pub(super) enum Purpose {
     AttentionOutput { layer: usize },
     Probabilities { layer: usize },
     Classifier { objective: usize },
+    FeedForward { layer: usize },
 }
 
 impl Purpose {
@@ -65,6 +66,7 @@ impl Purpose {
             Self::AttentionOutput { layer } => (1, layer),
             Self::Probabilities { layer } => (2, layer),
             Self::Classifier { objective } => (3, objective),
+            Self::FeedForward { layer } => (4, layer),
         };
         step.with(sequence as u64).with(kind << 32 | index as u64)
     }

@@ -9,9 +9,10 @@ use std::sync::OnceLock;
 
 use albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_model::{
-    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForPreTraining, AlbertForQuestionAnswering,
-    AlbertForSequenceClassification, AlbertForTokenClassification, AlbertModel, Checkpoint,
-    HeadOutput, LoadOptions, ModelInput, Pretrained, WeightFormat,
+    AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
+    AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
+    AlbertForTokenClassification, AlbertModel, Checkpoint, HeadOutput, LoadOptions, ModelInput,
+    Pretrained, WeightFormat,
 };
 
 /// Tensors by the names that `scripts/make_fixtures.py` gives them.
@@ -266,6 +267,12 @@ impl Model for AlbertForTokenClassification {
 }
 
 impl Model for AlbertForMultipleChoice {
+    fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
+        self.forward_t(input, train).map(logits)
+    }
+}
+
+impl Model for AlbertForNextSentencePrediction {
     fn run(&self, input: &ModelInput, train: bool) -> candle_core::Result<Named> {
         self.forward_t(input, train).map(logits)
     }

@@ -39,6 +39,7 @@ fn autograd_has_the_losses_and_gradients_of_pytorch() -> anyhow::Result<()> {
 fn both_engines_drop_the_same_values_and_freeze_the_same_parts() -> anyhow::Result<()> {
     let dropout = Dropout {
         hidden: 0.2,
+        feed_forward: 0.2,
         attention: 0.3,
         classifier: 0.25,
     };

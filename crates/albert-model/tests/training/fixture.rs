@@ -74,7 +74,7 @@ impl Fixture {
         let architecture = &config.architectures[0];
         let head = Head::ALL
             .into_iter()
-            .find(|head| head.architecture() == architecture);
+            .find(|head| head.is_architecture(architecture));
         let head = head.expect("a class that has a head");
         let layout = Arc::new(FlatLayout::new(&config, head)?);
         let mut parameters = FlatParameters::random(Arc::clone(&layout), 0);

@@ -62,6 +62,7 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() -> anyhow::Result<()>
                     options.bundle_tokens = 8;
                     options.dropout = Dropout {
                         hidden: 0.1,
+                        feed_forward: 0.1,
                         attention: 0.1,
                         classifier: 0.1,
                     };
@@ -71,6 +72,37 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() -> anyhow::Result<()>
         let expected = run(1)?;
         for threads in [2, 3, 5] {
             assert!(run(threads)? == expected, "{name} on {threads} threads");
+        }
+    }
+    Ok(())
+}
+
+/// The masks of `scripts/make_bert_training_fixtures.py` are those of the test's draw.
+#[test]
+fn a_bert_with_dropout_has_the_losses_and_gradients_of_pytorch_with_the_same_masks()
+-> anyhow::Result<()> {
+    for name in ["pretraining", "classification", "token-labels"] {
+        let fixture = Fixture::open(&format!("../training-bert/{name}-dropout"))?;
+        let configured = Dropout::from_config(fixture.layout.config());
+        assert!(configured.feed_forward == 0.2 && configured.classifier == 0.25);
+        let expected_loss = fixture.tensors["loss"]
+            .to_dtype(DType::F64)?
+            .to_scalar::<f64>()?;
+        let expected = fixture.expected()?;
+        for skip_unread_rows in [true, false] {
+            let (loss, gradients) = fixture.step(|options| {
+                options.skip_unread_rows = skip_unread_rows;
+            })?;
+            let error = (loss - expected_loss).abs() / expected_loss.abs().max(1.0);
+            assert!(
+                error <= 2e-6,
+                "{name}: loss {loss}, expected {expected_loss}"
+            );
+            let (error, tensor) = fixture.difference(&expected, &gradients);
+            assert!(
+                error <= TOLERANCE,
+                "{name}, skipping {skip_unread_rows}: the gradient of `{tensor}` is off by {error:.1e}"
+            );
         }
     }
     Ok(())
@@ -90,6 +122,7 @@ fn gradients_with_dropout_are_the_slope_of_the_loss_with_the_same_masks() -> any
         let mut fixture = Fixture::open(name)?;
         let all = Dropout {
             hidden: 0.2,
+            feed_forward: 0.2,
             attention: 0.3,
             classifier: 0.25,
         };
@@ -132,6 +165,7 @@ fn another_draw_drops_other_values() -> anyhow::Result<()> {
     let mut options = PassOptions::new(fixture.layout.config());
     options.dropout = Dropout {
         hidden: 0.1,
+        feed_forward: 0.1,
         attention: 0.0,
         classifier: 0.0,
     };

@@ -7,7 +7,7 @@ mod prompts;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use albert_model::{AlbertConfig, AlbertModel, AlbertOutput};
+use albert_model::{AlbertConfig, AlbertModel, AlbertOutput, TokensRead};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -426,7 +426,8 @@ impl Embedder {
             reduction.reduce(&output.last_hidden_state, pooler, passes)
         };
         let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
-        self.compute(&prepared, reduce, |text, _, vectors: Vec<f32>| {
+        let read = |passes: &[Pass]| reduction.tokens_read(passes);
+        self.compute(&prepared, read, reduce, |text, _, vectors: Vec<f32>| {
             let vectors = vectors.chunks_exact(hidden_size);
             for (pool, vector) in pools[text].iter_mut().zip(vectors) {
                 pool.add(vector);
@@ -481,7 +482,8 @@ impl Embedder {
             };
             passes.iter().map(own).collect()
         };
-        self.compute(&prepared, reduce, |text, pass, states: Vec<f32>| {
+        let read = |_: &[Pass]| TokensRead::All;
+        self.compute(&prepared, read, reduce, |text, pass, states: Vec<f32>| {
             let states = states.chunks_exact(hidden_size);
             for (occurrence, state) in pass.occurrences.iter().zip(states) {
                 let vector = &mut vectors[text][occurrence.position];
@@ -530,9 +532,11 @@ impl Embedder {
     }
 
     /// Runs every pass of every text through the network; the passes of a text are in order.
+    /// `read` returns the tokens that `reduce` reads.
     fn compute<P: Send>(
         &self,
         texts: &[&Prepared],
+        read: impl Fn(&[Pass]) -> TokensRead + Sync,
         reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
         mut add: impl FnMut(usize, &Pass, P),
     ) -> Result<()> {
@@ -555,8 +559,9 @@ impl Embedder {
                 of_batch().map(|(text, pass)| text.pass(pass)).collect();
             let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
             let model = &self.pipeline.model;
-            let output = model.forward(&batching::model_input(&rows, model.device())?)?;
             let places: Vec<Pass> = of_batch().map(|(text, pass)| text.places(pass)).collect();
+            let input = batching::model_input(&rows, model.device())?;
+            let output = model.forward(&input.with_tokens_read(read(&places)))?;
             let kept = reduce(&output, &places)?;
             Ok((places, kept))
         };

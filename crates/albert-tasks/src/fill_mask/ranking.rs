@@ -1,5 +1,6 @@
 //! Ranks the candidates of masks by probability, over the vocabulary or over targets.
 
+use albert_model::TokensRead;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -199,12 +200,6 @@ impl MaskFiller {
         let forward = |batch: &[usize]| {
             let device = self.pipeline.runner.device();
             let tokens: Vec<&TokenIds> = batch.iter().map(|&row| rows[row].0).collect();
-            let hidden_states = self
-                .pipeline
-                .model
-                .albert()
-                .forward(&batching::model_input(&tokens, device)?)?
-                .last_hidden_state;
             let mut positions = Vec::new();
             let mut start = 0;
             for &row in batch {
@@ -214,6 +209,14 @@ impl MaskFiller {
                 positions.extend(positions_of_row.iter().map(at));
                 start += tokens.ids.len();
             }
+            let read = TokensRead::At(positions.clone());
+            let input = batching::model_input(&tokens, device)?.with_tokens_read(read);
+            let hidden_states = self
+                .pipeline
+                .model
+                .albert()
+                .forward(&input)?
+                .last_hidden_state;
             let positions = Tensor::new(positions, device)?;
             Ok(hidden_states.index_select(&positions, 0)?) // (ΣT, H) → (P, H)
         };

@@ -3,12 +3,14 @@
 //!
 //! ALBERT is pretrained on this task: given two segments, it predicts whether they are in the order
 //! of the document or swapped (Lan et al. 2020, §3.1). It needs a checkpoint with the sentence
-//! order head: Google's own checkpoints have it, albert-*-v1 and -v2 on the Hub do not.
+//! order head: Google's own checkpoints have it, albert-*-v1 and -v2 on the Hub do not. A BERT's
+//! next sentence head serves too: it predicts whether the second text follows the first or is from
+//! elsewhere.
 
 mod sentences;
 mod sort;
 
-use albert_model::{AlbertConfig, AlbertForPreTraining};
+use albert_model::{AlbertConfig, AlbertForNextSentencePrediction};
 use serde::Serialize;
 
 use crate::engine::batching;
@@ -29,7 +31,8 @@ const ORDERS: usize = 2;
 /// The order of two texts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SentenceOrder {
-    /// The probability that the second text follows the first, rather than the two being swapped.
+    /// The probability that the second text follows the first, rather than the two being swapped or,
+    /// for a BERT, the second being from elsewhere.
     pub in_order: f32,
     /// Tokens that entered the network, special tokens included.
     pub tokens: usize,
@@ -65,7 +68,7 @@ pub struct SortedSentences {
 #[doc(alias = "SOP")]
 #[derive(Debug)]
 pub struct Orderer {
-    pipeline: Pipeline<AlbertForPreTraining>,
+    pipeline: Pipeline<AlbertForNextSentencePrediction>,
 }
 
 impl Orderer {
@@ -84,7 +87,7 @@ impl Orderer {
     /// has no sentence order head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
         let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Pairs)?;
-        let labels = checkpoint.config().num_labels();
+        let labels = checkpoint.config().order_labels();
         if labels != ORDERS {
             return Err(Error::Field {
                 file: "config.json".to_string(),
@@ -135,7 +138,8 @@ impl Orderer {
             runner,
         } = &self.pipeline;
         let rows = batching::encode(tokenizer, pairs, *max_length)?;
-        let logits = batching::row_logits(&rows, runner, |input| model.sentence_order(input))?; // (B, 2)
+        let forward = |input: &_| Ok(model.forward(input)?.logits); // (B, 2)
+        let logits = batching::row_logits(&rows, runner, forward)?;
         let finish = |(row, mut logits): (&TokenIds, Vec<f32>)| {
             softmax(&mut logits);
             SentenceOrder {

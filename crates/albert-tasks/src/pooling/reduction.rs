@@ -3,6 +3,7 @@
 //! On the CPU a pass is summed token by token, independently of the rest of its batch. On a GPU all
 //! passes are padded and reduced in one product, and only the result is copied back.
 
+use albert_model::TokensRead;
 use candle_core::{DType, Device, Tensor};
 
 use super::{Occurrence, Pass, PoolingMode};
@@ -47,6 +48,33 @@ impl Reduction<'_> {
             Device::Cpu => self.token_by_token(states, &pooler, passes),
             _ => self.as_product(states, &pooler, passes),
         }
+    }
+
+    /// Returns the tokens of a ragged batch of passes whose vectors are added up.
+    pub(crate) fn tokens_read(&self, passes: &[Pass]) -> TokensRead {
+        let reads_few = |mode: &PoolingMode| {
+            matches!(
+                mode,
+                PoolingMode::Cls | PoolingMode::Last | PoolingMode::Pooler
+            )
+        };
+        if !self.modes.iter().all(reads_few) {
+            return TokensRead::All;
+        }
+        let mut tokens = Vec::new();
+        let mut token = 0;
+        for pass in passes {
+            for at in &pass.occurrences {
+                let is_read = |&mode: &PoolingMode| {
+                    mode != PoolingMode::Pooler && self.weight(mode, at, pass) != 0.0
+                };
+                if self.modes.iter().any(is_read) {
+                    tokens.push(token);
+                }
+                token += 1;
+            }
+        }
+        TokensRead::At(tokens)
     }
 
     fn token_by_token(
@@ -287,6 +315,44 @@ mod tests {
             reduction.token_by_token(&states, &[], &passes).unwrap(),
             reduction.as_product(&states, &[], &passes).unwrap()
         );
+    }
+
+    #[test]
+    fn vectors_that_are_not_read_change_nothing() {
+        let (states, pooler, passes) = batch();
+        let few = [PoolingMode::Cls, PoolingMode::Last, PoolingMode::Pooler];
+        for skipped in [0, 2] {
+            let reduction = Reduction {
+                modes: &few,
+                skipped,
+            };
+            let TokensRead::At(read) = reduction.tokens_read(&passes) else {
+                panic!("these modes read few tokens");
+            };
+            let is_read = |token: u32| f32::from(read.contains(&token));
+            let kept = Tensor::from_iter((0..14).map(is_read), &Device::Cpu).unwrap();
+            let kept = states
+                .broadcast_mul(&kept.reshape((14, 1)).unwrap())
+                .unwrap();
+            assert_eq!(
+                reduction
+                    .reduce(&states, Some(&pooler_of(&pooler)), &passes)
+                    .unwrap(),
+                reduction
+                    .reduce(&kept, Some(&pooler_of(&pooler)), &passes)
+                    .unwrap()
+            );
+        }
+        let mean = Reduction {
+            modes: &[PoolingMode::Cls, PoolingMode::Mean],
+            skipped: 0,
+        };
+        assert_eq!(mean.tokens_read(&passes), TokensRead::All);
+    }
+
+    /// `(B, H)`
+    fn pooler_of(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values, (3, 3), &Device::Cpu).unwrap()
     }
 
     #[test]

@@ -11,9 +11,10 @@ use tokenizers::{
 };
 
 use super::explain::{Explanation, Normalized, Rule};
+use super::normalizer::BertSwitches;
 use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
-use crate::json;
+use crate::json::{self, JsonObject};
 use crate::{Error, ModelFiles, Result};
 
 /// A tokenizer of the tokenizers crate.
@@ -40,12 +41,25 @@ impl HuggingFace {
                 ("mask_token", "[MASK]"),
             ]),
         )?;
-        if options.lowercase.is_none() && options.keep_accents.is_none() {
+        let is_overridden = options.lowercase.is_some() || options.keep_accents.is_some();
+        let config = JsonObject::read(files, "tokenizer_config.json")?;
+        let switches = config
+            .as_ref()
+            .map(BertSwitches::read)
+            .transpose()?
+            .flatten();
+        if !is_overridden && switches.is_none() {
             return Self::new(&bytes, FILE, special, options).map(Some);
         }
         let Some(mut value) = json::read_value(files, FILE)? else {
             return Ok(None);
         };
+        if let Some(switches) = switches {
+            switches.apply(&mut value);
+        }
+        if !is_overridden {
+            return Self::from_value(&value, FILE, special, options).map(Some);
+        }
         normalizer::apply(&mut value, options)?;
         let this = Self::new(value.to_string().as_bytes(), FILE, special, options)?;
         normalizer::verify(&this.inner, options)?;

@@ -10,7 +10,51 @@ use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::TokenizerOptions;
 use super::hugging_face::contained;
+use crate::json::JsonObject;
 use crate::{Error, Result};
+
+/// The tokenizers of transformers that put the settings of tokenizer_config.json into a
+/// BertNormalizer.
+const BERT_CLASSES: [&str; 2] = ["BertTokenizer", "BertTokenizerFast"];
+
+/// The switches of a BertNormalizer, with the settings of tokenizer_config.json that they follow.
+const BERT_SWITCHES: [(&str, &str); 3] = [
+    ("lowercase", "do_lower_case"),
+    ("strip_accents", "strip_accents"),
+    ("handle_chinese_chars", "tokenize_chinese_chars"),
+];
+
+/// The switches of a BertNormalizer that tokenizer_config.json sets.
+pub(super) struct BertSwitches(Vec<(&'static str, bool)>);
+
+impl BertSwitches {
+    /// Reads the settings that transformers' BertTokenizerFast follows; `None` if the configuration
+    /// belongs to another tokenizer or has none of them.
+    pub(super) fn read(config: &JsonObject) -> Result<Option<Self>> {
+        let class = config.str("tokenizer_class")?;
+        if class.is_some_and(|class| !BERT_CLASSES.contains(&class)) {
+            return Ok(None);
+        }
+        let mut switches = Vec::new();
+        for (switch, setting) in BERT_SWITCHES {
+            switches.extend(config.bool(setting)?.map(|stated| (switch, stated)));
+        }
+        Ok((!switches.is_empty()).then_some(Self(switches)))
+    }
+
+    /// Sets the switches in a parsed tokenizer.json, if its normalizer is a BertNormalizer: that of
+    /// bert-base-chinese lowercases, and its configuration keeps capitals.
+    pub(super) fn apply(&self, tokenizer: &mut Value) {
+        let Some(normalizer) = tokenizer.get_mut("normalizer") else {
+            return;
+        };
+        if is(normalizer, "BertNormalizer") {
+            for (switch, stated) in &self.0 {
+                normalizer[switch] = json!(stated);
+            }
+        }
+    }
+}
 
 /// Edits the `normalizer` of a parsed tokenizer.json.
 pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result<()> {

@@ -177,10 +177,14 @@ pub fn inspect(files: &ModelFiles, options: &RunOptions) -> Result<Inspection> {
             .architectures
             .first()
             .cloned()
-            .unwrap_or_else(|| head.to_string()),
+            .unwrap_or_else(|| head.class(config.model_type)),
         network: network(config),
         parameters,
-        heads: checkpoint.heads().iter().map(ToString::to_string).collect(),
+        heads: checkpoint
+            .heads()
+            .iter()
+            .map(|head| head.class(config.model_type))
+            .collect(),
         dtypes: dtypes(&checkpoint),
         shape: Shape::new(config),
         tensors: TensorNames {

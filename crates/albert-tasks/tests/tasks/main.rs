@@ -7,6 +7,7 @@
 //! `scripts/make_option_fixtures.py`.
 
 mod batches;
+mod bert_tokenizers;
 #[cfg(feature = "builtin")]
 mod builtin;
 mod convert;

@@ -160,7 +160,12 @@ impl TensorHead<'_> {
             })
             .collect();
         let pooled = self.dense(pooler, &self.select(&places, None)?)?.tanh()?;
-        let logits = self.dense(classifier, &self.drop_out(&places, &pooled)?)?;
+        let read = if self.step.network.has_dropout_before(classifier) {
+            self.drop_out(&places, &pooled)?
+        } else {
+            pooled
+        };
+        let logits = self.dense(classifier, &read)?;
         for (row, index) in indices.iter().enumerate() {
             self.record(*index, &logits.narrow(0, row, 1)?)?;
         }

@@ -147,6 +147,7 @@ impl TensorNetwork<'_> {
         let attended = self.norm(&layer.attention_norm, &(xs + output)?)?;
         let inner = self.activate(&self.dense(&layer.inner, &attended)?)?; // (B T, I)
         let output = self.dense(&layer.output, &inner)?;
+        let output = self.drop_out_rows(chunk, &output, Purpose::FeedForward { layer: index })?;
         self.norm(&layer.norm, &(attended + output)?)
     }
 
@@ -245,7 +246,11 @@ impl TensorNetwork<'_> {
                 at: start..start + chunk.tokens(index) * width,
             }
         });
-        self.drop_out(self.dropout.hidden, xs, masked)
+        let probability = match purpose {
+            Purpose::FeedForward { .. } => self.dropout.feed_forward,
+            _ => self.dropout.hidden,
+        };
+        self.drop_out(probability, xs, masked)
     }
 
     /// Drops out attention probabilities, `(B, N, T, T)`.
