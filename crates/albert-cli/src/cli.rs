@@ -11,7 +11,7 @@ use crate::commands::{
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
 #[cfg(feature = "train")]
-use crate::commands::{evaluate, pretrain};
+use crate::commands::{evaluate, finetune, pretrain};
 
 /// Run ALBERT models from the shell: embeddings, masked tokens and more
 #[derive(Debug, Parser)]
@@ -129,12 +129,20 @@ pub(crate) enum Command {
     /// GPU by Candle's autograd.
     #[cfg(feature = "train")]
     Pretrain(Box<pretrain::PretrainArgs>),
-    /// Measure how well a model predicts masked tokens or sentence order
+    /// Fine-tune a model for a task from examples with labels
     ///
-    /// Writes one row with the metrics. The masks depend on --seed only, so they are the same each
-    /// time.
+    /// Text classification, regression, multi-label classification, named entities, question
+    /// answering, multiple choice and sentence similarity. The output folder is a model that the
+    /// command of the task takes, and transformers too. Trains on the CPU.
     #[cfg(feature = "train")]
-    Evaluate(evaluate::EvaluateArgs),
+    #[command(name = "finetune", visible_alias = "fine-tune")]
+    FineTune(Box<finetune::FineTuneArgs>),
+    /// Measure how well a model does a task
+    ///
+    /// Writes one row with the loss and the metrics of the task: those of scikit-learn, SciPy, seqeval
+    /// and SQuAD's script.
+    #[cfg(feature = "train")]
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Compare a model's hidden states under two settings
     ///
     /// The model runs with the command's own settings and with those of --against, and the last

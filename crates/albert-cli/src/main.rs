@@ -34,7 +34,7 @@ use commands::{
 #[cfg(feature = "hub")]
 use commands::{download, models};
 #[cfg(feature = "train")]
-use commands::{evaluate, pretrain};
+use commands::{evaluate, finetune, pretrain};
 use failure::Report;
 use progress::Talk;
 
@@ -93,7 +93,9 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::Models(args) => models::run(args),
         Command::Convert(args) => convert::run(args, talk),
         #[cfg(feature = "train")]
-        Command::Evaluate(args) => evaluate::run(args, talk),
+        Command::Evaluate(args) => evaluate::run(*args, talk),
+        #[cfg(feature = "train")]
+        Command::FineTune(args) => finetune::run(*args, talk),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(*args, talk),
         Command::Verify(args) => verify::run(args, talk),

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::failure::{Hint, usage};
 
 /// The commands that have recipes.
-const COMMANDS: [&str; 1] = ["pretrain"];
+const COMMANDS: [&str; 3] = ["pretrain", "finetune", "fine-tune"];
 
 /// The path of a run's recipe in its output folder.
 const RECORDED: &str = "training/recipe.toml";

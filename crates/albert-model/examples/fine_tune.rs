@@ -6,11 +6,10 @@
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
 use albert_model::candle_core::{DType, Device, Tensor};
-use albert_model::candle_nn::loss::cross_entropy;
 use albert_model::candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder};
 use albert_model::{
     AlbertConfig, AlbertForSequenceClassification, Checkpoint, Head, LoadOptions, ModelInput,
-    WeightFormat,
+    WeightFormat, loss,
 };
 use anyhow::Context;
 
@@ -44,7 +43,7 @@ fn main() -> anyhow::Result<()> {
     let mut optimizer = AdamW::new(variables.all_vars(), settings)?;
     for step in 1..=20 {
         let logits = model.forward_t(&ModelInput::new(ids.clone()), true)?.logits; // (B, labels)
-        let loss = cross_entropy(&logits, &labels)?;
+        let loss = loss::classification(&logits, &labels, None, 0.0)?;
         optimizer.backward_step(&loss)?;
         println!("step {step}: {:.4}", loss.to_scalar::<f32>()?);
     }

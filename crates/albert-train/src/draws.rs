@@ -22,6 +22,8 @@ pub enum Purpose {
     Weights = 5,
     /// The elements that dropout zeroes.
     Dropout = 6,
+    /// The order of labeled examples within an epoch.
+    ExampleOrder = 7,
 }
 
 /// Returns the key of a purpose at a position, for [`Draws`] and for keyed permutations.

@@ -46,6 +46,23 @@ pub enum Error {
     #[error("{0}: expected one sentence per line, found no text")]
     EmptyCorpus(String),
 
+    /// A row of training or evaluation data is not an example of the task.
+    #[error("{place}: {reason}")]
+    Example {
+        /// The file with the line or row.
+        place: String,
+        /// The difference.
+        reason: String,
+    },
+
+    /// Files of training or evaluation data have no row.
+    #[error("{0}: expected examples, found none")]
+    NoExamples(String),
+
+    /// Training or evaluation data cannot be read.
+    #[error(transparent)]
+    Data(Box<dyn std::error::Error + Send + Sync>),
+
     /// The text yields no example of the requested length.
     #[error("expected sequences of at least {least} tokens, found a maximum length of {found}")]
     TooShort {
@@ -145,6 +162,11 @@ impl Error {
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }
+    }
+
+    /// Returns the error of reading rows.
+    pub(crate) fn data(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Data(source.into())
     }
 
     /// Returns the error of writing `path`.

@@ -5,6 +5,7 @@
 //!   prediction
 //! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
 //! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
+//! - [`finetune`]: classification, tagging, question answering and other tasks; [`metrics`]: theirs
 //! - [`Trainer`]: the training loop, with a log and snapshots to resume from
 //!
 //! Every random draw is a hash of the seed, its purpose and its position ([`draws`]), and every sum
@@ -16,7 +17,9 @@ mod engine;
 mod error;
 pub mod evaluate;
 pub mod examples;
+pub mod finetune;
 pub mod log;
+pub mod metrics;
 pub mod optim;
 mod output;
 mod permutation;
@@ -26,6 +29,7 @@ mod trainer;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use finetune::{FineTune, FineTuneTask};
 pub use output::Output;
 pub use permutation::Permutation;
 pub use snapshot::{Snapshot, State, remove_all as remove_snapshots};

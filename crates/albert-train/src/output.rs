@@ -117,6 +117,18 @@ impl Output {
         &self.training
     }
 
+    /// Writes a file next to the model, such as one that says how its vectors are pooled.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.folder.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::write(parent))?;
+        }
+        fs::write(&path, bytes).map_err(Error::write(&path))
+    }
+
     /// Writes the model with the tokenizer's files, and the modules of sentence-transformers that
     /// follow a network of the same width; then removes the snapshots.
     ///

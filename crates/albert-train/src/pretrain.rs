@@ -464,7 +464,7 @@ impl Sums {
 }
 
 /// Copies the single layer group to `groups` groups with separate weights.
-fn with_groups(one: &FlatParameters, groups: usize) -> Result<FlatParameters> {
+pub(crate) fn with_groups(one: &FlatParameters, groups: usize) -> Result<FlatParameters> {
     let mut config = one.layout().config().clone();
     let found = config.num_hidden_groups;
     if found != 1 || groups > config.num_hidden_layers {

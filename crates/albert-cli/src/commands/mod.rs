@@ -12,6 +12,8 @@ pub(crate) mod embed;
 #[cfg(feature = "train")]
 pub(crate) mod evaluate;
 pub(crate) mod fill_mask;
+#[cfg(feature = "train")]
+pub(crate) mod finetune;
 pub(crate) mod forward;
 pub(crate) mod inspect;
 pub(crate) mod man;

@@ -144,7 +144,7 @@ impl PretrainArgs {
         optimizer.weight_decay = options.weight_decay;
         let is_new = self.preset.is_some() || self.config.is_some();
         let learning_rate = options.learning_rate.unwrap_or(match kind {
-            OptimizerKind::Lamb => lamb_learning_rate(options.batch_size),
+            OptimizerKind::Lamb => lamb_learning_rate(options.batch_size()),
             _ if is_new => NEW_RATE,
             _ => TRAINED_RATE,
         });
@@ -217,7 +217,7 @@ impl PretrainArgs {
         }
         put("keep-last", run.keep_last.into());
         put("save-every", run.save_every.to_string().into());
-        put("batch-size", whole(options.batch_size));
+        put("batch-size", whole(options.batch_size()));
         put("accumulate", whole(options.accumulate));
         put("optimizer", resolved.optimizer.kind.name().into());
         put("learning-rate", resolved.learning_rate.into());
@@ -301,7 +301,7 @@ impl PretrainArgs {
         let (run, options) = (&self.run, &self.optimization);
         let mut settings = TrainerSettings::new(steps, resolved.optimizer, resolved.learning_rate);
         settings.time = run.time;
-        settings.batch_size = options.batch_size;
+        settings.batch_size = options.batch_size();
         settings.accumulate = options.accumulate;
         settings.schedule = options.schedule;
         settings.warmup = resolved.warmup;
@@ -363,11 +363,11 @@ impl PretrainArgs {
     }
 }
 
-fn whole(number: usize) -> toml::Value {
+pub(super) fn whole(number: usize) -> toml::Value {
     toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn text(path: &Path) -> anyhow::Result<toml::Value> {
+pub(super) fn text(path: &Path) -> anyhow::Result<toml::Value> {
     let text = path.to_str().with_context(|| {
         format!(
             "`{}`: expected a path in UTF-8, because a recipe cannot hold others",
@@ -377,7 +377,7 @@ fn text(path: &Path) -> anyhow::Result<toml::Value> {
     Ok(text.into())
 }
 
-fn paths(paths: &[PathBuf]) -> anyhow::Result<toml::Value> {
+pub(super) fn paths(paths: &[PathBuf]) -> anyhow::Result<toml::Value> {
     let texts: anyhow::Result<Vec<_>> = paths.iter().map(|path| text(path)).collect();
     Ok(toml::Value::Array(texts?))
 }
@@ -408,7 +408,7 @@ pub(crate) fn run(args: PretrainArgs, talk: Talk) -> anyhow::Result<()> {
         // The folder is created last, after every mistake in the options has been reported.
         None => (Output::create(folder, &args.recipe(&resolved)?)?, None),
     };
-    let batch = args.optimization.batch_size;
+    let batch = args.optimization.batch_size();
     let steps = match (&snapshot, resolved.epochs) {
         (Some(snapshot), _) => snapshot.state().steps,
         (None, Some(epochs)) => (epochs * statistics.sequences_per_epoch as f64 / batch as f64)
@@ -495,7 +495,7 @@ fn explained(error: albert_train::Error, resolved: &Resolved, folder: &Path) -> 
 }
 
 /// Returns a flag that SIGINT and SIGTERM set; the second of them ends the process.
-fn stop_at_signals() -> Arc<AtomicBool> {
+pub(super) fn stop_at_signals() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     #[cfg(unix)]
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -556,7 +556,7 @@ impl Watch {
         talk.say(format_args!(
             "{} parameters, {about}{sequences} sequences an epoch, {length} of {}, {engine}",
             task.parameters().layout().len(),
-            args.optimization.batch_size,
+            args.optimization.batch_size(),
         ));
         let pieces = (task.parameters().layout().config().vocab_size as f64).ln();
         let order = if args.sentence_order { 2f64.ln() } else { 0.0 };

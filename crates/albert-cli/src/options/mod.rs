@@ -1,6 +1,8 @@
 //! The options that several commands share. Options of one command are in the command's file.
 
 pub(crate) mod compute;
+#[cfg(feature = "train")]
+pub(crate) mod examples;
 mod files;
 pub(crate) mod input;
 pub(crate) mod model;

@@ -18,6 +18,9 @@ use super::{MAX_THREADS, folder, number};
 /// The maximum default number of gradient buffers: with more cores, cores share buffers.
 pub(crate) const MOST_SLOTS: usize = 8;
 
+/// The usual number of examples in one step.
+const BATCH_SIZE: usize = 32;
+
 /// The run as a whole: its output, its length, its log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
@@ -55,7 +58,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N|epoch", default_value = "epoch")]
     pub(crate) eval_every: Every,
 
-    /// Metric that selects the best evaluation [default: loss]
+    /// Metric that selects the best evaluation [default: loss, or that of the task]
     #[arg(long, value_name = "NAME")]
     pub(crate) metric: Option<String>,
 
@@ -84,9 +87,9 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Optimization")]
 pub(crate) struct OptimizationArgs {
-    /// Examples per optimizer step
-    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "32")]
-    pub(crate) batch_size: usize,
+    /// Examples per optimizer step [default: 32, or the preset's]
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
+    pub(crate) batch_size: Option<usize>,
 
     /// Forward passes per optimizer step
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "1")]
@@ -236,6 +239,11 @@ impl OptimizationArgs {
             None => DType::F32,
         };
         Ok(Engine::Candle { device, dtype })
+    }
+
+    /// Returns the examples in one step.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size.unwrap_or(BATCH_SIZE)
     }
 }
 

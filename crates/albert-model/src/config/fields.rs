@@ -141,6 +141,10 @@ impl Fields<'_> {
             .into_iter()
             .flatten()
             .next();
+        // A count next to the names stays where other readers expect it.
+        if let (Some(count), true) = (&num_labels, self.map.contains_key("id2label")) {
+            self.map.insert("num_labels".into(), count.clone());
+        }
         let expected = "an object from class indices to names";
         match self.take("id2label") {
             Some(Value::Object(map)) => map

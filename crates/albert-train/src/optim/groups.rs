@@ -25,10 +25,12 @@ pub struct Tensor {
 }
 
 /// The tensors of a flat buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Groups {
     tensors: Vec<Tensor>,
     len: usize,
+    /// The factor of each tensor's learning rate; none where all are 1.
+    rates: Vec<f64>,
 }
 
 impl Groups {
@@ -40,7 +42,22 @@ impl Groups {
         for Tensor { name, range, .. } in &tensors {
             assert!(range.end <= len, "`{name}` at {range:?} of {len}");
         }
-        Self { tensors, len }
+        Self {
+            tensors,
+            len,
+            rates: Vec::new(),
+        }
+    }
+
+    /// Multiplies the learning rate of each tensor by a factor of its own.
+    ///
+    /// # Panics
+    /// If there are not as many factors as tensors.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Vec<f64>) -> Self {
+        assert_eq!(rates.len(), self.tensors.len(), "a rate for each tensor");
+        self.rates = rates;
+        self
     }
 
     /// Returns the length of the buffer.
@@ -58,8 +75,10 @@ impl Groups {
         &self.tensors
     }
 
-    /// Returns the tensors that are trained.
-    pub fn trained(&self) -> impl Iterator<Item = &Tensor> {
-        self.tensors.iter().filter(|tensor| !tensor.is_frozen)
+    /// Returns the tensors that are trained, each with the factor of its learning rate.
+    pub fn trained(&self) -> impl Iterator<Item = (&Tensor, f64)> {
+        let rates = self.rates.iter().copied().chain(std::iter::repeat(1.0));
+        let tensors = self.tensors.iter().zip(rates);
+        tensors.filter(|(tensor, _)| !tensor.is_frozen)
     }
 }

@@ -130,14 +130,14 @@ impl Optimizer {
         assert_eq!(gradients.len(), len, "gradients");
         self.step += 1;
         let settings = &self.settings;
-        for tensor in self.groups.trained() {
+        for (tensor, rate) in self.groups.trained() {
             let range = tensor.range.clone();
             let state = Update {
                 parameters: &mut parameters[range.clone()],
                 gradients: &gradients[range.clone()],
                 first: &mut self.first[range.clone()],
                 second: &mut self.second[range],
-                learning_rate,
+                learning_rate: learning_rate * rate,
                 weight_decay: if tensor.decays {
                     settings.weight_decay
                 } else {

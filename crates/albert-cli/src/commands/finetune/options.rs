@@ -1,0 +1,206 @@
+//! The options of `finetune`, and the settings whose defaults depend on others.
+
+use std::path::PathBuf;
+
+use albert_model::train::Frozen;
+use albert_train::finetune::{ClassWeights, Length, PresetSettings};
+use albert_train::optim::schedule::Warmup;
+use albert_train::optim::{OptimizerKind, OptimizerSettings};
+use albert_train::{FineTuneTask, TrainerSettings};
+use clap::Args;
+
+use super::trial::{Sweep, Trial};
+use crate::options::ModelArgs;
+use crate::options::examples::ExampleArgs;
+use crate::options::training::{Freeze, MOST_SLOTS, OptimizationArgs, RunArgs, fraction};
+
+/// Epochs of a run that says nothing of its length, and the usual learning rate.
+///
+/// Source: transformers 4.46.3, `TrainingArguments`.
+const EPOCHS: f64 = 3.0;
+const LEARNING_RATE: f64 = 5e-5;
+
+/// The options of `finetune`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli finetune --preset sst2 --train train.tsv --output sentiment
+  albert-cli finetune --task tagging --train ner.conll --output ner")]
+pub(crate) struct FineTuneArgs {
+    /// Task: classification, regression, multi-label, tagging, answering, choice or similarity
+    #[arg(long, value_name = "TASK")]
+    pub(super) task: Option<FineTuneTask>,
+
+    /// Examples to train on: files, or the folders of RACE
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(super) train: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(super) examples: ExampleArgs,
+
+    /// Weights of the labels in the loss: balanced, or LABEL=F,…, where others have 1
+    #[arg(long, value_name = "WEIGHTS", value_parser = class_weights, help_heading = "Data")]
+    pub(super) class_weights: Option<ClassWeights>,
+
+    /// Part of each label that is spread over all labels
+    #[arg(long, value_name = "F", value_parser = fraction, help_heading = "Data")]
+    pub(super) label_smoothing: Option<f64>,
+
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+
+    /// Run once with each of these seeds, and report means and deviations
+    #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = "Run")]
+    pub(super) seeds: Vec<u64>,
+
+    /// Run once with each value of an option, such as learning-rate=1e-5,2e-5
+    ///
+    /// The options are learning-rate, batch-size, epochs, weight-decay, label-smoothing and dropout.
+    #[arg(long, value_name = "NAME=F,…", help_heading = "Run")]
+    pub(super) sweep: Option<Sweep>,
+
+    #[command(flatten)]
+    pub(super) optimization: OptimizationArgs,
+
+    /// Factor of the learning rate from each group of layers to the one below it; the embeddings
+    /// have the lowest rate
+    #[arg(long, value_name = "F", value_parser = decay, default_value = "1", help_heading = "Optimization")]
+    pub(super) layer_decay: f64,
+}
+
+/// The settings of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) task: FineTuneTask,
+    pub(super) optimizer: OptimizerSettings,
+    pub(super) learning_rate: f64,
+    pub(super) batch_size: usize,
+    pub(super) warmup: Warmup,
+    pub(super) length: Length,
+    pub(super) label_smoothing: f64,
+    pub(super) dropout: Option<f64>,
+    pub(super) seed: u64,
+    pub(super) slots: usize,
+}
+
+impl FineTuneArgs {
+    /// Returns the settings of a run: given options, then the preset's, then the usual ones.
+    pub(super) fn resolved(&self, trial: &Trial) -> anyhow::Result<Resolved> {
+        let (run, options) = (&self.run, &self.optimization);
+        let known = self.examples.preset.map(|preset| preset.settings());
+        let mut optimizer =
+            OptimizerSettings::new(options.optimizer.unwrap_or(OptimizerKind::AdamW));
+        optimizer.beta1 = options.beta1;
+        optimizer.beta2 = options.beta2;
+        optimizer.epsilon = options.epsilon.unwrap_or(optimizer.epsilon);
+        optimizer.weight_decay = options.weight_decay;
+        let length = match (run.steps, run.epochs, known) {
+            (Some(steps), ..) => Length::Steps(steps as u64),
+            (None, Some(epochs), _) => Length::Epochs(epochs),
+            (
+                None,
+                None,
+                Some(PresetSettings {
+                    steps: Some(steps), ..
+                }),
+            ) => Length::Steps(steps),
+            (None, None, known) => Length::Epochs(known.map_or(EPOCHS, |known| known.epochs)),
+        };
+        let usual_warmup = known.map_or(0, |known| known.warmup_steps);
+        // The preset's warm-up belongs to its own length.
+        let usual_warmup = match length {
+            Length::Steps(steps) if known.is_some_and(|known| known.steps == Some(steps)) => {
+                usual_warmup
+            }
+            _ => 0,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut resolved = Resolved {
+            task: self.examples.task(self.task)?,
+            optimizer,
+            learning_rate: options
+                .learning_rate
+                .unwrap_or(known.map_or(LEARNING_RATE, |known| known.learning_rate)),
+            batch_size: match (options.batch_size, known) {
+                (None, Some(known)) => known.batch_size,
+                _ => options.batch_size(),
+            },
+            warmup: options.warmup.unwrap_or(Warmup::Steps(usual_warmup)),
+            length,
+            label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            dropout: options.dropout,
+            seed: options.seed,
+            slots: options.slots.unwrap_or(cores.min(MOST_SLOTS)),
+        };
+        trial.apply(&mut resolved);
+        Ok(resolved)
+    }
+
+    /// Returns the parts of the model that keep their weights.
+    pub(super) fn frozen(&self) -> Frozen {
+        Frozen {
+            embeddings: self.optimization.freeze == Some(Freeze::Embeddings),
+            encoder: self.optimization.freeze == Some(Freeze::Encoder),
+        }
+    }
+}
+
+impl Resolved {
+    /// Sets the options of the trainer.
+    pub(super) fn apply(&self, settings: &mut TrainerSettings, args: &FineTuneArgs) {
+        let (run, options) = (&args.run, &args.optimization);
+        settings.optimizer = self.optimizer;
+        settings.learning_rate = self.learning_rate;
+        settings.batch_size = self.batch_size;
+        settings.warmup = self.warmup;
+        settings.accumulate = options.accumulate;
+        settings.schedule = options.schedule;
+        settings.clip = options.clip;
+        settings.average = options.average;
+        settings.eval_every = run.eval_every;
+        settings.save_every = run.save_every;
+        settings.patience = run.patience.map(|patience| patience as u64);
+        settings.keep_last = run.keep_last;
+    }
+}
+
+/// Parses a factor above 0 and up to 1.
+fn decay(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse().ok();
+    let value = value.filter(|value: &f64| *value > 0.0 && *value <= 1.0);
+    value.ok_or_else(|| "expected a number above 0 and up to 1".into())
+}
+
+/// Parses weights of labels.
+fn class_weights(text: &str) -> Result<ClassWeights, String> {
+    if text == "balanced" {
+        return Ok(ClassWeights::Balanced);
+    }
+    let pairs = text.split(',').map(|pair| {
+        let (name, weight) = pair.rsplit_once('=')?;
+        let weight: f32 = weight.trim().parse().ok()?;
+        (weight.is_finite() && weight >= 0.0).then(|| (name.to_string(), weight))
+    });
+    let pairs: Option<Vec<_>> = pairs.collect();
+    pairs
+        .map(ClassWeights::Given)
+        .ok_or_else(|| "expected balanced, or weights such as spam=2,ham=0.5".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_balanced_or_given_for_labels() {
+        assert_eq!(class_weights("balanced"), Ok(ClassWeights::Balanced));
+        let given = ClassWeights::Given(vec![("a=b".into(), 2.0), ("c".into(), 0.5)]);
+        assert_eq!(class_weights("a=b=2,c=0.5"), Ok(given));
+        for wrong in ["a", "a=-1", "a=x", ""] {
+            assert!(class_weights(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The interface between a task's examples and a run.
+
+use std::fmt;
+
+use albert_tasks::albert_model::train::{FlatLayout, Objective, TrainingBatch};
+use serde_json::{Map, Value};
+
+use crate::error::Result;
+use crate::metrics::classification::Confusion;
+use crate::trainer::Evaluation;
+
+/// The examples of a task, ready for the network.
+pub(super) trait Examples: fmt::Debug + Send + Sync {
+    /// Returns the number of examples.
+    fn len(&self) -> usize;
+
+    /// Returns what an example adds to the divisor of the mean loss: 1, or its labeled words or the
+    /// weight of its class.
+    fn weight(&self, index: usize) -> f64 {
+        let _ = index;
+        1.0
+    }
+
+    /// Returns whether a step may be computed in several passes; not if examples of a step are
+    /// compared with each other.
+    fn is_divisible(&self) -> bool {
+        true
+    }
+
+    /// Returns the metric that decides which evaluation is the best, if that is not the task's.
+    fn metric(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns a remark about the examples, such as that some are read in part.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the sequences of some examples, and their loss divided by `divisor`.
+    fn batch(
+        &self,
+        layout: &FlatLayout,
+        examples: &[usize],
+        divisor: f64,
+    ) -> Result<(TrainingBatch, Box<dyn Objective>)>;
+
+    /// Compares the outputs of all sequences, in the order of the examples, with the targets.
+    fn assess(&self, outputs: &[Vec<f32>]) -> Assessment;
+}
+
+/// The predictions of a model compared with the right ones.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Assessment {
+    /// Metrics by name, without the loss.
+    pub metrics: Evaluation,
+    /// Further figures for the row of an evaluation, such as those of each label.
+    pub details: Map<String, Value>,
+    /// The counts of labels and predictions, where a task has one label for each example.
+    pub confusion: Option<Confusion>,
+    /// The prediction for each example.
+    pub predictions: Vec<Value>,
+}
+
+impl Assessment {
+    pub(super) fn new<const N: usize>(metrics: [(&str, f64); N]) -> Self {
+        let metrics = metrics.map(|(name, value)| (name.to_string(), value));
+        Self {
+            metrics: metrics.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn with_confusion(mut self, confusion: Confusion) -> Self {
+        self.confusion = Some(confusion);
+        self
+    }
+}

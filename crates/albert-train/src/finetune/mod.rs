@@ -1,0 +1,495 @@
+//! Fine-tuning: a model for a task, from examples with labels.
+//!
+//! [`FineTune`] takes a model, files and settings; [`FineTune::run`] trains, and writes a folder that
+//! loads like any other model:
+//!
+//! ```no_run
+//! use albert_tasks::ModelFiles;
+//! use albert_train::{Event, FineTune, FineTuneTask};
+//!
+//! # fn main() -> Result<(), albert_train::Error> {
+//! let summary = FineTune::new(FineTuneTask::Classification, ModelFiles::resolve("albert-mini-en")?)
+//!     .with_train("train.tsv")
+//!     .with_eval("dev.tsv")
+//!     .with_epochs(3.0)
+//!     .with_settings(|settings| settings.learning_rate = 1e-4)
+//!     .run("my-classifier", |event| {
+//!         if let Event::Evaluated { step, evaluation, .. } = event {
+//!             println!("step {step}: {evaluation:?}");
+//!         }
+//!     })?;
+//! println!("{:?}", summary.evaluation);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | Content |
+//! |---|---|
+//! | `task`, `preset`, `options` | the tasks, known data sets, the way from rows to examples |
+//! | `files`, `texts`, `race`, `window` | rows of any format, and the parts that tasks share |
+//! | `classification`, `targets`, `tagging`, `answering`, `choice`, `similarity` | one task each |
+//! | `model`, `rates`, `run` | the head, learning rates by depth, the run of the trainer |
+//! | `evaluate` | metrics of a finished model |
+
+mod answering;
+mod choice;
+mod classification;
+mod evaluate;
+mod examples;
+mod files;
+mod labels;
+mod model;
+mod options;
+mod preset;
+mod race;
+mod rates;
+mod run;
+mod sequences;
+mod similarity;
+mod span;
+mod tagging;
+mod targets;
+mod task;
+mod texts;
+mod window;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use albert_tasks::albert_model::train::{Frozen, PassOptions, TrainingPass};
+use albert_tasks::albert_model::{AlbertConfig, Checkpoint};
+use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+use serde_json::json;
+
+pub use evaluate::{Evaluator, Report};
+pub use examples::Assessment;
+pub use files::DataFiles;
+pub use labels::Labels;
+pub use options::{ClassWeights, ExampleOptions};
+pub use preset::{Preset, PresetSettings};
+pub use run::FineTuning;
+pub use task::FineTuneTask;
+
+use crate::error::{Error, Result};
+use crate::optim::schedule::Warmup;
+use crate::optim::{OptimizerKind, OptimizerSettings};
+use crate::output::Output;
+use crate::trainer::{Event, Summary, Trainer, TrainerSettings};
+use examples::Examples;
+
+/// The learning rate of a run that sets none.
+///
+/// Source: transformers 4.46.3, `TrainingArguments`.
+const LEARNING_RATE: f64 = 5e-5;
+
+/// Epochs of a run that sets no length.
+const EPOCHS: f64 = 3.0;
+
+/// The length of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    /// Passes over the training data.
+    Epochs(f64),
+    /// Optimizer steps.
+    Steps(u64),
+}
+
+/// A fine-tuning to be run: a task, a model to start with, data and settings.
+#[derive(Debug, Clone)]
+pub struct FineTune {
+    task: FineTuneTask,
+    model: ModelFiles,
+    tokenizer: TokenizerOptions,
+    train: Option<DataFiles>,
+    eval: Option<DataFiles>,
+    examples: ExampleOptions,
+    length: Length,
+    settings: TrainerSettings,
+    has_metric: bool,
+    seed: u64,
+    shuffle: bool,
+    frozen: Frozen,
+    dropout: [Option<f32>; 3],
+    layer_groups: Option<usize>,
+    layer_decay: f64,
+    slots: Option<usize>,
+}
+
+impl FineTune {
+    /// Takes a task and a model to start with, with the defaults of transformers' Trainer.
+    pub fn new(task: FineTuneTask, model: ModelFiles) -> Self {
+        let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
+        Self {
+            task,
+            model,
+            tokenizer: TokenizerOptions::default(),
+            train: None,
+            eval: None,
+            examples: ExampleOptions::default(),
+            length: Length::Epochs(EPOCHS),
+            settings: TrainerSettings::new(0, optimizer, LEARNING_RATE),
+            has_metric: false,
+            seed: 42,
+            shuffle: true,
+            frozen: Frozen::default(),
+            dropout: [None; 3],
+            layer_groups: None,
+            layer_decay: 1.0,
+            slots: None,
+        }
+    }
+
+    /// Takes the task, the fields and the settings of a known data set. Settings made after this
+    /// replace its own.
+    pub fn from_preset(preset: Preset, model: ModelFiles) -> Self {
+        let mut run = Self::new(preset.task(), model);
+        let known = preset.settings();
+        run.examples.preset = Some(preset);
+        run.length = match known.steps {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(known.epochs),
+        };
+        run.settings.learning_rate = known.learning_rate;
+        run.settings.batch_size = known.batch_size;
+        run.settings.warmup = Warmup::Steps(known.warmup_steps);
+        run.with_metric(preset.metric())
+    }
+
+    /// Trains on these files.
+    #[must_use]
+    pub fn with_train(mut self, data: impl Into<DataFiles>) -> Self {
+        self.train = Some(data.into());
+        self
+    }
+
+    /// Evaluates on these files.
+    #[must_use]
+    pub fn with_eval(mut self, data: impl Into<DataFiles>) -> Self {
+        self.eval = Some(data.into());
+        self
+    }
+
+    /// Trains for a number of passes over the data.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: f64) -> Self {
+        self.length = Length::Epochs(epochs);
+        self
+    }
+
+    /// Trains for a number of optimizer steps.
+    #[must_use]
+    pub fn with_steps(mut self, steps: u64) -> Self {
+        self.length = Length::Steps(steps);
+        self
+    }
+
+    /// Decides by this metric which evaluation is the best.
+    #[must_use]
+    pub fn with_metric(mut self, metric: &str) -> Self {
+        self.settings.metric = metric.into();
+        self.has_metric = true;
+        self
+    }
+
+    /// Changes the settings of the trainer: batch, optimizer, rate, schedule, evaluations. The steps
+    /// and the metric have methods of their own.
+    #[must_use]
+    pub fn with_settings(mut self, change: impl FnOnce(&mut TrainerSettings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Changes the way from rows to examples: fields, labels, length, class weights.
+    #[must_use]
+    pub fn with_examples(mut self, change: impl FnOnce(&mut ExampleOptions)) -> Self {
+        change(&mut self.examples);
+        self
+    }
+
+    /// Overrides how the tokenizer normalizes text.
+    #[must_use]
+    pub fn with_tokenizer(mut self, options: TokenizerOptions) -> Self {
+        self.tokenizer = options;
+        self
+    }
+
+    /// Sets the seed of every random draw.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Takes the examples of each epoch in a random order, or in that of the files.
+    #[must_use]
+    pub fn with_shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
+    /// Keeps parts of the model as they are.
+    #[must_use]
+    pub fn with_frozen(mut self, frozen: Frozen) -> Self {
+        self.frozen = frozen;
+        self
+    }
+
+    /// Replaces the configuration's dropout of layers, of attention and of the classifier.
+    #[must_use]
+    pub fn with_dropout(
+        mut self,
+        hidden: Option<f32>,
+        attention: Option<f32>,
+        classifier: Option<f32>,
+    ) -> Self {
+        self.dropout = [hidden, attention, classifier];
+        self
+    }
+
+    /// Copies the only group of layers to so many groups, which then learn apart.
+    #[must_use]
+    pub fn with_layer_groups(mut self, groups: usize) -> Self {
+        self.layer_groups = Some(groups);
+        self
+    }
+
+    /// Multiplies the learning rate by this factor from each group of layers to the one below it: 1
+    /// for the head, the smallest for the embeddings.
+    #[must_use]
+    pub fn with_layer_decay(mut self, decay: f64) -> Self {
+        self.layer_decay = decay;
+        self
+    }
+
+    /// Sets the number of gradient buffers, on which the last bits of the result depend.
+    #[must_use]
+    pub fn with_slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// Reads and tokenizes the data, and makes the head.
+    ///
+    /// # Errors
+    /// If a file cannot be read, a row is not an example of the task, an evaluation row has a label
+    /// that the training data lacks, or the settings do not fit the model.
+    pub fn prepare(&self) -> Result<FineTuning> {
+        let checkpoint = self.model.checkpoint()?;
+        let tokenizer = Tokenizer::load(&self.model, &self.tokenizer)?;
+        self.check(checkpoint.config(), &tokenizer)?;
+        let options = self.examples.resolved(self.task, checkpoint.config())?;
+        let train = self.train.as_ref().ok_or_else(|| Error::Setting {
+            name: "train",
+            expected: "files of examples".into(),
+            found: "none".into(),
+        })?;
+        let source = ExampleSource {
+            task: self.task,
+            model: &self.model,
+            checkpoint: &checkpoint,
+            tokenizer: &tokenizer,
+            options: &options,
+        };
+        let (examples, labels) = source.read(train, None)?;
+        let evaluation = match &self.eval {
+            Some(data) => Some(source.read(data, labels.as_ref())?.0),
+            None => None,
+        };
+        let start = model::start(
+            &checkpoint,
+            self.task,
+            labels.as_ref(),
+            self.layer_groups,
+            self.seed,
+        )?;
+        let layout = Arc::clone(start.parameters.layout());
+        let mut pass = PassOptions::new(layout.config());
+        pass.frozen = self.frozen;
+        pass.slots = self.slots.unwrap_or(pass.slots);
+        let dropout = &mut pass.dropout;
+        let values = [
+            &mut dropout.hidden,
+            &mut dropout.attention,
+            &mut dropout.classifier,
+        ];
+        for (value, given) in values.into_iter().zip(self.dropout) {
+            *value = given.unwrap_or(*value);
+        }
+        let sizes = |data: &DataFiles| {
+            let size = |path: &std::path::PathBuf| {
+                let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+                json!([path.display().to_string(), bytes])
+            };
+            data.paths.iter().map(size).collect::<Vec<_>>()
+        };
+        let data = json!({
+            "files": sizes(train),
+            "evaluation": self.eval.as_ref().map(sizes),
+            "examples": examples.len(),
+            "slots": pass.slots,
+            "bundle_tokens": pass.bundle_tokens,
+        });
+        Ok(FineTuning {
+            pass: TrainingPass::new(Arc::clone(&layout), pass)?,
+            parameters: start.parameters,
+            examples: examples.into(),
+            evaluation,
+            new_tensors: start.new_tensors,
+            data,
+            seed: self.seed,
+            shuffle: self.shuffle,
+            place: run::Place::default(),
+            rates: match self.layer_decay {
+                1.0 => Vec::new(),
+                decay => rates::layer_rates(&layout, decay),
+            },
+            keeps_pooler: self.task == FineTuneTask::Similarity,
+        })
+    }
+
+    /// Returns the settings of the trainer for prepared data.
+    pub fn settings(&self, run: &FineTuning) -> TrainerSettings {
+        let mut settings = self.settings.clone();
+        settings.steps = match self.length {
+            Length::Steps(steps) => steps,
+            Length::Epochs(epochs) => run.steps(epochs, settings.batch_size),
+        };
+        if !self.has_metric {
+            let own = run.examples.metric();
+            settings.metric = own.unwrap_or(self.task.metric()).into();
+        }
+        settings
+    }
+
+    /// Writes the model into the folder of a run, with the files that its task needs.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, run: &FineTuning, output: &Output) -> Result<()> {
+        if self.task == FineTuneTask::Similarity {
+            let width = run.parameters.layout().config().hidden_size;
+            for (name, bytes) in model::sentence_files(&self.model, width)? {
+                output.write_file(name, &bytes)?;
+            }
+        }
+        output.write_model(&run.parameters, &self.model)
+    }
+
+    /// Trains, and writes the model into a new folder.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare) and [`Trainer::run`], or if the folder exists.
+    pub fn run(
+        &self,
+        folder: impl AsRef<Path>,
+        mut observe: impl FnMut(Event<'_>),
+    ) -> Result<Summary> {
+        Output::check_vacant(folder.as_ref())?;
+        let mut run = self.prepare()?;
+        let output = Output::create(folder.as_ref(), "")?;
+        let settings = self.settings(&run);
+        let mut trainer = Trainer::start(&mut run, output.training(), settings)?;
+        let summary = trainer.run(&mut run, &AtomicBool::new(false), &mut observe)?;
+        self.write(&run, &output)?;
+        Ok(summary)
+    }
+
+    fn check(&self, config: &AlbertConfig, tokenizer: &Tokenizer) -> Result<()> {
+        if self.task == FineTuneTask::Similarity && self.frozen.encoder {
+            return Err(Error::Setting {
+                name: "frozen",
+                expected: "a part that learns".into(),
+                found: "the encoder, all that similarity trains".into(),
+            });
+        }
+        check(config, tokenizer)
+    }
+}
+
+/// Makes sure that the model has an embedding for every piece.
+fn check(config: &AlbertConfig, tokenizer: &Tokenizer) -> Result<()> {
+    let pieces = tokenizer.vocab_size();
+    if config.vocab_size >= pieces {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "vocab_size",
+        expected: format!("at least the tokenizer's {pieces} pieces"),
+        found: config.vocab_size.to_string(),
+    })
+}
+
+/// All that reading examples needs.
+struct ExampleSource<'a> {
+    task: FineTuneTask,
+    model: &'a ModelFiles,
+    checkpoint: &'a Checkpoint,
+    tokenizer: &'a Tokenizer,
+    options: &'a ExampleOptions,
+}
+
+impl ExampleSource<'_> {
+    /// Reads examples. `known` are labels that others may not be added to; without them the labels
+    /// are those that occur, in the model's order if it has the same.
+    fn read(
+        &self,
+        data: &DataFiles,
+        known: Option<&Labels>,
+    ) -> Result<(Box<dyn Examples>, Option<Labels>)> {
+        let Self {
+            tokenizer, options, ..
+        } = *self;
+        Ok(match self.task {
+            FineTuneTask::Classification => {
+                let found = classification::ClassificationData::read(data, options)?;
+                let labels = self.labels(known, || found.labels(options))?;
+                let examples = found.encode(tokenizer, &labels, options)?;
+                (Box::new(examples), Some(labels))
+            }
+            FineTuneTask::MultiLabel => {
+                let found = targets::MultiLabelData::read(data, options)?;
+                let labels = self.labels(known, || found.labels())?;
+                let examples = found.encode(tokenizer, &labels, options)?;
+                (Box::new(examples), Some(labels))
+            }
+            FineTuneTask::Tagging => {
+                let found = tagging::TaggingData::read(data, options)?;
+                let labels = self.labels(known, || found.labels(options))?;
+                let examples = found.encode(tokenizer, &labels, options)?;
+                (Box::new(examples), Some(labels))
+            }
+            FineTuneTask::Regression => {
+                let examples = targets::regression(data, tokenizer, options)?;
+                (Box::new(examples), None)
+            }
+            FineTuneTask::Answering => {
+                let examples = answering::AnsweringExamples::read(data, tokenizer, options)?;
+                (Box::new(examples), None)
+            }
+            FineTuneTask::Choice => {
+                let examples = choice::ChoiceExamples::read(data, tokenizer, options)?;
+                (Box::new(examples), None)
+            }
+            FineTuneTask::Similarity => {
+                let pooling = model::pooling(self.model)?;
+                let examples =
+                    similarity::SimilarityExamples::read(data, tokenizer, options, pooling)?;
+                (Box::new(examples), None)
+            }
+        })
+    }
+
+    fn labels(
+        &self,
+        known: Option<&Labels>,
+        found: impl FnOnce() -> Result<Labels>,
+    ) -> Result<Labels> {
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let found = found()?;
+        let own = model::labels(self.checkpoint, self.task);
+        Ok(own.filter(|own| own.has_the_same(&found)).unwrap_or(found))
+    }
+}
