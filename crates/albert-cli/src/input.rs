@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use albert_data::{
-    Feed, Field, Fields, Format, Line, Notes, Pairs, Place, Reader, Shards, Source, Text,
-    VectorFormat, Vectors,
+    Feed, Field, Fields, Format, Line, Notes, Pairs, Place, Reader, RowBatches, Shards, Source,
+    Text, VectorFormat, Vectors,
 };
 
 use crate::failure::{Hint, carried, usage};
@@ -32,6 +32,8 @@ pub(crate) struct Request {
     pub(crate) has_tabs: bool,
     /// Pass over bad lines.
     pub(crate) skip_bad: bool,
+    /// Rows keep the record batches of the input, which must be Arrow.
+    pub(crate) keeps_batches: bool,
 }
 
 /// The origin of the texts.
@@ -84,6 +86,7 @@ impl Request {
             pairs,
             has_tabs: false,
             skip_bad: false,
+            keeps_batches: false,
         }
     }
 }
@@ -148,6 +151,11 @@ impl Input {
                     "`--keep` applies to files, but the texts are arguments",
                 ));
             }
+            Origin::Arguments { .. } if request.keeps_batches => {
+                return Err(usage(
+                    "`--row-batches as-input` is for Arrow files, and the texts are arguments",
+                ));
+            }
             Origin::Arguments { texts, pair } => {
                 let reader = Reader::from_lines(lines(texts, pair.as_deref()));
                 (reader, Extent::Short)
@@ -172,6 +180,11 @@ impl Input {
             extent: self.extent,
             bytes_read: Arc::clone(&self.bytes_read),
         }
+    }
+
+    /// Returns the record batches of Arrow inputs, which come as they are read.
+    pub(crate) fn row_batches(&self) -> RowBatches {
+        self.reader.row_batches()
     }
 
     /// Returns the number of bytes read so far.
@@ -257,6 +270,8 @@ impl Request {
     fn named_format(&self, path: &Path) -> anyhow::Result<Format> {
         match self.format {
             Some(format) => Ok(format),
+            // Nothing else has record batches.
+            None if self.keeps_batches && path.as_os_str() == "-" => Ok(Format::Arrow),
             None if path.as_os_str() == "-" => Ok(Format::Lines),
             None => Format::from_path(path).map_err(|error| {
                 usage(error.to_string())
@@ -273,6 +288,7 @@ impl Request {
             has_keep: self.keep.is_some(),
             has_tabs: self.has_tabs,
             pairs: self.pairs,
+            keeps_batches: self.keeps_batches,
         }
     }
 }
@@ -285,6 +301,7 @@ struct FormatOptions {
     has_keep: bool,
     has_tabs: bool,
     pairs: Pairs,
+    keeps_batches: bool,
 }
 
 impl FormatOptions {
@@ -311,6 +328,11 @@ impl FormatOptions {
         #[cfg(not(feature = "parquet"))]
         if matches!(format, Format::Parquet | Format::Arrow) {
             return Err(crate::failure::without_tables(&format.to_string()));
+        }
+        if self.keeps_batches && format != Format::Arrow {
+            return Err(usage(format!(
+                "`--row-batches as-input` is for Arrow input, and the input is {format}"
+            )));
         }
         if format != Format::Lines {
             if self.has_tabs {

@@ -16,6 +16,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 pub(crate) use self::ipc::OpenEnd;
 pub(crate) use self::parquet::Projection;
+use crate::RowBatches;
 use crate::names::some_of;
 
 /// The number of rows decoded together.
@@ -35,6 +36,19 @@ impl Batches {
             schema: None,
             batches: Box::new(std::iter::empty()),
             name,
+        }
+    }
+
+    /// Adds each batch to `row_batches` when it is read.
+    pub(crate) fn counted(self, row_batches: RowBatches) -> Self {
+        let count = move |batch: &crate::Result<RecordBatch>| {
+            if let Ok(batch) = batch {
+                row_batches.add(batch.num_rows());
+            }
+        };
+        Self {
+            batches: Box::new(self.batches.inspect(count)),
+            ..self
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::bail;
 use crate::notes::Notes;
-use crate::{Feed, Fields, Format, Line, Pairs, RecordReader, Source};
+use crate::{Feed, Fields, Format, Line, Pairs, RecordReader, RowBatches, Source};
 
 /// An iterator of lines.
 pub(crate) type Lines = Box<dyn Iterator<Item = crate::Result<Line>> + Send>;
@@ -19,6 +19,7 @@ pub struct Reader {
     length: Option<u64>,
     bytes_read: Arc<AtomicU64>,
     notes: Notes,
+    row_batches: RowBatches,
 }
 
 impl fmt::Debug for Reader {
@@ -54,6 +55,7 @@ impl Reader {
             length: records.length(),
             bytes_read: records.bytes_read(),
             notes: records.notes(),
+            row_batches: records.row_batches(),
             lines: Box::new(records.map(move |record| Ok(fields.line(record?)))),
         })
     }
@@ -66,6 +68,7 @@ impl Reader {
             length: Some(0),
             bytes_read: Arc::default(),
             notes: Notes::default(),
+            row_batches: RowBatches::default(),
         }
     }
 
@@ -77,12 +80,17 @@ impl Reader {
     ) -> Self {
         let (bytes_read, notes) = (Arc::new(AtomicU64::new(0)), Notes::default());
         let (total, all_notes) = (Arc::clone(&bytes_read), notes.clone());
+        let row_batches = RowBatches::default();
+        let all_row_batches = row_batches.clone();
         let (mut current, mut rest, mut done) = (self, rest, 0);
         let lines = std::iter::from_fn(move || {
             loop {
                 let line = current.lines.next();
                 let position = done + current.bytes_read.load(Ordering::Relaxed);
                 total.store(position, Ordering::Relaxed);
+                while let Some(rows) = current.row_batches.take() {
+                    all_row_batches.add(rows);
+                }
                 if line.is_some() {
                     return line;
                 }
@@ -102,6 +110,7 @@ impl Reader {
             length,
             bytes_read,
             notes,
+            row_batches,
         }
     }
 
@@ -118,6 +127,11 @@ impl Reader {
     /// Returns the remarks on the source, which grow during reading.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
+    }
+
+    /// Returns the record batches of Arrow inputs, which are added as they are read.
+    pub fn row_batches(&self) -> RowBatches {
+        self.row_batches.clone()
     }
 
     /// Returns true if no line is left.

@@ -19,7 +19,7 @@ use crate::record::{Record, Records, Selection};
 use crate::squad::Squad;
 #[cfg(feature = "parquet")]
 use crate::table::Table;
-use crate::{Format, Source};
+use crate::{Format, RowBatches, Source};
 
 /// The records of a source, read one at a time.
 ///
@@ -29,6 +29,7 @@ pub struct RecordReader {
     length: Option<u64>,
     bytes_read: Arc<AtomicU64>,
     notes: Notes,
+    row_batches: RowBatches,
 }
 
 impl fmt::Debug for RecordReader {
@@ -53,12 +54,15 @@ impl RecordReader {
         }
         let (length, bytes_read) = (source.length(), Arc::new(AtomicU64::new(0)));
         let notes = Notes::default();
+        let row_batches = RowBatches::default();
         let opening = Opening {
             format,
             selection,
             bytes_read: Arc::clone(&bytes_read),
             #[cfg(feature = "parquet")]
             notes: notes.clone(),
+            #[cfg(feature = "parquet")]
+            row_batches: row_batches.clone(),
         };
         let records: Records = match length {
             Some(_) => opening.open(source)?,
@@ -69,6 +73,7 @@ impl RecordReader {
             length,
             bytes_read,
             notes,
+            row_batches,
         })
     }
 
@@ -85,6 +90,11 @@ impl RecordReader {
     /// Returns the remarks on the source, which grow during reading.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
+    }
+
+    /// Returns the record batches of an Arrow source, which are added as they are read.
+    pub fn row_batches(&self) -> RowBatches {
+        self.row_batches.clone()
     }
 }
 
@@ -103,6 +113,8 @@ struct Opening {
     bytes_read: Arc<AtomicU64>,
     #[cfg(feature = "parquet")]
     notes: Notes,
+    #[cfg(feature = "parquet")]
+    row_batches: RowBatches,
 }
 
 impl Opening {
@@ -143,7 +155,9 @@ impl Opening {
                         let projection = Projection::from_selection(&selection);
                         Batches::parquet(opened, &projection, self.bytes_read)?
                     }
-                    _ => Batches::arrow(opened, OpenEnd::Note(self.notes))?,
+                    _ => {
+                        Batches::arrow(opened, OpenEnd::Note(self.notes))?.counted(self.row_batches)
+                    }
                 };
                 Box::new(Table::new(batches, selection)?)
             }

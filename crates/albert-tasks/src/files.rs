@@ -4,6 +4,7 @@
 //! albert-model; the small files (tokenizer, pooling) are read by name.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use albert_formats::json;
 use albert_formats::small_file::{self, FileError};
 use albert_model::{Checkpoint, Tensors};
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -79,6 +81,8 @@ impl fmt::Debug for ModelFiles {
 enum Source {
     #[cfg_attr(not(feature = "builtin"), allow(dead_code))]
     Builtin(&'static [(&'static str, &'static [u8])]),
+    /// The files by their paths.
+    Memory(Arc<BTreeMap<String, Vec<u8>>>),
     Folder {
         top: Arc<Path>,
         /// The folder of the network and its tokenizer, a subfolder if sentence-transformers before
@@ -105,11 +109,17 @@ impl Source {
 fn transformer_folder(dir: &Path) -> Option<String> {
     let text = small_file::read_if_present(&dir.join(MODULES)).ok()??;
     let modules = json::parse(&text).ok()?;
+    network_folder(&modules).filter(|path| dir.join(path).is_dir())
+}
+
+/// Returns the path of the first of sentence-transformers' modules, if it is a network in a folder
+/// of its own, `0_Transformer` as versions before 2.0 saved it.
+pub(crate) fn network_folder(modules: &Value) -> Option<String> {
     let first = modules.get(0)?;
     let (kind, path) = (first.get("type")?.as_str()?, first.get("path")?.as_str()?);
     let path = path.trim_start_matches("./").trim_end_matches('/');
     let is_below = kind.ends_with(".Transformer") && !matches!(path, "" | ".");
-    (is_below && stays_inside(path) && dir.join(path).is_dir()).then(|| path.to_string())
+    (is_below && stays_inside(path)).then(|| path.to_string())
 }
 
 impl ModelFiles {
@@ -136,7 +146,37 @@ impl ModelFiles {
     pub fn builtin_bytes() -> Option<u64> {
         match Self::builtin().ok()?.source {
             Source::Builtin(files) => Some(files.iter().map(|(_, bytes)| bytes.len() as u64).sum()),
-            Source::Folder { .. } => None,
+            Source::Memory(_) | Source::Folder { .. } => None,
+        }
+    }
+
+    /// Takes a model's files from memory: pairs of a path, with `/` between folders, and bytes.
+    ///
+    /// Configuration and weights are `config.json` and `model.safetensors`, the small files those of
+    /// a folder. Messages call the model `name`. Loading copies the weights once.
+    ///
+    /// ```
+    /// use albert_tasks::{Embedder, ModelFiles, RunOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+    /// let names = ["config.json", "model.safetensors", "tokenizer.json"];
+    /// let files = names.map(|name| (name, std::fs::read(folder.join(name)).unwrap()));
+    /// let files = ModelFiles::from_bytes("tiny", files);
+    /// let vectors = Embedder::load(&files, &RunOptions::default())?.embed(&["the river"])?;
+    /// assert_eq!(vectors.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_bytes<N: Into<String>, B: Into<Vec<u8>>>(
+        name: &str,
+        files: impl IntoIterator<Item = (N, B)>,
+    ) -> Self {
+        let files = files.into_iter();
+        let files = files.map(|(path, bytes)| (path.into(), bytes.into()));
+        Self {
+            name: name.into(),
+            source: Source::Memory(Arc::new(files.collect())),
+            tokenizer: None,
         }
     }
 
@@ -241,10 +281,10 @@ impl ModelFiles {
         &self.name
     }
 
-    /// Returns the folder of the files; `None` for the built-in model.
+    /// Returns the folder of the files; `None` for the built-in model and for files in memory.
     pub fn folder(&self) -> Option<&Path> {
         match &self.source {
-            Source::Builtin(_) => None,
+            Source::Builtin(_) | Source::Memory(_) => None,
             Source::Folder { top, .. } => Some(top),
         }
     }
@@ -262,7 +302,7 @@ impl ModelFiles {
     /// cannot be read, or is a Git LFS pointer.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match self.place(file)? {
-            Place::Memory(bytes) => Ok(bytes.map(Cow::Borrowed)),
+            Place::Memory(bytes) => Ok(bytes),
             Place::File(path) => match small_file::read_if_present(&path) {
                 Ok(bytes) => Ok(bytes.map(Cow::Owned)),
                 Err(FileError::LfsPointer { .. }) => Err(Error::LfsPointer(file.to_string())),
@@ -281,6 +321,18 @@ impl ModelFiles {
         }
     }
 
+    /// Returns a file in memory; `None` if the model does not have it.
+    fn in_memory(&self, file: &str) -> Option<Cow<'static, [u8]>> {
+        match &self.source {
+            Source::Builtin(files) => {
+                let found = files.iter().find(|(name, _)| *name == file);
+                found.map(|(_, bytes)| Cow::Borrowed(*bytes))
+            }
+            Source::Memory(files) => files.get(file).map(|bytes| Cow::Owned(bytes.clone())),
+            Source::Folder { .. } => None,
+        }
+    }
+
     fn place(&self, file: &str) -> Result<Place> {
         if !stays_inside(file) {
             return Err(Error::OutsideFolder {
@@ -294,10 +346,7 @@ impl ModelFiles {
             return Ok(Place::File(dir.join(file)));
         }
         Ok(match &self.source {
-            Source::Builtin(files) => {
-                let found = files.iter().find(|(name, _)| *name == file);
-                Place::Memory(found.map(|(_, bytes)| *bytes))
-            }
+            Source::Builtin(_) | Source::Memory(_) => Place::Memory(self.in_memory(file)),
             // Each module has its own folder next to the network's.
             Source::Folder { top, .. }
                 if matches!(file, MODULES | SENTENCE_SETTINGS)
@@ -315,17 +364,16 @@ impl ModelFiles {
     /// See [`Checkpoint::from_dir`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match &self.source {
-            Source::Builtin(files) => {
+            Source::Builtin(_) | Source::Memory(_) => {
                 let find = |wanted: &'static str| {
-                    let found = files.iter().find(|(name, _)| *name == wanted);
-                    found.map(|(_, bytes)| *bytes).ok_or(Error::MissingFile {
+                    self.in_memory(wanted).ok_or(Error::MissingFile {
                         model: self.name.to_string(),
                         file: wanted,
                     })
                 };
-                let config = String::from_utf8_lossy(find("config.json")?);
+                let config = find("config.json")?;
                 Ok(Checkpoint::from_bytes(
-                    &config,
+                    &String::from_utf8_lossy(&config),
                     find("model.safetensors")?,
                     &self.name,
                 )?)
@@ -356,7 +404,7 @@ impl ModelFiles {
 
 /// The bytes of a file, or its path.
 enum Place {
-    Memory(Option<&'static [u8]>),
+    Memory(Option<Cow<'static, [u8]>>),
     File(PathBuf),
 }
 
@@ -463,6 +511,19 @@ mod tests {
                 .unwrap()
                 .has_network_below()
         );
+    }
+
+    #[test]
+    fn files_in_memory_are_read_by_their_paths() {
+        let files = [("config.json", "{}"), ("1_Pooling/config.json", "[]")];
+        let files = ModelFiles::from_bytes("mine", files);
+        assert_eq!((files.name(), files.folder()), ("mine", None));
+        let read = |file: &str| files.read(file).unwrap().map(Cow::into_owned);
+        assert_eq!(read("1_Pooling/config.json").unwrap(), b"[]");
+        assert_eq!(read("modules.json"), None);
+        assert!(files.has("config.json") && files.read("../x").is_err());
+        let error = files.checkpoint().unwrap_err().to_string();
+        assert!(error.contains("`model.safetensors`"), "{error}");
     }
 
     #[test]

@@ -160,6 +160,16 @@ impl Search<'_> {
         self.seen
     }
 
+    /// Returns the most hits that the search gives.
+    pub fn top_k(&self) -> usize {
+        self.top_k
+    }
+
+    /// Returns the indices of the best hits so far, in no order.
+    pub fn indices(&self) -> impl Iterator<Item = usize> {
+        self.best.iter().map(|worst| worst.0.index)
+    }
+
     /// Adds the next texts of the corpus. Returns the tokens that entered the network, and the
     /// number of texts that were truncated.
     ///

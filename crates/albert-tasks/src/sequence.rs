@@ -153,29 +153,39 @@ pub(crate) fn windows(count: usize, room: usize, stride: usize) -> Vec<Range<usi
     }
 }
 
+/// The characters from one remembered place to the next.
+const STEP: usize = 64;
+
 /// A text that is sliced by characters.
 pub(crate) struct Characters<'a> {
     text: &'a str,
-    /// The byte where each character begins, and the length of the text.
+    /// The byte where every 64th character begins.
     starts: Vec<usize>,
 }
 
 impl<'a> Characters<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
+        let starts = text.char_indices().step_by(STEP).map(|(start, _)| start);
         Self {
             text,
-            starts: text
-                .char_indices()
-                .map(|(start, _)| start)
-                .chain([text.len()])
-                .collect(),
+            starts: starts.collect(),
         }
     }
 
     /// Returns the characters from `start` up to `end`, as far as the text goes.
     pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
-        let byte = |at: usize| self.starts.get(at).copied().unwrap_or(self.text.len());
-        self.text.get(byte(start)..byte(end)).unwrap_or_default()
+        self.text
+            .get(self.byte(start)..self.byte(end))
+            .unwrap_or_default()
+    }
+
+    /// Returns the byte where a character begins, or the length of the text.
+    fn byte(&self, at: usize) -> usize {
+        let found = self.starts.get(at / STEP).and_then(|&start| {
+            let (offset, _) = self.text[start..].char_indices().nth(at % STEP)?;
+            Some(start + offset)
+        });
+        found.unwrap_or(self.text.len())
     }
 }
 
@@ -203,5 +213,13 @@ mod tests {
         assert_eq!(characters.slice(3, 5), "東京");
         assert_eq!(characters.slice(4, 99), "京");
         assert_eq!(characters.slice(3, 1), "");
+        let long = "né".repeat(1000);
+        let characters = Characters::new(&long);
+        for at in [0, 1, 63, 64, 65, 1999] {
+            let expected = long.chars().nth(at).unwrap().to_string();
+            assert_eq!(characters.slice(at, at + 1), expected, "{at}");
+        }
+        assert_eq!(characters.slice(1999, 5000), "é");
+        assert_eq!(characters.slice(2000, 5000), "");
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::input::Input;
-use crate::options::{ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
+use crate::options::{ColumnArgs, ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
 use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
@@ -32,6 +32,8 @@ pub(crate) struct RerankArgs {
     compute: ComputeArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
 /// The ranked texts to show.
@@ -77,18 +79,25 @@ impl Row for RankRow {
     }
 }
 
+/// A text with its score.
+struct Candidate {
+    index: usize,
+    text: String,
+    score: f32,
+    kept: Kept,
+}
+
 /// The best texts so far.
 struct Best {
     top_k: usize,
-    /// The index, the text and the score of each.
-    texts: Vec<(usize, String, f32)>,
+    texts: Vec<Candidate>,
 }
 
 impl Best {
-    fn push(&mut self, text: (usize, String, f32)) {
-        /// The number of texts that collect before the next sort.
+    fn push(&mut self, candidate: Candidate) {
+        /// Sorting pays off for many texts together.
         const SLACK: usize = 1024;
-        self.texts.push(text);
+        self.texts.push(candidate);
         if self.texts.len() >= self.top_k.saturating_add(SLACK) {
             self.sort();
         }
@@ -97,21 +106,23 @@ impl Best {
     /// Sorts the texts, best first; texts with equal scores keep their order.
     fn sort(&mut self) {
         self.texts
-            .sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
+            .sort_by(|a, b| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index)));
         self.texts.truncate(self.top_k);
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: RerankArgs, talk: Talk) -> anyhow::Result<()> {
-    let request = args
-        .texts
-        .request("give `--input FILE`, or pipe lines into the command")?;
+    let request = args.texts.request(
+        args.columns.keep.as_ref(),
+        "give `--input FILE`, or pipe lines into the command",
+    )?;
+    let mut target = args.output.target(RECORDS)?;
+    let layout = args.columns.layout(target.format)?;
+    layout.check::<RankRow>()?;
+    target.layout = layout.clone();
     let texts = Input::open(&request)?;
-    let output = args
-        .output
-        .target(RECORDS)?
-        .open(&request.origin.paths()?)?;
+    let output = target.open(&request.origin.paths()?)?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
@@ -129,34 +140,34 @@ pub(crate) fn run(args: RerankArgs, talk: Talk) -> anyhow::Result<()> {
         let scores = reranker.score(&args.query, &texts, &rerank)?;
         Ok(items.into_iter().zip(scores).map(Ok).collect())
     };
-    let add = |scored: Option<(Item, Relevance)>| {
+    let add = |scored: Option<(Item, Relevance)>, kept: Kept| {
         if let Some((item, relevance)) = scored {
+            layout.check_kept::<RankRow>(&kept)?;
             tokens += relevance.tokens;
             truncated += usize::from(relevance.truncated);
-            best.push((item.index, item.text.text, relevance.score));
+            best.push(Candidate {
+                index: item.index,
+                text: item.text.text,
+                score: relevance.score,
+                kept,
+            });
         }
         Ok(())
     };
-    stream::consume(
-        texts,
-        Chunks::new(&options),
-        &progress,
-        &mut tally,
-        work,
-        add,
-    )?;
+    let chunks = Chunks::new(&options);
+    stream::consume_with_kept(texts, chunks, &progress, &mut tally, work, add)?;
     (tally.tokens, tally.truncated) = (Some(tokens), Some(truncated));
     best.sort();
     let mut writer = output.writer::<RankRow>(None, false)?;
-    for (rank, (index, text, score)) in best.texts.into_iter().enumerate() {
+    for (rank, candidate) in best.texts.into_iter().enumerate() {
         let row = RankRow {
             query: args.query.clone(),
             rank: rank + 1,
-            index,
-            text,
-            score,
+            index: candidate.index,
+            text: candidate.text,
+            score: candidate.score,
         };
-        writer.row(&row, &Kept::new())?;
+        writer.row(&row, &candidate.kept)?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();
@@ -189,10 +200,15 @@ mod tests {
             texts: Vec::new(),
         };
         for index in 0..3000 {
-            best.push((index, String::new(), (index % 7) as f32));
+            best.push(Candidate {
+                index,
+                text: String::new(),
+                score: (index % 7) as f32,
+                kept: Kept::new(),
+            });
         }
         best.sort();
-        let kept: Vec<usize> = best.texts.iter().map(|text| text.0).collect();
+        let kept: Vec<usize> = best.texts.iter().map(|text| text.index).collect();
         assert_eq!(kept, [6, 13]);
     }
 }

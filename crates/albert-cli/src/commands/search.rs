@@ -1,6 +1,6 @@
 //! `search`: semantic search over the texts of a corpus, in constant memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,10 +11,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::embed::embed_chunk_with;
-use crate::failure::usage;
 use crate::input::{Input, Request, vectors};
-use crate::options::{ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
-use crate::output::{Column, Kept, Kind, RECORDS, Row, visible};
+use crate::options::{ColumnArgs, ComputeArgs, FileArgs, ModelArgs, OutputArgs, number};
+use crate::output::{Column, Kept, Kind, Layout, RECORDS, Row, visible};
 use crate::progress::{Progress, Talk, Tally};
 use crate::stream::{self, Chunks, Item};
 
@@ -28,8 +27,10 @@ pub(crate) struct SearchArgs {
     /// The query
     #[arg(value_name = "QUERY")]
     query: String,
+    #[command(flatten, next_help_heading = "Texts")]
+    corpus: FileArgs,
     #[command(flatten)]
-    corpus: CorpusArgs,
+    vectors: VectorArgs,
     #[command(flatten)]
     task: HitArgs,
     #[command(flatten)]
@@ -38,34 +39,18 @@ pub(crate) struct SearchArgs {
     compute: ComputeArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
-/// The corpus.
+/// Vectors in place of the corpus.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Corpus")]
-struct CorpusArgs {
-    #[command(flatten)]
-    files: FileArgs,
-
+#[command(next_help_heading = "Texts")]
+struct VectorArgs {
     /// Vectors written by `embed`, in any format but table; --input then only provides the texts of
     /// the hits
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
-}
-
-impl CorpusArgs {
-    /// Returns the texts to read, if any: with vectors they are optional.
-    fn request(&self) -> anyhow::Result<Option<Request>> {
-        let files = &self.files;
-        if !files.input.is_empty() || self.embeddings.is_none() {
-            let hint = "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command";
-            return files.request(hint).map(Some);
-        }
-        if files.field.is_some() || files.input_format.is_some() {
-            return Err(usage("`--field` and `--input-format` need `--input`"));
-        }
-        Ok(None)
-    }
 }
 
 /// The number of hits.
@@ -140,17 +125,72 @@ impl Row for SearchRow {
     }
 }
 
+/// The columns of the input that the best hits so far keep, by the index of their text.
+struct KeptByIndex {
+    layout: Layout,
+    kept: HashMap<usize, Kept>,
+}
+
+impl KeptByIndex {
+    /// Adds the columns of the last text that was added to `search`.
+    ///
+    /// # Errors
+    /// If one has the name of a row's column.
+    fn add(&mut self, search: &Search<'_>, kept: Kept) -> anyhow::Result<()> {
+        /// Looking for the texts that are no hits any more pays off for many together.
+        const SLACK: usize = 1024;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.layout.check_kept::<SearchRow>(&kept)?;
+        self.kept.insert(search.seen() - 1, kept);
+        if self.kept.len() > search.top_k().saturating_mul(2).saturating_add(SLACK) {
+            let best: HashSet<usize> = search.indices().collect();
+            self.kept.retain(|index, _| best.contains(index));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, index: usize) -> Kept {
+        self.kept.remove(&index).unwrap_or_default()
+    }
+}
+
+impl SearchArgs {
+    /// Settles the texts to read, if any: with vectors they are optional.
+    fn request(&self) -> anyhow::Result<Option<Request>> {
+        let keep = self.columns.keep.as_ref();
+        if self.vectors.embeddings.is_some() && self.corpus.input.is_empty() {
+            self.corpus.refuse_without_input(keep)?;
+            return Ok(None);
+        }
+        let hint = "give `--input FILE` or `--embeddings FILE`, or pipe lines into the command";
+        self.corpus.request(keep, hint).map(Some)
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
-    let corpus = &args.corpus;
-    let request = corpus.request()?;
+    let request = args.request()?;
+    let mut target = args.output.target(RECORDS)?;
+    target.layout = args.columns.layout(target.format)?;
+    target.layout.check::<SearchRow>()?;
+    let mut kept = KeptByIndex {
+        layout: target.layout.clone(),
+        kept: HashMap::new(),
+    };
     let texts = request.as_ref().map(Input::open).transpose()?;
-    let mut read: Vec<PathBuf> = corpus.embeddings.iter().cloned().collect();
+    let mut read: Vec<PathBuf> = args.vectors.embeddings.iter().cloned().collect();
     if let Some(request) = &request {
         read.extend(request.origin.paths()?);
     }
-    let vectors = corpus.embeddings.as_deref().map(vectors).transpose()?;
-    let output = args.output.target(RECORDS)?.open(&read)?;
+    let vectors = args
+        .vectors
+        .embeddings
+        .as_deref()
+        .map(vectors)
+        .transpose()?;
+    let output = target.open(&read)?;
     let options = args.compute.run_options(&args.model, talk)?;
     let files = args.model.files(talk)?;
     output.spare(&files)?;
@@ -165,7 +205,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
     let chunks = Chunks::new(&options);
     let hits = match (vectors, texts) {
         (Some(vectors), texts) => {
-            let name = corpus.embeddings.as_deref().unwrap_or(Path::new(""));
+            let name = args.vectors.embeddings.as_deref().unwrap_or(Path::new(""));
             let not_finite = add_vectors(&mut search, vectors, name)?;
             tally.rows = search.seen();
             if not_finite > 0 {
@@ -176,7 +216,11 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             }
             let mut hits = search.hits();
             if let Some(texts) = texts {
-                look_up(&mut hits, texts, chunks, tally.rows)?;
+                look_up(&mut hits, &mut kept.kept, texts, chunks, tally.rows)?;
+                let layout = &kept.layout;
+                kept.kept
+                    .values()
+                    .try_for_each(|kept| layout.check_kept::<SearchRow>(kept))?;
             }
             hits
         }
@@ -193,31 +237,29 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
                     .map(Ok)
                     .collect())
             };
-            let add = |embedded: Option<(String, Embedding)>| {
+            let add = |embedded: Option<(String, Embedding)>, columns: Kept| {
                 let Some((text, embedding)) = embedded else {
                     search.skip();
                     return Ok(());
                 };
                 tokens += embedding.tokens;
                 truncated += usize::from(embedding.truncated);
-                Ok(search.add_vector(&embedding.vector, Some(&text))?)
+                search.add_vector(&embedding.vector, Some(&text))?;
+                kept.add(&search, columns)
             };
-            stream::consume(texts, chunks, &progress, &mut tally, work, add)?;
+            stream::consume_with_kept(texts, chunks, &progress, &mut tally, work, add)?;
             (tally.tokens, tally.truncated) = (Some(tokens), Some(truncated));
             search.hits()
         }
         (None, None) => search.hits(),
     };
     let mut writer = output.writer::<SearchRow>(None, false)?;
-    for (
-        rank,
-        Hit {
+    for (rank, hit) in hits.into_iter().enumerate() {
+        let Hit {
             index,
             text,
             cosine,
-        },
-    ) in hits.into_iter().enumerate()
-    {
+        } = hit;
         let row = SearchRow {
             query: args.query.clone(),
             rank: rank + 1,
@@ -225,7 +267,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             text,
             cosine,
         };
-        writer.row(&row, &Kept::new())?;
+        writer.row(&row, &kept.take(index))?;
     }
     writer.finish()?;
     tally.elapsed = started.elapsed();
@@ -251,8 +293,15 @@ fn add_vectors(search: &mut Search<'_>, vectors: Vectors, path: &Path) -> anyhow
     Ok(not_finite)
 }
 
-/// Looks up the texts of the hits in the corpus, which has one text per vector.
-fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> anyhow::Result<()> {
+/// Looks up the texts of the hits and their kept columns in the corpus, which has one text per
+/// vector.
+fn look_up(
+    hits: &mut [Hit],
+    kept: &mut HashMap<usize, Kept>,
+    input: Input,
+    chunks: Chunks,
+    vectors: usize,
+) -> anyhow::Result<()> {
     let skip_bad = input.skip_bad;
     let mut places: HashMap<usize, &mut Hit> =
         hits.iter_mut().map(|hit| (hit.index, hit)).collect();
@@ -267,7 +316,10 @@ fn look_up(hits: &mut [Hit], input: Input, chunks: Chunks, vectors: usize) -> an
         for line in lines {
             if let Some(hit) = places.get_mut(&texts) {
                 match line.text {
-                    Ok(text) => hit.text = Some(text.text),
+                    Ok(text) => {
+                        hit.text = Some(text.text);
+                        kept.insert(texts, stream::kept(line.kept));
+                    }
                     Err(_) if skip_bad => {}
                     Err(error) => return Err(line.place.locate(error).into()),
                 }

@@ -1,15 +1,18 @@
 //! `tokenize`: splits texts into the tokens that enter the model. Needs no weights and does not
 //! truncate.
 
+use std::fmt;
+use std::sync::Arc;
+
 use albert_data::Pairs;
-use albert_tasks::tokenizer::Explanation;
+use albert_tasks::tokenizer::{CompactEncoding, Encoding, Explanation};
 use albert_tasks::{Tokenizer, TokenizerOptions};
 use clap::Args;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::say_dropped_marks;
-use crate::options::{ColumnArgs, InputArgs, ModelArgs, OutputArgs, PairArgs, SpecialArgs};
+use crate::options::{InputArgs, ModelArgs, OutputArgs, PairArgs, RowArgs, SpecialArgs};
 use crate::output::{Column, Kind, Row, columns, visible};
 use crate::progress::Talk;
 use crate::stream::{Chunks, Stream, Terms};
@@ -32,7 +35,7 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    columns: ColumnArgs,
+    rows: RowArgs,
 
     /// Add the rule that produced each piece, and the normalization of its text
     #[arg(long, help_heading = "Output")]
@@ -46,14 +49,86 @@ struct TokenizeRow {
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pair: Option<String>,
-    ids: Vec<u32>,
-    pieces: Vec<String>,
-    type_ids: Vec<u32>,
-    special_tokens_mask: Vec<u32>,
-    offsets: Vec<(usize, usize)>,
+    #[serde(serialize_with = "shared")]
+    ids: Arc<Vec<u32>>,
+    pieces: Pieces,
+    type_ids: Vec<u8>,
+    special_tokens_mask: Vec<u8>,
+    offsets: Vec<(u32, u32)>,
     /// One for each piece, with `--explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<Explanation>>,
+}
+
+/// The pieces of a row, looked up when they are written: as strings they would take many times the
+/// room of the text.
+struct Pieces {
+    tokenizer: Arc<Tokenizer>,
+    ids: Arc<Vec<u32>>,
+}
+
+impl Pieces {
+    fn iter(&self) -> impl Iterator<Item = String> {
+        let piece = |&id: &u32| self.tokenizer.id_to_token(id).unwrap_or_default();
+        self.ids.iter().map(piece)
+    }
+}
+
+fn shared<S: Serializer>(ids: &Arc<Vec<u32>>, serializer: S) -> Result<S::Ok, S::Error> {
+    ids.serialize(serializer)
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Pieces {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// The tokens of a text or a pair.
+struct Tokens {
+    ids: Vec<u32>,
+    type_ids: Vec<u8>,
+    special_tokens_mask: Vec<u8>,
+    offsets: Vec<(u32, u32)>,
+}
+
+impl From<CompactEncoding> for Tokens {
+    fn from(compact: CompactEncoding) -> Self {
+        let count = compact.ids.len();
+        Self {
+            type_ids: vec![0; count],
+            special_tokens_mask: (0..count)
+                .map(|index| u8::from(compact.is_special(index)))
+                .collect(),
+            ids: compact.ids,
+            offsets: compact.offsets,
+        }
+    }
+}
+
+impl From<Encoding> for Tokens {
+    fn from(encoding: Encoding) -> Self {
+        // Types are 0 and 1, and a text has fewer than 2³² characters.
+        let offsets = encoding.offsets.iter();
+        Self {
+            type_ids: encoding.type_ids.iter().map(|&it| it as u8).collect(),
+            special_tokens_mask: encoding
+                .special_tokens_mask
+                .iter()
+                .map(|&it| it as u8)
+                .collect(),
+            offsets: offsets
+                .map(|&(start, end)| (start as u32, end as u32))
+                .collect(),
+            ids: encoding.ids,
+        }
+    }
 }
 
 const EXPLANATION: Kind = Kind::Record(&[
@@ -92,13 +167,13 @@ impl Row for TokenizeRow {
         if self.explain.is_some() {
             cells[0].push("rule".to_string());
         }
-        for (index, (id, piece)) in self.ids.iter().zip(&self.pieces).enumerate() {
+        for (index, (id, piece)) in self.ids.iter().zip(self.pieces.iter()).enumerate() {
             let (start, end) = self.offsets.get(index).copied().unwrap_or_default();
             let kind = self.type_ids.get(index).copied().unwrap_or_default();
             cells.push(vec![
                 index.to_string(),
                 id.to_string(),
-                visible(piece, WIDTH),
+                visible(&piece, WIDTH),
                 kind.to_string(),
                 if start == end {
                     String::new()
@@ -130,33 +205,45 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
     /// commands.
     const BATCH_TOKENS: usize = 2048;
     let terms = Terms::new(Pairs::Taken).with_pair(args.pair);
-    let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
+    let stream = Stream::open(args.input, &args.output, args.rows, terms, talk)?;
     let options = TokenizerOptions {
         special_tokens_as_text: args.special.no_special_parse,
         ..args.model.tokenizer()
     };
     let files = args.model.files(talk)?;
     stream.output.spare(&files)?;
-    let tokenizer = Tokenizer::load(&files, &options)?;
+    let tokenizer = Arc::new(Tokenizer::load(&files, &options)?);
     let chunks = Chunks::with_batch_tokens(BATCH_TOKENS);
     stream.run(None, chunks, |items| {
         let rows = items.into_par_iter().map(|item| {
             let (text, pair) = (&item.text.text, item.text.pair.as_deref());
-            let (encoding, explain) = if args.explain {
-                let (encoding, explain) = tokenizer.explain(text, pair)?;
-                (encoding, Some(explain))
-            } else {
-                (tokenizer.encode(text, pair, None)?, None)
+            let mut explain = None;
+            let compact = match pair {
+                None if !args.explain => tokenizer.encode_compact(text)?,
+                _ => None,
             };
+            let tokens = match compact {
+                Some(compact) => Tokens::from(compact),
+                None if args.explain => {
+                    let (encoding, reasons) = tokenizer.explain(text, pair)?;
+                    explain = Some(reasons);
+                    Tokens::from(encoding)
+                }
+                None => Tokens::from(tokenizer.encode(text, pair, None)?),
+            };
+            let ids = Arc::new(tokens.ids);
             Ok(TokenizeRow {
                 index: item.index,
                 text: item.text.text,
                 pair: item.text.pair,
-                ids: encoding.ids,
-                pieces: encoding.pieces,
-                type_ids: encoding.type_ids,
-                special_tokens_mask: encoding.special_tokens_mask,
-                offsets: encoding.offsets,
+                pieces: Pieces {
+                    tokenizer: Arc::clone(&tokenizer),
+                    ids: Arc::clone(&ids),
+                },
+                ids,
+                type_ids: tokens.type_ids,
+                special_tokens_mask: tokens.special_tokens_mask,
+                offsets: tokens.offsets,
                 explain,
             })
         });
@@ -170,14 +257,21 @@ pub(crate) fn run(args: TokenizeArgs, talk: Talk) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "builtin")]
     #[test]
     fn a_row_has_its_keys_in_order() {
+        let files = albert_tasks::ModelFiles::builtin().unwrap();
+        let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
+        let ids = Arc::new(vec![2, 11]);
         let row = TokenizeRow {
             index: 1,
             text: "a".into(),
             pair: Some("b".into()),
-            ids: vec![2, 21],
-            pieces: vec!["[CLS]".into(), "▁a".into()],
+            pieces: Pieces {
+                tokenizer: Arc::new(tokenizer),
+                ids: Arc::clone(&ids),
+            },
+            ids,
             type_ids: vec![0, 0],
             special_tokens_mask: vec![1, 0],
             offsets: vec![(0, 0), (0, 1)],
@@ -185,10 +279,10 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
-            r#"{"index":1,"text":"a","pair":"b","ids":[2,21],"pieces":["[CLS]","▁a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}"#
+            r#"{"index":1,"text":"a","pair":"b","ids":[2,11],"pieces":["[CLS]","▁a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}"#
         );
         assert!(
-            row.lines().contains("1  21  ▁a        0  0..1"),
+            row.lines().contains("1  11  ▁a        0  0..1"),
             "{}",
             row.lines()
         );

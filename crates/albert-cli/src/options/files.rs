@@ -6,6 +6,8 @@ use albert_data::Pairs;
 use clap::Args;
 
 use super::InputFormat;
+use super::input::delimiter;
+use crate::failure::usage;
 use crate::input::{Origin, Request};
 
 /// Files of texts. Texts are not arguments, since the argument is the query.
@@ -15,25 +17,30 @@ pub(crate) struct FileArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Vec<PathBuf>,
 
-    /// Format of the texts [default: inferred from the extension, else lines]
+    /// Format of the texts [default: inferred from the content, then from the extension, else lines]
     #[arg(long, value_name = "FORMAT", value_enum)]
-    pub(crate) input_format: Option<InputFormat>,
+    input_format: Option<InputFormat>,
 
     /// The field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
-    pub(crate) field: Option<String>,
+    field: Option<String>,
+
+    /// The separator of csv input [default: a comma]
+    #[arg(long, value_name = "C", value_parser = delimiter)]
+    delimiter: Option<u8>,
 
     /// Skip lines that cannot be read; they are still counted in `index`
     #[arg(long)]
-    pub(crate) skip_bad: bool,
+    skip_bad: bool,
 }
 
 impl FileArgs {
-    /// Returns the texts to read: those of the files, or without any those of standard input.
+    /// Returns a request for the texts and the columns to keep; `hint` says where texts may come
+    /// from.
     ///
     /// # Errors
-    /// If there are no files and standard input is a terminal; `hint` says what to give instead.
-    pub(crate) fn request(&self, hint: &str) -> anyhow::Result<Request> {
+    /// If no file is named and standard input is a terminal.
+    pub(crate) fn request(&self, keep: Option<&String>, hint: &str) -> anyhow::Result<Request> {
         let origin = if self.input.is_empty() {
             Origin::piped(hint)?
         } else {
@@ -42,12 +49,30 @@ impl FileArgs {
         Ok(Request {
             origin,
             format: self.input_format.map(Into::into),
-            delimiter: None,
+            delimiter: self.delimiter,
             field: self.field.clone(),
-            keep: None,
+            keep: keep.cloned(),
             pairs: Pairs::Refused,
             has_tabs: false,
             skip_bad: self.skip_bad,
+            keeps_batches: false,
         })
+    }
+
+    /// Refuses the options of a file where no file is read.
+    ///
+    /// # Errors
+    /// If one of them, or `keep`, is given.
+    pub(crate) fn refuse_without_input(&self, keep: Option<&String>) -> anyhow::Result<()> {
+        let given = [
+            ("--input-format", self.input_format.is_some()),
+            ("--field", self.field.is_some()),
+            ("--delimiter", self.delimiter.is_some()),
+            ("--keep", keep.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(usage(format!("`{option}` needs `--input`"))),
+            None => Ok(()),
+        }
     }
 }

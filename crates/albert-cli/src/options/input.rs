@@ -152,6 +152,7 @@ impl InputArgs {
             pairs,
             has_tabs: pair.pairs,
             skip_bad: self.skip_bad,
+            keeps_batches: false,
         })
     }
 

@@ -18,7 +18,7 @@ pub(crate) use compute::{ComputeArgs, MAX_THREADS};
 pub(crate) use files::FileArgs;
 pub(crate) use input::{InputArgs, InputFormat, PairArgs};
 pub(crate) use model::{ModelArgs, SpecialArgs};
-pub(crate) use output::{ColumnArgs, OutputArgs};
+pub(crate) use output::{ColumnArgs, OutputArgs, RowArgs};
 pub(crate) use values::{folder, number};
 
 /// The options of a command that runs texts through a model and writes a row for each.
@@ -33,5 +33,5 @@ pub(crate) struct TextArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
+    pub(crate) rows: RowArgs,
 }

@@ -35,20 +35,57 @@ pub(crate) struct ColumnArgs {
     pub(crate) column_name: Vec<(String, String)>,
 }
 
+/// The columns and record batches of an output with one row per text.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct RowArgs {
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+
+    /// Divide Arrow output into the record batches of the Arrow input
+    #[arg(long, value_name = "as-input", value_enum, hide_possible_values = true)]
+    pub(crate) row_batches: Option<RowBatching>,
+}
+
+/// The division of rows into record batches.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum RowBatching {
+    /// The batches of the input, empty ones too
+    AsInput,
+}
+
+impl RowArgs {
+    /// Returns true if the rows have the input's record batches.
+    ///
+    /// # Errors
+    /// If the output's format has none.
+    pub(crate) fn keeps_batches(&self, format: Format) -> anyhow::Result<bool> {
+        match (self.row_batches, format) {
+            (None, _) => Ok(false),
+            (Some(RowBatching::AsInput), Format::Arrow) => Ok(true),
+            (Some(RowBatching::AsInput), format) => Err(usage(format!(
+                "`--row-batches as-input` is for arrow, and the output is {}",
+                format.name()
+            ))
+            .hint("write to a file that ends in .arrow, or with `--format arrow`")),
+        }
+    }
+}
+
 impl ColumnArgs {
     /// Returns true if the rows have their own columns under their own names.
     pub(crate) fn is_plain(&self) -> bool {
         self.keep.is_none() && self.column_name.is_empty()
     }
 
-    /// Checks that a format has columns.
+    /// Returns the names of the columns in a format.
     ///
     /// # Errors
-    /// If it has none.
-    pub(crate) fn check(&self, format: Format) -> anyhow::Result<()> {
+    /// If columns are requested and the format has none.
+    pub(crate) fn layout(&self, format: Format) -> anyhow::Result<Layout> {
         let has_columns = !matches!(format, Format::Table | Format::Npy | Format::Safetensors);
         if has_columns || self.is_plain() {
-            return Ok(());
+            return Ok(Layout::new(self.column_name.clone()));
         }
         Err(usage(format!(
             "`--keep` and `--column-name` need columns, and the format `{}` has none",

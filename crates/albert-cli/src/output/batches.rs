@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use albert_data::RowBatches;
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
@@ -14,10 +15,14 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_arrow::ArrayBuilder;
 
 use super::kept_columns::KeptColumns;
+use super::salvage::Salvage;
 use super::{BadRow, Format, Kept, Layout, Row, RowWriter, Sink};
 
 /// The maximum number of rows in a batch; the end of a chunk of the input also ends a batch.
 const BATCH_ROWS: usize = 1024;
+
+/// The end mark of an Arrow IPC stream: a message without metadata.
+const STREAM_END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// A Parquet row group is held in memory until it is full.
 const ROW_GROUP_BYTES: usize = 16 << 20;
@@ -31,9 +36,33 @@ pub(super) struct Batches {
     kept: KeptColumns,
     /// Rows in the builder.
     pending: usize,
+    /// The batches of the input, if the rows have these.
+    as_input: Option<AsInput>,
     format: Format,
     /// Created with the first batch, which determines the types of the kept columns.
     encoder: Option<Encoder>,
+}
+
+/// Rows in the record batches of the input.
+struct AsInput {
+    batches: RowBatches,
+    /// The rows of the batch that the rows in the builder are of.
+    size: Option<usize>,
+    /// Empty batches before it that are not written yet: the first rows settle the schema.
+    empty: usize,
+}
+
+impl AsInput {
+    /// Takes the sizes of the next batches up to one with rows, if none is begun.
+    fn advance(&mut self) {
+        while self.size.is_none() {
+            match self.batches.take() {
+                Some(0) => self.empty += 1,
+                Some(rows) => self.size = Some(rows),
+                None => return,
+            }
+        }
+    }
 }
 
 /// Returns properties without dictionaries and statistics, which only take time and space, because
@@ -60,18 +89,28 @@ impl Batches {
         format: Format,
         fields: Vec<FieldRef>,
         layout: Layout,
+        row_batches: Option<RowBatches>,
     ) -> anyhow::Result<Self> {
         let builder = ArrayBuilder::from_arrow(&fields)?;
         let named = |field: FieldRef| -> FieldRef {
             let name = layout.name(field.name()).to_string();
             Arc::new(Field::clone(&field).with_name(name))
         };
+        let salvage = match format {
+            Format::Arrow => Salvage::Rows { end: STREAM_END },
+            _ => Salvage::Never,
+        };
         Ok(Self {
-            sink,
+            sink: sink.with_salvage(salvage),
             builder,
             fields: fields.into_iter().map(named).collect(),
             kept: KeptColumns::default(),
             pending: 0,
+            as_input: row_batches.map(|batches| AsInput {
+                batches,
+                size: None,
+                empty: 0,
+            }),
             format,
             encoder: None,
         })
@@ -81,7 +120,14 @@ impl Batches {
         self.kept.push(kept)?;
         self.builder.push(row)?;
         self.pending += 1;
-        if self.pending == BATCH_ROWS {
+        let size = match &mut self.as_input {
+            None => Some(BATCH_ROWS),
+            Some(as_input) => {
+                as_input.advance();
+                as_input.size
+            }
+        };
+        if Some(self.pending) == size {
             self.write_batch()
         } else {
             Ok(())
@@ -90,8 +136,9 @@ impl Batches {
 
     /// Encodes the collected rows and writes the bytes.
     fn write_batch(&mut self) -> anyhow::Result<()> {
-        if self.pending > 0 || self.encoder.is_none() {
-            self.pending = 0;
+        let has_empty = self.as_input.as_ref().is_some_and(|it| it.empty > 0);
+        let count = std::mem::take(&mut self.pending);
+        if count > 0 || has_empty || self.encoder.is_none() {
             let rows = self.builder.to_record_batch()?;
             let (kept_fields, kept_columns): (Vec<_>, Vec<_>) =
                 self.kept.take()?.into_iter().unzip();
@@ -104,11 +151,20 @@ impl Batches {
                     .encoder
                     .insert(Encoder::new(self.format, batch.schema())?),
             };
+            if let Some(as_input) = &mut self.as_input {
+                as_input.size = None;
+                let empty = RecordBatch::new_empty(batch.schema());
+                for _ in 0..std::mem::take(&mut as_input.empty) {
+                    encoder.encode(&empty)?;
+                }
+            }
             if batch.num_rows() > 0 {
                 encoder.encode(&batch)?;
             }
         }
-        self.write_encoded()
+        self.write_encoded()?;
+        self.sink.end_rows(count);
+        Ok(())
     }
 
     fn write_encoded(&mut self) -> anyhow::Result<()> {
@@ -167,12 +223,19 @@ impl<R: Row> RowWriter<R> for Batches {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        self.write_batch()?;
+        if self.as_input.is_none() {
+            self.write_batch()?;
+        }
         self.sink.flush()
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
         self.write_batch()?;
+        if let Some(as_input) = &mut self.as_input {
+            // Empty batches at the end of the input.
+            as_input.advance();
+            self.write_batch()?;
+        }
         if let Some(encoder) = &mut self.encoder {
             encoder.finish()?;
         }

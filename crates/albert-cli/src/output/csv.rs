@@ -59,6 +59,7 @@ impl Csv {
             header.push("error".to_string());
         }
         self.record(&header)?;
+        self.sink.end_rows(0);
         self.header = Some(header.clone());
         for bad in std::mem::take(&mut self.held) {
             let bad = self.layout.members(&bad, &Kept::new())?;
@@ -88,7 +89,9 @@ impl Csv {
                 }
             }
         }
-        self.record(&cells)
+        self.record(&cells)?;
+        self.sink.end_rows(1);
+        Ok(())
     }
 }
 

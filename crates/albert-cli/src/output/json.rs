@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
+use super::salvage::Salvage;
 use super::{BadRow, Kept, Layout, Row, RowWriter, Sink};
+
+/// The end of an array with rows.
+const END: &[u8] = b"\n]\n";
 
 /// An array of JSON objects.
 pub(super) struct Json {
@@ -14,21 +18,19 @@ pub(super) struct Json {
 impl Json {
     pub(super) fn new(sink: Sink, layout: Layout) -> Self {
         Self {
-            sink,
+            sink: sink.with_salvage(Salvage::Rows { end: END }),
             layout,
             rows: 0,
         }
     }
 
     fn element(&mut self, value: &impl Serialize, kept: &Kept) -> anyhow::Result<()> {
-        let mut bytes = if self.rows == 0 {
-            b"[\n".to_vec()
-        } else {
-            b",\n".to_vec()
-        };
-        bytes.extend(self.layout.encode(value, kept)?);
+        self.sink
+            .write(if self.rows == 0 { b"[\n" } else { b",\n" })?;
+        self.layout.write(value, kept, &mut self.sink)?;
         self.rows += 1;
-        self.sink.write(&bytes)
+        self.sink.end_rows(1);
+        Ok(())
     }
 }
 
@@ -47,7 +49,7 @@ impl<R: Row> RowWriter<R> for Json {
 
     fn finish(&mut self) -> anyhow::Result<()> {
         self.sink
-            .write(if self.rows == 0 { b"[]\n" } else { b"\n]\n" })?;
+            .write(if self.rows == 0 { b"[]\n" } else { END })?;
         self.sink.finish()
     }
 }

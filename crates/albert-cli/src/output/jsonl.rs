@@ -17,9 +17,10 @@ impl JsonLines {
     }
 
     fn line(&mut self, value: &impl Serialize, kept: &Kept) -> anyhow::Result<()> {
-        let mut line = self.layout.encode(value, kept)?;
-        line.push(b'\n');
-        self.sink.write(&line)
+        self.layout.write(value, kept, &mut self.sink)?;
+        self.sink.write(b"\n")?;
+        self.sink.end_rows(1);
+        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@ use anyhow::bail;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Row;
 use super::members::Members;
+use super::{Row, Sink};
 use crate::failure::{Hint, usage};
 
 /// The names and values of the input's columns that are kept in a row.
@@ -86,12 +86,17 @@ impl Layout {
         }
     }
 
-    /// Encodes a row as JSON with its columns renamed and the kept ones after them.
-    pub(super) fn encode(&self, row: &impl Serialize, kept: &Kept) -> anyhow::Result<Vec<u8>> {
+    /// Writes a row as JSON with its columns renamed and the kept ones after them.
+    pub(super) fn write(
+        &self,
+        row: &impl Serialize,
+        kept: &Kept,
+        sink: &mut Sink,
+    ) -> anyhow::Result<()> {
         if self.is_plain() && kept.is_empty() {
-            return Ok(serde_json::to_vec(row)?);
+            return sink.write_json(row);
         }
-        Ok(serde_json::to_vec(&self.members(row, kept)?)?)
+        sink.write_json(&self.members(row, kept)?)
     }
 
     /// Returns the members of a row's JSON, renamed, and the kept ones after them.
@@ -138,10 +143,12 @@ mod tests {
         };
         let layout = Layout::new(vec![parse_renaming("score=s").unwrap()]);
         let kept = vec![("id".into(), Value::from("a"))];
-        let json = String::from_utf8(layout.encode(&row, &kept).unwrap()).unwrap();
-        assert_eq!(json, r#"{"index":1,"s":0.1,"id":"a"}"#);
-        let plain = Layout::default().encode(&row, &Vec::new()).unwrap();
-        assert_eq!(plain, br#"{"index":1,"score":0.1}"#);
+        let json = |layout: &Layout, kept: &Kept| {
+            serde_json::to_string(&layout.members(&row, kept).unwrap()).unwrap()
+        };
+        assert_eq!(json(&layout, &kept), r#"{"index":1,"s":0.1,"id":"a"}"#);
+        let plain = json(&Layout::default(), &Kept::new());
+        assert_eq!(plain, r#"{"index":1,"score":0.1}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use anyhow::Context;
 
 use super::column::VectorType;
+use super::salvage::Salvage;
 use super::{BadRow, Kept, Row, RowWriter, Sink};
 
 /// Returns the header of a format for a number of vectors, on which its length does not depend.
@@ -29,8 +30,12 @@ impl Matrix {
         bytes: u64,
         rows: usize,
     ) -> Self {
+        let salvage = Salvage::Matrix {
+            start: Box::new(move |rows| header(rows, vectors)),
+            row_bytes: vectors.bytes(),
+        };
         Self {
-            sink,
+            sink: sink.with_salvage(salvage),
             header,
             vectors,
             rows,
@@ -44,14 +49,6 @@ impl Matrix {
             self.sink.write(&(self.header)(0, self.vectors)?)?;
         }
         Ok(())
-    }
-
-    /// Truncates a file that could not be completed, as on a full disk, to whole rows, and writes
-    /// their number to the header.
-    fn keep_whole(&mut self) -> anyhow::Result<()> {
-        let header_bytes = (self.header)(0, self.vectors)?.len();
-        let rows = self.sink.keep_whole(header_bytes, self.vectors.bytes())?;
-        self.sink.rewrite_start(&(self.header)(rows, self.vectors)?)
     }
 
     fn vector(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
@@ -90,12 +87,7 @@ impl<R: Row> RowWriter<R> for Matrix {
 
     fn finish(&mut self) -> anyhow::Result<()> {
         self.begin()?;
-        let finished = self.sink.finish();
-        if finished.is_err() {
-            // The first failure is the one to report.
-            drop(self.keep_whole());
-            return finished;
-        }
+        self.sink.finish()?;
         self.sink
             .rewrite_start(&(self.header)(self.rows, self.vectors)?)
     }

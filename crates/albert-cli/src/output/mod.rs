@@ -20,6 +20,7 @@ mod members;
 mod model_folder;
 mod npy;
 mod safetensors;
+mod salvage;
 mod saved;
 #[cfg(feature = "parquet")]
 mod schema;
@@ -29,6 +30,7 @@ mod table;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use albert_data::RowBatches;
 use albert_tasks::ModelFiles;
 use anyhow::bail;
 use same_file::Handle;
@@ -105,6 +107,8 @@ pub(crate) struct Output {
     path: Option<PathBuf>,
     /// True if the command can continue an output.
     pub(crate) has_resume: bool,
+    /// The record batches of the input, if the rows of Arrow keep them.
+    pub(crate) row_batches: Option<RowBatches>,
     /// True if the run continues after the existing rows.
     resumes: bool,
     saved: Saved,
@@ -159,6 +163,7 @@ impl Target {
             sink,
             path,
             has_resume: false,
+            row_batches: None,
             resumes: false,
             saved: Saved::default(),
         })
@@ -244,7 +249,7 @@ impl Output {
 
     /// Keeps the saved rows and continues after them.
     pub(crate) fn continue_after(&mut self, saved: Saved) {
-        self.sink.keep(saved.bytes);
+        self.sink.keep(saved.bytes, saved.rows);
         self.saved = saved;
     }
 
@@ -263,8 +268,11 @@ impl Output {
             sink,
             saved,
             layout,
+            row_batches,
             ..
         } = self;
+        #[cfg(not(feature = "parquet"))]
+        drop(row_batches);
         layout.check::<R>()?;
         Ok(match (self.format, vectors) {
             (Format::Table, _) => Box::new(table::Table::new(sink)),
@@ -292,6 +300,7 @@ impl Output {
                     format,
                     schema::fields(R::COLUMNS, vectors, skip_bad)?,
                     layout,
+                    row_batches,
                 )?)
             }
             (format, _) => bail!("format `{}` cannot hold rows", format.name()),

@@ -5,10 +5,13 @@ use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use serde::Serialize;
 
+use super::salvage::{RowEnds, Salvage};
 use crate::failure::{ClosedPipe, Hint};
 #[cfg(unix)]
 use crate::output::closed::stdout_was_closed;
+use crate::progress::rows;
 
 /// An open output.
 pub(crate) struct Sink {
@@ -18,6 +21,11 @@ pub(crate) struct Sink {
     keep: Option<u64>,
     /// The path of a new file, until something is written to it.
     untouched: Option<PathBuf>,
+    /// The way to a readable file after a failed write.
+    salvage: Salvage,
+    rows: RowEnds,
+    /// A write has failed, and its error is reported.
+    has_failed: bool,
 }
 
 enum Place {
@@ -44,6 +52,9 @@ impl Sink {
             name: "standard output".to_string(),
             keep: None,
             untouched: None,
+            salvage: Salvage::Rows { end: b"" },
+            rows: RowEnds::default(),
+            has_failed: false,
         })
     }
 
@@ -87,12 +98,28 @@ impl Sink {
             name,
             keep,
             untouched,
+            salvage: Salvage::Rows { end: b"" },
+            rows: RowEnds::default(),
+            has_failed: false,
         })
     }
 
-    /// Keeps the first `bytes` bytes of a file and writes after them.
-    pub(super) fn keep(&mut self, bytes: u64) {
+    /// Writes after the first `bytes` bytes of a file, which hold `rows` rows, instead of over them.
+    pub(super) fn keep(&mut self, bytes: u64, rows: usize) {
         self.keep = self.keep.map(|_| bytes);
+        self.rows = RowEnds::after(bytes, rows);
+    }
+
+    /// Sets the way to a readable file after a failed write; otherwise it is cut after its last
+    /// whole row.
+    pub(super) fn with_salvage(mut self, salvage: Salvage) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Notes that `rows` rows end with the bytes written so far.
+    pub(super) fn end_rows(&mut self, rows: usize) {
+        self.rows.end_rows(rows);
     }
 
     /// The output's name, for messages.
@@ -108,20 +135,39 @@ impl Sink {
     /// Writes bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.clear()?;
-        let result = match &mut self.place {
+        self.rows.written(bytes.len());
+        self.attempt(|place| match place {
             Place::Stdout(writer) => writer.write_all(bytes),
             Place::File(writer) => writer.write_all(bytes),
+        })
+    }
+
+    /// Writes a value as JSON, as it is formed: a row may be many times as long as its text.
+    pub(super) fn write_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        /// Fewer, longer writes.
+        const BUFFER_BYTES: usize = 1 << 14;
+        let pieces = Pieces {
+            sink: self,
+            error: None,
         };
-        self.check(result)
+        let mut buffer = BufWriter::with_capacity(BUFFER_BYTES, pieces);
+        let written = serde_json::to_writer(&mut buffer, value);
+        let flushed = buffer.flush();
+        let (pieces, _) = buffer.into_parts();
+        match pieces.error {
+            Some(error) => Err(error),
+            None => Ok(written.map(|()| flushed)??),
+        }
     }
 
     /// Flushes everything written so far.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let result = match &mut self.place {
+        self.attempt(|place| match place {
             Place::Stdout(writer) => writer.flush(),
             Place::File(writer) => writer.flush(),
-        };
-        self.check(result)
+        })?;
+        self.rows.flushed();
+        Ok(())
     }
 
     /// Completes the output; a file to which nothing was written becomes empty.
@@ -132,35 +178,14 @@ impl Sink {
 
     /// Overwrites the first bytes.
     pub(super) fn rewrite_start(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        let result = match &mut self.place {
-            // Only opened for formats that never call this.
+        self.attempt(|place| match place {
+            // Opened only for formats that never ask for this.
             Place::Stdout(_) => Err(io::Error::from(ErrorKind::NotSeekable)),
             Place::File(writer) => writer
                 .seek(SeekFrom::Start(0))
                 .and_then(|_| writer.write_all(bytes)),
-        };
-        self.check(result)?;
+        })?;
         self.flush()
-    }
-
-    /// Truncates a file that could not be completed to whole rows, and returns their number.
-    pub(super) fn keep_whole(
-        &mut self,
-        header_bytes: usize,
-        row_bytes: usize,
-    ) -> io::Result<usize> {
-        let Place::File(writer) = &mut self.place else {
-            return Err(io::Error::from(ErrorKind::NotSeekable));
-        };
-        let file = writer.get_ref().try_clone()?;
-        let failed = std::mem::replace(writer, BufWriter::with_capacity(BUFFER_BYTES, file));
-        // Drops the bytes that did not fit; a flush would try to write them again.
-        drop(failed.into_parts());
-        let file = writer.get_ref();
-        let (header_bytes, row_bytes) = (header_bytes as u64, row_bytes.max(1) as u64);
-        let rows = file.metadata()?.len().saturating_sub(header_bytes) / row_bytes;
-        file.set_len(header_bytes + rows * row_bytes)?;
-        usize::try_from(rows).map_err(io::Error::other)
     }
 
     /// Clears the old content of a file, except for the part to keep, before the first new byte.
@@ -169,31 +194,92 @@ impl Sink {
             return Ok(());
         };
         self.untouched = None;
-        let result = match &mut self.place {
+        self.attempt(|place| match place {
             Place::Stdout(_) => Ok(()),
             Place::File(writer) => writer
                 .get_ref()
                 .set_len(keep)
                 .and_then(|()| writer.seek(SeekFrom::Start(keep)).map(drop)),
-        };
-        self.check(result)
+        })
     }
 
-    fn check(&self, result: io::Result<()>) -> anyhow::Result<()> {
-        match result {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
-            Err(error) => {
-                let full = error.kind() == ErrorKind::StorageFull;
-                let failed = Err(error).with_context(|| format!("cannot write to {}", self.name));
-                if full {
-                    failed
-                        .hint("free some space and run the command again: the output is incomplete")
-                } else {
-                    failed
-                }
-            }
-            Ok(()) => Ok(()),
+    /// Writes, unless a write has failed before. After a failure a file is cut to its whole rows,
+    /// and the error says how many there are.
+    fn attempt(&mut self, write: impl FnOnce(&mut Place) -> io::Result<()>) -> anyhow::Result<()> {
+        if self.has_failed {
+            return Err(anyhow!("cannot write to {}", self.name));
         }
+        let Err(error) = write(&mut self.place) else {
+            return Ok(());
+        };
+        self.has_failed = true;
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Err(ClosedPipe.into());
+        }
+        let salvaged = self.salvage();
+        let name = &self.name;
+        let advice = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "free some space and run the command again"
+            }
+            _ => "run the command again",
+        };
+        let failed = Err(error).with_context(|| format!("cannot write to {name}"));
+        failed.hint(match salvaged {
+            Some(Ok(Some(count))) => format!(
+                "{name} has {} and ends after the last of them: {advice}",
+                rows(count)
+            ),
+            Some(Ok(None)) => {
+                format!("{name} lacks its index and cannot be read: remove it, {advice}")
+            }
+            Some(Err(_)) => format!("{name} is incomplete: remove it, {advice}"),
+            None => format!("{advice}: the output is incomplete"),
+        })
+    }
+
+    /// Makes a readable file of the rows that it holds; `None` if it is not a regular file.
+    fn salvage(&mut self) -> Option<anyhow::Result<Option<usize>>> {
+        let Place::File(writer) = &mut self.place else {
+            return None;
+        };
+        let file = writer.get_ref();
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return None;
+        }
+        let mut file = match file.try_clone() {
+            Ok(file) => file,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let salvaged = self.salvage.apply(&mut file, &self.rows);
+        let failed = std::mem::replace(writer, BufWriter::with_capacity(BUFFER_BYTES, file));
+        // The bytes that did not fit are dropped; a flush would try them again.
+        drop(failed.into_parts());
+        Some(salvaged)
+    }
+}
+
+/// The sink for a serializer, whose own errors hold no others.
+struct Pieces<'a> {
+    sink: &'a mut Sink,
+    error: Option<anyhow::Error>,
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.error.is_none()
+            && let Err(error) = self.sink.write(bytes)
+        {
+            self.error = Some(error);
+        }
+        if self.error.is_some() {
+            return Err(ErrorKind::Other.into());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -202,9 +288,8 @@ impl Sink {
 /// # Errors
 /// If standard output was closed before the start, or cannot be written to.
 pub(crate) fn print_to_stdout(print: impl FnOnce() -> io::Result<()>) -> anyhow::Result<()> {
-    let sink = Sink::stdout()?;
-    let printed = print().and_then(|()| io::stdout().flush());
-    sink.check(printed)
+    let mut sink = Sink::stdout()?;
+    sink.attempt(|_| print().and_then(|()| io::stdout().flush()))
 }
 
 impl Drop for Sink {

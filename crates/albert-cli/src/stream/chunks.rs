@@ -168,7 +168,7 @@ impl Chunk {
 }
 
 /// Turns the kept columns of a line into the values of a row.
-fn kept(cells: Vec<(Arc<str>, Cell)>) -> Kept {
+pub(crate) fn kept(cells: Vec<(Arc<str>, Cell)>) -> Kept {
     let value = |cell: &Cell| match serde_json::to_value(cell) {
         Ok(value) => value,
         // An integer of more than 64 bits, which `serde_json` numbers cannot hold.

@@ -20,7 +20,7 @@ impl Job {
     /// Opens input and output, then the device, then finds the model, so that a user's mistake is
     /// reported before anything is downloaded or computed.
     pub(crate) fn open(args: TextArgs, terms: Terms, talk: Talk) -> anyhow::Result<Self> {
-        let stream = Stream::open(args.input, &args.output, args.columns, terms, talk)?;
+        let stream = Stream::open(args.input, &args.output, args.rows, terms, talk)?;
         let options = args.compute.run_options(&args.model, talk)?;
         let files = args.model.files(talk)?;
         stream.output.spare(&files)?;

@@ -15,11 +15,11 @@ use anyhow::Context;
 use crate::failure::{Hint, Report, usage};
 use crate::input::Input;
 use crate::interruption::Interruption;
-use crate::options::{ColumnArgs, InputArgs, OutputArgs};
-use crate::output::{BadRow, Layout, Output, Row, RowWriter, Saved, VectorType};
+use crate::options::{InputArgs, OutputArgs, RowArgs};
+use crate::output::{BadRow, Kept, Layout, Output, Row, RowWriter, Saved, VectorType};
 use crate::progress::{Progress, Talk, Tally, rows};
 use chunks::each_chunk;
-pub(crate) use chunks::{Chunks, Item};
+pub(crate) use chunks::{Chunks, Item, kept};
 pub(crate) use job::Job;
 pub(crate) use terms::Terms;
 
@@ -36,25 +36,26 @@ impl Stream {
     pub(crate) fn open(
         input: InputArgs,
         output: &OutputArgs,
-        columns: ColumnArgs,
+        rows: RowArgs,
         terms: Terms,
         talk: Talk,
     ) -> anyhow::Result<Self> {
         let mut request = input.request(terms.pair, terms.pairs)?;
-        request.keep = columns.keep.clone();
+        request.keep = rows.columns.keep.clone();
         let mut target = output.target(terms.formats)?;
-        columns.check(target.format)?;
-        if terms.resumes == Some(true) && !columns.is_plain() {
+        target.layout = rows.columns.layout(target.format)?;
+        request.keeps_batches = rows.keeps_batches(target.format)?;
+        if terms.resumes == Some(true) && !rows.columns.is_plain() {
             return Err(usage(
                 "`--resume` cannot be used with `--keep` or `--column-name`",
             ));
         }
-        target.layout = Layout::new(columns.column_name);
         let input = Input::open(&request)?;
         let mut read = request.origin.paths()?;
         read.extend(terms.also_reads);
         let mut opened = target.open(&read)?;
         opened.has_resume = terms.resumes.is_some();
+        opened.row_batches = request.keeps_batches.then(|| input.row_batches());
         if terms.resumes == Some(true) {
             opened.resume()?;
         }
@@ -242,20 +243,38 @@ pub(crate) fn consume<T: Send>(
     work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
     mut add: impl FnMut(Option<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    consume_with_kept(input, chunks, progress, tally, work, |answer, _| {
+        add(answer)
+    })
+}
+
+/// Runs every text of the input through `work`, as [`consume`] does, and hands over the columns that
+/// its line keeps with each result.
+///
+/// # Errors
+/// As [`consume`].
+pub(crate) fn consume_with_kept<T: Send>(
+    input: Input,
+    chunks: Chunks,
+    progress: &Progress,
+    tally: &mut Tally,
+    work: impl Fn(Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<T>>> + Sync,
+    mut add: impl FnMut(Option<T>, Kept) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let (skip_bad, remarks) = (input.skip_bad, input.remarks());
     // Nothing is written yet, so a signal may just end the process.
     let interruption = Interruption::default();
     each_chunk(input, chunks, &interruption, work, |answered| {
-        for (place, _, answer) in answered.lines {
+        for (place, kept, answer) in answered.lines {
             match answer {
-                Ok(answer) => add(Some(answer))?,
+                Ok(answer) => add(Some(answer), kept)?,
                 Err(error) => {
                     let error = locate(&place, error);
                     if !skip_bad {
                         return Err(error);
                     }
                     progress.say(format_args!("skipped: {}", Report::message(&error)));
-                    add(None)?;
+                    add(None, Kept::new())?;
                     tally.bad += 1;
                 }
             }

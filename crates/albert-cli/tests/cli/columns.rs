@@ -143,3 +143,43 @@ fn tables_keep_columns_with_the_types_of_their_values() {
         cli(&["search", "one", "--embeddings", &table]).fails(1, &["no field `embedding`"]);
     }
 }
+
+#[test]
+fn hits_and_ranked_texts_keep_and_rename_columns() {
+    let folder = Folder::new();
+    let csv = "id;text\na1;A cat sleeps.\na2;Stocks fell.\na3;The cat ran.\n";
+    let input = folder.write("a.csv", csv);
+    let options = ["--input", &input, "--delimiter", ";", "--keep", "id"];
+    let search = [&["search", "a cat", "--top-k", "2"], &options[..]].concat();
+    let rows = cli(&search).ok().rows();
+    let ids = ["a1", "a2", "a3"];
+    let has_its_id = |row: &Value| row["id"] == ids[row["index"].as_u64().unwrap() as usize];
+    assert!(rows.len() == 2 && rows.iter().all(has_its_id), "{rows:?}");
+    let named = [&search[..], &["--column-name", "cosine=score"]].concat();
+    let row = cli(&named).ok().rows().remove(0);
+    assert_eq!(
+        keys(&row),
+        ["query", "rank", "index", "text", "score", "id"]
+    );
+    // The texts of saved vectors are looked up, and their columns with them.
+    let vectors = folder.path("v.npy");
+    let embed = ["embed", "--input", &input, "--delimiter", ";", "--output"];
+    cli(&[&embed[..], &[&vectors]].concat()).ok();
+    let looked_up = cli(&[&search[..], &["--embeddings", &vectors]].concat());
+    assert_eq!(looked_up.ok().rows(), rows);
+    let model = crate::harness::task_model("single");
+    let rerank = [&["rerank", "a cat", "--model", &model], &options[..]].concat();
+    let rows = cli(&rerank).ok().rows();
+    assert!(rows.len() == 3 && rows.iter().all(has_its_id), "{rows:?}");
+
+    let alone = ["search", "a", "--embeddings", &vectors];
+    for option in [["--keep", "id"], ["--delimiter", ";"], ["--field", "id"]] {
+        cli(&[&alone[..], &option].concat()).fails(2, &[option[0], "needs `--input`"]);
+    }
+    let clash = folder.write("b.csv", "rank,text\n1,A cat.\n");
+    for command in [["search", "a", "--input"], ["rerank", "a", "--input"]] {
+        let kept = [&command[..], &[&clash, "--keep", "rank", "--model"]].concat();
+        cli(&[&kept[..], &[&model]].concat()).fails(1, &["a column `rank`", "\nhint: "]);
+    }
+    cli(&[&rerank[..], &["--column-name", "nothing=x"]].concat()).fails(2, &["no column"]);
+}

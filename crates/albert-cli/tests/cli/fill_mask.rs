@@ -155,3 +155,16 @@ fn the_table_has_a_line_a_candidate() {
     assert_eq!(lines[0], TEXT);
     assert!(lines[3].starts_with("  3  "), "{}", run.stdout);
 }
+
+/// Each step ranks few candidates of few hypotheses, so that the time grows with the number of masks
+/// and not with the number of their combinations.
+#[test]
+fn a_hundred_masks_are_filled_together() {
+    let text = vec!["a [MASK]"; 100].join(" ");
+    let run = cli(&["fill-mask", "--joint", "--beam", "2", "--top-k", "1", &text]).ok();
+    let row = run.row();
+    assert_eq!(row["masks"].as_array().unwrap().len(), 100);
+    let best = &row["fillings"].as_array().unwrap()[0];
+    assert_eq!(best["tokens"].as_array().unwrap().len(), 100);
+    assert!(run.stderr.contains("of 100 masks filled"), "{}", run.stderr);
+}

@@ -379,6 +379,62 @@ mod tables {
         assert_eq!(read("a.arrow", bytes, &[]), ["a", "a", "b"]);
     }
 
+    /// The codec of a column in a Parquet file's metadata: field 4 after the path, a Thrift integer.
+    #[test]
+    fn codecs_and_encryption_that_are_not_read_are_named() {
+        let bytes = parquet(&batch("text", strings(&["a"])));
+        let path_and_codec = b"\x19\x18\x04text\x15";
+        let at = bytes
+            .windows(path_and_codec.len())
+            .rposition(|it| it == path_and_codec);
+        let codec = at.unwrap() + path_and_codec.len();
+        for (number, name) in [(3, "LZO"), (4, "Brotli")] {
+            let mut bytes = bytes.clone();
+            bytes[codec] = number << 1;
+            let words = [
+                "column `text`",
+                "snappy, gzip, zstd or lz4",
+                name,
+                "\nhint: ",
+            ];
+            run("a.parquet", bytes, &[]).fails(1, &words);
+        }
+        // An encrypted footer has a magic number of its own.
+        let mut encrypted = bytes;
+        let end = encrypted.len() - 4;
+        encrypted[..4].copy_from_slice(b"PARE");
+        encrypted[end..].copy_from_slice(b"PARE");
+        run("a.parquet", encrypted, &[]).fails(1, &["found an encrypted Parquet file"]);
+    }
+
+    #[test]
+    fn tag_reads_a_column_of_words() {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("Alice"), Some("runs")]);
+        lists.append_value([Some("to"), Some("Paris"), Some(".")]);
+        let table = batch("tokens", Arc::new(lists.finish()));
+        let model = crate::harness::task_model("entities");
+        for (name, bytes) in [
+            ("a.parquet", parquet(&table)),
+            ("a.arrow", arrow(std::slice::from_ref(&table), true)),
+        ] {
+            let folder = Folder::new();
+            let file = folder.write(name, bytes);
+            let args = [
+                "tag", "--model", &model, "--field", "tokens", "--input", &file,
+            ];
+            let rows = cli(&args).ok().rows();
+            assert_eq!((rows.len(), &rows[1]["text"]), (2, &"to Paris .".into()));
+            let entities = rows
+                .iter()
+                .flat_map(|row| row["entities"].as_array().unwrap());
+            assert!(
+                entities.clone().count() > 0
+                    && entities.clone().all(|it| it["first_word"].is_u64())
+            );
+        }
+    }
+
     #[test]
     fn lists_where_texts_belong_are_named() {
         let mut lists = ListBuilder::new(StringBuilder::new());

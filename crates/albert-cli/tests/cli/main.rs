@@ -29,6 +29,7 @@ mod reading;
 #[cfg(all(target_os = "linux", feature = "hub"))]
 mod reference;
 mod refusals;
+mod reports;
 mod resume;
 mod score;
 mod search;

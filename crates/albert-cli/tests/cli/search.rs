@@ -248,3 +248,67 @@ fn vectors_that_are_not_finite_are_counted_and_no_hit() {
         run.stderr
     );
 }
+
+/// The prompts `query` and `document` of a folder, as sentence-transformers' `encode_query` and
+/// `encode_document` take them.
+#[test]
+fn the_prompts_of_a_folder_are_those_of_queries_and_documents() {
+    let folder = Folder::with_model_files(&[
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]);
+    let prompts = r#"{"prompts": {"query": "find: ", "document": "text: "}}"#;
+    folder.write("config_sentence_transformers.json", prompts);
+    let texts = "A cat sleeps.\nStocks fell.\nThe river runs.\n";
+    let search = |more: &[&str]| {
+        let args = ["search", "river", "--model", folder.as_str()];
+        cli_with(&[&args[..], more].concat(), texts).ok().rows()
+    };
+    let own = search(&[]);
+    let given = ["--query-prompt", "find: ", "--document-prompt", "text: "];
+    assert_eq!(own, search(&given));
+    assert_ne!(
+        own,
+        search(&["--query-prompt", "", "--document-prompt", ""])
+    );
+    let named = search(&["--prompt-name", "query"]);
+    assert_eq!(
+        named,
+        search(&["--query-prompt", "find: ", "--document-prompt", "find: "])
+    );
+    // The cosine is that of the two embeddings.
+    let embed = |prompt: &str, text: &str| {
+        let args = [
+            "embed",
+            text,
+            "--model",
+            folder.as_str(),
+            "--prompt",
+            prompt,
+        ];
+        crate::harness::floats(&cli(&args).ok().row()["embedding"])
+    };
+    let query = embed("find: ", "river");
+    for hit in &own {
+        let vector = embed("text: ", hit["text"].as_str().unwrap());
+        let cosine: f32 = query.iter().zip(&vector).map(|(a, b)| a * b).sum();
+        assert!(
+            (f64::from(cosine) - hit["cosine"].as_f64().unwrap()).abs() < 1e-5,
+            "{hit}"
+        );
+    }
+    let with_name = [
+        "embed",
+        "river",
+        "--model",
+        folder.as_str(),
+        "--prompt-name",
+        "query",
+    ];
+    assert_eq!(
+        crate::harness::floats(&cli(&with_name).ok().row()["embedding"]),
+        query
+    );
+}

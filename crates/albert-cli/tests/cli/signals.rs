@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Folder, Run, cli, command, isolate, rows};
+use crate::harness::{Folder, Run, cli, command, finish, isolate, rows};
 
 /// Longer than any run here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,31 +125,82 @@ fn a_signal_before_the_first_row_leaves_an_existing_output_alone() {
     assert_eq!(folder.read("a.jsonl"), b"precious\n");
 }
 
-/// Rows of 256 numbers of four bytes: a kilobyte each.
-const ROW_BYTES: usize = 1024;
+/// Runs `embed` on a file system with a limit of 200 blocks of 512 or 1,024 bytes for a file; a write
+/// past it fails instead of ending the process.
+fn embed_on_a_full_disk(texts: &str, output: &str) -> Run {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
+        .args([env!("CARGO_BIN_EXE_albert-cli"), "embed", "--input", texts])
+        .args(["--output", output])
+        .stdin(Stdio::null());
+    isolate(&mut shell);
+    finish(&mut shell)
+}
+
+/// The number of rows in a whole file, of which `hint` speaks.
+fn whole_rows(path: &str, format: &str) -> usize {
+    let bytes = fs::read(path).unwrap();
+    let text = || String::from_utf8(bytes.clone()).unwrap();
+    match format {
+        "jsonl" => rows(&text()).len(),
+        "json" => serde_json::from_str::<Vec<serde_json::Value>>(&text())
+            .unwrap()
+            .len(),
+        "csv" => {
+            let mut reader = csv::Reader::from_reader(&bytes[..]);
+            reader.records().map(Result::unwrap).count()
+        }
+        #[cfg(feature = "parquet")]
+        "arrow" => {
+            assert!(bytes.ends_with(&[255, 255, 255, 255, 0, 0, 0, 0]));
+            let reader = arrow_ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap();
+            reader.map(|batch| batch.unwrap().num_rows()).sum()
+        }
+        format => {
+            // Rows of 256 numbers of four bytes after a header that says how many there are.
+            let header_bytes = if format == "npy" { 128 } else { 256 };
+            let rows = (bytes.len() - header_bytes) / 1024;
+            assert_eq!(bytes.len(), header_bytes + rows * 1024);
+            let header = String::from_utf8_lossy(&bytes[..header_bytes]).into_owned();
+            let shape = [format!("({rows}, 256)"), format!("[{rows},256]")];
+            assert!(shape.iter().any(|shape| header.contains(shape)), "{header}");
+            rows
+        }
+    }
+}
 
 #[test]
-fn a_full_disk_leaves_arrays_whose_header_tells_the_truth() {
+fn a_full_disk_leaves_a_whole_file_of_the_rows_that_fit_and_says_how_many() {
     let folder = Folder::new();
-    let texts = folder.write("texts.txt", "a text\n".repeat(400));
-    for (format, header_bytes) in [("npy", 128), ("safetensors", 256)] {
+    let texts: String = (0..4000).map(|index| format!("text {index}\n")).collect();
+    let texts = folder.write("texts.txt", texts);
+    for format in [
+        "jsonl",
+        "json",
+        "csv",
+        "npy",
+        "safetensors",
+        #[cfg(feature = "parquet")]
+        "arrow",
+    ] {
         let output = folder.path(&format!("a.{format}"));
-        // A limit of 200 blocks of 512 or 1,024 bytes; a write past it fails instead of ending the
-        // process.
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
-            .args([env!("CARGO_BIN_EXE_albert-cli"), "embed", "--input", &texts])
-            .args(["--output", &output])
-            .stdin(Stdio::null());
-        isolate(&mut shell);
-        let failed = shell.output().unwrap();
-        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
-        let bytes = fs::read(&output).unwrap();
-        let rows = (bytes.len() - header_bytes) / ROW_BYTES;
-        assert!(rows > 0 && bytes.len() == header_bytes + rows * ROW_BYTES);
-        let header = String::from_utf8_lossy(&bytes[..header_bytes]).into_owned();
-        let shape = [format!("({rows}, 256)"), format!("[{rows},256]")];
-        assert!(shape.iter().any(|shape| header.contains(shape)), "{header}");
+        let run = embed_on_a_full_disk(&texts, &output).fails(1, &["cannot write to", "\nhint: "]);
+        let count = whole_rows(&output, format);
+        assert!(count > 0, "{format}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(&format!("has {count} row")),
+            "{format}: {}",
+            run.stderr
+        );
     }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_full_disk_leaves_no_parquet_file_and_that_is_said() {
+    let folder = Folder::new();
+    let texts = folder.write("texts.txt", "a text\n".repeat(4000));
+    let output = folder.path("a.parquet");
+    embed_on_a_full_disk(&texts, &output).fails(1, &["lacks its index", "remove it"]);
 }

@@ -607,3 +607,51 @@ fn pyarrow_reads_our_tables_and_we_read_its() {
         }
     }
 }
+
+/// The numbers of rows of an Arrow stream's batches.
+fn batch_sizes(bytes: &[u8]) -> Vec<usize> {
+    let reader = StreamReader::try_new(bytes, None).unwrap();
+    reader.map(|batch| batch.unwrap().num_rows()).collect()
+}
+
+/// An Arrow stream of texts in batches of these sizes.
+fn stream_of(sizes: &[usize]) -> Vec<u8> {
+    let batch = |rows: usize| {
+        let texts: Vec<String> = (0..rows).map(|row| format!("text {row}")).collect();
+        let texts: ArrayRef = Arc::new(StringArray::from(texts));
+        RecordBatch::try_from_iter([("text", texts)]).unwrap()
+    };
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch(0).schema()).unwrap();
+    for &rows in sizes {
+        writer.write(&batch(rows)).unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn rows_may_have_the_record_batches_of_the_input() {
+    let folder = Folder::new();
+    for sizes in [&[0, 3, 0, 0, 1500, 1, 0][..], &[2], &[0], &[]] {
+        let input = folder.write("in.arrow", stream_of(sizes));
+        let output = folder.path("out.arrow");
+        let tokenize = ["tokenize", "--row-batches", "as-input", "--output", &output];
+        cli(&[&tokenize[..], &["--input", &input]].concat()).ok();
+        assert_eq!(batch_sizes(&folder.read("out.arrow")), sizes);
+        cli_with(&tokenize, stream_of(sizes)).ok();
+        assert_eq!(batch_sizes(&folder.read("out.arrow")), sizes, "a pipe");
+    }
+    // Several inputs one after another, bad rows among them, and columns that are kept.
+    let more = folder.write("more.arrow", stream_of(&[1, 2]));
+    let input = folder.write("in.arrow", stream_of(&[0, 2]));
+    let output = folder.path("out.arrow");
+    let embed = ["embed", "--row-batches", "as-input", "--output", &output];
+    let inputs = ["--input", &input, "--input", &more, "--keep", "all"];
+    cli(&[&embed[..], &inputs].concat()).ok();
+    assert_eq!(batch_sizes(&folder.read("out.arrow")), [0, 2, 1, 2]);
+
+    let lines = folder.write("a.csv", "text\na\n");
+    cli(&[&embed[..], &["--input", &lines]].concat()).fails(2, &["the input is csv"]);
+    cli(&[&embed[..], &["a"]].concat()).fails(2, &["is for Arrow files"]);
+    let jsonl = ["embed", "--row-batches", "as-input", "--input", &input];
+    cli(&jsonl).fails(2, &["the output is jsonl", "\nhint: "]);
+}

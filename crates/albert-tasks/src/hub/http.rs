@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy, ResponseExt, Timeout};
+use ureq::{Agent, Body, Proxy, ProxyProtocol, ResponseExt, Timeout};
 
 use super::address::{Origin, host, origin, path, resolve, shown};
 use super::settings::{HubSettings, HubToken};
-use super::{Event, HubError, Observer};
+use super::{Event, HubError, Observer, absolute_form};
 
 /// The maximum number of redirects, as in browsers.
 const MAX_REDIRECTS: usize = 10;
@@ -75,19 +75,15 @@ pub(super) enum Want {
 impl Client {
     pub(super) fn new(settings: HubSettings, observer: Observer) -> Result<Self, HubError> {
         let certificates = certificates(&settings)?;
-        let agent = |proxy: Option<&String>| -> Result<Agent, HubError> {
-            // ureq interprets the variables without schemes, and a name in NO_PROXY without its
-            // subdomains, unlike curl and Python.
-            let proxy = match proxy {
-                None => None,
-                Some(address) => Some(usable_proxy(address)?),
-            };
+        // ureq interprets the variables without schemes, and a name in NO_PROXY without its
+        // subdomains, unlike curl and Python.
+        let config = |tunnel: Option<Proxy>| {
             let tls = TlsConfig::builder()
                 .root_certs(certificates.clone())
                 .build();
             let config = Agent::config_builder()
                 .tls_config(tls)
-                .proxy(proxy)
+                .proxy(tunnel)
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_redirects_will_error(false)
@@ -96,16 +92,24 @@ impl Client {
                 .timeout_connect(Some(CONNECT_TIMEOUT))
                 .timeout_recv_response(Some(settings.timeout))
                 .timeout_per_read(Some(settings.timeout));
-            Ok(config.build().into())
+            config.build()
         };
-        let proxied =
-            |address: &Option<String>| address.as_ref().map(|it| agent(Some(it))).transpose();
+        let proxy = |address: &Option<String>| {
+            let proxy = address.as_deref().map(usable_proxy);
+            proxy.transpose()
+        };
+        let http = proxy(&settings.proxies.http)?.map(|proxy| match proxy.protocol() {
+            ProxyProtocol::Http => absolute_form::agent(config(None), &proxy),
+            // A proxy that is itself reached over TLS gets a tunnel.
+            _ => config(Some(proxy)).into(),
+        });
+        let https = proxy(&settings.proxies.https)?.map(|proxy| config(Some(proxy)).into());
         Ok(Self {
             origin: origin(&settings.endpoint),
             token: settings.secret()?,
-            direct: agent(None)?,
-            http: proxied(&settings.proxies.http)?,
-            https: proxied(&settings.proxies.https)?,
+            direct: config(None).into(),
+            http,
+            https,
             settings,
             observer,
         })
@@ -394,7 +398,7 @@ fn certificates(settings: &HubSettings) -> Result<RootCerts, HubError> {
 }
 
 fn usable_proxy(address: &str) -> Result<Proxy, HubError> {
-    use ureq::ProxyProtocol::{Http, Https};
+    use ProxyProtocol::{Http, Https};
     // The address may hold a password: only what follows it is shown.
     let error = || HubError::Proxy(address.rsplit('@').next().unwrap_or_default().to_string());
     let proxy = Proxy::new(address).map_err(|_| error())?;

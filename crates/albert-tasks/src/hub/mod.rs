@@ -10,6 +10,7 @@
 //! its hash before it gets its final name. Only the files that a model needs are downloaded: the
 //! configuration, one set of weights, the tokenizer, and sentence-transformers' modules.
 
+mod absolute_form;
 mod address;
 mod cache;
 mod cached;
@@ -31,11 +32,11 @@ use std::time::Duration;
 use albert_formats::{json, small_file};
 use serde_json::Value;
 
-use crate::files::{looks_like_hub_id, stays_inside};
+use crate::files::{MODULES, looks_like_hub_id, stays_inside};
 use cache::{Presence, Repository};
 use http::Client;
 use remote::Remote;
-use selection::{Completeness, Files, Weights};
+use selection::{Completeness, Files, Network, Weights};
 
 pub use cached::{CachedModel, CachedRevision, Removable};
 pub use error::HubError;
@@ -276,10 +277,15 @@ impl Hub {
         let get = |file: &str| download::download(&remote, repository, file);
         let absent = |file: &str| repository.note_absent(&remote.commit, file);
 
-        // First the files that decide whether the others are needed.
+        // First the files that decide where the others are, and whether they are needed.
+        if remote.has(MODULES) {
+            get(MODULES)?;
+        }
+        let modules = snapshot.json(MODULES);
+        let network = Network::new(&remote, modules.as_ref());
         let config = ["config.json", "albert_config.json"]
             .into_iter()
-            .find(|file| remote.has(file));
+            .find(|file| network.has(file));
         let without_config = || {
             if remote.has("adapter_config.json") {
                 HubError::Adapter(id.to_string())
@@ -287,8 +293,8 @@ impl Hub {
                 HubError::NoConfig(id.to_string())
             }
         };
-        get(config.ok_or_else(without_config)?)?;
-        let found = snapshot.json("config.json");
+        get(&network.path(config.ok_or_else(without_config)?))?;
+        let found = snapshot.json(&network.path("config.json"));
         if let Some(found) = found.as_ref().and_then(|config| config.get("model_type"))
             && found != "albert"
             && found != "bert"
@@ -301,7 +307,7 @@ impl Hub {
                 found,
             });
         }
-        let weights = selection::weights(&remote);
+        let weights = selection::weights(&network);
         if weights == Weights::None {
             let found = selection::other_weights(&remote.names());
             return Err(HubError::NoWeights {
@@ -310,18 +316,15 @@ impl Hub {
             });
         }
 
-        for file in selection::small(&remote) {
-            if remote.has(file) {
-                get(file)?;
+        for file in selection::small(&network) {
+            let path = network.path(file);
+            if network.has(file) {
+                get(&path)?;
             } else {
-                absent(file);
+                absent(&path);
             }
         }
-        for module in snapshot
-            .json("modules.json")
-            .iter()
-            .flat_map(selection::module_files)
-        {
+        for module in modules.iter().flat_map(selection::module_files) {
             let weights = module.weights.iter().find(|file| remote.has(file));
             for file in std::iter::once(&module.config).chain(&module.weights) {
                 match remote.has(file) {
@@ -335,9 +338,10 @@ impl Hub {
         let files = match weights {
             Weights::Files(files) => files,
             Weights::Index(index) => {
-                get(index)?;
+                let index = network.path(index);
+                get(&index)?;
                 snapshot
-                    .json(index)
+                    .json(&index)
                     .iter()
                     .flat_map(selection::parts)
                     .collect()
@@ -345,7 +349,7 @@ impl Hub {
             Weights::None => Vec::new(),
         };
         for file in &files {
-            get(file)?;
+            get(&network.path(file))?;
         }
         // Last, so that a branch never refers to an incomplete commit.
         repository.note_ref(&self.revision, &remote.commit);

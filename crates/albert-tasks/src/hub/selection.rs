@@ -7,7 +7,10 @@
 use serde_json::Value;
 
 use super::cache::Presence;
-use crate::files::{COMPANIONS, MODULES, SPIECE_MODELS, VOCABULARIES, stays_inside};
+use crate::files::{
+    COMPANIONS, MODULES, SENTENCE_SETTINGS, SPIECE_MODELS, VOCABULARIES, network_folder,
+    stays_inside,
+};
 
 /// Lists the small files that a model may have. Each may change the answer, so that a snapshot is
 /// only known to be complete once the Hub has listed its files.
@@ -49,6 +52,49 @@ pub(super) trait Files {
 
     fn has(&self, file: &str) -> bool {
         self.presence(file) == Presence::Present
+    }
+}
+
+/// The files of a network by their names in its folder: that of the repository, or one below in
+/// repositories that sentence-transformers saved before 2.0.
+pub(super) struct Network<'a, F> {
+    files: &'a F,
+    folder: Option<String>,
+}
+
+impl<'a, F: Files> Network<'a, F> {
+    /// The network that a list of modules names, if there is a list.
+    pub(super) fn new(files: &'a F, modules: Option<&Value>) -> Self {
+        let folder = modules.and_then(network_folder);
+        Self { files, folder }
+    }
+
+    /// Returns the path of a file in the repository.
+    pub(super) fn path(&self, file: &str) -> String {
+        match &self.folder {
+            Some(folder) if !matches!(file, MODULES | SENTENCE_SETTINGS) => {
+                format!("{folder}/{file}")
+            }
+            _ => file.to_string(),
+        }
+    }
+}
+
+impl<F: Files> Files for Network<'_, F> {
+    fn presence(&self, file: &str) -> Presence {
+        self.files.presence(&self.path(file))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = self.files.names();
+        let Some(folder) = &self.folder else {
+            return names;
+        };
+        let below = |name: &String| {
+            let name = name.strip_prefix(folder.as_str())?.strip_prefix('/')?;
+            Some(name.to_string())
+        };
+        names.iter().filter_map(below).collect()
     }
 }
 
@@ -202,36 +248,38 @@ pub(super) fn completeness(
     files: &impl Files,
     read: impl Fn(&str) -> Option<Value>,
 ) -> Completeness {
-    if !files.has("config.json") && !files.has("albert_config.json") {
-        return Completeness::Lacks("no `config.json` there".to_string());
-    }
+    let modules = read(MODULES);
+    let network = Network::new(files, modules.as_ref());
     let lacks = |file: &str| Completeness::Lacks(format!("no `{file}` there"));
-    let weights = match weights(files) {
+    if !network.has("config.json") && !network.has("albert_config.json") {
+        return lacks(&network.path("config.json"));
+    }
+    let weights = match weights(&network) {
         Weights::Files(names) => names,
-        Weights::Index(index) => match read(index) {
+        Weights::Index(index) => match read(&network.path(index)) {
             Some(index) => parts(&index),
-            None => return lacks(index),
+            None => return lacks(&network.path(index)),
         },
         Weights::None => return Completeness::Lacks("no weights there".to_string()),
     };
-    if let Some(part) = weights.iter().find(|part| !files.has(part)) {
-        return lacks(part);
+    if let Some(part) = weights.iter().find(|part| !network.has(part)) {
+        return lacks(&network.path(part));
     }
-    let unknown = |file: &str| files.presence(file) == Presence::Unknown;
+    let unknown = |file: &str| network.presence(file) == Presence::Unknown;
     // Without config.json, Google's name for it decides; next to it, it is not read.
-    let small = small(files)
+    let small = small(&network)
         .into_iter()
-        .filter(|&file| file != "albert_config.json" || !files.has("config.json"));
+        .filter(|&file| file != "albert_config.json" || !network.has("config.json"));
     let mut missing: Vec<String> = small
         .filter(|file| unknown(file))
-        .map(String::from)
+        .map(|file| network.path(file))
         .collect();
-    let mut tokenizers = TOKENIZERS.into_iter().chain(googles_tokenizers(files));
-    if !tokenizers.clone().any(|file| files.has(file)) && tokenizers.any(unknown) {
+    let mut tokenizers = TOKENIZERS.into_iter().chain(googles_tokenizers(&network));
+    if !tokenizers.clone().any(|file| network.has(file)) && tokenizers.any(unknown) {
         return Completeness::Lacks("no tokenizer there".to_string());
     }
-    for module in read(MODULES).iter().flat_map(module_files) {
-        if unknown(&module.config) {
+    for module in modules.iter().flat_map(module_files) {
+        if files.presence(&module.config) == Presence::Unknown {
             return lacks(&module.config);
         }
         // Of the two, the second only matters where the first is known not to be.
@@ -353,6 +401,29 @@ mod tests {
             .collect();
         assert_eq!(configs, ["1_Pooling/config.json", "2_Dense/config.json"]);
         assert_eq!(module_files(&json!({"path": "a"})), []);
+    }
+
+    #[test]
+    fn a_network_may_have_a_folder_of_its_own() {
+        let names = &[
+            "modules.json",
+            "config.json",
+            "0_Transformer/config.json",
+            "0_Transformer/pytorch_model.bin",
+            "0_Transformer/vocab.txt",
+            "1_Pooling/config.json",
+        ];
+        let kind = "sentence_transformers.models.Transformer";
+        let modules = json!([{"path": "0_Transformer", "type": kind}, {"path": "1_Pooling"}]);
+        let files = Names(names, Presence::Absent);
+        let network = Network::new(&files, Some(&modules));
+        assert_eq!(weights(&network), only(&["pytorch_model.bin"]));
+        assert_eq!(network.path("vocab.txt"), names[4]);
+        assert_eq!(network.path("modules.json"), "modules.json");
+        let read = |file: &str| (file == MODULES).then(|| modules.clone());
+        assert_eq!(completeness(&files, read), Completeness::Whole);
+        let lacks = completeness(&Names(&names[..3], Presence::Unknown), read);
+        assert_eq!(lacks, Completeness::Lacks("no weights there".to_string()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokenizers::{
 
 use super::explain::{Explanation, Normalized, Rule};
 use super::normalizer::BertSwitches;
+use super::parts::{PART_BYTES, parts};
 use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
 use crate::json::{self, JsonObject};
@@ -21,6 +22,8 @@ use crate::{Error, ModelFiles, Result};
 pub(super) struct HuggingFace {
     inner: tokenizers::Tokenizer,
     special: SpecialTokens,
+    /// Texts without added tokens may be divided at spaces.
+    allows_parts: bool,
 }
 
 impl HuggingFace {
@@ -103,7 +106,11 @@ impl HuggingFace {
                 });
             }
         }
-        Ok(Self { inner, special })
+        Ok(Self {
+            allows_parts: splits_at_spaces(&inner),
+            inner,
+            special,
+        })
     }
 
     /// Each text by itself without special tokens, then cut, then joined with them.
@@ -136,6 +143,34 @@ impl HuggingFace {
         let joined =
             contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
         Ok((joined, truncated))
+    }
+
+    /// Returns true if the tokens of a long text are those of its parts: there is no added token in
+    /// it, and words are cut by themselves.
+    fn can_be_divided(&self, text: &str) -> bool {
+        let added = self.inner.get_added_tokens_decoder();
+        let is_absent = |part: &str| {
+            let lower = part.to_lowercase();
+            let mut contents = added.values().map(|token| token.content.as_str());
+            !contents.any(|content| part.contains(content) || lower.contains(content))
+        };
+        self.allows_parts && self.parts(text).all(is_absent)
+    }
+
+    /// Divides a text at spaces over which no normalization reaches.
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let normalized = |text: &str| {
+            let mut text = NormalizedString::from(text);
+            if let Some(normalizer) = self.inner.get_normalizer() {
+                contained(|| normalizer.normalize(&mut text)).ok()?;
+            }
+            Some(text.get().to_string())
+        };
+        parts(text, move |left, right| {
+            let apart = normalized(left).zip(normalized(right));
+            let apart = apart.map(|(left, right)| format!("{left} {right}"));
+            apart.is_some() && normalized(&format!("{left} {right}")) == apart
+        })
     }
 
     /// Returns the name of the unknown, if it has one.
@@ -287,10 +322,27 @@ impl Engine for HuggingFace {
         })
     }
 
-    fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding =
-            contained(|| self.inner.encode_fast(text, false)).map_err(Error::Tokenize)?;
-        Ok(encoding.get_ids().to_vec())
+    fn each_token(&self, text: &str, visit: &mut dyn FnMut(u32, (u32, u32))) -> Result<()> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(Error::Tokenize("the text is longer than 4 GiB".into()));
+        }
+        let is_divided = text.len() > PART_BYTES && self.can_be_divided(text);
+        let mut start = 0;
+        let mut part = |part: &str| -> Result<()> {
+            let encoding = contained(|| self.inner.encode_char_offsets(part, false))
+                .map_err(Error::Tokenize)?;
+            for (&id, &(from, to)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+                visit(id, (start + from as u32, start + to as u32));
+            }
+            // With the space after it.
+            start += part.chars().count() as u32 + 1;
+            Ok(())
+        };
+        if is_divided {
+            self.parts(text).try_for_each(part)
+        } else {
+            part(text)
+        }
     }
 
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
@@ -352,6 +404,31 @@ impl Engine for HuggingFace {
     fn keeps_accents(&self) -> Result<bool> {
         normalizer::keeps_accents(&self.inner)
     }
+}
+
+/// Returns true if a tokenizer cuts each word by itself, and its added tokens have no spaces and are
+/// looked for before normalization.
+fn splits_at_spaces(inner: &tokenizers::Tokenizer) -> bool {
+    use tokenizers::PreTokenizerWrapper::{
+        BertPreTokenizer, Metaspace, Whitespace, WhitespaceSplit,
+    };
+    use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+    let splits = |step: &tokenizers::PreTokenizerWrapper| match step {
+        BertPreTokenizer(_) | Whitespace(_) | WhitespaceSplit(_) => true,
+        // Every word has the sign, not only the first of a text.
+        Metaspace(step) => step.get_split() && step.get_prepend_scheme() == PrependScheme::Always,
+        _ => false,
+    };
+    let pre_tokenizer = match inner.get_pre_tokenizer() {
+        Some(tokenizers::PreTokenizerWrapper::Sequence(steps)) => steps.as_ref().iter().all(splits),
+        Some(step) => splits(step),
+        None => false,
+    };
+    let added = inner.get_added_tokens_decoder();
+    let is_early = |token: &tokenizers::AddedToken| {
+        !token.normalized && !token.content.contains(char::is_whitespace)
+    };
+    pre_tokenizer && added.values().all(is_early)
 }
 
 /// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without

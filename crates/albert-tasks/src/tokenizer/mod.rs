@@ -12,9 +12,11 @@
 //! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids
 //! are wrong in many folders.
 
+mod compact;
 mod explain;
 mod hugging_face;
 mod normalizer;
+mod parts;
 mod sentencepiece;
 mod special;
 mod word_piece;
@@ -24,6 +26,7 @@ use serde::Serialize;
 use crate::files::SPIECE_MODELS;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
+pub use compact::CompactEncoding;
 pub use explain::{Explanation, Normalized, Rule};
 use hugging_face::HuggingFace;
 use sentencepiece::AlbertTokenizer;
@@ -90,8 +93,15 @@ trait Engine: Send + Sync {
     ) -> Result<Encoding>;
     /// [`Engine::encode`] without pieces and offsets, which take time to make.
     fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds>;
+    /// Calls `visit` with the id and the range of characters of each token, without special tokens
+    /// around the text. A long text is read part by part if that gives the tokens of the whole.
+    fn each_token(&self, text: &str, visit: &mut dyn FnMut(u32, (u32, u32))) -> Result<()>;
     /// Returns the ids of a text without special tokens around it.
-    fn ids(&self, text: &str) -> Result<Vec<u32>>;
+    fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::with_capacity(text.len() / 4);
+        self.each_token(text, &mut |id, _| ids.push(id))?;
+        Ok(ids)
+    }
     /// Returns the ids of a text, or `None` if a part of it is not in the vocabulary.
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>>;
     /// Returns the number of special tokens around a text or a pair.
@@ -232,7 +242,83 @@ impl Tokenizer {
             (None, Some(max_length)) => self.beginning(text, max_length)?,
             _ => text,
         };
+        if pair.is_none()
+            && max_length.is_none()
+            && text.len() > parts::PART_BYTES
+            && let Some(compact) = self.encode_compact(text)?
+        {
+            return Ok(self.expand(&compact));
+        }
         self.engine.encode(text, pair, max_length, None)
+    }
+
+    /// Cuts a text of any length into tokens, in few bytes for each; `None` for a tokenizer whose
+    /// template gives other token types than 0 to a single text.
+    ///
+    /// Memory holds the tokens and the intermediate forms of a part of the text: one that ends at
+    /// a space, where the tokenizer's rules allow to divide a text there.
+    ///
+    /// ```
+    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// let tokenizer = Tokenizer::load(&ModelFiles::builtin()?, &TokenizerOptions::default())?;
+    /// let compact = tokenizer.encode_compact("A test.")?.unwrap_or_default();
+    /// assert_eq!(compact.ids, tokenizer.encode("A test.", None, None)?.ids);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn encode_compact(&self, text: &str) -> Result<Option<CompactEncoding>> {
+        // The special tokens around a text are those around any other.
+        let sample = self.engine.encode("a", None, None, None)?;
+        let is_added = |mask: &&u32| **mask == 1;
+        let before = sample
+            .special_tokens_mask
+            .iter()
+            .take_while(is_added)
+            .count();
+        let rest = &sample.special_tokens_mask[before..];
+        let after = rest.iter().rev().take_while(is_added).count();
+        let has_others = rest[..rest.len() - after].contains(&1);
+        if has_others || sample.type_ids.iter().any(|&type_id| type_id != 0) {
+            return Ok(None);
+        }
+        let mut compact = CompactEncoding {
+            ids: sample.ids[..before].to_vec(),
+            offsets: vec![(0, 0); before],
+            before,
+            after,
+        };
+        self.engine.each_token(text, &mut |id, place| {
+            compact.ids.push(id);
+            compact.offsets.push(place);
+        })?;
+        compact.ids.extend(&sample.ids[sample.ids.len() - after..]);
+        compact.offsets.resize(compact.ids.len(), (0, 0));
+        Ok(Some(compact))
+    }
+
+    fn expand(&self, compact: &CompactEncoding) -> Encoding {
+        let count = compact.ids.len();
+        let pieces = compact.ids.iter();
+        let offsets = compact.offsets.iter();
+        Encoding {
+            pieces: pieces
+                .map(|&id| self.id_to_token(id).unwrap_or_default())
+                .collect(),
+            type_ids: vec![0; count],
+            special_tokens_mask: (0..count)
+                .map(|index| u32::from(compact.is_special(index)))
+                .collect(),
+            offsets: offsets
+                .map(|&(start, end)| (start as usize, end as usize))
+                .collect(),
+            ids: compact.ids.clone(),
+            truncated: false,
+        }
     }
 
     /// Like [`Tokenizer::encode`] without truncation, with the rule that produced each token.

@@ -50,6 +50,30 @@ fn tokenizer_and_pooling_come_along() {
 }
 
 #[test]
+fn googles_names_of_a_tokenizer_become_those_of_transformers() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+    for (from, name, becomes) in [
+        (
+            "sentencepiece/spiece.model",
+            "30k-clean.model",
+            "spiece.model",
+        ),
+        ("wordpiece/vocab.txt", "vocab_chinese.txt", "vocab.txt"),
+    ] {
+        let content = std::fs::read(format!("{fixtures}/{from}")).unwrap();
+        let folder = Folder::new()
+            .without("tokenizer.json")
+            .without("tokenizer_config.json")
+            .with(name, &content);
+        let dir = tempfile::tempdir().unwrap();
+        let converted = dir.path().join("converted");
+        convert(&folder.files(), &converted, WeightFormat::F32).unwrap();
+        assert_eq!(std::fs::read(converted.join(becomes)).unwrap(), content);
+        assert!(!converted.join(name).exists());
+    }
+}
+
+#[test]
 fn nothing_is_written_where_something_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let outside = Folder::new().modules(&[("Transformer", ""), ("Pooling", "../1_Pooling")]);

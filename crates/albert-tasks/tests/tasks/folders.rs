@@ -276,9 +276,52 @@ fn the_shortest_of_the_limits_on_length_holds() {
         max_length(Folder::new().with("sentence_bert_config.json", "{\"max_seq_length\": 20}")),
         20
     );
+    // `max_seq_length` replaces the tokenizer's limit, also where it is the larger; null is as none.
+    let both = |length: serde_json::Value| {
+        let folder = Folder::new().with("tokenizer_config.json", "{\"model_max_length\": 16}");
+        let length = json!({"max_seq_length": length}).to_string();
+        max_length(folder.with("sentence_bert_config.json", length))
+    };
+    assert_eq!((both(json!(40)), both(json!(null))), (40, 16));
     assert_eq!(tokenizer(json!({"max_len": 30})), 30);
     assert_eq!(tokenizer(json!({"model_max_length": 1e30})), 48);
     assert_eq!(tokenizer(json!({"model_max_length": 512})), 48);
+}
+
+/// sentence-transformers before 2.0 saved the network in a folder of its own, and a version alone as
+/// the top `config.json`.
+#[test]
+fn a_network_in_a_folder_of_its_own_is_the_same_model() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("0_Transformer")).unwrap();
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "sentence_bert_config.json",
+    ] {
+        let moved = folder.path("0_Transformer").join(file);
+        std::fs::rename(folder.path(file), moved).unwrap();
+    }
+    let folder = folder.with("config.json", "{\"__version__\": \"1.2.0\"}");
+    let folder = folder.edit("modules.json", |modules| {
+        modules[0]["path"] = json!("0_Transformer");
+    });
+    let embed = |files: &ModelFiles| {
+        let embedder = Embedder::load(files, &RunOptions::default()).unwrap();
+        embedder.embed(&["the river"]).unwrap()
+    };
+    assert_eq!(embed(&folder.files()), embed(&tiny()));
+}
+
+/// Python writes them, where JSON has no such numbers.
+#[test]
+fn numbers_that_are_not_finite_do_not_matter_where_nobody_reads_them() {
+    let config = std::fs::read_to_string(Folder::new().path("config.json")).unwrap();
+    let config = config.replacen('{', "{\"loss\": NaN, \"best\": [-Infinity], ", 1);
+    let folder = Folder::new().with("config.json", config);
+    Embedder::load(&folder.files(), &RunOptions::default()).unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The network's tensors by name.
 
+use albert_tasks::albert_model::candle_core::{self, DType, Device, Tensor};
 use albert_tasks::{ForwardOutput, Forwarder, RunOptions};
 
 use crate::support::{Folder, message, tiny};
@@ -51,6 +52,32 @@ fn everything_has_its_name_and_shape() {
         ("sop_logits", &[1, 2]),
     ]));
     assert_eq!(shapes(&forwarder), expected);
+}
+
+/// `id2label` of another task may have given the sentence-order head more than two rows.
+#[test]
+fn a_sentence_order_head_of_any_width_is_written() {
+    const LABELS: usize = 5;
+    let folder = Folder::new().edit("config.json", |config| {
+        let names = (0..LABELS).map(|label| (label.to_string(), format!("LABEL_{label}").into()));
+        config["id2label"] = serde_json::Value::Object(names.collect());
+    });
+    let weights = folder.path("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
+    for (name, tensor) in &mut tensors {
+        if name.contains("sop_classifier") {
+            let mut shape = tensor.dims().to_vec();
+            shape[0] = LABELS;
+            *tensor = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        }
+    }
+    candle_core::safetensors::save(&tensors, &weights).unwrap();
+    let outputs = [ForwardOutput::Logits];
+    let forwarder = Forwarder::load(&folder.files(), &RunOptions::default(), &outputs).unwrap();
+    assert_eq!(
+        shapes(&forwarder)[1],
+        ("sop_logits".to_string(), vec![1, LABELS])
+    );
 }
 
 #[test]

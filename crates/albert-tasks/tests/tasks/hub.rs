@@ -216,6 +216,41 @@ fn a_model_of_the_hub_is_the_same_model() {
     assert_eq!(embed(&files), embed(&tiny()));
 }
 
+/// sentence-transformers before 2.0 gave the network a folder of its own; its top `config.json` holds a
+/// version alone.
+#[test]
+fn a_network_in_a_folder_of_its_own_is_fetched_and_found_again() {
+    let setting = Setting::empty();
+    let mut files = Files::new();
+    for (name, content) in tiny_files() {
+        let is_top = matches!(name.as_str(), "modules.json" | "1_Pooling/config.json");
+        let folder = if is_top { "" } else { "0_Transformer/" };
+        files.insert(format!("{folder}{name}"), content);
+    }
+    let modules = String::from_utf8(files["modules.json"].clone()).unwrap();
+    let mut modules: serde_json::Value = serde_json::from_str(&modules).unwrap();
+    modules[0]["path"] = json!("0_Transformer");
+    files.insert("modules.json".into(), modules.to_string().into_bytes());
+    files.insert(
+        "config.json".into(),
+        b"{\"__version__\": \"1.2.0\"}".to_vec(),
+    );
+    setting.server.commit(ID, files);
+    let embed = |files: &ModelFiles| {
+        let embedder = Embedder::load(files, &RunOptions::default()).unwrap();
+        embedder.embed(&["the river"]).unwrap()
+    };
+    let hub = setting.hub();
+    assert_eq!(
+        embed(&ModelFiles::from_hub(ID, &hub).unwrap()),
+        embed(&tiny())
+    );
+    setting.server.take_log();
+    hub.find(ID).unwrap();
+    assert_eq!(setting.server.take_log().len(), 0, "the cache has it all");
+    assert!(setting.hub().offline().find(ID).is_ok());
+}
+
 #[test]
 fn a_model_in_the_cache_needs_no_request() {
     let mut setting = Setting::new();
@@ -445,7 +480,7 @@ fn a_name_that_leaves_the_folder_is_refused() {
     let etag = vec![("ETag", "\"../../evil\"".to_string())];
     setting
         .server
-        .fault("HEAD", "config.json", 9, Fault::Answer(200, etag));
+        .fault("HEAD", "modules.json", 9, Fault::Answer(200, etag));
     assert!(setting.error(ID).0.contains("no usable ETag"));
     let entries: Vec<_> = fs::read_dir(setting.cache.path()).unwrap().collect();
     assert!(entries.is_empty(), "{entries:?}");
@@ -766,11 +801,15 @@ fn answers_that_make_no_sense_are_errors() {
 fn a_proxy_is_used_unless_the_host_is_excepted() {
     let mut setting = Setting::new();
     let (address, asked) = proxy();
-    setting.settings.proxies.http = Some(address);
+    setting.settings.proxies.http = Some(address.replace("//", "//name:secret@"));
     setting.find().unwrap();
     let hosts = asked.lock().unwrap().clone();
     assert!(
-        hosts.len() >= 2 && hosts.iter().all(|host| host.starts_with("127.0.0.1:")),
+        hosts.len() >= 2
+            && hosts
+                .iter()
+                .all(|host| host.starts_with("127.0.0.1:")
+                    && host.ends_with(" Basic bmFtZTpzZWNyZXQ=")),
         "{hosts:?}"
     );
     setting.settings.proxies.exceptions = vec!["127.0.0.1".to_string()];

@@ -184,31 +184,43 @@ pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let log = Arc::clone(&log);
-            thread::spawn(move || tunnel(client, &log));
+            thread::spawn(move || forward(client, &log));
         }
     });
     (address, asked)
 }
 
-fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) {
+/// Forwards requests for `http://` addresses in the absolute form. As many proxies do, this one
+/// refuses a tunnel to any port but 443.
+fn forward(mut client: TcpStream, log: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(client.try_clone().unwrap());
-    let Some(request) = read_request(&mut reader, false) else {
-        return;
-    };
-    assert_eq!(request.method, "CONNECT");
-    log.lock().unwrap().push(request.path.clone());
-    let mut server = TcpStream::connect(&request.path).unwrap();
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let (mut from_server, mut to_client) =
-        (server.try_clone().unwrap(), client.try_clone().unwrap());
-    let back = thread::spawn(move || {
+    if let Some(request) = read_request(&mut reader, false) {
+        let address = request.path.strip_prefix("http://");
+        let Some((host, path)) = address.and_then(|address| address.split_once('/')) else {
+            let refused = b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n";
+            let _ = client.write_all(refused);
+            return;
+        };
+        let authorization = request.header("proxy-authorization").unwrap_or_default();
+        let line = format!("{host} {authorization}");
+        log.lock().unwrap().push(line.trim_end().to_string());
+        let mut server = TcpStream::connect(host).unwrap();
+        let mut head = format!("{} /{path} HTTP/1.1\r\n", request.method);
+        for (name, value) in request
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "connection")
+        {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        // Its end then shows the end of the answer.
+        head.push_str("connection: close\r\n\r\n");
+        server.write_all(head.as_bytes()).unwrap();
+        let _ = server.shutdown(std::net::Shutdown::Write);
         // Either end may close whenever it likes.
-        let _ = std::io::copy(&mut from_server, &mut to_client);
-        let _ = to_client.shutdown(std::net::Shutdown::Both);
-    });
-    let _ = std::io::copy(&mut reader, &mut server);
-    let _ = server.shutdown(std::net::Shutdown::Both);
-    let _ = back.join();
+        let _ = std::io::copy(&mut server, &mut client);
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 fn listen(state: Arc<Mutex<State>>, at_storage: bool, storage: Option<SocketAddr>) -> SocketAddr {

@@ -584,3 +584,42 @@ fn a_mask_token_without_an_id_is_text_like_any_other() {
     assert_eq!(tokenizer.mask_token_id(), None);
     assert!(!ids(&tokenizer, "the <mask> river").is_empty());
 }
+
+/// A text of some 300,000 characters with all that normalization and the rules of cutting meet.
+fn long_text(with_added_tokens: bool) -> String {
+    let mut text = String::new();
+    for number in 0..4000 {
+        text.push_str("the river runs through the old town, it's ``quoted'' and ");
+        match number % 7 {
+            0 => text.push_str("Zürich's NAÏVE Café  ΟΔΟΣ "),
+            1 => text.push_str("東京 tower 1,000 "),
+            2 => text.push_str(&format!("the {number},{number} of 5, ")),
+            3 => text.push_str("e\u{301}t\u{e9}\t\nﬁne ½ "),
+            4 if with_added_tokens && number == 2013 => text.push_str("a [MASK] here "),
+            _ => text.push_str("plain words "),
+        }
+    }
+    text
+}
+
+/// Reading part by part is how memory stays within bounds; `explain` reads a text as a whole.
+#[test]
+fn a_long_text_has_the_same_tokens_part_by_part() {
+    let mut tokenizers: Vec<Tokenizer> = ["sentencepiece", "bpe", "characters", "wordpiece"]
+        .map(|folder| load(folder, &TokenizerOptions::default()))
+        .into();
+    let tiny = Tokenizer::load(&crate::support::tiny(), &TokenizerOptions::default());
+    tokenizers.push(tiny.unwrap());
+    for with_added_tokens in [false, true] {
+        let text = long_text(with_added_tokens);
+        for tokenizer in &tokenizers {
+            let (whole, _) = tokenizer.explain(&text, None).unwrap();
+            let parts = tokenizer.encode(&text, None, None).unwrap();
+            assert!(parts == whole, "{tokenizer:?}");
+            let compact = tokenizer.encode_compact(&text).unwrap().unwrap();
+            assert_eq!(compact.ids, whole.ids, "{tokenizer:?}");
+            let special = (0..compact.ids.len()).filter(|&index| compact.is_special(index));
+            assert_eq!(special.collect::<Vec<_>>(), [0, whole.ids.len() - 1]);
+        }
+    }
+}

@@ -113,7 +113,7 @@ pub(crate) fn run(args: FillMaskArgs, talk: Talk) -> anyhow::Result<()> {
     let is_conversation = nothing_given
         && args.texts.output.format.is_none()
         && args.texts.output.output.is_none()
-        && args.texts.columns.is_plain()
+        && args.texts.rows.columns.is_plain()
         && io::stdin().is_terminal();
     if is_conversation {
         let TextArgs { model, compute, .. } = args.texts;

@@ -70,7 +70,7 @@ fn help() -> String {
             format!(":{name} {argument}")
         ));
     }
-    lines + "\nTab completes commands, arrow keys bring back earlier lines."
+    lines + "\nTab completes commands, arrow keys recall earlier lines."
 }
 
 /// Fills the masks of one text.

@@ -76,6 +76,20 @@ impl AddedTokens {
         }
     }
 
+    /// Returns true if texts may be divided at spaces: no token has one, or is looked for in
+    /// normalized text.
+    pub(super) fn allow_parts(&self) -> bool {
+        let has_space = |(_, token): &(u32, Token)| token.content.contains(char::is_whitespace);
+        !self.has_normalized && !self.tokens.iter().any(has_space)
+    }
+
+    /// Returns true if none of the tokens is in a text, in capitals or not.
+    pub(super) fn are_absent(&self, text: &str) -> bool {
+        let lower = text.to_lowercase();
+        let mut contents = self.tokens.iter().map(|(_, token)| token.content.as_str());
+        !contents.any(|content| text.contains(content) || lower.contains(content))
+    }
+
     /// Returns the token of a part, with its id.
     pub(super) fn get(&self, number: u32) -> &(u32, Token) {
         &self.tokens[number as usize]

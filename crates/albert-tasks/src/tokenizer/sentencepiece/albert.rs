@@ -22,11 +22,12 @@ use super::added_tokens::{AddedTokens, Stretch};
 use super::model_file::{Algorithm, Kind, Refusal};
 use super::normalizer::SPACE;
 use super::preparation::Preparation;
-use super::trace::{Steps, TracedChar, place, trace};
+use super::trace::{Steps, TracedChar, place, trace, trace_from};
 use super::{CutPiece, SentencePiece, python};
 use crate::json::JsonObject;
 use crate::tokenizer::TokenizerOptions;
 use crate::tokenizer::explain::{Explanation, Normalized, Rule};
+use crate::tokenizer::parts::{PART_BYTES, parts};
 use crate::tokenizer::special::{SpecialTokens, Token, defaults};
 use crate::{Error, ModelFiles, Result};
 
@@ -44,6 +45,8 @@ pub(in crate::tokenizer) struct AlbertTokenizer {
     pub(super) cls: u32,
     pub(super) sep: u32,
     pub(super) dropped_marks: AtomicBool,
+    /// Texts without added tokens may be divided at spaces.
+    allows_parts: bool,
 }
 
 /// One token of a text, without the special ones around it.
@@ -130,12 +133,17 @@ impl AlbertTokenizer {
                 .map_or_else(|| setting("keep_accents", false), Ok)?,
             remove_space: setting("remove_space", true)?,
         };
+        let extra = extra.collect();
+        let added = AddedTokens::new(added, &special, options.special_tokens_as_text, |text| {
+            let (chars, _) = steps.prepare(trace(text));
+            chars.iter().map(|traced| traced.c).collect()
+        });
         Ok(Self {
-            extra: extra.collect(),
-            added: AddedTokens::new(added, &special, options.special_tokens_as_text, |text| {
-                let (chars, _) = steps.prepare(trace(text));
-                chars.iter().map(|traced| traced.c).collect()
-            }),
+            extra,
+            allows_parts: steps.remove_space
+                && model.begins_pieces_with_spaces()
+                && added.allow_parts(),
+            added,
             steps,
             model,
             file: file.into(),
@@ -151,6 +159,9 @@ impl AlbertTokenizer {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::Tokenize("the text is longer than 4 GiB".into()));
         }
+        if text.len() > PART_BYTES && self.can_be_divided(text) {
+            return self.tokens_of_parts(text, visit);
+        }
         let mut chars = trace(text);
         if self.steps.lowercase {
             self.added.lower_around(&mut chars);
@@ -164,6 +175,47 @@ impl AlbertTokenizer {
         Ok(())
     }
 
+    /// Returns true if the tokens of a long text are those of its parts: there is no added token in
+    /// it, and no piece reaches over a space.
+    fn can_be_divided(&self, text: &str) -> bool {
+        self.allows_parts && self.parts(text).all(|part| self.added.are_absent(part))
+    }
+
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        parts(text, |left, right| {
+            let [left, right] = [left, right].map(|text| {
+                if self.steps.lowercase {
+                    text.to_ascii_lowercase()
+                } else {
+                    text.to_string()
+                }
+            });
+            self.model
+                .normalizer
+                .divides(&left, &right)
+                .unwrap_or(false)
+        })
+    }
+
+    /// Hands every token of a text that can be divided to `visit`, one part after another.
+    fn tokens_of_parts(&self, text: &str, mut visit: impl FnMut(Found<'_>)) -> Result<()> {
+        let (mut start, mut sum) = (0, 0.0);
+        for part in self.parts(text) {
+            let mut chars = trace_from(part, start);
+            // With the space after it.
+            start += chars.len() as u32 + 1;
+            if self.steps.lowercase {
+                python::lower_each(&mut chars);
+            }
+            let (chars, dropped_marks) = self.steps.prepare(chars);
+            if dropped_marks {
+                self.dropped_marks.store(true, Ordering::Relaxed);
+            }
+            self.cut_pieces(chars, &mut sum, &mut visit)?;
+        }
+        Ok(())
+    }
+
     /// Steps 3 to 5.
     fn cut(&self, chars: Vec<TracedChar>, visit: &mut impl FnMut(Found<'_>)) -> Result<()> {
         let (chars, dropped_marks) = self.steps.prepare(chars);
@@ -173,7 +225,7 @@ impl AlbertTokenizer {
         for stretch in self.added.take_out_normalized(chars) {
             match stretch.added {
                 Some(at) => visit(self.added_token(at, &stretch)),
-                None => self.cut_pieces(stretch.chars, visit)?,
+                None => self.cut_pieces(stretch.chars, &mut 0.0, visit)?,
             }
         }
         Ok(())
@@ -195,11 +247,16 @@ impl AlbertTokenizer {
         }
     }
 
-    /// Steps 4 and 5.
-    fn cut_pieces(&self, chars: Vec<TracedChar>, visit: &mut impl FnMut(Found<'_>)) -> Result<()> {
+    /// Steps 4 and 5; `sum` as in [`SentencePiece::cut_part`].
+    fn cut_pieces(
+        &self,
+        chars: Vec<TracedChar>,
+        sum: &mut f32,
+        visit: &mut impl FnMut(Found<'_>),
+    ) -> Result<()> {
         let cut = self
             .model
-            .cut(&chars)
+            .cut_part(&chars, sum)
             .map_err(|why| refused(&self.file, why))?;
         for CutPiece { id, chars } in cut.pieces {
             let piece = &cut.chars[chars];

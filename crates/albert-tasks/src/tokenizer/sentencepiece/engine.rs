@@ -98,10 +98,8 @@ impl Engine for AlbertTokenizer {
         Ok(tokens)
     }
 
-    fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 4);
-        self.tokens(text, |found| ids.push(found.id))?;
-        Ok(ids)
+    fn each_token(&self, text: &str, visit: &mut dyn FnMut(u32, (u32, u32))) -> Result<()> {
+        self.tokens(text, |found| visit(found.id, (found.start, found.end)))
     }
 
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {

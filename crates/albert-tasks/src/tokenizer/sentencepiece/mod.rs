@@ -23,7 +23,7 @@ use std::ops::Range;
 
 pub(super) use albert::AlbertTokenizer;
 use model_file::{Algorithm, Kind, ModelFile, Refusal};
-use normalizer::Normalizer;
+use normalizer::{Normalizer, SPACE};
 use pieces::Pieces;
 use trace::TracedChar;
 
@@ -83,6 +83,12 @@ impl SentencePiece {
 
     /// Segments a text. A run of unknown characters is one piece.
     fn cut(&self, chars: &[TracedChar]) -> Result<Cut, Refusal> {
+        self.cut_part(chars, &mut 0.0)
+    }
+
+    /// Cuts a part of a text. `sum` is that of a unigram model's scores before it, and afterwards
+    /// with it.
+    fn cut_part(&self, chars: &[TracedChar], sum: &mut f32) -> Result<Cut, Refusal> {
         let chars = self.normalizer.normalize(chars)?;
         let text: String = chars.iter().map(|traced| traced.c).collect();
         let mut pieces: Vec<CutPiece> = Vec::new();
@@ -91,7 +97,7 @@ impl SentencePiece {
             return Err("the normalized text is longer than 4 GiB".to_string());
         }
         let cut = match self.algorithm {
-            Algorithm::Unigram => unigram::cut(&self.pieces, &text),
+            Algorithm::Unigram => unigram::cut(&self.pieces, &text, sum),
             Algorithm::Bpe => merges::cut(&self.pieces, &text),
             Algorithm::Characters => characters::cut(&self.pieces, &text),
         };
@@ -114,6 +120,24 @@ impl SentencePiece {
             piece.id = self.id_or_unknown(&chars[piece.chars.clone()]);
         }
         Ok(Cut { chars, pieces })
+    }
+
+    /// Returns true if a space of the text is always the beginning of a piece, so that a text may
+    /// be cut in parts that end before one.
+    fn begins_pieces_with_spaces(&self) -> bool {
+        let sign = SPACE.to_string();
+        let mut from = 0;
+        let inside = self.ends.iter().any(|&end| {
+            let piece = &self.texts[from..end as usize];
+            from = end as usize;
+            piece.contains(' ') || piece.chars().skip(1).any(|c| c == SPACE)
+        });
+        let normalizer = &self.normalizer;
+        let is_piece = |id: u32| self.pieces.kind(id) == Kind::Normal;
+        !inside
+            && normalizer.adds_dummy_prefix()
+            && normalizer.space() == SPACE
+            && self.pieces.id(&sign).is_some_and(is_piece)
     }
 
     fn len(&self) -> usize {

@@ -54,6 +54,25 @@ impl Normalizer {
         })
     }
 
+    /// Returns true if no rule of the character map begins with the space between two texts or
+    /// reaches over it.
+    ///
+    /// # Errors
+    /// If the character map is broken.
+    pub(super) fn divides(&self, left: &str, right: &str) -> Result<bool, Refusal> {
+        let text = format!("{left} {right}");
+        for (at, _) in text.char_indices().filter(|(at, _)| *at <= left.len()) {
+            let found = self.charsmap.longest_prefix(&text[at..])?;
+            let is_over = found.is_some_and(|(length, replacement)| {
+                at + length > left.len() && !(at == left.len() && replacement == " ")
+            });
+            if is_over {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The sign for a space in the output of [`Normalizer::normalize`].
     pub(super) fn space(&self) -> char {
         self.space

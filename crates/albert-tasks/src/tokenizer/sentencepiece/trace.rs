@@ -74,9 +74,14 @@ impl Steps {
 
 /// Returns the characters of a text with their positions.
 pub(super) fn trace(text: &str) -> Vec<TracedChar> {
+    trace_from(text, 0)
+}
+
+/// The characters of a part of a text, which begins at a character of the whole.
+pub(super) fn trace_from(text: &str, start: u32) -> Vec<TracedChar> {
     let mut chars = Vec::with_capacity(text.len());
     // The caller refuses texts whose length does not fit u32.
-    chars.extend((0u32..).zip(text.chars()).map(|(at, c)| TracedChar {
+    chars.extend((start..).zip(text.chars()).map(|(at, c)| TracedChar {
         c,
         start: at,
         end: at + 1,

@@ -34,8 +34,9 @@ struct Best {
 const UNREACHED: u32 = u32::MAX;
 
 /// Segments a normalized text of fewer than 2³² bytes: the id of each piece, and its end in bytes.
-/// An unknown character is a piece.
-pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
+/// An unknown character is a piece. `sum` is the score of the pieces before the text, and afterwards
+/// of all.
+pub(super) fn cut(pieces: &Pieces, text: &str, sum: &mut f32) -> Vec<(u32, usize)> {
     let bytes = text.as_bytes();
     let unknown_score = pieces.least_score() - UNKNOWN_PENALTY;
     let mut best = vec![
@@ -46,6 +47,7 @@ pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
         };
         bytes.len() + 1
     ];
+    best[0].score = *sum;
     let mut start = 0;
     while start < bytes.len() {
         let until_here = best[start].score;
@@ -77,6 +79,7 @@ pub(super) fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
     }
     let mut cut = Vec::with_capacity(bytes.len() / 3);
     let mut end = bytes.len();
+    *sum = best[end].score;
     while end > 0 {
         cut.push((best[end].id, end));
         end = best[end].start as usize;
@@ -101,6 +104,10 @@ mod tests {
     use super::super::model_file::ModelFile;
     use super::super::model_file::tests::{UNKNOWN, model};
     use super::*;
+
+    fn cut(pieces: &Pieces, text: &str) -> Vec<(u32, usize)> {
+        super::cut(pieces, text, &mut 0.0)
+    }
 
     fn unigram(pieces: &[(&str, f32, u8)]) -> Pieces {
         Pieces::new(&ModelFile::parse(&model(pieces, b"")).unwrap()).unwrap()

@@ -1,0 +1,74 @@
+//! The memory that a very long text takes: that of the tokens that a model can use, however long the
+//! text is; and for all of its tokens, a few bytes for each of its own.
+
+#[path = "../../albert-model/tests/support/counting.rs"]
+mod counting;
+
+use albert_tasks::{
+    Classifier, ClassifyOptions, Embedder, ModelFiles, RunOptions, TagOptions, Tagger, Tokenizer,
+    TokenizerOptions,
+};
+use counting::{Counting, peak};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIB: usize = 1 << 20;
+
+/// The text of a test.
+const LENGTH: usize = 16 * MIB;
+
+/// The tensors of a batch, and the beginning of a text that a model can use, tokenized a few times.
+const FIXED_BYTES: usize = 4 * MIB;
+
+/// A token takes 12 bytes, in vectors that have grown by doubling: 36 while one is copied. Words have
+/// about five bytes and a token or two.
+const BYTES_FOR_A_BYTE: usize = 12;
+
+fn files(name: &str) -> ModelFiles {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    ModelFiles::from_dir(format!("{fixtures}/{name}")).unwrap()
+}
+
+/// A text of words, and one without a space.
+fn texts() -> [String; 2] {
+    [
+        "the river runs through ".repeat(LENGTH / 23),
+        "x".repeat(LENGTH),
+    ]
+}
+
+#[test]
+fn a_text_far_longer_than_the_model_takes_what_its_beginning_takes() {
+    let embedder = Embedder::load(&files("tiny"), &RunOptions::default()).unwrap();
+    let single = RunOptions::default();
+    let classifier = Classifier::load(&files("pipelines/sentiment"), &single).unwrap();
+    let tagger = Tagger::load(&files("pipelines/entities"), &single).unwrap();
+    for text in texts() {
+        let (_, bytes) = peak(|| embedder.embed(&[text.as_str()]).unwrap());
+        assert!(bytes < FIXED_BYTES, "embed: {bytes} bytes");
+        let options = ClassifyOptions::default();
+        let (_, bytes) = peak(|| classifier.classify(&[text.as_str()], &options).unwrap());
+        assert!(bytes < FIXED_BYTES, "classify: {bytes} bytes");
+        let options = TagOptions::default();
+        let (_, bytes) = peak(|| tagger.tag(&[text.as_str()], &options).unwrap());
+        assert!(bytes < FIXED_BYTES, "tag: {bytes} bytes");
+    }
+}
+
+#[test]
+fn all_tokens_of_a_long_text_take_a_few_bytes_for_each_of_its_own() {
+    let [words, _] = texts();
+    for folder in ["tiny", "tokenizers/sentencepiece", "tokenizers/wordpiece"] {
+        let files = files(folder);
+        let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
+        let (compact, bytes) = peak(|| tokenizer.encode_compact(&words).unwrap().unwrap());
+        assert!(compact.ids.len() > LENGTH / 10, "{folder}");
+        let bound = BYTES_FOR_A_BYTE * LENGTH + FIXED_BYTES;
+        assert!(bytes < bound, "{folder}: {bytes} bytes, bound {bound}");
+        eprintln!(
+            "{folder}: {:.1} bytes for a byte of text",
+            bytes as f64 / LENGTH as f64
+        );
+    }
+}
