@@ -1,4 +1,5 @@
-//! The backward pass of a bundle: from gradients of hidden states to those of all parameters.
+//! The backward pass of a bundle: computes the gradients of all parameters from those of the hidden
+//! states.
 
 use albert_kernels::training::{
     NormGradients, activate_backward, add, column_sums, layer_norm_backward,
@@ -40,7 +41,7 @@ fn norm_gradients<'a>(
 }
 
 impl Slot {
-    /// Goes from `d_states`, the gradient of the rows that are read, back to the embeddings.
+    /// Propagates `d_states`, the gradient of the rows that are read, back to the embeddings.
     pub(super) fn backward(&mut self, step: &Step<'_>, bundle: &Bundle) {
         if step.frozen.encoder {
             return;

@@ -1,4 +1,4 @@
-//! A bundle: sequences that go forward and back together.
+//! A bundle: sequences whose forward and backward passes run together.
 
 use crate::train::batch::TrainingBatch;
 use crate::train::objective::{Objective, Reads};
@@ -31,7 +31,7 @@ pub(super) struct Bundle {
     pub(super) read_places: Vec<usize>,
 }
 
-/// Not among the rows that are read.
+/// Marks a row that is not read.
 const UNREAD: usize = usize::MAX;
 
 impl Bundle {
@@ -101,7 +101,7 @@ impl Bundle {
         self.read_rows.as_ref().map_or(self.rows, Vec::len)
     }
 
-    /// For each row its place among those that are read.
+    /// Returns, for each row, its position among the rows that are read.
     pub(super) fn indices(&self) -> Vec<usize> {
         match &self.read_rows {
             None => (0..self.rows).collect(),

@@ -1,7 +1,7 @@
-//! Every parameter of a model in one buffer.
+//! All parameters of a model in one buffer.
 //!
-//! Optimizers, snapshots and sums of gradients see one slice; the pass sees ranges of it by the
-//! role they play; everyone else asks by Hugging Face's name.
+//! Optimizers, snapshots and sums of gradients use it as one slice; the training pass uses its
+//! ranges by their roles; other code looks up tensors by Hugging Face's names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::train::error::{Result, TrainError};
 use crate::train::network::Network;
 use crate::train::random::Normal;
 
-/// The use of a parameter, which optimizers group by.
+/// The kind of a parameter, by which optimizers group parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParameterKind {
@@ -31,7 +31,7 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
-    /// Returns whether weight decay and LAMB's trust ratio apply: to everything but biases and
+    /// Returns true if weight decay and LAMB's trust ratio apply: to everything except biases and
     /// norms.
     ///
     /// Source: google-research/albert, `optimization.py`, `exclude_from_weight_decay`.
@@ -50,7 +50,7 @@ pub enum ModelPart {
     Encoder,
     /// The dense layer over `[CLS]`.
     Pooler,
-    /// Everything after.
+    /// Everything after the encoder and the pooler.
     Head,
 }
 
@@ -82,7 +82,7 @@ pub struct FlatLayout {
 }
 
 impl FlatLayout {
-    /// Lays out a model with this head.
+    /// Creates the layout of a model with this head.
     ///
     /// # Errors
     /// If the configuration is not valid.
@@ -130,7 +130,7 @@ impl FlatLayout {
         self.len
     }
 
-    /// Returns true if there are no parameters, which no model has.
+    /// Returns true if there are no parameters, which never happens for a model.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -150,7 +150,7 @@ impl FlatLayout {
     }
 }
 
-/// Keys and values next to each other, so that one product makes both.
+/// Puts keys and values next to each other, so that one product computes both.
 fn ordered(mut tensors: Vec<(String, Vec<usize>)>) -> Vec<(String, Vec<usize>)> {
     let order = |name: &str| match name.rsplit_once("attention.") {
         Some((_, "key.weight")) => 1,
@@ -205,8 +205,9 @@ pub struct FlatParameters {
 }
 
 impl FlatParameters {
-    /// Draws matrices from a normal distribution of the configuration's `initializer_range`; norms
-    /// are the identity, biases 0. A tensor's values depend on the seed and its name alone.
+    /// Draws matrices from a normal distribution with the configuration's `initializer_range` as
+    /// standard deviation; norms are the identity, biases 0. A tensor's values only depend on the
+    /// seed and its name.
     pub fn random(layout: Arc<FlatLayout>, seed: u64) -> Self {
         let mut parameters = Self {
             values: vec![0.0; layout.len],
@@ -218,8 +219,8 @@ impl FlatParameters {
         parameters
     }
 
-    /// Takes the weights of a checkpoint. Tensors of the pooler and of the head that it lacks are
-    /// drawn as by [`random`](Self::random); their names are returned.
+    /// Takes the weights of a checkpoint. Tensors of the pooler and the head that it lacks are
+    /// drawn as in [`random`](Self::random), and their names are returned.
     ///
     /// # Errors
     /// If the checkpoint lacks another tensor, or one has another shape or type.
@@ -268,8 +269,8 @@ impl FlatParameters {
         Ok((parameters, drawn))
     }
 
-    /// Takes embeddings, layers and pooler of a checkpoint, and draws the whole head anew: for
-    /// labels other than those of the checkpoint. Returns the names of all drawn tensors.
+    /// Takes embeddings, layers and pooler of a checkpoint, and draws the whole head, for labels
+    /// other than those of the checkpoint. Returns the names of all drawn tensors.
     ///
     /// # Errors
     /// See [`from_checkpoint`](Self::from_checkpoint).
@@ -293,7 +294,7 @@ impl FlatParameters {
         }
     }
 
-    /// The model as a checkpoint in memory, which [`save`](Checkpoint::save) writes.
+    /// Returns the model as a checkpoint in memory, which [`save`](Checkpoint::save) can write.
     ///
     /// # Errors
     /// If the tensors cannot be serialized.

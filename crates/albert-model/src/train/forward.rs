@@ -1,4 +1,4 @@
-//! The forward pass of a bundle, which keeps what the backward pass needs.
+//! The forward pass of a bundle, which stores what the backward pass needs.
 
 use albert_kernels::training::{AttentionDropout, TrainingAttention, activate, layer_norm};
 use albert_kernels::{LayerNorm, Rows, RowsMut};
@@ -65,7 +65,7 @@ impl Bundle {
 }
 
 impl Slot {
-    /// Computes the hidden states of all layers; the last layer's in the rows that are read.
+    /// Computes the hidden states of all layers; in the last layer only the rows that are read.
     pub(super) fn forward(&mut self, step: &Step<'_>, bundle: &Bundle) {
         self.embed(step, bundle);
         let layers = step.network.schedule.len();
@@ -140,7 +140,7 @@ impl Slot {
     }
 }
 
-/// Memory that no layer keeps.
+/// The memory that layers share.
 struct Scratch<'a> {
     narrow: &'a mut albert_kernels::Aligned,
     narrow_2: &'a mut albert_kernels::Aligned,

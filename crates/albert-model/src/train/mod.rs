@@ -1,8 +1,8 @@
 //! Computes the losses and gradients of batches on the CPU, in constant memory.
 //!
-//! The pass is the inference path run backwards, not an autograd: [`FlatParameters`] hold every
-//! weight in one buffer, a [`TrainingBatch`] holds ragged sequences, an [`Objective`] reads rows of
-//! hidden states, and a [`TrainingPass`] makes the gradients, in the order of the parameters.
+//! The backward pass is hand-written instead of autograd: [`FlatParameters`] hold all weights in
+//! one buffer, a [`TrainingBatch`] holds ragged sequences, an [`Objective`] reads rows of hidden
+//! states, and a [`TrainingPass`] computes the gradients, in the order of the parameters.
 //! Optimizers work on these flat slices; their arithmetic is `albert_kernels::training`.
 //!
 //! ```

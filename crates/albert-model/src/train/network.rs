@@ -1,4 +1,4 @@
-//! The roles of the flat buffer's ranges: which of them is which layer's weight.
+//! Maps the ranges of the flat buffer to the weights of the layers.
 
 use std::ops::Range;
 

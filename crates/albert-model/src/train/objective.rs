@@ -17,7 +17,7 @@ pub trait Objective: fmt::Debug + Send + Sync {
     /// A short name for logs, such as `masked_lm`.
     fn name(&self) -> &'static str;
 
-    /// Checks that the targets fit the batch.
+    /// Checks that the targets match the batch.
     #[doc(hidden)]
     fn check(&self, batch: &TrainingBatch) -> Result<()>;
 
@@ -150,7 +150,7 @@ macro_rules! scaled {
 }
 pub(super) use scaled;
 
-/// An error for targets that do not fit.
+/// Returns the error for targets that do not match.
 pub(super) fn misfit(
     objective: &'static str,
     expected: impl Into<String>,

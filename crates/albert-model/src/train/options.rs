@@ -36,12 +36,12 @@ impl Dropout {
     }
 }
 
-/// The parts of a model that do not learn: their gradients are neither computed nor changed.
+/// The parts of a model that are not trained: their gradients are neither computed nor changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Frozen {
     /// The embedding tables and their norm, and with them a tied decoder's weight.
     pub embeddings: bool,
-    /// The embeddings, the projection and all layers: the pooler and the heads learn.
+    /// The embeddings, the projection and all layers; only the pooler and the heads are trained.
     pub encoder: bool,
 }
 
@@ -55,19 +55,18 @@ impl Frozen {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PassOptions {
-    /// Buffers of gradients, each filled by one thread at a time. The gradient's bits depend on
-    /// this number and never on the number of threads, which is how many slots are worked on at
-    /// once.
+    /// The number of gradient buffers, each filled by one thread at a time. The bits of the
+    /// gradient depend on this number, never on the number of threads, which determines how many
+    /// slots run at once.
     pub slots: usize,
-    /// Tokens that go forward and back together, unless a single sequence is longer. Memory grows
-    /// with it.
+    /// The number of tokens in a bundle, unless a single sequence is longer. Memory grows with it.
     pub bundle_tokens: usize,
-    /// Dropout in training; there is none in evaluation.
+    /// Dropout during training; evaluation has none.
     pub dropout: Dropout,
-    /// Parts that do not learn.
+    /// The parts that are not trained.
     pub frozen: Frozen,
-    /// True to compute the last layer only in rows that an objective reads. The result is the same
-    /// except for the order of sums over rows.
+    /// True to compute the last layer only in the rows that an objective reads. The result is the
+    /// same up to the order of sums over rows.
     pub skip_unread_rows: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Normal numbers for new weights: a function of a seed and a tensor's name.
+//! Normally distributed numbers for new weights, as a function of a seed and a tensor's name.
 
 use albert_kernels::training::{SPLIT_MIX_STEP, split_mix};
 
@@ -16,7 +16,7 @@ impl Normal {
         Self(hash ^ seed.wrapping_mul(SPLIT_MIX_STEP))
     }
 
-    /// Draws values of this deviation around 0.
+    /// Draws values with mean 0 and this standard deviation.
     pub(super) fn fill(&mut self, deviation: f64, values: &mut [f32]) {
         for pair in values.chunks_mut(2) {
             // Box and Muller 1958; 1 - u is never 0.

@@ -37,7 +37,7 @@ pub(super) struct Step<'a> {
     pub(super) zeros: &'a [f32],
 }
 
-/// The sizes that the pass computes with.
+/// The dimensions of the pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) e: usize,
@@ -158,7 +158,7 @@ impl WeightScratch {
         }
     }
 
-    /// Packs x, for the gradients of all layers that read it.
+    /// Packs x, for the weight gradients of all layers that read it.
     pub(super) fn pack(&mut self, xs: &[f32], rows: usize, width: usize) {
         self.packed.refill(Rows::new(xs, rows, width), width);
     }
@@ -187,7 +187,7 @@ impl WeightScratch {
     }
 }
 
-/// The values that a layer keeps for its backward pass: 8H + I for each token.
+/// The values that a layer stores for its backward pass: 8H + I per token.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// `(rows, H)`
@@ -210,7 +210,7 @@ pub(super) struct Kept {
     pub(super) deviations: Aligned,
 }
 
-/// A buffer of gradients and the memory of one bundle.
+/// A gradient buffer and the memory of one bundle.
 #[derive(Debug)]
 pub(super) struct Slot {
     /// Empty until gradients are computed.
@@ -222,7 +222,7 @@ pub(super) struct Slot {
     pub(super) embeddings: Aligned,
     /// The last layer's output, `(read, H)`.
     pub(super) output: Aligned,
-    /// The gradient on its way back, `(rows, H)`.
+    /// The propagated gradient, `(rows, H)`.
     pub(super) d_states: Aligned,
     /// Gradients of hidden states in between, by the number of layers before them.
     pub(super) d_taps: Vec<Option<Aligned>>,

@@ -1,4 +1,4 @@
-//! Weights packed for both directions.
+//! Weights packed for the forward and the backward pass.
 
 use albert_kernels::{InstructionSet, PackedMatrix, Rows};
 use rayon::prelude::*;

@@ -16,8 +16,7 @@ const NAME: &str = "masked_lm";
 
 /// The mean cross-entropy of the tokens at masked positions.
 ///
-/// The decoder runs over the vocabulary for these rows alone; the logits of one bundle exist at a
-/// time.
+/// The decoder only runs for these rows, and only the logits of one bundle exist at a time.
 #[derive(Debug, Clone)]
 pub struct MaskedLm {
     head: MaskedLmHead,
@@ -30,7 +29,7 @@ pub struct MaskedLm {
 scaled!(MaskedLm);
 
 impl MaskedLm {
-    /// Takes for each masked row of the batch the token that was there.
+    /// Creates the objective from the original token of each masked row of the batch.
     ///
     /// # Errors
     /// If the model has no masked-LM head, a token is not in the vocabulary, or a row comes twice.

@@ -1,4 +1,4 @@
-//! One file for each objective.
+//! The objectives, one file each.
 
 mod choice;
 mod classification;

@@ -1,8 +1,8 @@
 //! Losses over one vector for each sequence, for batches of any size.
 //!
-//! All vectors are computed first, then the loss and its gradient for each of them; then every
-//! bundle goes forward once more and back with the gradients given: a third more operations, and
-//! the memory of one bundle.
+//! All vectors are computed first, then the loss and its gradient for each of them. Then the
+//! forward pass of every bundle runs again, followed by its backward pass with these gradients.
+//! This takes a third more operations, and the memory of one bundle.
 //!
 //! Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 //! Setup" (GradCache).

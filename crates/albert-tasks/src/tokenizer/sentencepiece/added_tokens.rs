@@ -122,7 +122,7 @@ impl AddedTokens {
         self.take(chars, &self.searched)
     }
 
-    /// Like [`split`](Self::split) in prepared text, for the tokens that are matched there.
+    /// Like [`take_out`](Self::take_out), in prepared text, for the tokens that are matched there.
     pub(super) fn take_out_normalized(&self, chars: Vec<TracedChar>) -> Vec<Stretch> {
         if !self.has_normalized {
             return vec![Stretch::new(chars, None)];
