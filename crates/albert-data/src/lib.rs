@@ -11,7 +11,7 @@
 //!
 //! use albert_data::{Field, Format, Kind, RecordReader, Selection, Source};
 //!
-//! # fn main() -> crate::Result<()> {
+//! # fn main() -> albert_data::Result<()> {
 //! let source = Source::from_file(Path::new("train.csv.gz"))?;
 //! let selection = Selection::new(Field::parse_list("sentence,label")?, Kind::Text);
 //! for record in RecordReader::open(source, Format::Csv, selection)? {

@@ -17,7 +17,7 @@ use crate::stream::{Item, Job, Terms};
 #[command(after_help = "\
 Examples:
   albert-cli tag --model ./entities 'Alice moved from Paris to Oslo.'
-  echo 'One text per line' | albert-cli tag --model ./entities --aggregation first")]
+  echo 'A text per line' | albert-cli tag --model ./entities --aggregation first")]
 pub(crate) struct TagArgs {
     #[command(flatten)]
     task: EntityArgs,

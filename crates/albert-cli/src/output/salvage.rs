@@ -13,7 +13,8 @@ pub(super) enum Salvage {
     Rows { end: &'static [u8] },
     /// Rows of one length after a beginning that has their number.
     Matrix { start: Start, row_bytes: usize },
-    /// None: the format has its index at the end.
+    /// None: the format, Parquet, has its index at the end.
+    #[cfg(any(feature = "parquet", test))]
     Never,
 }
 
@@ -63,6 +64,7 @@ impl Salvage {
     pub(super) fn apply(&self, file: &mut File, rows: &RowEnds) -> anyhow::Result<Option<usize>> {
         let length = file.metadata()?.len();
         match self {
+            #[cfg(any(feature = "parquet", test))]
             Self::Never => Ok(None),
             Self::Matrix { start, row_bytes } => {
                 let start_bytes = start(0)?.len() as u64;

@@ -1,6 +1,6 @@
 //! The index of a TensorFlow checkpoint: the place, type and shape of each tensor in its data files.
 //!
-//! An index is a sorted [table] from names to messages: for the empty name a `BundleHeaderProto`,
+//! An index is a sorted table from names to messages: for the empty name a `BundleHeaderProto`,
 //! for every other a `BundleEntryProto`.
 //!
 //! Source: TensorFlow 2.16, `tensorflow/core/protobuf/tensor_bundle.proto`,

@@ -392,7 +392,7 @@ fn refusals_are_told_apart_each_with_a_hint() {
         .find(ID)
         .unwrap_err();
     assert_eq!(revision.to_string(), "no revision `v9` of `owner/tiny`");
-    assert!(revision.hint().unwrap().contains("--revision"));
+    assert!(revision.hint().unwrap().contains("omit the revision"));
     setting.server.commit("owner/gated", tiny_files());
     setting.server.gate("owner/gated");
     let (error, hint) = setting.error("owner/gated");

@@ -25,7 +25,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "targets",
         argument: "A,B",
-        about: "consider only these words; without words, all words",
+        about: "only these words; without any, all words",
     },
     Command {
         name: "joint",
@@ -35,7 +35,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "beam",
         argument: "N",
-        about: "fill masks jointly and show the N best fillings",
+        about: "fill jointly and show the N best fillings",
     },
     Command {
         name: "help",
