@@ -4,6 +4,8 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "server")]
+use crate::commands::serve;
 use crate::commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
     neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
@@ -143,6 +145,14 @@ pub(crate) enum Command {
     /// and SQuAD's script.
     #[cfg(feature = "train")]
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Serve models over HTTP, on the routes of OpenAI and others
+    ///
+    /// Answers /v1/embeddings as OpenAI does, /embed, /rerank and /predict as
+    /// text-embeddings-inference, and more; /openapi.json describes all routes. SIGTERM finishes
+    /// what was accepted. API keys come from --api-key-file and from the environment variable
+    /// API_KEY.
+    #[cfg(feature = "server")]
+    Serve(Box<serve::ServeArgs>),
     /// Compare a model's hidden states under two settings
     ///
     /// The model runs with the command's own settings and with those of --against, and the last

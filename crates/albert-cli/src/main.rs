@@ -27,6 +27,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
+#[cfg(feature = "server")]
+use commands::serve;
 use commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
     neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return fail(&error),
     };
+    #[cfg(feature = "server")]
+    let arguments = serve::tei::expand(arguments);
     let arguments: Vec<OsString> = arguments;
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -98,6 +102,8 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::FineTune(args) => finetune::run(*args, talk),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(*args, talk),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(*args, talk),
         Command::Verify(args) => verify::run(args, talk),
         Command::Bench(args) => bench::run(args, talk),
         Command::Completions(args) => completions::run(&args, Cli::command()),

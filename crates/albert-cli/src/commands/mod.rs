@@ -26,6 +26,8 @@ pub(crate) mod pretrain;
 pub(crate) mod rerank;
 pub(crate) mod score;
 pub(crate) mod search;
+#[cfg(feature = "server")]
+pub(crate) mod serve;
 pub(crate) mod similarity;
 pub(crate) mod tag;
 pub(crate) mod tokenize;

@@ -184,7 +184,7 @@ impl PretrainArgs {
         }
         let folders = [
             ("config", &self.config),
-            ("tokenizer", &self.model.tokenizer_dir),
+            ("tokenizer", &self.model.reading.tokenizer_dir),
         ];
         for (name, path) in folders {
             if let Some(path) = path {
@@ -269,6 +269,7 @@ impl PretrainArgs {
         let groups = self.optimization.layer_groups;
         let tokenizer = self
             .model
+            .reading
             .tokenizer_dir
             .as_ref()
             .map(ModelFiles::from_dir)

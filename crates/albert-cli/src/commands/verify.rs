@@ -190,7 +190,7 @@ pub(crate) fn run(args: VerifyArgs, talk: Talk) -> anyhow::Result<()> {
         .against
         .model
         .as_deref()
-        .map(|model| args.model.files_of(model, talk))
+        .map(|model| args.model.reading.files(model.as_ref(), talk))
         .transpose()?;
     for files in std::iter::once(&files).chain(&other_files) {
         output.spare(files)?;

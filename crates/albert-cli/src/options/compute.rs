@@ -3,7 +3,7 @@
 use std::env;
 
 use albert_kernels::InstructionSet;
-use albert_tasks::{DEFAULT_BATCH_TOKENS, Event, RunOptions};
+use albert_tasks::{DEFAULT_BATCH_TOKENS, Event, RunOptions, TokenizerOptions};
 use anyhow::Context;
 use clap::Args;
 
@@ -77,13 +77,22 @@ fn say(event: &Event) {
 impl ComputeArgs {
     /// Sets the number of threads and opens the device.
     pub(crate) fn run_options(&self, model: &ModelArgs, talk: Talk) -> anyhow::Result<RunOptions> {
+        self.run_options_with(model.tokenizer(), talk)
+    }
+
+    /// Sets the number of threads and opens the device, for models that read text in this way.
+    pub(crate) fn run_options_with(
+        &self,
+        tokenizer: TokenizerOptions,
+        talk: Talk,
+    ) -> anyhow::Result<RunOptions> {
         if let Some(threads) = self.threads {
             // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build_global()
                 .with_context(|| format!("cannot start {threads} threads"))?;
         }
-        let mut options = RunOptions::default().with_tokenizer(model.tokenizer());
+        let mut options = RunOptions::default().with_tokenizer(tokenizer);
         (options.max_length, options.batch_tokens) = (self.max_length, self.batch_tokens);
         if talk.is_heard() {
             options = options.with_observer(say);

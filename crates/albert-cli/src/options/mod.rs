@@ -17,6 +17,8 @@ use clap::Args;
 pub(crate) use compute::{ComputeArgs, MAX_THREADS};
 pub(crate) use files::FileArgs;
 pub(crate) use input::{InputArgs, InputFormat, PairArgs};
+#[cfg(feature = "server")]
+pub(crate) use model::ReadingArgs;
 pub(crate) use model::{ModelArgs, SpecialArgs};
 pub(crate) use output::{ColumnArgs, OutputArgs, RowArgs};
 pub(crate) use values::{folder, number};

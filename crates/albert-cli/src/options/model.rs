@@ -1,6 +1,6 @@
 //! The options that choose a model and control its tokenizer.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use albert_tasks::{BUILTIN, ModelFiles, TokenizerOptions};
@@ -20,6 +20,14 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "ID|DIR|NAME", env = "ALBERT_MODEL", default_value = BUILTIN)]
     pub(crate) model: OsString,
 
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+/// The way to a model's files, and the way that it reads text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ReadingArgs {
     #[cfg(feature = "hub")]
     #[command(flatten)]
     hub: HubArgs,
@@ -40,37 +48,43 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     /// Finds the model's files, downloading those that are missing.
     pub(crate) fn files(&self, talk: Talk) -> anyhow::Result<ModelFiles> {
-        if self.model.is_empty() {
+        self.reading.files(&self.model, talk)
+    }
+
+    /// Returns the tokenizer's options.
+    pub(crate) fn tokenizer(&self) -> TokenizerOptions {
+        self.reading.tokenizer()
+    }
+}
+
+impl ReadingArgs {
+    /// Finds a model's files, downloading those that are missing.
+    pub(crate) fn files(&self, model: &OsStr, talk: Talk) -> anyhow::Result<ModelFiles> {
+        if model.is_empty() {
             return Err(usage(
                 "the model is empty: expected a name on the Hub, a folder or a built-in name",
             )
             .context("`--model` or ALBERT_MODEL"));
         }
-        match self.model.to_str() {
-            Some(model) => self.files_of(model, talk),
+        let files = match model.to_str() {
+            Some(model) => self.named(model, talk)?,
             // Only a folder can have a name that is not UTF-8.
-            None => self.with_tokenizer(ModelFiles::from_dir(&self.model)?),
-        }
-    }
-
-    /// Finds the files of another model in the same way.
-    pub(crate) fn files_of(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
-        #[cfg(feature = "hub")]
-        let files = self.hub.files(model, talk)?;
-        #[cfg(not(feature = "hub"))]
-        let files = {
-            let _ = talk;
-            ModelFiles::resolve(model)?
+            None => ModelFiles::from_dir(model)?,
         };
-        self.with_tokenizer(files)
-    }
-
-    /// Replaces the tokenizer's files by those of `--tokenizer`, if given.
-    fn with_tokenizer(&self, files: ModelFiles) -> anyhow::Result<ModelFiles> {
         match &self.tokenizer_dir {
             Some(dir) => files.with_tokenizer(dir).context("`--tokenizer`"),
             None => Ok(files),
         }
+    }
+
+    #[cfg(feature = "hub")]
+    fn named(&self, model: &str, talk: Talk) -> anyhow::Result<ModelFiles> {
+        self.hub.files(model, talk)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn named(&self, model: &str, _talk: Talk) -> anyhow::Result<ModelFiles> {
+        Ok(ModelFiles::resolve(model)?)
     }
 
     /// Returns the tokenizer's options.

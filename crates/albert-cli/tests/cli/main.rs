@@ -33,6 +33,8 @@ mod reports;
 mod resume;
 mod score;
 mod search;
+#[cfg(all(unix, feature = "server"))]
+mod serve;
 #[cfg(unix)]
 mod shell;
 #[cfg(unix)]

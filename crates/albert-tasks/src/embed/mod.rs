@@ -4,7 +4,7 @@ mod options;
 mod prepared;
 mod prompts;
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
 use albert_model::{AlbertConfig, AlbertModel, AlbertOutput, TokensRead};
@@ -53,6 +53,10 @@ pub struct PreparedText {
     text: Prepared,
     /// The number of tokens at the start that pooling skips, those of a prompt that is not pooled.
     skipped: usize,
+    /// Scales the result to length 1, or does not; by default as the model's files have it.
+    normalize: Option<bool>,
+    /// The width that the result is cut to.
+    truncate_dim: Option<usize>,
 }
 
 impl PreparedText {
@@ -291,7 +295,7 @@ impl Embedder {
         self.pipeline
             .runner
             .in_chunks(inputs, CHUNK_BYTES, input::bytes, |inputs| {
-                self.embed_prepared(&self.prepare(inputs, options)?, options)
+                self.embed_prepared(&self.prepare(inputs, options)?)
             })
     }
 
@@ -340,7 +344,7 @@ impl Embedder {
     }
 
     /// Tokenizes texts for [`embed_prepared`](Self::embed_prepared), so that the number of tokens
-    /// is known before anything is computed. Uses the options for prompt, stride and truncation.
+    /// is known before anything is computed.
     ///
     /// ```
     /// # fn main() -> albert_tasks::Result<()> {
@@ -348,10 +352,9 @@ impl Embedder {
     /// use albert_tasks::{EmbedOptions, Embedder};
     ///
     /// let embedder = Embedder::from_pretrained("albert-mini-en")?;
-    /// let options = EmbedOptions::default();
-    /// let prepared = embedder.prepare(&["A cat sleeps."], &options)?;
+    /// let prepared = embedder.prepare(&["A cat sleeps."], &EmbedOptions::default())?;
     /// assert!(prepared[0].tokens() > 3);
-    /// let embeddings = embedder.embed_prepared(&prepared, &options)?;
+    /// let embeddings = embedder.embed_prepared(&prepared)?;
     /// assert_eq!(embeddings, embedder.embed(&["A cat sleeps."])?);
     /// # Ok(())
     /// # }
@@ -388,23 +391,25 @@ impl Embedder {
                 windows.as_ref(),
                 options.truncation,
             )?;
-            Ok(PreparedText { text, skipped })
+            Ok(PreparedText {
+                text,
+                skipped,
+                normalize: options.normalize,
+                truncate_dim: self.truncate_dim(&options),
+            })
         };
         inputs.par_iter().map(prepare).collect()
     }
 
-    /// Embeds texts that [`prepare`](Self::prepare) tokenized. Uses the options `normalize` and
-    /// `truncate_dim`.
+    /// Embeds texts that [`prepare`](Self::prepare) tokenized, each with the options that it was
+    /// prepared with. Texts of several calls of `prepare` can be embedded together.
     ///
     /// # Errors
     /// If the computation fails.
-    pub fn embed_prepared(
-        &self,
-        texts: &[PreparedText],
-        options: &EmbedOptions,
-    ) -> Result<Vec<Embedding>> {
+    pub fn embed_prepared<P: Borrow<PreparedText>>(&self, texts: &[P]) -> Result<Vec<Embedding>> {
+        let texts: Vec<&PreparedText> = texts.iter().map(Borrow::borrow).collect();
         let hidden_size = self.config().hidden_size;
-        let start = |prepared: &PreparedText| -> Result<Vec<Pool>> {
+        let start = |prepared: &&PreparedText| -> Result<Vec<Pool>> {
             let (tokens, skipped) = (prepared.text.ids().len(), prepared.skipped);
             if skipped >= tokens {
                 return Err(Error::PromptTooLong {
@@ -416,29 +421,26 @@ impl Embedder {
             Ok(self.pooling.modes.iter().map(pool).collect())
         };
         let mut pools: Vec<Vec<Pool>> = texts.iter().map(start).collect::<Result<_>>()?;
-        // All texts of one call have the same prompt.
         let reduction = Reduction {
             modes: &self.pooling.modes,
-            skipped: texts.first().map_or(0, |text| text.skipped),
         };
         let reduce = |output: &AlbertOutput, passes: &[Pass]| {
             let pooler = output.pooler_output.as_ref();
             reduction.reduce(&output.last_hidden_state, pooler, passes)
         };
-        let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
         let read = |passes: &[Pass]| reduction.tokens_read(passes);
-        self.compute(&prepared, read, reduce, |text, _, vectors: Vec<f32>| {
+        self.compute(&texts, read, reduce, |text, _, vectors: Vec<f32>| {
             let vectors = vectors.chunks_exact(hidden_size);
             for (pool, vector) in pools[text].iter_mut().zip(vectors) {
                 pool.add(vector);
             }
         })?;
-        let finish = |(text, pools): (&PreparedText, Vec<Pool>)| {
+        let finish = |(text, pools): (&&PreparedText, Vec<Pool>)| {
             let pooled = pools.into_iter().flat_map(Pool::finish).collect();
             Ok(Embedding {
                 tokens: text.tokens(),
                 truncated: text.is_truncated(),
-                vector: self.finish(pooled, options)?,
+                vector: self.finish(pooled, text)?,
             })
         };
         texts.iter().zip(pools).map(finish).collect()
@@ -465,11 +467,11 @@ impl Embedder {
         inputs: &[I],
     ) -> Result<Vec<TokenEmbeddings>> {
         let texts = self.prepare(inputs, &EmbedOptions::default())?;
-        let prepared: Vec<&Prepared> = texts.iter().map(|text| &text.text).collect();
+        let prepared: Vec<&PreparedText> = texts.iter().collect();
         let hidden_size = self.config().hidden_size;
-        let mut vectors: Vec<Vec<Vec<f32>>> = prepared
+        let mut vectors: Vec<Vec<Vec<f32>>> = texts
             .iter()
-            .map(|text| vec![vec![0f32; hidden_size]; text.ids().len()])
+            .map(|text| vec![vec![0f32; hidden_size]; text.text.ids().len()])
             .collect();
         let reduce = |output: &AlbertOutput, passes: &[Pass]| {
             let states = to_f32(&output.last_hidden_state)?;
@@ -491,7 +493,7 @@ impl Embedder {
             }
         })?;
         let dim = self.truncate_dim(&EmbedOptions::default());
-        let finish = |(text, mut vectors): (&&Prepared, Vec<Vec<f32>>)| {
+        let finish = |(text, mut vectors): (&PreparedText, Vec<Vec<f32>>)| {
             for vector in &mut vectors {
                 vector.truncate(dim.unwrap_or(vector.len()));
                 if self.defaults.normalize == Some(true) {
@@ -500,13 +502,13 @@ impl Embedder {
             }
             let piece = |&id: &u32| self.tokenizer().id_to_token(id).unwrap_or_default();
             TokenEmbeddings {
-                pieces: text.ids().iter().map(piece).collect(),
-                tokens: text.entered(),
-                truncated: text.truncated(),
+                pieces: text.text.ids().iter().map(piece).collect(),
+                tokens: text.tokens(),
+                truncated: text.is_truncated(),
                 vectors,
             }
         };
-        Ok(prepared.iter().zip(vectors).map(finish).collect())
+        Ok(texts.iter().zip(vectors).map(finish).collect())
     }
 
     /// Checks options, as [`embed_with`](Self::embed_with) does before it reads a text.
@@ -535,7 +537,7 @@ impl Embedder {
     /// `read` returns the tokens that `reduce` reads.
     fn compute<P: Send>(
         &self,
-        texts: &[&Prepared],
+        texts: &[&PreparedText],
         read: impl Fn(&[Pass]) -> TokensRead + Sync,
         reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
         mut add: impl FnMut(usize, &Pass, P),
@@ -543,11 +545,11 @@ impl Embedder {
         let passes: Vec<(usize, usize)> = texts
             .iter()
             .enumerate()
-            .flat_map(|(index, text)| (0..text.passes()).map(move |pass| (index, pass)))
+            .flat_map(|(index, text)| (0..text.text.passes()).map(move |pass| (index, pass)))
             .collect();
         let lengths: Vec<usize> = passes
             .iter()
-            .map(|&(text, pass)| texts[text].pass_len(pass))
+            .map(|&(text, pass)| texts[text].text.pass_len(pass))
             .collect();
         let forward = |batch: &[usize]| {
             let of_batch = || {
@@ -555,11 +557,13 @@ impl Embedder {
                     .iter()
                     .map(|&row| (texts[passes[row].0], passes[row].1))
             };
-            let tokens: Vec<Cow<'_, TokenIds>> =
-                of_batch().map(|(text, pass)| text.pass(pass)).collect();
+            let tokens: Vec<Cow<'_, TokenIds>> = of_batch()
+                .map(|(text, pass)| text.text.pass(pass))
+                .collect();
             let rows: Vec<&TokenIds> = tokens.iter().map(AsRef::as_ref).collect();
             let model = &self.pipeline.model;
-            let places: Vec<Pass> = of_batch().map(|(text, pass)| text.places(pass)).collect();
+            let places = of_batch().map(|(text, pass)| text.text.places(pass, text.skipped));
+            let places: Vec<Pass> = places.collect();
             let input = batching::model_input(&rows, model.device())?;
             let output = model.forward(&input.with_tokens_read(read(&places)))?;
             let kept = reduce(&output, &places)?;
@@ -578,18 +582,18 @@ impl Embedder {
 
     /// Applies the modules after the pooling, then normalizes and cuts in the order that
     /// [`Embedder::with_truncate_dim`] describes.
-    fn finish(&self, pooled: Vec<f32>, options: &EmbedOptions) -> Result<Vec<f32>> {
+    fn finish(&self, pooled: Vec<f32>, text: &PreparedText) -> Result<Vec<f32>> {
         let mut vector = self
             .stages
             .iter()
             .try_fold(pooled, |vector, stage| stage.forward(vector))?;
-        let asked = options.normalize.or(self.defaults.normalize);
+        let asked = text.normalize;
         let normalizes = asked.unwrap_or(self.pooling.normalize);
         let last = asked.is_some() || !self.pooling.from_modules;
         if normalizes && !last {
             normalize(&mut vector);
         }
-        vector.truncate(self.truncate_dim(options).unwrap_or(vector.len()));
+        vector.truncate(text.truncate_dim.unwrap_or(vector.len()));
         if normalizes && last {
             normalize(&mut vector);
         }

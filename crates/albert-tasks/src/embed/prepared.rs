@@ -126,8 +126,9 @@ impl Prepared {
         }
     }
 
-    /// Returns the places and weights of a pass's tokens, and its share.
-    pub(super) fn places(&self, pass: usize) -> Pass {
+    /// Returns the places and weights of a pass's tokens, and its share. `skipped` tokens at the
+    /// start of the text are not pooled.
+    pub(super) fn places(&self, pass: usize, skipped: usize) -> Pass {
         let (occurrences, share) = match self {
             Self::Whole(tokens) => {
                 let positions = 0..tokens.ids.len();
@@ -147,6 +148,7 @@ impl Prepared {
             occurrences,
             share,
             tokens: self.ids().len(),
+            skipped,
         }
     }
 
@@ -264,7 +266,7 @@ mod tests {
             for pass in 0..text.passes() {
                 let Pass {
                     occurrences, share, ..
-                } = text.places(pass);
+                } = text.places(pass, 0);
                 assert_eq!(
                     (occurrences.len(), text.pass(pass).ids.len()),
                     (text.pass_len(pass), occurrences.len())

@@ -17,6 +17,8 @@ pub(crate) struct Pass {
     pub(crate) share: f32,
     /// T, the tokens of the whole text.
     pub(crate) tokens: usize,
+    /// s: tokens at the start of the whole text that are not pooled.
+    pub(crate) skipped: usize,
 }
 
 /// A token of a text within one pass.
@@ -115,13 +117,11 @@ mod tests {
                 occurrences: occurrences.to_vec(),
                 share: *share,
                 tokens: 3,
+                skipped,
             };
             let pooler = Tensor::from_slice(&states[..2], (1, 2), &Device::Cpu).unwrap();
             let states = Tensor::from_slice(states, (occurrences.len(), 2), &Device::Cpu).unwrap();
-            let reduction = Reduction {
-                modes: &[mode],
-                skipped,
-            };
+            let reduction = Reduction { modes: &[mode] };
             pool.add(&reduction.reduce(&states, Some(&pooler), &[pass]).unwrap()[0]);
         }
         pool.finish()

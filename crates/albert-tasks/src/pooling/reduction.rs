@@ -21,8 +21,6 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reduction<'a> {
     pub(crate) modes: &'a [PoolingMode],
-    /// s: tokens at the start that are not pooled.
-    pub(crate) skipped: usize,
 }
 
 impl Reduction<'_> {
@@ -103,7 +101,7 @@ impl Reduction<'_> {
                     }
                     PoolingMode::Max => {
                         let mut largest = vec![f32::NEG_INFINITY; hidden_size];
-                        for (_, vector) in tokens().filter(|(at, _)| at.position >= self.skipped) {
+                        for (_, vector) in tokens().filter(|(at, _)| at.position >= pass.skipped) {
                             largest
                                 .iter_mut()
                                 .zip(vector)
@@ -156,7 +154,7 @@ impl Reduction<'_> {
                     weights[row * longest + column] = self.weight(mode, at, pass);
                 }
                 weights[summed.len() * longest + column] = 1.0;
-                if at.position >= self.skipped {
+                if at.position >= pass.skipped {
                     hidden[column] = 0.0;
                 }
             }
@@ -192,12 +190,12 @@ impl Reduction<'_> {
     /// Returns the weight of a token in a mode of sums.
     fn weight(&self, mode: PoolingMode, at: &Occurrence, pass: &Pass) -> f32 {
         let factor = match mode {
-            PoolingMode::Cls => f32::from(at.position == self.skipped),
+            PoolingMode::Cls => f32::from(at.position == pass.skipped),
             PoolingMode::Last => f32::from(at.position + 1 == pass.tokens),
             PoolingMode::WeightedMean => (at.position + 1) as f32,
             _ => 1.0,
         };
-        if at.position >= self.skipped {
+        if at.position >= pass.skipped {
             at.weight * factor
         } else {
             0.0
@@ -277,6 +275,7 @@ mod tests {
                 occurrences: (0..count).map(at).collect(),
                 share: 0.5,
                 tokens,
+                skipped: 0,
             }
         };
         let passes = [(9, 0, 12), (4, 8, 12), (1, 0, 1)].map(pass).to_vec();
@@ -290,14 +289,15 @@ mod tests {
 
     #[test]
     fn one_product_is_what_adding_up_token_by_token_is() {
-        let (states, pooler, passes) = batch();
+        let (states, pooler, mut passes) = batch();
         let modes = PoolingMode::ALL.map(|(mode, _)| mode);
         let two = states.narrow(0, 0, 9 + 4).unwrap();
-        for skipped in [0, 2] {
-            let reduction = Reduction {
-                modes: &modes,
-                skipped,
-            };
+        let reduction = Reduction { modes: &modes };
+        for skipped in [[0, 0], [2, 2], [0, 9]] {
+            passes
+                .iter_mut()
+                .zip(skipped)
+                .for_each(|(pass, skipped)| pass.skipped = skipped);
             let expected = reduction
                 .token_by_token(&two, &pooler, &passes[..2])
                 .unwrap();
@@ -307,10 +307,7 @@ mod tests {
                 assert!((expected - found).abs() <= ROUNDING, "{expected} {found}");
             }
         }
-        let reduction = Reduction {
-            modes: &modes[..1],
-            skipped: 0,
-        };
+        let reduction = Reduction { modes: &modes[..1] };
         assert_eq!(
             reduction.token_by_token(&states, &[], &passes).unwrap(),
             reduction.as_product(&states, &[], &passes).unwrap()
@@ -319,13 +316,11 @@ mod tests {
 
     #[test]
     fn vectors_that_are_not_read_change_nothing() {
-        let (states, pooler, passes) = batch();
+        let (states, pooler, mut passes) = batch();
         let few = [PoolingMode::Cls, PoolingMode::Last, PoolingMode::Pooler];
         for skipped in [0, 2] {
-            let reduction = Reduction {
-                modes: &few,
-                skipped,
-            };
+            passes.iter_mut().for_each(|pass| pass.skipped = skipped);
+            let reduction = Reduction { modes: &few };
             let TokensRead::At(read) = reduction.tokens_read(&passes) else {
                 panic!("these modes read few tokens");
             };
@@ -345,7 +340,6 @@ mod tests {
         }
         let mean = Reduction {
             modes: &[PoolingMode::Cls, PoolingMode::Mean],
-            skipped: 0,
         };
         assert_eq!(mean.tokens_read(&passes), TokensRead::All);
     }
@@ -376,10 +370,7 @@ mod tests {
             values[9 * 3 + 4] = bad;
             let states = Tensor::from_vec(values, states.shape(), &Device::Cpu).unwrap();
             for (mode, _) in PoolingMode::ALL {
-                let reduction = Reduction {
-                    modes: &[mode],
-                    skipped: 0,
-                };
+                let reduction = Reduction { modes: &[mode] };
                 let errors = [
                     reduction
                         .token_by_token(&states, &pooler, &passes)

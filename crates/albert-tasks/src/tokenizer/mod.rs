@@ -459,6 +459,32 @@ impl Tokenizer {
         &self.mask_token
     }
 
+    /// Returns true if `id` is that of a special token, such as `[CLS]` or `[MASK]`.
+    ///
+    /// ```
+    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// let tokenizer = Tokenizer::load(&ModelFiles::builtin()?, &TokenizerOptions::default())?;
+    /// let ids = tokenizer.encode("quick", None, None)?.ids;
+    /// assert_eq!(ids.iter().filter(|&&id| tokenizer.is_special(id)).count(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_special(&self, id: u32) -> bool {
+        const ROLES: [&str; 7] = [
+            "cls_token",
+            "sep_token",
+            "mask_token",
+            "pad_token",
+            "unk_token",
+            "bos_token",
+            "eos_token",
+        ];
+        let mut tokens = ROLES.iter().filter_map(|role| self.engine.role(role));
+        tokens.any(|token| self.engine.token_to_id(token) == Some(id))
+    }
+
     /// Returns the file that the tokenizer was read from, and the reason for it.
     pub fn source(&self) -> &str {
         &self.source

@@ -82,7 +82,7 @@ struct EmbeddingArgs {
 
 /// A pooling of the token vectors.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum PoolingChoice {
+pub(crate) enum PoolingChoice {
     /// The mean of all tokens
     Mean,
     /// The vector of `[CLS]`
@@ -102,7 +102,7 @@ enum PoolingChoice {
 }
 
 impl PoolingChoice {
-    fn mode(self) -> Option<PoolingMode> {
+    pub(crate) fn mode(self) -> Option<PoolingMode> {
         match self {
             Self::Mean => Some(PoolingMode::Mean),
             Self::Cls => Some(PoolingMode::Cls),

@@ -35,7 +35,7 @@ impl FineTuneArgs {
         }
         put("train", paths(&self.train)?);
         put("model", text(Path::new(&self.model.model))?);
-        if let Some(folder) = &self.model.tokenizer_dir {
+        if let Some(folder) = &self.model.reading.tokenizer_dir {
             put("tokenizer", text(folder)?);
         }
         let tokenizer = self.model.tokenizer();

@@ -1,0 +1,80 @@
+//! The body of a request: JSON, read within limits of size, memory and time.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// A request's body as a `T`.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        if let Some(found) = parts.headers.get(header::CONTENT_TYPE) {
+            let found = String::from_utf8_lossy(found.as_bytes());
+            let media_type = found.split(';').next().unwrap_or_default().trim();
+            let is_json = media_type.eq_ignore_ascii_case("application/json")
+                || media_type.to_ascii_lowercase().ends_with("+json");
+            if !is_json {
+                return Err(Failure::media_type(&found));
+            }
+        }
+        let announced = parts.headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > app.settings.max_body) {
+            return Err(Failure::large_body(app.settings.max_body));
+        }
+        let limit = app.settings.receive_timeout;
+        let (bytes, _memory) = tokio::time::timeout(limit, read(body, app))
+            .await
+            .map_err(|_| Failure::slow_body(limit))??;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(Failure::not_json("it is empty"));
+        }
+        serde_json::from_slice(&bytes)
+            .map(Json)
+            .map_err(|error| match error.classify() {
+                serde_json::error::Category::Data => Failure::invalid(error.to_string()),
+                _ => Failure::not_json(error),
+            })
+    }
+}
+
+/// Reads a body, and takes its bytes from the memory that all bodies share as they come.
+async fn read(
+    mut body: Body,
+    app: &App,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Failure> {
+    let (mut bytes, mut memory) = (Vec::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        // The client went away, or its framing is wrong.
+        let frame = frame.map_err(|error| Failure::not_json(format!("it broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > app.settings.max_body {
+            return Err(Failure::large_body(app.settings.max_body));
+        }
+        let taken = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&app.body_memory)
+            .try_acquire_many_owned(taken)
+            .map_err(|_| Failure::no_memory())?;
+        match &mut memory {
+            Some(memory) => memory.merge(permit),
+            None => memory = Some(permit),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, memory))
+}

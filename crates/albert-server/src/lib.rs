@@ -1,0 +1,50 @@
+//! ALBERT and BERT encoders over HTTP.
+//!
+//! A [`Server`] answers on the routes of OpenAI's embeddings, of text-embeddings-inference, and of
+//! Jina's and Cohere's rerankers, so that clients of these need only another address. It serves the
+//! other tasks of [`albert_tasks`] in the form of Hugging Face's pipelines.
+//!
+//! ```no_run
+//! use albert_server::{Address, Listener, Model, Server, Settings};
+//! use albert_tasks::{ModelFiles, RunOptions};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::load(ModelFiles::resolve("albert-mini-en")?, RunOptions::default())?;
+//! let server = Server::new(vec![model], Settings::default())?;
+//! let listener = Listener::bind(&"127.0.0.1:8080".parse::<Address>()?).await?;
+//! server.serve(listener, std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Queue
+//!
+//! Texts are tokenized when they arrive, and wait in one queue, counted in tokens. One thread takes
+//! small steps from it, without a timer: the oldest request first, then whatever fits. The encoder
+//! computes no padding, and on the CPU in f32 a text's result has the same bits whoever else is in the step. A
+//! full queue answers 429 with the time after which there is room.
+//!
+//! # Limits
+//!
+//! [`Settings`] bounds texts, bytes, connections, and the memory of bodies; a client that sends or
+//! reads too slowly loses its connection.
+
+mod app;
+mod body;
+mod failure;
+mod layers;
+mod listener;
+mod metrics;
+mod model;
+mod queue;
+mod routes;
+mod scheduler;
+mod server;
+mod settings;
+mod texts;
+mod work;
+
+pub use listener::{Address, Listener};
+pub use model::Model;
+pub use server::{Error, Server, Stop};
+pub use settings::{Keys, Settings};

@@ -1,0 +1,135 @@
+//! Extractive question answering.
+
+use std::sync::Arc;
+
+use albert_tasks::{Answer, AnswerOptions, Answers};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ErrorBody, Reply};
+use crate::app::{Answered, App};
+use crate::body::Json;
+use crate::failure::Failure;
+use crate::metrics::Kind;
+
+/// The maximum number of answers of a request.
+const MAX_TOP_K: usize = 1000;
+
+/// A question, and the text that has the answer.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct AnswerRequest {
+    inputs: Question,
+    #[serde(default)]
+    parameters: AnswerParameters,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Question {
+    question: String,
+    context: String,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerParameters {
+    /// The number of answers; 1 by default.
+    #[schema(minimum = 1, maximum = 1000)]
+    top_k: Option<usize>,
+    /// The maximum number of tokens of an answer.
+    #[schema(minimum = 1)]
+    max_answer_len: Option<usize>,
+    /// Makes "no answer" one of the answers.
+    handle_impossible_answer: Option<bool>,
+    /// Widens answers to whole words.
+    align_to_words: Option<bool>,
+}
+
+/// An answer; its offsets count characters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Found {
+    score: f32,
+    start: usize,
+    end: usize,
+    answer: String,
+}
+
+/// The answer, or several, best first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Found1OrMore {
+    /// One answer.
+    One(Found),
+    /// Several, where `top_k` is more than 1.
+    Many(Vec<Found>),
+}
+
+/// Answers a question, as transformers' pipeline does.
+#[utoipa::path(post, path = "/answer", request_body = AnswerRequest, responses(
+    (status = 200, description = "The answer, or several with `top_k`", body = Found1OrMore),
+    (status = "4XX", description = "The request is wrong", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+))]
+pub(super) async fn answer(
+    State(app): State<Arc<App>>,
+    Json(request): Json<AnswerRequest>,
+) -> Result<Reply<Found1OrMore>, Failure> {
+    find(&app, request.inputs, request.parameters).await
+}
+
+async fn find(
+    app: &App,
+    question: Question,
+    parameters: AnswerParameters,
+) -> Result<Reply<Found1OrMore>, Failure> {
+    let top_k = parameters.top_k.unwrap_or(1);
+    if !(1..=MAX_TOP_K).contains(&top_k) || parameters.max_answer_len == Some(0) {
+        return Err(Failure::invalid(format!(
+            "expected `top_k` of 1 to {MAX_TOP_K} and `max_answer_len` of at least 1"
+        )));
+    }
+    let mut options = AnswerOptions::default()
+        .with_top_k(top_k)
+        .with_allow_no_answer(parameters.handle_impossible_answer.unwrap_or(false))
+        .with_align_to_words(parameters.align_to_words.unwrap_or(true));
+    if let Some(tokens) = parameters.max_answer_len {
+        options = options.with_max_answer_tokens(tokens);
+    }
+    let model = app.model(None)?;
+    let answered: Answered<Answers> = app
+        .run(
+            Kind::Predict,
+            vec![(question.question, question.context)],
+            true,
+            move || model.answerer(),
+            |answerer| (answerer.tokenizer(), answerer.max_length()),
+            move |answerer, questions| {
+                let questions: Vec<(&str, &str)> = questions
+                    .iter()
+                    .map(|it| (it.0.as_str(), it.1.as_str()))
+                    .collect();
+                answerer.answer(&questions, &options)
+            },
+        )
+        .await?;
+    // Without an answer the pipeline gives the empty one at the beginning.
+    let found = |answer: Answer| Found {
+        score: answer.score,
+        start: answer.start.unwrap_or(0),
+        end: answer.end.unwrap_or(0),
+        answer: answer.answer,
+    };
+    let mut answers = answered
+        .values
+        .into_iter()
+        .flat_map(|it| it.answers)
+        .map(found);
+    let value = match (top_k, answers.next()) {
+        (1, Some(answer)) => Found1OrMore::One(answer),
+        (_, first) => Found1OrMore::Many(first.into_iter().chain(answers).collect()),
+    };
+    Ok(Reply {
+        value,
+        times: answered.times,
+    })
+}

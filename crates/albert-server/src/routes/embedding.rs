@@ -1,0 +1,287 @@
+//! Embeddings and similarities.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use albert_tasks::{EmbedOptions, Embedding, TokenEmbeddings, TruncationSide, cosine};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ErrorBody, Reply};
+use crate::app::{Answered, App};
+use crate::body::Json;
+use crate::failure::Failure;
+use crate::metrics::Kind;
+use crate::model::{Model, too_long};
+use crate::texts::Texts;
+use crate::work::{Embeddings, Work};
+
+/// The side of a long text that is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    /// The end.
+    #[default]
+    #[serde(alias = "Right")]
+    Right,
+    /// The beginning.
+    #[serde(alias = "Left")]
+    Left,
+}
+
+impl From<Side> for TruncationSide {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Right => Self::Right,
+            Side::Left => Self::Left,
+        }
+    }
+}
+
+/// Texts to embed.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct EmbedRequest {
+    /// A text, or several.
+    inputs: Texts,
+    /// Scales embeddings to length 1, or does not; by default as the model does.
+    normalize: Option<bool>,
+    /// Truncates a text that is too long; with `false` it is refused.
+    truncate: Option<bool>,
+    /// The side that a long text loses.
+    #[serde(default)]
+    truncation_direction: Side,
+    /// The name of one of the model's prompts.
+    prompt_name: Option<String>,
+    /// A text to put before every text.
+    prompt: Option<String>,
+    /// Keeps the first dimensions.
+    #[schema(minimum = 1)]
+    dimensions: Option<usize>,
+}
+
+impl EmbedRequest {
+    fn options(&self, model: &Model) -> EmbedOptions {
+        let mut options = model.embedding().clone();
+        if self.prompt.is_some() || self.prompt_name.is_some() {
+            options.prompt = self.prompt.clone();
+            options.prompt_name = self.prompt_name.clone();
+        }
+        options.normalize = self.normalize.or(options.normalize);
+        options.truncate_dim = self.dimensions.or(options.truncate_dim);
+        options.with_truncation(self.truncation_direction.into())
+    }
+}
+
+/// Embeds texts with the queue's others.
+pub(super) async fn embed_texts(
+    app: &App,
+    model: Arc<Model>,
+    field: &'static str,
+    texts: Vec<String>,
+    options: EmbedOptions,
+    truncate: Option<bool>,
+) -> Result<Answered<Embedding>, Failure> {
+    app.check_texts(field, texts.len())?;
+    let arrived = Instant::now();
+    app.metrics.request(Kind::Embed, texts.len());
+    let truncate = truncate.unwrap_or(app.settings.truncate);
+    let work = app
+        .prepare(move || {
+            let embedder = model.embedder()?;
+            embedder.check(&options)?;
+            let prepared = embedder.prepare(&texts, &options)?;
+            let cut = prepared.iter().position(|text| text.is_truncated());
+            if let Some(index) = cut.filter(|_| !truncate) {
+                return Err(too_long(index, embedder.max_length()));
+            }
+            Ok(Arc::new(Embeddings::new(embedder, prepared)))
+        })
+        .await?;
+    let lengths = work.lengths();
+    let waiting: Arc<dyn Work> = Arc::clone(&work) as _;
+    let times = app.compute(Kind::Embed, waiting, &lengths, arrived).await?;
+    Ok(Answered {
+        values: work.results.take(),
+        times,
+    })
+}
+
+/// Embeds texts: text-embeddings-inference's route.
+#[utoipa::path(post, path = "/embed", request_body = EmbedRequest, responses(
+    (status = 200, description = "One embedding for each text", body = Vec<Vec<f32>>),
+    (status = "4XX", description = "The request is wrong", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+))]
+pub(super) async fn embed(
+    State(app): State<Arc<App>>,
+    Json(request): Json<EmbedRequest>,
+) -> Result<Reply<Vec<Vec<f32>>>, Failure> {
+    let model = app.model(None)?;
+    let options = request.options(&model);
+    let texts = request.inputs.into_vec();
+    let answered = embed_texts(&app, model, "inputs", texts, options, request.truncate).await?;
+    Ok(Reply {
+        value: answered.values.into_iter().map(|it| it.vector).collect(),
+        times: answered.times,
+    })
+}
+
+/// Returns the vectors of each text's tokens.
+#[utoipa::path(post, path = "/embed_all", request_body = EmbedRequest, responses(
+    (status = 200, description = "For each text, one vector for each token", body = Vec<Vec<Vec<f32>>>),
+    (status = "4XX", description = "The request is wrong", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+))]
+pub(super) async fn embed_all(
+    State(app): State<Arc<App>>,
+    Json(request): Json<EmbedRequest>,
+) -> Result<Reply<Vec<Vec<Vec<f32>>>>, Failure> {
+    let asked = [
+        ("normalize", request.normalize == Some(true)),
+        (
+            "prompt",
+            request.prompt.is_some() || request.prompt_name.is_some(),
+        ),
+        ("dimensions", request.dimensions.is_some()),
+        (
+            "truncation_direction",
+            request.truncation_direction == Side::Left,
+        ),
+    ];
+    if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
+        return Err(Failure::invalid(format!(
+            "`{field}` does not apply to the vectors of tokens"
+        )));
+    }
+    let texts = request.inputs.into_vec();
+    app.check_texts("inputs", texts.len())?;
+    let model = app.model(None)?;
+    let answered: Answered<TokenEmbeddings> = app
+        .run(
+            Kind::Embed,
+            texts,
+            request.truncate.unwrap_or(app.settings.truncate),
+            move || model.embedder(),
+            |embedder| (embedder.tokenizer(), embedder.max_length()),
+            |embedder, texts| embedder.embed_tokens(texts),
+        )
+        .await?;
+    Ok(Reply {
+        value: answered.values.into_iter().map(|it| it.vectors).collect(),
+        times: answered.times,
+    })
+}
+
+/// Refuses sparse embeddings, which no ALBERT or BERT checkpoint of these heads makes.
+pub(super) async fn embed_sparse() -> Failure {
+    Failure::model_type("sparse embeddings: no model of this server makes them")
+}
+
+/// A text, and others to compare it with.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SimilarityRequest {
+    inputs: SimilarityInputs,
+    #[serde(default)]
+    parameters: SimilarityParameters,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SimilarityInputs {
+    /// The text that the others are compared with.
+    pub(super) source_sentence: String,
+    /// The others.
+    pub(super) sentences: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SimilarityParameters {
+    /// Truncates a text that is too long; with `false` it is refused.
+    truncate: Option<bool>,
+    #[serde(default)]
+    truncation_direction: Side,
+    /// The name of one of the model's prompts.
+    prompt_name: Option<String>,
+}
+
+/// Returns the cosine of a text with each of the others.
+#[utoipa::path(post, path = "/similarity", request_body = SimilarityRequest, responses(
+    (status = 200, description = "One cosine for each sentence", body = Vec<f32>),
+    (status = "4XX", description = "The request is wrong", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+))]
+pub(super) async fn similarity(
+    State(app): State<Arc<App>>,
+    Json(request): Json<SimilarityRequest>,
+) -> Result<Reply<Vec<f32>>, Failure> {
+    compare(&app, request.inputs, request.parameters).await
+}
+
+async fn compare(
+    app: &App,
+    inputs: SimilarityInputs,
+    parameters: SimilarityParameters,
+) -> Result<Reply<Vec<f32>>, Failure> {
+    app.check_texts("sentences", inputs.sentences.len())?;
+    let model = app.model(None)?;
+    let mut options = model.embedding().clone();
+    if parameters.prompt_name.is_some() {
+        (options.prompt, options.prompt_name) = (None, parameters.prompt_name);
+    }
+    let options = options.with_truncation(parameters.truncation_direction.into());
+    let texts = std::iter::once(inputs.source_sentence).chain(inputs.sentences);
+    let texts: Vec<String> = texts.collect();
+    let answered =
+        embed_texts(app, model, "sentences", texts, options, parameters.truncate).await?;
+    let mut vectors = answered.values.into_iter().map(|it| it.vector);
+    let source = vectors.next().unwrap_or_default();
+    Ok(Reply {
+        value: vectors.map(|vector| cosine(&source, &vector)).collect(),
+        times: answered.times,
+    })
+}
+
+/// A text to embed, as Weaviate's text2vec-transformers sends it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct VectorRequest {
+    text: String,
+}
+
+/// The embedding of a text, as Weaviate reads it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VectorAnswer {
+    text: String,
+    vector: Vec<f32>,
+    dim: usize,
+}
+
+/// Embeds one text: the route of Weaviate's text2vec-transformers.
+#[utoipa::path(post, path = "/vectors", request_body = VectorRequest, responses(
+    (status = 200, description = "The text and its embedding", body = VectorAnswer),
+    (status = "4XX", description = "The request is wrong", body = ErrorBody),
+    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+))]
+pub(super) async fn vectors(
+    State(app): State<Arc<App>>,
+    Json(request): Json<VectorRequest>,
+) -> Result<Reply<VectorAnswer>, Failure> {
+    let model = app.model(None)?;
+    let options = model.embedding().clone();
+    let texts = vec![request.text.clone()];
+    let answered = embed_texts(&app, model, "text", texts, options, None).await?;
+    let vector = answered
+        .values
+        .into_iter()
+        .next()
+        .map(|it| it.vector)
+        .unwrap_or_default();
+    Ok(Reply {
+        value: VectorAnswer {
+            text: request.text,
+            dim: vector.len(),
+            vector,
+        },
+        times: answered.times,
+    })
+}
