@@ -23,7 +23,6 @@ struct Running {
 
 async fn start(change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::default();
-    settings.receive_timeout = Duration::from_millis(300);
     settings.drain = Duration::from_millis(300);
     change(&mut settings);
     let server = Server::new(vec![model(ModelFiles::builtin().unwrap())], settings).unwrap();
@@ -66,7 +65,7 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_slow_loses_its_connection_and_others_do_not() {
-    let server = start(|_| {}).await;
+    let server = start(|settings| settings.receive_timeout = Duration::from_millis(500)).await;
     let no_head = exchange(&server.address, "POST /embed HTTP/1.1\r\nhost:").await;
     assert!(
         no_head.is_empty() || no_head.starts_with("HTTP/1.1 408"),
