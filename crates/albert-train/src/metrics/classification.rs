@@ -81,7 +81,7 @@ impl Confusion {
         scores.iter().sum::<f64>() / scores.len().max(1) as f64
     }
 
-    /// Returns the F1 that is reported: of the second class where there are two, as GLUE does, else
+    /// Returns the F1 that is reported: of the second class of two, as GLUE does, else
     /// the mean of all.
     pub fn f1(&self) -> f64 {
         match self.classes {
