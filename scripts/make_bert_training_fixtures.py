@@ -9,15 +9,12 @@ computes them. Files have the form of make_training_fixtures.py, with the tensor
 
 import argparse
 import json
-import platform
-import shutil
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 import transformers
-from make_training_fixtures import LENGTHS, WRITTEN_BY, Batch, loss_of
+from make_training_fixtures import LENGTHS, Batch, loss_of, randomize, save, write_all
 
 TINY = dict(
     vocab_size=37, hidden_size=12, num_attention_heads=3, intermediate_size=20, num_hidden_layers=3,
@@ -142,17 +139,7 @@ def write(out, index, name, architecture, objective, fields):
     config = transformers.BertConfig(**TINY | fields, architectures=[f"BertFor{architecture}"], attn_implementation="eager")
     generator = torch.Generator().manual_seed(300 + index)
     model = getattr(transformers, config.architectures[0])(config).double().train()
-    for parameter_name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
-        if "LayerNorm.weight" in parameter_name:
-            value = 1 + 0.3 * noise
-        elif parameter.dim() == 1:
-            value = 0.2 * noise
-        elif "embeddings." in parameter_name:
-            value = 0.5 * noise
-        else:
-            value = noise / parameter.shape[1] ** 0.5
-        parameter.data.copy_(value)
+    randomize(model, generator)
     batch = Batch(config, LENGTHS, generator)
     replace_dropouts(model, LENGTHS)
     torch.set_default_dtype(torch.float64)
@@ -162,31 +149,14 @@ def write(out, index, name, architecture, objective, fields):
     unused = [key for key, module in model.named_modules() if isinstance(module, KeyedDropout) and not module.is_used]
     assert not unused, unused
 
-    tensors = {"ids": batch.rows(batch.ids), "types": batch.rows(batch.types), "lengths": torch.tensor(LENGTHS)}
-    tensors |= {f"target.{key}": value for key, value in targets.items()}
-    tensors = {key: value.to(torch.uint32 if not value.is_floating_point() else torch.float32) for key, value in tensors.items()}
-    tensors["loss"] = loss.detach()
-    for parameter_name, parameter in model.named_parameters():
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        tensors[f"weight.{albert_name(parameter_name)}"] = parameter.detach().float().contiguous()
-        tensors[f"grad.{albert_name(parameter_name)}"] = gradient.float().contiguous()
     metadata = {"objective": objective, "options": "{}", "config": json.dumps(config.to_dict())}
-    safetensors.torch.save_file(tensors, out / f"{name}.safetensors", metadata)
-    print(f"{name:24} loss {loss.item():.6f}")
+    save(out / f"{name}.safetensors", batch, targets, loss, model, albert_name, metadata)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("crates/albert-model/tests/fixtures/training-bert"))
-    out = parser.parse_args().out
-    assert transformers.__version__ == WRITTEN_BY, f"expected transformers {WRITTEN_BY}, found {transformers.__version__}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    for index, fields in enumerate(CASES):
-        write(out, index, *fields)
-    versions = f"Python {platform.python_version()}\ntorch {torch.__version__}\ntransformers {transformers.__version__}\n"
-    (out / "VERSIONS.txt").write_text(versions)
-    print(versions, end="")
+    write_all(parser.parse_args().out, CASES, write)
 
 
 if __name__ == "__main__":

@@ -212,31 +212,40 @@ def write(out, index, name, architecture, objective, lengths, options, fields):
     torch.set_default_dtype(torch.float32)
 
     prefix = "albert." if architecture == "Model" else ""
-    tensors = {"ids": batch.rows(batch.ids), "types": batch.rows(batch.types), "lengths": torch.tensor(lengths)}
+    metadata = {"objective": objective, "options": json.dumps(options), "config": config.to_json_string(use_diff=False)}
+    save(out / f"{name}.safetensors", batch, targets, loss, model, lambda key: prefix + key, metadata)
+
+
+def save(path, batch, targets, loss, model, renamed, metadata):
+    """Writes a batch with its targets, the loss, and every weight with its gradient, under the names of `renamed`."""
+    tensors = {"ids": batch.rows(batch.ids), "types": batch.rows(batch.types), "lengths": torch.tensor(batch.lengths)}
     tensors |= {f"target.{key}": value for key, value in targets.items()}
     tensors = {key: value.to(torch.uint32 if not value.is_floating_point() else torch.float32) for key, value in tensors.items()}
     tensors["loss"] = loss.detach()
     for key, parameter in model.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        tensors[f"weight.{prefix}{key}"] = parameter.detach().float().contiguous()
-        tensors[f"grad.{prefix}{key}"] = gradient.float().contiguous()
-    metadata = {"objective": objective, "options": json.dumps(options), "config": config.to_json_string(use_diff=False)}
-    safetensors.torch.save_file(tensors, out / f"{name}.safetensors", metadata)
-    print(f"{name:24} loss {loss.item():.6f}")
+        tensors[f"weight.{renamed(key)}"] = parameter.detach().float().contiguous()
+        tensors[f"grad.{renamed(key)}"] = gradient.float().contiguous()
+    safetensors.torch.save_file(tensors, path, metadata)
+    print(f"{path.stem:24} loss {loss.item():.6f}")
+
+
+def write_all(out, cases, write):
+    """Empties the folder, calls `write(out, index, *case)` for every case, and writes the versions."""
+    assert transformers.__version__ == WRITTEN_BY, f"expected transformers {WRITTEN_BY}, found {transformers.__version__}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for index, fields in enumerate(cases):
+        write(out, index, *fields)
+    versions = f"Python {platform.python_version()}\ntorch {torch.__version__}\ntransformers {transformers.__version__}\n"
+    (out / "VERSIONS.txt").write_text(versions)
+    print(versions, end="")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-    assert transformers.__version__ == WRITTEN_BY, f"expected transformers {WRITTEN_BY}, found {transformers.__version__}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    for index, fields in enumerate(CASES):
-        write(out, index, *fields)
-    versions = f"Python {platform.python_version()}\ntorch {torch.__version__}\ntransformers {transformers.__version__}\n"
-    (out / "VERSIONS.txt").write_text(versions)
-    print(versions, end="")
+    write_all(parser.parse_args().out, CASES, write)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,9 @@ fn number(row: &Value, name: &str) -> f64 {
         .unwrap_or_else(|| panic!("no {name} in {row}"))
 }
 
+/// Losses of two engines in f32 over 12 steps with dropout, relative.
+const ENGINE_TOLERANCE: f64 = 1e-4;
+
 /// A task that a model of this size learns in full, up to a few examples.
 const LEARNED: f64 = 0.95;
 
@@ -453,6 +456,51 @@ fn a_stopped_run_continues_to_the_same_bytes() {
     }
     let error = workshop.error("finetune --output whole --resume");
     assert!(error.contains("the run is finished"), "{error}");
+}
+
+#[test]
+fn autograd_has_the_losses_of_the_kernels() {
+    let workshop = Workshop::new();
+    workshop.write_sentiment("train.txt", 10, 64);
+    workshop.write_sentiment("dev.txt", 11, 32);
+    let losses = |engine: &str| -> Vec<f64> {
+        workshop.succeed(&format!(
+            "finetune --task classification --model start --train train.txt --eval dev.txt \
+             --steps 12 --batch-size 16 --slots 2 --engine {engine} --output {engine}"
+        ));
+        let log = workshop.path(&format!("{engine}/training/metrics.jsonl"));
+        let log = std::fs::read_to_string(log).unwrap();
+        let rows = log
+            .lines()
+            .map(|line| -> Value { serde_json::from_str(line).unwrap() });
+        let losses = rows.map(|row| {
+            let loss = row["loss"].as_f64().or(row["evaluation"]["loss"].as_f64());
+            loss.unwrap()
+        });
+        losses.collect()
+    };
+    let (kernels, autograd) = (losses("cpu"), losses("candle"));
+    assert_eq!(kernels.len(), autograd.len());
+    for (a, b) in kernels.iter().zip(&autograd) {
+        assert!((a - b).abs() <= ENGINE_TOLERANCE * a, "{a} and {b}");
+    }
+    let recipe = std::fs::read_to_string(workshop.path("candle/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("engine = \"candle\"\n"), "{recipe}");
+}
+
+#[test]
+fn a_run_may_last_a_time_instead_of_epochs() {
+    let workshop = Workshop::new();
+    workshop.write_sentiment("train.txt", 12, 64);
+    workshop.succeed(
+        "finetune --task classification --model start --train train.txt --time 1s --warmup 0.1 \
+         --learning-rate 1e-3 --output out",
+    );
+    let log = std::fs::read_to_string(workshop.path("out/training/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert!(number(&last, "learning_rate") < 5e-4, "{last}");
+    let recipe = std::fs::read_to_string(workshop.path("out/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("time = \"1s\"\n"), "{recipe}");
 }
 
 #[test]

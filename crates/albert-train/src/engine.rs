@@ -8,9 +8,10 @@ use albert_tasks::albert_model::train::{FlatLayout, PassOptions, Result, Trainin
 
 /// The engine that computes losses and gradients. Weights, moments and optimizers are on the CPU in
 /// f32 with either.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Engine {
     /// The CPU's own kernels: constant memory, and the same bits on any number of threads.
+    #[default]
     Cpu,
     /// Candle's autograd, on any device.
     Candle {

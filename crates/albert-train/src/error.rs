@@ -93,6 +93,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// The data of a resumed run has changed.
+    #[error("the training or evaluation files differ from those that the run started with")]
+    OtherData,
+
     /// A recipe cannot be used.
     #[error("recipe `{}`: {reason}", path.display())]
     Recipe {

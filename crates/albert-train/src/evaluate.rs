@@ -1,12 +1,10 @@
 //! Evaluates a model on text: masked tokens and sentence order.
 
-use std::sync::Arc;
-
-use albert_tasks::{ModelFiles, Tokenizer};
+use albert_tasks::{ModelFiles, TokenizerOptions};
 
 use crate::error::{Error, Result};
 use crate::examples::{Corpus, PretrainingText};
-use crate::pretrain::{Pretraining, Start, Sums};
+use crate::pretrain::{Pretrain, Start, Sums};
 use crate::trainer::Evaluation;
 
 /// Measures how well a model predicts the masked tokens of a corpus.
@@ -18,7 +16,7 @@ use crate::trainer::Evaluation;
 /// If the model has no masked-LM head, or a file cannot be read.
 pub fn masked_lm(
     files: &ModelFiles,
-    tokenizer: Arc<Tokenizer>,
+    tokenizer: TokenizerOptions,
     corpus: Corpus,
     text: PretrainingText,
 ) -> Result<Evaluation> {
@@ -46,7 +44,7 @@ pub fn masked_lm(
 /// If the model lacks a head of pretraining, or a file cannot be read.
 pub fn sentence_order(
     files: &ModelFiles,
-    tokenizer: Arc<Tokenizer>,
+    tokenizer: TokenizerOptions,
     corpus: Corpus,
     text: PretrainingText,
 ) -> Result<Evaluation> {
@@ -64,12 +62,16 @@ pub fn sentence_order(
 
 fn sums(
     files: &ModelFiles,
-    tokenizer: Arc<Tokenizer>,
+    tokenizer: TokenizerOptions,
     corpus: Corpus,
     text: PretrainingText,
 ) -> Result<Sums> {
     let start = Start::Model(files.clone());
-    let mut task = Pretraining::new(start, tokenizer, text, corpus.clone(), Some(corpus), |_| ())?;
+    let mut task = Pretrain::new(start, files.clone(), corpus.clone())
+        .with_tokenizer(tokenizer)
+        .with_text(text)
+        .with_eval(corpus)
+        .prepare()?;
     // A head that would be drawn at random has nothing to evaluate.
     if let Some(tensor) = task.new_tensors().first() {
         return Err(Error::NoHead {

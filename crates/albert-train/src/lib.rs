@@ -6,7 +6,8 @@
 //! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
 //! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
 //! - [`finetune`]: classification, tagging, question answering and other tasks; [`metrics`]: theirs
-//! - [`Trainer`]: the training loop, with a log and snapshots to resume from
+//! - [`Run`]: a task in its output folder, new or resumed; [`Trainer`]: the training loop, with a
+//!   log and snapshots to resume from
 //!
 //! Every random draw is a hash of the seed, its purpose and its position ([`draws`]), and every sum
 //! runs in a fixed order, so a resumed run gives the same bits as an uninterrupted one, on any
@@ -18,12 +19,15 @@ mod error;
 pub mod evaluate;
 pub mod examples;
 pub mod finetune;
+mod layer_groups;
 pub mod log;
 pub mod metrics;
 pub mod optim;
 mod output;
+mod pass_settings;
 mod permutation;
 pub mod pretrain;
+mod run;
 mod snapshot;
 mod trainer;
 
@@ -31,10 +35,12 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use finetune::{FineTune, FineTuneTask};
 pub use output::Output;
+pub use pass_settings::PassSettings;
 pub use permutation::Permutation;
+pub use run::{Run, Training};
 pub use snapshot::{Snapshot, State, remove_all as remove_snapshots};
 pub use trainer::{
-    End, Evaluation, Event, Every, StepLoss, Summary, Task, Trainer, TrainerSettings,
+    End, Evaluation, Event, Every, Length, StepLoss, Summary, Task, Trainer, TrainerSettings,
 };
 
 /// The example of docs/training.md, kept working.

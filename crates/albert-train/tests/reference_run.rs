@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicBool;
 
 use albert_model::candle_core::{DType, Device};
 use albert_model::train::{
-    Draw, FlatLayout, FlatParameters, MaskedLm, ParameterKind, PassOptions, SentenceOrder,
-    TrainingBatch, TrainingPass,
+    Draw, FlatLayout, FlatParameters, Frozen, MaskedLm, PassOptions, SentenceOrder, TrainingBatch,
+    TrainingPass,
 };
 use albert_model::{AlbertConfig, Head};
 use albert_train::optim::schedule::Warmup;
-use albert_train::optim::{Groups, OptimizerKind, OptimizerSettings, Tensor};
-use albert_train::{Evaluation, Result, StepLoss, Task, Trainer, TrainerSettings};
+use albert_train::optim::{Groups, OptimizerKind, OptimizerSettings};
+use albert_train::{Evaluation, Length, Output, Result, StepLoss, Task, Trainer, TrainerSettings};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -131,16 +131,7 @@ impl Recorded {
 
 impl Task for Recorded {
     fn groups(&self) -> Groups {
-        let layout = self.parameters.layout();
-        let tensors = layout.tensors().iter().map(|tensor| Tensor {
-            name: tensor.name.clone(),
-            range: tensor.range.clone(),
-            shape: tensor.shape.clone(),
-            decays: tensor.kind.decays(),
-            is_hidden_matrix: tensor.kind == ParameterKind::Matrix,
-            is_frozen: false,
-        });
-        Groups::new(layout.len(), tensors.collect())
+        Groups::from_layout(self.parameters.layout(), Frozen::default())
     }
 
     fn buffers(&mut self) -> (&mut [f32], &mut [f32]) {
@@ -174,6 +165,10 @@ impl Task for Recorded {
         Ok(None)
     }
 
+    fn steps(&mut self, _: f64, _: usize) -> Result<u64> {
+        Ok(STEPS as u64)
+    }
+
     fn epochs(&self) -> f64 {
         0.0
     }
@@ -189,12 +184,16 @@ impl Task for Recorded {
     fn fingerprint(&self) -> Value {
         Value::Null
     }
+
+    fn write(&self, _: &Output) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Runs the recorded steps and returns the rows of the log.
 fn run(task: &mut Recorded, folder: &Path) -> Vec<Value> {
     let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
-    let mut settings = TrainerSettings::new(STEPS as u64, optimizer, 1e-2);
+    let mut settings = TrainerSettings::new(Length::Steps(STEPS as u64), optimizer, 1e-2);
     settings.warmup = Warmup::Steps(5);
     let mut trainer = Trainer::start(task, folder, settings).unwrap();
     let never = AtomicBool::new(false);

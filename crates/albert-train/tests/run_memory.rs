@@ -2,15 +2,14 @@
 #![cfg(target_os = "linux")]
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use albert_model::AlbertConfig;
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use albert_train::examples::{Corpus, PretrainingText};
 use albert_train::optim::{OptimizerKind, OptimizerSettings};
-use albert_train::pretrain::{Pretraining, Start};
-use albert_train::{Event, Every, Trainer, TrainerSettings};
+use albert_train::pretrain::{Pretrain, Start};
+use albert_train::{Event, Every, Length, Trainer, TrainerSettings};
 
 const STEPS: u64 = 10_000;
 
@@ -44,7 +43,7 @@ fn ten_thousand_steps_take_the_memory_of_one_thousand() {
     let text = dir.path().join("text.txt");
     std::fs::write(&text, lines).unwrap();
     let files = ModelFiles::from_dir(dir.path()).unwrap();
-    let tokenizer = Arc::new(Tokenizer::load(&files, &TokenizerOptions::default()).unwrap());
+    let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
     let config = AlbertConfig {
         vocab_size: tokenizer.vocab_size(),
         embedding_size: 8,
@@ -58,11 +57,13 @@ fn ten_thousand_steps_take_the_memory_of_one_thousand() {
     let settings = PretrainingText::new(24, 1);
     let corpus = Corpus::open(&[text]).unwrap();
     let start = Start::Random(Box::new(config));
-    let evaluation = Some(corpus.clone());
-    let mut task =
-        Pretraining::new(start, tokenizer, settings, corpus, evaluation, |_| ()).unwrap();
+    let mut task = Pretrain::new(start, files, corpus.clone())
+        .with_text(settings)
+        .with_eval(corpus)
+        .prepare()
+        .unwrap();
     let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
-    let mut settings = TrainerSettings::new(STEPS, optimizer, 1e-3);
+    let mut settings = TrainerSettings::new(Length::Steps(STEPS), optimizer, 1e-3);
     settings.batch_size = 4;
     settings.eval_every = Every::Steps(SETTLED / 2);
     settings.save_every = Every::Steps(SETTLED / 2);

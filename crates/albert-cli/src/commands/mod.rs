@@ -31,6 +31,8 @@ pub(crate) mod serve;
 pub(crate) mod similarity;
 pub(crate) mod tag;
 pub(crate) mod tokenize;
+#[cfg(feature = "train")]
+mod training;
 pub(crate) mod verify;
 pub(crate) mod zero_shot;
 

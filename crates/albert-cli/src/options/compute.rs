@@ -86,12 +86,7 @@ impl ComputeArgs {
         tokenizer: TokenizerOptions,
         talk: Talk,
     ) -> anyhow::Result<RunOptions> {
-        if let Some(threads) = self.threads {
-            // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global()
-                .with_context(|| format!("cannot start {threads} threads"))?;
-        }
+        start_threads(self.threads)?;
         let mut options = RunOptions::default().with_tokenizer(tokenizer);
         (options.max_length, options.batch_tokens) = (self.max_length, self.batch_tokens);
         if talk.is_heard() {
@@ -101,6 +96,17 @@ impl ComputeArgs {
         options.load.device = self.device.open()?;
         Ok(options)
     }
+}
+
+/// Starts the given number of threads, instead of one per core.
+pub(crate) fn start_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    // Candle reads RAYON_NUM_THREADS, but its work and gemm's run on this pool.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build_global()
+        .with_context(|| format!("cannot start {threads} threads"))
 }
 
 /// Checks the environment variables that libraries read, because some are only read by some

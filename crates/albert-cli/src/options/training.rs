@@ -19,7 +19,7 @@ use super::{MAX_THREADS, folder, number};
 pub(crate) const MOST_SLOTS: usize = 8;
 
 /// The usual number of examples in one step.
-const BATCH_SIZE: usize = 32;
+pub(crate) const BATCH_SIZE: usize = 32;
 
 /// The run as a whole: its output, its length, its log.
 #[derive(Debug, Args)]
@@ -241,9 +241,9 @@ impl OptimizationArgs {
         Ok(Engine::Candle { device, dtype })
     }
 
-    /// Returns the examples in one step.
-    pub(crate) fn batch_size(&self) -> usize {
-        self.batch_size.unwrap_or(BATCH_SIZE)
+    /// Starts the requested threads.
+    pub(crate) fn start_threads(&self) -> anyhow::Result<()> {
+        super::compute::start_threads(self.threads)
     }
 }
 

@@ -57,7 +57,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use albert_tasks::albert_model::train::{Frozen, PassOptions, TrainingPass};
 use albert_tasks::albert_model::{AlbertConfig, Checkpoint};
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use serde_json::json;
@@ -71,11 +70,13 @@ pub use preset::{Preset, PresetSettings};
 pub use run::FineTuning;
 pub use task::FineTuneTask;
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::optim::schedule::Warmup;
 use crate::optim::{OptimizerKind, OptimizerSettings};
-use crate::output::Output;
-use crate::trainer::{Event, Summary, Trainer, TrainerSettings};
+use crate::pass_settings::PassSettings;
+use crate::run::Run;
+use crate::trainer::{Event, Length, Summary, TrainerSettings};
 use examples::Examples;
 
 /// The learning rate of a run that sets none.
@@ -86,15 +87,6 @@ const LEARNING_RATE: f64 = 5e-5;
 /// Epochs of a run that sets no length.
 const EPOCHS: f64 = 3.0;
 
-/// The length of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Length {
-    /// Passes over the training data.
-    Epochs(f64),
-    /// Optimizer steps.
-    Steps(u64),
-}
-
 /// A fine-tuning to be run: a task, a model to start with, data and settings.
 #[derive(Debug, Clone)]
 pub struct FineTune {
@@ -104,16 +96,12 @@ pub struct FineTune {
     train: Option<DataFiles>,
     eval: Option<DataFiles>,
     examples: ExampleOptions,
-    length: Length,
     settings: TrainerSettings,
-    has_metric: bool,
     seed: u64,
     shuffle: bool,
-    frozen: Frozen,
-    dropout: [Option<f32>; 3],
+    pass: PassSettings,
     layer_groups: Option<usize>,
     layer_decay: f64,
-    slots: Option<usize>,
 }
 
 impl FineTune {
@@ -127,16 +115,12 @@ impl FineTune {
             train: None,
             eval: None,
             examples: ExampleOptions::default(),
-            length: Length::Epochs(EPOCHS),
-            settings: TrainerSettings::new(0, optimizer, LEARNING_RATE),
-            has_metric: false,
+            settings: TrainerSettings::new(Length::Epochs(EPOCHS), optimizer, LEARNING_RATE),
             seed: 42,
             shuffle: true,
-            frozen: Frozen::default(),
-            dropout: [None; 3],
+            pass: PassSettings::default(),
             layer_groups: None,
             layer_decay: 1.0,
-            slots: None,
         }
     }
 
@@ -146,10 +130,7 @@ impl FineTune {
         let mut run = Self::new(preset.task(), model);
         let known = preset.settings();
         run.examples.preset = Some(preset);
-        run.length = match known.steps {
-            Some(steps) => Length::Steps(steps),
-            None => Length::Epochs(known.epochs),
-        };
+        run.settings.length = known.length();
         run.settings.learning_rate = known.learning_rate;
         run.settings.batch_size = known.batch_size;
         run.settings.warmup = Warmup::Steps(known.warmup_steps);
@@ -173,27 +154,25 @@ impl FineTune {
     /// Trains for a number of passes over the data.
     #[must_use]
     pub fn with_epochs(mut self, epochs: f64) -> Self {
-        self.length = Length::Epochs(epochs);
+        self.settings.length = Length::Epochs(epochs);
         self
     }
 
     /// Trains for a number of optimizer steps.
     #[must_use]
     pub fn with_steps(mut self, steps: u64) -> Self {
-        self.length = Length::Steps(steps);
+        self.settings.length = Length::Steps(steps);
         self
     }
 
     /// Decides by this metric which evaluation is the best.
     #[must_use]
     pub fn with_metric(mut self, metric: &str) -> Self {
-        self.settings.metric = metric.into();
-        self.has_metric = true;
+        self.settings.metric = Some(metric.into());
         self
     }
 
-    /// Changes the settings of the trainer: batch, optimizer, rate, schedule, evaluations. The steps
-    /// and the metric have methods of their own.
+    /// Changes the settings of the trainer: length, batch, optimizer, rate, schedule, evaluations.
     #[must_use]
     pub fn with_settings(mut self, change: impl FnOnce(&mut TrainerSettings)) -> Self {
         change(&mut self.settings);
@@ -228,22 +207,10 @@ impl FineTune {
         self
     }
 
-    /// Keeps parts of the model as they are.
+    /// Changes the settings of the forward and backward pass: engine, dropout, frozen parts.
     #[must_use]
-    pub fn with_frozen(mut self, frozen: Frozen) -> Self {
-        self.frozen = frozen;
-        self
-    }
-
-    /// Replaces the configuration's dropout of layers, of attention and of the classifier.
-    #[must_use]
-    pub fn with_dropout(
-        mut self,
-        hidden: Option<f32>,
-        attention: Option<f32>,
-        classifier: Option<f32>,
-    ) -> Self {
-        self.dropout = [hidden, attention, classifier];
+    pub fn with_pass(mut self, change: impl FnOnce(&mut PassSettings)) -> Self {
+        change(&mut self.pass);
         self
     }
 
@@ -259,13 +226,6 @@ impl FineTune {
     #[must_use]
     pub fn with_layer_decay(mut self, decay: f64) -> Self {
         self.layer_decay = decay;
-        self
-    }
-
-    /// Sets the number of gradient buffers, on which the last bits of the result depend.
-    #[must_use]
-    pub fn with_slots(mut self, slots: usize) -> Self {
-        self.slots = Some(slots);
         self
     }
 
@@ -304,18 +264,7 @@ impl FineTune {
             self.seed,
         )?;
         let layout = Arc::clone(start.parameters.layout());
-        let mut pass = PassOptions::new(layout.config());
-        pass.frozen = self.frozen;
-        pass.slots = self.slots.unwrap_or(pass.slots);
-        let dropout = &mut pass.dropout;
-        let values = [
-            &mut dropout.hidden,
-            &mut dropout.attention,
-            &mut dropout.classifier,
-        ];
-        for (value, given) in values.into_iter().zip(self.dropout) {
-            *value = given.unwrap_or(*value);
-        }
+        let pass = self.pass.pass(&layout)?;
         let sizes = |data: &DataFiles| {
             let size = |path: &std::path::PathBuf| {
                 let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -323,15 +272,18 @@ impl FineTune {
             };
             data.paths.iter().map(size).collect::<Vec<_>>()
         };
-        let data = json!({
+        let mut data = json!({
             "files": sizes(train),
             "evaluation": self.eval.as_ref().map(sizes),
             "examples": examples.len(),
-            "slots": pass.slots,
-            "bundle_tokens": pass.bundle_tokens,
+            "slots": pass.options().slots,
+            "bundle_tokens": pass.options().bundle_tokens,
         });
+        if let engine @ Engine::Candle { .. } = &self.pass.engine {
+            data["engine"] = engine.to_string().into();
+        }
         Ok(FineTuning {
-            pass: TrainingPass::new(Arc::clone(&layout), pass)?,
+            pass,
             parameters: start.parameters,
             examples: examples.into(),
             evaluation,
@@ -344,59 +296,33 @@ impl FineTune {
                 1.0 => Vec::new(),
                 decay => rates::layer_rates(&layout, decay),
             },
-            keeps_pooler: self.task == FineTuneTask::Similarity,
+            task: self.task,
+            files: self.model.clone(),
         })
     }
 
-    /// Returns the settings of the trainer for prepared data.
-    pub fn settings(&self, run: &FineTuning) -> TrainerSettings {
-        let mut settings = self.settings.clone();
-        settings.steps = match self.length {
-            Length::Steps(steps) => steps,
-            Length::Epochs(epochs) => run.steps(epochs, settings.batch_size),
-        };
-        if !self.has_metric {
-            let own = run.examples.metric();
-            settings.metric = own.unwrap_or(self.task.metric()).into();
-        }
-        settings
-    }
-
-    /// Writes the model into the folder of a run, with the files that its task needs.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub fn write(&self, run: &FineTuning, output: &Output) -> Result<()> {
-        if self.task == FineTuneTask::Similarity {
-            let width = run.parameters.layout().config().hidden_size;
-            for (name, bytes) in model::sentence_files(&self.model, width)? {
-                output.write_file(name, &bytes)?;
-            }
-        }
-        output.write_model(&run.parameters, &self.model)
+    /// Returns the settings of the trainer.
+    pub fn settings(&self) -> &TrainerSettings {
+        &self.settings
     }
 
     /// Trains, and writes the model into a new folder.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare) and [`Trainer::run`], or if the folder exists.
+    /// As [`prepare`](Self::prepare) and [`Trainer::run`](crate::Trainer::run), or if the folder exists.
     pub fn run(
         &self,
         folder: impl AsRef<Path>,
         mut observe: impl FnMut(Event<'_>),
     ) -> Result<Summary> {
-        Output::check_vacant(folder.as_ref())?;
-        let mut run = self.prepare()?;
-        let output = Output::create(folder.as_ref(), "")?;
-        let settings = self.settings(&run);
-        let mut trainer = Trainer::start(&mut run, output.training(), settings)?;
-        let summary = trainer.run(&mut run, &AtomicBool::new(false), &mut observe)?;
-        self.write(&run, &output)?;
-        Ok(summary)
+        let run = Run::new(folder)?;
+        let mut task = self.prepare()?;
+        let training = run.start(&mut task, self.settings.clone(), "")?;
+        training.train(&AtomicBool::new(false), &mut observe)
     }
 
     fn check(&self, config: &AlbertConfig, tokenizer: &Tokenizer) -> Result<()> {
-        if self.task == FineTuneTask::Similarity && self.frozen.encoder {
+        if self.task == FineTuneTask::Similarity && self.pass.frozen.encoder {
             return Err(Error::Setting {
                 name: "frozen",
                 expected: "a part that learns".into(),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::labels::Labels;
 use super::task::FineTuneTask;
 use crate::error::{Error, Result};
-use crate::pretrain::with_groups;
+use crate::layer_groups::with_groups;
 
 /// Files that describe a sentence embedding, which are copied where the start has them.
 const SENTENCE_FILES: [&str; 4] = [

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::labels::Labels;
 use super::task::FineTuneTask;
+use crate::trainer::Length;
 
 /// A data set that ALBERT was evaluated on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +59,16 @@ pub struct PresetSettings {
     pub warmup_steps: u64,
     /// The maximum length in tokens.
     pub max_length: usize,
+}
+
+impl PresetSettings {
+    /// Returns the length of a run: the steps, if they are known, else the epochs.
+    pub fn length(self) -> Length {
+        match self.steps {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(self.epochs),
+        }
+    }
 }
 
 /// The known properties of a data set.

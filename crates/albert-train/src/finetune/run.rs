@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use albert_tasks::albert_model::train::{
-    Draw, FlatParameters, ModelPart, ParameterKind, TrainingPass,
-};
+use albert_tasks::ModelFiles;
+use albert_tasks::albert_model::train::{Draw, FlatParameters, TrainingPass};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::examples::{Assessment, Examples};
+use super::model;
+use super::task::FineTuneTask;
 use crate::draws::{Purpose, key};
 use crate::error::{Error, Result};
-use crate::optim::{Groups, Tensor};
+use crate::optim::Groups;
+use crate::output::Output;
 use crate::permutation::Permutation;
 use crate::trainer::{Evaluation, StepLoss, Task};
 
 /// Examples that are evaluated at a time.
 const EVALUATION_BATCH: usize = 64;
+
+/// The prefix of the pooler's tensors.
+const POOLER: &str = "albert.pooler.";
 
 /// The fine-tuning of a model: parameters, and examples in memory.
 #[derive(Debug)]
@@ -32,8 +37,9 @@ pub struct FineTuning {
     pub(super) place: Place,
     /// The factor of each tensor's learning rate; none where all are 1.
     pub(super) rates: Vec<f64>,
-    /// True if only the vectors of tokens are trained: no head, no pooler.
-    pub(super) keeps_pooler: bool,
+    pub(super) task: FineTuneTask,
+    /// The files of the start, whose tokenizer is copied next to the model.
+    pub(super) files: ModelFiles,
 }
 
 /// The next example.
@@ -80,12 +86,6 @@ impl FineTuning {
     /// Returns the number of gradient buffers, on which the bits of a run depend.
     pub fn slots(&self) -> usize {
         self.pass.options().slots
-    }
-
-    /// Returns the steps of so many epochs; the last batch of an epoch may be smaller.
-    pub fn steps(&self, epochs: f64, batch_size: usize) -> u64 {
-        let steps_per_epoch = self.examples.len().div_ceil(batch_size) as f64;
-        (epochs * steps_per_epoch).ceil().max(1.0) as u64
     }
 
     /// Returns the indices of the next examples, up to the end of the epoch.
@@ -146,23 +146,12 @@ pub(super) fn with_loss(loss: f64, assessment: &Assessment) -> Evaluation {
 
 impl Task for FineTuning {
     fn groups(&self) -> Groups {
-        let frozen = self.pass.options().frozen;
-        let layout = self.parameters.layout();
-        let tensors = layout.tensors().iter().map(|tensor| Tensor {
-            name: tensor.name.clone(),
-            range: tensor.range.clone(),
-            shape: tensor.shape.clone(),
-            decays: tensor.kind.decays(),
-            is_hidden_matrix: tensor.kind == ParameterKind::Matrix
-                && tensor.part == ModelPart::Encoder,
-            is_frozen: match tensor.part {
-                ModelPart::Embeddings => frozen.embeddings || frozen.encoder,
-                ModelPart::Encoder => frozen.encoder,
-                ModelPart::Pooler => self.keeps_pooler,
-                _ => false,
-            },
-        });
-        let groups = Groups::new(layout.len(), tensors.collect());
+        let groups = Groups::from_layout(self.parameters.layout(), self.pass.options().frozen);
+        let groups = match self.task {
+            // Only the vectors of tokens are trained.
+            FineTuneTask::Similarity => groups.with_frozen(POOLER),
+            _ => groups,
+        };
         if self.rates.is_empty() {
             return groups;
         }
@@ -210,6 +199,16 @@ impl Task for FineTuning {
         Ok(Some(with_loss(loss, &assessment)))
     }
 
+    fn metric(&self) -> &str {
+        self.examples.metric().unwrap_or(self.task.metric())
+    }
+
+    /// The last batch of an epoch may be smaller.
+    fn steps(&mut self, epochs: f64, batch_size: usize) -> Result<u64> {
+        let steps_per_epoch = self.examples.len().div_ceil(batch_size) as f64;
+        Ok((epochs * steps_per_epoch).ceil().max(1.0) as u64)
+    }
+
     fn epochs(&self) -> f64 {
         self.place.epoch as f64 + self.place.index as f64 / self.examples.len() as f64
     }
@@ -238,5 +237,15 @@ impl Task for FineTuning {
 
     fn fingerprint(&self) -> Value {
         self.data.clone()
+    }
+
+    fn write(&self, output: &Output) -> Result<()> {
+        if self.task == FineTuneTask::Similarity {
+            let width = self.parameters.layout().config().hidden_size;
+            for (name, bytes) in model::sentence_files(&self.files, width)? {
+                output.write_file(name, &bytes)?;
+            }
+        }
+        output.write_model(&self.parameters, &self.files)
     }
 }

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use albert_tasks::albert_model::train::{FlatLayout, Frozen, ModelPart, ParameterKind};
+
 /// A tensor within the flat buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
@@ -47,6 +49,33 @@ impl Groups {
             len,
             rates: Vec::new(),
         }
+    }
+
+    /// Returns the groups of a model's parameters.
+    pub fn from_layout(layout: &FlatLayout, frozen: Frozen) -> Self {
+        let tensors = layout.tensors().iter().map(|tensor| Tensor {
+            name: tensor.name.clone(),
+            range: tensor.range.clone(),
+            shape: tensor.shape.clone(),
+            decays: tensor.kind.decays(),
+            is_hidden_matrix: tensor.kind == ParameterKind::Matrix
+                && tensor.part == ModelPart::Encoder,
+            is_frozen: match tensor.part {
+                ModelPart::Embeddings => frozen.embeddings || frozen.encoder,
+                ModelPart::Encoder => frozen.encoder,
+                _ => false,
+            },
+        });
+        Self::new(layout.len(), tensors.collect())
+    }
+
+    /// Freezes the tensors whose names start with a prefix.
+    #[must_use]
+    pub fn with_frozen(mut self, prefix: &str) -> Self {
+        for tensor in &mut self.tensors {
+            tensor.is_frozen |= tensor.name.starts_with(prefix);
+        }
+        self
     }
 
     /// Multiplies the learning rate of each tensor by a factor of its own.

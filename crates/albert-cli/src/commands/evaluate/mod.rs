@@ -7,15 +7,15 @@ mod pretraining;
 use std::path::PathBuf;
 
 use albert_train::FineTuneTask;
-use anyhow::Context;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
+use super::training;
+use crate::options::compute::start_threads;
 use crate::options::examples::ExampleArgs;
 use crate::options::training::fraction;
 use crate::options::{MAX_THREADS, ModelArgs, number};
-use crate::output::print_to_stdout;
 use crate::progress::Talk;
 
 /// The options of `evaluate`.
@@ -114,11 +114,7 @@ impl ValueEnum for EvaluatedTask {
 
 /// Runs the command.
 pub(crate) fn run(args: EvaluateArgs, talk: Talk) -> anyhow::Result<()> {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global()
-            .with_context(|| format!("cannot start {threads} threads"))?;
-    }
+    start_threads(args.threads)?;
     let task = match (args.task, args.examples.preset) {
         (Some(task @ (EvaluatedTask::MaskedLm | EvaluatedTask::SentenceOrder)), _) => task,
         (Some(EvaluatedTask::Labeled(task)), _) => {
@@ -132,9 +128,5 @@ pub(crate) fn run(args: EvaluateArgs, talk: Talk) -> anyhow::Result<()> {
         EvaluatedTask::Labeled(task) => labeled::evaluate(&args, task, &mut row, talk)?,
         other => pretraining::evaluate(&args, other, &mut row, talk)?,
     }
-    let row = Value::Object(row);
-    print_to_stdout(|| {
-        use std::io::Write;
-        writeln!(std::io::stdout(), "{row}")
-    })
+    training::print(row)
 }

@@ -1,8 +1,5 @@
 //! The metrics of pretraining, on text.
 
-use std::sync::Arc;
-
-use albert_tasks::{Tokenizer, TokenizerOptions};
 use albert_train::evaluate;
 use albert_train::examples::{Corpus, PretrainingText};
 use serde_json::{Map, Value, json};
@@ -21,11 +18,7 @@ pub(super) fn evaluate(
     talk: Talk,
 ) -> anyhow::Result<()> {
     let files = args.model.files(talk)?;
-    let options = TokenizerOptions {
-        special_tokens_as_text: true,
-        ..args.model.tokenizer()
-    };
-    let tokenizer = Arc::new(Tokenizer::load(&files, &options)?);
+    let tokenizer = args.model.tokenizer();
     let corpus = Corpus::open(&args.input)?;
     let length = args.examples.max_length.unwrap_or(MAX_LENGTH);
     let mut text = PretrainingText::new(length, args.seed);

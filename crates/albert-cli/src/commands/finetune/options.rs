@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use albert_model::train::Frozen;
-use albert_train::finetune::{ClassWeights, Length, PresetSettings};
+use albert_train::finetune::ClassWeights;
+use albert_train::optim::OptimizerKind;
 use albert_train::optim::schedule::Warmup;
-use albert_train::optim::{OptimizerKind, OptimizerSettings};
-use albert_train::{FineTuneTask, TrainerSettings};
+use albert_train::{FineTuneTask, Length, TrainerSettings};
 use clap::Args;
 
 use super::trial::{Sweep, Trial};
+use crate::commands::training::{Defaults, length, settings};
 use crate::options::ModelArgs;
 use crate::options::examples::ExampleArgs;
-use crate::options::training::{Freeze, MOST_SLOTS, OptimizationArgs, RunArgs, fraction};
+use crate::options::training::{BATCH_SIZE, OptimizationArgs, RunArgs, fraction};
 
-/// Epochs of a run that says nothing of its length, and the usual learning rate.
+/// The default number of epochs and the default learning rate.
 ///
 /// Source: transformers 4.46.3, `TrainingArguments`.
 const EPOCHS: f64 = 3.0;
@@ -75,95 +75,45 @@ pub(crate) struct FineTuneArgs {
 #[derive(Debug, Clone)]
 pub(super) struct Resolved {
     pub(super) task: FineTuneTask,
-    pub(super) optimizer: OptimizerSettings,
-    pub(super) learning_rate: f64,
-    pub(super) batch_size: usize,
-    pub(super) warmup: Warmup,
-    pub(super) length: Length,
+    pub(super) settings: TrainerSettings,
     pub(super) label_smoothing: f64,
     pub(super) dropout: Option<f64>,
     pub(super) seed: u64,
-    pub(super) slots: usize,
 }
 
 impl FineTuneArgs {
     /// Returns the settings of a run: given options, then the preset's, then the usual ones.
     pub(super) fn resolved(&self, trial: &Trial) -> anyhow::Result<Resolved> {
-        let (run, options) = (&self.run, &self.optimization);
-        let known = self.examples.preset.map(|preset| preset.settings());
-        let mut optimizer =
-            OptimizerSettings::new(options.optimizer.unwrap_or(OptimizerKind::AdamW));
-        optimizer.beta1 = options.beta1;
-        optimizer.beta2 = options.beta2;
-        optimizer.epsilon = options.epsilon.unwrap_or(optimizer.epsilon);
-        optimizer.weight_decay = options.weight_decay;
-        let length = match (run.steps, run.epochs, known) {
-            (Some(steps), ..) => Length::Steps(steps as u64),
-            (None, Some(epochs), _) => Length::Epochs(epochs),
-            (
-                None,
-                None,
-                Some(PresetSettings {
-                    steps: Some(steps), ..
-                }),
-            ) => Length::Steps(steps),
-            (None, None, known) => Length::Epochs(known.map_or(EPOCHS, |known| known.epochs)),
+        let options = &self.optimization;
+        let mut defaults = Defaults {
+            optimizer: OptimizerKind::AdamW,
+            learning_rate: LEARNING_RATE,
+            batch_size: BATCH_SIZE,
+            warmup: Warmup::Steps(0),
+            length: Length::Epochs(EPOCHS),
         };
-        let usual_warmup = known.map_or(0, |known| known.warmup_steps);
-        // The preset's warm-up belongs to its own length.
-        let usual_warmup = match length {
-            Length::Steps(steps) if known.is_some_and(|known| known.steps == Some(steps)) => {
-                usual_warmup
+        if let Some(preset) = self.examples.preset {
+            let known = preset.settings();
+            defaults.learning_rate = known.learning_rate;
+            defaults.batch_size = known.batch_size;
+            defaults.length = known.length();
+            // The preset's warm-up belongs to its own length.
+            let length = length(&self.run).unwrap_or(defaults.length);
+            if known.steps.map(Length::Steps) == Some(length) {
+                defaults.warmup = Warmup::Steps(known.warmup_steps);
             }
-            _ => 0,
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        }
         let mut resolved = Resolved {
             task: self.examples.task(self.task)?,
-            optimizer,
-            learning_rate: options
-                .learning_rate
-                .unwrap_or(known.map_or(LEARNING_RATE, |known| known.learning_rate)),
-            batch_size: match (options.batch_size, known) {
-                (None, Some(known)) => known.batch_size,
-                _ => options.batch_size(),
-            },
-            warmup: options.warmup.unwrap_or(Warmup::Steps(usual_warmup)),
-            length,
+            settings: settings(&self.run, options, &defaults),
             label_smoothing: self.label_smoothing.unwrap_or(0.0),
             dropout: options.dropout,
             seed: options.seed,
-            slots: options.slots.unwrap_or(cores.min(MOST_SLOTS)),
         };
+        let metric = self.examples.preset.map(|preset| preset.metric().into());
+        resolved.settings.metric = resolved.settings.metric.or(metric);
         trial.apply(&mut resolved);
         Ok(resolved)
-    }
-
-    /// Returns the parts of the model that keep their weights.
-    pub(super) fn frozen(&self) -> Frozen {
-        Frozen {
-            embeddings: self.optimization.freeze == Some(Freeze::Embeddings),
-            encoder: self.optimization.freeze == Some(Freeze::Encoder),
-        }
-    }
-}
-
-impl Resolved {
-    /// Sets the options of the trainer.
-    pub(super) fn apply(&self, settings: &mut TrainerSettings, args: &FineTuneArgs) {
-        let (run, options) = (&args.run, &args.optimization);
-        settings.optimizer = self.optimizer;
-        settings.learning_rate = self.learning_rate;
-        settings.batch_size = self.batch_size;
-        settings.warmup = self.warmup;
-        settings.accumulate = options.accumulate;
-        settings.schedule = options.schedule;
-        settings.clip = options.clip;
-        settings.average = options.average;
-        settings.eval_every = run.eval_every;
-        settings.save_every = run.save_every;
-        settings.patience = run.patience.map(|patience| patience as u64);
-        settings.keep_last = run.keep_last;
     }
 }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use albert_train::Summary;
-use albert_train::finetune::Length;
+use albert_train::{Length, Summary};
 use serde_json::{Map, Value, json};
 
 use super::options::{FineTuneArgs, Resolved};
@@ -96,7 +95,7 @@ impl fmt::Display for Sweep {
     }
 }
 
-/// A run, by what sets it apart from the others.
+/// A run, identified by its values of the options that differ between runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Trial {
     pub(super) seed: Option<u64>,
@@ -130,17 +129,17 @@ impl Trial {
         row
     }
 
-    /// Sets what is its own.
+    /// Sets the options that differ between runs.
     pub(super) fn apply(&self, resolved: &mut Resolved) {
         resolved.seed = self.seed.unwrap_or(resolved.seed);
         let Some((option, _, value)) = &self.swept else {
             return;
         };
         match option {
-            Swept::LearningRate => resolved.learning_rate = *value,
-            Swept::BatchSize => resolved.batch_size = *value as usize,
-            Swept::Epochs => resolved.length = Length::Epochs(*value),
-            Swept::WeightDecay => resolved.optimizer.weight_decay = *value,
+            Swept::LearningRate => resolved.settings.learning_rate = *value,
+            Swept::BatchSize => resolved.settings.batch_size = *value as usize,
+            Swept::Epochs => resolved.settings.length = Length::Epochs(*value),
+            Swept::WeightDecay => resolved.settings.optimizer.weight_decay = *value,
             Swept::LabelSmoothing => resolved.label_smoothing = *value,
             Swept::Dropout => resolved.dropout = Some(*value),
         }
@@ -178,8 +177,8 @@ pub(super) fn trials(args: &FineTuneArgs) -> anyhow::Result<Vec<Trial>> {
     Ok(pairs.collect())
 }
 
-/// Returns the mean and the deviation of each metric over the seeds of each value; nothing where
-/// there is one seed.
+/// Returns the mean and the deviation of each metric over the seeds of each value; nothing for a
+/// single seed.
 pub(super) fn summarized(results: &[(Trial, Summary)]) -> Vec<Map<String, Value>> {
     let groups = results.chunk_by(|(one, _), (other, _)| one.swept == other.swept);
     let groups = groups.filter(|group| group.len() > 1);

@@ -14,7 +14,7 @@ const COLUMNS: usize = 48;
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Reports steps and evaluations.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     talk: Talk,
     started: Instant,
     log_every: u64,
@@ -25,7 +25,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(talk: Talk, log_every: u64, metric: String) -> Self {
+    pub(crate) fn new(talk: Talk, log_every: u64, metric: String) -> Self {
         Self {
             talk,
             started: Instant::now(),
@@ -37,7 +37,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn see(&mut self, event: &Event<'_>, progress: &Steps) {
+    pub(crate) fn see(&mut self, event: &Event<'_>, progress: &Steps) {
         match event {
             Event::Step { row, .. } => {
                 self.tokens += row.tokens;
@@ -69,7 +69,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn end(&self, summary: &Summary, folder: &Path) {
+    pub(crate) fn end(&self, summary: &Summary, folder: &Path) {
         for (name, values) in [("loss", &self.losses), (&*self.metric, &self.metrics)] {
             if values.len() > 1 {
                 self.talk.say(line(name, values));
@@ -77,7 +77,7 @@ impl Watch {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let end = if summary.end == End::EarlyStop {
-            "no better evaluation, ended"
+            "stopped early"
         } else {
             "done"
         };
