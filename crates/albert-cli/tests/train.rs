@@ -22,13 +22,8 @@ impl Run {
     /// A folder with a corpus of so many documents, a tokenizer of its words and a small config.
     fn new(documents: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = 1u64;
-        let mut draw = move |bound: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) as usize) % bound
-        };
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut draw = |bound: usize| random.usize(..bound);
         let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
         let words = (0..WORDS).map(|word| format!("w{word}"));
         let vocabulary: Vec<String> = special.into_iter().chain(words).collect();
@@ -241,15 +236,14 @@ fn kill_and_resume(kills: u32, steps: u32) {
     let longest = 2 * (start + (started.elapsed() - start) / kills);
     let mut output = run.command("killed", &options);
     let mut killed = 0;
-    let mut draw = 12_345u64;
+    let mut random = fastrand::Rng::with_seed(12_345);
     while killed < kills {
         let mut child = output
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(longest.mul_f64((draw >> 11) as f64 / (1u64 << 53) as f64));
+        std::thread::sleep(longest.mul_f64(random.f64()));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
         }

@@ -129,14 +129,12 @@ impl Output {
         fs::write(&path, bytes).map_err(Error::write(&path))
     }
 
-    /// Writes the model with the tokenizer's files, and the modules of sentence-transformers that
-    /// follow a network of the same width; then removes the snapshots.
+    /// Writes the model with the tokenizer's files, then removes the snapshots.
     ///
     /// # Errors
     /// If a file cannot be read or written.
     pub fn write_model(&self, parameters: &FlatParameters, tokenizer: &ModelFiles) -> Result<()> {
         self.copy(tokenizer, &TOKENIZER_FILES)?;
-        self.copy_modules(tokenizer, parameters.layout().config().hidden_size)?;
         // What a run left that was killed here before.
         for name in [CONFIG, WEIGHTS] {
             snapshot::remove(&self.folder.join(name))?;
@@ -161,9 +159,15 @@ impl Output {
         Ok(())
     }
 
-    fn copy_modules(&self, from: &ModelFiles, width: usize) -> Result<()> {
+    /// Copies the modules of sentence-transformers that follow a network of this width; returns
+    /// false if a folder has none. Only a model whose sentence embeddings are those of `from`, or
+    /// were trained further, has the same modules.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn copy_modules(&self, from: &ModelFiles, width: usize) -> Result<bool> {
         let (Some(modules), Some(config)) = (from.read(MODULES)?, from.read(CONFIG)?) else {
-            return Ok(());
+            return Ok(false);
         };
         let wrong = |error: serde_json::Error| Error::Setting {
             name: MODULES,
@@ -175,14 +179,14 @@ impl Output {
         // The network is written at the top, where some folders do not have it.
         let has_network_at_top = modules.first().is_some_and(|module| module.path.is_empty());
         if config.hidden_size != width || !has_network_at_top {
-            return Ok(());
+            return Ok(false);
         }
         self.copy(from, &SENTENCE_FILES)?;
         for Module { path } in modules.iter().filter(|module| !module.path.is_empty()) {
             let files = MODULE_FILES.map(|name| format!("{path}/{name}"));
             self.copy(from, &files.each_ref().map(String::as_str))?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -239,7 +243,8 @@ mod tests {
         let files = ModelFiles::from_dir(from.path()).unwrap();
         for (width, is_copied) in [(8, true), (16, false)] {
             let to = tempfile::tempdir().unwrap();
-            Output::at(to.path()).copy_modules(&files, width).unwrap();
+            let found = Output::at(to.path()).copy_modules(&files, width).unwrap();
+            assert_eq!(found, is_copied);
             assert_eq!(to.path().join("modules.json").exists(), is_copied);
             assert_eq!(to.path().join("1_Pooling/config.json").exists(), is_copied);
         }

@@ -47,7 +47,7 @@ fn difference(kind: OptimizerKind, names: &[&str]) -> f32 {
     let mut settings = OptimizerSettings::new(kind);
     settings.weight_decay = 0.1;
     let groups = Groups::new(parameters.len(), tensors);
-    let mut optimizer = Optimizer::new(settings, groups.clone());
+    let mut optimizer = Optimizer::new(settings, groups.clone()).unwrap();
     for step in 0..STEPS {
         let mut gradients = Vec::new();
         for tensor in groups.tensors() {
@@ -96,7 +96,8 @@ fn frozen_tensors_keep_their_values() {
         is_frozen,
     };
     let groups = Groups::new(4, vec![tensor("a", 0..2, true), tensor("b", 2..4, false)]);
-    let mut optimizer = Optimizer::new(OptimizerSettings::new(OptimizerKind::AdamW), groups);
+    let mut optimizer =
+        Optimizer::new(OptimizerSettings::new(OptimizerKind::AdamW), groups).unwrap();
     let mut parameters = [1.0; 4];
     optimizer.step(&mut parameters, &[1.0; 4], LEARNING_RATE);
     assert_eq!(parameters[..2], [1.0; 2]);

@@ -55,9 +55,24 @@ pub(crate) struct ExampleArgs {
     #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX))]
     pub(crate) stride: Option<usize>,
 
+    /// Lowest and highest score of pairs, for similarity [default: the preset's, else 0,1 if all
+    /// scores of the training data lie there, else its lowest and highest]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = score_range, allow_hyphen_values = true)]
+    pub(crate) score_range: Option<ScoreRange>,
+
     /// Longest answer in tokens, for answering
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), default_value = "30")]
     pub(crate) max_answer_tokens: usize,
+}
+
+/// The lowest and the highest score of pairs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ScoreRange(f32, f32);
+
+impl std::fmt::Display for ScoreRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.0, self.1)
+    }
 }
 
 /// A list of fields, as one value of an option.
@@ -137,7 +152,7 @@ impl ExampleArgs {
             (None, None) => Err(usage("expected `--task` or `--preset`, found neither")),
             (Some(task), None) => Ok(task),
             (None, Some(preset)) => Ok(preset.task()),
-            (Some(task), Some(preset)) if task == preset.task() => Ok(task),
+            (Some(task), Some(preset)) if preset.has_task(task) => Ok(task),
             (Some(task), Some(preset)) => Err(usage(format!(
                 "`--task`: expected `{}`, the task of `--preset {preset}`, found `{task}`",
                 preset.task()
@@ -164,6 +179,7 @@ impl ExampleArgs {
         options.max_length = self.max_length;
         options.stride = self.stride;
         options.max_answer_tokens = self.max_answer_tokens;
+        options.score_range = self.score_range.map(|range| (range.0, range.1));
     }
 }
 
@@ -171,6 +187,21 @@ fn fields(text: &str) -> Result<Fields, String> {
     Field::parse_list(text)
         .map(Fields)
         .map_err(|error| format!("{error:#}"))
+}
+
+fn score_range(text: &str) -> Result<ScoreRange, String> {
+    let expected = || "expected two numbers, the lower one first, such as 0,5".to_string();
+    let (low, high) = text.split_once(',').ok_or_else(expected)?;
+    let number = |text: &str| {
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|value: &f32| value.is_finite())
+    };
+    match (number(low), number(high)) {
+        (Some(low), Some(high)) if low < high => Ok(ScoreRange(low, high)),
+        _ => Err(expected()),
+    }
 }
 
 fn field(text: &str) -> Result<Field, String> {
@@ -188,6 +219,14 @@ mod tests {
     fn fields_are_written_as_they_are_read() {
         for text in ["first,second", "data.text", "\"Review, long\".\"a\"\"b\""] {
             assert_eq!(fields(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_range_of_scores_has_two_ascending_numbers() {
+        assert_eq!(score_range("-1, 5").unwrap().to_string(), "-1,5");
+        for wrong in ["5", "5,0", "a,b", "0,inf", ""] {
+            assert!(score_range(wrong).is_err(), "{wrong}");
         }
     }
 

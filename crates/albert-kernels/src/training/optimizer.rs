@@ -10,9 +10,10 @@ pub struct Adam {
     /// The step size; [`lamb_update`] does not use it.
     pub learning_rate: f32,
     /// β₁, the decay of the running mean of the gradients.
-    pub beta1: f32,
-    /// β₂, the decay of the running mean of their squares.
-    pub beta2: f32,
+    pub beta1: f64,
+    /// β₂, the decay of the running mean of their squares. In f64, because `1 - β₂` of an f32 is off
+    /// by 1e-5 of itself.
+    pub beta2: f64,
     /// ε, added to the square root.
     pub epsilon: f32,
     /// λ, decoupled from the gradient.
@@ -26,7 +27,7 @@ pub struct Adam {
 impl Adam {
     /// Sets the bias corrections of step `step`, counted from 1.
     pub fn with_bias_correction(self, step: u64) -> Self {
-        let power = |beta: f32| f64::from(beta).powf(step as f64);
+        let power = |beta: f64| beta.powf(step as f64);
         Self {
             correction1: (1.0 - power(self.beta1)) as f32,
             correction2: (1.0 - power(self.beta2)) as f32,
@@ -121,10 +122,10 @@ impl<V: Copy> Constants<V> {
     #[inline(always)]
     fn new<S: Simd<V = V>>(s: S, step: &Adam) -> Self {
         Self {
-            beta1: s.splat(step.beta1),
-            beta2: s.splat(step.beta2),
-            rest1: s.splat(1.0 - step.beta1),
-            rest2: s.splat(1.0 - step.beta2),
+            beta1: s.splat(step.beta1 as f32),
+            beta2: s.splat(step.beta2 as f32),
+            rest1: s.splat((1.0 - step.beta1) as f32),
+            rest2: s.splat((1.0 - step.beta2) as f32),
             factor1: s.splat(step.correction1.recip()),
             factor2: s.splat(step.correction2.recip()),
             epsilon: s.splat(step.epsilon),
@@ -235,7 +236,7 @@ mod tests {
 
     impl Exact {
         fn direction(&mut self, g: f64, step: i32) -> f64 {
-            let (beta1, beta2) = (f64::from(STEP.beta1), f64::from(STEP.beta2));
+            let (beta1, beta2) = (STEP.beta1, STEP.beta2);
             self.m = beta1 * self.m + (1.0 - beta1) * g;
             self.v = beta2 * self.v + (1.0 - beta2) * g * g;
             let (m, v) = (

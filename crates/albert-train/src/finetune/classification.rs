@@ -137,17 +137,12 @@ impl Examples for ClassificationExamples {
         examples: &[usize],
         divisor: f64,
     ) -> Result<(TrainingBatch, Box<dyn Objective>)> {
-        let mut batch = TrainingBatch::new();
-        for &index in examples {
-            let (ids, types) = self.sequences.at(index);
-            batch.push(ids, types);
-        }
         let labels = examples.iter().map(|index| Some(self.targets[*index]));
         let objective = Classification::new(layout, labels.collect())?
             .with_class_weights(self.weights.clone())
             .with_label_smoothing(self.label_smoothing)
             .with_divisor(divisor);
-        Ok((batch, Box::new(objective)))
+        Ok((self.sequences.batch(examples), Box::new(objective)))
     }
 
     fn assess(&self, outputs: &[Vec<f32>]) -> Assessment {

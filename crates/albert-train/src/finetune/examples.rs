@@ -32,6 +32,11 @@ pub(super) trait Examples: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the range of the scores, if the examples have scores that are scaled.
+    fn score_range(&self) -> Option<(f32, f32)> {
+        None
+    }
+
     /// Returns a remark about the examples, such as that some are read in part.
     fn note(&self) -> Option<String> {
         None

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | `task`, `preset`, `options` | the tasks, known data sets, the way from rows to examples |
 //! | `files`, `texts`, `race`, `window` | rows of any format, and the parts that tasks share |
-//! | `classification`, `targets`, `tagging`, `answering`, `choice`, `similarity` | one task each |
+//! | `classification`, `regression`, `multi_label`, `tagging`, … | one task each |
 //! | `model`, `rates`, `run` | the head, learning rates by depth, the run of the trainer |
 //! | `evaluate` | metrics of a finished model |
 
@@ -39,16 +39,17 @@ mod examples;
 mod files;
 mod labels;
 mod model;
+mod multi_label;
 mod options;
 mod preset;
 mod race;
 mod rates;
+mod regression;
 mod run;
 mod sequences;
 mod similarity;
 mod span;
 mod tagging;
-mod targets;
 mod task;
 mod texts;
 mod window;
@@ -252,6 +253,14 @@ impl FineTune {
             options: &options,
         };
         let (examples, labels) = source.read(train, None)?;
+        let options = ExampleOptions {
+            training_scores: examples.score_range(),
+            ..options.clone()
+        };
+        let source = ExampleSource {
+            options: &options,
+            ..source
+        };
         let evaluation = match &self.eval {
             Some(data) => Some(source.read(data, labels.as_ref())?.0),
             None => None,
@@ -374,7 +383,7 @@ impl ExampleSource<'_> {
                 (Box::new(examples), Some(labels))
             }
             FineTuneTask::MultiLabel => {
-                let found = targets::MultiLabelData::read(data, options)?;
+                let found = multi_label::MultiLabelData::read(data, options)?;
                 let labels = self.labels(known, || found.labels())?;
                 let examples = found.encode(tokenizer, &labels, options)?;
                 (Box::new(examples), Some(labels))
@@ -386,7 +395,7 @@ impl ExampleSource<'_> {
                 (Box::new(examples), Some(labels))
             }
             FineTuneTask::Regression => {
-                let examples = targets::regression(data, tokenizer, options)?;
+                let examples = regression::regression(data, tokenizer, options)?;
                 (Box::new(examples), None)
             }
             FineTuneTask::Answering => {

@@ -12,14 +12,6 @@ use super::task::FineTuneTask;
 use crate::error::{Error, Result};
 use crate::layer_groups::with_groups;
 
-/// Files that describe a sentence embedding, which are copied where the start has them.
-const SENTENCE_FILES: [&str; 4] = [
-    "modules.json",
-    "1_Pooling/config.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-];
-
 /// The parameters of a start and what is new in them.
 #[derive(Debug)]
 pub(super) struct StartModel {
@@ -123,21 +115,8 @@ pub(super) fn pooling(files: &ModelFiles) -> Result<Pooling> {
     }
 }
 
-/// Returns the files that make a folder one of sentence-transformers, as the start has them or as it
-/// is trained.
-pub(super) fn sentence_files(
-    files: &ModelFiles,
-    hidden_size: usize,
-) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    if files.read(SENTENCE_FILES[0])?.is_some() {
-        let mut found = Vec::new();
-        for name in SENTENCE_FILES {
-            if let Some(bytes) = files.read(name)? {
-                found.push((name, bytes.into_owned()));
-            }
-        }
-        return Ok(found);
-    }
+/// Returns the files that make a folder one of sentence-transformers, with unit vectors.
+pub(super) fn sentence_files(pooling: Pooling, hidden_size: usize) -> [(&'static str, Vec<u8>); 2] {
     let module = |index: usize, path: &str, class: &str| {
         json!({
             "idx": index, "name": index.to_string(), "path": path,
@@ -151,15 +130,18 @@ pub(super) fn sentence_files(
     ]);
     let pooling = json!({
         "word_embedding_dimension": hidden_size,
-        "pooling_mode_cls_token": false,
-        "pooling_mode_mean_tokens": true,
+        "pooling_mode_cls_token": pooling == Pooling::Cls,
+        "pooling_mode_mean_tokens": pooling == Pooling::Mean,
         "pooling_mode_max_tokens": false,
         "pooling_mode_mean_sqrt_len_tokens": false,
     });
-    Ok(vec![
-        (SENTENCE_FILES[0], format!("{modules:#}\n").into_bytes()),
-        (SENTENCE_FILES[1], format!("{pooling:#}\n").into_bytes()),
-    ])
+    [
+        ("modules.json", format!("{modules:#}\n").into_bytes()),
+        (
+            "1_Pooling/config.json",
+            format!("{pooling:#}\n").into_bytes(),
+        ),
+    ]
 }
 
 /// Returns the first tensor of a head that a checkpoint lacks, if it lacks the head.

@@ -46,6 +46,12 @@ pub struct ExampleOptions {
     pub stride: Option<usize>,
     /// The longest answer in tokens that is looked for.
     pub max_answer_tokens: usize,
+    /// The lowest and the highest score of scored pairs, which become 0 and 1; `None` for those of
+    /// the preset, else for 0 and 1 if all scores of the training data lie between them, else for
+    /// its lowest and highest score.
+    pub score_range: Option<(f32, f32)>,
+    /// The range of the training data's scores, by which evaluation data is scaled.
+    pub(super) training_scores: Option<(f32, f32)>,
     /// Weights in the loss of classification and tagging.
     pub class_weights: ClassWeights,
     /// The part of each label that is spread over all labels, in [0, 1).
@@ -61,6 +67,8 @@ impl Default for ExampleOptions {
             max_length: None,
             stride: None,
             max_answer_tokens: 30,
+            score_range: None,
+            training_scores: None,
             class_weights: ClassWeights::Equal,
             label_smoothing: 0.0,
         }
@@ -99,6 +107,12 @@ impl ExampleOptions {
     /// Returns the maximum length of resolved options.
     pub(super) fn length(&self) -> usize {
         self.max_length.unwrap_or(usize::MAX)
+    }
+
+    /// Returns the range of scores that was set, or that of the preset.
+    pub(super) fn known_scores(&self) -> Option<(f32, f32)> {
+        self.score_range
+            .or_else(|| self.preset.and_then(Preset::score_range))
     }
 
     /// Returns the columns of known files without a header.

@@ -294,6 +294,20 @@ impl Preset {
         self.facts().task
     }
 
+    /// Returns whether the data has examples of a task: its own, or similarity for scored pairs.
+    pub fn has_task(self, task: FineTuneTask) -> bool {
+        let is_scored = self.score_range().is_some();
+        task == self.task() || (is_scored && task == FineTuneTask::Similarity)
+    }
+
+    /// Returns the lowest and the highest score, if the data has pairs with scores.
+    pub fn score_range(self) -> Option<(f32, f32)> {
+        match self {
+            Self::Stsb => Some((0.0, 5.0)),
+            _ => None,
+        }
+    }
+
     /// Returns the metric that decides which evaluation is the best.
     pub fn metric(self) -> &'static str {
         self.facts().metric
@@ -378,6 +392,13 @@ mod tests {
             assert_eq!(preset.name().parse(), Ok(preset));
         }
         assert!("glue".parse::<Preset>().unwrap_err().contains("sst2, cola"));
+    }
+
+    #[test]
+    fn scored_pairs_are_also_data_of_similarity() {
+        assert!(Preset::Stsb.has_task(FineTuneTask::Regression));
+        assert!(Preset::Stsb.has_task(FineTuneTask::Similarity));
+        assert!(!Preset::Mrpc.has_task(FineTuneTask::Similarity));
     }
 
     #[test]

@@ -240,9 +240,10 @@ impl Task for FineTuning {
     }
 
     fn write(&self, output: &Output) -> Result<()> {
-        if self.task == FineTuneTask::Similarity {
-            let width = self.parameters.layout().config().hidden_size;
-            for (name, bytes) in model::sentence_files(&self.files, width)? {
+        let width = self.parameters.layout().config().hidden_size;
+        if self.task == FineTuneTask::Similarity && !output.copy_modules(&self.files, width)? {
+            let pooling = model::pooling(&self.files)?;
+            for (name, bytes) in model::sentence_files(pooling, width) {
                 output.write_file(name, &bytes)?;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use albert_tasks::albert_model::train::TrainingBatch;
 use albert_tasks::tokenizer::Encoding;
 
 /// Sequences of token ids and token types.
@@ -36,6 +37,16 @@ impl Sequences {
     pub(super) fn at(&self, index: usize) -> (&[u32], &[u32]) {
         let rows = self.rows(index);
         (&self.ids[rows.clone()], &self.types[rows])
+    }
+
+    /// Returns a batch of some sequences.
+    pub(super) fn batch(&self, indices: &[usize]) -> TrainingBatch {
+        let mut batch = TrainingBatch::new();
+        for &index in indices {
+            let (ids, types) = self.at(index);
+            batch.push(ids, types);
+        }
+        batch
     }
 
     fn rows(&self, index: usize) -> Range<usize> {

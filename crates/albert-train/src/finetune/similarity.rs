@@ -11,8 +11,8 @@ use serde_json::json;
 use super::examples::{Assessment, Examples};
 use super::files::{DataFiles, Role, read};
 use super::options::ExampleOptions;
+use super::regression::number;
 use super::sequences::Sequences;
-use super::targets::number;
 use crate::error::Result;
 use crate::metrics::correlation::{pearson, spearman};
 
@@ -38,6 +38,8 @@ pub(super) struct SimilarityExamples {
     kind: Relation,
     pooling: Pooling,
     sequences: Sequences,
+    /// The scores that became 0 and 1.
+    score_range: (f32, f32),
 }
 
 impl SimilarityExamples {
@@ -76,6 +78,7 @@ impl SimilarityExamples {
         let mut texts = Vec::new();
         let mut scores = Vec::new();
         let mut expected = None;
+        let known = options.known_scores();
         for row in &mut rows {
             let (first, second) = (row.text(0)?, row.text(1)?);
             let third = match third_role.map(|index| row.take(index)) {
@@ -87,7 +90,15 @@ impl SimilarityExamples {
                 (Some(_), _) => "three texts",
                 (None, Cell::Null) => "two texts without a score",
                 (None, cell) => {
-                    scores.push(number(row, &cell)?);
+                    let score = number(row, &cell)?;
+                    if let Some((least, most)) = known
+                        && !(least..=most).contains(&score)
+                    {
+                        return Err(row.error(format!(
+                            "expected a score from {least} to {most}, found {score}"
+                        )));
+                    }
+                    scores.push(score);
                     "two texts with a score"
                 }
             };
@@ -99,9 +110,12 @@ impl SimilarityExamples {
             }
             texts.extend([Some(first), Some(second), third].into_iter().flatten());
         }
+        let score_range = known
+            .or(options.training_scores)
+            .unwrap_or_else(|| range(&scores));
         let kind = match expected {
             Some("three texts") => Relation::Triplets,
-            Some("two texts with a score") => Relation::Scored(scaled(scores)),
+            Some("two texts with a score") => Relation::Scored(scaled(scores, score_range)),
             _ => Relation::Pairs,
         };
         let encodings: albert_tasks::Result<Vec<_>> = texts
@@ -112,6 +126,7 @@ impl SimilarityExamples {
             kind,
             pooling,
             sequences: Sequences::from_encodings(&encodings?),
+            score_range,
         })
     }
 
@@ -123,18 +138,21 @@ impl SimilarityExamples {
     }
 }
 
-/// Scales scores to [0, 1] by their smallest and largest, unless all lie there.
-fn scaled(scores: Vec<f32>) -> Vec<f32> {
+/// Returns 0 and 1 if all scores lie between them, else the lowest and the highest score.
+fn range(scores: &[f32]) -> (f32, f32) {
     let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
     let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if (0.0..=1.0).contains(&least) && (0.0..=1.0).contains(&most) {
-        return scores;
+    if least >= 0.0 && most <= 1.0 {
+        return (0.0, 1.0);
     }
+    (least, most)
+}
+
+/// Scales scores so that the bounds of a range become 0 and 1.
+fn scaled(scores: Vec<f32>, (least, most): (f32, f32)) -> Vec<f32> {
     let width = if most > least { most - least } else { 1.0 };
-    scores
-        .into_iter()
-        .map(|score| (score - least) / width)
-        .collect()
+    let scores = scores.into_iter();
+    scores.map(|score| (score - least) / width).collect()
 }
 
 impl Examples for SimilarityExamples {
@@ -144,6 +162,10 @@ impl Examples for SimilarityExamples {
 
     fn is_divisible(&self) -> bool {
         matches!(self.kind, Relation::Scored(_))
+    }
+
+    fn score_range(&self) -> Option<(f32, f32)> {
+        matches!(self.kind, Relation::Scored(_)).then_some(self.score_range)
     }
 
     fn metric(&self) -> Option<&'static str> {
@@ -160,13 +182,11 @@ impl Examples for SimilarityExamples {
         examples: &[usize],
         divisor: f64,
     ) -> Result<(TrainingBatch, Box<dyn Objective>)> {
-        let (mut batch, stride) = (TrainingBatch::new(), self.stride());
-        for &index in examples {
-            for sequence in index * stride..(index + 1) * stride {
-                let (ids, types) = self.sequences.at(sequence);
-                batch.push(ids, types);
-            }
-        }
+        let stride = self.stride();
+        let sequences = examples
+            .iter()
+            .flat_map(|index| index * stride..(index + 1) * stride);
+        let batch = self.sequences.batch(&sequences.collect::<Vec<_>>());
         let loss = match &self.kind {
             Relation::Scored(scores) => VectorLoss::Cosine {
                 scores: examples.iter().map(|index| scores[*index]).collect(),
@@ -239,9 +259,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_are_scaled_unless_they_lie_between_0_and_1() {
-        assert_eq!(scaled(vec![0.0, 5.0, 2.5]), [0.0, 1.0, 0.5]);
-        assert_eq!(scaled(vec![0.2, 0.9]), [0.2, 0.9]);
-        assert_eq!(scaled(vec![3.0, 3.0]), [0.0, 0.0]);
+    fn scores_are_scaled_by_their_range_unless_they_lie_between_0_and_1() {
+        let scaled_by_range = |scores: &[f32]| scaled(scores.to_vec(), range(scores));
+        assert_eq!(scaled_by_range(&[0.0, 5.0, 2.5]), [0.0, 1.0, 0.5]);
+        assert_eq!(scaled_by_range(&[0.2, 0.9]), [0.2, 0.9]);
+        assert_eq!(scaled_by_range(&[3.0, 3.0]), [0.0, 0.0]);
+        assert_eq!(scaled(vec![1.0, 4.0], (0.0, 5.0)), [0.2, 0.8]);
     }
 }

@@ -15,11 +15,16 @@ pub mod schedule;
 use std::fmt;
 use std::str::FromStr;
 
+use albert_kernels::InstructionSet;
+use albert_kernels::training::{Adam, NewtonSchulz};
+use albert_tasks::albert_model::train::TrainError;
 use serde::{Deserialize, Serialize};
 
 pub use average::Average;
 pub use clip::{clip_to_norm, global_norm};
 pub use groups::{Groups, Tensor};
+
+use crate::error::Result;
 
 /// The rule that turns a gradient into an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +63,7 @@ impl fmt::Display for OptimizerKind {
 impl FromStr for OptimizerKind {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| "expected adamw, lamb or muon".into())
     }
@@ -105,19 +110,27 @@ pub struct Optimizer {
     step: u64,
     first: Vec<f32>,
     second: Vec<f32>,
+    instructions: InstructionSet,
+    newton_schulz: NewtonSchulz,
 }
 
 impl Optimizer {
     /// Returns an optimizer at step 0 for the parameters of `groups`.
-    pub fn new(settings: OptimizerSettings, groups: Groups) -> Self {
+    ///
+    /// # Errors
+    /// If the environment names an instruction set that the machine lacks.
+    pub fn new(settings: OptimizerSettings, groups: Groups) -> Result<Self> {
         let len = groups.len();
-        Self {
+        let instructions = InstructionSet::current().map_err(TrainError::from)?;
+        Ok(Self {
             settings,
             groups,
             step: 0,
             first: vec![0.0; len],
             second: vec![0.0; len],
-        }
+            instructions,
+            newton_schulz: NewtonSchulz::new(instructions),
+        })
     }
 
     /// Updates the parameters with their gradients.
@@ -133,22 +146,34 @@ impl Optimizer {
         for (tensor, rate) in self.groups.trained() {
             let range = tensor.range.clone();
             let state = Update {
+                instructions: self.instructions,
                 parameters: &mut parameters[range.clone()],
                 gradients: &gradients[range.clone()],
                 first: &mut self.first[range.clone()],
                 second: &mut self.second[range],
                 learning_rate: learning_rate * rate,
                 weight_decay: if tensor.decays {
-                    settings.weight_decay
+                    settings.weight_decay as f32
                 } else {
                     0.0
                 },
                 step: self.step,
             };
+            let adam = Adam {
+                learning_rate: state.learning_rate as f32,
+                beta1: settings.beta1,
+                beta2: settings.beta2,
+                epsilon: settings.epsilon as f32,
+                weight_decay: state.weight_decay,
+                correction1: 1.0,
+                correction2: 1.0,
+            };
             match settings.kind {
-                OptimizerKind::Muon if tensor.is_hidden_matrix => muon::update(state, tensor),
-                OptimizerKind::AdamW | OptimizerKind::Muon => adamw::update(state, settings),
-                OptimizerKind::Lamb => lamb::update(state, settings, tensor.decays),
+                OptimizerKind::Muon if tensor.is_hidden_matrix => {
+                    muon::update(state, tensor, &mut self.newton_schulz);
+                }
+                OptimizerKind::AdamW | OptimizerKind::Muon => adamw::update(state, adam),
+                OptimizerKind::Lamb => lamb::update(state, adam, tensor.decays),
             }
         }
     }
@@ -178,13 +203,14 @@ impl Optimizer {
     }
 }
 
-/// One tensor's share of the buffers, and what its update depends on.
+/// One tensor's share of the buffers, with the settings of its update.
 struct Update<'a> {
+    instructions: InstructionSet,
     parameters: &'a mut [f32],
     gradients: &'a [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
     learning_rate: f64,
-    weight_decay: f64,
+    weight_decay: f32,
     step: u64,
 }

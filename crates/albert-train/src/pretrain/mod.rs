@@ -15,7 +15,7 @@
 //! let model = ModelFiles::resolve("albert-mini-en")?;
 //! let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
 //! let settings = TrainerSettings::new(Length::Epochs(1.0), optimizer, 5e-5);
-//! let summary = Pretrain::new(Start::Model(model.clone()), model, Corpus::open(&["corpus".into()])?)
+//! let summary = Pretrain::new(Start::Model(model.clone()), model, Corpus::open(&["corpus"])?)
 //!     .run("my-albert", settings, |event| {
 //!         if let Event::Step { row, .. } = event {
 //!             println!("step {}: {:.3}", row.step, row.loss);
@@ -157,6 +157,7 @@ impl Pretrain {
             seed: text.seed,
             new_tensors,
             files: self.files,
+            start: self.start.into_files(),
         })
     }
 

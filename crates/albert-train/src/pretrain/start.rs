@@ -22,6 +22,14 @@ pub enum Start {
 }
 
 impl Start {
+    /// Returns the files of the model that is trained further; `None` for random weights.
+    pub(super) fn into_files(self) -> Option<ModelFiles> {
+        match self {
+            Self::Model(files) | Self::Groups(files, _) => Some(files),
+            Self::Random(_) => None,
+        }
+    }
+
     /// Returns the parameters with the heads of pretraining, and the tensors that were drawn
     /// because the start lacks them.
     ///

@@ -28,6 +28,8 @@ pub struct Pretraining {
     pub(super) new_tensors: Vec<String>,
     /// The files of the tokenizer, which are copied next to the model.
     pub(super) files: ModelFiles,
+    /// The model that is trained further, whose modules of sentence-transformers are copied.
+    pub(super) start: Option<ModelFiles>,
 }
 
 /// The place in the data as a snapshot keeps it.
@@ -173,6 +175,10 @@ impl Task for Pretraining {
     }
 
     fn write(&self, output: &Output) -> Result<()> {
+        if let Some(start) = &self.start {
+            let width = self.parameters.layout().config().hidden_size;
+            output.copy_modules(start, width)?;
+        }
         output.write_model(&self.parameters, &self.files)
     }
 }

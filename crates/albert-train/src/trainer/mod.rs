@@ -65,7 +65,7 @@ impl Trainer {
     pub fn start(task: &mut dyn Task, folder: &Path, settings: TrainerSettings) -> Result<Self> {
         let steps = settings.steps(task)?;
         let metrics = Metrics::create(folder)?;
-        Ok(Self::with_metrics(task, folder, settings, steps, metrics))
+        Self::with_metrics(task, folder, settings, steps, metrics)
     }
 
     /// Resumes from a snapshot; rows of later steps are removed from the log.
@@ -82,7 +82,7 @@ impl Trainer {
         let progress: Progress = serde_json::from_value(state.progress.clone())
             .map_err(|error| snapshot.error(error.to_string()))?;
         let metrics = Metrics::resume(folder, progress.step)?;
-        let mut trainer = Self::with_metrics(task, folder, settings, state.steps, metrics);
+        let mut trainer = Self::with_metrics(task, folder, settings, state.steps, metrics)?;
         let groups = task.groups();
         let (parameters, _) = task.buffers();
         snapshot.read_weights(&groups, parameters)?;
@@ -103,12 +103,12 @@ impl Trainer {
         settings: TrainerSettings,
         steps: u64,
         metrics: Metrics,
-    ) -> Self {
+    ) -> Result<Self> {
         let average = settings
             .average
             .map(|decay| Average::new(decay, task.buffers().0.to_vec()));
-        Self {
-            optimizer: Optimizer::new(settings.optimizer, task.groups()),
+        Ok(Self {
+            optimizer: Optimizer::new(settings.optimizer, task.groups())?,
             steps,
             metric: match &settings.metric {
                 Some(metric) => metric.clone(),
@@ -120,7 +120,7 @@ impl Trainer {
             metrics,
             tensor_board: None,
             state: Progress::default(),
-        }
+        })
     }
 
     /// Also writes event files for TensorBoard into a folder.

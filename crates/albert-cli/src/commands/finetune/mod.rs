@@ -94,10 +94,7 @@ impl FineTuneArgs {
         pass: &PassSettings,
         files: albert_tasks::ModelFiles,
     ) -> anyhow::Result<FineTune> {
-        let mut run = match self.examples.preset {
-            Some(preset) => FineTune::from_preset(preset, files),
-            None => FineTune::new(resolved.task, files),
-        };
+        let mut run = FineTune::new(resolved.task, files);
         if !self.run.eval.is_empty() {
             run = run.with_eval(self.examples.files(&self.run.eval));
         }

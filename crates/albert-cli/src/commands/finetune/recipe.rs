@@ -53,6 +53,8 @@ fn put_examples(recipe: &mut Recipe, examples: &ExampleArgs) {
     recipe.put_given("field", examples.field.as_ref().map(ToString::to_string));
     let label = examples.label.as_ref();
     recipe.put_given("label", label.map(|label| quoted(label.path())));
+    let scores = examples.score_range.as_ref();
+    recipe.put_given("score-range", scores.map(ToString::to_string));
     for (name, count) in [
         ("max-length", examples.max_length),
         ("stride", examples.stride),
