@@ -5,7 +5,9 @@
 //! nobody reads does no harm, and one that is read is refused by name.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The numbers that Python writes and JSON does not have.
@@ -16,10 +18,34 @@ const NOT_FINITE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 /// # Errors
 /// If it is not JSON otherwise.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+    parse_with(text, |text| serde_json::from_slice(text))
+}
+
+/// Reads the value of one key of a JSON object as Python writes it, skipping the others; `None` if
+/// the key is absent or null. Of equal keys the last counts.
+///
+/// # Errors
+/// If it is not JSON otherwise, or not an object.
+pub fn parse_key(text: &[u8], key: &str) -> Result<Option<Value>, serde_json::Error> {
+    let value: Option<Value> = parse_with(text, |text| {
+        let map: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(text)?;
+        let value = map.get(key);
+        value
+            .map(|value| serde_json::from_str(value.get()))
+            .transpose()
+    })?;
+    Ok(value.filter(|value| !value.is_null()))
+}
+
+/// Reads JSON with `read`, if need be with Python's numbers as texts.
+fn parse_with<T>(
+    text: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<T, serde_json::Error> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    match serde_json::from_slice(text) {
+    match read(text) {
         Err(error) => match quoted_numbers(text) {
-            Cow::Owned(quoted) => serde_json::from_slice(&quoted),
+            Cow::Owned(quoted) => read(&quoted),
             Cow::Borrowed(_) => Err(error),
         },
         value => value,
@@ -156,6 +182,16 @@ mod tests {
         assert!(parse(b"{\"a\": nan}").is_err());
         assert!(parse(b"{\"a\": \"NaN").is_err());
         assert_eq!(parse("\u{feff}[1]".as_bytes()).unwrap(), json!([1]));
+    }
+
+    #[test]
+    fn one_key_is_read_and_the_others_are_skipped() {
+        let text = br#"{"a": [NaN, {"b": 1}], "b": 2, "c": null, "b": [3]}"#;
+        assert_eq!(parse_key(text, "b").unwrap(), Some(json!([3])));
+        assert_eq!(parse_key(text, "c").unwrap(), None);
+        assert_eq!(parse_key(text, "d").unwrap(), None);
+        assert!(parse_key(br#"{"a": [1, "b": 2}"#, "b").is_err());
+        assert!(parse_key(b"[1]", "b").is_err());
     }
 
     #[test]

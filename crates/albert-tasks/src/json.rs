@@ -90,6 +90,18 @@ pub(crate) fn read_value(files: &ModelFiles, file: &str) -> Result<Option<Value>
     }
 }
 
+/// Reads the value of `key` of the JSON object in `file`, skipping the rest, which may be long;
+/// `None` if the model has no such file, or the key is absent or null.
+pub(crate) fn read_key(files: &ModelFiles, file: &str, key: &str) -> Result<Option<Value>> {
+    let Some(bytes) = files.read(file)? else {
+        return Ok(None);
+    };
+    json::parse_key(&bytes, key).map_err(|source| Error::Json {
+        file: file.to_string(),
+        source,
+    })
+}
+
 /// The error for a JSON value of the wrong type.
 pub(crate) fn wrong_type(file: &str, key: &str, expected: &str, found: &Value) -> Error {
     field(file, WrongValue::new(key, expected, found))

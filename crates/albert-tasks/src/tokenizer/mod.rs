@@ -19,6 +19,7 @@ mod normalizer;
 mod parts;
 mod sentencepiece;
 mod special;
+mod trie;
 mod word_piece;
 
 use serde::Serialize;

@@ -6,7 +6,7 @@
 //! map may fold case by itself.
 
 use serde_json::{Value, json};
-use tokenizers::{NormalizedString, Normalizer as _};
+use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper};
 
 use super::TokenizerOptions;
 use super::hugging_face::contained;
@@ -86,8 +86,11 @@ pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result
     Ok(())
 }
 
-/// Checks on letters that the finished tokenizer does what was asked.
-pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptions) -> Result<()> {
+/// Checks on letters that a finished normalizer does what was asked.
+pub(super) fn verify(
+    normalizer: Option<&NormalizerWrapper>,
+    options: &TokenizerOptions,
+) -> Result<()> {
     let refuse = |option: String, why: &str| {
         Err(Error::NormalizerOverride {
             option,
@@ -95,7 +98,7 @@ pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptio
         })
     };
     if let Some(wanted) = options.lowercase
-        && lowercases(tokenizer)? != wanted
+        && lowercases(normalizer)? != wanted
     {
         return refuse(
             format!("lowercase = {wanted}"),
@@ -103,7 +106,7 @@ pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptio
         );
     }
     if let Some(wanted) = options.keep_accents
-        && keeps_accents(tokenizer)? != wanted
+        && keeps_accents(normalizer)? != wanted
     {
         return refuse(
             format!("keep_accents = {wanted}"),
@@ -113,17 +116,17 @@ pub(super) fn verify(tokenizer: &tokenizers::Tokenizer, options: &TokenizerOptio
     Ok(())
 }
 
-pub(super) fn lowercases(tokenizer: &tokenizers::Tokenizer) -> Result<bool> {
-    Ok(normalize(tokenizer, "A")?.contains('a'))
+pub(super) fn lowercases(normalizer: Option<&NormalizerWrapper>) -> Result<bool> {
+    Ok(normalize(normalizer, "A")?.contains('a'))
 }
 
-pub(super) fn keeps_accents(tokenizer: &tokenizers::Tokenizer) -> Result<bool> {
-    Ok(normalize(tokenizer, "é")?.trim() != "e")
+pub(super) fn keeps_accents(normalizer: Option<&NormalizerWrapper>) -> Result<bool> {
+    Ok(normalize(normalizer, "é")?.trim() != "e")
 }
 
-fn normalize(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<String> {
+fn normalize(normalizer: Option<&NormalizerWrapper>, text: &str) -> Result<String> {
     let mut normalized = NormalizedString::from(text);
-    if let Some(normalizer) = tokenizer.get_normalizer() {
+    if let Some(normalizer) = normalizer {
         contained(|| normalizer.normalize(&mut normalized)).map_err(Error::Tokenize)?;
     }
     Ok(normalized.get().to_string())

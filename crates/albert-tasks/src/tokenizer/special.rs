@@ -189,15 +189,13 @@ impl SpecialTokens {
                 self.added.push((id, token));
             }
         }
-        if let Some(value) = json::read_value(files, "tokenizer.json")?
-            && let Some(list) = value.get("added_tokens")
-        {
+        if let Some(list) = json::read_key(files, "tokenizer.json", "added_tokens")? {
             let bad = || {
                 json::wrong_type(
                     "tokenizer.json",
                     "added_tokens",
                     "a list of tokens with ids",
-                    list,
+                    &list,
                 )
             };
             for token in list.as_array().ok_or_else(bad)? {

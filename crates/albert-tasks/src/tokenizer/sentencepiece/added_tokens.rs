@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
+use super::super::trie::Trie;
 use super::python;
 use super::trace::{TracedChar, place};
-use super::trie::Trie;
 use crate::tokenizer::special::{SpecialTokens, Token};
 
 /// The tokens to extract.

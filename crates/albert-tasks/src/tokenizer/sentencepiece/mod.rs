@@ -15,7 +15,6 @@ mod pieces;
 mod preparation;
 mod python;
 mod trace;
-mod trie;
 mod unigram;
 
 use std::collections::HashMap;

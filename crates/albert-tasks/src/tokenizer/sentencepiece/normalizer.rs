@@ -5,10 +5,10 @@
 //!
 //! Source: google/sentencepiece 0.2.1, `src/normalizer.cc`.
 
+use super::super::trie::Trie;
 use super::charsmap::Charsmap;
 use super::model_file::{Kind, ModelFile, NormalizerSpec, Refusal};
 use super::trace::{Steps, TracedChar};
-use super::trie::Trie;
 
 /// The sign for a space, U+2581.
 pub(super) const SPACE: char = '▁';

@@ -1,7 +1,7 @@
 //! The pieces of a model: their texts, scores and kinds.
 
+use super::super::trie::{ROOT, Trie};
 use super::model_file::{Kind, ModelFile, Refusal};
-use super::trie::{ROOT, Trie};
 
 /// The maximum length of a piece in bytes: every character of a text may start one, so the time is
 /// bounded by it.

@@ -11,9 +11,9 @@
 //! Source: google/sentencepiece 0.2.3, `src/unigram_model.cc`, `Model::EncodeOptimized`; Kudo 2018,
 //! "Subword Regularization".
 
+use super::super::trie::ROOT;
 use super::model_file::Kind;
 use super::pieces::{Pieces, width};
-use super::trie::ROOT;
 
 /// The difference between the score of an unknown character and that of the worst piece.
 const UNKNOWN_PENALTY: f32 = 10.0;

@@ -3,11 +3,15 @@
 //! The truncation and padding stored in a `tokenizer.json` are ignored, because this crate applies
 //! its own.
 
+mod model;
+mod unigram;
+
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 use tokenizers::{
-    EncodeInput, ModelWrapper, NormalizedString, Normalizer as _, NormalizerWrapper,
-    PostProcessor as _,
+    DecoderWrapper, EncodeInput, ModelWrapper, NormalizedString, Normalizer as _,
+    NormalizerWrapper, PostProcessor as _, PostProcessorWrapper, PreTokenizerWrapper,
+    TokenizerImpl,
 };
 
 use super::explain::{Explanation, Normalized, Rule};
@@ -17,10 +21,20 @@ use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
 use crate::json::{self, JsonObject};
 use crate::{Error, ModelFiles, Result};
+use model::Model;
+
+/// The tokenizers crate's stages with a [`Model`].
+type Stages = TokenizerImpl<
+    Model,
+    NormalizerWrapper,
+    PreTokenizerWrapper,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
 
 /// A tokenizer of the tokenizers crate.
 pub(super) struct HuggingFace {
-    inner: tokenizers::Tokenizer,
+    inner: Stages,
     special: SpecialTokens,
     /// Texts without added tokens may be divided at spaces.
     allows_parts: bool,
@@ -65,7 +79,7 @@ impl HuggingFace {
         }
         normalizer::apply(&mut value, options)?;
         let this = Self::new(value.to_string().as_bytes(), FILE, special, options)?;
-        normalizer::verify(&this.inner, options)?;
+        normalizer::verify(this.inner.get_normalizer(), options)?;
         Ok(Some(this))
     }
 
@@ -89,7 +103,8 @@ impl HuggingFace {
             file: file.into(),
             source,
         };
-        let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(refused)?;
+        let mut inner: Stages =
+            contained(|| Ok(serde_json::from_slice(bytes)?)).map_err(refused)?;
         // Length and padding are decided for each call, not by what was stored when the file was
         // made.
         inner.with_padding(None);
@@ -177,10 +192,10 @@ impl HuggingFace {
     fn unknown(&self) -> Option<&str> {
         match self.inner.get_model() {
             // Unigram gives an unknown token its own text, not a name.
-            ModelWrapper::Unigram(_) => None,
-            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
-            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
-            ModelWrapper::BPE(model) => model.get_unk_token().as_deref(),
+            Model::Unigram(_) | Model::Other(ModelWrapper::Unigram(_)) => None,
+            Model::Other(ModelWrapper::WordPiece(model)) => Some(model.unk_token.as_str()),
+            Model::Other(ModelWrapper::WordLevel(model)) => Some(model.unk_token.as_str()),
+            Model::Other(ModelWrapper::BPE(model)) => model.get_unk_token().as_deref(),
         }
     }
 
@@ -191,10 +206,6 @@ impl HuggingFace {
         texts: [&str; 2],
     ) -> Result<Vec<Explanation>> {
         let texts = texts.map(|text| text.chars().collect::<Vec<char>>());
-        let scores: Vec<f64> = match self.inner.get_model() {
-            ModelWrapper::Unigram(model) => model.iter().map(|(_, score)| *score).collect(),
-            _ => Vec::new(),
-        };
         let mut explanations = Vec::with_capacity(encoding.len());
         for (at, &id) in encoding.get_ids().iter().enumerate() {
             if encoding.get_special_tokens_mask()[at] == 1 {
@@ -207,7 +218,10 @@ impl HuggingFace {
             let rule = self.rule(encoding, at, &part);
             let mut explanation = Explanation::of(rule);
             if rule == Rule::UnigramPiece {
-                explanation.score = scores.get(id as usize).map(|&score| score as f32);
+                explanation.score = match self.inner.get_model() {
+                    Model::Unigram(model) => model.score(id).map(|score| score as f32),
+                    Model::Other(_) => None,
+                };
             }
             if !matches!(rule, Rule::SpecialToken | Rule::AddedToken) {
                 explanation.normalized = self.normalized(&part)?;
@@ -233,10 +247,10 @@ impl HuggingFace {
         let is_unknown =
             self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
         match self.inner.get_model() {
-            ModelWrapper::Unigram(_) if is_unknown => Rule::UnknownCharacters,
-            ModelWrapper::Unigram(_) => Rule::UnigramPiece,
+            Model::Unigram(_) if is_unknown => Rule::UnknownCharacters,
+            Model::Unigram(_) => Rule::UnigramPiece,
             _ if is_unknown => Rule::UnknownWord,
-            ModelWrapper::WordPiece(model) => {
+            Model::Other(ModelWrapper::WordPiece(model)) => {
                 let goes_on = |token: &String| token.starts_with(&model.continuing_subword_prefix);
                 match (
                     goes_on(token),
@@ -373,7 +387,9 @@ impl Engine for HuggingFace {
     }
 
     fn highest_id(&self) -> u32 {
-        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
+        let added = self.inner.get_added_vocabulary().get_vocab().values();
+        let highest = self.inner.get_model().highest_id();
+        added.copied().chain(highest).max().unwrap_or(0)
     }
 
     fn token_to_id(&self, token: &str) -> Option<u32> {
@@ -390,25 +406,25 @@ impl Engine for HuggingFace {
 
     fn model_name(&self) -> &'static str {
         match self.inner.get_model() {
-            ModelWrapper::Unigram(_) => "Unigram",
-            ModelWrapper::WordPiece(_) => "WordPiece",
-            ModelWrapper::WordLevel(_) => "WordLevel",
-            ModelWrapper::BPE(_) => "BPE",
+            Model::Unigram(_) | Model::Other(ModelWrapper::Unigram(_)) => "Unigram",
+            Model::Other(ModelWrapper::WordPiece(_)) => "WordPiece",
+            Model::Other(ModelWrapper::WordLevel(_)) => "WordLevel",
+            Model::Other(ModelWrapper::BPE(_)) => "BPE",
         }
     }
 
     fn lowercases(&self) -> Result<bool> {
-        normalizer::lowercases(&self.inner)
+        normalizer::lowercases(self.inner.get_normalizer())
     }
 
     fn keeps_accents(&self) -> Result<bool> {
-        normalizer::keeps_accents(&self.inner)
+        normalizer::keeps_accents(self.inner.get_normalizer())
     }
 }
 
 /// Returns true if a tokenizer cuts each word by itself, and its added tokens have no spaces and are
 /// looked for before normalization.
-fn splits_at_spaces(inner: &tokenizers::Tokenizer) -> bool {
+fn splits_at_spaces(inner: &Stages) -> bool {
     use tokenizers::PreTokenizerWrapper::{
         BertPreTokenizer, Metaspace, Whitespace, WhitespaceSplit,
     };
