@@ -11,11 +11,18 @@ use crate::linear::Linear;
 use crate::ops::packed_linear::PackedLinear;
 use crate::ops::quantized_weight::QuantizedWeight;
 
+/// The names by which a [`Checkpoint`](crate::Checkpoint) offers the table in 16 bits.
+pub(crate) const HALVES: [(&str, DType); 2] =
+    [("weight_f16", DType::F16), ("weight_bf16", DType::BF16)];
+
 /// One row of width E per token of the vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) enum WordEmbeddings {
     /// `(V, E)`
     Floats(Tensor),
+    /// `(V, E)` in f16 or bf16, as in the file: half the memory, and no time for rows that no text
+    /// contains. Rows are looked up in f32, which has all values of both.
+    Halves(Tensor),
     /// A row is `scale (byte - 128)`, with one scale per [`SCALE_BLOCK`] values.
     Bytes {
         /// `(V, E)`
@@ -26,13 +33,23 @@ pub(crate) enum WordEmbeddings {
 }
 
 impl WordEmbeddings {
-    /// Takes `weight`, or `weight` as bytes and `weight_scale`, from `vb`.
+    /// Takes `weight`, in 16 bits if `vb` offers them, or `weight` as bytes and `weight_scale`.
     pub(crate) fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let (v, e) = (config.vocab_size, config.embedding_size);
         let init = Init::Randn {
             mean: 0.0,
             stdev: config.initializer_range,
         };
+        for (name, dtype) in HALVES {
+            if vb.contains_tensor(name) {
+                return Ok(Self::Halves(vb.get_with_hints_dtype(
+                    (v, e),
+                    "weight",
+                    init,
+                    dtype,
+                )?));
+            }
+        }
         if !vb.contains_tensor("weight_scale") {
             return Ok(Self::Floats(vb.get_with_hints((v, e), "weight", init)?));
         }
@@ -56,6 +73,7 @@ impl WordEmbeddings {
     pub(crate) fn table(&self) -> Result<Tensor> {
         match self {
             Self::Floats(table) => Ok(table.clone()),
+            Self::Halves(table) => table.to_dtype(DType::F32),
             Self::Bytes { rounded, scales } => restore(rounded, scales),
         }
     }
@@ -65,6 +83,7 @@ impl WordEmbeddings {
         let (what, of) = ("token id", "the vocabulary");
         match self {
             Self::Floats(table) => look_up(table, ids, what, of),
+            Self::Halves(table) => look_up(table, ids, what, of)?.to_dtype(DType::F32),
             Self::Bytes { rounded, scales } => {
                 let rounded = look_up(rounded, ids, what, of)?;
                 restore(&rounded, &look_up(scales, ids, what, of)?)
@@ -75,7 +94,7 @@ impl WordEmbeddings {
     /// Returns the decoder tied to the table, with its own bias, `(V)`.
     pub(crate) fn decoder(&self, bias: Tensor) -> Result<Linear> {
         match self {
-            Self::Floats(table) => Linear::from_shared(table.clone(), bias),
+            Self::Floats(_) | Self::Halves(_) => Linear::from_shared(self.table()?, bias),
             Self::Bytes { rounded, scales } => {
                 let weight = QuantizedWeight::from_rows(rounded, scales)?;
                 let packed = PackedLinear::from_quantized(&[weight], bias.to_vec1()?)?;

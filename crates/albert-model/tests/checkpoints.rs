@@ -227,6 +227,38 @@ fn half_and_double_precision_files_load() {
 }
 
 #[test]
+fn a_word_embedding_table_in_16_bits_is_offered_as_it_is_stored() {
+    let f16 = ("weight_f16", DType::F16, WeightFormat::F16);
+    let bf16 = ("weight_bf16", DType::BF16, WeightFormat::BF16);
+    for (own, other) in [(f16, bf16), (bf16, f16)] {
+        let dir = changed(|_, tensors| {
+            tensors
+                .values_mut()
+                .for_each(|t| *t = t.to_dtype(own.1).unwrap())
+        });
+        let checkpoint = Checkpoint::from_dir(dir.path()).unwrap();
+        let offers = |name: &str, weights: WeightFormat| {
+            let vb = checkpoint.var_builder(&LoadOptions::default().with_weights(weights));
+            vb.unwrap()
+                .pp("albert.embeddings.word_embeddings")
+                .contains_tensor(name)
+        };
+        assert!(offers(own.0, WeightFormat::F32) && offers(own.0, own.2));
+        // The other type does not have the values, and weights rounded to it are not those stored.
+        assert!(!offers(other.0, WeightFormat::F32) && !offers(own.0, other.2));
+        let model: AlbertModel = load(dir.path()).unwrap();
+        let table = model.embeddings().word_embeddings().unwrap();
+        assert_eq!(table.dtype(), DType::F32);
+        let stored = safetensors::load(dir.path().join("model.safetensors"), &Device::Cpu).unwrap();
+        let stored = stored[WORDS].to_dtype(DType::F32).unwrap();
+        assert_eq!(
+            table.to_vec2::<f32>().unwrap(),
+            stored.to_vec2::<f32>().unwrap()
+        );
+    }
+}
+
+#[test]
 fn a_head_that_was_not_trained_is_an_error_that_names_those_that_were() {
     let dir = changed(|_, _| ());
     let message = message::<AlbertForSequenceClassification>(dir.path());

@@ -14,6 +14,8 @@ use super::stored::StoredTensor;
 use super::{Checkpoint, LoadOptions, WeightFormat};
 use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
+use crate::parameters::WORD_EMBEDDINGS;
+use crate::word_embeddings::HALVES;
 
 impl Checkpoint {
     /// Returns every tensor as a trainable variable under its canonical name, to fine-tune from.
@@ -71,7 +73,9 @@ impl Checkpoint {
     ///
     /// For int8 weights it has, in addition to `….weight` in f32, the same name as U8, the integers
     /// plus 128, and `….weight_scale`, `….weight_rotation`, `….weight_outlier_channels` and
-    /// `….weight_outliers`, which the modules of this crate use if present.
+    /// `….weight_outliers`, which the modules of this crate use if present. For a word embedding
+    /// table in 16 bits on the CPU it also has the name `….weight_f16` or `….weight_bf16`, with which
+    /// they take the table as it is stored.
     ///
     /// # Errors
     /// If int8 is requested on another device than the CPU, or for a checkpoint that has no int8
@@ -93,6 +97,7 @@ impl Checkpoint {
         let source = Source {
             checkpoint: self.clone(),
             stored_as,
+            is_cpu,
             is_quantized,
             rounded: RoundedWeights::default(),
         };
@@ -109,6 +114,7 @@ struct Source {
     checkpoint: Checkpoint,
     /// The type to which values are rounded before they are converted to the builder's type.
     stored_as: DType,
+    is_cpu: bool,
     /// True if there are int8 weights.
     is_quantized: bool,
     rounded: RoundedWeights,
@@ -119,6 +125,22 @@ impl Source {
         self.rounded
             .get(&self.checkpoint, weight)
             .map_err(candle_core::Error::wrap)
+    }
+
+    /// Returns true for the name of a word embedding table in 16 bits, if the file has it in that
+    /// type and the builder's values are not rounded to another.
+    fn is_half(&self, name: &str) -> bool {
+        let matches_file = |(end, dtype): (&str, DType)| {
+            let weight = name.strip_suffix(end.strip_prefix("weight")?)?;
+            let (_, tensor) = self.checkpoint.stored(weight)?;
+            let keeps_values = self.stored_as == DType::F32 || self.stored_as == dtype;
+            Some(weight == WORD_EMBEDDINGS && tensor.float_type() == Some(dtype) && keeps_values)
+        };
+        let is_half = HALVES
+            .into_iter()
+            .filter_map(matches_file)
+            .any(|is_half| is_half);
+        is_half && self.is_cpu && !self.is_quantized
     }
 
     /// Returns a part of an int8 weight, if the name and the type mean one.
@@ -172,7 +194,12 @@ impl SimpleBackend for Source {
         let Some((_, tensor)) = self.checkpoint.stored(name) else {
             return Err(candle_core::Error::CannotFindTensor { path: name.into() }.bt());
         };
-        let mut tensor = tensor.load()?.to_dtype(self.stored_as)?.to_dtype(dtype)?;
+        let loaded = tensor.load()?;
+        let mut tensor = if loaded.dtype() == dtype && self.stored_as == DType::F32 {
+            loaded
+        } else {
+            loaded.to_dtype(self.stored_as)?.to_dtype(dtype)?
+        };
         if self.is_quantized
             && let Some(weight) = quantized::weight_of_bias(name)
         {
@@ -182,6 +209,9 @@ impl SimpleBackend for Source {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
+        if self.is_half(name) {
+            return true;
+        }
         match quantized::split(name) {
             Some((weight, _)) => self.is_quantized && self.checkpoint.stored(weight).is_some(),
             None => self.checkpoint.stored(name).is_some(),
