@@ -157,3 +157,8 @@ pub use zero_shot::{DEFAULT_HYPOTHESIS, ZeroShotClassifier, ZeroShotOptions};
 #[cfg(all(doctest, feature = "builtin"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of docs/rust.md, kept working.
+#[cfg(all(doctest, feature = "builtin"))]
+#[doc = include_str!("../../../docs/rust.md")]
+struct FromRust;

@@ -1,8 +1,8 @@
-//! docs/cli.md shows what the program does: its options are those of the command tree, and its
-//! examples give what stands below them.
+//! docs/cli.md and docs/start.md show what the program does: options are those of the command tree,
+//! and the lines after a command are its output.
 //!
-//! With `UPDATE=1` in the environment the test writes the page anew instead of comparing it. Prose
-//! is left as it is; of examples only the lines that begin with `$` are read.
+//! With `UPDATE=1` in the environment the tests write the pages anew instead of comparing them.
+//! Prose is left as it is; of examples only the lines that begin with `$` or `>` are read.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,28 +14,58 @@ use crate::shell::Shell;
 /// apart.
 const TOLERANCE: f64 = 2e-4;
 
+/// Those differences after some steps of training.
+const TRAINED_TOLERANCE: f64 = 0.02;
+
 const OPTIONS: &str = "<!-- options: ";
 
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md")
+fn page(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name)
 }
 
 #[test]
 fn the_page_shows_what_the_program_does() {
-    let old = fs::read_to_string(page()).unwrap();
+    assert_current("cli.md", str::to_string, TOLERANCE);
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn the_first_page_shows_what_the_program_does() {
+    assert_current("start.md", as_on_a_terminal, TRAINED_TOLERANCE);
+}
+
+/// Returns a command that writes what a terminal shows, a table; the output of a test is none.
+fn as_on_a_terminal(script: &str) -> String {
+    let tables = ["embed", "similarity", "search", "fill-mask", "classify"];
+    let is_table = tables
+        .iter()
+        .any(|command| script.starts_with(&format!("albert-cli {command} ")));
+    if is_table && !script.contains(" --output ") {
+        format!("{script} --format table")
+    } else {
+        script.to_string()
+    }
+}
+
+/// Checks that a page's outputs are those of its commands, each adapted by `adapt`.
+fn assert_current(name: &str, adapt: impl Fn(&str) -> String, tolerance: f64) {
+    let old = fs::read_to_string(page(name)).unwrap();
     let shell = Shell::new();
-    let new = regenerate(&old, |script| {
-        let run = shell.run(&format!("exec 2>&1\n{script}"));
+    let run = |script: &str| {
+        let run = shell.run(&format!("exec 2>&1\n{}", adapt(script)));
         shell.anonymous(&run.stdout)
-    });
+    };
+    let new = regenerate(&old, run, tolerance);
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(page(), &new).unwrap();
+        fs::write(page(name), &new).unwrap();
     }
     let stale: Vec<String> = old
         .lines()
         .zip(new.lines())
         .filter(|(old, new)| old != new)
-        .map(|(old, new)| format!("docs/cli.md has  {old}\nthe program says {new}"))
+        .map(|(old, new)| format!("docs/{name} has  {old}\nthe program says {new}"))
         .collect();
     assert!(
         old == new || std::env::var_os("UPDATE").is_some(),
@@ -46,7 +76,7 @@ fn the_page_shows_what_the_program_does() {
 
 #[test]
 fn every_command_has_its_options_and_an_example() {
-    let page = fs::read_to_string(page()).unwrap();
+    let page = fs::read_to_string(page("cli.md")).unwrap();
     let help = cli(&["--help"]).ok().stdout;
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let names = commands.lines().take_while(|line| !line.is_empty());
@@ -76,7 +106,7 @@ fn examples(page: &str) -> Vec<&str> {
 }
 
 /// The page with its options and the outputs of its examples as they are now.
-fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
+fn regenerate(page: &str, run: impl Fn(&str) -> String, tolerance: f64) -> String {
     let shared = entries(&cli(&["score", "--help"]).ok().stdout);
     let mut lines = page.lines().peekable();
     let mut new = String::new();
@@ -107,7 +137,7 @@ fn regenerate(page: &str, run: impl Fn(&str) -> String) -> String {
                 put(&mut new, &command);
                 put(
                     &mut new,
-                    if alike(&old, &output, &script) {
+                    if alike(&old, &output, &script, tolerance) {
                         &old
                     } else {
                         &output
@@ -229,7 +259,7 @@ fn headed(entries: &[&Entry]) -> String {
 
 /// Returns true if two outputs agree: seconds and rates are not compared, decimals to the
 /// tolerance, and bars not at all, since they follow from the numbers next to them.
-fn alike(old: &str, new: &str, script: &str) -> bool {
+fn alike(old: &str, new: &str, script: &str, tolerance: f64) -> bool {
     if script.contains("albert-cli bench") {
         let begins = |text: &str| -> Vec<String> {
             text.lines()
@@ -246,7 +276,7 @@ fn alike(old: &str, new: &str, script: &str) -> bool {
     let (old, new) = (parts(&comparable(old)), parts(&comparable(new)));
     let near = |old: &Part, new: &Part| match (old, new) {
         (Part::Number(a), Part::Number(b)) => {
-            (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs()))
+            (a - b).abs() <= tolerance * (1.0 + a.abs().max(b.abs()))
         }
         (old, new) => old == new,
     };
@@ -257,16 +287,30 @@ fn alike(old: &str, new: &str, script: &str) -> bool {
 fn comparable(text: &str) -> String {
     let mut kept = String::new();
     for line in text.lines() {
-        let untimed = if line.ends_with(" tokens/s") || line.ends_with(" rows/s") {
-            line.rsplitn(3, ", ").last().unwrap_or(line)
-        } else {
-            line
-        };
-        let bar = |c: char| ('\u{2588}'..='\u{258f}').contains(&c);
-        kept.push_str(untimed.trim_end_matches(|c| bar(c) || c == ' '));
+        let mut line = line.to_string();
+        if line.ends_with(" tokens/s") || line.ends_with(" rows/s") {
+            line = without_last(&line, 2);
+        } else if line.ends_with(" slots") {
+            // One per core.
+            line = without_last(&line, 1);
+        } else if line.starts_with("done after ")
+            && let Some((begin, end)) = line.split_once("; ")
+        {
+            line = format!("{}; {end}", without_last(begin, 1));
+        }
+        line.retain(|c| !('\u{2581}'..='\u{258f}').contains(&c));
+        kept.push_str(line.trim_end());
         kept.push('\n');
     }
     kept
+}
+
+/// A line without its last parts, which commas divide.
+fn without_last(line: &str, parts: usize) -> String {
+    line.rsplitn(parts + 1, ", ")
+        .last()
+        .unwrap_or(line)
+        .to_string()
 }
 
 #[derive(Debug, PartialEq)]
@@ -295,7 +339,7 @@ fn parts(text: &str) -> Vec<Part> {
 
 #[test]
 fn outputs_are_compared_but_for_time_and_rounding() {
-    let same = |old: &str, new: &str| alike(old, new, "albert-cli embed");
+    let same = |old: &str, new: &str| alike(old, new, "albert-cli embed", TOLERANCE);
     assert!(same(
         "1 row, 5 tokens, 0.01 s, 571 tokens/s\n",
         "1 row, 5 tokens, 0.12 s, 42 tokens/s\n"
@@ -309,22 +353,28 @@ fn outputs_are_compared_but_for_time_and_rounding() {
     assert!(!same("position 5", "position 6"));
     assert!(same("door  0.0722  ████▌", "door  0.0722  ████▋"));
     assert!(!same("a\n", "a\nb\n"));
-    assert!(alike(
-        "1x16  16  0.35  45820\n",
-        "1x16  16  9.01  45\n",
-        "albert-cli bench"
+    assert!(same(
+        "done after 20 steps, 1590 tokens, 5.7 s; loss 0.6615\n",
+        "done after 20 steps, 1590 tokens, 0.9 s; loss 0.6615\n"
     ));
-    assert!(!alike("1x16  16\n", "1x32  16\n", "albert-cli bench"));
+    assert!(!same(
+        "done after 20 steps, 1590 tokens, 5.7 s; loss 0.6615\n",
+        "done after 20 steps, 1591 tokens, 5.7 s; loss 0.6615\n"
+    ));
+    let timed = |old: &str, new: &str| alike(old, new, "albert-cli bench", TOLERANCE);
+    assert!(timed("1x16  16  0.35  45820\n", "1x16  16  9.01  45\n"));
+    assert!(!timed("1x16  16\n", "1x32  16\n"));
 }
 
 #[test]
 fn only_outputs_and_options_are_written_anew() {
     let page = "# Title\n\nText, `$ x`.\n\n```console\n$ one \\\n> two\nold\n$ three\n```\n\nEnd\n";
-    let new = regenerate(page, |script| format!("<{}>\n", script.replace('\n', "|")));
+    let run = |script: &str| format!("<{}>\n", script.replace('\n', "|"));
+    let new = regenerate(page, run, TOLERANCE);
     let expected = "# Title\n\nText, `$ x`.\n\n```console\n$ one \\\n> two\n<one \\|two>\n$ three\n<three>\n```\n\nEnd\n";
     assert_eq!(new, expected);
     let page = "<!-- options: completions -->\n```text\nstale\n```\nafter\n";
-    let new = regenerate(page, |_| String::new());
+    let new = regenerate(page, |_| String::new(), TOLERANCE);
     assert!(
         new.starts_with("<!-- options: completions -->\n```text\nPrint the completion script"),
         "{new}"
