@@ -10,10 +10,10 @@ use crate::commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
     neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
+#[cfg(feature = "train")]
+use crate::commands::{compress, distill, evaluate, finetune, pretrain};
 #[cfg(feature = "hub")]
 use crate::commands::{download, models};
-#[cfg(feature = "train")]
-use crate::commands::{evaluate, finetune, pretrain};
 
 /// Run ALBERT models from the shell: embeddings, masked tokens and more
 #[derive(Debug, Parser)]
@@ -131,6 +131,18 @@ pub(crate) enum Command {
     /// GPU by Candle's autograd.
     #[cfg(feature = "train")]
     Pretrain(Box<pretrain::PretrainArgs>),
+    /// Train a model to imitate another one
+    ///
+    /// Distillation: the model learns the teacher's sentence embeddings, hidden states and masked
+    /// tokens on text. The folder --output is a model like any other.
+    #[cfg(feature = "train")]
+    Distill(Box<distill::DistillArgs>),
+    /// Make a small ALBERT of a BERT or an ALBERT
+    ///
+    /// Layers are merged into groups, the embeddings are factorized, layers and rare pieces are left
+    /// out. With --train the result is then trained to imitate the original.
+    #[cfg(feature = "train")]
+    Compress(Box<compress::CompressArgs>),
     /// Fine-tune a model for a task from examples with labels
     ///
     /// Text classification, regression, multi-label classification, named entities, question

@@ -33,10 +33,10 @@ use commands::{
     answer, bench, choose, classify, completions, convert, embed, fill_mask, forward, inspect, man,
     neighbors, order, rerank, score, search, similarity, tag, tokenize, verify, zero_shot,
 };
+#[cfg(feature = "train")]
+use commands::{compress, distill, evaluate, finetune, pretrain};
 #[cfg(feature = "hub")]
 use commands::{download, models};
-#[cfg(feature = "train")]
-use commands::{evaluate, finetune, pretrain};
 use failure::Report;
 use progress::Talk;
 
@@ -102,6 +102,10 @@ fn run(command: Command, talk: Talk) -> anyhow::Result<()> {
         Command::FineTune(args) => finetune::run(*args, talk),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(*args, talk),
+        #[cfg(feature = "train")]
+        Command::Distill(args) => distill::run(*args, talk),
+        #[cfg(feature = "train")]
+        Command::Compress(args) => compress::run(*args, talk),
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(*args, talk),
         Command::Verify(args) => verify::run(args, talk),

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::failure::{Hint, usage};
 
 /// The commands that have recipes.
-const COMMANDS: [&str; 3] = ["pretrain", "finetune", "fine-tune"];
+const COMMANDS: [&str; 5] = ["pretrain", "finetune", "fine-tune", "distill", "compress"];
 
 /// The path of a run's recipe in its output folder.
 const RECORDED: &str = "training/recipe.toml";

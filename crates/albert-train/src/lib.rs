@@ -5,6 +5,8 @@
 //!   prediction
 //! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
 //! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
+//! - [`compress`]: fewer groups, a narrower embedding, fewer layers or pieces; [`distill`]: training
+//!   after a teacher
 //! - [`finetune`]: classification, tagging, question answering and other tasks; [`metrics`]: theirs
 //! - [`Run`]: a task in its output folder, new or resumed; [`Trainer`]: the training loop, with a
 //!   log and snapshots to resume from
@@ -13,6 +15,8 @@
 //! runs in a fixed order, so a resumed run gives the same bits as an uninterrupted one, on any
 //! number of threads.
 
+pub mod compress;
+pub mod distill;
 pub mod draws;
 mod engine;
 mod error;

@@ -5,7 +5,11 @@ pub(crate) mod bench;
 pub(crate) mod choose;
 pub(crate) mod classify;
 pub(crate) mod completions;
+#[cfg(feature = "train")]
+pub(crate) mod compress;
 pub(crate) mod convert;
+#[cfg(feature = "train")]
+pub(crate) mod distill;
 #[cfg(feature = "hub")]
 pub(crate) mod download;
 pub(crate) mod embed;

@@ -2,6 +2,8 @@
 
 pub(crate) mod compute;
 #[cfg(feature = "train")]
+pub(crate) mod distillation;
+#[cfg(feature = "train")]
 pub(crate) mod examples;
 mod files;
 pub(crate) mod input;

@@ -58,22 +58,27 @@ impl ModelArgs {
 }
 
 impl ReadingArgs {
-    /// Finds a model's files, downloading those that are missing.
+    /// Finds a model's files, downloading those that are missing, with the tokenizer of `--tokenizer`.
     pub(crate) fn files(&self, model: &OsStr, talk: Talk) -> anyhow::Result<ModelFiles> {
+        let files = self.own_files(model, talk)?;
+        match &self.tokenizer_dir {
+            Some(dir) => files.with_tokenizer(dir).context("`--tokenizer`"),
+            None => Ok(files),
+        }
+    }
+
+    /// Finds a model's files with its own tokenizer.
+    pub(crate) fn own_files(&self, model: &OsStr, talk: Talk) -> anyhow::Result<ModelFiles> {
         if model.is_empty() {
             return Err(usage(
                 "the model is empty: expected a name on the Hub, a folder or a built-in name",
             )
             .context("`--model` or ALBERT_MODEL"));
         }
-        let files = match model.to_str() {
-            Some(model) => self.named(model, talk)?,
+        match model.to_str() {
+            Some(model) => self.named(model, talk),
             // Only a folder can have a name that is not UTF-8.
-            None => ModelFiles::from_dir(model)?,
-        };
-        match &self.tokenizer_dir {
-            Some(dir) => files.with_tokenizer(dir).context("`--tokenizer`"),
-            None => Ok(files),
+            None => Ok(ModelFiles::from_dir(model)?),
         }
     }
 

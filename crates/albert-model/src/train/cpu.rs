@@ -15,7 +15,7 @@ use crate::train::network::Dense;
 use crate::train::objective::{Objective, ObjectiveLoss};
 use crate::train::options::{Draw, Dropout, PassOptions};
 use crate::train::pass::StepReport;
-use crate::train::slot::{Shape, Slot, Step};
+use crate::train::slot::{Recorded, Shape, Slot, Step};
 use crate::train::weights::PackedWeights;
 
 /// The pass without an autograd, in constant memory.
@@ -37,8 +37,8 @@ pub(super) struct CpuPass {
     zeros: Vec<f32>,
     /// True while a call keeps the values of the heads.
     records: bool,
-    /// These values with their sequences.
-    recorded: Vec<(usize, Vec<f32>)>,
+    /// These values.
+    recorded: Vec<Recorded>,
 }
 
 /// The last stage that a bundle reaches.
@@ -127,15 +127,13 @@ impl CpuPass {
         &mut self,
         parameters: &FlatParameters,
         batch: &TrainingBatch,
-        objective: &dyn Objective,
-    ) -> Result<(StepReport, Vec<Vec<f32>>)> {
+        objectives: &[&dyn Objective],
+    ) -> Result<(StepReport, Vec<Vec<Vec<f32>>>)> {
         self.records = true;
-        let report = self.run(parameters, batch, &[objective], None);
+        let report = self.run(parameters, batch, objectives, None);
         self.records = false;
-        let mut values = vec![Vec::new(); batch.len()];
-        for (sequence, found) in std::mem::take(&mut self.recorded) {
-            values[sequence] = found;
-        }
+        let recorded = std::mem::take(&mut self.recorded);
+        let values = Recorded::sorted(recorded, objectives.len(), batch.len());
         Ok((report?, values))
     }
 
@@ -200,8 +198,15 @@ impl CpuPass {
                 vector_gradients[index] = Some(gradients);
             }
             if self.records {
-                let vectors = vectors[0].chunks_exact(self.shape.h);
-                self.recorded = vectors.map(<[f32]>::to_vec).enumerate().collect();
+                for (objective, vectors) in vectors.iter().enumerate() {
+                    let vectors = vectors.chunks_exact(self.shape.h).enumerate();
+                    self.recorded
+                        .extend(vectors.map(|(sequence, vector)| Recorded {
+                            objective,
+                            sequence,
+                            values: vector.to_vec(),
+                        }));
+                }
             }
         }
         let is_only_vectors = objectives

@@ -5,7 +5,7 @@ use albert_kernels::{Aligned, Epilogue};
 
 use crate::train::bundle::Bundle;
 use crate::train::network::Dense;
-use crate::train::slot::{Purpose, Step, WeightScratch};
+use crate::train::slot::{Purpose, Recorded, Step, WeightScratch};
 
 /// The hidden states of a bundle, and where their gradients go.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct HeadPass<'a> {
     pub(super) scratch: &'a mut WeightScratch,
     pub(super) logits: &'a mut Aligned,
     /// The values of sequences, if the step keeps them.
-    pub(super) recorded: &'a mut Vec<(usize, Vec<f32>)>,
+    pub(super) recorded: &'a mut Vec<Recorded>,
 }
 
 impl HeadPass<'_> {
@@ -34,7 +34,11 @@ impl HeadPass<'_> {
     /// Keeps the values of a sequence, if the step does.
     pub(super) fn record(&mut self, sequence: usize, values: &[f32]) {
         if self.step.records {
-            self.recorded.push((sequence, values.to_vec()));
+            self.recorded.push(Recorded {
+                objective: self.objective,
+                sequence,
+                values: values.to_vec(),
+            });
         }
     }
 

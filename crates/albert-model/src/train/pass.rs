@@ -10,6 +10,7 @@ use crate::train::cpu::CpuPass;
 use crate::train::error::Result;
 use crate::train::flat::{FlatLayout, FlatParameters};
 use crate::train::objective::{Objective, ObjectiveLoss};
+use crate::train::objectives::StateReader;
 use crate::train::options::{Draw, PassOptions};
 
 /// Computes losses and gradients of batches of any size.
@@ -122,10 +123,10 @@ impl TrainingPass {
 
     /// Computes the losses of a batch and the values that the objective's head computes for each
     /// sequence: the logits of a sequence (`(C)`), of its labeled tokens in order
-    /// (`(tokens, C)`), of starts and ends (`(T, 2)`), the score of a choice (`(1)`), or a vector
-    /// (`(H)`).
+    /// (`(tokens, C)`), of its masked tokens (`(masks, V)`), of starts and ends (`(T, 2)`), the
+    /// score of a choice (`(1)`), or a vector (`(H)`).
     ///
-    /// A sequence without a target has no values; masked language modeling has none at all.
+    /// A sequence without a target has no values.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -135,9 +136,42 @@ impl TrainingPass {
         batch: &TrainingBatch,
         objective: &dyn Objective,
     ) -> Result<(StepReport, Vec<Vec<f32>>)> {
+        let (report, mut values) = self.values(parameters, batch, &[objective])?;
+        Ok((report, values.swap_remove(0)))
+    }
+
+    /// Computes the hidden states of all rows of a batch after some numbers of repetitions, each
+    /// `(tokens, H)`: 0 is the projected embeddings, L the model's output.
+    ///
+    /// # Errors
+    /// If the model has fewer repetitions, or as [`evaluate`](Self::evaluate).
+    pub fn hidden_states(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        repetitions: &[usize],
+    ) -> Result<Vec<Vec<f32>>> {
+        let layout = Arc::clone(parameters.layout());
+        let readers: Result<Vec<_>> = repetitions
+            .iter()
+            .map(|repetition| StateReader::new(&layout, *repetition))
+            .collect();
+        let readers = readers?;
+        let objectives: Vec<&dyn Objective> = readers.iter().map(|it| it as _).collect();
+        let (_, states) = self.values(parameters, batch, &objectives)?;
+        Ok(states.into_iter().map(|it| it.concat()).collect())
+    }
+
+    /// Computes the losses of a batch and the values of each objective's head for each sequence.
+    fn values(
+        &mut self,
+        parameters: &FlatParameters,
+        batch: &TrainingBatch,
+        objectives: &[&dyn Objective],
+    ) -> Result<(StepReport, Vec<Vec<Vec<f32>>>)> {
         match &mut self.0 {
-            Engine::Cpu(pass) => pass.predict(parameters, batch, objective),
-            Engine::Candle(pass) => pass.predict(parameters, batch, objective),
+            Engine::Cpu(pass) => pass.predict(parameters, batch, objectives),
+            Engine::Candle(pass) => pass.predict(parameters, batch, objectives),
         }
     }
 

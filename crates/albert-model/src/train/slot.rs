@@ -210,6 +210,31 @@ pub(super) struct Kept {
     pub(super) deviations: Aligned,
 }
 
+/// Values that an objective's head computed for a sequence.
+#[derive(Debug, Clone)]
+pub(super) struct Recorded {
+    /// The index of the objective in the step.
+    pub(super) objective: usize,
+    /// The index of the sequence in the batch.
+    pub(super) sequence: usize,
+    pub(super) values: Vec<f32>,
+}
+
+impl Recorded {
+    /// Returns the values of each sequence for each objective; those without values are empty.
+    pub(super) fn sorted(
+        recorded: impl IntoIterator<Item = Self>,
+        objectives: usize,
+        sequences: usize,
+    ) -> Vec<Vec<Vec<f32>>> {
+        let mut sorted = vec![vec![Vec::new(); sequences]; objectives];
+        for found in recorded {
+            sorted[found.objective][found.sequence] = found.values;
+        }
+        sorted
+    }
+}
+
 /// A gradient buffer and the memory of one bundle.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -237,8 +262,8 @@ pub(super) struct Slot {
     pub(super) logits: Aligned,
     /// One for each objective.
     pub(super) losses: Vec<ObjectiveLoss>,
-    /// The values of heads with their sequences, if the step keeps them.
-    pub(super) recorded: Vec<(usize, Vec<f32>)>,
+    /// The values of heads, if the step keeps them.
+    pub(super) recorded: Vec<Recorded>,
 }
 
 impl Slot {

@@ -39,7 +39,7 @@ impl TokenizedDocument {
     }
 
     /// Returns the number of sentences.
-    pub fn sentences(&self) -> usize {
+    pub(super) fn sentences(&self) -> usize {
         self.ends.len()
     }
 
@@ -161,6 +161,20 @@ pub fn singles(document: &TokenizedDocument, lengths: Lengths, draws: &mut Draws
         start = end;
     }
     sequences
+}
+
+/// Returns the sentences of a document, each a sequence of its own, cut to the maximum length.
+pub(super) fn sentences(document: &TokenizedDocument, lengths: Lengths) -> Vec<Segments> {
+    let most = lengths.max_length - SINGLE_TOKENS;
+    let sentence = |index: usize| {
+        let tokens = document.tokens(index..index + 1);
+        Segments {
+            first: tokens[..tokens.len().min(most)].to_vec(),
+            second: Vec::new(),
+            is_swapped: false,
+        }
+    };
+    (0..document.sentences()).map(sentence).collect()
 }
 
 /// The end of the sentences from `start` on that have `target` tokens together, or of the document.

@@ -66,6 +66,7 @@ pub use evaluate::{Evaluator, Report};
 pub use examples::Assessment;
 pub use files::DataFiles;
 pub use labels::Labels;
+pub(crate) use model::pooling;
 pub use options::{ClassWeights, ExampleOptions};
 pub use preset::{Preset, PresetSettings};
 pub use run::FineTuning;

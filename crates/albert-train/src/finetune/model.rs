@@ -101,7 +101,7 @@ fn config(start: &AlbertConfig, task: FineTuneTask, labels: Option<&Labels>) -> 
 ///
 /// # Errors
 /// If it pools in a way that is not trained here.
-pub(super) fn pooling(files: &ModelFiles) -> Result<Pooling> {
+pub(crate) fn pooling(files: &ModelFiles) -> Result<Pooling> {
     let found = albert_tasks::Pooling::from_files(files)?;
     match (found.modes.as_slice(), found.stages.is_empty()) {
         ([PoolingMode::Mean], true) => Ok(Pooling::Mean),

@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::examples::PretrainingExample;
 
 /// Examples laid out for the pass.
-pub(super) struct Batch {
-    pub(super) sequences: TrainingBatch,
-    masked: MaskedLm,
-    order: Option<SentenceOrder>,
+pub(crate) struct Batch {
+    pub(crate) sequences: TrainingBatch,
+    pub(crate) masked: MaskedLm,
+    pub(crate) order: Option<SentenceOrder>,
 }
 
 impl Batch {
-    pub(super) fn new(layout: &FlatLayout, examples: &[PretrainingExample]) -> Result<Self> {
+    pub(crate) fn new(layout: &FlatLayout, examples: &[PretrainingExample]) -> Result<Self> {
         let (mut sequences, mut targets) = (TrainingBatch::new(), Vec::new());
         for example in examples {
             let sequence = sequences.push(&example.ids, &example.type_ids);
@@ -50,6 +50,6 @@ impl Batch {
 }
 
 /// Borrows objectives as the pass takes them.
-pub(super) fn references(objectives: &[Box<dyn Objective>]) -> Vec<&dyn Objective> {
+pub(crate) fn references(objectives: &[Box<dyn Objective>]) -> Vec<&dyn Objective> {
     objectives.iter().map(|objective| &**objective).collect()
 }

@@ -45,6 +45,7 @@ use std::sync::atomic::AtomicBool;
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use serde_json::json;
 
+pub(crate) use batch::{Batch, references};
 pub use preset::{Preset, WARMUP_SHARE, lamb_learning_rate};
 pub use start::Start;
 pub(crate) use sums::Sums;

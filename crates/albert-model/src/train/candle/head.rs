@@ -5,14 +5,14 @@ use std::fmt;
 use candle_core::{DType, Tensor};
 
 use crate::loss;
-use crate::train::candle::Recorded;
+use crate::train::candle::Records;
 use crate::train::candle::chunk::Chunk;
 use crate::train::candle::network::{Masked, TensorNetwork};
 use crate::train::error::Result;
 use crate::train::network::{Dense, Norm};
 use crate::train::objective::ObjectiveLoss;
 use crate::train::objectives::{Pooling, Softmax};
-use crate::train::slot::Purpose;
+use crate::train::slot::{Purpose, Recorded};
 
 /// The hidden states of a chunk.
 pub struct TensorHead<'a> {
@@ -25,7 +25,7 @@ pub struct TensorHead<'a> {
     /// The gradients of all sequences' vectors, `(sequences, H)`.
     pub(super) vector_gradients: Option<&'a Tensor>,
     /// The values of sequences, if the call keeps them.
-    pub(super) recorded: Option<&'a Recorded>,
+    pub(super) recorded: Option<&'a Records>,
 }
 
 /// Shows the place of the objective instead of the values.
@@ -75,9 +75,11 @@ impl TensorHead<'_> {
     pub(in crate::train) fn record(&self, index: usize, values: &Tensor) -> Result<()> {
         if let Some(recorded) = self.recorded {
             let values = values.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            recorded
-                .borrow_mut()
-                .push((self.sequences()[index], values));
+            recorded.borrow_mut().push(Recorded {
+                objective: self.objective,
+                sequence: self.sequences()[index],
+                values,
+            });
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::train::flat::{FlatLayout, FlatParameters};
 use crate::train::objective::{Objective, ObjectiveLoss};
 use crate::train::options::{Draw, Dropout, PassOptions};
 use crate::train::pass::StepReport;
+use crate::train::slot::Recorded;
 
 use chunk::Chunk;
 pub(super) use head::{Place, TensorHead, TensorLoss, ranks};
@@ -63,8 +64,8 @@ impl fmt::Debug for CandlePass {
     }
 }
 
-/// Values of heads with the sequences that they belong to.
-type Recorded = RefCell<Vec<(usize, Vec<f32>)>>;
+/// The values of heads.
+type Records = RefCell<Vec<Recorded>>;
 
 /// The result of a part of the batch.
 struct Part {
@@ -125,14 +126,11 @@ impl CandlePass {
         &mut self,
         parameters: &FlatParameters,
         batch: &TrainingBatch,
-        objective: &dyn Objective,
-    ) -> Result<(StepReport, Vec<Vec<f32>>)> {
-        let recorded = Recorded::default();
-        let report = self.run(parameters, batch, &[objective], None, Some(&recorded))?;
-        let mut values = vec![Vec::new(); batch.len()];
-        for (sequence, found) in recorded.into_inner() {
-            values[sequence] = found;
-        }
+        objectives: &[&dyn Objective],
+    ) -> Result<(StepReport, Vec<Vec<Vec<f32>>>)> {
+        let recorded = Records::default();
+        let report = self.run(parameters, batch, objectives, None, Some(&recorded))?;
+        let values = Recorded::sorted(recorded.into_inner(), objectives.len(), batch.len());
         Ok((report, values))
     }
 
@@ -151,7 +149,7 @@ impl CandlePass {
         batch: &TrainingBatch,
         objectives: &[&dyn Objective],
         draw: Option<Draw>,
-        recorded: Option<&Recorded>,
+        recorded: Option<&Records>,
     ) -> Result<StepReport> {
         batch.check_step(&self.layout, parameters, objectives)?;
         let mut report = StepReport {
@@ -182,8 +180,15 @@ impl CandlePass {
                 Ok(())
             })?;
             if let Some(recorded) = recorded {
-                let vectors = vectors[0].chunks_exact(h).map(<[f32]>::to_vec);
-                recorded.borrow_mut().extend(vectors.enumerate());
+                for objective in indices.clone().filter(|index| vectors_of(*index).is_some()) {
+                    let vectors = vectors[objective].chunks_exact(h).enumerate();
+                    let values = vectors.map(|(sequence, vector)| Recorded {
+                        objective,
+                        sequence,
+                        values: vector.to_vec(),
+                    });
+                    recorded.borrow_mut().extend(values);
+                }
             }
             for index in indices.clone() {
                 if let Some(of_vectors) = vectors_of(index) {

@@ -11,7 +11,7 @@ use crate::layer_norm::LayerNorm;
 use crate::train::candle::chunk::Chunk;
 use crate::train::candle::head::TensorHead;
 use crate::train::candle::variables::Variables;
-use crate::train::candle::{Part, Recorded};
+use crate::train::candle::{Part, Records};
 use crate::train::error::Result;
 use crate::train::network::{Dense, Layer, Network, Norm};
 use crate::train::objective::Objective;
@@ -65,7 +65,7 @@ impl TensorNetwork<'_> {
         chunk: &Chunk<'_>,
         objectives: &[&dyn Objective],
         vector_gradients: &[Option<Tensor>],
-        recorded: Option<&Recorded>,
+        recorded: Option<&Records>,
     ) -> Result<(Part, Option<Tensor>)> {
         let states = self.states(chunk)?;
         let (mut losses, mut sum) = (Vec::new(), None::<Tensor>);

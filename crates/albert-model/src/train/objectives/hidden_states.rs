@@ -14,7 +14,8 @@ const NAME: &str = "hidden_states";
 #[derive(Debug, Clone)]
 pub struct HiddenStates {
     repetition: usize,
-    repetitions: usize,
+    /// `None` after the last repetition.
+    depth: Option<usize>,
     h: usize,
     /// `(tokens, H)`
     targets: Vec<f32>,
@@ -30,19 +31,24 @@ impl HiddenStates {
     /// # Errors
     /// If the model has fewer repetitions.
     pub fn new(layout: &FlatLayout, repetition: usize, targets: Vec<f32>) -> Result<Self> {
-        let repetitions = layout.network().repetitions;
-        if repetition > repetitions {
-            let expected = format!("at most {repetitions} repetitions");
-            return Err(misfit(NAME, expected, repetition.to_string()));
-        }
         Ok(Self {
             repetition,
-            repetitions,
+            depth: depth(layout, repetition)?,
             h: layout.config().hidden_size,
             targets,
             scale: Scale::MEAN,
         })
     }
+}
+
+/// Returns the number of repetitions after which states are read, `None` for all of them.
+pub(super) fn depth(layout: &FlatLayout, repetition: usize) -> Result<Option<usize>> {
+    let repetitions = layout.network().repetitions;
+    if repetition > repetitions {
+        let expected = format!("at most {repetitions} repetitions");
+        return Err(misfit(NAME, expected, repetition.to_string()));
+    }
+    Ok((repetition < repetitions).then_some(repetition))
 }
 
 impl Objective for HiddenStates {
@@ -67,7 +73,7 @@ impl Objective for HiddenStates {
     }
 
     fn depth(&self) -> Option<usize> {
-        (self.repetition < self.repetitions).then_some(self.repetition)
+        self.depth
     }
 
     fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {

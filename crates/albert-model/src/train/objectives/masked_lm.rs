@@ -113,12 +113,24 @@ impl Objective for MaskedLm {
         let factor = self.scale.factor(self.targets.len() as f64);
 
         let bias = &step.parameters[self.head.decoder.bias.clone()];
+        let mut scores = Vec::new();
         vocabulary_pass(head, &self.head, &rows, |logits| {
+            if step.records {
+                let rows = logits.chunks_exact(self.vocabulary);
+                scores.extend(rows.flat_map(|row| row.iter().zip(bias).map(|(x, b)| x + b)));
+            }
             for (logits, label) in logits.chunks_exact_mut(self.vocabulary).zip(labels) {
                 let item = cross_entropy(step.instructions, logits, bias, label, factor);
                 total.count(f64::from(item.loss) * f64::from(factor), item.rank);
             }
         });
+        let mut scores = scores.as_slice();
+        for span in head.bundle.spans.iter().filter(|_| step.records) {
+            let masks = self.of_sequence(step.batch, span.sequence).len();
+            let own;
+            (own, scores) = scores.split_at(masks * self.vocabulary);
+            head.record(span.sequence, own);
+        }
         total
     }
 
@@ -136,6 +148,11 @@ impl Objective for MaskedLm {
             return Ok(TensorLoss::default());
         }
         let logits = vocabulary_logits(head, &self.head, &places)?; // (P, V)
+        for (index, sequence) in head.sequences().iter().enumerate() {
+            let first = places.partition_point(|place| place.index < index);
+            let masks = self.of_sequence(head.batch(), *sequence).len();
+            head.record(index, &logits.narrow(0, first, masks)?)?;
+        }
         let factor = self.scale.factor(self.targets.len() as f64);
         head.cross_entropy(&logits, &labels, &Softmax::default(), factor)
     }

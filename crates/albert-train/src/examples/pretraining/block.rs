@@ -7,7 +7,9 @@ use super::position::Bookmark;
 use super::text::PretrainingText;
 use crate::draws::{Draws, Purpose, key};
 use crate::error::Result;
-use crate::examples::sentence_order::{Lengths, Segments, TokenizedDocument, pairs, singles};
+use crate::examples::sentence_order::{
+    Lengths, Segments, TokenizedDocument, pairs, sentences, singles,
+};
 use crate::permutation::Permutation;
 
 /// The sequences of consecutive documents.
@@ -61,7 +63,9 @@ impl Block {
             .flat_map_iter(|index| {
                 let place = [bookmark.epoch, bookmark.block, index as u64];
                 let mut draws = Draws::new(text.seed, Purpose::Segments, &place);
-                if text.sentence_order {
+                if text.lone_sentences {
+                    sentences(&documents[index], lengths)
+                } else if text.sentence_order {
                     pairs(&documents, index, lengths, &mut draws)
                 } else {
                     singles(&documents[index], lengths, &mut draws)

@@ -76,6 +76,17 @@ pub struct PretrainingExamples {
     block_bytes: usize,
 }
 
+impl PretrainingExample {
+    /// Returns the token ids without masks.
+    pub fn unmasked(&self) -> Vec<u32> {
+        let mut ids = self.ids.clone();
+        for mask in &self.masks {
+            ids[mask.position as usize] = mask.label;
+        }
+        ids
+    }
+}
+
 impl PretrainingExamples {
     /// Returns the examples of `corpus` from its beginning. Nothing is read yet.
     ///
@@ -112,6 +123,11 @@ impl PretrainingExamples {
             block: None,
             block_bytes: BLOCK_BYTES,
         })
+    }
+
+    /// Returns true if the sequences have two segments, whose order is trained.
+    pub(crate) fn has_sentence_order(&self) -> bool {
+        self.text.sentence_order
     }
 
     /// Returns the position of the next example.

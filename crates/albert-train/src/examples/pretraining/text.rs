@@ -19,6 +19,8 @@ pub struct PretrainingText {
     pub max_ngram: usize,
     /// True for sequences of two segments, for sentence order prediction.
     pub sentence_order: bool,
+    /// True for sequences of a single sentence, which have no order.
+    pub lone_sentences: bool,
     /// True to shuffle files and sequences.
     pub shuffle: bool,
     /// The seed of every draw.
@@ -34,6 +36,7 @@ impl PretrainingText {
             mask_probability: 0.15,
             max_ngram: 3,
             sentence_order: true,
+            lone_sentences: false,
             shuffle: true,
             seed,
         }
@@ -58,6 +61,13 @@ impl PretrainingText {
                     found: probability.to_string(),
                 });
             }
+        }
+        if self.lone_sentences && self.sentence_order {
+            return Err(Error::Setting {
+                name: "sentence_order",
+                expected: "false for sequences of a single sentence".into(),
+                found: "true".into(),
+            });
         }
         if self.max_ngram == 0 {
             return Err(Error::Setting {

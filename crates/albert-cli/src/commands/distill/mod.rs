@@ -1,0 +1,76 @@
+//! `distill`: trains a model to imitate another one.
+
+pub(super) mod run;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use albert_train::distill::{Student, pretraining_head};
+use clap::Args;
+
+use self::run::{Distilling, pass, trainer_settings};
+use super::training::{Recipe, Run};
+use crate::options::ModelArgs;
+use crate::options::distillation::DistillationArgs;
+use crate::options::training::{OptimizationArgs, RunArgs};
+use crate::progress::Talk;
+
+/// The default learning rate: the student is trained already.
+const RATE: f64 = 2e-4;
+
+/// The options of `distill`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  albert-cli distill --teacher large --train corpus.txt --output small
+  albert-cli distill --output small --resume")]
+pub(crate) struct DistillArgs {
+    /// The model that is imitated: a model on the Hub, a folder, or the built-in model
+    #[arg(long, value_name = "ID|DIR|NAME", required = true)]
+    teacher: OsString,
+
+    /// Text with one sentence per line and a blank line between documents: files (.txt, .gz, .zst)
+    /// or folders
+    #[arg(long, value_name = "FILE|DIR", num_args = 1.., required = true)]
+    train: Vec<PathBuf>,
+
+    #[command(flatten)]
+    distillation: DistillationArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    #[command(flatten)]
+    optimization: OptimizationArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: DistillArgs, talk: Talk) -> anyhow::Result<()> {
+    args.optimization.start_threads()?;
+    let settings = trainer_settings(&args.run, &args.optimization, RATE);
+    let pass = pass(&args.optimization, talk)?;
+    let run = Run::open("distill", &args.run, &args.run.output, talk)?;
+    let files = args.model.files(talk)?;
+    let heads = files.checkpoint()?.heads();
+    let weights = args.distillation.weights();
+    let head = weights.head(pretraining_head(&heads), args.distillation.sentence_order);
+    let groups = args.optimization.layer_groups;
+    let mut recipe = Recipe::default();
+    recipe.put_path("teacher", Path::new(&args.teacher))?;
+    recipe.put_model(&args.model)?;
+    let distilling = Distilling {
+        student: Student::load(files, head, groups, args.optimization.seed)?,
+        teacher: args.model.reading.own_files(&args.teacher, talk)?,
+        tokenizer: args.model.tokenizer(),
+        train: &args.train,
+        args: &args.distillation,
+        run: &args.run,
+        optimization: &args.optimization,
+        settings,
+        pass,
+    };
+    distilling.train(run, recipe, talk)
+}

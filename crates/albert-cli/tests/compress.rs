@@ -1,0 +1,166 @@
+//! Compression and distillation by the built binary.
+#![cfg(feature = "train")]
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A folder with a corpus and a pretrained model of four layers in four groups.
+struct Folder {
+    dir: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
+        let words = (0..30).map(|word| format!("w{word}"));
+        let vocabulary: Vec<String> = special.into_iter().chain(words).collect();
+        std::fs::create_dir(dir.path().join("tokenizer")).unwrap();
+        std::fs::write(
+            dir.path().join("tokenizer/vocab.txt"),
+            vocabulary.join("\n"),
+        )
+        .unwrap();
+        let config = r#"{"model_type": "albert", "vocab_size": 35, "embedding_size": 16,
+            "hidden_size": 16, "num_hidden_layers": 4, "num_hidden_groups": 4,
+            "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
+            "initializer_range": 0.2}"#;
+        std::fs::write(dir.path().join("config.json"), config).unwrap();
+        let mut text = String::new();
+        for document in 0..80 {
+            for line in 0..4 {
+                for word in 0..6 {
+                    let _ = write!(text, "w{} ", (document * 7 + line * 5 + word * 3) % 25);
+                }
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+        std::fs::write(dir.path().join("text.txt"), text).unwrap();
+        let folder = Self { dir };
+        folder.succeed(
+            "pretrain --train text.txt --config config.json --tokenizer tokenizer --steps 30 \
+             --max-length 24 --learning-rate 3e-3 --output original",
+        );
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_remove("ALBERT_THREADS");
+        command.args(arguments.split_whitespace()).output().unwrap()
+    }
+
+    fn succeed(&self, arguments: &str) -> Value {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn refused(&self, arguments: &str) -> (Option<i32>, String) {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments}");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), errors)
+    }
+
+    /// The log without speeds, which alone differ from run to run.
+    fn log(&self, output: &str) -> Vec<String> {
+        let path = self.path(output).join("training/metrics.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows = text.lines();
+        let rows = rows.map(|row| row.split(",\"tokens_per_second\"").next().unwrap_or(row));
+        rows.map(String::from).collect()
+    }
+}
+
+#[test]
+fn without_text_the_start_is_written() {
+    let folder = Folder::new();
+    let row = folder.succeed(
+        "compress --model original --groups 2 --embedding-size 8 --layers 2 --output start",
+    );
+    let expected = serde_json::json!({
+        "parameters": row["parameters"], "layers": 2, "groups": 2, "embedding_size": 8,
+        "hidden_size": 16, "vocabulary": 35,
+    });
+    assert_eq!(row, expected);
+    folder.succeed("evaluate --task masked-lm --input text.txt --model start --max-length 24");
+    let recipe = std::fs::read_to_string(folder.path("start/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("groups = 2"), "{recipe}");
+}
+
+#[test]
+fn a_compressed_model_is_trained_with_the_same_losses_whatever_is_saved() {
+    let folder = Folder::new();
+    let options = "compress --model original --train text.txt --eval text.txt --groups 1 \
+        --embedding-size 8 --vocabulary 34 --max-length 24 --batch-size 16 --slots 2 \
+        --objective hidden-states,masked-lm,pretraining=0.5";
+    let whole = folder.succeed(&format!("{options} --steps 12 --output whole"));
+    for metric in ["loss", "hidden_states_loss", "masked_lm_top_1"] {
+        assert!(whole[metric].is_number(), "{whole}");
+    }
+    let vocabulary = std::fs::read_to_string(folder.path("whole/vocab.txt")).unwrap();
+    assert_eq!(vocabulary.lines().count(), 34);
+    let ended = folder.succeed(&format!(
+        "{options} --steps 12 --save-every 4 --output parts"
+    ));
+    assert_eq!(ended, whole);
+    assert_eq!(folder.log("parts"), folder.log("whole"));
+    let (code, message) = folder.refused("compress --output parts --resume");
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("the run is finished"), "{message}");
+}
+
+#[test]
+fn a_student_imitates_another_model() {
+    let folder = Folder::new();
+    folder.succeed("compress --model original --groups 1 --output student");
+    let row = folder.succeed(
+        "distill --teacher original --model student --train text.txt --eval text.txt --steps 40 \
+         --max-length 24 --batch-size 16 --learning-rate 3e-3 --output taught",
+    );
+    let before = folder.succeed(
+        "distill --teacher original --model student --train text.txt --eval text.txt --steps 1 \
+         --max-length 24 --batch-size 16 --learning-rate 1e-9 --output untaught",
+    );
+    let loss = |row: &Value| row["hidden_states_loss"].as_f64().unwrap();
+    assert!(loss(&row) < 0.7 * loss(&before), "{row} {before}");
+}
+
+#[test]
+fn options_that_have_no_effect_are_refused() {
+    let folder = Folder::new();
+    for (arguments, message) in [
+        (
+            "compress --model original --groups 2 --steps 4 --output x",
+            "expected `--train` with the options of a run",
+        ),
+        (
+            "compress --model original --vocabulary 20 --output x",
+            "--train <FILE|DIR>...",
+        ),
+        (
+            "compress --model original --layer-groups 2 --output x",
+            "expected `--groups`",
+        ),
+        (
+            "distill --teacher original --train text.txt --objective vectors --output x",
+            "expected some of embeddings, hidden-states, masked-lm, pretraining",
+        ),
+    ] {
+        let (code, errors) = folder.refused(arguments);
+        assert_eq!(code, Some(2), "{errors}");
+        assert!(errors.contains(message), "{errors}");
+        assert!(!folder.path("x").exists());
+    }
+}

@@ -1,0 +1,225 @@
+//! Distillation: a model is trained to imitate another one on text.
+//!
+//! ```text
+//! loss = w₁ (1 - cos(v, v') + 5 mean (cos(vᵢ, vⱼ) - cos(v'ᵢ, v'ⱼ))²)   sentence embeddings
+//!      + w₂ Σₛ (s / L) mean (h_s - h'_s)² / var h'_s                    hidden states after s repetitions
+//!      + w₃ KL(p' ‖ p)                                                 masked tokens
+//!      + w₄ (masked LM + sentence order)                               the text itself
+//! ```
+//!
+//! v, h, p are the student's and v', h', p' the teacher's. The repetitions s are the last of each
+//! layer group of the student; its L repetitions correspond to the teacher's in proportion. The
+//! hidden states of masked tokens are compared with those of the teacher on the text without masks.
+//!
+//! ```no_run
+//! use albert_tasks::ModelFiles;
+//! use albert_train::compress::Compression;
+//! use albert_train::distill::Distill;
+//! use albert_train::examples::Corpus;
+//! use albert_train::optim::{OptimizerKind, OptimizerSettings};
+//! use albert_train::{Length, TrainerSettings};
+//!
+//! # fn main() -> Result<(), albert_train::Error> {
+//! let teacher = ModelFiles::resolve("sentence-transformers/all-MiniLM-L6-v2")?;
+//! let start = Compression::default().with_groups(3).apply(&teacher, None, 42)?;
+//! let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
+//! let settings = TrainerSettings::new(Length::Epochs(1.0), optimizer, 1e-3);
+//! Distill::new(start, teacher, Corpus::open(&["corpus"])?).run("my-albert", settings, |_| ())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Source: Nouriborji et al. 2023, "MiniALBERT"; for similarities between sentences, Reimers and
+//! Gurevych 2020, "Making Monolingual Sentence Embeddings Multilingual", extended to all pairs.
+//!
+//! | Module | Content |
+//! |---|---|
+//! | `objectives` | the objectives and their weights |
+//! | `student` | the model before its training |
+//! | `teacher` | the teacher's hidden states and logits |
+//! | `step` | the losses of a batch |
+//! | `task`, `sums` | the task of the trainer, and sums of its losses |
+
+mod objectives;
+mod step;
+mod student;
+mod sums;
+mod task;
+mod teacher;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use albert_tasks::albert_model::Head;
+use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
+use serde_json::json;
+
+pub use objectives::{DistillObjective, DistillWeights};
+pub use student::{Student, pretraining_head};
+pub use task::Distillation;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::examples::{Corpus, PretrainingExamples, PretrainingText};
+use crate::pass_settings::PassSettings;
+use crate::run::Run;
+use crate::trainer::{Event, Summary, TrainerSettings};
+use step::Tap;
+use teacher::Teacher;
+
+/// The default sequence length.
+const MAX_LENGTH: usize = 128;
+
+/// The default seed.
+const SEED: u64 = 42;
+
+/// A distillation to be run: a student, a teacher, text and settings.
+#[derive(Debug)]
+pub struct Distill {
+    student: Student,
+    teacher: ModelFiles,
+    train: Corpus,
+    eval: Option<Corpus>,
+    weights: Option<DistillWeights>,
+    text: PretrainingText,
+    tokenizer: TokenizerOptions,
+    pass: PassSettings,
+}
+
+impl Distill {
+    /// Takes a student, the model that it imitates, and a corpus.
+    pub fn new(student: Student, teacher: ModelFiles, train: Corpus) -> Self {
+        Self {
+            student,
+            teacher,
+            train,
+            eval: None,
+            weights: None,
+            text: PretrainingText::new(MAX_LENGTH, SEED),
+            tokenizer: TokenizerOptions::default(),
+            pass: PassSettings::default(),
+        }
+    }
+
+    /// Sets the objectives. By default they are all for which the teacher has what they need.
+    #[must_use]
+    pub fn with_objectives(mut self, weights: DistillWeights) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// Evaluates on this corpus.
+    #[must_use]
+    pub fn with_eval(mut self, corpus: Corpus) -> Self {
+        self.eval = Some(corpus);
+        self
+    }
+
+    /// Sets how text is turned into examples. `sentence_order` decides whether the order of the
+    /// text's own segments is trained.
+    #[must_use]
+    pub fn with_text(mut self, text: PretrainingText) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Overrides how the tokenizer normalizes text. Special tokens in a corpus are literal text.
+    #[must_use]
+    pub fn with_tokenizer(mut self, options: TokenizerOptions) -> Self {
+        self.tokenizer = options;
+        self
+    }
+
+    /// Changes the settings of the forward and backward pass: engine, dropout, frozen parts.
+    #[must_use]
+    pub fn with_pass(mut self, change: impl FnOnce(&mut PassSettings)) -> Self {
+        change(&mut self.pass);
+        self
+    }
+
+    /// Loads the teacher. The corpus is read as a stream, from the first step on.
+    ///
+    /// # Errors
+    /// If the student, the teacher, the tokenizer and the objectives do not fit each other, or a
+    /// file cannot be read.
+    pub fn prepare(self) -> Result<Distillation> {
+        let mut teacher = Teacher::load(&self.teacher, &self.pass)?;
+        let student = &self.student.parameters;
+        let layout = student.layout();
+        let weights = match self.weights {
+            Some(weights) => weights,
+            None => teacher.objectives(layout),
+        };
+        weights.check(layout.head(), &teacher)?;
+        let options = TokenizerOptions {
+            // In a corpus, `[MASK]` is literal text.
+            special_tokens_as_text: true,
+            ..self.tokenizer
+        };
+        let tokenizer = Arc::new(Tokenizer::load(&self.student.files, &options)?);
+        teacher.read_ids_of(&tokenizer)?;
+        let pass = self.pass.pass(layout)?;
+        let mut data = json!({
+            "files": self.train.files(),
+            "evaluation": self.eval.as_ref().map(Corpus::files),
+            "slots": pass.options().slots,
+            "bundle_tokens": pass.options().bundle_tokens,
+        });
+        if let engine @ Engine::Candle { .. } = &self.pass.engine {
+            data["engine"] = engine.to_string().into();
+        }
+        let has_order = weights.pretraining > 0.0 && layout.head() == Head::PreTraining;
+        let text = PretrainingText {
+            sentence_order: self.text.sentence_order && has_order,
+            ..self.text
+        };
+        let streams = |corpus: Corpus, shuffle: bool| -> Result<_> {
+            let windows = PretrainingText { shuffle, ..text };
+            let sentences = PretrainingText {
+                sentence_order: false,
+                lone_sentences: true,
+                ..windows
+            };
+            let examples =
+                |corpus, text| PretrainingExamples::new(corpus, Arc::clone(&tokenizer), text);
+            let windows = weights
+                .reads_masks()
+                .then(|| examples(corpus.clone(), windows));
+            Ok((examples(corpus, sentences)?, windows.transpose()?))
+        };
+        let (sentences, windows) = streams(self.train, text.shuffle)?;
+        let evaluation = self.eval.map(|corpus| streams(corpus, false));
+        Ok(Distillation {
+            taps: Tap::all(&weights, layout.config(), teacher.config())?,
+            pooling: teacher.pooling_for(&weights)?,
+            evaluation: evaluation.transpose()?,
+            parameters: self.student.parameters,
+            files: self.student.files,
+            pass,
+            teacher,
+            weights,
+            sentences,
+            windows,
+            data,
+            seed: text.seed,
+        })
+    }
+
+    /// Trains, and writes the model into a new folder.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare) and [`Trainer::run`](crate::Trainer::run), or if the folder
+    /// exists.
+    pub fn run(
+        self,
+        folder: impl AsRef<Path>,
+        settings: TrainerSettings,
+        mut observe: impl FnMut(Event<'_>),
+    ) -> Result<Summary> {
+        let run = Run::new(folder)?;
+        let mut task = self.prepare()?;
+        let training = run.start(&mut task, settings, "")?;
+        training.train(&AtomicBool::new(false), &mut observe)
+    }
+}

@@ -1,0 +1,62 @@
+//! A model before its training.
+
+use std::sync::Arc;
+
+use albert_tasks::ModelFiles;
+use albert_tasks::albert_model::Head;
+use albert_tasks::albert_model::train::{FlatLayout, FlatParameters};
+
+use crate::error::Result;
+use crate::layer_groups::with_groups;
+
+/// A model that is going to imitate another one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Student {
+    /// The weights.
+    pub parameters: FlatParameters,
+    /// The files of the tokenizer and of sentence-transformers, which are copied next to the model.
+    pub files: ModelFiles,
+    /// The tensors that the start lacks and that were drawn.
+    pub new_tensors: Vec<String>,
+}
+
+impl Student {
+    pub(crate) fn new(
+        parameters: FlatParameters,
+        files: ModelFiles,
+        new_tensors: Vec<String>,
+    ) -> Self {
+        Self {
+            parameters,
+            files,
+            new_tensors,
+        }
+    }
+
+    /// Loads a model, and gives it a head; what it lacks of the head is drawn. With `groups` its
+    /// single layer group is copied to this many.
+    ///
+    /// # Errors
+    /// If a file is missing or wrong, or the model has several groups already.
+    pub fn load(files: ModelFiles, head: Head, groups: Option<usize>, seed: u64) -> Result<Self> {
+        let checkpoint = files.checkpoint()?;
+        let mut config = checkpoint.config().clone();
+        config.architectures = vec![head.architecture().into()];
+        let layout = Arc::new(FlatLayout::new(&config, head)?);
+        let (parameters, new) = FlatParameters::from_checkpoint(&checkpoint, layout, seed)?;
+        let parameters = match groups {
+            Some(groups) => with_groups(&parameters, groups)?,
+            None => parameters,
+        };
+        Ok(Self::new(parameters, files, new))
+    }
+}
+
+/// Returns the widest head of pretraining that a model has.
+pub fn pretraining_head(heads: &[Head]) -> Head {
+    [Head::PreTraining, Head::MaskedLm]
+        .into_iter()
+        .find(|head| heads.contains(head))
+        .unwrap_or(Head::Encoder)
+}
