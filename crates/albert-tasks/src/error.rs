@@ -153,6 +153,17 @@ pub enum Error {
     /// An added token that matches whole words only.
     #[error("added token `{0}` has `single_word`, which is not supported with `spiece.model`")]
     SingleWordToken(String),
+    /// A token id that the vocabulary does not have.
+    #[error("no token has the id {id}: expected ids below {vocab_size}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// The number of rows of the embedding table.
+        vocab_size: usize,
+    },
+    /// A prompt for a text that is given as token ids.
+    #[error("a text given as token ids takes no prompt: expected ids that begin with the prompt's")]
+    PromptBeforeIds,
     /// A `tokenizer.json` or `vocab.txt` that the tokenizers crate refuses.
     #[error("`{file}` does not describe a tokenizer")]
     Tokenizer {
@@ -459,6 +470,8 @@ impl Error {
             self,
             Error::MaxLength { .. }
                 | Error::Tokenize(_)
+                | Error::TokenId { .. }
+                | Error::PromptBeforeIds
                 | Error::NoPooler
                 | Error::TruncateDim { .. }
                 | Error::PromptTooLong { .. }

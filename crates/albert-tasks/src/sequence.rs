@@ -3,19 +3,24 @@
 
 use std::ops::Range;
 
-use crate::tokenizer::{Encoding, TokenIds};
+use crate::tokenizer::{Encoding, Frame, TokenIds};
 use crate::{Result, Tokenizer};
 
-/// The tokens of a text or a pair, and the text that each of them belongs to.
-#[derive(Debug)]
+/// The tokens of a text or a pair, in 18 bytes each, and the text that each of them belongs to.
+#[derive(Debug, Default)]
 pub(crate) struct Sequence {
-    pub(crate) encoding: Encoding,
+    /// The token ids.
+    pub(crate) ids: Vec<u32>,
+    /// The range of characters of each token in its text; (0, 0) for the special tokens around the
+    /// texts.
+    offsets: Vec<(u32, u32)>,
+    type_ids: Vec<u8>,
     /// For each token, the text it belongs to; `None` for the special tokens around the texts.
     owners: Vec<Option<Owner>>,
     /// The indices of the special tokens around the texts.
-    special: Vec<usize>,
+    special: Vec<u32>,
     /// The indices of the tokens of either text.
-    places: [Vec<usize>; 2],
+    places: [Vec<u32>; 2],
 }
 
 /// The first text or the second.
@@ -28,11 +33,15 @@ pub(crate) enum Owner {
 impl Sequence {
     /// Tokenizes a text or a pair as a whole.
     pub(crate) fn new(tokenizer: &Tokenizer, text: &str, pair: Option<&str>) -> Result<Self> {
+        if let Some(framed) = Self::of_long_texts(tokenizer, text, pair)? {
+            return Ok(framed);
+        }
         let first = match pair {
             None => usize::MAX,
             Some(_) => Self::tokens_alone(tokenizer, text)?,
         };
-        Self::with_first(tokenizer, text, pair, first)
+        let encoding = tokenizer.encode(text, pair, None)?;
+        Ok(Self::from_encoding(&encoding, first))
     }
 
     /// Returns the number of a text's tokens, which is the same alone as in a pair, because the
@@ -49,27 +58,70 @@ impl Sequence {
         pair: Option<&str>,
         first: usize,
     ) -> Result<Self> {
+        if let Some(framed) = Self::of_long_texts(tokenizer, text, pair)? {
+            return Ok(framed);
+        }
         let encoding = tokenizer.encode(text, pair, None)?;
-        let mut owners = Vec::with_capacity(encoding.ids.len());
-        let mut special = Vec::new();
-        let mut places = [Vec::new(), Vec::new()];
-        for (index, &mask) in encoding.special_tokens_mask.iter().enumerate() {
-            let owner = match mask {
-                0 if places[0].len() < first => Some(Owner::First),
+        Ok(Self::from_encoding(&encoding, first))
+    }
+
+    fn from_encoding(encoding: &Encoding, first: usize) -> Self {
+        let mut sequence = Self::default();
+        for (index, &id) in encoding.ids.iter().enumerate() {
+            let owner = match encoding.special_tokens_mask[index] {
+                0 if sequence.places[0].len() < first => Some(Owner::First),
                 0 => Some(Owner::Second),
                 _ => None,
             };
-            owner
-                .map_or(&mut special, |owner| &mut places[owner as usize])
-                .push(index);
-            owners.push(owner);
+            // A text has fewer than 2³² characters.
+            let (start, end) = encoding.offsets[index];
+            let place = (start as u32, end as u32);
+            sequence.push(id, encoding.type_ids[index] as u8, place, owner);
         }
-        Ok(Self {
-            encoding,
-            owners,
-            special,
-            places,
-        })
+        sequence
+    }
+
+    /// Tokenizes texts part by part, if one of them is so long that all forms of its tokens together
+    /// would take much memory; `None` for others.
+    fn of_long_texts(
+        tokenizer: &Tokenizer,
+        text: &str,
+        pair: Option<&str>,
+    ) -> Result<Option<Self>> {
+        const LONG: usize = 1 << 16;
+        if text.len().max(pair.map_or(0, str::len)) <= LONG {
+            return Ok(None);
+        }
+        let Some(frame) = tokenizer.frame(pair.is_some())? else {
+            return Ok(None);
+        };
+        let Frame {
+            around,
+            types: [first_type, second_type],
+        } = frame;
+        let mut sequence = Self::default();
+        let owners = [(Owner::First, first_type), (Owner::Second, second_type)];
+        let mut texts = std::iter::once(text).chain(pair).zip(owners);
+        for special in around {
+            for (id, type_id) in special {
+                sequence.push(id, type_id, (0, 0), None);
+            }
+            if let Some((text, (owner, type_id))) = texts.next() {
+                let mut push = |id, place| sequence.push(id, type_id, place, Some(owner));
+                tokenizer.each_token(text, &mut push)?;
+            }
+        }
+        Ok(Some(sequence))
+    }
+
+    fn push(&mut self, id: u32, type_id: u8, place: (u32, u32), owner: Option<Owner>) {
+        let index = self.ids.len() as u32;
+        let indices = owner.map_or(&mut self.special, |owner| &mut self.places[owner as usize]);
+        indices.push(index);
+        self.ids.push(id);
+        self.type_ids.push(type_id);
+        self.offsets.push(place);
+        self.owners.push(owner);
     }
 
     /// Returns the number of a text's tokens.
@@ -89,8 +141,10 @@ impl Sequence {
         first: impl Iterator<Item = usize>,
         second: Range<usize>,
     ) -> Vec<usize> {
-        let mut kept = [&self.special, &self.places[1][second]].concat();
-        kept.extend(first.map(|token| self.places[0][token]));
+        let [of_first, of_second] = &self.places;
+        let around = self.special.iter().chain(&of_second[second]);
+        let mut kept: Vec<usize> = around.map(|&index| index as usize).collect();
+        kept.extend(first.map(|token| of_first[token] as usize));
         kept.sort_unstable();
         kept
     }
@@ -115,6 +169,12 @@ impl Sequence {
         self.tokens(&kept)
     }
 
+    /// Returns the range of characters of a token in its text.
+    pub(crate) fn place(&self, index: usize) -> Range<usize> {
+        let (start, end) = self.offsets[index];
+        start as usize..end as usize
+    }
+
     /// Returns the text that a token belongs to.
     pub(crate) fn owner(&self, index: usize) -> Option<Owner> {
         self.owners[index]
@@ -123,13 +183,10 @@ impl Sequence {
     /// Returns the tokens of a window in the form of the network's input.
     pub(crate) fn tokens(&self, window: &[usize]) -> TokenIds {
         TokenIds {
-            ids: window
-                .iter()
-                .map(|&index| self.encoding.ids[index])
-                .collect(),
+            ids: window.iter().map(|&index| self.ids[index]).collect(),
             type_ids: window
                 .iter()
-                .map(|&index| self.encoding.type_ids[index])
+                .map(|&index| u32::from(self.type_ids[index]))
                 .collect(),
             truncated: window.len() < self.owners.len(),
         }
@@ -192,6 +249,7 @@ impl<'a> Characters<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ModelFiles, TokenizerOptions};
 
     #[test]
     fn windows_overlap_by_the_stride_and_the_last_ends_the_text() {
@@ -204,6 +262,26 @@ mod tests {
     fn what_fits_is_one_window_and_so_is_nothing() {
         assert_eq!(windows(4, 4, 3), vec![Range { start: 0, end: 4 }]);
         assert_eq!(windows(0, 4, 0), vec![Range { start: 0, end: 0 }]);
+    }
+
+    #[test]
+    fn long_texts_have_the_tokens_of_the_whole() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let files = ModelFiles::from_dir(folder).unwrap();
+        let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
+        let text = "the river and the town ".repeat(4000);
+        let first = Sequence::tokens_alone(&tokenizer, &text).unwrap();
+        for pair in [None, Some("the river"), Some(text.as_str())] {
+            let long = Sequence::of_long_texts(&tokenizer, &text, pair).unwrap();
+            let long = long.unwrap();
+            let encoding = tokenizer.encode(&text, pair, None).unwrap();
+            let whole = Sequence::from_encoding(&encoding, first);
+            assert_eq!(long.ids, whole.ids);
+            assert_eq!(long.offsets, whole.offsets);
+            assert_eq!(long.type_ids, whole.type_ids);
+            assert_eq!(long.owners, whole.owners);
+            assert_eq!((long.special, long.places), (whole.special, whole.places));
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 mod counting;
 
 use albert_tasks::{
-    Classifier, ClassifyOptions, Embedder, ModelFiles, RunOptions, TagOptions, Tagger, Tokenizer,
-    TokenizerOptions,
+    Classifier, ClassifyOptions, EmbedOptions, Embedder, ModelFiles, RunOptions, TagOptions,
+    Tagger, Tokenizer, TokenizerOptions,
 };
 use counting::{Counting, peak};
 
@@ -57,17 +57,61 @@ fn a_text_far_longer_than_the_model_takes_what_its_beginning_takes() {
 
 #[test]
 fn all_tokens_of_a_long_text_take_a_few_bytes_for_each_of_its_own() {
-    let [words, _] = texts();
+    const LENGTH: usize = 4 * MIB;
+    let words = "the river runs through ".repeat(LENGTH / 23);
+    let lines = "the river runs through\n\nthe old town\t".repeat(LENGTH / 37);
+    let ideographs = "東京都千代田区丸内北白川追分町".repeat(LENGTH / 45);
+    let mut models: Vec<(ModelFiles, &str)> = Vec::new();
     for folder in ["tiny", "tokenizers/sentencepiece", "tokenizers/wordpiece"] {
-        let files = files(folder);
+        models.push((files(folder), &words));
+    }
+    for folder in ["tokenizers/sentencepiece", "tokenizers/wordpiece"] {
+        models.push((files(folder), &lines));
+    }
+    models.push((files("tokenizers/wordpiece"), &ideographs));
+    if let Ok(builtin) = ModelFiles::builtin() {
+        models.push((builtin.clone(), &words));
+        models.push((builtin, &lines));
+    }
+    for (files, text) in models {
+        let name = files.name().to_string();
         let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
-        let (compact, bytes) = peak(|| tokenizer.encode_compact(&words).unwrap().unwrap());
-        assert!(compact.ids.len() > LENGTH / 10, "{folder}");
+        let (compact, bytes) = peak(|| tokenizer.encode_compact(text).unwrap().unwrap());
+        assert!(compact.ids.len() > LENGTH / 10, "{name}");
         let bound = BYTES_PER_TOKEN * compact.ids.len() + FIXED_BYTES;
-        assert!(bytes < bound, "{folder}: {bytes} bytes, bound {bound}");
+        assert!(bytes < bound, "{name}: {bytes} bytes, bound {bound}");
         eprintln!(
-            "{folder}: {:.1} bytes for a byte of text",
+            "{name}: {:.1} bytes for a byte of text",
             bytes as f64 / LENGTH as f64
         );
     }
+}
+
+/// A token takes 18 bytes in vectors that have grown by doubling, 54 while one is copied, and 8 in
+/// its window; the results of a window are small.
+const WINDOW_BYTES_PER_TOKEN: usize = 64;
+
+#[test]
+fn windows_of_a_long_text_take_a_few_bytes_for_each_token() {
+    let text = "the river runs through ".repeat(MIB / 2 / 23);
+    let run = RunOptions::default();
+    let tokenizer = Tokenizer::load(&files("tiny"), &TokenizerOptions::default()).unwrap();
+    let tokens = tokenizer.encode_compact(&text).unwrap().unwrap().ids.len();
+    let bound = WINDOW_BYTES_PER_TOKEN * tokens + 2 * FIXED_BYTES;
+    let embedder = Embedder::load(&files("tiny"), &run).unwrap();
+    let options = EmbedOptions::default().with_stride(0);
+    let (_, bytes) = peak(|| embedder.embed_with(&[text.as_str()], &options).unwrap());
+    eprintln!(
+        "embed: {:.1} bytes for a token",
+        bytes as f64 / tokens as f64
+    );
+    assert!(bytes < bound, "embed: {bytes} bytes, bound {bound}");
+    let classifier = Classifier::load(&files("pipelines/sentiment"), &run).unwrap();
+    let options = ClassifyOptions::default().with_stride(0);
+    let (_, bytes) = peak(|| classifier.classify(&[text.as_str()], &options).unwrap());
+    eprintln!(
+        "classify: {:.1} bytes for a token",
+        bytes as f64 / tokens as f64
+    );
+    assert!(bytes < bound, "classify: {bytes} bytes, bound {bound}");
 }

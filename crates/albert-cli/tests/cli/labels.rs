@@ -191,6 +191,23 @@ fn tag_rows_slice_the_text_by_characters() {
 }
 
 #[test]
+fn words_without_spaces_are_tagged_token_by_token_if_asked() {
+    let model = task_model("entities");
+    let text = "oneword-without-any-space,and-another.end";
+    let tag = |more: &[&str]| {
+        let args = ["tag", "--model", &model, text];
+        cli(&[&args, more].concat()).ok().stdout
+    };
+    let simple = tag(&["--aggregation", "simple"]);
+    for aggregation in ["first", "average", "max"] {
+        let word = ["--aggregation", aggregation];
+        let by_token = tag(&[&word[..], &["--align-to-words", "false"]].concat());
+        assert_eq!(by_token, simple, "{aggregation}");
+        assert_ne!(tag(&word), simple, "{aggregation}");
+    }
+}
+
+#[test]
 fn simple_is_the_default_aggregation() {
     let model = task_model("entities");
     let default = cli(&["tag", "--model", &model, TEXT]).ok().stdout;

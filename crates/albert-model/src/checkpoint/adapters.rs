@@ -326,6 +326,10 @@ mod tests {
     fn an_update_is_scaled_by_alpha_and_rank() {
         for (config, expected) in [
             (json!({"r": 4, "lora_alpha": 6}), 1. + 6.),
+            (
+                json!({"lora_alpha": 6, "rank_pattern": {}, "use_dora": false}),
+                1. + 6.,
+            ),
             (json!({"lora_alpha": 6, "use_rslora": true}), 1. + 12.),
         ] {
             let mut tensors = tensors(&QUERY);
@@ -388,6 +392,27 @@ mod tests {
             (
                 why(&QUERY, Some(json!({"lora_alpha": 6, "use_dora": true}))),
                 "`use_dora`",
+            ),
+            (
+                why(
+                    &QUERY,
+                    Some(json!({"lora_alpha": 6, "rank_pattern": {"q": 2}})),
+                ),
+                "`rank_pattern`",
+            ),
+            (
+                why(
+                    &QUERY,
+                    Some(json!({"lora_alpha": 6, "alpha_pattern": {"q": 2}})),
+                ),
+                "`alpha_pattern`",
+            ),
+            (
+                why(
+                    &QUERY,
+                    Some(json!({"lora_alpha": 6, "fan_in_fan_out": true})),
+                ),
+                "`fan_in_fan_out`",
             ),
             (
                 why(&QUERY, Some(json!({"peft_type": "IA3"}))),

@@ -159,9 +159,19 @@ pub struct Answerer {
 /// A tokenized question with its context.
 struct Prepared {
     sequence: Sequence,
-    /// The token indices of each window.
-    windows: Vec<Vec<usize>>,
+    /// The tokens of the question that are in every window.
+    asked: usize,
+    /// The tokens of the context in each window.
+    windows: Vec<Range<usize>>,
     truncated: bool,
+}
+
+impl Prepared {
+    /// Returns the token indices of each window, special tokens included.
+    fn indices(&self) -> impl Iterator<Item = Vec<usize>> {
+        let windows = self.windows.iter().cloned();
+        windows.map(|range| self.sequence.window(0..self.asked, range))
+    }
 }
 
 impl Answerer {
@@ -234,11 +244,7 @@ impl Answerer {
             .collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
-            .flat_map(|pair| {
-                pair.windows
-                    .iter()
-                    .map(|window| pair.sequence.tokens(window))
-            })
+            .flat_map(|pair| pair.indices().map(|window| pair.sequence.tokens(&window)))
             .collect();
         let model = &self.pipeline.model;
         let logits = batching::token_logits(&rows, &self.pipeline.runner, |input| {
@@ -267,12 +273,9 @@ impl Answerer {
         let room = room(max_length, sequence.special() + kept, "question")?;
         let stride = wanted.min(room - 1);
         let windows = windows(given, room, stride);
-        let windows = windows
-            .into_iter()
-            .map(|range| sequence.window(0..kept, range))
-            .collect();
         Ok(Prepared {
             sequence,
+            asked: kept,
             windows,
             truncated: kept < asked,
         })
@@ -295,7 +298,9 @@ impl Answerer {
         };
         let mut answers = Vec::new();
         let mut null_score = f32::INFINITY;
-        for (window, logits) in prepared.windows.iter().zip(logits) {
+        let mut entered = 0;
+        for (window, logits) in prepared.indices().zip(logits) {
+            entered += window.len();
             let in_context = |index: &usize| prepared.sequence.owner(*index) == Some(Owner::Second);
             let allowed: Vec<bool> = window.iter().map(in_context).collect();
             let (max_tokens, top_k) = (options.max_answer_tokens.get(), options.top_k.get());
@@ -303,9 +308,9 @@ impl Answerer {
             null_score = null_score.min(spans.null_score);
             answers.extend(spans.best.into_iter().map(|(span, score)| {
                 let range = if options.align_to_words {
-                    self.widened(&prepared.sequence, window, span)
+                    self.widened(&prepared.sequence, &window, span)
                 } else {
-                    offsets(&prepared.sequence, window, span.start, span.end - 1)
+                    offsets(&prepared.sequence, &window, span.start, span.end - 1)
                 };
                 answer(range, score)
             }));
@@ -328,7 +333,7 @@ impl Answerer {
         answers.truncate(options.top_k.get());
         Answers {
             answers,
-            tokens: prepared.windows.iter().map(Vec::len).sum(),
+            tokens: entered,
             truncated: prepared.truncated,
         }
     }
@@ -354,7 +359,8 @@ impl Answerer {
     /// Returns true if a token starts a word by the tokenizer's rules: a piece with `▁`, or in a
     /// vocab.txt any piece without `##`. Each special token is a word.
     fn begins_word(&self, sequence: &Sequence, index: usize) -> bool {
-        let piece = &sequence.encoding.pieces[index];
+        let piece = self.pipeline.tokenizer.id_to_token(sequence.ids[index]);
+        let piece = piece.unwrap_or_default();
         match self.pipeline.tokenizer.model_name() {
             "WordPiece" => !piece.starts_with("##"),
             _ => piece.starts_with('▁') || ["[CLS]", "[SEP]", "[MASK]"].contains(&piece.as_str()),
@@ -364,6 +370,5 @@ impl Answerer {
 
 /// Returns the characters from the first token of a window to the last.
 fn offsets(sequence: &Sequence, window: &[usize], first: usize, last: usize) -> Range<usize> {
-    let offsets = &sequence.encoding.offsets;
-    offsets[window[first]].0..offsets[window[last]].1
+    sequence.place(window[first]).start..sequence.place(window[last]).end
 }

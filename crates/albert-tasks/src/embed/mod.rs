@@ -401,6 +401,56 @@ impl Embedder {
         inputs.par_iter().map(prepare).collect()
     }
 
+    /// Prepares texts that are given as ids of this model's tokenizer. Special tokens are added
+    /// around each, unless it has them; one that is too long is truncated.
+    ///
+    /// ```
+    /// # fn main() -> albert_tasks::Result<()> {
+    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
+    /// use albert_tasks::{EmbedOptions, Embedder};
+    ///
+    /// let embedder = Embedder::from_pretrained("albert-mini-en")?;
+    /// let ids = embedder.tokenizer().ids_without_special_tokens("A cat sleeps.")?;
+    /// let prepared = embedder.prepare_ids(&[ids], &EmbedOptions::default())?;
+    /// assert_eq!(embedder.embed_prepared(&prepared)?, embedder.embed(&["A cat sleeps."])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If an id is not in the vocabulary, or the options have a prompt, which cannot be put before
+    /// tokens.
+    pub fn prepare_ids(
+        &self,
+        texts: &[Vec<u32>],
+        options: &EmbedOptions,
+    ) -> Result<Vec<PreparedText>> {
+        self.check(options)?;
+        let options = options.or(&self.defaults);
+        if self
+            .prompt(&options)?
+            .is_some_and(|prompt| !prompt.is_empty())
+        {
+            return Err(Error::PromptBeforeIds);
+        }
+        let framed = |ids: &Vec<u32>| {
+            let text = Prepared::from_ids(
+                self.tokenizer(),
+                ids,
+                self.config().vocab_size,
+                self.max_length(),
+                options.truncation,
+            )?;
+            Ok(PreparedText {
+                text,
+                skipped: 0,
+                normalize: options.normalize,
+                truncate_dim: self.truncate_dim(&options),
+            })
+        };
+        texts.iter().map(framed).collect()
+    }
+
     /// Embeds texts that [`prepare`](Self::prepare) tokenized, each with the options that it was
     /// prepared with. Texts of several calls of `prepare` can be embedded together.
     ///

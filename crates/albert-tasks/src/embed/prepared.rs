@@ -98,6 +98,46 @@ impl Prepared {
         }
     }
 
+    /// Puts special tokens around the ids of a text, unless it has them, and truncates it.
+    pub(super) fn from_ids(
+        tokenizer: &Tokenizer,
+        ids: &[u32],
+        vocab_size: usize,
+        max_length: usize,
+        truncation: TruncationSide,
+    ) -> Result<Self> {
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(Error::TokenId { id, vocab_size });
+        }
+        let frame = tokenizer.frame(false)?;
+        let Some([before, after]) = frame.as_ref().map(|it| it.around.as_slice()) else {
+            let why = "the tokenizer puts special tokens inside of texts, which ids lack";
+            return Err(Error::Tokenize(why.into()));
+        };
+        let [first, last] = [before, after].map(|it| it.iter().map(|token| token.0));
+        let (first, last): (Vec<u32>, Vec<u32>) = (first.collect(), last.collect());
+        let bare = ids
+            .strip_prefix(first.as_slice())
+            .and_then(|ids| ids.strip_suffix(last.as_slice()))
+            .unwrap_or(ids);
+        let room = tokenizer.room(max_length, false)?;
+        let kept = match truncation {
+            _ if bare.len() <= room => bare,
+            TruncationSide::Right => &bare[..room],
+            TruncationSide::Left => &bare[bare.len() - room..],
+        };
+        let type_id = frame.as_ref().map_or(0, |frame| frame.types[0]);
+        let of_kept = kept.iter().map(|&id| (id, type_id));
+        let framed = before.iter().copied().chain(of_kept);
+        let framed = framed.chain(after.iter().copied());
+        let (ids, type_ids) = framed.map(|(id, kind)| (id, u32::from(kind))).unzip();
+        Ok(Self::Whole(TokenIds {
+            ids,
+            type_ids,
+            truncated: kept.len() < bare.len(),
+        }))
+    }
+
     /// Returns the number of passes.
     pub(super) fn passes(&self) -> usize {
         match self {
@@ -156,7 +196,7 @@ impl Prepared {
     pub(super) fn ids(&self) -> &[u32] {
         match self {
             Self::Whole(tokens) => &tokens.ids,
-            Self::Windowed(windowed) => &windowed.sequence.encoding.ids,
+            Self::Windowed(windowed) => &windowed.sequence.ids,
         }
     }
 
@@ -287,6 +327,41 @@ mod tests {
     }
 
     #[test]
+    fn ids_get_special_tokens_once_and_are_truncated_on_either_side() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let files = ModelFiles::from_dir(folder).unwrap();
+        let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
+        let whole = tokenizer
+            .encode("the river and the town", None, None)
+            .unwrap()
+            .ids;
+        let bare = &whole[1..whole.len() - 1];
+        let read = |ids: &[u32], max_length, side| {
+            Prepared::from_ids(&tokenizer, ids, 1000, max_length, side)
+        };
+        for ids in [bare, &whole] {
+            let text = read(ids, 64, TruncationSide::Right).unwrap();
+            assert_eq!((text.ids(), text.truncated()), (&whole[..], false));
+        }
+        let (first, last) = (whole[0], whole[whole.len() - 1]);
+        for (side, kept) in [
+            (TruncationSide::Right, &bare[..2]),
+            (TruncationSide::Left, &bare[bare.len() - 2..]),
+        ] {
+            let text = read(bare, 4, side).unwrap();
+            assert_eq!(text.ids(), [&[first], kept, &[last]].concat());
+            assert!(text.truncated());
+        }
+        assert!(matches!(
+            read(&[1000], 64, TruncationSide::Right),
+            Err(Error::TokenId {
+                id: 1000,
+                vocab_size: 1000
+            })
+        ));
+    }
+
+    #[test]
     fn a_window_has_the_special_tokens_the_prompt_and_its_part() {
         let text = windowed(
             "the river and the town",
@@ -296,7 +371,7 @@ mod tests {
                 prompt: 1,
             },
         );
-        let ids = text.sequence.encoding.ids.clone();
+        let ids = text.sequence.ids.clone();
         let text = Prepared::Windowed(Box::new(text));
         assert_eq!(text.passes(), 3);
         assert_eq!(text.pass(1).ids, [ids[0], ids[1], ids[3], ids[4], ids[6]]);

@@ -7,6 +7,8 @@
 mod aggregation;
 mod words;
 
+use std::ops::Range;
+
 use albert_model::{AlbertConfig, AlbertForTokenClassification};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -138,9 +140,17 @@ pub struct Tagger {
 /// A tokenized text.
 struct Prepared {
     sequence: Sequence,
-    /// The token indices of each window.
-    windows: Vec<Vec<usize>>,
+    /// The tokens of the text in each window.
+    windows: Vec<Range<usize>>,
     truncated: bool,
+}
+
+impl Prepared {
+    /// Returns the token indices of each window, special tokens included.
+    fn indices(&self) -> impl Iterator<Item = Vec<usize>> {
+        let windows = self.windows.iter().cloned();
+        windows.map(|range| self.sequence.window(range, 0..0))
+    }
 }
 
 impl Tagger {
@@ -273,11 +283,7 @@ impl Tagger {
             .collect::<Result<_>>()?;
         let rows: Vec<TokenIds> = prepared
             .iter()
-            .flat_map(|text| {
-                text.windows
-                    .iter()
-                    .map(|window| text.sequence.tokens(window))
-            })
+            .flat_map(|text| text.indices().map(|window| text.sequence.tokens(&window)))
             .collect();
         let model = &self.pipeline.model;
         let logits = batching::token_logits(&rows, &self.pipeline.runner, |input| {
@@ -300,15 +306,11 @@ impl Tagger {
         let sequence = Sequence::new(tokenizer, text, None)?;
         let room = tokenizer.room(self.max_length(), false)?;
         let count = sequence.count(Owner::First);
-        let mut ranges = windows(count, room, options.stride.unwrap_or(0));
+        let mut windows = windows(count, room, options.stride.unwrap_or(0));
         if options.stride.is_none() {
-            ranges.truncate(1);
+            windows.truncate(1);
         }
-        let truncated = ranges.last().is_some_and(|last| last.end < count);
-        let windows = ranges
-            .into_iter()
-            .map(|range| sequence.window(range, 0..0))
-            .collect();
+        let truncated = windows.last().is_some_and(|last| last.end < count);
         Ok(Prepared {
             sequence,
             windows,
@@ -326,14 +328,16 @@ impl Tagger {
     ) -> Entities {
         let characters = Characters::new(text);
         let mut spans: Vec<Span> = Vec::new();
-        for (window, mut logits) in prepared.windows.iter().zip(logits) {
+        let mut entered = 0;
+        for (window, mut logits) in prepared.indices().zip(logits) {
+            entered += window.len();
             logits.chunks_exact_mut(self.labels.len()).for_each(softmax);
             let scores = window.iter().zip(logits.chunks_exact(self.labels.len()));
             let mut before = None;
             let tokens: Vec<TokenScores<'_>> = scores
                 .filter(|(index, _)| prepared.sequence.owner(**index).is_some())
                 .map(|(&index, scores)| {
-                    let (start, end) = prepared.sequence.encoding.offsets[index];
+                    let Range { start, end } = prepared.sequence.place(index);
                     let continues = match words {
                         _ if !options.align_to_words => false,
                         Some(words) => {
@@ -366,20 +370,24 @@ impl Tagger {
         });
         Entities {
             entities: entities.collect(),
-            tokens: prepared.windows.iter().map(Vec::len).sum(),
+            tokens: entered,
             truncated: prepared.truncated,
         }
     }
 
     /// Returns true if a token continues the word of the token before it.
     fn continues(&self, sequence: &Sequence, index: usize, characters: &Characters<'_>) -> bool {
-        let (start, _) = sequence.encoding.offsets[index];
+        let start = sequence.place(index).start;
+        let id = sequence.ids[index];
         let continues = match self.tokenizer().model_name() {
-            "WordPiece" => sequence.encoding.pieces[index].starts_with("##"),
+            "WordPiece" => {
+                let piece = self.tokenizer().id_to_token(id);
+                piece.is_some_and(|piece| piece.starts_with("##"))
+            }
             // No space at the token's first character, nor before it.
             _ => start > 0 && !characters.slice(start - 1, start + 1).contains(' '),
         };
-        continues && self.unknown_id != Some(sequence.encoding.ids[index])
+        continues && self.unknown_id != Some(id)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::files::SPIECE_MODELS;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
 pub use compact::CompactEncoding;
+pub(crate) use compact::Frame;
 pub use explain::{Explanation, Normalized, Rule};
 use hugging_face::HuggingFace;
 use sentencepiece::AlbertTokenizer;
@@ -256,8 +257,8 @@ impl Tokenizer {
     /// Cuts a text of any length into tokens, in few bytes for each; `None` for a tokenizer whose
     /// template gives other token types than 0 to a single text.
     ///
-    /// Memory holds the tokens and the intermediate forms of a part of the text: one that ends at
-    /// a space, where the tokenizer's rules allow to divide a text there.
+    /// Memory holds the tokens and the intermediate forms of one part of the text at a time: parts
+    /// end at white space, if the tokenizer's rules allow a division there.
     ///
     /// ```
     /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
@@ -273,33 +274,55 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer refuses the text.
     pub fn encode_compact(&self, text: &str) -> Result<Option<CompactEncoding>> {
-        // The special tokens around a text are those around any other.
-        let sample = self.engine.encode("a", None, None, None)?;
-        let is_added = |mask: &&u32| **mask == 1;
-        let before = sample
-            .special_tokens_mask
-            .iter()
-            .take_while(is_added)
-            .count();
-        let rest = &sample.special_tokens_mask[before..];
-        let after = rest.iter().rev().take_while(is_added).count();
-        let has_others = rest[..rest.len() - after].contains(&1);
-        if has_others || sample.type_ids.iter().any(|&type_id| type_id != 0) {
+        let Some(frame) = self.frame(false)? else {
+            return Ok(None);
+        };
+        let [before, after] = frame.around.as_slice() else {
+            return Ok(None);
+        };
+        let mut special = before.iter().chain(after);
+        if frame.types[0] != 0 || special.any(|(_, type_id)| *type_id != 0) {
             return Ok(None);
         }
+        let id = |token: &(u32, u8)| token.0;
         let mut compact = CompactEncoding {
-            ids: sample.ids[..before].to_vec(),
-            offsets: vec![(0, 0); before],
-            before,
-            after,
+            ids: before.iter().map(id).collect(),
+            offsets: vec![(0, 0); before.len()],
+            before: before.len(),
+            after: after.len(),
         };
         self.engine.each_token(text, &mut |id, place| {
             compact.ids.push(id);
             compact.offsets.push(place);
         })?;
-        compact.ids.extend(&sample.ids[sample.ids.len() - after..]);
+        compact.ids.extend(after.iter().map(id));
         compact.offsets.resize(compact.ids.len(), (0, 0));
         Ok(Some(compact))
+    }
+
+    /// Returns the special tokens around a text or a pair, which are the same for all; `None` if
+    /// they are not around the texts only.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses every text.
+    pub(crate) fn frame(&self, is_pair: bool) -> Result<Option<Frame>> {
+        const SAMPLE: &str = "a";
+        let pair = is_pair.then_some(SAMPLE);
+        let sample = self.engine.encode(SAMPLE, pair, None, None)?;
+        Ok(Frame::from_sample(&sample, self.engine.ids(SAMPLE)?.len()))
+    }
+
+    /// Calls `visit` with the id and the range of characters of each token, without special tokens
+    /// around the text.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub(crate) fn each_token(
+        &self,
+        text: &str,
+        visit: &mut dyn FnMut(u32, (u32, u32)),
+    ) -> Result<()> {
+        self.engine.each_token(text, visit)
     }
 
     fn expand(&self, compact: &CompactEncoding) -> Encoding {

@@ -4,79 +4,174 @@
 /// The least length in bytes of every part but the last.
 pub(super) const PART_BYTES: usize = 1 << 16;
 
-/// The ASCII bytes on either side of a space that a text may be divided at.
-pub(super) const CONTEXT_BYTES: usize = 16;
+/// The number of characters on either side of a division that must be plain.
+const CONTEXT: usize = 16;
 
-/// Returns the parts of a text: it is divided at single spaces, which belong to no part, where
-/// `divides` holds for the text around the space, [`CONTEXT_BYTES`] on either side.
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    pub(super) text: &'a str,
+    /// The number of characters of white space between this part and the next.
+    pub(super) gap: u32,
+}
+
+/// A place where a text may be divided: after `left` and before `right`, with white space, or
+/// nothing, between them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Division<'a> {
+    pub(super) left: &'a str,
+    pub(super) gap: &'a str,
+    pub(super) right: &'a str,
+}
+
+/// Returns the parts of a text. It is divided where `divides` holds for the characters around a
+/// place, up to [`CONTEXT`] on either side: at white space, which belongs to no part, or between two
+/// ideographs.
 ///
-/// Around such a space are only ASCII characters without quotes, and a letter or a digit on either
-/// side, so that no normalization joins the two sides.
+/// Around such a place are only plain characters, and a letter or a digit on either side, so that no
+/// normalization joins the two sides.
 pub(super) fn parts<'a>(
     text: &'a str,
-    divides: impl Fn(&str, &str) -> bool + 'a,
-) -> impl Iterator<Item = &'a str> {
+    divides: impl Fn(&Division<'_>) -> bool + 'a,
+) -> impl Iterator<Item = Part<'a>> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        match division(text, &divides) {
-            Some(space) => {
-                rest = Some(&text[space + 1..]);
-                Some(&text[..space])
+        match first_division(text, &divides) {
+            Some((end, gap)) => {
+                rest = Some(&text[end + gap.len()..]);
+                let gap = gap.chars().count() as u32;
+                let text = &text[..end];
+                Some(Part { text, gap })
             }
-            None => rest.take(),
+            None => rest.take().map(|text| Part { text, gap: 0 }),
         }
     })
 }
 
-/// Returns the place of the first space after [`PART_BYTES`] that a text may be divided at.
-fn division(text: &str, divides: impl Fn(&str, &str) -> bool) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let is_plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'`' | b'\'');
-    let last = bytes.len().checked_sub(CONTEXT_BYTES + 1)?;
-    (PART_BYTES..last).find(|&at| {
-        bytes[at] == b' '
-            && bytes[at - 1].is_ascii_alphanumeric()
-            && bytes[at + 1].is_ascii_alphanumeric()
-            && bytes[at - CONTEXT_BYTES..=at + CONTEXT_BYTES]
-                .iter()
-                .all(is_plain)
-            && divides(
-                &text[at - CONTEXT_BYTES..at],
-                &text[at + 1..=at + CONTEXT_BYTES],
-            )
+/// Returns the end of the first part, and the white space after it.
+fn first_division<'a>(
+    text: &'a str,
+    divides: impl Fn(&Division<'_>) -> bool,
+) -> Option<(usize, &'a str)> {
+    let start = (PART_BYTES..text.len()).find(|&at| text.is_char_boundary(at))?;
+    text[start..].char_indices().find_map(|(offset, c)| {
+        let end = start + offset;
+        let gap = match c {
+            _ if is_space(c) => {
+                let rest = &text[end..];
+                &rest[..rest.len() - rest.trim_start_matches(is_space).len()]
+            }
+            _ if is_ideograph(c) => "",
+            _ => return None,
+        };
+        let left = plain(text[..end].chars().rev())?;
+        let right = plain(text[end + gap.len()..].chars())?;
+        let division = Division {
+            left: &text[end - left..end],
+            gap,
+            right: &text[end + gap.len()..end + gap.len() + right],
+        };
+        let is_allowed =
+            !gap.is_empty() || division.left.chars().next_back().is_some_and(is_ideograph);
+        (is_allowed && divides(&division)).then_some((end, gap))
     })
+}
+
+/// Returns the number of bytes of [`CONTEXT`] plain characters, the first of which is a letter or a
+/// digit.
+fn plain(chars: impl Iterator<Item = char>) -> Option<usize> {
+    let (mut bytes, mut count) = (0, 0);
+    for c in chars.take(CONTEXT) {
+        let is_letter = c.is_ascii_alphanumeric() || is_ideograph(c);
+        let is_plain = is_letter || count > 0 && (is_mark(c) || is_space(c));
+        if !is_plain {
+            return None;
+        }
+        (bytes, count) = (bytes + c.len_utf8(), count + 1);
+    }
+    (count == CONTEXT).then_some(bytes)
+}
+
+/// The white space that a text may be divided at.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+/// Returns true for an ideograph that every normalization leaves as it is.
+fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
+}
+
+/// Returns true for the punctuation that does not join with what is next to it.
+fn is_mark(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '`' | '\'') || matches!(c, '、' | '。' | '，')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn joined(parts: &[Part<'_>], text: &str) -> String {
+        let mut joined = String::new();
+        for part in parts {
+            joined.push_str(part.text);
+            let gap: String = text[joined.len()..]
+                .chars()
+                .take(part.gap as usize)
+                .collect();
+            joined.push_str(&gap);
+        }
+        joined
+    }
+
     #[test]
-    fn the_parts_with_spaces_between_them_are_the_text() {
-        let text =
-            "the river runs, 東京 'and' the old town of the long winter sleeps ".repeat(12_000);
-        let parts: Vec<&str> = parts(&text, |_, _| true).collect();
-        assert!(parts.len() > 5);
-        assert_eq!(parts.join(" "), text);
-        let (_, but_last) = parts.split_last().unwrap();
-        assert!(but_last.iter().all(|part| part.len() >= PART_BYTES));
-        let ends = but_last.iter().map(|part| &part[part.len() - 1..]);
-        assert!(
-            ends.into_iter()
-                .all(|end| end.as_bytes()[0].is_ascii_alphanumeric())
-        );
+    fn the_parts_with_the_space_between_them_are_the_text() {
+        for sentence in [
+            "the river runs, 東京 'and' the old town of the long winter sleeps ",
+            "the river runs through the old town\r\n\r\nof the long winter sleeps\t",
+            "the  river  runs  through  the  old  town  ",
+            "東京都千代田区丸の内東京都千代田区丸内，東京都千代田区丸内東京都千代田区丸内。",
+        ] {
+            let text = sentence.repeat(12_000);
+            let parts: Vec<Part<'_>> = parts(&text, |_| true).collect();
+            assert!(parts.len() > 5, "{sentence}");
+            assert_eq!(joined(&parts, &text), text);
+            let (last, others) = parts.split_last().unwrap();
+            assert_eq!(last.gap, 0);
+            assert!(others.iter().all(|part| part.text.len() >= PART_BYTES));
+            let mut ends = others
+                .iter()
+                .filter_map(|part| part.text.chars().next_back());
+            assert!(ends.all(|end| end.is_ascii_alphanumeric() || is_ideograph(end)));
+        }
+    }
+
+    #[test]
+    fn a_division_has_plain_characters_around_it() {
+        let text = "the river runs through the\n\nold town of the long winter ".repeat(3_000);
+        let count = parts(&text, |division| {
+            assert_eq!(division.left.chars().count(), CONTEXT);
+            assert_eq!(division.right.chars().count(), CONTEXT);
+            division.gap == "\n\n"
+        })
+        .count();
+        assert!(count > 1);
     }
 
     #[test]
     fn a_text_that_cannot_be_divided_is_one_part() {
-        for text in ["x".repeat(200_000), "東京 ".repeat(50_000), String::new()] {
+        for text in ["x".repeat(200_000), "é ".repeat(50_000), String::new()] {
+            let parts: Vec<Part<'_>> = parts(&text, |_| true).collect();
             assert_eq!(
-                parts(&text, |_, _| true).collect::<Vec<_>>(),
-                [text.as_str()]
+                parts,
+                [Part {
+                    text: &text,
+                    gap: 0
+                }]
             );
         }
         let text = "the river ".repeat(20_000);
-        assert_eq!(parts(&text, |_, _| false).count(), 1);
+        assert_eq!(parts(&text, |_| false).count(), 1);
     }
 }

@@ -197,6 +197,25 @@ fn assert_tags(
     );
 }
 
+/// Aggregations over words differ from `simple` only in what they take for a word.
+#[test]
+fn tokens_that_are_not_aligned_to_words_are_words() {
+    let mut texts = strings(&answers()["texts"]);
+    texts.push("oneword-without-any-space,and-another.end".to_string());
+    let tagger = Tagger::load(&model("entities"), &RunOptions::default()).unwrap();
+    let tag = |aggregation, align_to_words| {
+        let options = TagOptions::default()
+            .with_aggregation(aggregation)
+            .with_align_to_words(align_to_words);
+        tagger.tag(&texts, &options).unwrap()
+    };
+    let simple = tag(Aggregation::Simple, true);
+    for aggregation in [Aggregation::First, Aggregation::Average, Aggregation::Max] {
+        assert_eq!(tag(aggregation, false), simple, "{aggregation:?}");
+        assert_ne!(tag(aggregation, true), simple, "{aggregation:?}");
+    }
+}
+
 #[test]
 fn windows_need_an_aggregation_and_a_stride_that_moves_on() {
     let tagger = Tagger::load(&model("entities"), &RunOptions::default()).unwrap();

@@ -610,8 +610,18 @@ fn a_long_text_has_the_same_tokens_part_by_part() {
         .into();
     let tiny = Tokenizer::load(&crate::support::tiny(), &TokenizerOptions::default());
     tokenizers.push(tiny.unwrap());
-    for with_added_tokens in [false, true] {
-        let text = long_text(with_added_tokens);
+    if let Ok(files) = ModelFiles::builtin() {
+        tokenizers.push(Tokenizer::load(&files, &TokenizerOptions::default()).unwrap());
+    }
+    let lines = "the river runs through the old town\r\n\r\nin 1,000 winters\t\tof the  north\n";
+    let ideographs =
+        "東京都千代田区丸の内一丁目。京都市左京区北白川追分町，東京都千代田区丸の内一丁目";
+    for text in [
+        long_text(false),
+        long_text(true),
+        lines.repeat(2_000),
+        ideographs.repeat(1_000),
+    ] {
         for tokenizer in &tokenizers {
             let (whole, _) = tokenizer.explain(&text, None).unwrap();
             let parts = tokenizer.encode(&text, None, None).unwrap();

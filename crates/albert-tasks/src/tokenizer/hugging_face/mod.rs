@@ -16,7 +16,7 @@ use tokenizers::{
 
 use super::explain::{Explanation, Normalized, Rule};
 use super::normalizer::BertSwitches;
-use super::parts::{PART_BYTES, parts};
+use super::parts::{Division, PART_BYTES, Part, parts};
 use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
 use crate::json::{self, JsonObject};
@@ -36,8 +36,17 @@ type Stages = TokenizerImpl<
 pub(super) struct HuggingFace {
     inner: Stages,
     special: SpecialTokens,
-    /// Texts without added tokens may be divided at spaces.
-    allows_parts: bool,
+    /// The places where texts without added tokens may be divided, if any.
+    word_ends: Option<WordEnds>,
+}
+
+/// The white space that always ends a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WordEnds {
+    /// One space.
+    SingleSpaces,
+    /// White space of any kind and length.
+    WhiteSpace,
 }
 
 impl HuggingFace {
@@ -122,7 +131,7 @@ impl HuggingFace {
             }
         }
         Ok(Self {
-            allows_parts: splits_at_spaces(&inner),
+            word_ends: word_ends(&inner),
             inner,
             special,
         })
@@ -169,11 +178,16 @@ impl HuggingFace {
             let mut contents = added.values().map(|token| token.content.as_str());
             !contents.any(|content| part.contains(content) || lower.contains(content))
         };
-        self.allows_parts && self.parts(text).all(is_absent)
+        self.word_ends.is_some() && self.parts(text).all(|part| is_absent(part.text))
     }
 
-    /// Divides a text at spaces over which no normalization reaches.
-    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+    /// Divides a text where words end and no normalization reaches over.
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Part<'a>> {
+        parts(text, |division| self.divides(division).unwrap_or(false))
+    }
+
+    /// Returns true if a word ends at a place; `None` if the normalizer fails there.
+    fn divides(&self, &Division { left, gap, right }: &Division<'_>) -> Option<bool> {
         let normalized = |text: &str| {
             let mut text = NormalizedString::from(text);
             if let Some(normalizer) = self.inner.get_normalizer() {
@@ -181,10 +195,21 @@ impl HuggingFace {
             }
             Some(text.get().to_string())
         };
-        parts(text, move |left, right| {
-            let apart = normalized(left).zip(normalized(right));
-            let apart = apart.map(|(left, right)| format!("{left} {right}"));
-            apart.is_some() && normalized(&format!("{left} {right}")) == apart
+        let whole = normalized(&[left, gap, right].concat())?;
+        let (left, right) = (normalized(left)?, normalized(right)?);
+        let inner = whole.strip_prefix(&left);
+        let Some(inner) = inner.and_then(|rest| rest.strip_suffix(&right)) else {
+            return Some(false);
+        };
+        let is_space = |text: &str| text.chars().all(char::is_whitespace);
+        Some(match self.word_ends {
+            None => false,
+            Some(WordEnds::SingleSpaces) => inner == " ",
+            // A BertNormalizer puts spaces around ideographs.
+            Some(WordEnds::WhiteSpace) if gap.is_empty() => {
+                inner.is_empty() && left.ends_with(char::is_whitespace)
+            }
+            Some(WordEnds::WhiteSpace) => !inner.is_empty() && is_space(inner),
         })
     }
 
@@ -342,20 +367,19 @@ impl Engine for HuggingFace {
         }
         let is_divided = text.len() > PART_BYTES && self.can_be_divided(text);
         let mut start = 0;
-        let mut part = |part: &str| -> Result<()> {
-            let encoding = contained(|| self.inner.encode_char_offsets(part, false))
+        let mut part = |part: Part<'_>| -> Result<()> {
+            let encoding = contained(|| self.inner.encode_char_offsets(part.text, false))
                 .map_err(Error::Tokenize)?;
             for (&id, &(from, to)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
                 visit(id, (start + from as u32, start + to as u32));
             }
-            // With the space after it.
-            start += part.chars().count() as u32 + 1;
+            start += part.text.chars().count() as u32 + part.gap;
             Ok(())
         };
         if is_divided {
             self.parts(text).try_for_each(part)
         } else {
-            part(text)
+            part(Part { text, gap: 0 })
         }
     }
 
@@ -422,29 +446,43 @@ impl Engine for HuggingFace {
     }
 }
 
-/// Returns true if a tokenizer cuts each word by itself, and its added tokens have no spaces and are
-/// looked for before normalization.
-fn splits_at_spaces(inner: &Stages) -> bool {
+/// Returns the white space at which words always end, so that a text may be divided there; `None`
+/// if words may reach over it, or added tokens may be matched in normalized text.
+fn word_ends(inner: &Stages) -> Option<WordEnds> {
     use tokenizers::PreTokenizerWrapper::{
-        BertPreTokenizer, Metaspace, Whitespace, WhitespaceSplit,
+        BertPreTokenizer, Digits, Metaspace, Punctuation, Sequence, Split, UnicodeScripts,
+        Whitespace, WhitespaceSplit,
     };
     use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-    let splits = |step: &tokenizers::PreTokenizerWrapper| match step {
-        BertPreTokenizer(_) | Whitespace(_) | WhitespaceSplit(_) => true,
-        // Every word has the sign, not only the first of a text.
-        Metaspace(step) => step.get_split() && step.get_prepend_scheme() == PrependScheme::Always,
-        _ => false,
-    };
-    let pre_tokenizer = match inner.get_pre_tokenizer() {
-        Some(tokenizers::PreTokenizerWrapper::Sequence(steps)) => steps.as_ref().iter().all(splits),
-        Some(step) => splits(step),
-        None => false,
-    };
     let added = inner.get_added_tokens_decoder();
     let is_early = |token: &tokenizers::AddedToken| {
         !token.normalized && !token.content.contains(char::is_whitespace)
     };
-    pre_tokenizer && added.values().all(is_early)
+    if !added.values().all(is_early) {
+        return None;
+    }
+    let of_step = |step: &tokenizers::PreTokenizerWrapper| match step {
+        BertPreTokenizer(_) | Whitespace(_) | WhitespaceSplit(_) => Some(WordEnds::WhiteSpace),
+        // Every word has the sign, not only the first of a text.
+        Metaspace(step) if step.get_split() => {
+            (step.get_prepend_scheme() == PrependScheme::Always).then_some(WordEnds::SingleSpaces)
+        }
+        _ => None,
+    };
+    let steps = match inner.get_pre_tokenizer()? {
+        Sequence(steps) => steps.as_ref(),
+        step => std::slice::from_ref(step),
+    };
+    let (first, others) = steps.split_first()?;
+    let ends = of_step(first)?;
+    // Each of them sees one word of the first step at a time.
+    let keeps_words_apart = |step: &tokenizers::PreTokenizerWrapper| {
+        matches!(
+            step,
+            Digits(_) | Punctuation(_) | Split(_) | UnicodeScripts(_)
+        ) || of_step(step).is_some()
+    };
+    others.iter().all(keeps_words_apart).then_some(ends)
 }
 
 /// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without

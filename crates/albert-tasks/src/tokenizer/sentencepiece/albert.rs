@@ -27,7 +27,7 @@ use super::{CutPiece, SentencePiece, python};
 use crate::json::JsonObject;
 use crate::tokenizer::TokenizerOptions;
 use crate::tokenizer::explain::{Explanation, Normalized, Rule};
-use crate::tokenizer::parts::{PART_BYTES, parts};
+use crate::tokenizer::parts::{PART_BYTES, Part, parts};
 use crate::tokenizer::special::{SpecialTokens, Token, defaults};
 use crate::{Error, ModelFiles, Result};
 
@@ -178,22 +178,24 @@ impl AlbertTokenizer {
     /// Returns true if the tokens of a long text are those of its parts: there is no added token in
     /// it, and no piece reaches over a space.
     fn can_be_divided(&self, text: &str) -> bool {
-        self.allows_parts && self.parts(text).all(|part| self.added.are_absent(part))
+        self.allows_parts
+            && self
+                .parts(text)
+                .all(|part| self.added.are_absent(part.text))
     }
 
-    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        parts(text, |left, right| {
-            let [left, right] = [left, right].map(|text| {
+    /// Divides a text at white space, which becomes one space, over which no rule reaches.
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Part<'a>> {
+        parts(text, |division| {
+            let [left, right] = [division.left, division.right].map(|text| {
                 if self.steps.lowercase {
                     text.to_ascii_lowercase()
                 } else {
                     text.to_string()
                 }
             });
-            self.model
-                .normalizer
-                .divides(&left, &right)
-                .unwrap_or(false)
+            let divides = self.model.normalizer.divides(&left, &right);
+            !division.gap.is_empty() && divides.unwrap_or(false)
         })
     }
 
@@ -201,9 +203,8 @@ impl AlbertTokenizer {
     fn tokens_of_parts(&self, text: &str, mut visit: impl FnMut(Found<'_>)) -> Result<()> {
         let (mut start, mut sum) = (0, 0.0);
         for part in self.parts(text) {
-            let mut chars = trace_from(part, start);
-            // With the space after it.
-            start += chars.len() as u32 + 1;
+            let mut chars = trace_from(part.text, start);
+            start += chars.len() as u32 + part.gap;
             if self.steps.lowercase {
                 python::lower_each(&mut chars);
             }
