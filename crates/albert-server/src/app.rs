@@ -26,7 +26,7 @@ pub(crate) struct App {
     pub(crate) started: u64,
     /// Requests that are tokenized at a time: as many as there are threads.
     pub(crate) tokenizing: Semaphore,
-    /// Bytes that bodies may take together.
+    /// Bytes that the bodies of requests without an answer may take together.
     pub(crate) body_memory: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
 }

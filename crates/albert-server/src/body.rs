@@ -12,9 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// A request's body as a `T`.
+/// A request's body as a `T`, and the memory that it counts for until the request is answered.
 #[derive(Debug)]
-pub(crate) struct Json<T>(pub(crate) T);
+pub(crate) struct Json<T>(pub(crate) T, pub(crate) Memory);
+
+/// A part of the memory that all bodies share.
+pub(crate) type Memory = Option<OwnedSemaphorePermit>;
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Failure;
@@ -36,14 +39,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
             return Err(Failure::large_body(app.settings.max_body));
         }
         let limit = app.settings.receive_timeout;
-        let (bytes, _memory) = tokio::time::timeout(limit, read(body, app))
+        let (bytes, memory) = tokio::time::timeout(limit, read(body, app))
             .await
             .map_err(|_| Failure::slow_body(limit))??;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Err(Failure::not_json("it is empty"));
+        match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            None => return Err(Failure::not_json("it is empty")),
+            // Serde would read the fields of a struct from a list, too.
+            Some(b'[') if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() => {
+                return Err(Failure::invalid("expected an object, found a list"));
+            }
+            Some(_) => {}
         }
         serde_json::from_slice(&bytes)
-            .map(Json)
+            .map(|value| Json(value, memory))
             .map_err(|error| match error.classify() {
                 serde_json::error::Category::Data => Failure::invalid(error.to_string()),
                 _ => Failure::not_json(error),
@@ -52,11 +60,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 }
 
 /// Reads a body, and takes its bytes from the memory that all bodies share as they come.
-async fn read(
-    mut body: Body,
-    app: &App,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Failure> {
-    let (mut bytes, mut memory) = (Vec::new(), None::<OwnedSemaphorePermit>);
+async fn read(mut body: Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> {
+    let (mut bytes, mut memory) = (Vec::new(), Memory::None);
     while let Some(frame) = body.frame().await {
         // The client went away, or its framing is wrong.
         let frame = frame.map_err(|error| Failure::not_json(format!("it broke off: {error}")))?;

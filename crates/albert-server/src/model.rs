@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use albert_tasks::albert_model::AlbertConfig;
+use albert_tasks::albert_model::{AlbertConfig, Head};
 use albert_tasks::{
     Answerer, Classifier, EmbedOptions, Embedder, MaskFiller, ModelFiles, PoolingMode, Reranker,
     RunOptions, Tagger, TextInput, Tokenizer, ZeroShotClassifier,
@@ -114,6 +114,11 @@ impl Model {
         let embedder = self.new_embedder()?;
         let _ = self.embedder.set(Ok(Arc::new(embedder)));
         Ok(MainTask::Embed)
+    }
+
+    /// Returns the heads that the checkpoint has.
+    pub(crate) fn heads(&self) -> Result<Vec<Head>, Failure> {
+        Ok(albert_tasks::tools::heads(&self.files)?)
     }
 
     /// Returns the name of the weights' type.

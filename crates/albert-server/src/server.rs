@@ -43,9 +43,12 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No model, or two of one name.
-    #[error("{0}")]
-    Models(String),
+    /// There is no model.
+    #[error("no model: expected at least one")]
+    NoModel,
+    /// Two models have one name, by which a request chooses.
+    #[error("two models have the name `{0}`: expected one name for each")]
+    SameName(String),
     /// An origin that cannot be a header's value.
     #[error("origin `{0}`: expected `*` or one such as `https://example.org`")]
     Origin(String),
@@ -92,13 +95,10 @@ impl Server {
         let mut names: Vec<&str> = models.iter().map(Model::name).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::Models(format!(
-                "two models have the name `{}`",
-                pair[0]
-            )));
+            return Err(Error::SameName(pair[0].to_string()));
         }
         let Some(first) = models.first() else {
-            return Err(Error::Models("no model: expected at least one".to_string()));
+            return Err(Error::NoModel);
         };
         let threads = rayon::current_num_threads();
         let step_tokens = settings.step_tokens;

@@ -12,7 +12,7 @@ pub struct Settings {
     pub max_texts: usize,
     /// The maximum number of bytes in a request's body.
     pub max_body: usize,
-    /// The maximum number of bytes in all bodies that are being read.
+    /// The maximum number of bytes in all bodies of requests that are not answered yet.
     pub max_body_memory: usize,
     /// The maximum number of connections at a time; others wait to be accepted.
     pub max_connections: usize,
@@ -31,6 +31,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// Truncates texts that are too long where a request does not say otherwise.
     pub truncate: bool,
+    /// Accepts texts as token ids, which must be those of the model's own tokenizer.
+    pub allow_ids: bool,
     /// The API keys that clients may use.
     pub keys: Keys,
     /// The origins of web pages that may use the server, or `*` for any.
@@ -51,6 +53,7 @@ impl Default for Settings {
             drain: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(30),
             truncate: true,
+            allow_ids: false,
             keys: Keys::default(),
             origins: Vec::new(),
         }

@@ -15,33 +15,57 @@ pub(crate) enum Texts {
     One(String),
     /// Several texts.
     Many(Vec<String>),
+    /// Several texts as token ids, if the server takes them.
+    Ids(Vec<Vec<u32>>),
 }
+
+/// The reason for refusing token ids, which langchain's `OpenAIEmbeddings` sends by default.
+const IDS: &str = "expected texts, found token ids: the ids of another tokenizer mean nothing here; in langchain set `check_embedding_ctx_length=False`";
 
 impl Texts {
     /// Returns the texts.
-    pub(crate) fn into_vec(self) -> Vec<String> {
+    pub(crate) fn into_vec(self) -> Result<Vec<String>, Failure> {
         match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
+            Self::One(text) => Ok(vec![text]),
+            Self::Many(texts) => Ok(texts),
+            Self::Ids(_) => Err(Failure::invalid(IDS)),
+        }
+    }
+
+    /// Returns the number of texts.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(texts) => texts.len(),
+            Self::Ids(texts) => texts.len(),
         }
     }
 }
-
-/// The words of a refusal of token ids, which langchain's `OpenAIEmbeddings` sends by default.
-const IDS: &str = "expected texts, found token ids: the ids of another tokenizer mean nothing here; in langchain set `check_embedding_ctx_length=False`";
 
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let error = serde::de::Error::custom::<String>;
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::One(text)),
+            Value::Array(values) if values.first().is_some_and(Value::is_number) => {
+                ids(values).map(|ids| Self::Ids(vec![ids])).map_err(error)
+            }
+            Value::Array(values) if values.first().is_some_and(Value::is_array) => {
+                let texts = values.into_iter().map(|value| match value {
+                    Value::Array(values) => ids(values),
+                    other => Err(format!(
+                        "expected a list of token ids, found {}",
+                        kind(&other)
+                    )),
+                });
+                texts
+                    .collect::<Result<_, _>>()
+                    .map(Self::Ids)
+                    .map_err(error)
+            }
             Value::Array(values) => {
                 let text = |(index, value): (usize, Value)| match value {
                     Value::String(text) => Ok(text),
-                    Value::Number(_) => Err(error(IDS.to_string())),
-                    Value::Array(ids) if ids.iter().all(Value::is_number) => {
-                        Err(error(IDS.to_string()))
-                    }
                     other => {
                         let found = kind(&other);
                         Err(error(format!(
@@ -58,6 +82,25 @@ impl<'de> Deserialize<'de> for Texts {
             ))),
         }
     }
+}
+
+fn ids(values: Vec<Value>) -> Result<Vec<u32>, String> {
+    let id = |value: Value| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| format!("expected token ids of 0 to {}, found {value}", u32::MAX))
+    };
+    values.into_iter().map(id).collect()
+}
+
+/// Reads a value from a JSON object. Serde would read the fields of a struct from a list, too.
+pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let error = |error: serde_json::Error| serde::de::Error::custom(error.to_string());
+    let map = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(map)).map_err(error)
 }
 
 /// A text or a pair of texts to classify, or several: a list of two strings is a pair.
@@ -146,10 +189,8 @@ mod tests {
     use super::*;
 
     fn texts(json: &str) -> Result<Vec<String>, String> {
-        let texts: Result<Texts, _> = serde_json::from_str(json);
-        texts
-            .map(Texts::into_vec)
-            .map_err(|error| error.to_string())
+        let texts: Texts = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        texts.into_vec().map_err(|failure| failure.message)
     }
 
     #[test]
@@ -168,11 +209,33 @@ mod tests {
                     .contains("check_embedding_ctx_length")
             );
         }
+        let read: Texts = serde_json::from_str("[1, 2]").unwrap();
+        assert_eq!((read.len(), read), (1, Texts::Ids(vec![vec![1, 2]])));
+        for wrong in ["[1, -2]", "[1.5]", "[[1], \"a\"]", "[[4294967296]]"] {
+            assert!(texts(wrong).unwrap_err().starts_with("expected"), "{wrong}");
+        }
         assert!(
             texts("[\"a\", null]")
                 .unwrap_err()
                 .contains("text 1: expected a string, found null")
         );
+    }
+
+    #[test]
+    fn an_object_is_not_read_from_a_list() {
+        #[derive(Debug, Deserialize)]
+        struct Request {
+            #[serde(deserialize_with = "object")]
+            parameters: Parameters,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Parameters {
+            top_k: Option<usize>,
+        }
+        let read = |json: &str| serde_json::from_str::<Request>(json);
+        let request = read("{\"parameters\": {\"top_k\": 3}}").unwrap();
+        assert_eq!(request.parameters.top_k, Some(3));
+        assert!(read("{\"parameters\": [3]}").is_err());
     }
 
     #[test]

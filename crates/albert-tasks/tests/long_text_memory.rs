@@ -60,7 +60,7 @@ fn all_tokens_of_a_long_text_take_a_few_bytes_for_each_of_its_own() {
     const LENGTH: usize = 4 * MIB;
     let words = "the river runs through ".repeat(LENGTH / 23);
     let lines = "the river runs through\n\nthe old town\t".repeat(LENGTH / 37);
-    let ideographs = "東京都千代田区丸内北白川追分町".repeat(LENGTH / 45);
+    let ideographs = "東京都千代田区丸ノ内北白川追分町".repeat(LENGTH / 48);
     let mut models: Vec<(ModelFiles, &str)> = Vec::new();
     for folder in ["tiny", "tokenizers/sentencepiece", "tokenizers/wordpiece"] {
         models.push((files(folder), &words));

@@ -1,8 +1,10 @@
 //! `serve` as a process: its examples, its keys, its signals.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::{Folder, cli, isolate, task_model};
 
@@ -27,10 +29,15 @@ impl Server {
             .arg("serve")
             .args(args)
             .args(["--listen", "127.0.0.1:0", "--drain-seconds", "0"])
+            .stdin(Stdio::null());
+        Self::spawn(folder, command)
+    }
+
+    fn spawn(folder: &Folder, mut command: Command) -> Self {
+        command
             .current_dir(folder.as_str())
             .env_remove("ALBERT_MODEL")
             .env_remove("API_KEY")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         isolate(&mut command);
@@ -147,6 +154,58 @@ fn a_served_vector_is_the_one_that_embed_writes_and_keys_are_not_logged() {
         (&request["route"], &request["texts"]),
         (&"/embed".into(), &1.into())
     );
+}
+
+/// A shell passes its standard input, which is a listening socket, as systemd passes a socket: as
+/// descriptor 3, with the process that it is for.
+#[test]
+fn a_socket_that_systemd_opened_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve --drain-seconds 0",
+        ])
+        .arg(env!("CARGO_BIN_EXE_albert-cli"))
+        .stdin(Stdio::from(OwnedFd::from(listener)));
+    let server = Server::spawn(&folder(), command);
+    assert_eq!(server.address, address);
+    let health = server.ask("GET /health HTTP/1.1", "");
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    assert_eq!(server.end("-TERM").0, Some(0));
+}
+
+#[test]
+fn a_request_that_cannot_begin_within_the_timeout_is_answered_503() {
+    // One step that takes seconds, and a request after it.
+    let folder = folder();
+    let args = ["--timeout", "1", "--max-batch-tokens", "1000000"];
+    let server = Server::start(&folder, &args);
+    let text = "a river in a town ".repeat(100);
+    let long = serde_json::json!({ "inputs": vec![text.as_str(); 200] }).to_string();
+    let answers = std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.ask("POST /embed HTTP/1.1", &long));
+        std::thread::sleep(Duration::from_millis(500));
+        let second = server.ask("POST /embed HTTP/1.1", "{\"inputs\": \"a\"}");
+        [first.join().unwrap(), second]
+    });
+    assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
+    assert!(answers[1].starts_with("HTTP/1.1 503"), "{}", answers[1]);
+    assert!(answers[1].contains("retry-after: 1\r\n"), "{}", answers[1]);
+}
+
+#[test]
+fn token_ids_are_taken_if_allowed() {
+    let folder = folder();
+    let body = "{\"inputs\": [12, 13]}";
+    let refusing = Server::start(&folder, &[]);
+    let answer = refusing.ask("POST /embed HTTP/1.1", body);
+    assert!(answer.contains("found token ids"), "{answer}");
+    let taking = Server::start(&folder, &["--allow-ids"]);
+    let answer = taking.ask("POST /embed HTTP/1.1", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

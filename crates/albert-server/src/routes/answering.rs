@@ -12,6 +12,7 @@ use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
 use crate::metrics::Kind;
+use crate::texts::object;
 
 /// The maximum number of answers of a request.
 const MAX_TOP_K: usize = 1000;
@@ -19,8 +20,9 @@ const MAX_TOP_K: usize = 1000;
 /// A question, and the text that has the answer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct AnswerRequest {
+    #[serde(deserialize_with = "object")]
     inputs: Question,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     parameters: AnswerParameters,
 }
 
@@ -72,7 +74,7 @@ pub(super) enum Found1OrMore {
 ))]
 pub(super) async fn answer(
     State(app): State<Arc<App>>,
-    Json(request): Json<AnswerRequest>,
+    Json(request, _memory): Json<AnswerRequest>,
 ) -> Result<Reply<Found1OrMore>, Failure> {
     find(&app, request.inputs, request.parameters).await
 }

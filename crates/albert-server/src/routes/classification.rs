@@ -14,7 +14,7 @@ use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
 use crate::metrics::Kind;
-use crate::texts::{Pair, Pairs, Texts};
+use crate::texts::{Pair, Pairs, Texts, object};
 
 /// Texts or pairs of texts to classify.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,7 +76,7 @@ impl Labels {
 ))]
 pub(super) async fn predict(
     State(app): State<Arc<App>>,
-    Json(request): Json<PredictRequest>,
+    Json(request, _memory): Json<PredictRequest>,
 ) -> Result<Reply<Labels>, Failure> {
     let (pairs, is_list) = request.inputs.into_vec()?;
     let options =
@@ -110,7 +110,7 @@ async fn classify(
 #[derive(Debug, Deserialize)]
 pub(super) struct ClassifyRequest {
     inputs: Texts,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     parameters: ClassifyParameters,
 }
 
@@ -125,7 +125,7 @@ struct ClassifyParameters {
 /// Classifies texts in Hugging Face's form: one text has a list of one list of labels.
 pub(super) async fn classify_texts(
     State(app): State<Arc<App>>,
-    Json(request): Json<ClassifyRequest>,
+    Json(request, _memory): Json<ClassifyRequest>,
 ) -> Result<Reply<Labels>, Failure> {
     let ClassifyParameters {
         top_k,
@@ -147,7 +147,7 @@ pub(super) async fn classify_texts(
         .with_function(function);
     let pairs = request
         .inputs
-        .into_vec()
+        .into_vec()?
         .into_iter()
         .map(|text| (text, None));
     classify(&app, pairs.collect(), true, options, None).await
@@ -157,14 +157,17 @@ pub(super) async fn classify_texts(
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ZeroShotRequest {
     inputs: Texts,
+    #[serde(deserialize_with = "object")]
     parameters: ZeroShotParameters,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ZeroShotParameters {
+    #[schema(min_items = 1)]
     candidate_labels: Vec<String>,
     /// A sentence with `{}` where the label goes.
+    #[schema(pattern = "\\{\\}")]
     hypothesis_template: Option<String>,
     /// Scores each label by itself, so that several can be true.
     #[serde(default)]
@@ -179,7 +182,7 @@ pub(super) struct ZeroShotParameters {
 ))]
 pub(super) async fn zero_shot(
     State(app): State<Arc<App>>,
-    Json(request): Json<ZeroShotRequest>,
+    Json(request, _memory): Json<ZeroShotRequest>,
 ) -> Result<Reply<Labels>, Failure> {
     label(&app, request.inputs, request.parameters).await
 }
@@ -190,7 +193,7 @@ async fn label(
     parameters: ZeroShotParameters,
 ) -> Result<Reply<Labels>, Failure> {
     let is_list = matches!(inputs, Texts::Many(_));
-    let texts = inputs.into_vec();
+    let texts = inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     app.check_texts("candidate_labels", parameters.candidate_labels.len())?;
     // Every text is computed once for each label.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use albert_tasks::{EmbedOptions, Embedding, TokenEmbeddings, TruncationSide, cosine};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{ErrorBody, Reply};
@@ -14,10 +15,10 @@ use crate::body::Json;
 use crate::failure::Failure;
 use crate::metrics::Kind;
 use crate::model::{Model, too_long};
-use crate::texts::Texts;
+use crate::texts::{Texts, object};
 use crate::work::{Embeddings, Work};
 
-/// The side of a long text that is lost.
+/// The side on which a text that is too long is truncated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Side {
@@ -44,7 +45,7 @@ impl From<Side> for TruncationSide {
 pub(super) struct EmbedRequest {
     /// A text, or several.
     inputs: Texts,
-    /// Scales embeddings to length 1, or does not; by default as the model does.
+    /// Scales embeddings to length 1, or does not; the default is that of the model.
     normalize: Option<bool>,
     /// Truncates a text that is too long; with `false` it is refused.
     truncate: Option<bool>,
@@ -73,12 +74,12 @@ impl EmbedRequest {
     }
 }
 
-/// Embeds texts with the queue's others.
+/// Embeds texts together with those of other requests in the queue.
 pub(super) async fn embed_texts(
     app: &App,
     model: Arc<Model>,
     field: &'static str,
-    texts: Vec<String>,
+    texts: Texts,
     options: EmbedOptions,
     truncate: Option<bool>,
 ) -> Result<Answered<Embedding>, Failure> {
@@ -86,11 +87,15 @@ pub(super) async fn embed_texts(
     let arrived = Instant::now();
     app.metrics.request(Kind::Embed, texts.len());
     let truncate = truncate.unwrap_or(app.settings.truncate);
+    let allow_ids = app.settings.allow_ids;
     let work = app
         .prepare(move || {
             let embedder = model.embedder()?;
             embedder.check(&options)?;
-            let prepared = embedder.prepare(&texts, &options)?;
+            let prepared = match texts {
+                Texts::Ids(texts) if allow_ids => embedder.prepare_ids(&texts, &options)?,
+                texts => embedder.prepare(&texts.into_vec()?, &options)?,
+            };
             let cut = prepared.iter().position(|text| text.is_truncated());
             if let Some(index) = cut.filter(|_| !truncate) {
                 return Err(too_long(index, embedder.max_length()));
@@ -115,46 +120,61 @@ pub(super) async fn embed_texts(
 ))]
 pub(super) async fn embed(
     State(app): State<Arc<App>>,
-    Json(request): Json<EmbedRequest>,
+    Json(request, _memory): Json<EmbedRequest>,
 ) -> Result<Reply<Vec<Vec<f32>>>, Failure> {
     let model = app.model(None)?;
     let options = request.options(&model);
-    let texts = request.inputs.into_vec();
-    let answered = embed_texts(&app, model, "inputs", texts, options, request.truncate).await?;
+    let (texts, truncate) = (request.inputs, request.truncate);
+    let answered = embed_texts(&app, model, "inputs", texts, options, truncate).await?;
     Ok(Reply {
         value: answered.values.into_iter().map(|it| it.vector).collect(),
         times: answered.times,
     })
 }
 
+/// Texts whose tokens to embed.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct EmbedAllRequest {
+    /// A text, or several.
+    inputs: Texts,
+    /// Truncates a text that is too long; with `false` it is refused.
+    truncate: Option<bool>,
+    /// Fields of `/embed` that do not apply to the vectors of tokens.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: Map<String, Value>,
+}
+
 /// Returns the vectors of each text's tokens.
-#[utoipa::path(post, path = "/embed_all", request_body = EmbedRequest, responses(
+#[utoipa::path(post, path = "/embed_all", request_body = EmbedAllRequest, responses(
     (status = 200, description = "For each text, one vector for each token", body = Vec<Vec<Vec<f32>>>),
     (status = "4XX", description = "The request is wrong", body = ErrorBody),
     (status = "5XX", description = "The server cannot answer", body = ErrorBody),
 ))]
 pub(super) async fn embed_all(
     State(app): State<Arc<App>>,
-    Json(request): Json<EmbedRequest>,
+    Json(request, _memory): Json<EmbedAllRequest>,
 ) -> Result<Reply<Vec<Vec<Vec<f32>>>>, Failure> {
-    let asked = [
-        ("normalize", request.normalize == Some(true)),
-        (
-            "prompt",
-            request.prompt.is_some() || request.prompt_name.is_some(),
-        ),
-        ("dimensions", request.dimensions.is_some()),
-        (
-            "truncation_direction",
-            request.truncation_direction == Side::Left,
-        ),
+    const REFUSED: [&str; 5] = [
+        "normalize",
+        "prompt",
+        "prompt_name",
+        "dimensions",
+        "truncation_direction",
     ];
-    if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
+    // The values that a client sends for its defaults change nothing.
+    let is_idle = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(side) => side.eq_ignore_ascii_case("right"),
+        _ => false,
+    };
+    let is_asked = |field: &&str| request.others.get(*field).is_some_and(|it| !is_idle(it));
+    if let Some(field) = REFUSED.into_iter().find(is_asked) {
         return Err(Failure::invalid(format!(
             "`{field}` does not apply to the vectors of tokens"
         )));
     }
-    let texts = request.inputs.into_vec();
+    let texts = request.inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     let model = app.model(None)?;
     let answered: Answered<TokenEmbeddings> = app
@@ -181,8 +201,9 @@ pub(super) async fn embed_sparse() -> Failure {
 /// A text, and others to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SimilarityRequest {
+    #[serde(deserialize_with = "object")]
     inputs: SimilarityInputs,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     parameters: SimilarityParameters,
 }
 
@@ -191,6 +212,7 @@ pub(super) struct SimilarityInputs {
     /// The text that the others are compared with.
     pub(super) source_sentence: String,
     /// The others.
+    #[schema(min_items = 1)]
     pub(super) sentences: Vec<String>,
 }
 
@@ -213,7 +235,7 @@ pub(super) struct SimilarityParameters {
 ))]
 pub(super) async fn similarity(
     State(app): State<Arc<App>>,
-    Json(request): Json<SimilarityRequest>,
+    Json(request, _memory): Json<SimilarityRequest>,
 ) -> Result<Reply<Vec<f32>>, Failure> {
     compare(&app, request.inputs, request.parameters).await
 }
@@ -231,7 +253,7 @@ async fn compare(
     }
     let options = options.with_truncation(parameters.truncation_direction.into());
     let texts = std::iter::once(inputs.source_sentence).chain(inputs.sentences);
-    let texts: Vec<String> = texts.collect();
+    let texts = Texts::Many(texts.collect());
     let answered =
         embed_texts(app, model, "sentences", texts, options, parameters.truncate).await?;
     let mut vectors = answered.values.into_iter().map(|it| it.vector);
@@ -264,11 +286,11 @@ pub(super) struct VectorAnswer {
 ))]
 pub(super) async fn vectors(
     State(app): State<Arc<App>>,
-    Json(request): Json<VectorRequest>,
+    Json(request, _memory): Json<VectorRequest>,
 ) -> Result<Reply<VectorAnswer>, Failure> {
     let model = app.model(None)?;
     let options = model.embedding().clone();
-    let texts = vec![request.text.clone()];
+    let texts = Texts::One(request.text.clone());
     let answered = embed_texts(&app, model, "text", texts, options, None).await?;
     let vector = answered
         .values

@@ -12,7 +12,7 @@ use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
 use crate::metrics::Kind;
-use crate::texts::Texts;
+use crate::texts::{Texts, object};
 
 /// The maximum number of candidates of a mask in a request.
 const MAX_TOP_K: usize = 1000;
@@ -21,7 +21,7 @@ const MAX_TOP_K: usize = 1000;
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct FillRequest {
     inputs: Texts,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     parameters: FillParameters,
 }
 
@@ -31,7 +31,9 @@ pub(super) struct FillParameters {
     /// Candidates of each mask; 5 by default.
     #[schema(minimum = 1, maximum = 1000)]
     top_k: Option<usize>,
-    /// Only these words.
+    /// The only words to consider, all of which the vocabulary can spell.
+    // A schema cannot say which words these are.
+    #[schema(ignore)]
     targets: Option<Vec<String>>,
 }
 
@@ -77,7 +79,7 @@ pub(super) enum Filled {
 ))]
 pub(super) async fn fill_mask(
     State(app): State<Arc<App>>,
-    Json(request): Json<FillRequest>,
+    Json(request, _memory): Json<FillRequest>,
 ) -> Result<Reply<Filled>, Failure> {
     fill(&app, request.inputs, request.parameters).await
 }
@@ -88,7 +90,7 @@ async fn fill(
     parameters: FillParameters,
 ) -> Result<Reply<Filled>, Failure> {
     let is_list = matches!(inputs, Texts::Many(_));
-    let texts = inputs.into_vec();
+    let texts = inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     let mut options = FillOptions::default().with_targets(parameters.targets);
     if let Some(top_k) = parameters.top_k {
@@ -148,9 +150,9 @@ pub(super) struct Score {
 ))]
 pub(super) async fn score(
     State(app): State<Arc<App>>,
-    Json(request): Json<ScoreRequest>,
+    Json(request, _memory): Json<ScoreRequest>,
 ) -> Result<Reply<Vec<Score>>, Failure> {
-    let texts = request.inputs.into_vec();
+    let texts = request.inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     let model = app.model(None)?;
     let answered: Answered<TextScore> = app

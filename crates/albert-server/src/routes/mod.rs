@@ -2,6 +2,7 @@
 
 mod answering;
 mod classification;
+mod description;
 mod embedding;
 mod masks;
 mod openai;
@@ -10,6 +11,7 @@ mod root;
 mod state;
 mod tagging;
 mod tokens;
+mod vertex;
 
 use std::sync::Arc;
 
@@ -75,6 +77,8 @@ struct ErrorBody {
         tokens::tokenize,
         tokens::decode,
         root::root,
+        vertex::vertex,
+        state::alive,
         state::info,
         state::health,
         state::ping,
@@ -100,8 +104,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(axum::middleware::map_response(openai::errors));
     Router::new()
         .merge(openai)
-        .route("/", get(state::health).post(root::root))
+        .route("/", get(state::alive).post(root::root))
         .route("/invocations", post(root::root))
+        .route("/vertex", post(vertex::vertex))
         .route("/embed", post(embedding::embed))
         .route("/embed_all", post(embedding::embed_all))
         .route("/embed_sparse", post(embedding::embed_sparse))

@@ -113,14 +113,13 @@ struct OpenAiErrorBody {
 ))]
 pub(super) async fn embeddings(
     State(app): State<Arc<App>>,
-    Json(request): Json<EmbeddingsRequest>,
+    Json(request, _memory): Json<EmbeddingsRequest>,
 ) -> Result<Reply<EmbeddingsAnswer>, Failure> {
     let model = app.model(request.model.as_deref())?;
     let name = model.name().to_string();
     let mut options = model.embedding().clone();
     options.truncate_dim = request.dimensions.or(options.truncate_dim);
-    let texts = request.input.into_vec();
-    let answered = embed_texts(&app, model, "input", texts, options, None).await?;
+    let answered = embed_texts(&app, model, "input", request.input, options, None).await?;
     let row = |(index, embedding): (usize, albert_tasks::Embedding)| Row {
         object: "embedding",
         index,

@@ -18,6 +18,7 @@ use crate::metrics::Kind;
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RerankRequest {
     query: String,
+    #[schema(min_items = 1)]
     texts: Vec<String>,
     /// Returns the network's own numbers instead of probabilities.
     #[serde(default)]
@@ -87,7 +88,7 @@ async fn scores(
 ))]
 pub(super) async fn rerank(
     State(app): State<Arc<App>>,
-    Json(request): Json<RerankRequest>,
+    Json(request, _memory): Json<RerankRequest>,
 ) -> Result<Reply<Vec<Rank>>, Failure> {
     let RerankRequest {
         query,
@@ -136,6 +137,7 @@ pub(super) struct DocumentsRequest {
     /// The name of a model; without one, the first model of the server.
     model: Option<String>,
     query: String,
+    #[schema(min_items = 1)]
     documents: Vec<Document>,
     /// Returns this many documents.
     top_n: Option<usize>,
@@ -186,7 +188,7 @@ async fn documents(
 ))]
 pub(super) async fn rerank_v1(
     State(app): State<Arc<App>>,
-    Json(request): Json<DocumentsRequest>,
+    Json(request, _memory): Json<DocumentsRequest>,
 ) -> Result<Reply<Value>, Failure> {
     documents(
         &app,
@@ -204,7 +206,7 @@ pub(super) async fn rerank_v1(
 ))]
 pub(super) async fn rerank_v2(
     State(app): State<Arc<App>>,
-    Json(request): Json<DocumentsRequest>,
+    Json(request, _memory): Json<DocumentsRequest>,
 ) -> Result<Reply<Value>, Failure> {
     let about = |_| {
         json!({ "meta": {

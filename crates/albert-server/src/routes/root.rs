@@ -32,8 +32,13 @@ use crate::model::MainTask;
 ))]
 pub(super) async fn root(
     State(app): State<Arc<App>>,
-    Json(body): Json<Value>,
+    Json(body, _memory): Json<Value>,
 ) -> Result<Response, Failure> {
+    dispatch(app, body).await
+}
+
+/// Answers a request by its form.
+pub(super) async fn dispatch(app: Arc<App>, body: Value) -> Result<Response, Failure> {
     let has = |object: &str, field: &str| body[object].get(field).is_some();
     let state = State(Arc::clone(&app));
     if has("inputs", "source_sentence") {
@@ -80,7 +85,7 @@ async fn has_mask(app: &App, inputs: &Value) -> Result<bool, Failure> {
 
 fn read<T: DeserializeOwned>(body: Value) -> Result<Json<T>, Failure> {
     serde_json::from_value(body)
-        .map(Json)
+        .map(|value| Json(value, None))
         .map_err(|error| Failure::invalid(error.to_string()))
 }
 

@@ -24,6 +24,15 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<StatusCode, Fa
     Ok(StatusCode::OK)
 }
 
+/// Returns 200 while requests are accepted, as `/health` does.
+#[utoipa::path(get, path = "/", responses(
+    (status = 200, description = "Requests are accepted"),
+    (status = 503, description = "The server is shutting down", body = ErrorBody),
+))]
+pub(super) async fn alive(state: State<Arc<App>>) -> Result<StatusCode, Failure> {
+    health(state).await
+}
+
 /// Returns 200 while requests are accepted: SageMaker's route.
 #[utoipa::path(get, path = "/ping", responses(
     (status = 200, description = "Requests are accepted"),
@@ -123,7 +132,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Fai
     Ok((kind, text).into_response())
 }
 
-/// Returns the description of the API.
-pub(super) async fn openapi() -> axum::Json<utoipa::openapi::OpenApi> {
-    axum::Json(description())
+/// Returns the description of the API: the routes that the first model can answer.
+pub(super) async fn openapi(State(app): State<Arc<App>>) -> Result<axum::Json<Value>, Failure> {
+    let about = Arc::clone(&app);
+    let described = app.prepare(move || description::of_server(&about)).await?;
+    Ok(axum::Json(described))
 }

@@ -12,13 +12,13 @@ use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
 use crate::metrics::Kind;
-use crate::texts::Texts;
+use crate::texts::{Texts, object};
 
 /// Texts to tag.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TagRequest {
     inputs: Texts,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     parameters: TagParameters,
 }
 
@@ -64,7 +64,7 @@ pub(super) enum Tagged {
 ))]
 pub(super) async fn tag(
     State(app): State<Arc<App>>,
-    Json(request): Json<TagRequest>,
+    Json(request, _memory): Json<TagRequest>,
 ) -> Result<Reply<Tagged>, Failure> {
     tag_texts(&app, request.inputs, request.parameters).await
 }
@@ -75,7 +75,7 @@ async fn tag_texts(
     parameters: TagParameters,
 ) -> Result<Reply<Tagged>, Failure> {
     let is_list = matches!(inputs, Texts::Many(_));
-    let texts = inputs.into_vec();
+    let texts = inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     let mut options = TagOptions::default().with_stride(parameters.stride);
     if let Some(name) = parameters.aggregation_strategy {

@@ -41,9 +41,9 @@ pub(super) struct Token {
 ))]
 pub(super) async fn tokenize(
     State(app): State<Arc<App>>,
-    Json(request): Json<TokenizeRequest>,
+    Json(request, _memory): Json<TokenizeRequest>,
 ) -> Result<axum::Json<Vec<Vec<Token>>>, Failure> {
-    let texts = request.inputs.into_vec();
+    let texts = request.inputs.into_vec()?;
     app.check_texts("inputs", texts.len())?;
     let model = app.model(None)?;
     let special = request.add_special_tokens.unwrap_or(true);
@@ -108,9 +108,10 @@ pub(super) struct DecodeRequest {
 ))]
 pub(super) async fn decode(
     State(app): State<Arc<App>>,
-    Json(request): Json<DecodeRequest>,
+    Json(request, _memory): Json<DecodeRequest>,
 ) -> Result<axum::Json<Vec<String>>, Failure> {
     let rows = match request.ids {
+        Ids::One(ids) if ids.is_empty() => Vec::new(),
         Ids::One(ids) => vec![ids],
         Ids::Many(rows) => rows,
     };

@@ -121,7 +121,8 @@ async fn a_full_queue_says_when_to_come_back_and_loses_nothing_accepted() {
         let answer = in_time(answer).await.unwrap();
         let status: u16 = answer[9..12].parse().unwrap();
         if status == 429 {
-            assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+            // The number of seconds depends on the speed that was measured.
+            assert!(answer.contains("\r\nretry-after: "), "{answer}");
         }
         statuses.push(status);
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use albert_tasks::{EmbedOptions, Embedder, RunOptions, TruncationSide, cosine};
+use albert_server::{Model, Settings};
+use albert_tasks::{
+    EmbedOptions, Embedder, ModelFiles, RunOptions, TruncationSide, WeightFormat, cosine,
+};
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -33,11 +36,22 @@ async fn embed_returns_the_librarys_own_bits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_has_the_same_bits_whoever_else_is_there() {
-    let client = Arc::new(Client::builtin());
+    for weights in [WeightFormat::F32, WeightFormat::Int8] {
+        let mut options = RunOptions::default();
+        options.load.weights = weights;
+        has_the_same_bits_whoever_else_is_there(&options).await;
+    }
+}
+
+async fn has_the_same_bits_whoever_else_is_there(options: &RunOptions) {
+    let files = ModelFiles::builtin().unwrap();
+    let model = Model::load(files.clone(), options.clone()).unwrap();
+    let client = Arc::new(Client::with_settings(vec![model], Settings::default()));
     let texts: Vec<String> = (0..60)
         .map(|n| "A sentence of several words. ".repeat(1 + n % 11))
         .collect();
-    let expected = embedder().embed(&texts).unwrap();
+    let embedder = Embedder::load(&files, options).unwrap();
+    let expected = embedder.embed(&texts).unwrap();
     // Requests of 1 to 12 texts, all at once, some of them of another width.
     let mut requests = Vec::new();
     let mut first = 0;
@@ -203,4 +217,69 @@ async fn a_request_chooses_a_model_by_its_name() {
     assert_eq!(status, 404);
     assert_eq!(refused["error"]["code"], "model_not_found");
     assert_eq!(refused["error"]["param"], "model");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_ids_are_texts_if_the_server_takes_them() {
+    let mut settings = Settings::default();
+    settings.allow_ids = true;
+    let model = Model::load(ModelFiles::builtin().unwrap(), RunOptions::default()).unwrap();
+    let client = Client::with_settings(vec![model], settings);
+    let expected = client.ask("/embed", json!({ "inputs": TEXTS })).await;
+    let embedder = embedder();
+    let ids: Vec<Vec<u32>> = TEXTS
+        .iter()
+        .map(|text| {
+            embedder
+                .tokenizer()
+                .ids_without_special_tokens(text)
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(
+        client.ask("/embed", json!({ "inputs": ids })).await,
+        expected
+    );
+    let one = client.ask("/", json!({ "inputs": ids[0] })).await;
+    assert_eq!(one, json!([expected[0]]));
+    let openai = client.ask("/v1/embeddings", json!({ "input": ids })).await;
+    assert_eq!(openai["data"][2]["embedding"], expected[2]);
+    for (body, part) in [
+        (json!({ "inputs": [16_000] }), "expected ids below 16000"),
+        (
+            json!({ "inputs": [1], "prompt": "query: " }),
+            "takes no prompt",
+        ),
+        (json!({ "inputs": [1, "a"] }), "expected token ids"),
+    ] {
+        let (status, answer) = client.post("/embed", body).await;
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vertex_answers_several_requests_as_the_root_answers_each() {
+    let client = Client::builtin();
+    let embed = json!({ "inputs": TEXTS[0] });
+    let compare = json!({ "inputs": { "source_sentence": "a", "sentences": ["b", "c"] } });
+    let expected = [
+        client.ask("/", embed.clone()).await,
+        client.ask("/", compare.clone()).await,
+    ];
+    let answer = client
+        .ask("/vertex", json!({ "instances": [embed, compare] }))
+        .await;
+    assert_eq!(answer, json!({ "predictions": expected }));
+    let (status, _) = client.post("/vertex", json!({ "instances": [] })).await;
+    assert_eq!(status, 400);
+    let wrong = json!({ "instances": [{ "inputs": "a" }, { "inputs": 3 }] });
+    let (status, answer) = client.post("/vertex", wrong).await;
+    assert_eq!(status, 422);
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains("expected a string")
+    );
 }

@@ -1,6 +1,6 @@
 //! Wrong, large and unauthorized requests, and the routes that say how the server is.
 
-use albert_server::{Keys, Settings};
+use albert_server::{Error, Keys, Server, Settings};
 use albert_tasks::ModelFiles;
 use axum::body::Body;
 use axum::http::Request;
@@ -43,6 +43,8 @@ async fn a_wrong_body_is_refused_with_what_is_wrong() {
             "text 1: expected a string, found null",
         ),
         ("{\"inputs\": []}", 400, "`inputs` is empty"),
+        ("[\"a\"]", 422, "expected an object, found a list"),
+        ("[\"a\"", 400, "the body is not JSON"),
         (
             "{\"inputs\": [\"\", \"\", \"\", \"\"]}",
             413,
@@ -66,6 +68,62 @@ async fn a_wrong_body_is_refused_with_what_is_wrong() {
     assert_eq!(response.status(), 415);
     assert_eq!(client.get("/embed").await.status(), 405);
     assert_eq!(client.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fields_of_an_object_are_not_read_from_a_list() {
+    let client = Client::builtin();
+    for (route, body) in [
+        (
+            "/fill_mask",
+            json!({ "inputs": "[MASK]", "parameters": [1] }),
+        ),
+        ("/similarity", json!({ "inputs": ["a", ["b"]] })),
+        ("/answer", json!({ "inputs": ["a", "b"] })),
+        ("/tag", json!({ "inputs": "a", "parameters": [null, null] })),
+        (
+            "/zero_shot",
+            json!({ "inputs": "a", "parameters": [["b"]] }),
+        ),
+    ] {
+        let (status, answer) = client.post(route, body).await;
+        assert_eq!(status, 422, "{route}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_cannot_begin_in_time_is_refused() {
+    let client = std::sync::Arc::new(limited(|settings| {
+        settings.timeout = Some(std::time::Duration::from_millis(1));
+        // One text in each step, which takes longer than that, and room for all requests.
+        settings.step_tokens = Some(512);
+        settings.queue_seconds = 86_400.0;
+    }));
+    let body = json!({ "inputs": vec!["a river in a town ".repeat(80); 8] });
+    let mut requests = Vec::new();
+    for _ in 0..8 {
+        let (client, body) = (std::sync::Arc::clone(&client), body.clone());
+        requests.push(tokio::spawn(async move {
+            let response = client.send(post("/embed", body.to_string())).await;
+            let after = response.headers().get("retry-after").cloned();
+            (response.status().as_u16(), after, text(response).await)
+        }));
+    }
+    let mut late = 0;
+    for request in requests {
+        let (status, after, answer) = request.await.unwrap();
+        if status == 503 {
+            assert_eq!(after.unwrap(), "1");
+            assert!(
+                answer.contains("not begun within the request's timeout"),
+                "{answer}"
+            );
+            late += 1;
+        } else {
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+    assert!(late > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,16 +215,53 @@ async fn the_description_names_every_route() {
     for route in [
         "/embed",
         "/v1/embeddings",
-        "/rerank",
-        "/v2/rerank",
+        "/vertex",
         "/fill_mask",
         "/health",
     ] {
         assert!(description["paths"].get(route).is_some(), "{route}");
     }
+    // What the model cannot do is not described.
+    assert!(description["paths"].get("/tag").is_none());
+    let schemas = &description["components"]["schemas"];
+    assert_eq!(
+        schemas["EmbedRequest"]["properties"]["dimensions"]["maximum"],
+        256
+    );
+    assert_eq!(schemas["Texts"]["oneOf"][1]["minItems"], 1);
+    assert_eq!(
+        schemas["FillRequest"]["properties"]["inputs"]["oneOf"][0]["pattern"],
+        "\\[MASK\\]"
+    );
     let (_, info) = crate::json(client.get("/info").await).await;
     assert_eq!(info["model_id"], "albert-mini-en");
     assert_eq!(info["model_type"]["embedding"]["pooling"], "mean");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_has_the_routes_of_the_model() {
+    for (name, route) in [
+        ("single", "/v2/rerank"),
+        ("single", "/predict"),
+        ("entities", "/tag"),
+        ("question", "/answer"),
+        ("nli", "/zero_shot"),
+    ] {
+        let client = Client::new(crate::fixture(&format!("pipelines/{name}")));
+        let (_, description) = crate::json(client.get("/openapi.json").await).await;
+        let paths = &description["paths"];
+        assert!(paths.get(route).is_some(), "{name}: {route}");
+        assert!(paths.get("/fill_mask").is_none(), "{name}");
+    }
+}
+
+#[test]
+fn a_server_needs_models_of_different_names() {
+    let files = || ModelFiles::builtin().unwrap();
+    let error = |models| Server::new(models, Settings::default()).unwrap_err();
+    assert!(matches!(error(Vec::new()), Error::NoModel));
+    let two = vec![model(files()), model(files())];
+    assert!(matches!(error(two), Error::SameName(name) if name == "albert-mini-en"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

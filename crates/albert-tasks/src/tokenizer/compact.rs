@@ -41,7 +41,7 @@ impl Frame {
         let inside: Vec<usize> = (0..count)
             .filter(|&index| sample.special_tokens_mask[index] == 0)
             .collect();
-        if tokens == 0 || inside.is_empty() || inside.len() % tokens != 0 {
+        if tokens == 0 || inside.is_empty() || !inside.len().is_multiple_of(tokens) {
             return None;
         }
         let (mut around, mut types, mut end) = (Vec::new(), [0; 2], 0);

@@ -50,10 +50,7 @@ pub(super) fn parts<'a>(
 }
 
 /// Returns the end of the first part, and the white space after it.
-fn first_division<'a>(
-    text: &'a str,
-    divides: impl Fn(&Division<'_>) -> bool,
-) -> Option<(usize, &'a str)> {
+fn first_division(text: &str, divides: impl Fn(&Division<'_>) -> bool) -> Option<(usize, &str)> {
     let start = (PART_BYTES..text.len()).find(|&at| text.is_char_boundary(at))?;
     text[start..].char_indices().find_map(|(offset, c)| {
         let end = start + offset;
@@ -103,9 +100,10 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
 }
 
-/// Returns true for the punctuation that does not join with what is next to it.
+/// Returns true for a character that does not join with what is next to it: punctuation, and kana.
 fn is_mark(c: char) -> bool {
-    c.is_ascii_graphic() && !matches!(c, '`' | '\'') || matches!(c, '、' | '。' | '，')
+    c.is_ascii_graphic() && !matches!(c, '`' | '\'')
+        || matches!(c, '、' | '。' | '，' | 'ー' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}')
 }
 
 #[cfg(test)]

@@ -92,6 +92,10 @@ struct EmbeddingArgs {
         action = clap::ArgAction::Set
     )]
     auto_truncate: bool,
+
+    /// Accept texts as token ids too, which must be those of the model's own tokenizer
+    #[arg(long)]
+    allow_ids: bool,
 }
 
 /// The address, the keys and the origins.
@@ -128,7 +132,7 @@ struct LimitArgs {
     #[arg(long, value_name = "BYTES", default_value = "32000000", value_parser = number(1..=usize::MAX))]
     payload_limit: usize,
 
-    /// Maximum number of bytes in all bodies that are being read
+    /// Maximum number of bytes in all bodies of requests that are not answered yet
     #[arg(long, value_name = "BYTES", default_value = "256000000", value_parser = number(1..=u32::MAX as usize))]
     max_body_memory: usize,
 
@@ -287,6 +291,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     settings.drain = seconds(limits.drain_seconds);
     settings.shutdown_timeout = seconds(limits.shutdown_timeout);
     settings.truncate = args.embedding.auto_truncate;
+    settings.allow_ids = args.embedding.allow_ids;
     settings.origins = args.access.cors_allow_origin.clone();
     settings.keys = keys(args)?;
     if limits.payload_limit > limits.max_body_memory {

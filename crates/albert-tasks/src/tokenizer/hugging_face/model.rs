@@ -15,6 +15,7 @@ use tokenizers::{ModelWrapper, Token};
 use super::unigram::Unigram;
 
 /// A model of a `tokenizer.json`.
+#[allow(clippy::large_enum_variant, reason = "a tokenizer has one model")]
 pub(super) enum Model {
     Unigram(Unigram),
     Other(ModelWrapper),

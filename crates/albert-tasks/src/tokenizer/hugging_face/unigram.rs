@@ -15,8 +15,8 @@ use tokenizers::Token;
 
 use super::super::trie::{ROOT, Trie};
 
-/// How much worse an unknown character is than the worst piece: `K_UNK_PENALTY` of the tokenizers
-/// crate, `kUnkPenalty` of SentencePiece.
+/// The difference between the scores of the worst piece and of an unknown character:
+/// `K_UNK_PENALTY` of the tokenizers crate, `kUnkPenalty` of SentencePiece.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
 /// A Unigram model: the cut of a text into pieces whose scores have the greatest sum.
