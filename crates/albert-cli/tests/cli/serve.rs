@@ -181,13 +181,14 @@ fn a_socket_that_systemd_opened_is_served() {
 fn a_request_that_cannot_begin_within_the_timeout_is_answered_503() {
     // One step that takes seconds, and a request after it.
     let folder = folder();
-    let args = ["--timeout", "1", "--max-batch-tokens", "1000000"];
+    let limits = ["--timeout", "1", "--max-batch-tokens", "50000"];
+    let args = [&limits[..], &["--threads", "1"]].concat();
     let server = Server::start(&folder, &args);
     let text = "a river in a town ".repeat(100);
-    let long = serde_json::json!({ "inputs": vec![text.as_str(); 200] }).to_string();
+    let long = serde_json::json!({ "inputs": vec![text.as_str(); 120] }).to_string();
     let answers = std::thread::scope(|scope| {
         let first = scope.spawn(|| server.ask("POST /embed HTTP/1.1", &long));
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(200));
         let second = server.ask("POST /embed HTTP/1.1", "{\"inputs\": \"a\"}");
         [first.join().unwrap(), second]
     });
