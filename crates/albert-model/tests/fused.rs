@@ -51,7 +51,7 @@ fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
     let variables = variables.data().lock().unwrap();
     // In an order of their own, for a map has none.
     let names: BTreeSet<_> = variables.keys().cloned().collect();
-    let mut state = 1u64;
+    let mut random = fastrand::Rng::with_seed(1);
     let tensors = names.into_iter().map(|name| {
         let shape = variables[&name].shape().clone();
         let (center, width) = match (
@@ -62,14 +62,8 @@ fn frozen<M: Pretrained>(config: &AlbertConfig) -> Result<M> {
             (_, 2) => (0.0, 1.5 / (shape.dims()[1] as f32).sqrt()),
             _ => (0.0, 0.2),
         };
-        let numbers = (0..shape.elem_count()).map(|_| {
-            // Knuth's linear congruential generator.
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let uniform = (state >> 40) as f32 / (1 << 24) as f32;
-            center + width * 3f32.sqrt() * (2.0 * uniform - 1.0)
-        });
+        let numbers = (0..shape.elem_count())
+            .map(|_| center + width * 3f32.sqrt() * (2.0 * random.f32() - 1.0));
         Ok((
             name,
             Tensor::from_vec(numbers.collect(), shape, &Device::Cpu)?,

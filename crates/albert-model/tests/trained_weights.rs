@@ -159,15 +159,9 @@ fn cosines(a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<f32>> {
 /// A matrix with uniform noise of half a step of each row's grid.
 fn widened(weight: &Tensor, seed: u64) -> anyhow::Result<Tensor> {
     let step = (weight.abs()?.max_keepdim(1)? / 63.0)?;
-    let mut state = seed;
+    let mut random = fastrand::Rng::with_seed(seed);
     let noise: Vec<f32> = (0..weight.elem_count())
-        .map(|_| {
-            // Knuth's linear congruential generator.
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        })
+        .map(|_| random.f32() - 0.5)
         .collect();
     let noise = Tensor::from_vec(noise, weight.shape(), &Device::Cpu)?;
     Ok((weight + noise.broadcast_mul(&step)?)?)
