@@ -135,6 +135,20 @@ fn a_student_imitates_another_model() {
     );
     let loss = |row: &Value| row["hidden_states_loss"].as_f64().unwrap();
     assert!(loss(&row) < 0.7 * loss(&before), "{row} {before}");
+
+    let text = std::fs::read_to_string(folder.path("text.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.is_empty()).count();
+    let vector = format!("{{\"embedding\": {:?}}}\n", vec![0.5; 16]);
+    std::fs::write(folder.path("vectors.jsonl"), vector.repeat(lines)).unwrap();
+    let from_file = "distill --teacher vectors.jsonl --model student --train text.txt --steps 2";
+    folder.succeed(&format!("{from_file} --max-length 24 --output vectors"));
+    std::fs::write(folder.path("vectors.jsonl"), vector.repeat(lines - 1)).unwrap();
+    let (code, message) = folder.refused(&format!("{from_file} --output x"));
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("a vector for each of 320 sentences"),
+        "{message}"
+    );
 }
 
 #[test]

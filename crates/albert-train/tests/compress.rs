@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use albert_model::train::{FlatLayout, FlatParameters, PassOptions, TrainingBatch, TrainingPass};
 use albert_model::{AlbertConfig, Head, WeightFormat};
-use albert_tasks::ModelFiles;
+use albert_tasks::{Embedder, ModelFiles, RunOptions};
 use albert_train::compress::{Compression, GroupInit, piece_counts};
-use albert_train::distill::{Distill, DistillWeights, Student};
+use albert_train::distill::{Distill, DistillWeights, Distillation, Student};
 use albert_train::examples::{Corpus, PretrainingText};
 use albert_train::optim::{OptimizerKind, OptimizerSettings};
 use albert_train::{End, Event, Every, Length, Run, Summary, Task, TrainerSettings};
@@ -309,7 +309,7 @@ fn a_student_learns_what_its_teacher_knows() {
 /// Loads the result with its pooling and its tokenizer.
 fn assert_loads(folder: &Path) {
     let files = ModelFiles::from_dir(folder).unwrap();
-    let embedder = albert_tasks::Embedder::load(&files, &albert_tasks::RunOptions::default());
+    let embedder = Embedder::load(&files, &RunOptions::default());
     let vectors = embedder.unwrap().embed(&["word1 word2"]).unwrap();
     assert_eq!(vectors[0].vector.len(), 16);
 }
@@ -361,6 +361,68 @@ fn models_that_do_not_fit_each_other_are_refused() {
     }
     let weights = DistillWeights::default();
     assert_eq!(weights.head(Head::MaskedLm, true), Head::MaskedLm);
+}
+
+#[test]
+fn a_file_of_vectors_is_a_teacher() {
+    let setting = Setting::new(|_| ());
+    let embedder = Embedder::load(&setting.files(), &RunOptions::default()).unwrap();
+    let text = std::fs::read_to_string(setting.dir.path().join("text.txt")).unwrap();
+    let sentences: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let rows = embedder.embed(&sentences).unwrap().into_iter();
+    let rows = rows.map(|row| format!("{{\"embedding\": {:?}}}\n", row.vector));
+    let rows: Vec<String> = rows.collect();
+    let path = setting.dir.path().join("vectors.jsonl");
+    std::fs::write(&path, rows.concat()).unwrap();
+    let student = || compressed(&setting, |sizes| sizes.groups = Some(2));
+    let distill = |path: &Path| {
+        Distill::from_vectors(student(), path, setting.corpus()).with_pass(|pass| {
+            pass.slots = Some(2);
+            pass.dropout = Some(0.0);
+            pass.attention_dropout = Some(0.0);
+        })
+    };
+    // The teacher's own vectors are what the teacher says: the same losses.
+    let losses = |task: &mut Distillation| -> Vec<f64> {
+        let steps = (1..4).map(|step| task.accumulate(step, 16, 1).unwrap().loss);
+        steps.collect()
+    };
+    let mut from_file = distill(&path).prepare().unwrap();
+    let mut text = PretrainingText::new(128, 42);
+    text.in_file_order = true;
+    let mut from_model = Distill::new(student(), setting.files(), setting.corpus())
+        .with_text(text)
+        .with_objectives("embeddings=2".parse().unwrap())
+        .with_pass(|pass| {
+            pass.slots = Some(2);
+            pass.dropout = Some(0.0);
+            pass.attention_dropout = Some(0.0);
+        })
+        .prepare()
+        .unwrap();
+    for (file, model) in losses(&mut from_file).iter().zip(losses(&mut from_model)) {
+        assert!((file - model).abs() < NOTHING, "{file} {model}");
+    }
+
+    std::fs::write(&path, rows[1..].concat()).unwrap();
+    let refused = distill(&path).prepare().unwrap_err().to_string();
+    assert!(
+        refused.contains("a vector for each of 240 sentences") && refused.ends_with("found 239"),
+        "{refused}"
+    );
+    let refused = distill(Path::new("vectors.txt")).prepare().unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("expected a folder, or vectors")
+    );
+    std::fs::write(&path, rows.concat()).unwrap();
+    let task = distill(&path).with_objectives("hidden-states".parse().unwrap());
+    let refused = task.prepare().unwrap_err().to_string();
+    assert!(
+        refused.contains("expected a model for the objective"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use albert_train::examples::Corpus;
 use clap::Args;
 use serde_json::json;
 
-use super::distill::run::{Distilling, pass, say_new, trainer_settings};
+use super::distill::run::{Distilling, TeacherFiles, pass, say_new, trainer_settings};
 use super::training::{Recipe, Run, print};
 use crate::failure::usage;
 use crate::options::distillation::DistillationArgs;
@@ -124,7 +124,7 @@ pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
     if is_trained {
         let distilling = Distilling {
             student,
-            teacher: original,
+            teacher: TeacherFiles::Model(original),
             tokenizer: args.model.tokenizer(),
             train: &args.train,
             args: &args.distillation,

@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `objectives` | the objectives and their weights |
 //! | `student` | the model before its training |
-//! | `teacher` | the teacher's hidden states and logits |
+//! | `teacher` | the teacher's answers: a model's, or a file of vectors |
 //! | `step` | the losses of a batch |
 //! | `task`, `sums` | the task of the trainer, and sums of its losses |
 
@@ -47,7 +47,7 @@ mod sums;
 mod task;
 mod teacher;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -60,13 +60,12 @@ pub use student::{Student, pretraining_head};
 pub use task::Distillation;
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::examples::{Corpus, PretrainingExamples, PretrainingText};
 use crate::pass_settings::PassSettings;
 use crate::run::Run;
 use crate::trainer::{Event, Summary, TrainerSettings};
-use step::Tap;
-use teacher::Teacher;
+use teacher::TeacherSource;
 
 /// The default sequence length.
 const MAX_LENGTH: usize = 128;
@@ -78,7 +77,7 @@ const SEED: u64 = 42;
 #[derive(Debug)]
 pub struct Distill {
     student: Student,
-    teacher: ModelFiles,
+    teacher: TeacherSource,
     train: Corpus,
     eval: Option<Corpus>,
     weights: Option<DistillWeights>,
@@ -90,6 +89,17 @@ pub struct Distill {
 impl Distill {
     /// Takes a student, the model that it imitates, and a corpus.
     pub fn new(student: Student, teacher: ModelFiles, train: Corpus) -> Self {
+        Self::with_teacher(student, TeacherSource::Model(teacher), train)
+    }
+
+    /// Takes a student, a corpus, and a file with the embedding of each of its sentences: `.npy`,
+    /// `.safetensors`, `.parquet`, `.arrow` or `.jsonl`, as `embed` writes them, in the order of
+    /// the text. They may come from any model.
+    pub fn from_vectors(student: Student, vectors: impl Into<PathBuf>, train: Corpus) -> Self {
+        Self::with_teacher(student, TeacherSource::Vectors(vectors.into()), train)
+    }
+
+    fn with_teacher(student: Student, teacher: TeacherSource, train: Corpus) -> Self {
         Self {
             student,
             teacher,
@@ -144,25 +154,37 @@ impl Distill {
     /// If the student, the teacher, the tokenizer and the objectives do not fit each other, or a
     /// file cannot be read.
     pub fn prepare(self) -> Result<Distillation> {
-        let mut teacher = Teacher::load(&self.teacher, &self.pass)?;
-        let student = &self.student.parameters;
-        let layout = student.layout();
-        let weights = match self.weights {
-            Some(weights) => weights,
-            None => teacher.objectives(layout),
-        };
-        weights.check(layout.head(), &teacher)?;
+        let layout = self.student.parameters.layout();
         let options = TokenizerOptions {
             // In a corpus, `[MASK]` is literal text.
             special_tokens_as_text: true,
             ..self.tokenizer
         };
         let tokenizer = Arc::new(Tokenizer::load(&self.student.files, &options)?);
-        teacher.read_ids_of(&tokenizer)?;
+        let teacher = self.teacher.load(&self.pass, &tokenizer, &self.train)?;
+        let weights = match self.weights {
+            Some(weights) => weights,
+            None => teacher.objectives(layout),
+        };
+        weights.check(layout.head())?;
+        let taps = teacher.taps(&weights, layout)?;
+        let pooling = teacher.pooling(&weights, &self.student.files)?;
+        let in_order = self.teacher.is_in_order_of_text();
+        if in_order && self.eval.is_some() {
+            return Err(Error::Setting {
+                name: "eval",
+                expected: "no text for evaluation with a file of vectors, which are those of the \
+                           training text"
+                    .into(),
+                found: "some".into(),
+            });
+        }
         let pass = self.pass.pass(layout)?;
         let mut data = json!({
             "files": self.train.files(),
             "evaluation": self.eval.as_ref().map(Corpus::files),
+            "teacher": self.teacher.name(),
+            "objective": weights.to_string(),
             "slots": pass.options().slots,
             "bundle_tokens": pass.options().bundle_tokens,
         });
@@ -179,6 +201,7 @@ impl Distill {
             let sentences = PretrainingText {
                 sentence_order: false,
                 lone_sentences: true,
+                in_file_order: in_order,
                 ..windows
             };
             let examples =
@@ -191,8 +214,8 @@ impl Distill {
         let (sentences, windows) = streams(self.train, text.shuffle)?;
         let evaluation = self.eval.map(|corpus| streams(corpus, false));
         Ok(Distillation {
-            taps: Tap::all(&weights, layout.config(), teacher.config())?,
-            pooling: teacher.pooling_for(&weights)?,
+            taps,
+            pooling,
             evaluation: evaluation.transpose()?,
             parameters: self.student.parameters,
             files: self.student.files,

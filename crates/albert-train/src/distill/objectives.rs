@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use albert_tasks::albert_model::Head;
 
-use super::teacher::Teacher;
 use crate::error::{Error, Result};
 
 /// An objective of distillation.
@@ -58,6 +57,9 @@ pub struct DistillWeights {
 }
 
 impl DistillWeights {
+    /// The usual weight of sentence embeddings.
+    pub(super) const EMBEDDINGS: f32 = 2.0;
+
     /// Returns the weight of an objective.
     pub fn get(&self, objective: DistillObjective) -> f32 {
         match objective {
@@ -96,23 +98,14 @@ impl DistillWeights {
             .unwrap_or(Head::Encoder)
     }
 
-    /// Checks that student and teacher have the heads that the objectives need.
-    pub(super) fn check(&self, student: Head, teacher: &Teacher) -> Result<()> {
-        let missing = |name, expected: &str| {
-            Err(Error::Setting {
-                name,
-                expected: expected.into(),
-                found: "a model without it".into(),
-            })
-        };
+    /// Checks that the student has the head that the objectives need.
+    pub(super) fn check(&self, student: Head) -> Result<()> {
         if self.reads_masks() && student == Head::Encoder {
-            return missing(
-                "student",
-                "a masked-LM head for objectives on masked tokens",
-            );
-        }
-        if self.masked_lm > 0.0 && !teacher.has_masked_lm() {
-            return missing("teacher", "a masked-LM head for the objective masked-lm");
+            return Err(Error::Setting {
+                name: "student",
+                expected: "a masked-LM head for objectives on masked tokens".into(),
+                found: "a model without it".into(),
+            });
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use albert_tasks::albert_model::train::{
 };
 
 use super::objectives::DistillWeights;
-use super::teacher::{Teacher, pooled};
-use crate::error::{Error, Result};
+use super::teacher::{Answers, Teacher};
+use crate::error::Result;
 use crate::examples::PretrainingExample;
 use crate::pretrain::Batch;
 
@@ -21,50 +21,25 @@ const LEAST_VARIANCE: f64 = 1e-6;
 /// A repetition of the student and the teacher's that it imitates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tap {
-    student: usize,
-    teacher: usize,
+    pub(super) student: usize,
+    pub(super) teacher: usize,
     weight: f32,
 }
 
 impl Tap {
-    /// Returns the last repetition of each layer group that has a counterpart in the teacher, if
-    /// hidden states are an objective.
-    ///
-    /// # Errors
-    /// If an objective compares states of different widths.
-    pub(super) fn all(
-        weights: &DistillWeights,
-        student: &AlbertConfig,
-        teacher: &AlbertConfig,
-    ) -> Result<Vec<Self>> {
-        if !weights.reads_sentences() {
-            return Ok(Vec::new());
-        }
-        if student.hidden_size != teacher.hidden_size {
-            return Err(Error::Setting {
-                name: "student",
-                expected: format!(
-                    "hidden states as wide as the teacher's, {}",
-                    teacher.hidden_size
-                ),
-                found: student.hidden_size.to_string(),
-            });
-        }
-        if weights.hidden_states == 0.0 {
-            return Ok(Vec::new());
-        }
+    /// Returns the last repetition of each layer group that has a counterpart in the teacher.
+    pub(super) fn all(student: &AlbertConfig, teacher: &AlbertConfig) -> Vec<Self> {
         let (layers, others) = (student.num_hidden_layers, teacher.num_hidden_layers);
         let is_end = |layer: usize| {
             layer == layers || student.group_for_layer(layer - 1) != student.group_for_layer(layer)
         };
         let taps = (1..=layers).filter(|layer| is_end(*layer) && (layer * others) % layers == 0);
-        Ok(taps
-            .map(|layer| Self {
-                student: layer,
-                teacher: layer * others / layers,
-                weight: layer as f32 / layers as f32,
-            })
-            .collect())
+        taps.map(|layer| Self {
+            student: layer,
+            teacher: layer * others / layers,
+            weight: layer as f32 / layers as f32,
+        })
+        .collect()
     }
 }
 
@@ -94,15 +69,9 @@ impl Goal<'_> {
     ) -> Result<Goals> {
         let batch = unmasked(examples);
         let mut objectives = Vec::new();
-        let width = teacher.config().hidden_size;
-        let last = teacher.config().num_hidden_layers;
-        let mut repetitions: Vec<usize> = self.taps.iter().map(|tap| tap.teacher).collect();
-        if repetitions.last() != Some(&last) {
-            repetitions.push(last);
-        }
-        let states = teacher.hidden_states(&for_teacher(teacher, examples), &repetitions)?;
+        let width = self.layout.config().hidden_size;
+        let Answers { vectors, states } = teacher.sentences(examples, self.taps, self.pooling)?;
         if let Some(pooling) = self.pooling {
-            let vectors = pooled(&states[states.len() - 1], &batch, pooling, width);
             let similarities = VectorLoss::Similarities {
                 teacher: cosines(&vectors, width),
             };
@@ -143,7 +112,8 @@ impl Goal<'_> {
             let rows = masked_rows(&batch, examples);
             let texts = examples.iter();
             let texts = texts.map(|example| (example.ids.clone(), &example.type_ids[..]));
-            let logits = teacher.logits(&teacher.batch(texts), &rows)?;
+            let model = teacher.model()?;
+            let logits = model.logits(&model.batch(texts), &rows)?;
             let objective = MaskedLogits::new(self.layout, rows, logits)?;
             objectives.push(Box::new(
                 objective.with_weight(self.weights.masked_lm * share),
@@ -151,7 +121,8 @@ impl Goal<'_> {
         }
         if !self.taps.is_empty() {
             let repetitions: Vec<usize> = self.taps.iter().map(|tap| tap.teacher).collect();
-            let states = teacher.hidden_states(&for_teacher(teacher, examples), &repetitions)?;
+            let model = teacher.model()?;
+            let states = model.hidden_states(&model.unmasked(examples), &repetitions)?;
             self.hidden_states(states, share, &mut objectives)?;
         }
         Ok(Goals { batch, objectives })
@@ -182,12 +153,6 @@ fn unmasked(examples: &[PretrainingExample]) -> TrainingBatch {
         batch.push(&example.unmasked(), &example.type_ids);
     }
     batch
-}
-
-/// Returns the examples without masks, in the teacher's ids.
-fn for_teacher(teacher: &Teacher, examples: &[PretrainingExample]) -> TrainingBatch {
-    let examples = examples.iter();
-    teacher.batch(examples.map(|example| (example.unmasked(), &example.type_ids[..])))
 }
 
 /// Returns the rows of masked tokens, ascending.
@@ -236,24 +201,14 @@ mod tests {
             num_hidden_groups: groups,
             ..AlbertConfig::base_v2()
         };
-        let weights = DistillWeights {
-            hidden_states: 1.0,
-            ..DistillWeights::default()
-        };
         let taps = |student, teacher| -> Vec<(usize, usize)> {
-            let taps = Tap::all(&weights, &student, &teacher).unwrap();
+            let taps = Tap::all(&student, &teacher);
             taps.iter().map(|tap| (tap.student, tap.teacher)).collect()
         };
         assert_eq!(taps(config(6, 3), config(6, 6)), [(2, 2), (4, 4), (6, 6)]);
         assert_eq!(taps(config(6, 1), config(12, 12)), [(6, 12)]);
         // 2/4 of the way is repetition 3 of 6; a quarter lies between repetitions.
         assert_eq!(taps(config(4, 4), config(6, 6)), [(2, 3), (4, 6)]);
-        let narrow = AlbertConfig {
-            hidden_size: 384,
-            num_attention_heads: 6,
-            ..config(6, 1)
-        };
-        assert!(Tap::all(&weights, &narrow, &config(6, 6)).is_err());
     }
 
     #[test]

@@ -67,6 +67,18 @@ impl Corpus {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Counts the sentences of an epoch.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn sentences(&self) -> Result<u64> {
+        let (mut documents, mut count) = (self.documents(None, 0), 0);
+        while let Some(document) = documents.next_document()? {
+            count += document.len() as u64;
+        }
+        Ok(count)
+    }
+
     /// Describes the files: the first file and the number of others.
     pub fn name(&self) -> String {
         let first = self.files.first().map_or(Path::new(""), |file| &file.path);

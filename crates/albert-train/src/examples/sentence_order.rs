@@ -30,12 +30,10 @@ pub struct TokenizedDocument {
 }
 
 impl TokenizedDocument {
-    /// Adds a sentence, unless it has no tokens.
+    /// Adds a sentence.
     pub fn push(&mut self, ids: &[u32]) {
-        if !ids.is_empty() {
-            self.ids.extend_from_slice(ids);
-            self.ends.push(self.ids.len());
-        }
+        self.ids.extend_from_slice(ids);
+        self.ends.push(self.ids.len());
     }
 
     /// Returns the number of sentences.

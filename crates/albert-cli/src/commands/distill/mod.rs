@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use albert_train::distill::{Student, pretraining_head};
 use clap::Args;
 
-use self::run::{Distilling, pass, trainer_settings};
+use self::run::{Distilling, TeacherFiles, pass, trainer_settings};
 use super::training::{Recipe, Run};
 use crate::options::ModelArgs;
 use crate::options::distillation::DistillationArgs;
@@ -25,8 +25,9 @@ Examples:
   albert-cli distill --teacher large --train corpus.txt --output small
   albert-cli distill --output small --resume")]
 pub(crate) struct DistillArgs {
-    /// The model that is imitated: a model on the Hub, a folder, or the built-in model
-    #[arg(long, value_name = "ID|DIR|NAME", required = true)]
+    /// The model that is imitated: a model on the Hub, a folder, or the built-in model; or a file
+    /// with the embedding of each sentence of --train (.npy, .safetensors, .parquet, .arrow, .jsonl)
+    #[arg(long, value_name = "ID|DIR|FILE", required = true)]
     teacher: OsString,
 
     /// Text with one sentence per line and a blank line between documents: files (.txt, .gz, .zst)
@@ -63,7 +64,7 @@ pub(crate) fn run(args: DistillArgs, talk: Talk) -> anyhow::Result<()> {
     recipe.put_model(&args.model)?;
     let distilling = Distilling {
         student: Student::load(files, head, groups, args.optimization.seed)?,
-        teacher: args.model.reading.own_files(&args.teacher, talk)?,
+        teacher: args.teacher(talk)?,
         tokenizer: args.model.tokenizer(),
         train: &args.train,
         args: &args.distillation,
@@ -73,4 +74,15 @@ pub(crate) fn run(args: DistillArgs, talk: Talk) -> anyhow::Result<()> {
         pass,
     };
     distilling.train(run, recipe, talk)
+}
+
+impl DistillArgs {
+    fn teacher(&self, talk: Talk) -> anyhow::Result<TeacherFiles> {
+        let path = Path::new(&self.teacher);
+        if path.is_file() {
+            return Ok(TeacherFiles::Vectors(path.into()));
+        }
+        let files = self.model.reading.own_files(&self.teacher, talk)?;
+        Ok(TeacherFiles::Model(files))
+    }
 }

@@ -18,10 +18,17 @@ use crate::progress::Talk;
 const BATCH_SIZE: usize = 64;
 const WARMUP_SHARE: f64 = 0.03;
 
+/// A model, or a file of sentence embeddings.
+#[derive(Debug)]
+pub(crate) enum TeacherFiles {
+    Model(ModelFiles),
+    Vectors(PathBuf),
+}
+
 /// The options of a distillation, and its student and teacher.
 pub(crate) struct Distilling<'a> {
     pub(crate) student: Student,
-    pub(crate) teacher: ModelFiles,
+    pub(crate) teacher: TeacherFiles,
     pub(crate) tokenizer: TokenizerOptions,
     pub(crate) train: &'a [PathBuf],
     pub(crate) args: &'a DistillationArgs,
@@ -71,7 +78,12 @@ impl Distilling<'_> {
     /// options.
     pub(crate) fn train(self, run: Run<'_>, mut recipe: Recipe, talk: Talk) -> anyhow::Result<()> {
         say_new(&self.student, talk);
-        let mut distill = Distill::new(self.student, self.teacher, Corpus::open(self.train)?)
+        let corpus = Corpus::open(self.train)?;
+        let distill = match self.teacher {
+            TeacherFiles::Model(files) => Distill::new(self.student, files, corpus),
+            TeacherFiles::Vectors(path) => Distill::from_vectors(self.student, path, corpus),
+        };
+        let mut distill = distill
             .with_text(self.args.text(self.optimization))
             .with_tokenizer(self.tokenizer)
             .with_pass(|settings| *settings = self.pass.clone());

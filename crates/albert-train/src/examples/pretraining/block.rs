@@ -41,7 +41,11 @@ impl Block {
             .map(|sentences| {
                 let mut document = TokenizedDocument::default();
                 for sentence in sentences {
-                    document.push(&tokenizer.ids_without_special_tokens(sentence)?);
+                    let ids = tokenizer.ids_without_special_tokens(sentence)?;
+                    // Lone sentences are numbered as the lines of the text.
+                    if text.lone_sentences || !ids.is_empty() {
+                        document.push(&ids);
+                    }
                 }
                 Ok(document)
             })

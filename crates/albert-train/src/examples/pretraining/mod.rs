@@ -39,6 +39,8 @@ pub struct PretrainingExample {
     /// 0 if the second segment followed the first in the text, 1 if they were swapped; `None`
     /// without sentence order.
     pub order: Option<u32>,
+    /// The index of the sequence in the epoch, in the order of the text.
+    pub index: u64,
 }
 
 /// Estimates about a text from its first block, before any training.
@@ -110,7 +112,7 @@ impl PretrainingExamples {
                 found: "none".into(),
             });
         };
-        let documents = corpus.documents(Some(text.seed).filter(|_| text.shuffle), 0);
+        let documents = corpus.documents(text.file_seed(), 0);
         Ok(Self {
             corpus,
             tokenizer,
@@ -248,6 +250,7 @@ impl PretrainingExamples {
         PretrainingExample {
             ids,
             type_ids,
+            index: sequence,
             masks,
             order: self
                 .text
@@ -292,7 +295,7 @@ impl PretrainingExamples {
 
     /// Goes to the beginning of a block.
     fn start(&mut self, bookmark: Bookmark) -> Result<()> {
-        let seed = Some(self.text.seed).filter(|_| self.text.shuffle);
+        let seed = self.text.file_seed();
         self.documents = self.corpus.documents(seed, bookmark.epoch);
         self.documents.go_to(&bookmark.place)?;
         self.position = Position {

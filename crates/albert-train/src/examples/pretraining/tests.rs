@@ -58,6 +58,7 @@ fn an_example_is_framed_typed_and_masked() {
             type_ids,
             masks,
             order,
+            ..
         } = example;
         assert!(ids.len() <= 48 && ids.len() == type_ids.len());
         assert_eq!((ids[0], ids[ids.len() - 1]), (2, 3));

@@ -23,6 +23,8 @@ pub struct PretrainingText {
     pub lone_sentences: bool,
     /// True to shuffle files and sequences.
     pub shuffle: bool,
+    /// True to read files one after another as they are listed, even if sequences are shuffled.
+    pub in_file_order: bool,
     /// The seed of every draw.
     pub seed: u64,
 }
@@ -38,8 +40,14 @@ impl PretrainingText {
             sentence_order: true,
             lone_sentences: false,
             shuffle: true,
+            in_file_order: false,
             seed,
         }
+    }
+
+    /// Returns the seed of the order of files; `None` for the order in which they are listed.
+    pub(super) fn file_seed(&self) -> Option<u64> {
+        (self.shuffle && !self.in_file_order).then_some(self.seed)
     }
 
     /// Checks the ranges of the settings.

@@ -8,18 +8,18 @@ use albert_tasks::albert_model::train::{
 use albert_tasks::albert_model::{AlbertConfig, Head};
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 
-use super::objectives::DistillWeights;
-use super::student::pretraining_head;
+use crate::distill::objectives::DistillWeights;
+use crate::distill::step::Tap;
+use crate::distill::student::pretraining_head;
+use crate::distill::teacher::Answers;
 use crate::error::{Error, Result};
+use crate::examples::PretrainingExample;
 use crate::finetune::pooling;
 use crate::pass_settings::PassSettings;
 
-/// The usual weight of sentence embeddings.
-const EMBEDDINGS: f32 = 2.0;
-
 /// A trained ALBERT or BERT whose hidden states, sentence embeddings and masked tokens are imitated.
 #[derive(Debug)]
-pub(super) struct Teacher {
+pub(in crate::distill) struct TeacherModel {
     files: ModelFiles,
     parameters: FlatParameters,
     pass: TrainingPass,
@@ -28,12 +28,12 @@ pub(super) struct Teacher {
     ids: Option<Vec<u32>>,
 }
 
-impl Teacher {
+impl TeacherModel {
     /// Loads a model.
     ///
     /// # Errors
     /// If a file is missing or wrong.
-    pub(super) fn load(files: &ModelFiles, settings: &PassSettings) -> Result<Self> {
+    pub(in crate::distill) fn load(files: &ModelFiles, settings: &PassSettings) -> Result<Self> {
         let checkpoint = files.checkpoint()?;
         let head = pretraining_head(&checkpoint.heads());
         let layout = Arc::new(FlatLayout::new(checkpoint.config(), head)?);
@@ -49,40 +49,68 @@ impl Teacher {
     }
 
     /// Returns the configuration.
-    pub(super) fn config(&self) -> &AlbertConfig {
+    pub(in crate::distill) fn config(&self) -> &AlbertConfig {
         self.parameters.layout().config()
     }
 
     /// Returns true if the model predicts masked tokens.
-    pub(super) fn has_masked_lm(&self) -> bool {
+    pub(in crate::distill) fn has_masked_lm(&self) -> bool {
         self.parameters.layout().head() != Head::Encoder
     }
 
     /// Returns the objectives for which the model has what they need, with their usual weights.
-    pub(super) fn objectives(&self, student: &FlatLayout) -> DistillWeights {
+    pub(in crate::distill) fn objectives(&self, student: &FlatLayout) -> DistillWeights {
         let given = |is_possible: bool, weight: f32| if is_possible { weight } else { 0.0 };
         let is_as_wide = student.config().hidden_size == self.config().hidden_size;
         let modules = albert_tasks::Pooling::from_files(&self.files);
         let has_vectors = modules.is_ok_and(|it| it.from_modules) && self.pooling.is_some();
         let has_masks = student.head() != Head::Encoder && self.has_masked_lm();
         DistillWeights {
-            embeddings: given(has_vectors && is_as_wide, EMBEDDINGS),
+            embeddings: given(has_vectors && is_as_wide, DistillWeights::EMBEDDINGS),
             hidden_states: given(is_as_wide, 1.0),
             masked_lm: given(has_masks, 1.0),
             pretraining: 0.0,
         }
     }
 
-    /// Returns how token states become a sentence embedding, if an objective needs to know.
+    /// Returns how token states become a sentence embedding.
     ///
     /// # Errors
     /// If the model's folder pools in a way that is not trained here.
-    pub(super) fn pooling_for(&self, weights: &DistillWeights) -> Result<Option<Pooling>> {
+    pub(in crate::distill) fn pooling(&self) -> Result<Pooling> {
         match self.pooling {
-            _ if weights.embeddings == 0.0 => Ok(None),
-            Some(pooling) => Ok(Some(pooling)),
-            None => pooling(&self.files).map(Some),
+            Some(pooling) => Ok(pooling),
+            None => pooling(&self.files),
         }
+    }
+
+    /// Returns the hidden states of lone sentences for each tap, and their embeddings if `pooling`
+    /// says how to make them.
+    pub(in crate::distill) fn sentences(
+        &mut self,
+        examples: &[PretrainingExample],
+        taps: &[Tap],
+        pooling: Option<Pooling>,
+    ) -> Result<Answers> {
+        let batch = self.unmasked(examples);
+        let (width, last) = (self.config().hidden_size, self.config().num_hidden_layers);
+        let mut repetitions: Vec<usize> = taps.iter().map(|tap| tap.teacher).collect();
+        if repetitions.last() != Some(&last) {
+            repetitions.push(last);
+        }
+        let states = self.hidden_states(&batch, &repetitions)?;
+        let last = &states[states.len() - 1];
+        let vectors = pooling.map(|pooling| pooled(last, &batch, pooling, width));
+        Ok(Answers {
+            vectors: vectors.unwrap_or_default(),
+            states,
+        })
+    }
+
+    /// Returns examples without masks as a batch of the teacher.
+    pub(in crate::distill) fn unmasked(&self, examples: &[PretrainingExample]) -> TrainingBatch {
+        let examples = examples.iter();
+        self.batch(examples.map(|example| (example.unmasked(), &example.type_ids[..])))
     }
 
     /// Takes token ids of a student from now on. Its pieces must be pieces of the teacher, which may
@@ -90,7 +118,7 @@ impl Teacher {
     ///
     /// # Errors
     /// If the teacher lacks a piece.
-    pub(super) fn read_ids_of(&mut self, student: &Tokenizer) -> Result<()> {
+    pub(in crate::distill) fn read_ids_of(&mut self, student: &Tokenizer) -> Result<()> {
         let own = Tokenizer::load(&self.files, &TokenizerOptions::default())?;
         let ids = (0..student.vocab_size() as u32).map(|id| {
             let piece = student.id_to_token(id).unwrap_or_default();
@@ -116,7 +144,7 @@ impl Teacher {
     }
 
     /// Returns sequences of a student's token ids, with their types, as a batch of the teacher.
-    pub(super) fn batch<'a>(
+    pub(in crate::distill) fn batch<'a>(
         &self,
         sequences: impl IntoIterator<Item = (Vec<u32>, &'a [u32])>,
     ) -> TrainingBatch {
@@ -134,7 +162,7 @@ impl Teacher {
     ///
     /// # Errors
     /// If the batch does not fit the model.
-    pub(super) fn hidden_states(
+    pub(in crate::distill) fn hidden_states(
         &mut self,
         batch: &TrainingBatch,
         repetitions: &[usize],
@@ -148,7 +176,11 @@ impl Teacher {
     ///
     /// # Errors
     /// If the model has no masked-LM head, or the batch does not fit it.
-    pub(super) fn logits(&mut self, batch: &TrainingBatch, rows: &[usize]) -> Result<Vec<f32>> {
+    pub(in crate::distill) fn logits(
+        &mut self,
+        batch: &TrainingBatch,
+        rows: &[usize],
+    ) -> Result<Vec<f32>> {
         // The labels decide the loss alone, which is not used.
         let targets = rows.iter().map(|row| (*row, 0)).collect();
         let masked = MaskedLm::new(self.parameters.layout(), targets)?;
@@ -166,12 +198,7 @@ impl Teacher {
 }
 
 /// Pools the states of each sequence, `(tokens, H)` → `(B, H)`.
-pub(super) fn pooled(
-    states: &[f32],
-    batch: &TrainingBatch,
-    pooling: Pooling,
-    width: usize,
-) -> Vec<f32> {
+fn pooled(states: &[f32], batch: &TrainingBatch, pooling: Pooling, width: usize) -> Vec<f32> {
     let mut vectors = Vec::with_capacity(batch.len() * width);
     for sequence in 0..batch.len() {
         let rows = batch.rows(sequence);
