@@ -590,7 +590,7 @@ impl Embedder {
         texts: &[&PreparedText],
         read: impl Fn(&[Pass]) -> TokensRead + Sync,
         reduce: impl Fn(&AlbertOutput, &[Pass]) -> Result<Vec<P>> + Sync,
-        mut add: impl FnMut(usize, &Pass, P),
+        mut add: impl FnMut(usize, &Pass, P) + Send,
     ) -> Result<()> {
         let passes: Vec<(usize, usize)> = texts
             .iter()

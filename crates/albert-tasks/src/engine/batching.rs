@@ -69,7 +69,7 @@ fn logits(
     rows: &[impl Borrow<TokenIds> + Sync],
     runner: &Runner,
     forward: impl Fn(&ModelInput) -> Result<Tensor> + Sync,
-    parts: impl Fn(&TokenIds) -> usize,
+    parts: impl Fn(&TokenIds) -> usize + Sync,
 ) -> crate::Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().ids.len()).collect();
     let mut results = vec![Vec::new(); rows.len()];

@@ -3,6 +3,7 @@
 
 pub(crate) mod batching;
 mod budget;
+mod in_order;
 mod pipelined;
 pub(crate) mod runner;
 

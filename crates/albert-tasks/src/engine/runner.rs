@@ -12,6 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batching::chunks;
 use super::budget::Budget;
+use super::in_order::in_order;
 use super::pipelined::pipelined;
 use crate::error::is_out_of_memory;
 use crate::{Error, Event, Observer, Result, RunOptions};
@@ -19,6 +20,11 @@ use crate::{Error, Event, Observer, Result, RunOptions};
 /// The bytes of text in a chunk. It is bounded because many questions may share a long context, and
 /// windows keep the tokens of a long text.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// The batches that are computed at the same time on the CPU: while one thread ends a batch, the
+/// others start on the next, and what only one thread does, looking up embeddings and pooling,
+/// overlaps with the encoder.
+const BATCHES_IN_FLIGHT: usize = 2;
 
 /// Runs the batches of a task.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub(crate) struct Runner {
     /// The GPU's thread; `None` on the CPU.
     thread: Option<Arc<ThreadPool>>,
     chunks_in_flight: usize,
+    /// At most as many batches are computed at the same time on the CPU.
+    batches_in_flight: usize,
     observer: Observer,
     has_reported: AtomicBool,
 }
@@ -46,6 +54,7 @@ impl Runner {
             budget: Budget::new(config, options)?,
             thread: device_thread(&device)?,
             chunks_in_flight: options.chunks_in_flight(),
+            batches_in_flight: BATCHES_IN_FLIGHT,
             observer: options.observer.clone(),
             has_reported: AtomicBool::new(false),
             device,
@@ -84,10 +93,10 @@ impl Runner {
     }
 
     /// Runs rows of these lengths through `compute`, in batches of similar lengths, and passes each
-    /// result to `take` with the batch's rows as indices into `lengths`. On a GPU `take` processes
-    /// one batch while the next is computed.
+    /// result to `take` with the batch's rows as indices into `lengths`, in the order of the
+    /// batches. `take` processes one batch while the next is computed.
     ///
-    /// The longest rows come first, so that a batch too large for the memory fails early: it is
+    /// The longest rows come first, so that a batch too large for a GPU's memory fails early: it is
     /// computed again in halves, as are later batches. `take` must not use the device: it would
     /// deadlock.
     ///
@@ -97,9 +106,16 @@ impl Runner {
         &self,
         lengths: &[usize],
         compute: impl Fn(&[usize]) -> Result<T> + Sync,
-        mut take: impl FnMut(&[usize], T) -> Result<()>,
+        mut take: impl FnMut(&[usize], T) -> Result<()> + Send,
     ) -> Result<()> {
         let Some(thread) = &self.thread else {
+            let in_flight = self.batches_in_flight.min(rayon::current_num_threads());
+            if in_flight > 1 {
+                let batches = self.plan(lengths);
+                let compute = |batch: usize| compute(&batches[batch]);
+                let take = |batch: usize, result| take(&batches[batch], result);
+                return in_order(batches.len(), in_flight, compute, take);
+            }
             return self.batches(lengths, &compute).try_for_each(|computed| {
                 let (batch, result) = computed?;
                 take(&batch, result)
@@ -231,6 +247,7 @@ impl Runner {
             budget: Budget::with_limits(tokens, usize::MAX),
             thread: has_thread.then(|| Arc::new(new_thread().unwrap())),
             chunks_in_flight: if has_thread { 3 } else { 1 },
+            batches_in_flight: 1,
             observer: Observer::default(),
             has_reported: AtomicBool::new(false),
         }
@@ -366,6 +383,18 @@ mod tests {
         });
         squares(&runner, &SmallDevice::new(64)).unwrap();
         assert_eq!(*reported.lock().unwrap(), [(4, 64)]);
+    }
+
+    #[test]
+    fn batches_in_flight_have_the_results_of_single_ones() {
+        let expected: Vec<usize> = LENGTHS.iter().map(|length| length.pow(2)).collect();
+        let device = SmallDevice::new(usize::MAX);
+        let mut runner = Runner::with_budget(64, false);
+        runner.batches_in_flight = 2;
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let (found, sizes) = pool.install(|| squares(&runner, &device)).unwrap();
+        let planned: Vec<usize> = runner.plan(&LENGTHS).iter().map(Vec::len).collect();
+        assert_eq!((found, sizes), (expected, planned));
     }
 
     #[test]
