@@ -1,6 +1,7 @@
 //! Bias and activation, which end a dense layer.
 
 use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
+use crate::gelu::{Bump, LoadedBump};
 use crate::simd::Simd;
 
 /// An element-wise activation function.
@@ -78,6 +79,11 @@ impl Activation {
         bias: &[f32],
     ) {
         let whole = bias.len() / S::LANES * S::LANES;
+        let bump = match self {
+            Self::Gelu | Self::Gelu10 if S::HAS_TABLES => Some(Bump::of_gelu().load(s)),
+            Self::GeluTanh if S::HAS_TABLES => Some(Bump::of_gelu_tanh().load(s)),
+            _ => None,
+        };
         // A loop per function, so that the function is selected once.
         macro_rules! each {
             ($($name:ident($x:ident) $f:expr;)*) => {
@@ -105,13 +111,9 @@ impl Activation {
         let (zero, six) = (s.splat(0.0), s.splat(6.0));
         each! {
             Linear(x) x;
-            Gelu(x) gelu(s, x);
-            Gelu10(x) s.max(s.splat(-10.0), s.min(s.splat(10.0), gelu(s, x)));
-            GeluTanh(x) {
-                // -2 √(2/π) (x + 0.044715 x³)
-                let cubic = s.mul_add(s.mul(x, x), s.splat(-0.071_354_814), s.splat(-1.595_769_2));
-                weighted(s, x, s.mul(x, cubic))
-            };
+            Gelu(x) with_bump(s, bump, x, gelu);
+            Gelu10(x) s.max(s.splat(-10.0), s.min(s.splat(10.0), with_bump(s, bump, x, gelu)));
+            GeluTanh(x) with_bump(s, bump, x, gelu_tanh);
             QuickGelu(x) weighted(s, x, s.mul(x, s.splat(-1.702)));
             Hardswish(x) {
                 let ramp = s.min(six, s.max(zero, s.add(x, s.splat(3.0))));
@@ -153,6 +155,27 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
         erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))),
         half,
     )
+}
+
+#[inline(always)]
+fn gelu_tanh<S: Simd>(s: S, x: S::V) -> S::V {
+    // -2 √(2/π) (x + 0.044715 x³)
+    let cubic = s.mul_add(s.mul(x, x), s.splat(-0.071_354_814), s.splat(-1.595_769_2));
+    weighted(s, x, s.mul(x, cubic))
+}
+
+/// Computes a gelu from its table, if there is one, or by its formula.
+#[inline(always)]
+fn with_bump<S: Simd>(
+    s: S,
+    bump: Option<LoadedBump<S>>,
+    x: S::V,
+    formula: impl Fn(S, S::V) -> S::V,
+) -> S::V {
+    match bump {
+        Some(bump) => bump.apply(s, x),
+        None => formula(s, x),
+    }
 }
 
 /// `x σ(-z) = x / (1 + eᶻ)`

@@ -34,6 +34,7 @@ mod activation;
 mod aligned;
 mod attention;
 mod functions;
+mod gelu;
 mod gemm;
 mod instruction_set;
 mod layer_norm;

@@ -84,8 +84,10 @@ impl Arithmetic for Float32 {
             accumulate: false,
             prefetch: Prefetch::NONE,
         };
-        // SAFETY: the queries are readable, and `scores` has a row for each.
-        unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
+        // Whole vectors: the rows of scores and the panels have room for them.
+        let columns = tokens.next_multiple_of(S::LANES);
+        // SAFETY: the queries are readable, and `scores` has a row of such columns for each.
+        unsafe { tiles(s, queries.len(), [columns, width], scores, products) };
         1.0
     }
 

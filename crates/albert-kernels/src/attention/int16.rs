@@ -151,8 +151,10 @@ impl Arithmetic for Int16 {
             panel: self.keys[panel * width * pairs * 2..].as_ptr(),
             panel_width: width,
         };
-        // SAFETY: the queries are readable, and `scores` has a row for each.
-        unsafe { tiles(s, queries.len(), [tokens, width], scores, products) };
+        // Whole vectors: the rows of scores and the panels have room for them.
+        let columns = tokens.next_multiple_of(S::LANES);
+        // SAFETY: the queries are readable, and `scores` has a row of such columns for each.
+        unsafe { tiles(s, queries.len(), [columns, width], scores, products) };
         self.score_unit
     }
 

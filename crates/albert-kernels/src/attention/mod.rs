@@ -321,7 +321,8 @@ fn panel_width<S: Simd>(columns: usize) -> usize {
     columns.div_ceil(panels).next_multiple_of(S::LANES)
 }
 
-/// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each.
+/// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each, a multiple
+/// of 4. The values after the last token are any.
 #[inline(always)]
 fn transpose_into_panels<'a, T: Copy + 'a>(
     zero: T,
@@ -337,9 +338,11 @@ fn transpose_into_panels<'a, T: Copy + 'a>(
         // Four values of four tokens at a time: the compiler transposes such a square with
         // shuffles.
         const SQUARE: usize = 4;
-        let whole = tokens.len() / SQUARE * SQUARE;
-        for column in (0..whole).step_by(SQUARE) {
-            let rows = [0, 1, 2, 3].map(|i| row(tokens.start + column + i).as_chunks());
+        for column in (0..tokens.len()).step_by(SQUARE) {
+            // The last square may have fewer tokens: the last one again fills columns that are not
+            // read.
+            let token = |i: usize| (tokens.start + column + i).min(tokens.end - 1);
+            let rows = [0, 1, 2, 3].map(|i| row(token(i)).as_chunks());
             for d in 0..depth / SQUARE {
                 let square: [[T; SQUARE]; SQUARE] = rows.map(|(chunks, _)| chunks[d]);
                 for i in 0..SQUARE {
@@ -351,15 +354,6 @@ fn transpose_into_panels<'a, T: Copy + 'a>(
                 for (d, x) in (depth / SQUARE * SQUARE..depth).zip(rest) {
                     panel[d * width + column + i] = *x;
                 }
-            }
-        }
-        for column in whole..tokens.len() {
-            for (packed, x) in panel[column..]
-                .iter_mut()
-                .step_by(width)
-                .zip(row(tokens.start + column))
-            {
-                *packed = *x;
             }
         }
     }

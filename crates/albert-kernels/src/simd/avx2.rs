@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, tables_in_memory};
 
 /// A proof that the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI` is true.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ macro_rules! lanewise {
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type V = __m256;
     type I = __m256i;
+
+    tables_in_memory!();
 
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -96,6 +98,30 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
                 2 => _mm256_permute_ps::<0b01_00_11_10>(v),
                 _ => _mm256_permute2f128_ps::<1>(v, v),
             }
+        }
+    }
+
+    #[inline(always)]
+    fn load_or(self, xs: &[f32], fill: f32) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instructions; masked lanes are not read.
+        unsafe {
+            if xs.len() >= Self::LANES {
+                return _mm256_loadu_ps(xs.as_ptr());
+            }
+            let mask = first_lanes(xs.len());
+            let loaded = _mm256_maskload_ps(xs.as_ptr(), mask);
+            _mm256_blendv_ps(_mm256_set1_ps(fill), loaded, _mm256_castsi256_ps(mask))
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, ys: &mut [f32], v: __m256) {
+        // SAFETY: `self` proves that the CPU has the instructions; masked lanes are not written.
+        unsafe {
+            if ys.len() >= Self::LANES {
+                return _mm256_storeu_ps(ys.as_mut_ptr(), v);
+            }
+            _mm256_maskstore_ps(ys.as_mut_ptr(), first_lanes(ys.len()), v);
         }
     }
 
@@ -189,5 +215,18 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+}
+
+/// Returns the mask of fewer than 8 lanes.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn first_lanes(count: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
     }
 }

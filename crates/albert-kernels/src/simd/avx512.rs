@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, TABLE};
 
 /// A proof that the CPU has AVX-512 F, BW, DQ and VL, and VNNI if `VNNI` is true.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +31,13 @@ macro_rules! lanewise {
 impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
     type I = __m512i;
+    type Table = [__m512; 2];
 
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8;
     const PANEL_VECTORS: usize = 3;
     const SIGN_MAGNITUDE: bool = !VNNI;
+    const HAS_TABLES: bool = true;
 
     lanewise! {
         add(a, b) _mm512_add_ps(a, b);
@@ -108,6 +110,45 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     fn max_lane(self, v: __m512) -> f32 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_reduce_max_ps(v) }
+    }
+
+    #[inline(always)]
+    fn load_table(self, values: &'static [f32; TABLE]) -> [__m512; 2] {
+        // SAFETY: `self` proves that the CPU has the instructions; the table has 32 values.
+        unsafe {
+            [
+                _mm512_loadu_ps(values.as_ptr()),
+                _mm512_loadu_ps(values[16..].as_ptr()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: [__m512; 2], index: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_permutex2var_ps(table[0], _mm512_castps_si512(index), table[1]) }
+    }
+
+    #[inline(always)]
+    fn load_or(self, xs: &[f32], fill: f32) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions; masked lanes are not read.
+        unsafe {
+            if xs.len() >= Self::LANES {
+                return _mm512_loadu_ps(xs.as_ptr());
+            }
+            _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(xs.len()), xs.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, ys: &mut [f32], v: __m512) {
+        // SAFETY: `self` proves that the CPU has the instructions; masked lanes are not written.
+        unsafe {
+            if ys.len() >= Self::LANES {
+                return _mm512_storeu_ps(ys.as_mut_ptr(), v);
+            }
+            _mm512_mask_storeu_ps(ys.as_mut_ptr(), first_lanes(ys.len()), v);
+        }
     }
 
     #[inline(always)]
@@ -187,4 +228,10 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
+}
+
+/// Returns the mask of fewer than 16 lanes.
+#[inline(always)]
+fn first_lanes(count: usize) -> __mmask16 {
+    (1 << count) - 1
 }

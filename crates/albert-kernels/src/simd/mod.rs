@@ -25,6 +25,9 @@ pub(crate) use portable::Portable;
 /// The maximum number of lanes of all instruction sets.
 pub(crate) const MAX_LANES: usize = 16;
 
+/// The number of values in a table of [`Simd::look_up`].
+pub(crate) const TABLE: usize = 32;
+
 /// Runs the body for each vector of a row of `$width` values, the last of which may be partial,
 /// with its range and the index of one of four accumulators.
 macro_rules! each_vector {
@@ -60,6 +63,9 @@ pub(crate) trait Simd: Copy {
     /// or two 16-bit integers.
     type I: Copy;
 
+    /// A table of [`TABLE`] values, in registers if they hold one.
+    type Table: Copy;
+
     /// The number of values in a vector; divides [`MAX_LANES`].
     const LANES: usize;
 
@@ -77,6 +83,9 @@ pub(crate) trait Simd: Copy {
     /// Instruction sets without a dot product of bytes need it: `vpmaddubsw` adds two products in
     /// 16 bits and saturates, where 2 · 255 · 127 does not fit but 2 · 127 · 128 does.
     const SIGN_MAGNITUDE: bool = false;
+
+    /// True if [`look_up`](Self::look_up) is one instruction.
+    const HAS_TABLES: bool = false;
 
     /// Calls a kernel that is compiled for this instruction set.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
@@ -119,6 +128,10 @@ pub(crate) trait Simd: Copy {
         // SAFETY: the array has as many numbers as any vector.
         unsafe { self.load_from(exchanged.as_ptr()) }
     }
+
+    fn load_table(self, values: &'static [f32; TABLE]) -> Self::Table;
+    /// Returns the value of a table in each lane, at the index in the last five bits of `index`.
+    fn look_up(self, table: Self::Table, index: Self::V) -> Self::V;
 
     /// Broadcasts four bytes to every lane.
     fn splat_bytes(self, bytes: [u8; 4]) -> Self::I;
@@ -230,6 +243,28 @@ pub(crate) trait Simd: Copy {
         lanes[0]
     }
 }
+
+/// Implements the tables of [`Simd`] in memory.
+macro_rules! tables_in_memory {
+    () => {
+        type Table = &'static [f32; crate::simd::TABLE];
+
+        #[inline(always)]
+        fn load_table(self, values: &'static [f32; crate::simd::TABLE]) -> Self::Table {
+            values
+        }
+
+        #[inline(always)]
+        fn look_up(self, table: Self::Table, index: Self::V) -> Self::V {
+            let found = self
+                .to_array(index)
+                .map(|index| table[index.to_bits() as usize % table.len()]);
+            // SAFETY: the array has as many values as any vector.
+            unsafe { self.load_from(found.as_ptr()) }
+        }
+    };
+}
+use tables_in_memory;
 
 /// A computation written once for all instruction sets.
 pub(crate) trait Kernel {

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, tables_in_memory};
 
 /// A proof that the CPU has NEON.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ macro_rules! lanewise {
 impl Simd for Neon {
     type V = float32x4_t;
     type I = int32x4_t;
+
+    tables_in_memory!();
 
     const LANES: usize = 4;
     const TILE_ROWS: usize = 8;

@@ -1,6 +1,6 @@
 //! Four f32 values in an array, for any CPU; the compiler vectorizes them if it can.
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, tables_in_memory};
 
 /// Vectors that any CPU supports.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,8 @@ macro_rules! lanewise {
 impl Simd for Portable {
     type V = [f32; 4];
     type I = [i32; 4];
+
+    tables_in_memory!();
 
     const LANES: usize = 4;
     const TILE_ROWS: usize = 4;
