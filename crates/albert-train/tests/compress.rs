@@ -308,6 +308,7 @@ fn a_student_learns_what_its_teacher_knows() {
 
 /// Loads the result with its pooling and its tokenizer.
 fn assert_loads(folder: &Path) {
+    assert!(folder.join("1_Pooling/config.json").exists());
     let files = ModelFiles::from_dir(folder).unwrap();
     let embedder = Embedder::load(&files, &RunOptions::default());
     let vectors = embedder.unwrap().embed(&["word1 word2"]).unwrap();

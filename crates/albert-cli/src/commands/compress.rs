@@ -136,8 +136,7 @@ pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
         return distilling.train(opened, recipe, talk);
     }
     say_new(&student, talk);
-    Output::create(&run.output, &recipe.to_text()?)?
-        .write_model(&student.parameters, &student.files)?;
+    student.write(&Output::create(&run.output, &recipe.to_text()?)?)?;
     let config = student.parameters.layout().config();
     let row = json!({
         "parameters": student.parameters.layout().len(),

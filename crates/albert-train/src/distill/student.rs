@@ -8,6 +8,7 @@ use albert_tasks::albert_model::train::{FlatLayout, FlatParameters};
 
 use crate::error::Result;
 use crate::layer_groups::with_groups;
+use crate::output::Output;
 
 /// A model that is going to imitate another one.
 #[derive(Debug)]
@@ -51,6 +52,25 @@ impl Student {
         };
         Ok(Self::new(parameters, files, new))
     }
+
+    /// Writes the model without training it.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, output: &Output) -> Result<()> {
+        write(output, &self.parameters, &self.files)
+    }
+}
+
+/// Writes a model with its tokenizer and the modules of sentence-transformers after it.
+pub(super) fn write(
+    output: &Output,
+    parameters: &FlatParameters,
+    files: &ModelFiles,
+) -> Result<()> {
+    output.write_model(parameters, files)?;
+    output.copy_modules(files, parameters.layout().config().hidden_size)?;
+    Ok(())
 }
 
 /// Returns the widest head of pretraining that a model has.

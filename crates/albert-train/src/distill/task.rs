@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::objectives::DistillWeights;
 use super::step::{Goal, Goals, Tap};
+use super::student::write;
 use super::sums::Sums;
 use super::teacher::Teacher;
 use crate::error::{Error, Result};
@@ -219,7 +220,7 @@ impl Task for Distillation {
     }
 
     fn write(&self, output: &Output) -> Result<()> {
-        output.write_model(&self.parameters, &self.files)
+        write(output, &self.parameters, &self.files)
     }
 }
 
