@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use albert_model::candle_core::{self, DType, Device, Tensor};
+use albert_model::candle_core::{self, D, DType, Device, Tensor};
 use albert_model::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
     AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
@@ -21,8 +21,16 @@ use tempfile::TempDir;
 /// f32 sums of up to 37 terms in another order, through four layers. Seen: 1.4e-6.
 const TOLERANCE: f64 = 1e-5;
 
-/// Cosine of int8 outputs with f32's; these narrow random layers hardly average out the rounding.
-const INT8_COSINE: f64 = 0.999;
+/// Cosine of int8 outputs with f32's: of hidden states and of logits over the vocabulary. Seen:
+/// 0.99976.
+const INT8_COSINE: f64 = 0.9995;
+
+/// Cosine of a few logits, in which the rounding of these narrow random layers hardly averages out:
+/// the next-sentence head has 8 values in all. Seen: 0.99804.
+const INT8_COSINE_OF_FEW: f64 = 0.997;
+
+/// Outputs of fewer columns are a few logits.
+const WIDE: usize = 24;
 
 const HEADS: [(&str, Loader, Head); 8] = [
     ("bert/model", load::<AlbertModel>, Head::Encoder),
@@ -172,7 +180,13 @@ fn int8_rounds_every_group() -> anyhow::Result<()> {
             };
             let found = &found[name];
             let cosine = dot(exact, found)? / (dot(exact, exact)? * dot(found, found)?).sqrt();
-            assert!(cosine >= INT8_COSINE, "{folder} `{name}`: {cosine:.5}");
+            let is_wide = exact.dim(D::Minus1)? >= WIDE;
+            let least = if is_wide {
+                INT8_COSINE
+            } else {
+                INT8_COSINE_OF_FEW
+            };
+            assert!(cosine >= least, "{folder} `{name}`: {cosine:.5}");
         }
     }
     Ok(())
