@@ -56,11 +56,8 @@ fn pl_bert_has_the_hidden_states_of_its_reference() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The least mean cosine of the tokens of a long text between a model and its 8-bit form.
+/// The least mean cosine of a text's tokens between a model and its 8-bit form. Seen: 0.99938.
 const LEAST_MEAN_COSINE: f32 = 0.999;
-
-/// The number of tokens of a long text.
-const LONG: usize = 64;
 
 /// The largest ratio of 8-bit weights' loss of a token's direction to bf16 weights' loss, in the
 /// median. Seen: 3.1.
@@ -125,11 +122,7 @@ fn pl_bert_in_8_bits_keeps_the_direction_of_every_token() -> anyhow::Result<()> 
                 seed >= STRICT || worst >= LEAST_COSINE,
                 "seed {seed}, {ids}: {worst}"
             );
-            // In 8 tokens the mean is that of a single one, which the bounds below are for.
-            assert!(
-                cosines.len() < LONG || mean >= LEAST_MEAN_COSINE,
-                "seed {seed}, {ids}: {mean}"
-            );
+            assert!(mean >= LEAST_MEAN_COSINE, "seed {seed}, {ids}: {mean}");
             of_int8.extend(cosines);
         }
     }
@@ -166,9 +159,15 @@ fn cosines(a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<f32>> {
 /// A matrix with uniform noise of half a step of each row's grid.
 fn widened(weight: &Tensor, seed: u64) -> anyhow::Result<Tensor> {
     let step = (weight.abs()?.max_keepdim(1)? / 63.0)?;
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut state = seed;
     let noise: Vec<f32> = (0..weight.elem_count())
-        .map(|_| random.f32() - 0.5)
+        .map(|_| {
+            // Knuth's linear congruential generator.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        })
         .collect();
     let noise = Tensor::from_vec(noise, weight.shape(), &Device::Cpu)?;
     Ok((weight + noise.broadcast_mul(&step)?)?)
