@@ -505,18 +505,32 @@ impl Embedder {
     /// # Errors
     /// See [`Embedder::embed`].
     pub fn embed_tokens<I: TextInput + Sync>(&self, inputs: &[I]) -> Result<Vec<TokenEmbeddings>> {
+        self.embed_tokens_with(inputs, &EmbedOptions::default())
+    }
+
+    /// Returns the vectors of each text's tokens with options for this call.
+    ///
+    /// # Errors
+    /// See [`Embedder::embed_with`].
+    pub fn embed_tokens_with<I: TextInput + Sync>(
+        &self,
+        inputs: &[I],
+        options: &EmbedOptions,
+    ) -> Result<Vec<TokenEmbeddings>> {
+        self.check(options)?;
         self.pipeline
             .runner
             .in_chunks(inputs, CHUNK_BYTES, input::bytes, |inputs| {
-                self.embed_tokens_chunk(inputs)
+                self.embed_tokens_chunk(inputs, &options.or(&self.defaults))
             })
     }
 
     fn embed_tokens_chunk<I: TextInput + Sync>(
         &self,
         inputs: &[I],
+        options: &EmbedOptions,
     ) -> Result<Vec<TokenEmbeddings>> {
-        let texts = self.prepare(inputs, &EmbedOptions::default())?;
+        let texts = self.prepare(inputs, options)?;
         let prepared: Vec<&PreparedText> = texts.iter().collect();
         let hidden_size = self.config().hidden_size;
         let mut vectors: Vec<Vec<Vec<f32>>> = texts
@@ -542,11 +556,11 @@ impl Embedder {
                 add_to(vector, occurrence.weight, state);
             }
         })?;
-        let dim = self.truncate_dim(&EmbedOptions::default());
+        let dim = self.truncate_dim(options);
         let finish = |(text, mut vectors): (&PreparedText, Vec<Vec<f32>>)| {
             for vector in &mut vectors {
                 vector.truncate(dim.unwrap_or(vector.len()));
-                if self.defaults.normalize == Some(true) {
+                if options.normalize == Some(true) {
                     normalize(vector);
                 }
             }

@@ -7,8 +7,8 @@ use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::pooling::Stage;
 use albert_tasks::tools::convert;
 use albert_tasks::{
-    Embedder, Embedding, Error, ModelFiles, PoolingMode, QuantizedVector, Ranges, RunOptions,
-    VectorQuantizer,
+    EmbedOptions, Embedder, Embedding, Error, ModelFiles, PoolingMode, QuantizedVector, Ranges,
+    RunOptions, VectorQuantizer,
 };
 use serde_json::{Value, json};
 
@@ -273,6 +273,26 @@ fn windows_agree_with_their_formula_over_the_networks_vectors() {
             );
         }
     }
+}
+
+#[test]
+fn options_of_a_call_apply_to_the_vectors_of_tokens() {
+    let plain = embedder(&folder("prompted"));
+    let options = EmbedOptions::default()
+        .with_prompt("the river ")
+        .with_normalize(true)
+        .with_truncate_dim(3);
+    let set = embedder(&folder("prompted"))
+        .with_prompt("the river ")
+        .with_normalize(true)
+        .with_truncate_dim(3)
+        .unwrap();
+    let texts = ["and the town"];
+    let called = plain.embed_tokens_with(&texts, &options).unwrap();
+    assert_eq!(called, set.embed_tokens(&texts).unwrap());
+    assert_ne!(called, plain.embed_tokens(&texts).unwrap());
+    let wrong = EmbedOptions::default().with_truncate_dim(0);
+    assert!(plain.embed_tokens_with(&texts, &wrong).is_err());
 }
 
 #[test]
