@@ -170,10 +170,13 @@ class Embedder(Model):
             "truncation_side": truncation_side,
         }
         texts = [sentences] if isinstance(sentences, str) else sentences
+        vectors: NDArray[Any]
         if output == "tokens":
             if precision != "float32":
                 raise AlbertError('precision: expected "float32" for the vectors of tokens')
-            arrays = [vectors for _, vectors in self._native.encode_tokens(texts, options)]
+            arrays: list[NDArray[Any]] = [
+                rows for _, rows in self._native.encode_tokens(texts, options)
+            ]
             return arrays[0] if isinstance(sentences, str) else arrays
         if output != "sentence":
             raise AlbertError(f"unknown output `{output}`: expected one of sentence, tokens")
@@ -187,7 +190,10 @@ class Embedder(Model):
             vectors = self._native.encode(texts, options, None)
         if precision != "float32":
             vectors = quantize(vectors, precision)
-        return vectors[0] if isinstance(sentences, str) else vectors
+        if isinstance(sentences, str):
+            row: NDArray[Any] = vectors[0]
+            return row
+        return vectors
 
     def encode_query(self, sentences: str | Iterable[str], **options: Any) -> NDArray[Any]:
         """Returns the vectors of queries of a search.

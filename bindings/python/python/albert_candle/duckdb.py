@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ._columns import ColumnEmbedder
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 __all__ = ["register"]
 
 
 def register(
-    connection: DuckDBPyConnection,
+    connection: Any,
     name: str = "embed",
     *,
     model: str | os.PathLike[str] | None = None,
@@ -27,7 +24,7 @@ def register(
     ``array_cosine_similarity`` compares its vectors. It needs pyarrow.
 
     Args:
-        connection: The connection.
+        connection: The connection, a ``DuckDBPyConnection``.
         name: The name of the function.
         model: A name on the Hub, a folder, or by default the built-in model.
         kind: ``"query"`` or ``"document"`` puts that prompt of the model before the texts, if the
@@ -42,8 +39,8 @@ def register(
     connection.create_function(
         name,
         lambda texts: column(texts),
-        ["VARCHAR"],  # type: ignore[list-item]
-        f"FLOAT[{column.embedder.dim}]",  # type: ignore[arg-type]
-        type="arrow",  # type: ignore[arg-type]
-        null_handling="special",  # type: ignore[arg-type]
+        ["VARCHAR"],
+        f"FLOAT[{column.embedder.dim}]",
+        type="arrow",
+        null_handling="special",
     )
