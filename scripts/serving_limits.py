@@ -22,6 +22,10 @@ MB = 1_000_000
 # Seconds that the server gives a client to send its request.
 RECEIVE_TIMEOUT = 5
 
+# Seconds after which a connection that the server should have closed counts as left open: on a
+# loaded machine it is accepted late.
+CLOSED_AFTER = 60
+
 # Bodies that are being read or wait, as --max-body-memory bounds them; parsing and tokenizing a
 # body take its length again, for two requests at a time, and free memory is not returned at once.
 BODY_MEMORY = 256 * MB
@@ -108,7 +112,9 @@ async def slow(server: Server, count: int) -> str:
                 await asyncio.sleep(1)
                 if beginning.endswith(b"{"):
                     writer.write(b'"')
-            return await reader.read()
+            return await asyncio.wait_for(reader.read(), CLOSED_AFTER)
+        except TimeoutError:
+            raise SystemExit(f"a connection that sent {beginning[:20]!r} stays open") from None
         finally:
             writer.close()
 
@@ -129,7 +135,8 @@ async def large(server: Server) -> str:
     chunked = await asyncio.gather(*(quietly(server.send(head + chunk * 40 + b"0\r\n\r\n")) for _ in range(8)))
     fitting = json.dumps({"inputs": "a " * (15 * MB)}).encode()
     good = await asyncio.gather(*(quietly(server.send(request(fitting))) for _ in range(24)))
-    assert all(answer[9:12] in (b"200", b"503", b"413") for answer in good), statuses(good)
+    # 408 if this machine cannot send all of them in time.
+    assert all(answer[9:12] in (b"200", b"408", b"503") for answer in good), statuses(good)
     return f"40 MB {statuses(announced)}; 40 MB in chunks {statuses(chunked)}; 30 MB {statuses(good)}"
 
 

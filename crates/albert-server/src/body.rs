@@ -8,6 +8,7 @@ use axum::http::header;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -16,6 +17,10 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T, pub(crate) Memory);
 
+/// The bytes of a refused body that are read and dropped. A connection that is closed with unread
+/// bytes is reset, and the client then loses the answer that says why.
+const MAX_DISCARDED: usize = 64 << 20;
+
 /// A part of the memory that all bodies share.
 pub(crate) type Memory = Option<OwnedSemaphorePermit>;
 
@@ -23,7 +28,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         if let Some(found) = parts.headers.get(header::CONTENT_TYPE) {
             let found = String::from_utf8_lossy(found.as_bytes());
             let media_type = found.split(';').next().unwrap_or_default().trim();
@@ -33,15 +38,22 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
                 return Err(Failure::media_type(&found));
             }
         }
+        let limit = app.settings.receive_timeout;
+        let deadline = Instant::now() + limit;
         let announced = parts.headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > app.settings.max_body) {
-            return Err(Failure::large_body(app.settings.max_body));
+        let received = if announced.is_some_and(|length: usize| length > app.settings.max_body) {
+            Err(Failure::large_body(app.settings.max_body))
+        } else {
+            timeout_at(deadline, read(&mut body, app))
+                .await
+                .map_err(|_| Failure::slow_body(limit))?
+        };
+        // A client that waits for `100 Continue` sends its body only if the body is read.
+        if received.is_err() && !parts.headers.contains_key(header::EXPECT) {
+            let _ = timeout_at(deadline, discard(&mut body)).await;
         }
-        let limit = app.settings.receive_timeout;
-        let (bytes, memory) = tokio::time::timeout(limit, read(body, app))
-            .await
-            .map_err(|_| Failure::slow_body(limit))??;
+        let (bytes, memory) = received?;
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => return Err(Failure::not_json("it is empty")),
             // Serde would read the fields of a struct from a list, too.
@@ -60,7 +72,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 }
 
 /// Reads a body, and takes its bytes from the memory that all bodies share as they come.
-async fn read(mut body: Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> {
+async fn read(body: &mut Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> {
     let (mut bytes, mut memory) = (Vec::new(), Memory::None);
     while let Some(frame) = body.frame().await {
         // The client went away, or its framing is wrong.
@@ -82,4 +94,16 @@ async fn read(mut body: Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> {
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, memory))
+}
+
+/// Reads the rest of a body that is refused, [`MAX_DISCARDED`] bytes at most.
+async fn discard(body: &mut Body) {
+    let mut left = MAX_DISCARDED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, |data| data.len());
+        let Some(rest) = left.checked_sub(length) else {
+            return;
+        };
+        left = rest;
+    }
 }

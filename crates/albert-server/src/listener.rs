@@ -8,9 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_io_timeout::TimeoutStream;
 
 /// The address of a server.
@@ -59,6 +59,10 @@ impl fmt::Display for Address {
     }
 }
 
+/// Connections that wait to be accepted, as far as the system allows (`net.core.somaxconn` on
+/// Linux). The system may forget one that does not fit while its client believes it to be open.
+const BACKLOG: u32 = 4096;
+
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener(Socket);
@@ -82,7 +86,7 @@ impl Listener {
     /// If the address is in use or must not be used.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => Ok(Self(Socket::Tcp(TcpListener::bind(address).await?))),
+            Address::Tcp(address) => Ok(Self(Socket::Tcp(listen(*address)?))),
             #[cfg(unix)]
             Address::Unix(path) => {
                 use std::os::unix::fs::FileTypeExt;
@@ -165,6 +169,19 @@ impl Drop for Listener {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A server that was just ended does not block its successor; on Windows the option would let
+    // two servers share a port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn limited<S: AsyncRead + AsyncWrite + Send + 'static>(

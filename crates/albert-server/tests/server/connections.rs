@@ -79,6 +79,21 @@ async fn a_client_that_is_slow_loses_its_connection_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_too_much_receives_the_reason() {
+    let server = start(|settings| settings.max_body = 1_000).await;
+    // More than the buffers of the connection hold.
+    let body = "a".repeat(32 << 20);
+    let announced = request(&body);
+    let mut chunked = "POST /embed HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n".to_string();
+    chunked += &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for bytes in [announced, chunked] {
+        let answer = exchange(&server.address, &bytes).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("expected at most 1000 bytes"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_answered_before_the_end() {
     let server = start(|_| {}).await;
     let texts = vec!["some words that take a moment to compute"; 600];
