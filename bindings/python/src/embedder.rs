@@ -30,6 +30,9 @@ pub(crate) struct Embedder {
     name: String,
 }
 
+/// The pieces of a text's tokens, and their vectors.
+type TokenVectors<'py> = (Vec<String>, Bound<'py, PyArray2<f32>>);
+
 /// The options of one call.
 #[derive(Debug, FromPyObject)]
 #[pyo3(from_item_all)]
@@ -114,7 +117,7 @@ impl Embedder {
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         options: CallArgs,
-    ) -> PyResult<Vec<(Vec<String>, Bound<'py, PyArray2<f32>>)>> {
+    ) -> PyResult<Vec<TokenVectors<'py>>> {
         let texts = self::texts(texts)?;
         let options = options.options()?;
         self.check(py, &options)?;
