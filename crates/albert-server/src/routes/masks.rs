@@ -39,7 +39,7 @@ pub(super) struct FillParameters {
 
 /// A token at a mask.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Token {
+pub(super) struct FilledToken {
     score: f32,
     /// Its id; `null` for a target of several pieces.
     token: Option<u32>,
@@ -48,7 +48,7 @@ pub(super) struct Token {
     sequence: String,
 }
 
-impl From<Candidate> for Token {
+impl From<Candidate> for FilledToken {
     fn from(candidate: Candidate) -> Self {
         Self {
             score: candidate.score,
@@ -64,11 +64,11 @@ impl From<Candidate> for Token {
 #[serde(untagged)]
 pub(super) enum Filled {
     /// Of one mask, best first.
-    Mask(Vec<Token>),
+    Mask(Vec<FilledToken>),
     /// Of each mask, or of each text with one mask.
-    Masks(Vec<Vec<Token>>),
+    Masks(Vec<Vec<FilledToken>>),
     /// Of each text, one of which has several masks.
-    Texts(Vec<Vec<Vec<Token>>>),
+    Texts(Vec<Vec<Vec<FilledToken>>>),
 }
 
 /// Fills masks, as transformers' pipeline does.
@@ -111,9 +111,9 @@ async fn fill(
             move |filler, texts| filler.fill(texts, &options),
         )
         .await?;
-    let of_mask = |mask: FilledMask| mask.candidates.into_iter().map(Token::from).collect();
+    let of_mask = |mask: FilledMask| mask.candidates.into_iter().map(FilledToken::from).collect();
     let of_text = |text: FilledText| text.masks.into_iter().map(of_mask).collect();
-    let mut texts: Vec<Vec<Vec<Token>>> = answered.values.into_iter().map(of_text).collect();
+    let mut texts: Vec<Vec<Vec<FilledToken>>> = answered.values.into_iter().map(of_text).collect();
     let single = texts.iter().all(|masks| masks.len() == 1);
     let value = match (is_list, single) {
         (false, true) => Filled::Mask(texts.pop().and_then(|mut it| it.pop()).unwrap_or_default()),

@@ -239,6 +239,18 @@ async fn the_description_names_every_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_tokens_of_two_routes_are_described_apart() {
+    let (_, description) = crate::json(Client::builtin().get("/openapi.json").await).await;
+    let schemas = &description["components"]["schemas"];
+    assert!(schemas["Token"]["properties"].get("special").is_some());
+    assert!(
+        schemas["FilledToken"]["properties"]
+            .get("token_str")
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_description_has_the_routes_of_the_model() {
     for (name, route) in [
         ("single", "/v2/rerank"),
