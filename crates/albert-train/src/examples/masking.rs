@@ -35,14 +35,23 @@ pub struct MaskVocabulary {
 }
 
 impl MaskVocabulary {
-    /// Reads the pieces of a vocabulary in the order of their ids.
+    /// Reads the pieces of a vocabulary in the order of their ids. It is WordPiece's if pieces start
+    /// with `##` and none with `▁`.
     pub fn new<S: AsRef<str>>(mask: u32, pieces: impl IntoIterator<Item = S>) -> Self {
+        let pieces: Vec<S> = pieces.into_iter().collect();
+        let mut texts = pieces.iter().map(S::as_ref);
+        let is_word_piece =
+            texts.clone().any(continues_word) && !texts.any(|it| it.starts_with('▁'));
+        let starts_word = |piece: &S| {
+            if is_word_piece {
+                !continues_word(piece.as_ref())
+            } else {
+                starts_word(piece.as_ref())
+            }
+        };
         Self {
             mask,
-            starts_word: pieces
-                .into_iter()
-                .map(|piece| starts_word(piece.as_ref()))
-                .collect(),
+            starts_word: pieces.iter().map(starts_word).collect(),
         }
     }
 
@@ -61,17 +70,19 @@ impl MaskVocabulary {
     }
 }
 
-/// Returns true if a piece starts a word.
+/// Returns true if a piece of WordPiece continues the word before it.
 ///
-/// For WordPiece, any piece without `##`. For SentencePiece: a piece with `▁` or `<` at its start,
-/// a punctuation character, and any piece with a character that is neither in [`PUNCTUATION`] nor
-/// one of the letters a to z.
+/// Source: `_is_start_piece_bert` of the same file.
+fn continues_word(piece: &str) -> bool {
+    piece.len() > 2 && piece.starts_with("##")
+}
+
+/// Returns true if a piece of SentencePiece starts a word: with `▁` or `<` at its start, a
+/// punctuation character, and any piece with a character that is neither in [`PUNCTUATION`] nor one
+/// of the letters a to z.
 ///
-/// Source: `_is_start_piece_sp` and `_is_start_piece_bert` of the same file.
+/// Source: `_is_start_piece_sp` of the same file.
 fn starts_word(piece: &str) -> bool {
-    if piece.starts_with("##") {
-        return piece.len() == 2;
-    }
     let is_special = |c: char| PUNCTUATION.contains(c);
     let mut characters = piece.chars();
     match (characters.next(), characters.next()) {
@@ -247,15 +258,46 @@ mod tests {
     }
 
     #[test]
-    fn words_start_as_googles_script_has_it() {
+    fn words_of_sentencepiece_start_as_googles_script_has_it() {
         for start in [
-            "▁the", "<unk>", ".", "é", "1990", "▁", "€", "[", "##", "日本", "a1", "'s", "'",
+            "▁the", "<unk>", ".", "é", "1990", "▁", "€", "[", "日本", "a1", "'s", "'",
         ] {
             assert!(starts_word(start), "{start}");
         }
-        for inside in ["ing", "S", "##ing", "[MASK]", "..", "re-"] {
+        for inside in ["ing", "S", "##", "[MASK]", "..", "re-"] {
             assert!(!starts_word(inside), "{inside}");
         }
+    }
+
+    #[test]
+    fn any_piece_of_wordpiece_without_its_mark_starts_a_word() {
+        let pieces = ["view", "##ing", "S", "##", "#", "..", "##1", "1"];
+        let vocabulary = MaskVocabulary::new(MASK, pieces);
+        let starts: Vec<&str> = pieces
+            .into_iter()
+            .enumerate()
+            .filter_map(|(id, piece)| vocabulary.starts_word(id as u32).then_some(piece))
+            .collect();
+        assert_eq!(starts, ["view", "S", "##", "#", "..", "1"]);
+    }
+
+    #[test]
+    fn words_of_wordpiece_are_masked_one_by_one() {
+        let vocabulary =
+            MaskVocabulary::new(MASK, (0..3000).map(|id| if id == 7 { "##s" } else { "go" }));
+        let settings = MaskSettings {
+            max_ngram: 1,
+            ..SETTINGS
+        };
+        let mut ids = sequence(1);
+        let masks = mask(
+            &mut ids,
+            ends,
+            &settings,
+            &vocabulary,
+            &mut Draws::new(2, Purpose::Masks, &[]),
+        );
+        assert_eq!(masks.len(), 19);
     }
 
     #[test]
