@@ -284,7 +284,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::checkpoint::stored::WeightFile;
+    use crate::checkpoint::weight_file::WeightFile;
 
     fn settings(value: Value) -> Settings {
         let Value::Object(map) = value else {

@@ -110,7 +110,7 @@ mod tests {
     use safetensors::Dtype;
 
     use super::*;
-    use crate::checkpoint::stored::WeightFile;
+    use crate::checkpoint::weight_file::WeightFile;
 
     #[test]
     fn what_belongs_to_a_weight_counts_when_it_is_loaded() {

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::checkpoint::choice::{Choice, Format};
 use crate::checkpoint::companions::Companions;
-use crate::checkpoint::stored::{StoredTensor, WeightFile};
+use crate::checkpoint::stored::StoredTensor;
+use crate::checkpoint::weight_file::WeightFile;
 use crate::checkpoint::{adapters, pytorch, safetensors, tensorflow};
 use crate::error::{Error, Result, shown};
 

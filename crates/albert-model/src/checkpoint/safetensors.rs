@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use safetensors::SafeTensors;
 
-use crate::checkpoint::stored::{StoredTensor, WeightFile};
+use crate::checkpoint::stored::StoredTensor;
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result};
 
 /// Returns true if the bytes start with the length of a header and the header.

@@ -1,107 +1,20 @@
-//! Tensors in a file, and how they are loaded.
-//!
-//! Files are memory-mapped; a tensor is a range of a file, which is read when the tensor is loaded.
+//! Tensors in a file: each is a range of it, which is read when the tensor is loaded.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::fs::File;
-use std::ops::{Deref, Range};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
 use std::sync::Arc;
 
 use albert_formats::crc32c::crc32c;
-use albert_formats::small_file::is_lfs_pointer;
 use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
-use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::checkpoint::companions::Companions;
 use crate::checkpoint::rounded::RoundedWeight;
+use crate::checkpoint::strides::{gather, is_dense};
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result, shown};
-
-/// A file, memory-mapped or in memory.
-#[derive(Debug)]
-pub(super) struct WeightFile {
-    pub(super) path: PathBuf,
-    pub(super) bytes: Bytes,
-}
-
-pub(super) enum Bytes {
-    Mapped(Mmap),
-    Owned(Cow<'static, [u8]>),
-}
-
-/// Shows only the length, not the bytes.
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bytes({})", self.len())
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl WeightFile {
-    /// Maps a file into memory.
-    pub(super) fn map(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io {
-            path: path.into(),
-            source,
-        };
-        // Checked before it is opened: opening a pipe waits for its writer.
-        if !path.metadata().map_err(io)?.is_file() {
-            return Err(Error::NotAFile { path: path.into() });
-        }
-        let file = File::open(path).map_err(io)?;
-        #[expect(unsafe_code)]
-        // SAFETY: the map is read-only. If another process truncates the file while it is mapped,
-        // reads fault. Like every reader of mapped weights, this relies on model files not being
-        // changed; a copy would take as much memory as the file.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        if is_lfs_pointer(&map) {
-            return Err(Error::LfsPointer { path: path.into() });
-        }
-        Ok(Self {
-            path: path.into(),
-            bytes: Bytes::Mapped(map),
-        })
-    }
-
-    /// Creates a file from bytes in memory; errors call it `name`.
-    pub(super) fn owned(bytes: Cow<'static, [u8]>, name: &str) -> Self {
-        Self {
-            path: name.into(),
-            bytes: Bytes::Owned(bytes),
-        }
-    }
-
-    /// Returns the error for a file that violates its format.
-    pub(super) fn malformed(&self, format: &'static str, why: impl Into<String>) -> Error {
-        Error::Malformed {
-            file: self.path.display().to_string(),
-            format,
-            why: why.into(),
-        }
-    }
-
-    /// Returns the error for a valid file with unsupported content.
-    pub(super) fn refused(&self, why: impl Into<String>) -> Error {
-        Error::Refused {
-            file: self.path.display().to_string(),
-            why: why.into(),
-        }
-    }
-}
 
 /// The values of a tensor in a file, with their type and shape.
 #[derive(Debug, Clone)]
@@ -340,17 +253,8 @@ impl StoredTensor {
 
     /// Checks shape, type and layout.
     pub(super) fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
-        let file = self.file.path.display().to_string();
-        self.refuse_unread(name)?;
-        if self.shape != shape {
-            let (expected, found) = (shape.to_vec(), self.shape.clone());
-            return Err(Error::TensorShape {
-                tensor: name.into(),
-                file,
-                expected,
-                found,
-            });
-        }
+        self.expect_shape(name, shape)?;
+        let file = self.file();
         if self.is_expanded() {
             return Err(Error::ExpandedTensor { file });
         }
@@ -367,30 +271,29 @@ impl StoredTensor {
         }
     }
 
-    /// Refuses an unsupported tensor or object.
-    fn refuse_unread(&self, name: &str) -> Result<()> {
-        match &self.values {
-            Values::Unread(what) => Err(self.file.refused(format!(
+    /// Refuses an unsupported tensor or object, and another shape.
+    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        if let Values::Unread(what) = &self.values {
+            return Err(self.file.refused(format!(
                 "holds `{}` as {what}: expected a tensor in f16, bf16, f32 or f64",
                 shown(name)
-            ))),
-            _ => Ok(()),
+            )));
         }
+        if self.shape != shape {
+            return Err(Error::TensorShape {
+                tensor: name.into(),
+                file: self.file(),
+                expected: shape.to_vec(),
+                found: self.shape.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Checks shape, type and layout of indices.
     pub(super) fn expect_indices(&self, name: &str, shape: &[usize]) -> Result<()> {
-        let file = self.file.path.display().to_string();
-        self.refuse_unread(name)?;
-        if self.shape != shape {
-            let (expected, found) = (shape.to_vec(), self.shape.clone());
-            return Err(Error::TensorShape {
-                tensor: name.into(),
-                file,
-                expected,
-                found,
-            });
-        }
+        self.expect_shape(name, shape)?;
+        let file = self.file();
         match self.dtype {
             Dtype::U32 | Dtype::I32 | Dtype::I64 if !self.is_expanded() => Ok(()),
             other => Err(Error::Refused {
@@ -500,38 +403,6 @@ fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     shape
         .iter()
         .try_fold(element_len(dtype), |len, &size| len.checked_mul(size))
-}
-
-/// Returns true for the strides of a tensor in row-major order without gaps; axes of size 1 may
-/// have any stride.
-fn is_dense(shape: &[usize], strides: &[usize]) -> bool {
-    let mut expected = 1usize;
-    shape.iter().zip(strides).rev().all(|(&size, &stride)| {
-        let fits = size == 1 || stride == expected;
-        expected = expected.saturating_mul(size);
-        fits
-    })
-}
-
-/// Copies strided elements, all of which must be within `bytes`, to row-major order.
-fn gather(bytes: &[u8], element: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
-    let count: usize = shape.iter().product();
-    let mut gathered = Vec::with_capacity(count * element);
-    let mut index = vec![0; shape.len()];
-    let mut at = 0;
-    for _ in 0..count {
-        gathered.extend_from_slice(&bytes[at * element..(at + 1) * element]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            at += strides[axis];
-            if index[axis] < shape[axis] {
-                break;
-            }
-            at -= strides[axis] * shape[axis];
-            index[axis] = 0;
-        }
-    }
-    gathered
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::checkpoint::pytorch::FORMAT;
-use crate::checkpoint::stored::WeightFile;
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result, shown};
 
 const PICKLE: &str = "data.pkl";

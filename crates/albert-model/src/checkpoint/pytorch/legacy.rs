@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
 use crate::checkpoint::pytorch::tensors::storages;
 use crate::checkpoint::pytorch::{FORMAT, error};
-use crate::checkpoint::stored::WeightFile;
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Result, shown};
 
 /// 0x1950a86a20f9469cfc6c in little-endian order.

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::checkpoint::stored::{StoredTensor, WeightFile};
+use crate::checkpoint::stored::StoredTensor;
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result, shown};
 use globals::Element;
 use pickle::{Pickle, Trouble};

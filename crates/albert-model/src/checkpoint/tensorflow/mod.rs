@@ -16,7 +16,8 @@ use std::sync::Arc;
 use albert_formats::tensorflow::{Index, IndexEntry, IndexError};
 use safetensors::Dtype;
 
-use crate::checkpoint::stored::{StoredTensor, WeightFile, element_len};
+use crate::checkpoint::stored::{StoredTensor, element_len};
+use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result, shown};
 pub(super) use names::{canonical, is_slot};
 
