@@ -12,7 +12,10 @@
 //! Special tokens come from the tokenizer's files (`special`), never from `config.json`, whose ids
 //! are wrong in many folders.
 
+mod beginning;
 mod compact;
+mod encoding;
+mod engine;
 mod explain;
 mod hugging_face;
 mod normalizer;
@@ -22,13 +25,14 @@ mod special;
 mod trie;
 mod word_piece;
 
-use serde::Serialize;
-
 use crate::files::SPIECE_MODELS;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
 pub use compact::CompactEncoding;
 pub(crate) use compact::Frame;
+pub use encoding::Encoding;
+pub(crate) use encoding::TokenIds;
+use engine::Engine;
 pub use explain::{Explanation, Normalized, Rule};
 use hugging_face::HuggingFace;
 use sentencepiece::AlbertTokenizer;
@@ -43,96 +47,6 @@ pub struct TokenizerOptions {
     /// True to read special tokens in a text, such as `[SEP]`, as those characters and not as the
     /// tokens.
     pub special_tokens_as_text: bool,
-}
-
-/// The tokens of a text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Encoding {
-    /// Token ids, special tokens included.
-    pub ids: Vec<u32>,
-    /// The vocabulary's piece of each id.
-    pub pieces: Vec<String>,
-    /// 0 for the first text, 1 for the second.
-    pub type_ids: Vec<u32>,
-    /// 1 for the tokens added around the text.
-    pub special_tokens_mask: Vec<u32>,
-    /// Half-open ranges in characters (Unicode scalar values), each text of a pair in itself; (0,
-    /// 0) for the tokens added around the text.
-    pub offsets: Vec<(usize, usize)>,
-    /// True if the text was truncated.
-    #[serde(skip)]
-    pub truncated: bool,
-}
-
-/// The parts of an encoding that the network needs.
-#[derive(Debug, Clone)]
-pub(crate) struct TokenIds {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) type_ids: Vec<u32>,
-    pub(crate) truncated: bool,
-}
-
-impl TokenIds {
-    /// Replaces the token at `position` by `ids`, which get its type.
-    pub(crate) fn replace(&mut self, position: usize, ids: &[u32]) {
-        let type_id = self.type_ids[position];
-        self.ids.splice(position..=position, ids.iter().copied());
-        self.type_ids
-            .splice(position..=position, ids.iter().map(|_| type_id));
-    }
-}
-
-/// A tokenizer implementation: this crate's SentencePiece, or the tokenizers crate.
-trait Engine: Send + Sync {
-    /// A text, or a pair, as tokens with all that is known of them; `explain` gets one reason a
-    /// token.
-    fn encode(
-        &self,
-        text: &str,
-        pair: Option<&str>,
-        max_length: Option<usize>,
-        explain: Option<&mut Vec<Explanation>>,
-    ) -> Result<Encoding>;
-    /// [`Engine::encode`] without pieces and offsets, which take time to make.
-    fn encode_ids(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<TokenIds>;
-    /// Calls `visit` with the id and the range of characters of each token, without special tokens
-    /// around the text. A long text is read part by part if that gives the tokens of the whole.
-    fn each_token(&self, text: &str, visit: &mut dyn FnMut(u32, (u32, u32))) -> Result<()>;
-    /// Returns the ids of a text without special tokens around it.
-    fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 4);
-        self.each_token(text, &mut |id, _| ids.push(id))?;
-        Ok(ids)
-    }
-    /// Returns the ids of a text, or `None` if a part of it is not in the vocabulary.
-    fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>>;
-    /// Returns the number of special tokens around a text or a pair.
-    fn special_tokens(&self, is_pair: bool) -> usize;
-    fn decode(&self, ids: &[u32]) -> Result<String>;
-    fn vocab_size(&self) -> usize;
-    fn highest_id(&self) -> u32;
-    fn token_to_id(&self, token: &str) -> Option<u32>;
-    fn id_to_token(&self, id: u32) -> Option<String>;
-    /// Returns the special token of a role, such as `mask_token`.
-    fn role(&self, role: &str) -> Option<&str>;
-    fn model_name(&self) -> &'static str;
-    fn lowercases(&self) -> Result<bool>;
-    fn keeps_accents(&self) -> Result<bool>;
-    /// Returns true if any text so far lost marks that were more than accents.
-    fn dropped_marks(&self) -> bool {
-        false
-    }
-    /// Returns the tokens of text that fit next to the special ones.
-    fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
-        let special = self.special_tokens(is_pair);
-        match max_length.checked_sub(special) {
-            Some(room) if room > 0 => Ok(room),
-            _ => Err(Error::MaxLength {
-                max_length,
-                special,
-            }),
-        }
-    }
 }
 
 /// A model's tokenizer, which all threads can share.
@@ -378,47 +292,6 @@ impl Tokenizer {
             return self.engine.encode_ids(text, Some(pair), max_length);
         }
         self.engine.encode_ids(begun, Some(pair_begun), max_length)
-    }
-
-    /// Returns a prefix of a text that is far longer than `max_length` tokens, such that the first
-    /// `max_length` tokens are those of the whole text. Other texts are returned unchanged.
-    ///
-    /// Tokenizing a book on one line would otherwise take seconds and gigabytes, only to discard
-    /// most tokens. The beginning ends before a space, where no token of the vocabulary is cut.
-    /// Without a space, it ends at a character: every tokenization of the whole text continues from
-    /// one of the last boundaries before that, so the beginning is taken only if all of these
-    /// agree.
-    ///
-    /// # Errors
-    /// If the tokenizer refuses the text.
-    pub(crate) fn beginning<'a>(&self, text: &'a str, max_length: usize) -> Result<&'a str> {
-        /// No language has tokens this long on average.
-        const BYTES_A_TOKEN: usize = 64;
-        /// Characters of the longest piece that a boundary can fall into: SentencePiece trains
-        /// pieces of 16 at most.
-        const LONGEST_PIECE: usize = 24;
-        let limit = max_length.saturating_mul(BYTES_A_TOKEN);
-        if text.len() <= limit {
-            return Ok(text);
-        }
-        let Some(end) = (0..=limit).rev().find(|&end| text.is_char_boundary(end)) else {
-            return Ok(text);
-        };
-        let ids = |beginning: &str| self.engine.encode_ids(beginning, None, max_length);
-        if let Some(space) = text[..end].rfind(char::is_whitespace)
-            && ids(&text[..space])?.truncated
-        {
-            return Ok(&text[..space]);
-        }
-        let expected = ids(&text[..end])?;
-        let ends = text[..end].char_indices().rev().take(LONGEST_PIECE);
-        for (shorter, _) in ends {
-            let found = ids(&text[..shorter])?;
-            if !found.truncated || found.ids != expected.ids {
-                return Ok(text);
-            }
-        }
-        Ok(&text[..end])
     }
 
     /// Returns the tokens of text that fit next to the special ones.

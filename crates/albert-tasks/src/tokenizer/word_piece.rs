@@ -9,9 +9,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::TokenizerOptions;
+use super::engine::Engine as _;
 use super::hugging_face::HuggingFace;
 use super::special::{SpecialTokens, defaults};
-use super::{Engine as _, TokenizerOptions};
 use crate::files::VOCABULARIES;
 use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
