@@ -3,10 +3,11 @@
 use std::fmt;
 
 use albert_tasks::albert_model::train::{FlatLayout, Objective, TrainingBatch};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::metrics::classification::Confusion;
+use crate::metrics::correlation::{pearson, spearman};
 use crate::trainer::Evaluation;
 
 /// The examples of a task, ready for the network.
@@ -74,6 +75,22 @@ impl Assessment {
         Self {
             metrics: metrics.into(),
             ..Self::default()
+        }
+    }
+
+    /// Compares predicted scores with the right ones by their correlation.
+    pub(super) fn of_scores(labels: &[f32], predicted: &[f64]) -> Self {
+        let labels: Vec<f64> = labels.iter().map(|label| f64::from(*label)).collect();
+        let predictions = labels.iter().zip(predicted).enumerate();
+        let predictions = predictions.map(|(index, (label, prediction))| {
+            json!({"index": index, "label": label, "prediction": prediction})
+        });
+        Self {
+            predictions: predictions.collect(),
+            ..Self::new([
+                ("pearson", pearson(&labels, predicted)),
+                ("spearman", spearman(&labels, predicted)),
+            ])
         }
     }
 

@@ -3,7 +3,6 @@
 use albert_data::Cell;
 use albert_tasks::Tokenizer;
 use albert_tasks::albert_model::train::{FlatLayout, Objective, Regression, TrainingBatch};
-use serde_json::json;
 
 use super::examples::{Assessment, Examples};
 use super::files::{DataFiles, Row};
@@ -11,7 +10,6 @@ use super::options::ExampleOptions;
 use super::sequences::Sequences;
 use super::texts::LabeledTexts;
 use crate::error::Result;
-use crate::metrics::correlation::{pearson, spearman};
 
 /// Reads texts with a number each.
 pub(super) fn regression(
@@ -64,17 +62,6 @@ impl Examples for RegressionExamples {
 
     fn assess(&self, outputs: &[Vec<f32>]) -> Assessment {
         let predicted: Vec<f64> = outputs.iter().map(|values| f64::from(values[0])).collect();
-        let values: Vec<f64> = self.values.iter().map(|value| f64::from(*value)).collect();
-        let predictions = values.iter().zip(&predicted).enumerate();
-        let predictions = predictions.map(|(index, (label, prediction))| {
-            json!({"index": index, "label": label, "prediction": prediction})
-        });
-        Assessment {
-            predictions: predictions.collect(),
-            ..Assessment::new([
-                ("pearson", pearson(&values, &predicted)),
-                ("spearman", spearman(&values, &predicted)),
-            ])
-        }
+        Assessment::of_scores(&self.values, &predicted)
     }
 }

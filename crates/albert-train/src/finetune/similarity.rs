@@ -14,7 +14,6 @@ use super::options::ExampleOptions;
 use super::regression::number;
 use super::sequences::Sequences;
 use crate::error::Result;
-use crate::metrics::correlation::{pearson, spearman};
 
 /// The sharpness of the softmax over cosines.
 ///
@@ -202,19 +201,8 @@ impl Examples for SimilarityExamples {
         let groups = outputs.chunks_exact(self.stride());
         match &self.kind {
             Relation::Scored(scores) => {
-                let scores: Vec<f64> = scores.iter().map(|score| f64::from(*score)).collect();
                 let cosines: Vec<f64> = groups.map(|pair| cosine(&pair[0], &pair[1])).collect();
-                let predictions = scores.iter().zip(&cosines).enumerate();
-                let predictions = predictions.map(|(index, (label, cosine))| {
-                    json!({"index": index, "label": label, "prediction": cosine})
-                });
-                Assessment {
-                    predictions: predictions.collect(),
-                    ..Assessment::new([
-                        ("pearson", pearson(&scores, &cosines)),
-                        ("spearman", spearman(&scores, &cosines)),
-                    ])
-                }
+                Assessment::of_scores(scores, &cosines)
             }
             Relation::Pairs => Assessment {
                 predictions: groups
