@@ -3,7 +3,7 @@
 use albert_tasks::{ModelFiles, TokenizerOptions};
 
 use crate::error::{Error, Result};
-use crate::examples::{Corpus, PretrainingText};
+use crate::examples::{Corpus, PretrainingText, Sequences};
 use crate::pretrain::{Pretrain, Start, Sums};
 use crate::trainer::Evaluation;
 
@@ -21,7 +21,7 @@ pub fn masked_lm(
     text: PretrainingText,
 ) -> Result<Evaluation> {
     let text = PretrainingText {
-        sentence_order: false,
+        sequences: Sequences::Segments,
         ..text
     };
     let sums = sums(files, tokenizer, corpus, text)?;
@@ -49,7 +49,7 @@ pub fn sentence_order(
     text: PretrainingText,
 ) -> Result<Evaluation> {
     let text = PretrainingText {
-        sentence_order: true,
+        sequences: Sequences::Pairs,
         ..text
     };
     let sums = sums(files, tokenizer, corpus, text)?;

@@ -154,7 +154,7 @@ impl CompressArgs {
     fn student(&self, original: &ModelFiles, talk: Talk) -> anyhow::Result<Student> {
         let weights = self.distillation.weights();
         let head = pretraining_head(&original.checkpoint()?.heads());
-        let head = weights.head(head, self.distillation.sentence_order);
+        let head = weights.head(head, self.distillation.text.sentence_order.is_trained());
         let counts = match self.train.as_slice() {
             [] => None,
             paths => {

@@ -10,6 +10,8 @@ pub(crate) mod input;
 pub(crate) mod model;
 pub(crate) mod output;
 #[cfg(feature = "train")]
+pub(crate) mod pretraining;
+#[cfg(feature = "train")]
 pub(crate) mod training;
 pub(crate) mod values;
 pub(crate) mod vectors;

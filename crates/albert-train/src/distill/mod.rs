@@ -61,7 +61,7 @@ pub use task::Distillation;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::examples::{Corpus, PretrainingExamples, PretrainingText};
+use crate::examples::{Corpus, PretrainingExamples, PretrainingText, Sequences};
 use crate::pass_settings::PassSettings;
 use crate::run::Run;
 use crate::trainer::{Event, Summary, TrainerSettings};
@@ -126,8 +126,8 @@ impl Distill {
         self
     }
 
-    /// Sets how text is turned into examples. `sentence_order` decides whether the order of the
-    /// text's own segments is trained.
+    /// Sets how text is turned into examples. `sequences` are those of the objective
+    /// [`Pretraining`](DistillObjective::Pretraining).
     #[must_use]
     pub fn with_text(mut self, text: PretrainingText) -> Self {
         self.text = text;
@@ -192,15 +192,14 @@ impl Distill {
             data["engine"] = engine.to_string().into();
         }
         let has_order = weights.pretraining > 0.0 && layout.head() == Head::PreTraining;
-        let text = PretrainingText {
-            sentence_order: self.text.sentence_order && has_order,
-            ..self.text
-        };
+        let mut text = self.text;
+        if !has_order {
+            text.sequences = Sequences::Segments;
+        }
         let streams = |corpus: Corpus, shuffle: bool| -> Result<_> {
             let windows = PretrainingText { shuffle, ..text };
             let sentences = PretrainingText {
-                sentence_order: false,
-                lone_sentences: true,
+                sequences: Sequences::Sentences,
                 in_file_order: in_order,
                 ..windows
             };

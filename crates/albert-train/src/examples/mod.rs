@@ -9,6 +9,7 @@ mod sentence_order;
 pub use corpus::{Corpus, CorpusFile, Document, Documents, Place};
 pub use masking::{Mask, MaskSettings, MaskVocabulary, mask};
 pub use pretraining::{
-    Bookmark, Position, PretrainingExample, PretrainingExamples, PretrainingText, TextStatistics,
+    Bookmark, Position, PretrainingExample, PretrainingExamples, PretrainingText, Sequences,
+    TextStatistics,
 };
-pub use sentence_order::{Lengths, Segments, TokenizedDocument, pairs, singles};
+pub use sentence_order::{Lengths, Segments, TokenizedDocument, both_orders, pairs, singles};

@@ -100,22 +100,51 @@ pub fn pairs(
     lengths: Lengths,
     draws: &mut Draws,
 ) -> Vec<Segments> {
+    let mut sequences = Vec::new();
+    for_each_pair(documents, index, lengths, draws, |segments, _| {
+        sequences.push(segments);
+    });
+    sequences
+}
+
+/// Returns each of the [`pairs`] in both orders: as drawn, then with the segments exchanged.
+///
+/// A pair from two documents has label 1 in both.
+pub fn both_orders(
+    documents: &[TokenizedDocument],
+    index: usize,
+    lengths: Lengths,
+    draws: &mut Draws,
+) -> Vec<Segments> {
+    let mut sequences = Vec::new();
+    for_each_pair(documents, index, lengths, draws, |segments, is_one_text| {
+        let exchanged = Segments {
+            first: segments.second.clone(),
+            second: segments.first.clone(),
+            is_swapped: !(is_one_text && segments.is_swapped),
+        };
+        sequences.extend([segments, exchanged]);
+    });
+    sequences
+}
+
+/// Calls a function with each pair of segments of `documents[index]`, and true unless the second
+/// segment is from another document.
+fn for_each_pair(
+    documents: &[TokenizedDocument],
+    index: usize,
+    lengths: Lengths,
+    draws: &mut Draws,
+    mut add: impl FnMut(Segments, bool),
+) {
     let document = &documents[index];
     let most = lengths.max_length - PAIR_TOKENS;
     let target = lengths.target(PAIR_TOKENS, draws);
-    let (mut sequences, mut start) = (Vec::new(), 0);
+    let mut start = 0;
     while start < document.sentences() {
         let end = stretch(document, start, target);
-        let mut segments = if end - start == 1 {
-            let first = document.tokens(start..end).to_vec();
-            // A first segment that is long enough alone is cut below to make room for another.
-            let wanted = target.saturating_sub(first.len()).max(1);
-            Segments {
-                second: other_text(documents, index, wanted, draws),
-                first,
-                is_swapped: true,
-            }
-        } else {
+        let is_one_text = end - start > 1;
+        let mut segments = if is_one_text {
             let split = start + 1 + draws.below(end - start - 1);
             let is_swapped = draws.unit() < 0.5;
             let (first, second) = (document.tokens(start..split), document.tokens(split..end));
@@ -129,12 +158,20 @@ pub fn pairs(
                 second: second.to_vec(),
                 is_swapped,
             }
+        } else {
+            let first = document.tokens(start..end).to_vec();
+            // A first segment that is long enough alone is cut below to make room for another.
+            let wanted = target.saturating_sub(first.len()).max(1);
+            Segments {
+                second: other_text(documents, index, wanted, draws),
+                first,
+                is_swapped: true,
+            }
         };
         truncate_pair(&mut segments.first, &mut segments.second, most, draws);
-        sequences.push(segments);
+        add(segments, is_one_text);
         start = end;
     }
-    sequences
 }
 
 /// Returns the sequences of a document with one segment each, for training without sentence order.
@@ -297,6 +334,25 @@ mod tests {
             assert!(sequence.is_swapped);
             assert_eq!(sequence.first, documents[index].ids());
             assert_ne!(sequence.second, documents[index].ids());
+        }
+    }
+
+    #[test]
+    fn both_orders_of_a_pair_have_both_labels() {
+        let documents = documents(500, 5, 10);
+        for index in 0..documents.len() {
+            let draws = || Draws::new(5, Purpose::Segments, &[index as u64]);
+            let both = both_orders(&documents, index, LONG, &mut draws());
+            let drawn = pairs(&documents, index, LONG, &mut draws());
+            assert_eq!(both.len(), 4);
+            for (both, drawn) in both.chunks_exact(2).zip(&drawn) {
+                let [one, other] = both else { unreachable!() };
+                assert_eq!(one, drawn);
+                assert_eq!((&one.first, &one.second), (&other.second, &other.first));
+            }
+            assert_ne!(both[0].is_swapped, both[1].is_swapped);
+            // The fifth sentence is alone, so that its pair is from two documents.
+            assert!(both[2].is_swapped && both[3].is_swapped);
         }
     }
 

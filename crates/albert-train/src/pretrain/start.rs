@@ -40,7 +40,7 @@ impl Start {
         tokenizer: &Tokenizer,
         text: &PretrainingText,
     ) -> Result<(FlatParameters, Vec<String>)> {
-        let head = if text.sentence_order {
+        let head = if text.sequences.are_pairs() {
             Head::PreTraining
         } else {
             Head::MaskedLm
@@ -90,7 +90,7 @@ fn check(config: &AlbertConfig, tokenizer: &Tokenizer, text: &PretrainingText) -
         );
         return setting("max_length", expected, text.max_length);
     }
-    if text.sentence_order && config.type_vocab_size < 2 {
+    if text.sequences.are_pairs() && config.type_vocab_size < 2 {
         return setting(
             "type_vocab_size",
             "2 token types".into(),

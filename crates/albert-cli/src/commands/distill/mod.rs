@@ -57,7 +57,8 @@ pub(crate) fn run(args: DistillArgs, talk: Talk) -> anyhow::Result<()> {
     let files = args.model.files(talk)?;
     let heads = files.checkpoint()?.heads();
     let weights = args.distillation.weights();
-    let head = weights.head(pretraining_head(&heads), args.distillation.sentence_order);
+    let has_order = args.distillation.text.sentence_order.is_trained();
+    let head = weights.head(pretraining_head(&heads), has_order);
     let groups = args.optimization.layer_groups;
     let mut recipe = Recipe::default();
     recipe.put_path("teacher", Path::new(&args.teacher))?;

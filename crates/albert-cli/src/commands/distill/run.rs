@@ -67,10 +67,7 @@ pub(crate) fn pass(options: &OptimizationArgs, talk: Talk) -> anyhow::Result<Pas
 /// Adds the options of a distillation to a recipe.
 pub(crate) fn put(recipe: &mut Recipe, args: &DistillationArgs, objectives: String) {
     recipe.put("objective", objectives);
-    recipe.put_count("max-length", args.max_length());
-    recipe.put("mask-probability", args.mask_probability);
-    recipe.put_count("max-ngram", args.max_ngram);
-    recipe.put("sentence-order", args.sentence_order);
+    recipe.put_pretraining(&args.text);
 }
 
 impl Distilling<'_> {
@@ -84,7 +81,7 @@ impl Distilling<'_> {
             TeacherFiles::Vectors(path) => Distill::from_vectors(self.student, path, corpus),
         };
         let mut distill = distill
-            .with_text(self.args.text(self.optimization))
+            .with_text(self.args.text.text(self.optimization))
             .with_tokenizer(self.tokenizer)
             .with_pass(|settings| *settings = self.pass.clone());
         if let Some(weights) = self.args.objective {

@@ -6,7 +6,7 @@ mod options;
 use albert_tasks::ModelFiles;
 use albert_train::PassSettings;
 use albert_train::Task;
-use albert_train::examples::{Corpus, PretrainingText, TextStatistics};
+use albert_train::examples::{Corpus, TextStatistics};
 use albert_train::pretrain::{Pretrain, Pretraining, Start};
 use albert_train::{Length, TrainerSettings};
 use clap::ValueEnum;
@@ -63,7 +63,11 @@ impl PretrainArgs {
     /// Describes the losses of models that have learned nothing from context.
     fn expected_loss(&self, task: &Pretraining, statistics: &TextStatistics) -> String {
         let pieces = (task.parameters().layout().config().vocab_size as f64).ln();
-        let order = if self.sentence_order { 2f64.ln() } else { 0.0 };
+        let order = if self.text.sentence_order.is_trained() {
+            2f64.ln()
+        } else {
+            0.0
+        };
         format!(
             "loss of uniform guessing: {:.2}; of guessing by the frequencies of the first {} \
              tokens: {:.2}; a model that learns falls below both",
@@ -79,14 +83,9 @@ impl PretrainArgs {
         tokenizer: ModelFiles,
         pass: &PassSettings,
     ) -> anyhow::Result<Pretraining> {
-        let mut text = PretrainingText::new(self.max_length(), self.optimization.seed);
-        text.mask_probability = self.mask_probability;
-        text.max_ngram = self.max_ngram;
-        text.sentence_order = self.sentence_order;
-        text.shuffle = self.optimization.shuffle;
         let mut task = Pretrain::new(start, tokenizer, Corpus::open(&self.train)?)
             .with_tokenizer(self.model.tokenizer())
-            .with_text(text)
+            .with_text(self.text.text(&self.optimization))
             .with_pass(|settings| *settings = pass.clone());
         if !self.run.eval.is_empty() {
             task = task.with_eval(Corpus::open(&self.run.eval)?);
@@ -110,10 +109,7 @@ impl PretrainArgs {
             recipe.put_path("config", config)?;
         }
         recipe.put_model(&self.model)?;
-        recipe.put_count("max-length", self.max_length());
-        recipe.put("mask-probability", self.mask_probability);
-        recipe.put_count("max-ngram", self.max_ngram);
-        recipe.put("sentence-order", self.sentence_order);
+        recipe.put_pretraining(&self.text);
         recipe.put_run(&self.run, settings, metric)?;
         recipe.put_optimization(&self.optimization, settings, pass)?;
         recipe.to_text()

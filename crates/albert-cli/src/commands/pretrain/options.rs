@@ -11,15 +11,13 @@ use albert_train::{Length, TrainerSettings};
 use clap::{Args, ValueEnum};
 
 use crate::commands::training::{Defaults, settings};
-use crate::options::training::{BATCH_SIZE, OptimizationArgs, RunArgs, fraction};
-use crate::options::{ModelArgs, number};
+use crate::options::ModelArgs;
+use crate::options::pretraining::PretrainingArgs;
+use crate::options::training::{BATCH_SIZE, OptimizationArgs, RunArgs};
 use crate::progress::Talk;
 
 /// The default number of epochs.
 const EPOCHS: f64 = 3.0;
-
-/// The default sequence length: longer sequences take too much time on a CPU.
-const MAX_LENGTH: usize = 128;
 
 /// Learning rates of AdamW and Muon for random weights, and for those of a trained model.
 const NEW_RATE: f64 = 5e-4;
@@ -59,25 +57,8 @@ pub(crate) struct PretrainArgs {
     )]
     pub(super) preset: Option<PresetName>,
 
-    #[arg(
-        long,
-        help = format!("Tokens in a sequence, special tokens included [default: {MAX_LENGTH}]"),
-        value_name = "N",
-        value_parser = number(5..=usize::MAX)
-    )]
-    pub(super) max_length: Option<usize>,
-
-    /// Fraction of the tokens that is masked
-    #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.15")]
-    pub(super) mask_probability: f64,
-
-    /// Maximum number of consecutive words masked together
-    #[arg(long, value_name = "N", value_parser = number(1..=64), default_value = "3")]
-    pub(super) max_ngram: usize,
-
-    /// Also train to recognize swapped segments
-    #[arg(long, value_name = "true|false", hide_possible_values = true, default_value_t = true, action = clap::ArgAction::Set)]
-    pub(super) sentence_order: bool,
+    #[command(flatten)]
+    pub(super) text: PretrainingArgs,
 
     #[command(flatten)]
     pub(super) run: RunArgs,
@@ -132,10 +113,6 @@ impl PretrainArgs {
             length: Length::Epochs(EPOCHS),
         };
         settings(&self.run, options, &defaults)
-    }
-
-    pub(super) fn max_length(&self) -> usize {
-        self.max_length.unwrap_or(MAX_LENGTH)
     }
 
     /// Returns the initial weights and the files of the tokenizer.

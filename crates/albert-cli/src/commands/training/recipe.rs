@@ -8,6 +8,7 @@ use anyhow::Context;
 use toml::{Table, Value};
 
 use crate::options::ModelArgs;
+use crate::options::pretraining::PretrainingArgs;
 use crate::options::training::{OptimizationArgs, RunArgs};
 
 /// A recipe in the making.
@@ -58,6 +59,14 @@ impl Recipe {
         self.put_given("lowercase", tokenizer.lowercase);
         self.put_given("keep-accents", tokenizer.keep_accents);
         Ok(())
+    }
+
+    /// Sets the options that turn text into masked examples.
+    pub(crate) fn put_pretraining(&mut self, text: &PretrainingArgs) {
+        self.put_count("max-length", text.max_length());
+        self.put("mask-probability", text.mask_probability);
+        self.put_count("max-ngram", text.max_ngram);
+        self.put("sentence-order", text.sentence_order);
     }
 
     /// Sets the options of length, evaluations and snapshots.

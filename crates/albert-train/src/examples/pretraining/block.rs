@@ -4,11 +4,11 @@ use albert_tasks::Tokenizer;
 use rayon::prelude::*;
 
 use super::position::Bookmark;
-use super::text::PretrainingText;
+use super::text::{PretrainingText, Sequences};
 use crate::draws::{Draws, Purpose, key};
 use crate::error::Result;
 use crate::examples::sentence_order::{
-    Lengths, Segments, TokenizedDocument, pairs, sentences, singles,
+    Lengths, Segments, TokenizedDocument, both_orders, pairs, sentences, singles,
 };
 use crate::permutation::Permutation;
 
@@ -16,7 +16,9 @@ use crate::permutation::Permutation;
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) sequences: Vec<Segments>,
-    pub(super) order: Option<Permutation>,
+    order: Option<Permutation>,
+    /// The sequences that stay next to each other when they are shuffled.
+    stride: usize,
     /// The place where the block begins.
     pub(super) bookmark: Bookmark,
     /// The fraction of the epoch's text before the end of the previous block and of this one.
@@ -43,7 +45,7 @@ impl Block {
                 for sentence in sentences {
                     let ids = tokenizer.ids_without_special_tokens(sentence)?;
                     // Lone sentences are numbered as the lines of the text.
-                    if text.lone_sentences || !ids.is_empty() {
+                    if text.sequences == Sequences::Sentences || !ids.is_empty() {
                         document.push(&ids);
                     }
                 }
@@ -67,21 +69,25 @@ impl Block {
             .flat_map_iter(|index| {
                 let place = [bookmark.epoch, bookmark.block, index as u64];
                 let mut draws = Draws::new(text.seed, Purpose::Segments, &place);
-                if text.lone_sentences {
-                    sentences(&documents[index], lengths)
-                } else if text.sentence_order {
-                    pairs(&documents, index, lengths, &mut draws)
-                } else {
-                    singles(&documents[index], lengths, &mut draws)
+                match text.sequences {
+                    Sequences::Sentences => sentences(&documents[index], lengths),
+                    Sequences::Segments => singles(&documents[index], lengths, &mut draws),
+                    Sequences::Pairs => pairs(&documents, index, lengths, &mut draws),
+                    Sequences::BothOrders => both_orders(&documents, index, lengths, &mut draws),
                 }
             })
             .collect();
         let place = [bookmark.epoch, bookmark.block];
         let order = key(text.seed, Purpose::SequenceOrder, &place);
+        let stride = match text.sequences {
+            Sequences::BothOrders => 2,
+            _ => 1,
+        };
         Ok(Self {
             order: text
                 .shuffle
-                .then(|| Permutation::new(order, sequences.len())),
+                .then(|| Permutation::new(order, sequences.len() / stride)),
+            stride,
             sequences,
             bookmark,
             shares,
@@ -92,7 +98,9 @@ impl Block {
     /// Returns the sequence at a place in the order of the block, and its index in the epoch.
     pub(super) fn sequence(&self, position: u64) -> (&Segments, u64) {
         let index = (position - self.bookmark.sequences) as usize;
-        let index = self.order.map_or(index, |order| order.at(index));
+        let index = self.order.map_or(index, |order| {
+            order.at(index / self.stride) * self.stride + index % self.stride
+        });
         (
             &self.sequences[index],
             self.bookmark.sequences + index as u64,

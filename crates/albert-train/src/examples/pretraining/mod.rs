@@ -22,7 +22,7 @@ use crate::draws::{Draws, Purpose};
 use crate::error::{Error, Result};
 use block::Block;
 pub use position::{Bookmark, Position};
-pub use text::PretrainingText;
+pub use text::{PretrainingText, Sequences};
 
 /// The size of a block in bytes of text: about a million tokens, or 8,000 sequences of 128 tokens.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -129,7 +129,7 @@ impl PretrainingExamples {
 
     /// Returns true if the sequences have two segments, whose order is trained.
     pub(crate) fn has_sentence_order(&self) -> bool {
-        self.text.sentence_order
+        self.text.sequences.are_pairs()
     }
 
     /// Returns the position of the next example.
@@ -224,7 +224,7 @@ impl PretrainingExamples {
         ids.extend_from_slice(first);
         ids.push(end);
         let boundary = ids.len();
-        if self.text.sentence_order {
+        if self.has_sentence_order() {
             ids.extend_from_slice(second);
             ids.push(end);
         }
@@ -253,8 +253,7 @@ impl PretrainingExamples {
             index: sequence,
             masks,
             order: self
-                .text
-                .sentence_order
+                .has_sentence_order()
                 .then_some(u32::from(segments.is_swapped)),
         }
     }

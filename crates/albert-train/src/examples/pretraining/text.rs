@@ -5,6 +5,28 @@ use crate::error::{Error, Result};
 /// The minimum number of tokens in a sequence: special tokens and one or two text tokens.
 const LEAST_TOKENS: usize = 5;
 
+/// The parts of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sequences {
+    /// One sentence.
+    Sentences,
+    /// One segment of consecutive sentences.
+    Segments,
+    /// Two segments, swapped in half of the sequences, for sentence order prediction.
+    Pairs,
+    /// Two segments, in both orders one after the other: the two examples of a pair differ in
+    /// nothing but the order and the masks.
+    BothOrders,
+}
+
+impl Sequences {
+    /// Returns true if a sequence has two segments, whose order is trained.
+    pub fn are_pairs(self) -> bool {
+        matches!(self, Self::Pairs | Self::BothOrders)
+    }
+}
+
 /// The settings that turn text into examples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -17,10 +39,8 @@ pub struct PretrainingText {
     pub mask_probability: f64,
     /// The maximum length of a masked n-gram, in words.
     pub max_ngram: usize,
-    /// True for sequences of two segments, for sentence order prediction.
-    pub sentence_order: bool,
-    /// True for sequences of a single sentence, which have no order.
-    pub lone_sentences: bool,
+    /// The parts of a sequence.
+    pub sequences: Sequences,
     /// True to shuffle files and sequences.
     pub shuffle: bool,
     /// True to read files one after another as they are listed, even if sequences are shuffled.
@@ -37,8 +57,7 @@ impl PretrainingText {
             short_probability: 0.1,
             mask_probability: 0.15,
             max_ngram: 3,
-            sentence_order: true,
-            lone_sentences: false,
+            sequences: Sequences::Pairs,
             shuffle: true,
             in_file_order: false,
             seed,
@@ -69,13 +88,6 @@ impl PretrainingText {
                     found: probability.to_string(),
                 });
             }
-        }
-        if self.lone_sentences && self.sentence_order {
-            return Err(Error::Setting {
-                name: "sentence_order",
-                expected: "false for sequences of a single sentence".into(),
-                found: "true".into(),
-            });
         }
         if self.max_ngram == 0 {
             return Err(Error::Setting {
