@@ -156,22 +156,21 @@ async fn clients_that_go_away_leave_the_queue() {
     let server = start(|settings| settings.step_tokens = Some(64)).await;
     let texts = vec!["some words that take a moment to compute"; 2_000];
     let body = serde_json::json!({ "inputs": texts }).to_string();
+    let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let until = async |is_reached: fn(&str) -> bool| {
+        while !is_reached(&exchange(&server.address, metrics).await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     for _ in 0..5 {
         let mut stream = TcpStream::connect(&server.address).await.unwrap();
         stream.write_all(request(&body).as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // A client that left earlier would never have been in the queue.
+        in_time(until(|text| !text.contains("\nte_queue_size 0\n"))).await;
         drop(stream);
     }
-    let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let emptied = async {
-        loop {
-            let text = exchange(&server.address, metrics).await;
-            if text.contains("\nte_queue_size 0\n") && text.contains("err=\"dropped\"") {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let emptied =
+        until(|text| text.contains("\nte_queue_size 0\n") && text.contains("err=\"dropped\""));
     in_time(emptied).await;
 }
 
