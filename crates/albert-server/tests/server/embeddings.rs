@@ -153,13 +153,16 @@ async fn the_options_of_a_request_are_those_of_the_library() {
             .starts_with("text 1 has more than"),
         "{refused}"
     );
-    let (status, refused) = client
-        .post("/embed", json!({ "inputs": "a", "prompt_name": "none" }))
-        .await;
-    assert_eq!(
-        (status.as_u16(), &refused["error_type"]),
-        (422, &json!("validation"))
-    );
+    for unknown in [
+        json!({ "inputs": "a", "prompt_name": "none" }),
+        json!({ "inputs": "a", "prompt_name": "none", "prompt": "query: " }),
+    ] {
+        let (status, refused) = client.post("/embed", unknown).await;
+        assert_eq!(
+            (status.as_u16(), &refused["error_type"]),
+            (422, &json!("validation"))
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -674,11 +674,11 @@ impl Embedder {
 
     /// Returns the prompt of merged options, else the model's default one.
     fn prompt<'a>(&'a self, options: &'a EmbedOptions) -> Result<Option<&'a str>> {
-        let prompt = match (&options.prompt, &options.prompt_name) {
-            (Some(prompt), _) => Some(prompt.as_str()),
-            (None, Some(name)) => Some(self.prompts.get(name)?),
-            (None, None) => self.pooling.prompt.as_deref(),
-        };
+        // A name is looked up even if the text takes precedence: an unknown one is a mistake.
+        let name = options.prompt_name.as_ref();
+        let named = name.map(|name| self.prompts.get(name)).transpose()?;
+        let prompt = options.prompt.as_deref().or(named);
+        let prompt = prompt.or(self.pooling.prompt.as_deref());
         Ok(prompt.filter(|prompt| !prompt.is_empty()))
     }
 
