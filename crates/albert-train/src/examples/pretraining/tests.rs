@@ -164,3 +164,26 @@ fn text_without_sentences_is_refused() {
         "{message}"
     );
 }
+
+#[test]
+fn both_orders_of_a_pair_follow_each_other_when_shuffled() {
+    let dir = folder(20);
+    let mut examples = examples(dir.path(), 1);
+    examples.text.sequences = Sequences::BothOrders;
+    let examples = take(&mut examples, 200);
+    for pair in examples.chunks_exact(2) {
+        let [one, other] = pair else { unreachable!() };
+        assert_eq!(one.index + 1, other.index);
+        let sorted = |example: &PretrainingExample| {
+            let mut ids = example.unmasked();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(sorted(one), sorted(other));
+        assert!(one.order != other.order || one.order == Some(1));
+    }
+    let in_order = examples
+        .windows(2)
+        .all(|pair| pair[0].index < pair[1].index);
+    assert!(!in_order, "the pairs are shuffled");
+}
