@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::splitter::{Dialect, Ending, Kept, RawRecord, Splitter};
 use crate::error::{Context, ErrorKind, error};
 use crate::lines::{MAX_LINE_BYTES, utf8};
-use crate::names::some_of;
+use crate::names::{only_column, some_of};
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Error, Field, Place};
 
@@ -147,7 +147,7 @@ impl<R: BufRead> Delimited<R> {
             })
         };
         for wanted in &self.selection.fields {
-            let column = names.iter().position(|name| name == wanted.field.name());
+            let column = only_column(&names, wanted.field.name())?;
             if column.is_none() && wanted.presence != Presence::Optional {
                 return Err(self.missing(&wanted.field, &names));
             }
@@ -397,6 +397,15 @@ mod tests {
             assert_eq!(error.other_separator(), Some(expected));
             assert!(error.is_missing_field());
         }
+    }
+
+    #[test]
+    fn a_field_that_two_columns_have_ends_the_reading() {
+        let error = "`a`, line 1: expected one column `text`, found two: columns 2 and 4";
+        let rows = csv("id,text,b,text\n1,first,x,second\n");
+        assert_eq!(rows, [Err(error.to_string())]);
+        let rows = read(b"b\ttext\tb\n1\ta\t2\n", "text", Delimiter::Tab);
+        assert_eq!(rows, [row(2, "a")]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! JSON lines: one object per line.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ impl<R: BufRead> JsonLines<R> {
         let mut found = vec![None; wanted.len()];
         // The columns that a field may be nested in.
         let mut columns = vec![None; wanted.len()];
-        let mut rest = Vec::new();
+        let (mut rest, mut places) = (Vec::new(), HashMap::new());
         members(&line, |name, value| {
             for (index, wanted) in wanted.iter().enumerate() {
                 if name == wanted.field.name() {
@@ -40,7 +42,15 @@ impl<R: BufRead> JsonLines<R> {
                 }
             }
             if self.selection.rest && !self.selection.has(&name) {
-                rest.push((name.into(), value));
+                let name: Arc<str> = name.into();
+                match places.entry(Arc::clone(&name)) {
+                    Entry::Vacant(place) => {
+                        place.insert(rest.len());
+                        rest.push((name, value));
+                    }
+                    // The last value of a name counts, as in Python.
+                    Entry::Occupied(place) => rest[*place.get()].1 = value,
+                }
             }
         })?;
         let value = |index: usize| -> crate::Result<Cell> {
@@ -188,6 +198,20 @@ mod tests {
         assert_eq!(values[0], Ok(expected));
         let expected = vec![Cell::Null, Cell::List(cells(&["a"]))];
         assert_eq!(values[1].as_ref().unwrap().cells, expected);
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_that_occurs_twice_counts() {
+        let mut selection = Selection::new(Field::parse_list("text").unwrap(), Kind::Text);
+        selection.rest = true;
+        let text = r#"{"text":"a","id":1,"n":2,"text":"b","id":3}"#;
+        let values = read_selected(text, selection).remove(0).unwrap();
+        assert_eq!(values.cells, cells(&["b"]));
+        let rest = [
+            ("id".into(), Cell::Integer(3)),
+            ("n".into(), Cell::Integer(2)),
+        ];
+        assert_eq!(values.rest, rest);
     }
 
     #[test]

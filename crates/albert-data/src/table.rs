@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::error::{Context, Error};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Fields, Schema};
 
 use crate::batches::{Batches, column_names, parts};
 use crate::cells::{Cells, cells, expect_kind};
+use crate::names::only_column;
 use crate::record::{Presence, Record, Selection, Values};
 use crate::{Cell, Field, Place};
 
@@ -114,10 +115,10 @@ impl Iterator for Table {
     }
 }
 
-/// Makes sure that a table has the fields, each of a type that can hold what is expected.
+/// Makes sure that a table has the fields, each once and of a type that can hold what is expected.
 pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> crate::Result<()> {
     for wanted in &selection.fields {
-        match data_type(schema, &wanted.field) {
+        match data_type(schema, &wanted.field)? {
             Some(found) => expect_kind(found, wanted.kind)
                 .with_context(|| format!("field {}", wanted.field))?,
             None if wanted.presence == Presence::Optional => {}
@@ -132,19 +133,30 @@ pub(crate) fn expect_fields(schema: &Schema, selection: &Selection) -> crate::Re
     Ok(())
 }
 
-/// The type of a field that a table has.
-fn data_type<'a>(schema: &'a Schema, field: &Field) -> Option<&'a DataType> {
-    if let Ok(column) = schema.field_with_name(field.name()) {
-        return Some(column.data_type());
+/// Returns the type of a field, if the table has it.
+///
+/// # Errors
+/// If two columns have its name.
+fn data_type<'a>(schema: &'a Schema, field: &Field) -> crate::Result<Option<&'a DataType>> {
+    let type_of = |fields: &'a Fields, name: &str| -> crate::Result<Option<&'a DataType>> {
+        let place = only_column(fields.iter().map(|field| field.name()), name)?;
+        Ok(place.map(|place| fields[place].data_type()))
+    };
+    if let Some(found) = type_of(schema.fields(), field.name())? {
+        return Ok(Some(found));
     }
-    let (first, steps) = field.path().split_first()?;
-    let column = schema.field_with_name(first).ok()?;
-    steps
-        .iter()
-        .try_fold(column.data_type(), |found, step| match found {
-            DataType::Struct(fields) => fields.find(step).map(|(_, field)| field.data_type()),
+    let mut steps = field.path().iter();
+    let mut found = match steps.next() {
+        Some(first) => type_of(schema.fields(), first)?,
+        None => None,
+    };
+    for step in steps {
+        found = match found {
+            Some(DataType::Struct(fields)) => type_of(fields, step)?,
             _ => None,
-        })
+        };
+    }
+    Ok(found)
 }
 
 /// A column, or a field of the structs of one.
@@ -187,5 +199,31 @@ impl<'a> Nested<'a> {
                 cells(row)
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Kind;
+
+    fn expect(schema: &Schema, field: &str) -> Result<(), String> {
+        let fields = Field::parse_list(field).unwrap();
+        let found = expect_fields(schema, &Selection::new(fields, Kind::Text));
+        found.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_field_that_two_columns_have_is_refused() {
+        let text = |name: &str| arrow_schema::Field::new(name, DataType::Utf8, true);
+        let inner = DataType::Struct(vec![text("a"), text("b"), text("b")].into());
+        let nested = arrow_schema::Field::new("data", inner, true);
+        let schema = Schema::new(vec![text("id"), text("text"), nested, text("text")]);
+        assert_eq!(expect(&schema, "id"), Ok(()));
+        assert_eq!(expect(&schema, "data.a"), Ok(()));
+        let error = "expected one column `text`, found two: columns 2 and 4";
+        assert_eq!(expect(&schema, "text"), Err(error.to_string()));
+        let error = "expected one column `b`, found two: columns 2 and 3";
+        assert_eq!(expect(&schema, "data.b"), Err(error.to_string()));
     }
 }

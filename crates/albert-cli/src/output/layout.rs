@@ -1,6 +1,7 @@
 //! The columns of an output: those of the rows, possibly renamed, and the columns kept from the
 //! input.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -66,11 +67,15 @@ impl Layout {
         Ok(())
     }
 
-    /// Checks that no kept column has the name of a row's column.
+    /// Checks that no kept column has the name of a row's column, or of another one.
     ///
     /// # Errors
     /// If one does.
     pub(crate) fn check_kept<R: Row>(&self, kept: &Kept) -> anyhow::Result<()> {
+        let mut known = HashSet::new();
+        if let Some((name, _)) = kept.iter().find(|(name, _)| !known.insert(name)) {
+            bail!("`--keep`: two columns of the input are named `{name}`");
+        }
         let names = R::COLUMNS.iter().map(|column| self.name(column.name));
         let taken = names
             .chain(["error"])

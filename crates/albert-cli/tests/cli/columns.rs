@@ -87,6 +87,18 @@ fn columns_that_cannot_be_are_refused_before_anything_is_written() {
     );
     let csv = folder.write("b.csv", "text\na\n");
     cli(&["tokenize", "--input", &csv, "--keep", "absent"]).fails(1, &["no field `absent`"]);
+    let twice = folder.write("twice.csv", "text,id,id,text\na,1,2,b\n");
+    let from = |more: &[&str]| cli(&[&["embed", "--input", &twice], more].concat());
+    from(&[]).fails(
+        1,
+        &["expected one column `text`, found two: columns 1 and 4"],
+    );
+    from(&["--field", "id"]).fails(1, &["columns 2 and 3"]);
+    let twice = folder.write("twice.tsv", "text\tid\tid\na\t1\t2\n");
+    cli(&["tokenize", "--input", &twice]).ok();
+    cli(&["tokenize", "--input", &twice, "--keep", "id"]).fails(1, &["columns 2 and 3"]);
+    cli(&["tokenize", "--input", &twice, "--keep", "all"])
+        .fails(1, &["two columns of the input are named `id`"]);
     embed(&["--column-name", "vector=v"]).fails(2, &["no column `vector`", "embedding"]);
     embed(&["--column-name", "index=text"]).fails(2, &["two columns are named `text`"]);
     embed(&["--column-name", "index"]).fails(2, &["OLD=NEW"]);

@@ -250,9 +250,14 @@ const TESTS: &[(&str, &str, &str)] = &[
         "what_an_earlier_run_left_damaged_is_fetched_anew",
     ),
     (
-        "pipes and sparse files in a model's folder",
+        "sparse files in a model's folder",
         "albert-formats/src/small_file.rs",
         "a_sparse_file_is_refused_by_its_size",
+    ),
+    (
+        "pipes and devices in a model's folder",
+        "albert-formats/src/small_file.rs",
+        "pipes_and_devices_are_not_opened",
     ),
     (
         "all tokens of a long text",
@@ -333,6 +338,16 @@ const TESTS: &[(&str, &str, &str)] = &[
         "Brotli, LZO and encrypted Parquet",
         "albert-cli/tests/cli/inputs.rs",
         "codecs_and_encryption_that_are_not_read_are_named",
+    ),
+    (
+        "columns of one name in csv",
+        "albert-data/src/delimited.rs",
+        "a_field_that_two_columns_have_ends_the_reading",
+    ),
+    (
+        "columns of one name in a table",
+        "albert-data/src/table.rs",
+        "a_field_that_two_columns_have_is_refused",
     ),
     (
         "an unclosed quote under --skip-bad",
