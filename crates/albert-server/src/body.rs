@@ -8,7 +8,7 @@ use axum::http::header;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -51,7 +51,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         };
         // A client that waits for `100 Continue` sends its body only if the body is read.
         if received.is_err() && !parts.headers.contains_key(header::EXPECT) {
-            let _ = timeout_at(deadline, discard(&mut body)).await;
+            // Counted from here, since a part of the time may be over when a body is refused.
+            let _ = timeout(limit, discard(&mut body)).await;
         }
         let (bytes, memory) = received?;
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
