@@ -223,4 +223,7 @@ fn wrong_options_are_refused_before_anything_is_served() {
     .fails(2, &["found 2 for 1"]);
     cli(&["serve", "--api-key-file", "/no/such/keys"]).fails(1, &["/no/such/keys"]);
     cli(&["serve", "--check", "127.0.0.1:1"]).fails(1, &["no answer from 127.0.0.1:1"]);
+    cli(&["serve", "--check", "unix:/no/such/socket"])
+        .fails(1, &["no answer from unix:/no/such/socket"]);
+    cli(&["serve", "--listen", "127.0.0.1:1", "--check"]).fails(1, &["no answer from 127.0.0.1:1"]);
 }

@@ -4,7 +4,6 @@ mod check;
 pub(crate) mod tei;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,16 +54,16 @@ pub(crate) struct ServeArgs {
     compute: ComputeArgs,
 
     /// Read text-embeddings-inference's environment variables, such as MODEL_ID and PORT
-    #[arg(long)]
+    #[arg(long, help_heading = "Running")]
     tei_env: bool,
 
     /// Log as JSON, one object per line
-    #[arg(long)]
+    #[arg(long, help_heading = "Running")]
     json_output: bool,
 
-    /// Ask the server at this address for its health, and serve nothing
-    #[arg(long, value_name = "ADDRESS")]
-    check: Option<SocketAddr>,
+    /// Ask the server at this address for its health, and serve nothing [default: that of --listen]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, help_heading = "Running")]
+    check: Option<Option<Address>>,
 }
 
 /// The options of embeddings where a request does not say otherwise.
@@ -171,8 +170,8 @@ fn seconds(count: usize) -> Duration {
 
 /// Runs the command.
 pub(crate) fn run(args: ServeArgs, talk: Talk) -> anyhow::Result<()> {
-    if let Some(address) = args.check {
-        return check::health(address);
+    if let Some(address) = &args.check {
+        return check::health(address.as_ref().unwrap_or(&args.access.listen));
     }
     log(args.json_output, talk);
     let models = load(&args, talk)?;
