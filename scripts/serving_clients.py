@@ -1,12 +1,13 @@
 """Runs the clients that docs/serving.md names against `albert-cli serve`.
 
-    python3 scripts/serving_clients.py --binary target/release/albert-cli [--schemathesis]
+    python3 scripts/serving_clients.py --binary target/release/albert-cli
 
-Every client that is installed must return the vectors that `albert-cli embed` writes; one that is
-not installed is named and skipped. Ends with an error if none is.
+Every client that is installed must return the vectors that `albert-cli embed` writes, or, for a
+reranker, the order of `albert-cli rerank`; one that is not installed is named and skipped. Ends with
+an error if none is.
 
     pip install openai langchain-openai huggingface_hub chromadb litellm \\
-        llama-index-embeddings-text-embeddings-inference llama-index-postprocessor-tei-rerank schemathesis
+        llama-index-embeddings-text-embeddings-inference llama-index-postprocessor-tei-rerank
 """
 
 import argparse
@@ -14,6 +15,7 @@ import importlib.metadata
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +23,12 @@ import time
 import urllib.request
 
 TEXTS = ["A man is playing a guitar.", "Someone makes music.", "", "Ünïcode and 東京."]
+
+QUERY = "Where does the train leave?"
+DOCUMENTS = ["The train leaves the station.", "Bread and milk.", "She opened the door and walked in."]
+
+# A small random cross-encoder of the tests.
+RERANKER = "crates/albert-tasks/tests/fixtures/pipelines/single"
 
 # JSON writes the shortest decimal of an f32, and numpy reads it as f64 before rounding.
 TOLERANCE = 1e-7
@@ -81,6 +89,16 @@ def llama_index_embeddings_text_embeddings_inference(url):
     return model.get_text_embedding_batch(TEXTS)
 
 
+def llama_index_postprocessor_tei_rerank(url):
+    from llama_index.core.schema import NodeWithScore, TextNode
+    from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
+
+    reranker = TextEmbeddingInference(base_url=url, top_n=len(DOCUMENTS))
+    nodes = [NodeWithScore(node=TextNode(text=text), score=0) for text in DOCUMENTS]
+    ranked = reranker.postprocess_nodes(nodes, query_str=QUERY)
+    return [(node.text, node.score) for node in ranked]
+
+
 CLIENTS = [
     openai,
     langchain_openai,
@@ -91,18 +109,26 @@ CLIENTS = [
 ]
 
 
-def start(binary):
+def start(binary, *options):
     """Starts a server on a free port and returns it with its address."""
     server = subprocess.Popen(
-        [binary, "serve", "--listen", "127.0.0.1:0"],
+        [binary, "serve", "--listen", "127.0.0.1:0", *options],
         stderr=subprocess.PIPE,
         text=True,
     )
     for line in server.stderr:
         found = re.search(r"listening on (http://[\d.:]*\d)", line)
         if found:
+            # Read the log, so that the server never waits for room in the pipe.
+            threading.Thread(target=server.stderr.read, daemon=True).start()
             return server, found.group(1)
     sys.exit("the server did not start")
+
+
+def stop(server):
+    """Ends a server, without the time that it gives a load balancer."""
+    server.send_signal(signal.SIGINT)
+    server.wait(timeout=60)
 
 
 def installed(client):
@@ -112,24 +138,17 @@ def installed(client):
         return None
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", default="target/release/albert-cli")
-    parser.add_argument("--schemathesis", action="store_true", help="also test /openapi.json")
-    arguments = parser.parse_args()
-    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+def written(binary, *arguments):
+    """Returns the rows that the command writes."""
+    command = [binary, *arguments, "--format", "jsonl", "--quiet"]
+    output = subprocess.run(command, capture_output=True, check=True, text=True, input="\n".join(DOCUMENTS))
+    return [json.loads(line) for line in output.stdout.splitlines()]
 
-    written = subprocess.run(
-        [arguments.binary, "embed", "--format", "jsonl", "--quiet", *TEXTS],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    expected = [json.loads(line)["embedding"] for line in written.stdout.splitlines()]
 
-    server, url = start(arguments.binary)
-    # Read the log, so that the server never waits for room in the pipe.
-    threading.Thread(target=server.stderr.read, daemon=True).start()
+def check_embeddings(binary):
+    """Compares the vectors of each client with the command's, and returns the number of clients."""
+    expected = [row["embedding"] for row in written(binary, "embed", *TEXTS)]
+    server, url = start(binary)
     ran = 0
     try:
         for client in CLIENTS:
@@ -146,17 +165,42 @@ def main():
             seconds = time.perf_counter() - begin
             print(f"{client.__name__} {version}: {len(found)} vectors, largest difference {worst:.1e}, {seconds:.1f} s")
             ran += 1
-        if arguments.schemathesis:
-            subprocess.run(
-                ["schemathesis", "run", url + "/openapi.json", "--max-examples", "30"], check=True
-            )
         with urllib.request.urlopen(url + "/metrics") as answer:
             for line in answer.read().decode().splitlines():
                 if line.startswith(("te_embed_success", "process_resident_memory_bytes")):
                     print(line)
     finally:
-        server.terminate()
-        server.wait(timeout=60)
+        stop(server)
+    return ran
+
+
+def check_reranker(binary):
+    """Compares the order and the scores of a reranker's client with the command's."""
+    client = llama_index_postprocessor_tei_rerank
+    version = installed(client)
+    if version is None:
+        print(f"{client.__name__}: not installed, skipped")
+        return 0
+    rows = written(binary, "rerank", QUERY, "--model", RERANKER, "--probability")
+    server, url = start(binary, "--model", RERANKER)
+    try:
+        found = client(url)
+    finally:
+        stop(server)
+    assert [text for text, _ in found] == [row["text"] for row in rows], (found, rows)
+    worst = max(abs(score - row["score"]) for (_, score), row in zip(found, rows, strict=True))
+    assert worst <= TOLERANCE, worst
+    print(f"{client.__name__} {version}: {len(found)} texts, largest difference {worst:.1e}")
+    return 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--binary", default="target/release/albert-cli")
+    arguments = parser.parse_args()
+    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+
+    ran = check_embeddings(arguments.binary) + check_reranker(arguments.binary)
     if ran == 0:
         sys.exit("no client is installed")
 

@@ -32,6 +32,7 @@
 mod app;
 mod body;
 mod failure;
+mod integer;
 mod layers;
 mod listener;
 mod metrics;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::failure::Failure;
+use crate::integer;
 
 /// A text, or several.
 #[derive(Debug, Clone, PartialEq, ToSchema)]
@@ -47,21 +48,12 @@ impl<'de> Deserialize<'de> for Texts {
         let error = serde::de::Error::custom::<String>;
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::One(text)),
-            Value::Array(values) if values.first().is_some_and(Value::is_number) => {
-                ids(values).map(|ids| Self::Ids(vec![ids])).map_err(error)
-            }
-            Value::Array(values) if values.first().is_some_and(Value::is_array) => {
-                let texts = values.into_iter().map(|value| match value {
-                    Value::Array(values) => ids(values),
-                    other => Err(format!(
-                        "expected a list of token ids, found {}",
-                        kind(&other)
-                    )),
-                });
-                texts
-                    .collect::<Result<_, _>>()
-                    .map(Self::Ids)
-                    .map_err(error)
+            Value::Array(values)
+                if values
+                    .first()
+                    .is_some_and(|value| value.is_number() || value.is_array()) =>
+            {
+                ids_of_texts(values).map(Self::Ids).map_err(error)
             }
             Value::Array(values) => {
                 let text = |(index, value): (usize, Value)| match value {
@@ -84,9 +76,28 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
+/// Reads the token ids of texts: a list of ids is one text, a list of such lists several.
+pub(crate) fn ids_of_texts(values: Vec<Value>) -> Result<Vec<Vec<u32>>, String> {
+    match values.first() {
+        None => Ok(Vec::new()),
+        Some(Value::Array(_)) => {
+            let texts = values.into_iter().map(|value| match value {
+                Value::Array(values) => ids(values),
+                other => {
+                    let found = kind(&other);
+                    Err(format!("expected a list of token ids, found {found}"))
+                }
+            });
+            texts.collect()
+        }
+        Some(_) => ids(values).map(|ids| vec![ids]),
+    }
+}
+
 fn ids(values: Vec<Value>) -> Result<Vec<u32>, String> {
     let id = |value: Value| {
-        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let number = value.as_number().and_then(integer::from_number);
+        let id = number.and_then(|id| u32::try_from(id).ok());
         id.ok_or_else(|| format!("expected token ids of 0 to {}, found {value}", u32::MAX))
     };
     values.into_iter().map(id).collect()
@@ -211,6 +222,8 @@ mod tests {
         }
         let read: Texts = serde_json::from_str("[1, 2]").unwrap();
         assert_eq!((read.len(), read), (1, Texts::Ids(vec![vec![1, 2]])));
+        let read: Texts = serde_json::from_str("[1, 2.0]").unwrap();
+        assert_eq!(read, Texts::Ids(vec![vec![1, 2]]));
         for wrong in ["[1, -2]", "[1.5]", "[[1], \"a\"]", "[[4294967296]]"] {
             assert!(texts(wrong).unwrap_err().starts_with("expected"), "{wrong}");
         }

@@ -11,6 +11,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 use crate::texts::object;
 
@@ -37,9 +38,11 @@ pub(super) struct Question {
 pub(super) struct AnswerParameters {
     /// The number of answers; 1 by default.
     #[schema(minimum = 1, maximum = 1000)]
+    #[serde(default, deserialize_with = "count")]
     top_k: Option<usize>,
     /// The maximum number of tokens of an answer.
     #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "count")]
     max_answer_len: Option<usize>,
     /// Makes "no answer" one of the answers.
     handle_impossible_answer: Option<bool>,

@@ -13,6 +13,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 use crate::texts::{Pair, Pairs, Texts, object};
 
@@ -117,6 +118,7 @@ pub(super) struct ClassifyRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClassifyParameters {
+    #[serde(default, deserialize_with = "count")]
     top_k: Option<usize>,
     /// `sigmoid`, `softmax` or `none`.
     function_to_apply: Option<String>,

@@ -2,12 +2,14 @@
 //! its limits.
 
 use albert_tasks::albert_model::Head;
+use albert_tasks::{Aggregation, TagOptions, Tagger};
 use serde_json::{Map, Value, json};
 
 use super::description;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::model::{MainTask, Model};
+use crate::settings::Settings;
 
 /// The routes of each head, with the schema of the request that `POST /` takes for them.
 const TASKS: [(Head, &[&str], Option<&str>); 5] = [
@@ -53,7 +55,32 @@ pub(super) fn of_server(app: &App) -> Result<Value, Failure> {
         json!({ "anyOf": one_of }),
     );
     limit(&mut document, app, &model)?;
+    if model.main() == MainTask::Tag {
+        limit_tagging(&mut document, &*model.tagger()?);
+    }
+    declare_too_large(&mut document, &app.settings);
     Ok(document)
+}
+
+/// Declares the answer 413 of every route that takes a body.
+///
+/// The number of texts is a limit of the server, as the number of bytes is, and not `maxItems` of
+/// the schemas: a request with too many texts has a valid body and is answered 413, while a body that
+/// breaks its schema is answered 422.
+fn declare_too_large(document: &mut Value, settings: &Settings) {
+    let description = format!(
+        "The request has more than {} texts or {} bytes",
+        settings.max_texts, settings.max_body
+    );
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, path) in paths {
+        let Some(responses) = path.pointer_mut("/post/responses") else {
+            continue;
+        };
+        let mut response = responses["4XX"].clone();
+        response["description"] = json!(description);
+        responses["413"] = response;
+    }
 }
 
 /// Removes the routes that the first model cannot answer, and returns the names of the schemas that
@@ -96,7 +123,6 @@ fn keep_routes(document: &mut Value, model: &Model) -> Result<Vec<&'static str>,
 
 /// Adds the limits of the server and of the first model to the schemas.
 fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> {
-    let most = app.settings.max_texts;
     let (mask, vocab_size, hidden_size) = model.about(|tokenizer, _, config| {
         let mask = tokenizer.mask_token().to_string();
         (mask, config.vocab_size, config.hidden_size)
@@ -109,8 +135,7 @@ fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> 
         }
         _ => (hidden_size, Vec::new()),
     };
-    let list =
-        |items: Value| json!({ "type": "array", "minItems": 1, "maxItems": most, "items": items });
+    let list = |items: Value| json!({ "type": "array", "minItems": 1, "items": items });
     let either = |one: Value, many: Value| json!({ "oneOf": [one, list(many)] });
     let text = || json!({ "type": "string" });
     let id = || json!({ "type": "integer", "minimum": 0, "maximum": vocab_size - 1 });
@@ -147,17 +172,6 @@ fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> 
             "EmbeddingsRequest/properties/dimensions/maximum",
             json!(dim),
         ),
-        ("RerankRequest/properties/texts/maxItems", json!(most)),
-        (
-            "DocumentsRequest/properties/documents/maxItems",
-            json!(most),
-        ),
-        // The source sentence is one of the texts.
-        (
-            "SimilarityInputs/properties/sentences/maxItems",
-            json!(most - 1),
-        ),
-        ("VertexRequest/properties/instances/maxItems", json!(most)),
     ] {
         set(document, &format!("/components/schemas/{place}"), value);
     }
@@ -168,6 +182,30 @@ fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> 
         set(document, &place, json!(names));
     }
     Ok(())
+}
+
+/// Adds the options that a tagger takes.
+fn limit_tagging(document: &mut Value, tagger: &Tagger) {
+    let parameters = "/components/schemas/TagParameters";
+    let names = Aggregation::ALL.iter().map(|(_, name)| Some(*name));
+    let names: Vec<Option<&str>> = names.chain([None]).collect();
+    let strategy = format!("{parameters}/properties/aggregation_strategy/enum");
+    set(document, &strategy, json!(names));
+    // The error of a stride that is too long has the tokens of a window.
+    let longest = TagOptions::default().with_stride(usize::MAX);
+    if let Err(albert_tasks::Error::Stride { room, .. }) = tagger.check(&longest) {
+        let maximum = format!("{parameters}/properties/stride/maximum");
+        set(document, &maximum, json!(room.saturating_sub(1)));
+    }
+    // Windows cannot be joined without aggregation.
+    let unjoined = json!({
+        "required": ["aggregation_strategy", "stride"],
+        "properties": {
+            "aggregation_strategy": { "const": "none" },
+            "stride": { "type": "integer" },
+        },
+    });
+    set(document, &format!("{parameters}/not"), unjoined);
 }
 
 /// Sets the value at a JSON pointer whose parent exists.

@@ -13,6 +13,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 use crate::model::{Model, too_long};
 use crate::texts::{Texts, object};
@@ -58,6 +59,7 @@ pub(super) struct EmbedRequest {
     prompt: Option<String>,
     /// Keeps the first dimensions.
     #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "count")]
     dimensions: Option<usize>,
 }
 

@@ -11,6 +11,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 use crate::texts::{Texts, object};
 
@@ -30,6 +31,7 @@ pub(super) struct FillRequest {
 pub(super) struct FillParameters {
     /// Candidates of each mask; 5 by default.
     #[schema(minimum = 1, maximum = 1000)]
+    #[serde(default, deserialize_with = "count")]
     top_k: Option<usize>,
     /// The only words to consider, all of which the vocabulary can spell.
     // A schema cannot say which words these are.

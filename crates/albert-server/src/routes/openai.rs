@@ -14,6 +14,7 @@ use super::embedding::embed_texts;
 use crate::app::App;
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::texts::Texts;
 
 /// The form in which embeddings are sent.
@@ -38,6 +39,7 @@ pub(super) struct EmbeddingsRequest {
     encoding_format: EncodingFormat,
     /// Keeps the first dimensions.
     #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "count")]
     dimensions: Option<usize>,
     /// The name of a user, which is not read.
     #[serde(rename = "user")]

@@ -12,6 +12,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 
 /// A query, and texts to rank.
@@ -140,6 +141,7 @@ pub(super) struct DocumentsRequest {
     #[schema(min_items = 1)]
     documents: Vec<Document>,
     /// Returns this many documents.
+    #[serde(default, deserialize_with = "count")]
     top_n: Option<usize>,
     /// Returns the documents with their scores.
     #[serde(default)]

@@ -11,6 +11,7 @@ use super::{ErrorBody, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
+use crate::integer::count;
 use crate::metrics::Kind;
 use crate::texts::{Texts, object};
 
@@ -28,6 +29,7 @@ pub(super) struct TagParameters {
     /// The joining of tokens: `none`, `simple` (the default), `first`, `average` or `max`.
     aggregation_strategy: Option<String>,
     /// Reads long texts in windows that share this many tokens.
+    #[serde(default, deserialize_with = "count")]
     stride: Option<usize>,
 }
 

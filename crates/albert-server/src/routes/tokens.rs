@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use albert_tasks::Tokenizer;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::ErrorBody;
 use crate::app::App;
 use crate::body::Json;
 use crate::failure::Failure;
-use crate::texts::Texts;
+use crate::texts::{Texts, ids_of_texts};
 
 /// Texts to tokenize.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -79,17 +79,16 @@ fn tokens(tokenizer: &Tokenizer, text: &str, keep_special: bool) -> Result<Vec<T
         .collect())
 }
 
-/// Token ids.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a list of ids, or a list of such lists"
-)]
-pub(super) enum Ids {
-    /// Of one text.
-    One(Vec<u32>),
-    /// Of several texts.
-    Many(Vec<Vec<u32>>),
+/// The token ids of texts: a list of ids is one text, a list of such lists several.
+#[derive(Debug, ToSchema)]
+pub(super) struct Ids(Vec<Vec<u32>>);
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Vec::deserialize(deserializer)?;
+        let ids = ids_of_texts(values).map_err(serde::de::Error::custom)?;
+        Ok(Self(ids))
+    }
 }
 
 /// Token ids to turn into text.
@@ -110,11 +109,7 @@ pub(super) async fn decode(
     State(app): State<Arc<App>>,
     Json(request, _memory): Json<DecodeRequest>,
 ) -> Result<axum::Json<Vec<String>>, Failure> {
-    let rows = match request.ids {
-        Ids::One(ids) if ids.is_empty() => Vec::new(),
-        Ids::One(ids) => vec![ids],
-        Ids::Many(rows) => rows,
-    };
+    let Ids(rows) = request.ids;
     app.check_texts("ids", rows.len())?;
     let skip = request.skip_special_tokens.unwrap_or(true);
     let model = app.model(None)?;

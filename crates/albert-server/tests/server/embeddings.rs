@@ -139,6 +139,10 @@ async fn the_options_of_a_request_are_those_of_the_library() {
     let expected = embedder().embed_with(&[&long], &options).unwrap();
     assert_eq!(vector(&answer[0]), expected[0].vector);
 
+    let narrow = |dimensions: Value| json!({ "inputs": "a", "dimensions": dimensions });
+    let integer = client.ask("/embed", narrow(json!(16))).await;
+    assert_eq!(client.ask("/embed", narrow(json!(16.0))).await, integer);
+
     let (status, refused) = client
         .post(
             "/embed",

@@ -228,7 +228,15 @@ async fn the_description_names_every_route() {
         schemas["EmbedRequest"]["properties"]["dimensions"]["maximum"],
         256
     );
-    assert_eq!(schemas["Texts"]["oneOf"][1]["minItems"], 1);
+    let texts = &schemas["Texts"]["oneOf"][1];
+    assert_eq!(texts["minItems"], 1);
+    // The number of texts is a limit of the server, and 413 the answer beyond it.
+    assert!(texts.get("maxItems").is_none(), "{texts}");
+    let too_large = &description["paths"]["/embed"]["post"]["responses"]["413"];
+    let expected = "The request has more than 2048 texts or 32000000 bytes";
+    assert_eq!(too_large["description"], expected);
+    let alive = &description["paths"]["/"]["get"]["responses"];
+    assert!(alive.get("413").is_none(), "{alive}");
     assert_eq!(
         schemas["FillRequest"]["properties"]["inputs"]["oneOf"][0]["pattern"],
         "\\[MASK\\]"

@@ -184,6 +184,9 @@ async fn tokens_and_their_text_return() {
     let ids: Vec<&Value> = tokens.iter().map(|token| &token["id"]).collect();
     let decoded = client.ask("/decode", json!({ "ids": ids })).await;
     assert_eq!(decoded, json!(["a quick test"]));
+    let floats: Vec<Option<f64>> = ids.iter().map(|id| id.as_f64()).collect();
+    let twice = client.ask("/decode", json!({ "ids": [floats, ids] })).await;
+    assert_eq!(twice, json!(["a quick test", "a quick test"]));
     let all = client
         .ask(
             "/decode",
