@@ -52,7 +52,7 @@ pub(super) struct AnswerParameters {
 
 /// An answer; its offsets count characters.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Found {
+pub(super) struct FoundAnswer {
     score: f32,
     start: usize,
     end: usize,
@@ -62,23 +62,23 @@ pub(super) struct Found {
 /// The answer, or several, best first.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Found1OrMore {
+pub(super) enum FoundAnswers {
     /// One answer.
-    One(Found),
+    One(FoundAnswer),
     /// Several, where `top_k` is more than 1.
-    Many(Vec<Found>),
+    Many(Vec<FoundAnswer>),
 }
 
 /// Answers a question, as transformers' pipeline does.
 #[utoipa::path(post, path = "/answer", request_body = AnswerRequest, responses(
-    (status = 200, description = "The answer, or several with `top_k`", body = Found1OrMore),
+    (status = 200, description = "The answer, or several with `top_k`", body = FoundAnswers),
     (status = "4XX", description = "The request is wrong", body = ErrorBody),
     (status = "5XX", description = "The server cannot answer", body = ErrorBody),
 ))]
 pub(super) async fn answer(
     State(app): State<Arc<App>>,
     Json(request, _memory): Json<AnswerRequest>,
-) -> Result<Reply<Found1OrMore>, Failure> {
+) -> Result<Reply<FoundAnswers>, Failure> {
     find(&app, request.inputs, request.parameters).await
 }
 
@@ -86,7 +86,7 @@ async fn find(
     app: &App,
     question: Question,
     parameters: AnswerParameters,
-) -> Result<Reply<Found1OrMore>, Failure> {
+) -> Result<Reply<FoundAnswers>, Failure> {
     let top_k = parameters.top_k.unwrap_or(1);
     if !(1..=MAX_TOP_K).contains(&top_k) || parameters.max_answer_len == Some(0) {
         return Err(Failure::invalid(format!(
@@ -118,7 +118,7 @@ async fn find(
         )
         .await?;
     // Without an answer the pipeline gives the empty one at the beginning.
-    let found = |answer: Answer| Found {
+    let found = |answer: Answer| FoundAnswer {
         score: answer.score,
         start: answer.start.unwrap_or(0),
         end: answer.end.unwrap_or(0),
@@ -130,8 +130,8 @@ async fn find(
         .flat_map(|it| it.answers)
         .map(found);
     let value = match (top_k, answers.next()) {
-        (1, Some(answer)) => Found1OrMore::One(answer),
-        (_, first) => Found1OrMore::Many(first.into_iter().chain(answers).collect()),
+        (1, Some(answer)) => FoundAnswers::One(answer),
+        (_, first) => FoundAnswers::Many(first.into_iter().chain(answers).collect()),
     };
     Ok(Reply {
         value,

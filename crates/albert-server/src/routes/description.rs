@@ -54,7 +54,10 @@ pub(super) fn of_server(app: &App) -> Result<Value, Failure> {
         &format!("{schemas}/VertexRequest/properties/instances/items"),
         json!({ "anyOf": one_of }),
     );
-    limit(&mut document, app, &model)?;
+    limit(&mut document, &model)?;
+    if app.settings.allow_ids {
+        accept_ids(&mut document);
+    }
     if model.main() == MainTask::Tag {
         limit_tagging(&mut document, &*model.tagger()?);
     }
@@ -122,7 +125,7 @@ fn keep_routes(document: &mut Value, model: &Model) -> Result<Vec<&'static str>,
 }
 
 /// Adds the limits of the server and of the first model to the schemas.
-fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> {
+fn limit(document: &mut Value, model: &Model) -> Result<(), Failure> {
     let (mask, vocab_size, hidden_size) = model.about(|tokenizer, _, config| {
         let mask = tokenizer.mask_token().to_string();
         (mask, config.vocab_size, config.hidden_size)
@@ -141,12 +144,6 @@ fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> 
     let id = || json!({ "type": "integer", "minimum": 0, "maximum": vocab_size - 1 });
     let ids = json!({ "type": "array", "items": id() });
     let mut texts = either(text(), text());
-    if app.settings.allow_ids
-        && let Some(forms) = texts["oneOf"].as_array_mut()
-    {
-        let some = json!({ "type": "array", "minItems": 1, "items": id() });
-        forms.extend([some, list(ids.clone())]);
-    }
     texts["examples"] = json!(["What is ALBERT?"]);
     let pattern: String = mask
         .chars()
@@ -184,6 +181,28 @@ fn limit(document: &mut Value, app: &App, model: &Model) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Adds token ids to the forms of texts to embed. They take no prompt.
+fn accept_ids(document: &mut Value) {
+    let refer = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let either = json!({ "anyOf": [refer("Texts"), refer("Ids")] });
+    let absent = json!({ "type": "null" });
+    let forms = json!([
+        { "properties": { "inputs": refer("Texts") } },
+        { "properties": { "prompt": absent, "prompt_name": absent } },
+    ]);
+    for (place, value) in [
+        ("EmbedRequest/properties/inputs", &either),
+        ("EmbeddingsRequest/properties/input", &either),
+        ("EmbedRequest/anyOf", &forms),
+    ] {
+        set(
+            document,
+            &format!("/components/schemas/{place}"),
+            value.clone(),
+        );
+    }
+}
+
 /// Adds the options that a tagger takes.
 fn limit_tagging(document: &mut Value, tagger: &Tagger) {
     let parameters = "/components/schemas/TagParameters";
@@ -206,6 +225,15 @@ fn limit_tagging(document: &mut Value, tagger: &Tagger) {
         },
     });
     set(document, &format!("{parameters}/not"), unjoined);
+    // A text without entities has the same answer as no texts.
+    let forms = document
+        .pointer("/components/schemas/Tagged/oneOf")
+        .cloned();
+    set(
+        document,
+        "/components/schemas/Tagged",
+        json!({ "anyOf": forms }),
+    );
 }
 
 /// Sets the value at a JSON pointer whose parent exists.

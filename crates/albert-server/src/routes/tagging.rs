@@ -35,7 +35,7 @@ pub(super) struct TagParameters {
 
 /// An entity; its offsets count characters.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Found {
+pub(super) struct FoundEntity {
     /// The label of an entity of several tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     entity_group: Option<String>,
@@ -53,9 +53,9 @@ pub(super) struct Found {
 #[serde(untagged)]
 pub(super) enum Tagged {
     /// Of one text.
-    One(Vec<Found>),
+    One(Vec<FoundEntity>),
     /// Of each text.
-    Many(Vec<Vec<Found>>),
+    Many(Vec<Vec<FoundEntity>>),
 }
 
 /// Finds entities, as transformers' token-classification pipeline does.
@@ -109,7 +109,7 @@ async fn tag_texts(
         } else {
             (None, Some(entity.label))
         };
-        Found {
+        FoundEntity {
             entity_group: group,
             entity: single,
             score: entity.score,

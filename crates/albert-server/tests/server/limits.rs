@@ -275,6 +275,40 @@ async fn the_description_has_the_routes_of_the_model() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_of_a_tagger_has_its_options_and_answers() {
+    let client = Client::new(crate::fixture("pipelines/entities"));
+    let (_, description) = crate::json(client.get("/openapi.json").await).await;
+    let schemas = &description["components"]["schemas"];
+    let properties = &schemas["TagParameters"]["properties"];
+    let strategies = json!(["none", "simple", "first", "average", "max", null]);
+    assert_eq!(properties["aggregation_strategy"]["enum"], strategies);
+    let longest = properties["stride"]["maximum"].as_u64().unwrap();
+    let ask = |stride: u64| {
+        let body = json!({ "inputs": "a", "parameters": { "stride": stride } });
+        client.post("/tag", body)
+    };
+    assert_eq!(ask(longest).await.0, 200);
+    assert_eq!(ask(longest + 1).await.0, 422);
+    assert!(schemas["FoundEntity"]["properties"].get("word").is_some());
+    assert_eq!(schemas["Tagged"]["anyOf"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_ids_are_described_where_the_server_takes_them() {
+    for allow_ids in [false, true] {
+        let client = limited(|settings| settings.allow_ids = allow_ids);
+        let (_, description) = crate::json(client.get("/openapi.json").await).await;
+        let schemas = &description["components"]["schemas"];
+        for (request, field) in [("EmbedRequest", "inputs"), ("EmbeddingsRequest", "input")] {
+            let forms = &schemas[request]["properties"][field]["anyOf"];
+            assert_eq!(forms.is_array(), allow_ids, "{request}");
+        }
+        let scored = &schemas["ScoreRequest"]["properties"]["inputs"];
+        assert!(scored.get("anyOf").is_none(), "{scored}");
+    }
+}
+
 #[test]
 fn a_server_needs_models_of_different_names() {
     let files = || ModelFiles::builtin().unwrap();
