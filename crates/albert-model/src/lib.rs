@@ -89,6 +89,7 @@ mod encoder;
 mod error;
 mod feed_forward;
 mod fused;
+mod head;
 mod heads;
 mod input;
 mod layer;
@@ -121,6 +122,7 @@ pub use embeddings::AlbertEmbeddings;
 pub use encoder::AlbertEncoder;
 pub use error::{Error, Result};
 pub use feed_forward::FeedForward;
+pub use head::Head;
 pub use heads::{
     AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
     AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
@@ -132,6 +134,5 @@ pub use layer_group::AlbertLayerGroup;
 pub use mask::additive_mask;
 pub use model::{AlbertModel, AlbertOutput};
 pub use outputs::Outputs;
-pub use parameters::Head;
 pub use pooler::AlbertPooler;
 pub use pretrained::Pretrained;

@@ -19,7 +19,9 @@ mod check;
 mod choice;
 mod companions;
 mod configuration;
+mod conversion;
 mod files;
+mod googles;
 mod names;
 mod options;
 mod pytorch;
@@ -28,6 +30,7 @@ mod report;
 mod rounded;
 mod safetensors;
 mod save;
+mod scheme;
 mod source;
 mod stored;
 mod strides;
@@ -46,12 +49,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use crate::config::{AlbertConfig, ModelType};
+use crate::config::AlbertConfig;
 use crate::error::{Error, Result};
-use crate::parameters::{
-    CLASSIFIER, Head, POOLER, Parameter, Product, head_parameters, in_model, layer_prefix,
-    projection,
-};
+use crate::parameters::{Head, POOLER, Parameter, head_parameters, in_model};
 pub(crate) use calibration::{Calibration, ChannelStatistics};
 use choice::{Choice, Format};
 use configuration::Configuration;
@@ -63,9 +63,6 @@ use stored::StoredTensor;
 /// share bytes between tensors, but a small hostile file with a thousand tensors over the same
 /// bytes would request any amount of memory.
 const MOST_SHARED: usize = 4;
-
-/// The maximum number of labels, more than any classifier has.
-const MOST_LABELS: usize = 1 << 16;
 
 /// Returns true if a tensor belongs to a module.
 fn is_in(module: &str, tensor: &str) -> bool {
@@ -212,138 +209,6 @@ impl Checkpoint {
                 self.files.len
             ),
         })
-    }
-
-    /// Adds the identity as projection to a checkpoint of Google's network, which has no projection
-    /// if E = H, while Hugging Face's always has one.
-    ///
-    /// Source: google-research/albert, `modeling.py`, `transformer_model`.
-    fn imply_projection(&mut self) {
-        let (h, projection) = (self.config.hidden_size, projection());
-        let (weight, bias) = (format!("{projection}.weight"), format!("{projection}.bias"));
-        let absent = !self.names.contains_key(&weight) && !self.names.contains_key(&bias);
-        // The file must hold a matrix of the same size, so that a configuration alone cannot
-        // request a large one.
-        let query = format!("{}.{}.weight", layer_prefix(0, 0), Product::Query.name());
-        let is_possible = self
-            .stored(&query)
-            .is_some_and(|(_, tensor)| tensor.shape == [h, h]);
-        if absent && self.config.has_projection() && self.config.embedding_size == h && is_possible
-        {
-            let file = self.files.name();
-            let implied = Arc::make_mut(&mut self.implied);
-            implied.insert(bias, StoredTensor::identity(&file, vec![h]));
-            implied.insert(weight, StoredTensor::identity(&file, vec![h, h]));
-            let choice = format!("identity for `{projection}`: Google's network has none if E = H");
-            self.choices.push(choice);
-        }
-    }
-
-    /// Returns the model as an ALBERT or as a BERT.
-    ///
-    /// A BERT becomes an ALBERT with one group per layer and the identity as its projection, whose
-    /// outputs are equal. Only such an ALBERT can become a BERT.
-    ///
-    /// # Errors
-    /// If an ALBERT shares weights between layers, or has a projection other than the identity.
-    pub fn with_model_type(&self, model_type: ModelType) -> Result<Self> {
-        let found = self.config.model_type;
-        if found == model_type {
-            return Ok(self.clone());
-        }
-        let mut converted = self.clone();
-        if model_type == ModelType::Albert {
-            let (h, file) = (self.config.hidden_size, self.files.name());
-            let implied = Arc::make_mut(&mut converted.implied);
-            let name = projection();
-            implied.insert(
-                format!("{name}.bias"),
-                StoredTensor::identity(&file, vec![h]),
-            );
-            implied.insert(
-                format!("{name}.weight"),
-                StoredTensor::identity(&file, vec![h, h]),
-            );
-        } else {
-            self.refuse_albert_proper()?;
-            let name = projection();
-            for part in ["weight", "bias"] {
-                let name = format!("{name}.{part}");
-                converted.names.remove(&name);
-                Arc::make_mut(&mut converted.implied).remove(&name);
-            }
-        }
-        converted.config = self.config.with_model_type(model_type);
-        converted.choices.push(format!(
-            "converted: {} into {}",
-            found.with_article(),
-            model_type.with_article()
-        ));
-        Ok(converted)
-    }
-
-    /// Refuses an ALBERT that is not equivalent to a BERT.
-    fn refuse_albert_proper(&self) -> Result<()> {
-        let config = &self.config;
-        let refused = |why: String| Error::Refused {
-            file: self.files.name(),
-            why: format!("holds an ALBERT that is not equivalent to a BERT: {why}"),
-        };
-        if config.num_hidden_groups != config.num_hidden_layers || config.inner_group_num != 1 {
-            return Err(refused(format!(
-                "expected a group of one layer for each of {} layers, found {} groups of {}",
-                config.num_hidden_layers, config.num_hidden_groups, config.inner_group_num
-            )));
-        }
-        let (e, h) = (config.embedding_size, config.hidden_size);
-        if e != h {
-            return Err(refused(format!(
-                "expected embeddings as wide as hidden states, {h}, found {e}"
-            )));
-        }
-        for (part, shape) in [("weight", vec![h, h]), ("bias", vec![h])] {
-            let name = format!("{}.{part}", projection());
-            let Some((stored, tensor)) = self.stored(&name) else {
-                continue;
-            };
-            tensor.expect(stored, &shape)?;
-            let identity = StoredTensor::identity(stored, shape);
-            let difference =
-                (tensor.load()?.to_dtype(DType::F32)? - identity.load()?.to_dtype(DType::F32)?)?;
-            if difference
-                .abs()?
-                .flatten_all()?
-                .max(0)?
-                .to_scalar::<f32>()?
-                != 0.0
-            {
-                return Err(refused(format!("expected the identity in `{stored}`")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets the number of labels to the number of rows of the classifier, because Google's
-    /// configurations do not name labels.
-    fn count_labels(&mut self) {
-        let Some((stored, tensor)) = self.stored(&format!("{CLASSIFIER}.weight")) else {
-            return;
-        };
-        let [labels, width] = tensor.shape[..] else {
-            return;
-        };
-        if width == self.config.hidden_size
-            && labels != self.config.num_labels()
-            && labels <= MOST_LABELS
-        {
-            let choice = format!(
-                "labels: {labels}, the rows of `{stored}`, because Google's configuration does not name them"
-            );
-            self.config.id2label = (0..labels)
-                .map(|label| (label, format!("LABEL_{label}")))
-                .collect();
-            self.choices.push(choice);
-        }
     }
 
     /// Returns the choices made in reading the checkpoint, with reasons: the file, its format, the

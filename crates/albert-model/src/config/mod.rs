@@ -9,7 +9,7 @@
 mod dialect;
 mod fields;
 mod json;
-mod model_type;
+pub(crate) mod model_type;
 mod validate;
 mod yaml;
 
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::activation::HiddenAct;
-use crate::parameters::Head;
+use crate::head::Head;
 pub(crate) use dialect::Dialect;
 pub use model_type::ModelType;
 

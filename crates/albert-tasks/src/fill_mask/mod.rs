@@ -4,7 +4,9 @@
 //! place; the decoder only runs at the masks. [`FillOptions::joint`] fills the masks one after
 //! another instead (`filling`), and targets of several tokens take further passes (`ranking`).
 
+mod filled;
 mod filling;
+mod options;
 mod ranking;
 mod score;
 mod text;
@@ -13,153 +15,16 @@ use std::convert::Infallible;
 
 use albert_model::{AlbertConfig, AlbertForMaskedLM};
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::{Error, Event, ModelFiles, Result, RunOptions, Tokenizer};
+pub use filled::{Candidate, FilledMask, FilledText, Filling};
 use filling::{Beam, Hypothesis};
+pub use options::FillOptions;
 use ranking::Query;
 pub use score::TextScore;
 use text::MaskedText;
-
-/// Options for [`MaskFiller::fill`].
-///
-/// ```
-/// use albert_tasks::FillOptions;
-///
-/// let options = FillOptions::default().with_top_k(3).with_beam(2);
-/// assert!(options.joint && options.top_k == 3);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FillOptions {
-    /// The number of candidates for each mask.
-    pub top_k: usize,
-    /// Considers only these texts. `the` means the piece `▁the`; a text of several pieces is scored
-    /// as described at [`Candidate::score`].
-    pub targets: Option<Vec<String>>,
-    /// True to fill the masks jointly: the mask whose best candidate is the most probable is filled
-    /// first, then the others are scored again given that token, and so on. The candidates of a
-    /// mask are those of its step, and their texts show the other masks filled as in the best of
-    /// [`FilledText::fillings`].
-    pub joint: bool,
-    /// The width of the beam search over fillings, if masks are filled jointly: the number of
-    /// hypotheses kept after each step, and of [`FilledText::fillings`]. 1 and 0 mean greedy
-    /// search.
-    ///
-    /// A wider beam takes that many times the passes, and may find a more probable filling.
-    pub beam: usize,
-}
-
-impl Default for FillOptions {
-    fn default() -> Self {
-        Self {
-            top_k: 5,
-            targets: None,
-            joint: false,
-            beam: 1,
-        }
-    }
-}
-
-impl FillOptions {
-    /// Returns `top_k` candidates for each mask.
-    pub fn with_top_k(mut self, top_k: usize) -> Self {
-        self.top_k = top_k;
-        self
-    }
-
-    /// Considers `targets` only.
-    pub fn with_targets(mut self, targets: impl Into<Option<Vec<String>>>) -> Self {
-        self.targets = targets.into();
-        self
-    }
-
-    /// Sets whether masks are filled jointly or independently.
-    pub fn with_joint(mut self, joint: bool) -> Self {
-        self.joint = joint;
-        self
-    }
-
-    /// Fills the masks jointly and keeps the `beam` best hypotheses after each step.
-    pub fn with_beam(mut self, beam: usize) -> Self {
-        (self.joint, self.beam) = (true, beam);
-        self
-    }
-}
-
-/// A text with candidates for its masks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FilledText {
-    /// The masks in order.
-    pub masks: Vec<FilledMask>,
-    /// The filled texts, most probable first, if masks were filled jointly.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fillings: Vec<Filling>,
-    /// True if the text was truncated after its last mask.
-    pub truncated: bool,
-}
-
-/// A mask with its candidates.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FilledMask {
-    /// The token's index; `[CLS]` is 0.
-    pub position: usize,
-    /// The candidates, best first.
-    pub candidates: Vec<Candidate>,
-}
-
-/// A candidate for a mask.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Candidate {
-    /// The decoded piece, or pieces.
-    pub token: String,
-    /// The id of the piece; `None` for several.
-    pub id: Option<u32>,
-    /// The ids of several pieces.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ids: Option<Vec<u32>>,
-    /// The probability among the whole vocabulary. For k pieces, k masks replace the one and are
-    /// filled from left to right; the score is the product of the probabilities.
-    pub score: f32,
-    /// The text with this mask replaced.
-    pub text: String,
-}
-
-/// All masks of a text, filled jointly.
-///
-/// ```
-/// use albert_tasks::{FillOptions, MaskFiller, ModelFiles, RunOptions};
-/// # fn main() -> albert_tasks::Result<()> {
-/// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-/// let filler = MaskFiller::load(&ModelFiles::builtin()?, &RunOptions::default())?;
-/// let options = FillOptions::default().with_beam(3);
-/// let filled = filler.fill(&["The [MASK] sat on the [MASK]."], &options)?;
-/// let fillings = &filled[0].fillings;
-/// assert_eq!(fillings.len(), 3);
-/// assert!(fillings[0].score >= fillings[1].score && !fillings[0].text.contains("[MASK]"));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Filling {
-    /// The decoded pieces at each mask, in the order of the text.
-    pub tokens: Vec<String>,
-    /// The ids of each mask's pieces.
-    pub ids: Vec<Vec<u32>>,
-    /// The product, over the masks, of the probability of the pieces chosen: each given the text
-    /// and the masks filled before it, and the most confident mask first.
-    ///
-    /// ```text
-    /// P(w₁ … wₙ) = Π over t of P(w_σ(t) | text, w_σ(1) … w_σ(t−1));   σ(t) = argmax over open m of max over w of P(w at m | …)
-    /// ```
-    ///
-    /// The product depends on the order σ, since a masked language model has no joint distribution.
-    pub score: f64,
-    /// The text with all masks replaced.
-    pub text: String,
-}
 
 /// Masked language modeling: fills masks, and scores texts.
 ///

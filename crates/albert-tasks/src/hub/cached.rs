@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::HubError;
 use super::cache::{Repository, is_commit};
-use super::selection::{Completeness, completeness};
-use super::{HubError, Snapshot, read_json};
+use super::completeness::{Completeness, completeness};
+use super::snapshot::{Snapshot, read_json};
 
 /// A model in the cache.
 #[derive(Debug, Clone, PartialEq, Serialize)]

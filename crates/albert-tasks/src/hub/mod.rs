@@ -14,76 +14,38 @@ mod absolute_form;
 mod address;
 mod cache;
 mod cached;
+mod completeness;
 mod download;
 mod error;
+mod event;
 mod http;
 mod lock;
 mod proxy;
 mod remote;
 mod selection;
 mod settings;
+mod snapshot;
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use albert_formats::{json, small_file};
-use serde_json::Value;
 
 use crate::files::{MODULES, looks_like_hub_id, stays_inside};
-use cache::{Presence, Repository};
+use cache::Repository;
+use completeness::{Completeness, completeness};
 use http::Client;
 use remote::Remote;
-use selection::{Completeness, Files, Network, Weights};
+use selection::{Files, Network, Weights};
+use snapshot::Snapshot;
 
 pub use cached::{CachedModel, CachedRevision, Removable};
 pub use error::HubError;
+pub use event::{Event, Observer};
 pub use proxy::Proxies;
 pub use settings::{HubSettings, HubToken};
 
 /// The default branch.
 const MAIN: &str = "main";
-
-/// An event while a model is fetched.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A file arrives.
-    Progress {
-        /// Its name.
-        file: &'a str,
-        /// The number of bytes received so far.
-        done: u64,
-        /// The size of the file in bytes, if the Hub announced it.
-        total: Option<u64>,
-    },
-    /// This process waits for another one that is downloading the file.
-    Waiting {
-        /// Its name.
-        file: &'a str,
-    },
-    /// A request failed and is repeated after a pause.
-    Retry {
-        /// The file, or the model whose files are listed.
-        what: &'a str,
-        /// The reason why it failed.
-        error: &'a HubError,
-        /// The length of the pause.
-        pause: Duration,
-    },
-    /// The cache is used although the Hub could not be reached to check for further files.
-    Unchecked {
-        /// The files that the cache lacks and the Hub may have.
-        files: &'a [String],
-        /// The reason why the Hub could not be asked; `None` in offline mode.
-        error: Option<&'a HubError>,
-    },
-}
-
-/// A function that is called with each event.
-pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// The Hub, or a mirror of it, and its cache on this machine.
 ///
@@ -184,7 +146,7 @@ impl Hub {
                 commit,
             });
         let completeness = match &found {
-            Some(snapshot) => selection::completeness(snapshot, |file| snapshot.json(file)),
+            Some(snapshot) => completeness(snapshot, |file| snapshot.json(file)),
             None => Completeness::Lacks(self.without_revision(&repository)),
         };
         let usable = match (&found, completeness) {
@@ -355,43 +317,6 @@ impl Hub {
         repository.note_ref(&self.revision, &remote.commit);
         Ok(snapshot.folder())
     }
-}
-
-/// A model in the cache at one commit.
-struct Snapshot<'a> {
-    repository: &'a Repository,
-    commit: String,
-}
-
-impl Snapshot<'_> {
-    fn folder(&self) -> PathBuf {
-        self.repository.snapshot(&self.commit)
-    }
-
-    /// Returns a file as JSON. A file that is not JSON is reported when the model is loaded.
-    fn json(&self, file: &str) -> Option<Value> {
-        read_json(&self.folder().join(file))
-    }
-}
-
-impl Files for Snapshot<'_> {
-    fn presence(&self, file: &str) -> Presence {
-        self.repository.presence(&self.commit, file)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder())
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok());
-        entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
-    }
-}
-
-fn read_json(path: &Path) -> Option<Value> {
-    json::parse(&small_file::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

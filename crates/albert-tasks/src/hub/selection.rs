@@ -22,8 +22,8 @@ pub(super) fn small(files: &impl Files) -> Vec<&'static str> {
         .collect()
 }
 
-/// The tokenizers of Google's archives, which only matter if there is no other.
-fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
+/// Returns the tokenizers of Google's archives, which only matter if there is no other.
+pub(super) fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
     let has_other = TOKENIZERS.iter().any(|file| files.has(file));
     let names = SPIECE_MODELS.into_iter().chain(VOCABULARIES);
     names
@@ -32,7 +32,7 @@ fn googles_tokenizers(files: &impl Files) -> Vec<&'static str> {
 }
 
 /// The files that a tokenizer may be in, by transformers' names.
-const TOKENIZERS: [&str; 3] = ["spiece.model", "tokenizer.json", "vocab.txt"];
+pub(super) const TOKENIZERS: [&str; 3] = ["spiece.model", "tokenizer.json", "vocab.txt"];
 
 /// Each is a complete set of weights or an index of its shards; the first available one is used.
 const WEIGHTS: [&str; 4] = [
@@ -47,7 +47,7 @@ pub(super) trait Files {
     /// Returns what is known of a file.
     fn presence(&self, file: &str) -> Presence;
 
-    /// The names of all files.
+    /// Returns the names of all files.
     fn names(&self) -> Vec<String>;
 
     fn has(&self, file: &str) -> bool {
@@ -121,7 +121,7 @@ pub(super) fn weights(files: &impl Files) -> Weights {
     }
 }
 
-/// A TensorFlow checkpoint: `model.ckpt-best` before the one with the highest number of steps.
+/// Returns the files of a TensorFlow checkpoint: `model.ckpt-best` before the one with the highest number of steps.
 fn bundle(names: &[String]) -> Vec<String> {
     let stem = |name: &String| Some(name.strip_suffix(".index")?.to_string());
     let steps = |stem: &String| match stem.rsplit_once('-') {
@@ -158,7 +158,7 @@ fn bundle(names: &[String]) -> Vec<String> {
     files
 }
 
-/// The parts that an index names.
+/// Returns the parts that an index names.
 pub(super) fn parts(index: &Value) -> Vec<String> {
     let map = index.get("weight_map").and_then(Value::as_object);
     let mut parts: Vec<String> = map
@@ -232,79 +232,18 @@ pub(super) fn other_weights(names: &[String]) -> String {
     }
 }
 
-/// The completeness of a snapshot.
-#[derive(Debug, PartialEq)]
-pub(super) enum Completeness {
-    /// All files that the Hub has and the model needs are there.
-    Whole,
-    /// It can run, but the Hub may have these further files.
-    Usable(Vec<String>),
-    /// It lacks this.
-    Lacks(String),
-}
-
-/// Looks a snapshot over; `read` gives the JSON of one of its files.
-pub(super) fn completeness(
-    files: &impl Files,
-    read: impl Fn(&str) -> Option<Value>,
-) -> Completeness {
-    let modules = read(MODULES);
-    let network = Network::new(files, modules.as_ref());
-    let lacks = |file: &str| Completeness::Lacks(format!("no `{file}` there"));
-    if !network.has("config.json") && !network.has("albert_config.json") {
-        return lacks(&network.path("config.json"));
-    }
-    let weights = match weights(&network) {
-        Weights::Files(names) => names,
-        Weights::Index(index) => match read(&network.path(index)) {
-            Some(index) => parts(&index),
-            None => return lacks(&network.path(index)),
-        },
-        Weights::None => return Completeness::Lacks("no weights there".to_string()),
-    };
-    if let Some(part) = weights.iter().find(|part| !network.has(part)) {
-        return lacks(&network.path(part));
-    }
-    let unknown = |file: &str| network.presence(file) == Presence::Unknown;
-    // Without config.json, Google's name for it decides; next to it, it is not read.
-    let small = small(&network)
-        .into_iter()
-        .filter(|&file| file != "albert_config.json" || !network.has("config.json"));
-    let mut missing: Vec<String> = small
-        .filter(|file| unknown(file))
-        .map(|file| network.path(file))
-        .collect();
-    let mut tokenizers = TOKENIZERS.into_iter().chain(googles_tokenizers(&network));
-    if !tokenizers.clone().any(|file| network.has(file)) && tokenizers.any(unknown) {
-        return Completeness::Lacks("no tokenizer there".to_string());
-    }
-    for module in modules.iter().flat_map(module_files) {
-        if files.presence(&module.config) == Presence::Unknown {
-            return lacks(&module.config);
-        }
-        // Of the two, the second only matters where the first is known not to be.
-        match module.weights.each_ref().map(|file| files.presence(file)) {
-            [Presence::Unknown, Presence::Absent | Presence::Unknown]
-            | [Presence::Absent, Presence::Unknown] => {
-                missing.push(module.weights[0].clone());
-            }
-            _ => {}
-        }
-    }
-    if missing.is_empty() {
-        Completeness::Whole
-    } else {
-        Completeness::Usable(missing)
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
+    use super::super::completeness::{Completeness, completeness};
     use super::*;
 
-    struct Names(&'static [&'static str], Presence);
+    /// A list of files, and the presence of all others.
+    pub(in crate::hub) struct Names(
+        pub(in crate::hub) &'static [&'static str],
+        pub(in crate::hub) Presence,
+    );
 
     impl Files for Names {
         fn presence(&self, file: &str) -> Presence {
@@ -443,44 +382,5 @@ mod tests {
             "found `tf_model.h5`, `onnx/model.onnx`"
         );
         assert_eq!(other_weights(&names[..1]), "found none");
-    }
-
-    #[test]
-    fn a_snapshot_is_whole_only_if_everything_is_known() {
-        let base = &["config.json", "model.safetensors", "tokenizer.json"];
-        let none = |_: &str| None;
-        assert_eq!(
-            completeness(&Names(base, Presence::Absent), none),
-            Completeness::Whole
-        );
-        let Completeness::Usable(unknown) = completeness(&Names(base, Presence::Unknown), none)
-        else {
-            panic!("expected it to be usable")
-        };
-        assert!(unknown.contains(&"modules.json".to_string()), "{unknown:?}");
-        assert!(
-            !unknown.contains(&"albert_config.json".to_string()),
-            "{unknown:?}"
-        );
-        let lacks =
-            |names: &'static [&'static str]| completeness(&Names(names, Presence::Unknown), none);
-        assert_eq!(
-            lacks(&base[1..]),
-            Completeness::Lacks("no `config.json` there".to_string())
-        );
-        assert_eq!(
-            lacks(&["config.json"]),
-            Completeness::Lacks("no weights there".to_string())
-        );
-        assert_eq!(
-            lacks(&base[..2]),
-            Completeness::Lacks("no tokenizer there".to_string())
-        );
-        let pooling = |_: &str| Some(json!([{"path": "1_Pooling"}]));
-        let without = completeness(&Names(base, Presence::Unknown), pooling);
-        assert_eq!(
-            without,
-            Completeness::Lacks("no `1_Pooling/config.json` there".to_string())
-        );
     }
 }

@@ -5,13 +5,14 @@
 //! (`aggregation`). Source: transformers 4.46.3, `pipelines/token_classification.py`.
 
 mod aggregation;
+mod entities;
+mod options;
 mod words;
 
 use std::ops::Range;
 
 use albert_model::{AlbertConfig, AlbertForTokenClassification};
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::engine::batching;
 use crate::engine::runner::CHUNK_BYTES;
@@ -23,92 +24,9 @@ use crate::tokenizer::TokenIds;
 use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
 pub use aggregation::Aggregation;
 use aggregation::{Span, TokenScores};
+pub use entities::{Entities, Entity};
+pub use options::TagOptions;
 use words::Words;
-
-/// Options for [`Tagger::tag`] and [`Tagger::tag_words`].
-///
-/// ```
-/// use albert_tasks::{Aggregation, TagOptions};
-///
-/// let options = TagOptions::default().with_aggregation(Aggregation::First).with_stride(32);
-/// assert_eq!(options.stride, Some(32));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TagOptions {
-    /// Joins tokens into entities.
-    pub aggregation: Aggregation,
-    /// Tags all of a long text in windows that share this many tokens; `None` truncates the text.
-    /// Among overlapping entities the longest is kept, and among equally long ones the most
-    /// probable.
-    pub stride: Option<usize>,
-    /// True to label whole words, for the aggregations that do. Otherwise every token is a word,
-    /// which suits texts without spaces.
-    pub align_to_words: bool,
-}
-
-impl Default for TagOptions {
-    fn default() -> Self {
-        Self {
-            aggregation: Aggregation::default(),
-            stride: None,
-            align_to_words: true,
-        }
-    }
-}
-
-impl TagOptions {
-    /// Joins tokens into entities by `aggregation`.
-    pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
-        self.aggregation = aggregation;
-        self
-    }
-
-    /// Reads long texts in windows that share `stride` tokens.
-    pub fn with_stride(mut self, stride: impl Into<Option<usize>>) -> Self {
-        self.stride = stride.into();
-        self
-    }
-
-    /// Sets whether whole words are labeled.
-    pub fn with_align_to_words(mut self, align_to_words: bool) -> Self {
-        self.align_to_words = align_to_words;
-        self
-    }
-}
-
-/// A labeled span of a text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entity {
-    /// The label, without `B-` or `I-` except with [`Aggregation::None`].
-    pub label: String,
-    /// The offset of the first character, in Unicode scalar values.
-    pub start: usize,
-    /// The end offset (exclusive).
-    pub end: usize,
-    /// The index of the first word, if the text was given as words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_word: Option<usize>,
-    /// The index of the last word (inclusive), if the text was given as words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_word: Option<usize>,
-    /// The characters of the span.
-    pub text: String,
-    /// The probability, as the aggregation defines it.
-    pub score: f32,
-}
-
-/// The entities of one text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Entities {
-    /// The entities in the order of the text; spans labeled `O` are left out.
-    pub entities: Vec<Entity>,
-    /// Tokens that entered the network, special tokens included, over all windows.
-    pub tokens: usize,
-    /// True if the text was truncated.
-    pub truncated: bool,
-}
 
 /// Token classification: finds the named entities of texts, or other labeled spans.
 ///

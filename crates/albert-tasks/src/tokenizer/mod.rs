@@ -18,24 +18,22 @@ mod encoding;
 mod engine;
 mod explain;
 mod hugging_face;
+mod load;
 mod normalizer;
 mod parts;
 mod sentencepiece;
 mod special;
 mod trie;
+mod vocabulary;
 mod word_piece;
 
-use crate::files::SPIECE_MODELS;
-use crate::json::JsonObject;
-use crate::{Error, ModelFiles, Result};
+use crate::Result;
 pub use compact::CompactEncoding;
 pub(crate) use compact::Frame;
 pub use encoding::Encoding;
 pub(crate) use encoding::TokenIds;
 use engine::Engine;
 pub use explain::{Explanation, Normalized, Rule};
-use hugging_face::HuggingFace;
-use sentencepiece::AlbertTokenizer;
 
 /// Overrides of how a tokenizer normalizes text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,74 +58,6 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model: from `spiece.model`, else `tokenizer.json`, else
-    /// `vocab.txt`, each also under the names of Google's archives.
-    ///
-    /// # Errors
-    /// If there is none, if a file is invalid or unsupported, if the vocabulary lacks `[CLS]`,
-    /// `[SEP]` or an additional special token, or if the normalizer of a `tokenizer.json` cannot be
-    /// changed as `options` require.
-    pub fn load(files: &ModelFiles, options: &TokenizerOptions) -> Result<Self> {
-        if let Some((file, bytes)) = files.read_first(&SPIECE_MODELS)? {
-            check_class(files)?;
-            let engine = AlbertTokenizer::read(&bytes, file, Some(files), options)?;
-            let mut source = format!("{file}, cut as transformers' slow AlbertTokenizer does");
-            if files.has("tokenizer.json") {
-                source.push_str(
-                    "; of `tokenizer.json` next to it the added tokens alone are used, as it need not \
-                     give the same ids",
-                );
-            }
-            return Ok(Self::new(Box::new(engine), file, source));
-        }
-        if let Some(engine) = HuggingFace::from_json(files, options)? {
-            let source =
-                "tokenizer.json, as the tokenizers crate reads it; there is no `spiece.model`";
-            return Ok(Self::new(
-                Box::new(engine),
-                "tokenizer.json",
-                source.to_string(),
-            ));
-        }
-        if let Some((file, engine)) = word_piece::read(files, options)? {
-            let source = format!(
-                "{file}, cut as transformers' BertTokenizer does; there is neither `spiece.model` nor \
-                 `tokenizer.json`"
-            );
-            return Ok(Self::new(Box::new(engine), file, source));
-        }
-        Err(Error::NoTokenizer(files.name().to_string()))
-    }
-
-    /// Creates a tokenizer from only a `spiece.model`, with the settings of transformers'
-    /// `AlbertTokenizer`.
-    ///
-    /// # Errors
-    /// If the bytes are not a SentencePiece model, or are a word model, or the vocabulary lacks
-    /// `[CLS]` or `[SEP]`.
-    pub fn from_spiece_model(bytes: &[u8], options: &TokenizerOptions) -> Result<Self> {
-        let file = SPIECE_MODELS[0];
-        let engine = AlbertTokenizer::read(bytes, file, None, options)?;
-        Ok(Self::new(
-            Box::new(engine),
-            file,
-            "spiece.model alone".to_string(),
-        ))
-    }
-
-    fn new(engine: Box<dyn Engine>, file: &'static str, source: String) -> Self {
-        let mask_token = engine.role("mask_token").unwrap_or("[MASK]").to_string();
-        let (mask_token_id, highest_id) = (engine.token_to_id(&mask_token), engine.highest_id());
-        Self {
-            engine,
-            file,
-            source,
-            highest_id,
-            mask_token,
-            mask_token_id,
-        }
-    }
-
     /// Tokenizes a text or a pair of texts.
     ///
     /// A text longer than `max_length` tokens, special tokens included, is truncated at its end; in
@@ -271,7 +201,7 @@ impl Tokenizer {
         Ok((encoding, explanations))
     }
 
-    /// [`Tokenizer::encode`] without pieces and offsets, which take time to make.
+    /// Tokenizes like [`Tokenizer::encode`], without pieces and offsets, which take time to make.
     pub(crate) fn encode_ids(
         &self,
         text: &str,
@@ -312,82 +242,12 @@ impl Tokenizer {
         self.engine.known_ids(text)
     }
 
-    /// Decodes ids to a text, special tokens included.
-    ///
-    /// ```
-    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
-    /// # fn main() -> albert_tasks::Result<()> {
-    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-    /// let tokenizer = Tokenizer::load(&ModelFiles::builtin()?, &TokenizerOptions::default())?;
-    /// let ids = tokenizer.encode("a quick test", None, None)?.ids;
-    /// assert_eq!(tokenizer.decode(&ids[1..ids.len() - 1])?, "a quick test");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// If the decoder fails, which that of a broken `tokenizer.json` may.
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.engine.decode(ids)
-    }
-
-    /// Returns the number of pieces in the vocabulary, added tokens included.
-    pub fn vocab_size(&self) -> usize {
-        self.engine.vocab_size()
-    }
-
-    /// Returns the id of a piece.
-    pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.engine.token_to_id(token)
-    }
-
-    /// Returns the piece of an id.
-    pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.engine.id_to_token(id)
-    }
-
-    /// Returns the id of the mask token, if the vocabulary has one.
-    pub fn mask_token_id(&self) -> Option<u32> {
-        self.mask_token_id
-    }
-
-    /// Returns the mask token: `[MASK]`, unless `tokenizer_config.json` names another.
-    pub fn mask_token(&self) -> &str {
-        &self.mask_token
-    }
-
-    /// Returns true if `id` is that of a special token, such as `[CLS]` or `[MASK]`.
-    ///
-    /// ```
-    /// use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
-    /// # fn main() -> albert_tasks::Result<()> {
-    /// # if cfg!(not(feature = "builtin")) { return Ok(()) }
-    /// let tokenizer = Tokenizer::load(&ModelFiles::builtin()?, &TokenizerOptions::default())?;
-    /// let ids = tokenizer.encode("quick", None, None)?.ids;
-    /// assert_eq!(ids.iter().filter(|&&id| tokenizer.is_special(id)).count(), 2);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn is_special(&self, id: u32) -> bool {
-        const ROLES: [&str; 7] = [
-            "cls_token",
-            "sep_token",
-            "mask_token",
-            "pad_token",
-            "unk_token",
-            "bos_token",
-            "eos_token",
-        ];
-        let mut tokens = ROLES.iter().filter_map(|role| self.engine.role(role));
-        tokens.any(|token| self.engine.token_to_id(token) == Some(id))
-    }
-
     /// Returns the file that the tokenizer was read from, and the reason for it.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The file that the tokenizer was read from.
+    /// Returns the file that the tokenizer was read from.
     pub(crate) fn file(&self) -> &'static str {
         self.file
     }
@@ -412,18 +272,6 @@ impl Tokenizer {
     pub fn dropped_marks(&self) -> bool {
         self.engine.dropped_marks()
     }
-
-    /// Refuses ids that an embedding table of `rows` rows does not have.
-    pub(crate) fn check_vocabulary(&self, rows: usize) -> Result<()> {
-        if (self.highest_id as usize) < rows {
-            return Ok(());
-        }
-        Err(Error::VocabularyTooLarge {
-            file: self.file.into(),
-            highest: self.highest_id,
-            rows,
-        })
-    }
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -432,27 +280,5 @@ impl std::fmt::Debug for Tokenizer {
             .field("source", &self.source)
             .field("vocab_size", &self.vocab_size())
             .finish()
-    }
-}
-
-/// Refuses a `spiece.model` of another family, which is cut by other rules.
-fn check_class(files: &ModelFiles) -> Result<()> {
-    const CLASSES: [&str; 4] = [
-        "AlbertTokenizer",
-        "AlbertTokenizerFast",
-        "PreTrainedTokenizerFast",
-        // The same class by transformers 5's name.
-        "TokenizersBackend",
-    ];
-    let Some(config) = JsonObject::read(files, "tokenizer_config.json")? else {
-        return Ok(());
-    };
-    match config.str("tokenizer_class")? {
-        Some(class) if !CLASSES.contains(&class) => Err(config.unexpected(
-            "tokenizer_class",
-            "`AlbertTokenizer`, as there is a `spiece.model`",
-            &class.into(),
-        )),
-        _ => Ok(()),
     }
 }

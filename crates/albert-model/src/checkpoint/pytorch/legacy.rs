@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::checkpoint::pytorch::pickle::{Id, Pickle, Value};
-use crate::checkpoint::pytorch::tensors::storages;
+use crate::checkpoint::pytorch::view::storages;
 use crate::checkpoint::pytorch::{FORMAT, error};
 use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Result, shown};

@@ -7,7 +7,8 @@ mod archive;
 mod globals;
 mod legacy;
 mod pickle;
-mod tensors;
+mod state_dict;
+mod view;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,7 +19,8 @@ use crate::checkpoint::weight_file::WeightFile;
 use crate::error::{Error, Result, shown};
 use globals::Element;
 use pickle::{Pickle, Trouble};
-use tensors::{Entry, StateDict, View, foreign_names};
+use state_dict::{Entry, StateDict, foreign_names};
+use view::View;
 
 /// The format's name in errors.
 const FORMAT: &str = "PyTorch file";

@@ -3,24 +3,27 @@
 //! The truncation and padding stored in a `tokenizer.json` are ignored, because this crate applies
 //! its own.
 
+mod division;
+mod explanation;
 mod model;
+mod pieces;
 mod unigram;
 
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 use tokenizers::{
-    DecoderWrapper, EncodeInput, ModelWrapper, NormalizedString, Normalizer as _,
-    NormalizerWrapper, PostProcessor as _, PostProcessorWrapper, PreTokenizerWrapper,
-    TokenizerImpl,
+    DecoderWrapper, EncodeInput, ModelWrapper, NormalizerWrapper, PostProcessor as _,
+    PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
 };
 
-use super::explain::{Explanation, Normalized, Rule};
+use super::explain::Explanation;
 use super::normalizer::BertSwitches;
-use super::parts::{Division, PART_BYTES, Part, parts};
+use super::parts::{PART_BYTES, Part};
 use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
 use crate::json::{self, JsonObject};
 use crate::{Error, ModelFiles, Result};
+use division::{WordEnds, word_ends};
 use model::Model;
 
 /// The tokenizers crate's stages with a [`Model`].
@@ -38,15 +41,6 @@ pub(super) struct HuggingFace {
     special: SpecialTokens,
     /// The places where texts without added tokens may be divided, if any.
     word_ends: Option<WordEnds>,
-}
-
-/// The white space that always ends a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WordEnds {
-    /// One space.
-    SingleSpaces,
-    /// White space of any kind and length.
-    WhiteSpace,
 }
 
 impl HuggingFace {
@@ -137,7 +131,8 @@ impl HuggingFace {
         })
     }
 
-    /// Each text by itself without special tokens, then cut, then joined with them.
+    /// Tokenizes each text by itself without special tokens, truncates, and joins them with special
+    /// tokens.
     fn run<'s>(
         &self,
         text: &'s str,
@@ -167,157 +162,6 @@ impl HuggingFace {
         let joined =
             contained(|| self.inner.post_process(first, second, true)).map_err(Error::Tokenize)?;
         Ok((joined, truncated))
-    }
-
-    /// Returns true if the tokens of a long text are those of its parts: there is no added token in
-    /// it, and words are cut by themselves.
-    fn can_be_divided(&self, text: &str) -> bool {
-        let added = self.inner.get_added_tokens_decoder();
-        let is_absent = |part: &str| {
-            let lower = part.to_lowercase();
-            let mut contents = added.values().map(|token| token.content.as_str());
-            !contents.any(|content| part.contains(content) || lower.contains(content))
-        };
-        self.word_ends.is_some() && self.parts(text).all(|part| is_absent(part.text))
-    }
-
-    /// Divides a text where words end and no normalization reaches over.
-    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Part<'a>> {
-        parts(text, |division| self.divides(division).unwrap_or(false))
-    }
-
-    /// Returns true if a word ends at a place; `None` if the normalizer fails there.
-    fn divides(&self, &Division { left, gap, right }: &Division<'_>) -> Option<bool> {
-        let normalized = |text: &str| {
-            let mut text = NormalizedString::from(text);
-            if let Some(normalizer) = self.inner.get_normalizer() {
-                contained(|| normalizer.normalize(&mut text)).ok()?;
-            }
-            Some(text.get().to_string())
-        };
-        let whole = normalized(&[left, gap, right].concat())?;
-        let (left, right) = (normalized(left)?, normalized(right)?);
-        let inner = whole.strip_prefix(&left);
-        let Some(inner) = inner.and_then(|rest| rest.strip_suffix(&right)) else {
-            return Some(false);
-        };
-        let is_space = |text: &str| text.chars().all(char::is_whitespace);
-        Some(match self.word_ends {
-            None => false,
-            Some(WordEnds::SingleSpaces) => inner == " ",
-            // A BertNormalizer puts spaces around ideographs.
-            Some(WordEnds::WhiteSpace) if gap.is_empty() => {
-                inner.is_empty() && left.ends_with(char::is_whitespace)
-            }
-            Some(WordEnds::WhiteSpace) => !inner.is_empty() && is_space(inner),
-        })
-    }
-
-    /// Returns the name of the unknown, if it has one.
-    fn unknown(&self) -> Option<&str> {
-        match self.inner.get_model() {
-            // Unigram gives an unknown token its own text, not a name.
-            Model::Unigram(_) | Model::Other(ModelWrapper::Unigram(_)) => None,
-            Model::Other(ModelWrapper::WordPiece(model)) => Some(model.unk_token.as_str()),
-            Model::Other(ModelWrapper::WordLevel(model)) => Some(model.unk_token.as_str()),
-            Model::Other(ModelWrapper::BPE(model)) => model.get_unk_token().as_deref(),
-        }
-    }
-
-    /// Returns the reason for each token of a joined encoding.
-    fn explanations(
-        &self,
-        encoding: &tokenizers::Encoding,
-        texts: [&str; 2],
-    ) -> Result<Vec<Explanation>> {
-        let texts = texts.map(|text| text.chars().collect::<Vec<char>>());
-        let mut explanations = Vec::with_capacity(encoding.len());
-        for (at, &id) in encoding.get_ids().iter().enumerate() {
-            if encoding.get_special_tokens_mask()[at] == 1 {
-                explanations.push(Explanation::of(Rule::Template));
-                continue;
-            }
-            let (start, end) = encoding.get_offsets()[at];
-            let text = &texts[usize::from(encoding.get_type_ids()[at] == 1)];
-            let part: String = text.get(start..end).unwrap_or_default().iter().collect();
-            let rule = self.rule(encoding, at, &part);
-            let mut explanation = Explanation::of(rule);
-            if rule == Rule::UnigramPiece {
-                explanation.score = match self.inner.get_model() {
-                    Model::Unigram(model) => model.score(id).map(|score| score as f32),
-                    Model::Other(_) => None,
-                };
-            }
-            if !matches!(rule, Rule::SpecialToken | Rule::AddedToken) {
-                explanation.normalized = self.normalized(&part)?;
-            }
-            explanations.push(explanation);
-        }
-        Ok(explanations)
-    }
-
-    /// The rule that made the token at `at` of `part`.
-    fn rule(&self, encoding: &tokenizers::Encoding, at: usize, part: &str) -> Rule {
-        let (id, token) = (encoding.get_ids()[at], &encoding.get_tokens()[at]);
-        // The token for the unknown is an added token too, whether the text names it or not.
-        if let Some(added) = self.inner.get_added_tokens_decoder().get(&id)
-            && part.trim() == added.content
-        {
-            return if added.special {
-                Rule::SpecialToken
-            } else {
-                Rule::AddedToken
-            };
-        }
-        let is_unknown =
-            self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
-        match self.inner.get_model() {
-            Model::Unigram(_) if is_unknown => Rule::UnknownCharacters,
-            Model::Unigram(_) => Rule::UnigramPiece,
-            _ if is_unknown => Rule::UnknownWord,
-            Model::Other(ModelWrapper::WordPiece(model)) => {
-                let goes_on = |token: &String| token.starts_with(&model.continuing_subword_prefix);
-                match (
-                    goes_on(token),
-                    encoding.get_tokens().get(at + 1).is_some_and(goes_on),
-                ) {
-                    (true, _) => Rule::Continuation,
-                    (false, true) => Rule::WordPiece,
-                    (false, false) => Rule::WholeWord,
-                }
-            }
-            _ => Rule::Piece,
-        }
-    }
-
-    /// Normalizes a part of a text by itself, step by step.
-    fn normalized(&self, part: &str) -> Result<Option<Normalized>> {
-        let mut text = NormalizedString::from(part);
-        let mut steps = Vec::new();
-        let whole = self.inner.get_normalizer();
-        let parts: &[NormalizerWrapper] = match whole {
-            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref(),
-            Some(step) => std::slice::from_ref(step),
-            None => &[],
-        };
-        for step in parts {
-            let before = text.get().to_string();
-            contained(|| step.normalize(&mut text)).map_err(Error::Tokenize)?;
-            if text.get() != before {
-                let kind = serde_json::to_value(step)
-                    .ok()
-                    .and_then(|step| Some(step.get("type")?.as_str()?.to_string()));
-                steps.push(kind.unwrap_or_else(|| "normalizer".to_string()));
-                steps.dedup();
-            }
-        }
-        let to = text.get().trim().to_string();
-        let is_changed = !steps.is_empty() && to != part && !to.is_empty();
-        Ok(is_changed.then(|| Normalized {
-            from: part.to_string(),
-            to,
-            steps,
-        }))
     }
 }
 
@@ -444,45 +288,6 @@ impl Engine for HuggingFace {
     fn keeps_accents(&self) -> Result<bool> {
         normalizer::keeps_accents(self.inner.get_normalizer())
     }
-}
-
-/// Returns the white space at which words always end, so that a text may be divided there; `None`
-/// if words may reach over it, or added tokens may be matched in normalized text.
-fn word_ends(inner: &Stages) -> Option<WordEnds> {
-    use tokenizers::PreTokenizerWrapper::{
-        BertPreTokenizer, Digits, Metaspace, Punctuation, Sequence, Split, UnicodeScripts,
-        Whitespace, WhitespaceSplit,
-    };
-    use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-    let added = inner.get_added_tokens_decoder();
-    let is_early = |token: &tokenizers::AddedToken| {
-        !token.normalized && !token.content.contains(char::is_whitespace)
-    };
-    if !added.values().all(is_early) {
-        return None;
-    }
-    let of_step = |step: &tokenizers::PreTokenizerWrapper| match step {
-        BertPreTokenizer(_) | Whitespace(_) | WhitespaceSplit(_) => Some(WordEnds::WhiteSpace),
-        // Every word has the sign, not only the first of a text.
-        Metaspace(step) if step.get_split() => {
-            (step.get_prepend_scheme() == PrependScheme::Always).then_some(WordEnds::SingleSpaces)
-        }
-        _ => None,
-    };
-    let steps = match inner.get_pre_tokenizer()? {
-        Sequence(steps) => steps.as_ref(),
-        step => std::slice::from_ref(step),
-    };
-    let (first, others) = steps.split_first()?;
-    let ends = of_step(first)?;
-    // Each of them sees one word of the first step at a time.
-    let keeps_words_apart = |step: &tokenizers::PreTokenizerWrapper| {
-        matches!(
-            step,
-            Digits(_) | Punctuation(_) | Split(_) | UnicodeScripts(_)
-        ) || of_step(step).is_some()
-    };
-    others.iter().all(keeps_words_apart).then_some(ends)
 }
 
 /// Runs the tokenizers crate, which panics (0.23) on some broken files that it reads without

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 
 use super::operands::{Operands, decimal, whole_number};
-use super::{Id, MOST_VALUES, Result, Trouble, Value};
+use super::{Id, Result, Trouble, Value};
 use crate::checkpoint::pytorch::globals::Global;
 
 /// The state of a pickle that is being read.
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
-    operands: Operands<'a>,
-    values: Vec<Value<'a>>,
+    pub(super) operands: Operands<'a>,
+    pub(super) values: Vec<Value<'a>>,
     /// The shared `None`, which every tensor refers to several times.
-    none: Option<Id>,
-    stack: Vec<Id>,
+    pub(super) none: Option<Id>,
+    pub(super) stack: Vec<Id>,
     /// The stack heights at the marks.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    pub(super) marks: Vec<usize>,
+    pub(super) memo: HashMap<u32, Id>,
     /// The number of pairs copied from lists to dictionaries.
-    copied: usize,
+    pub(super) copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -227,33 +227,6 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
-    fn limit(&self, count: usize) -> Result<()> {
-        if count < MOST_VALUES {
-            return Ok(());
-        }
-        Err(Trouble::Refused(format!(
-            "has more than {MOST_VALUES} values next to its tensors"
-        )))
-    }
-
-    fn add(&mut self, value: Value<'a>) -> Result<Id> {
-        self.limit(self.values.len())?;
-        let id = Id(self.values.len() as u32); // at most MOST_VALUES
-        self.values.push(value);
-        Ok(id)
-    }
-
-    fn push(&mut self, value: Value<'a>) -> Result<()> {
-        let id = self.add(value)?;
-        self.push_id(id)
-    }
-
-    fn push_id(&mut self, id: Id) -> Result<()> {
-        self.limit(self.stack.len())?;
-        self.stack.push(id);
-        Ok(())
-    }
-
     fn push_int<const N: usize>(&mut self) -> Result<()> {
         let number = self.operands.number::<N>()?;
         self.push(Value::Int(number as i64)) // of one or two bytes
@@ -273,74 +246,6 @@ impl<'a> Machine<'a> {
     fn push_bytes<const N: usize>(&mut self) -> Result<()> {
         self.operands.counted::<N>()?;
         self.push(Value::Other)
-    }
-
-    /// Returns the height of the stack below its top `count` values, which must be above the last
-    /// mark.
-    fn height(&self, count: usize) -> Result<usize> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len().checked_sub(count) {
-            Some(height) if height >= floor => Ok(height),
-            _ => self
-                .operands
-                .malformed("expected a value on the stack, found none"),
-        }
-    }
-
-    fn pop(&mut self) -> Result<Id> {
-        let height = self.height(1)?;
-        let id = self.stack[height];
-        self.stack.truncate(height);
-        Ok(id)
-    }
-
-    fn since_mark(&mut self) -> Result<Vec<Id>> {
-        match self.marks.pop() {
-            Some(height) => Ok(self.stack.split_off(height)),
-            None => self
-                .operands
-                .malformed("expected a mark on the stack, found none"),
-        }
-    }
-
-    fn pairs(&self, items: &[Id]) -> Result<Vec<(Id, Id)>> {
-        let (pairs, rest) = items.as_chunks::<2>();
-        if !rest.is_empty() {
-            return self.operands.malformed("expected a value for every key");
-        }
-        Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
-    }
-
-    fn top(&mut self) -> Result<&mut Value<'a>> {
-        let height = self.height(1)?;
-        Ok(&mut self.values[self.stack[height].0 as usize])
-    }
-
-    /// Appends to the list or the object on the stack. The items of an object are dropped.
-    fn append(&mut self, items: impl IntoIterator<Item = Id>) -> Result<()> {
-        let at = self.operands.at();
-        match self.top()? {
-            Value::List(list) => list.extend(items),
-            Value::Object(..) | Value::Other => {}
-            _ => {
-                return Err(Trouble::Malformed {
-                    at,
-                    why: "expected a list on the stack".into(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn dict(&mut self) -> Result<&mut Vec<(Id, Id)>> {
-        let at = self.operands.at();
-        match self.top()? {
-            Value::Dict(pairs) | Value::Object(_, pairs) => Ok(pairs),
-            _ => Err(Trouble::Malformed {
-                at,
-                why: "expected a dictionary on the stack".into(),
-            }),
-        }
     }
 
     /// Reads the lines with the module and the name of a global.
@@ -421,21 +326,5 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(found)
-    }
-
-    fn remember(&mut self, key: u32) -> Result<()> {
-        self.limit(self.memo.len())?;
-        let height = self.height(1)?;
-        self.memo.insert(key, self.stack[height]);
-        Ok(())
-    }
-
-    fn recall(&mut self, key: u32) -> Result<()> {
-        match self.memo.get(&key) {
-            Some(&id) => self.push_id(id),
-            None => self
-                .operands
-                .malformed(format!("expected value {key} of the memo, found none")),
-        }
     }
 }

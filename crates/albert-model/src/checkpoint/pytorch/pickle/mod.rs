@@ -16,6 +16,7 @@
 
 mod machine;
 mod operands;
+mod stack;
 
 use machine::Machine;
 

@@ -3,63 +3,27 @@
 //! Nothing is loaded here. [`ModelFiles::checkpoint`] opens configuration and weights with
 //! albert-model; the small files (tokenizer, pooling) are read by name.
 
-use std::borrow::Cow;
+mod names;
+mod reading;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use albert_formats::json;
-use albert_formats::small_file::{self, FileError};
-use albert_model::{Checkpoint, Tensors};
+use albert_formats::small_file;
 use serde_json::Value;
 
 use crate::{Error, Result};
+pub(crate) use names::{
+    COMPANIONS, MODULES, SENTENCE_SETTINGS, SPIECE_MODELS, VOCABULARIES, looks_like_hub_id,
+    stays_inside,
+};
 
-/// The name of a file, and its bytes.
-type NamedBytes = (&'static str, Cow<'static, [u8]>);
-
-/// Name of the built-in model.
+/// The name of the built-in model.
 pub const BUILTIN: &str = "albert-mini-en";
-
-/// The small files that describe tokenization, pooling and labels.
-pub(crate) const COMPANIONS: [&str; 10] = [
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    MODULES,
-    "sentence_bert_config.json",
-    "sentence_albert_config.json",
-    SENTENCE_SETTINGS,
-];
-
-/// The list of sentence-transformers' modules.
-pub(crate) const MODULES: &str = "modules.json";
-/// sentence-transformers' prompts and the width of its vectors.
-pub(crate) const SENTENCE_SETTINGS: &str = "config_sentence_transformers.json";
-
-/// The names of SentencePiece's model, in order of preference: that of transformers, of Google's
-/// archives, and of a TensorFlow Hub module.
-pub(crate) const SPIECE_MODELS: [&str; 3] =
-    ["spiece.model", "30k-clean.model", "assets/30k-clean.model"];
-/// The names of a WordPiece vocabulary, in order of preference.
-pub(crate) const VOCABULARIES: [&str; 4] = [
-    "vocab.txt",
-    "vocab_chinese.txt",
-    "assets/vocab_chinese.txt",
-    "assets/vocab.txt",
-];
-/// The other files of a tokenizer.
-const TOKENIZER_FILES: [&str; 4] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-];
 
 /// The files of one model. Cheap to clone.
 #[derive(Clone)]
@@ -293,197 +257,11 @@ impl ModelFiles {
     pub(crate) fn has_network_below(&self) -> bool {
         matches!(&self.source, Source::Folder { top, network } if top != network)
     }
-
-    /// Reads the small file `file`, a path inside the model with `/` between folders; `None` if
-    /// there is none.
-    ///
-    /// # Errors
-    /// If the path leaves the folder, or the file is not a regular file, is larger than 64 MiB,
-    /// cannot be read, or is a Git LFS pointer.
-    pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
-        match self.place(file)? {
-            Place::Memory(bytes) => Ok(bytes),
-            Place::File(path) => match small_file::read_if_present(&path) {
-                Ok(bytes) => Ok(bytes.map(Cow::Owned)),
-                Err(FileError::LfsPointer { .. }) => Err(Error::LfsPointer(file.to_string())),
-                Err(error) => Err(error.into()),
-            },
-        }
-    }
-
-    /// Opens the weights in `file`, a path inside the model; `None` if there is none.
-    pub(crate) fn tensors(&self, file: &str) -> Result<Option<Tensors>> {
-        match self.place(file)? {
-            Place::Memory(None) => Ok(None),
-            Place::Memory(Some(bytes)) => Ok(Some(Tensors::from_bytes(bytes, file)?)),
-            Place::File(path) if !path.exists() => Ok(None),
-            Place::File(path) => Ok(Some(Tensors::from_file(&path, file)?)),
-        }
-    }
-
-    /// Returns a file in memory; `None` if the model does not have it.
-    fn in_memory(&self, file: &str) -> Option<Cow<'static, [u8]>> {
-        match &self.source {
-            Source::Builtin(files) => {
-                let found = files.iter().find(|(name, _)| *name == file);
-                found.map(|(_, bytes)| Cow::Borrowed(*bytes))
-            }
-            Source::Memory(files) => files.get(file).map(|bytes| Cow::Owned(bytes.clone())),
-            Source::Folder { .. } => None,
-        }
-    }
-
-    fn place(&self, file: &str) -> Result<Place> {
-        if !stays_inside(file) {
-            return Err(Error::OutsideFolder {
-                file: self.name.to_string(),
-                path: file.to_string(),
-            });
-        }
-        if let Some(dir) = &self.tokenizer
-            && is_tokenizers(file)
-        {
-            return Ok(Place::File(dir.join(file)));
-        }
-        Ok(match &self.source {
-            Source::Builtin(_) | Source::Memory(_) => Place::Memory(self.in_memory(file)),
-            // Each module has its own folder next to the network's.
-            Source::Folder { top, .. }
-                if matches!(file, MODULES | SENTENCE_SETTINGS)
-                    || file.contains('/') && !is_tokenizers(file) =>
-            {
-                Place::File(top.join(file))
-            }
-            Source::Folder { network, .. } => Place::File(network.join(file)),
-        })
-    }
-
-    /// Opens the configuration and the weights, to load with albert-model.
-    ///
-    /// # Errors
-    /// See [`Checkpoint::from_dir`].
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        match &self.source {
-            Source::Builtin(_) | Source::Memory(_) => {
-                let find = |wanted: &'static str| {
-                    self.in_memory(wanted).ok_or(Error::MissingFile {
-                        model: self.name.to_string(),
-                        file: wanted,
-                    })
-                };
-                let config = find("config.json")?;
-                Ok(Checkpoint::from_bytes(
-                    &String::from_utf8_lossy(&config),
-                    find("model.safetensors")?,
-                    &self.name,
-                )?)
-            }
-            Source::Folder { network, .. } => Ok(Checkpoint::from_dir(network)?),
-        }
-    }
-
-    /// Returns true if the model has `file`.
-    pub(crate) fn has(&self, file: &str) -> bool {
-        match self.place(file) {
-            Ok(Place::Memory(bytes)) => bytes.is_some(),
-            Ok(Place::File(path)) => path.exists(),
-            Err(_) => false,
-        }
-    }
-
-    /// Reads the first of some small files that the model has, with its name.
-    pub(crate) fn read_first(&self, names: &[&'static str]) -> Result<Option<NamedBytes>> {
-        for name in names {
-            if let Some(bytes) = self.read(name)? {
-                return Ok(Some((name, bytes)));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// The bytes of a file, or its path.
-enum Place {
-    Memory(Option<Cow<'static, [u8]>>),
-    File(PathBuf),
-}
-
-/// Returns true for the name of a tokenizer's file.
-fn is_tokenizers(file: &str) -> bool {
-    SPIECE_MODELS.contains(&file) || VOCABULARIES.contains(&file) || TOKENIZER_FILES.contains(&file)
-}
-
-/// Returns true if a relative path only descends. Symbolic links are followed, because download
-/// caches consist of them.
-pub(crate) fn stays_inside(path: &str) -> bool {
-    let windows_escape = path.contains('\\') || path.contains(':');
-    !windows_escape
-        && Path::new(path)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// Returns true for `owner/model`, or an old name without an owner, in the characters that the Hub
-/// allows.
-pub(crate) fn looks_like_hub_id(id: &str) -> bool {
-    let is_name = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with(['.', '-'])
-            && !part.ends_with(['.', '-'])
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let reserved = id.contains("--") || id.contains("..");
-    id.len() <= 96 && id.split('/').count() <= 2 && id.split('/').all(is_name) && !reserved
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_stays_inside_only_if_it_descends() {
-        for inside in [
-            "tokenizer.json",
-            "1_Pooling/config.json",
-            "./1_Pooling/config.json",
-        ] {
-            assert!(stays_inside(inside), "{inside}");
-        }
-        for outside in [
-            "../config.json",
-            "1_Pooling/../../x",
-            "/etc/passwd",
-            "..\\x",
-            "C:/x",
-        ] {
-            assert!(!stays_inside(outside), "{outside}");
-        }
-    }
-
-    #[test]
-    fn reading_refuses_a_path_out_of_the_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = ModelFiles::from_dir(dir.path()).unwrap();
-        assert!(matches!(
-            files.read("../x"),
-            Err(Error::OutsideFolder { .. })
-        ));
-    }
-
-    #[test]
-    fn an_absent_file_is_none_and_a_pointer_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
-        std::fs::write(dir.path().join("tokenizer.json"), pointer).unwrap();
-        let files = ModelFiles::from_dir(dir.path()).unwrap();
-        assert!(files.read("modules.json").unwrap().is_none());
-        assert_eq!(
-            files.read("tokenizer.json").unwrap_err().to_string(),
-            "`tokenizer.json` is a Git LFS pointer: expected the file itself"
-        );
-    }
 
     #[test]
     fn a_network_below_the_list_of_modules_is_found() {
@@ -514,19 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn files_in_memory_are_read_by_their_paths() {
-        let files = [("config.json", "{}"), ("1_Pooling/config.json", "[]")];
-        let files = ModelFiles::from_bytes("mine", files);
-        assert_eq!((files.name(), files.folder()), ("mine", None));
-        let read = |file: &str| files.read(file).unwrap().map(Cow::into_owned);
-        assert_eq!(read("1_Pooling/config.json").unwrap(), b"[]");
-        assert_eq!(read("modules.json"), None);
-        assert!(files.has("config.json") && files.read("../x").is_err());
-        let error = files.checkpoint().unwrap_err().to_string();
-        assert!(error.contains("`model.safetensors`"), "{error}");
-    }
-
-    #[test]
     fn a_tokenizer_of_another_folder_replaces_the_models_own() {
         let (model, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(model.path().join("vocab.txt"), "model").unwrap();
@@ -552,20 +317,6 @@ mod tests {
         std::fs::write(path.join("modules.json"), "[]").unwrap();
         let files = ModelFiles::resolve(&path).unwrap();
         assert!(files.read("modules.json").unwrap().is_some());
-    }
-
-    #[test]
-    fn a_name_of_the_hub_is_made_of_what_the_hub_allows() {
-        for id in ["albert/albert-base-v2", "albert-base-v2", "a/b_c.d-1"] {
-            assert!(looks_like_hub_id(id), "{id}");
-            assert!(ModelFiles::local(id).unwrap().is_none(), "{id}");
-        }
-        for id in [
-            "", "/", "a/", "/a", "a/b/c", ".", "..", "./a", "../a", "a/..", "a--b", "a b", "a\\b",
-            "C:a", "é",
-        ] {
-            assert!(!looks_like_hub_id(id), "{id}");
-        }
     }
 
     #[test]

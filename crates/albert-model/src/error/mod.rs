@@ -4,6 +4,9 @@
 //! `config.json` and weight files, return [`Error`], which names the file, the tensor or field, and
 //! what was expected and found.
 
+mod hint;
+mod predicates;
+
 use std::path::PathBuf;
 
 pub(crate) use albert_formats::shown;
@@ -350,92 +353,6 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-impl Error {
-    /// Returns true if a file of the model is missing, or a Git LFS pointer is in its place.
-    pub fn is_missing_file(&self) -> bool {
-        match self {
-            Self::NoConfig { .. } | Self::NoWeights { found: None, .. } => true,
-            Self::LfsPointer { .. } => true,
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            _ => false,
-        }
-    }
-
-    /// Returns true if the checkpoint was not trained for the requested head.
-    pub fn is_missing_head(&self) -> bool {
-        matches!(
-            self,
-            Self::MissingHead { .. } | Self::OtherClassifier { .. }
-        )
-    }
-
-    /// Returns true if a file is truncated, or breaks its format or a checksum: another copy of it may
-    /// be whole.
-    pub fn is_damaged(&self) -> bool {
-        matches!(
-            self,
-            Self::Json { .. }
-                | Self::Safetensors { .. }
-                | Self::Archive { .. }
-                | Self::Malformed { .. }
-                | Self::Checksum { .. }
-        )
-    }
-
-    /// Returns true if the files are sound, but hold a model, a format or a type that is not
-    /// supported.
-    pub fn is_unsupported(&self) -> bool {
-        matches!(
-            self,
-            Self::Adapter { .. }
-                | Self::Unmerged { .. }
-                | Self::NoWeights { found: Some(_), .. }
-                | Self::Refused { .. }
-                | Self::UnexpectedTensor { .. }
-                | Self::TensorDType { .. }
-                | Self::ExpandedTensor { .. }
-                | Self::QuantizedDevice
-        )
-    }
-
-    /// Suggests a remedy, if one is known: one line without a final period.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NoWeights {
-                found: Some("tf_model.h5"),
-                ..
-            } => {
-                "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_tf=True).save_pretrained(DIR)"
-            }
-            Self::NoWeights {
-                found: Some("flax_model.msgpack"),
-                ..
-            } => {
-                "convert it with transformers 4: AutoModel.from_pretrained(DIR, from_flax=True).save_pretrained(DIR)"
-            }
-            Self::NoWeights {
-                found: Some("rust_model.ot"),
-                ..
-            } => "rust-bert converted it from pytorch_model.bin: use that file of the same model",
-            Self::NoWeights { found: Some(_), .. } => {
-                "it was converted from PyTorch or TensorFlow weights: use those of the same model"
-            }
-            Self::SeveralWeights { .. } => {
-                "leave only the right one in the folder, or name it pytorch_model.bin"
-            }
-            Self::HoldsModel { .. } => "choose another folder",
-            Self::Adapter { .. } | Self::Unmerged { .. } => {
-                "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
-            }
-            Self::LfsPointer { .. } => "run `git lfs pull` in the model's folder",
-            Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
-            Self::Overflow { .. } => "bf16 has the range of f32",
-            _ => return None,
-        };
-        Some(hint.to_string())
-    }
-}
-
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
         match error {
@@ -450,26 +367,4 @@ impl From<FileError> for Error {
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
     let quoted: Vec<_> = items.iter().map(|item| format!("`{item}`")).collect();
     quoted.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn predicates_say_who_can_act() {
-        let no_weights = |found| Error::NoWeights {
-            path: "model".into(),
-            found,
-        };
-        assert!(no_weights(None).is_missing_file() && !no_weights(None).is_unsupported());
-        let other = no_weights(Some("tf_model.h5"));
-        assert!(other.is_unsupported() && !other.is_missing_file());
-        let io = |kind: std::io::ErrorKind| Error::Io {
-            path: "x".into(),
-            source: kind.into(),
-        };
-        assert!(io(std::io::ErrorKind::NotFound).is_missing_file());
-        assert!(!io(std::io::ErrorKind::PermissionDenied).is_missing_file());
-    }
 }
