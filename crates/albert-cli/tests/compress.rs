@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+#[cfg(unix)]
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -52,11 +54,16 @@ impl Folder {
         self.dir.path().join(name)
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_remove("ALBERT_THREADS");
-        command.args(arguments.split_whitespace()).output().unwrap()
+        command.args(arguments.split_whitespace());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     fn succeed(&self, arguments: &str) -> Value {
@@ -71,6 +78,28 @@ impl Folder {
         assert!(!output.status.success(), "{arguments}");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), errors)
+    }
+
+    /// Starts a run, sends SIGINT after its first step, and returns its messages.
+    #[cfg(unix)]
+    fn interrupted(&self, arguments: &str, output: &str) -> String {
+        let child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = self.path(output).join("training/metrics.jsonl");
+        while std::fs::metadata(&log).map_or(0, |file| file.len()) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let id = child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(kill.success());
+        let result = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&result.stderr).into_owned();
+        assert_eq!(result.status.code(), Some(1), "{said}");
+        said
     }
 
     /// The log without speeds, which alone differ from run to run.
@@ -119,6 +148,55 @@ fn a_compressed_model_is_trained_with_the_same_losses_whatever_is_saved() {
     let (code, message) = folder.refused("compress --output parts --resume");
     assert_eq!(code, Some(1), "{message}");
     assert!(message.contains("the run is finished"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resumed_compression_does_not_make_the_start_again() {
+    let folder = Folder::new();
+    let options = "compress --model original --train text.txt --eval text.txt --groups 1 \
+        --embedding-size 8 --vocabulary 34 --max-length 24 --batch-size 16 --slots 2 \
+        --objective hidden-states,masked-lm,pretraining=0.5 --sentence-order both --steps 300";
+    folder.succeed(&format!("{options} --output whole"));
+    let said = folder.interrupted(&format!("{options} --output parts"), "parts");
+    assert!(said.contains("counting the pieces"), "{said}");
+    let vocabulary = folder.path("parts/training/start/vocab.txt");
+    assert_eq!(
+        std::fs::read_to_string(vocabulary).unwrap().lines().count(),
+        34
+    );
+    let resumed = folder.run("compress --output parts --resume");
+    let said = String::from_utf8_lossy(&resumed.stderr).into_owned();
+    assert!(resumed.status.success(), "{said}");
+    assert!(said.contains("continuing from"), "{said}");
+    assert!(!said.contains("counting the pieces"), "{said}");
+    assert_eq!(folder.log("parts"), folder.log("whole"));
+    for file in ["model.safetensors", "vocab.txt", "config.json"] {
+        let [parts, whole] = ["parts", "whole"].map(|it| folder.path(it).join(file));
+        assert_eq!(
+            std::fs::read(parts).unwrap(),
+            std::fs::read(whole).unwrap(),
+            "{file}"
+        );
+    }
+    assert!(!folder.path("parts/training/start").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resumed_distillation_keeps_both_orders_of_each_pair() {
+    let folder = Folder::new();
+    let options = "distill --teacher original --model original --train text.txt --eval text.txt \
+        --max-length 24 --batch-size 16 --slots 2 --objective pretraining --steps 300";
+    folder.succeed(&format!("{options} --sentence-order both --output whole"));
+    std::fs::write(folder.path("both.toml"), "sentence-order = \"both\"\n").unwrap();
+    let with_recipe = format!("{options} --recipe both.toml --output parts");
+    folder.interrupted(&with_recipe, "parts");
+    folder.succeed("distill --output parts --resume");
+    let log = folder.log("parts");
+    assert_eq!(log, folder.log("whole"));
+    folder.succeed(&format!("{options} --sentence-order true --output one"));
+    assert_ne!(log, folder.log("one"));
 }
 
 #[test]

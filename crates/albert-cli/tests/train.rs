@@ -90,6 +90,42 @@ impl Run {
         result
     }
 
+    /// Starts a run, sends SIGINT after its first step, and returns its messages.
+    #[cfg(unix)]
+    fn interrupted(&self, output: &str, options: &str) -> String {
+        let child = self
+            .command(output, options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = self.path(output).join("training/metrics.jsonl");
+        while std::fs::metadata(&log).map_or(0, |file| file.len()) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kill = Command::new("kill")
+            .arg("-INT")
+            .arg(child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(kill.success());
+        let result = child.wait_with_output().unwrap();
+        let said = stderr(&result);
+        assert_eq!(result.status.code(), Some(1), "{said}");
+        said
+    }
+
+    /// Resumes a run with the options of its recipe.
+    #[cfg(unix)]
+    fn resume(&self, output: &str) {
+        let resumed = Command::new(env!("CARGO_BIN_EXE_albert-cli"))
+            .current_dir(self.dir.path())
+            .args(["pretrain", "--output", output, "--resume"])
+            .output()
+            .unwrap();
+        assert!(resumed.status.success(), "{}", stderr(&resumed));
+    }
+
     /// The log without speeds, which alone differ from run to run.
     fn log(&self, output: &str) -> String {
         let text =
@@ -323,33 +359,33 @@ fn a_run_may_last_a_time_instead_of_steps() {
 fn an_interrupted_run_says_how_to_go_on() {
     let run = Run::new(100);
     run.succeed("whole", "--steps 400");
-    let child = run
-        .command("stopped", "--steps 400")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let log = run.path("stopped/training/metrics.jsonl");
-    while std::fs::metadata(&log).map_or(0, |file| file.len()) == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let kill = Command::new("kill")
-        .arg("-INT")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    let result = child.wait_with_output().unwrap();
-    let said = stderr(&result);
-    assert_eq!(result.status.code(), Some(1), "{said}");
+    let said = run.interrupted("stopped", "--steps 400");
     assert!(said.contains("hint: continue with: albert-cli pretrain --output 'stopped' --resume"));
-    let resumed = Command::new(env!("CARGO_BIN_EXE_albert-cli"))
-        .current_dir(run.dir.path())
-        .args(["pretrain", "--output", "stopped", "--resume"])
-        .output()
-        .unwrap();
-    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    run.resume("stopped");
     assert_eq!(run.log("stopped"), run.log("whole"));
+}
+
+#[cfg(unix)]
+#[test]
+fn both_orders_of_each_pair_come_from_the_command_line_a_recipe_or_a_resumed_run() {
+    let run = Run::new(100);
+    run.succeed("whole", "--steps 400 --sentence-order both --eval eval.txt");
+    let recipe = std::fs::read_to_string(run.path("whole/training/recipe.toml")).unwrap();
+    assert!(recipe.contains("sentence-order = \"both\"\n"), "{recipe}");
+
+    std::fs::write(run.path("both.toml"), "sentence-order = \"both\"\n").unwrap();
+    let said = run.interrupted("parts", "--steps 400 --eval eval.txt --recipe both.toml");
+    assert!(said.contains("stopped after step"), "{said}");
+    run.resume("parts");
+    assert_eq!(run.log("parts"), run.log("whole"));
+    assert_eq!(run.weights("parts"), run.weights("whole"));
+
+    // One order of each pair: other examples, so other losses.
+    run.succeed("one", "--steps 1 --sentence-order true");
+    assert_ne!(
+        run.log("one").lines().next(),
+        run.log("whole").lines().next()
+    );
 }
 
 #[test]

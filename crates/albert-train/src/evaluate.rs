@@ -5,6 +5,7 @@ use albert_tasks::{ModelFiles, TokenizerOptions};
 use crate::error::{Error, Result};
 use crate::examples::{Corpus, PretrainingText, Sequences};
 use crate::pretrain::{Pretrain, Start, Sums};
+use crate::text_training::TextTraining;
 use crate::trainer::Evaluation;
 
 /// Measures how well a model predicts the masked tokens of a corpus.
@@ -67,11 +68,11 @@ fn sums(
     text: PretrainingText,
 ) -> Result<Sums> {
     let start = Start::Model(files.clone());
-    let mut task = Pretrain::new(start, files.clone(), corpus.clone())
+    let text = TextTraining::new(corpus.clone())
         .with_tokenizer(tokenizer)
         .with_text(text)
-        .with_eval(corpus)
-        .prepare()?;
+        .with_eval(corpus);
+    let mut task = Pretrain::new(start, files.clone(), text).prepare()?;
     // A head that would be drawn at random has nothing to evaluate.
     if let Some(tensor) = task.new_tensors().first() {
         return Err(Error::NoHead {

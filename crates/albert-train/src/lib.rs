@@ -33,6 +33,7 @@ mod permutation;
 pub mod pretrain;
 mod run;
 mod snapshot;
+mod text_training;
 mod trainer;
 
 pub use engine::Engine;
@@ -43,6 +44,7 @@ pub use pass_settings::PassSettings;
 pub use permutation::Permutation;
 pub use run::{Run, Training};
 pub use snapshot::{Snapshot, State, remove_all as remove_snapshots};
+pub use text_training::TextTraining;
 pub use trainer::{
     End, Evaluation, Event, Every, Length, StepLoss, Summary, Task, Trainer, TrainerSettings,
 };

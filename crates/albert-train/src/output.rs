@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use albert_tasks::ModelFiles;
-use albert_tasks::albert_model::WeightFormat;
 use albert_tasks::albert_model::train::FlatParameters;
+use albert_tasks::albert_model::{AlbertConfig, WeightFormat};
 
 use serde::Deserialize;
 
@@ -38,6 +38,9 @@ const WEIGHTS: &str = "model.safetensors";
 
 /// The folder of the log and the snapshots.
 const TRAINING: &str = "training";
+
+/// The configuration and the tokenizer of a model that takes time to make, in the folder `training`.
+const START: &str = "start";
 
 /// The settings of the run, in the folder `training`.
 const RECIPE: &str = "recipe.toml";
@@ -142,7 +145,21 @@ impl Output {
         parameters
             .to_checkpoint()?
             .save(&self.folder, WeightFormat::F32)?;
-        snapshot::remove_all(&self.training)
+        snapshot::remove_all(&self.training)?;
+        snapshot::remove(&self.training.join(START))
+    }
+
+    /// Writes the configuration, the tokenizer and the modules of a model whose weights are in
+    /// snapshots, so that a resumed run need not make it again.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub(crate) fn keep_start(&self, config: &AlbertConfig, files: &ModelFiles) -> Result<()> {
+        let start = Self::at(&self.training.join(START));
+        start.write_file(CONFIG, config.to_json().as_bytes())?;
+        start.copy(files, &TOKENIZER_FILES)?;
+        start.copy_modules(files, config.hidden_size)?;
+        Ok(())
     }
 
     /// Copies the files that are there.
@@ -188,6 +205,15 @@ impl Output {
         }
         Ok(true)
     }
+}
+
+/// Returns the files that [`Output::keep_start`] wrote into a folder `training`, if any.
+pub(crate) fn kept_start(training: &Path) -> Result<Option<ModelFiles>> {
+    let folder = training.join(START);
+    if !folder.join(CONFIG).is_file() {
+        return Ok(None);
+    }
+    Ok(Some(ModelFiles::from_dir(folder)?))
 }
 
 /// An entry of `modules.json`.

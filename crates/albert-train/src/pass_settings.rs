@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use albert_tasks::albert_model::train::{FlatLayout, Frozen, PassOptions, TrainingPass};
+use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -64,5 +65,15 @@ impl PassSettings {
                 }
             });
         Ok(pass?)
+    }
+
+    /// Adds what the bits of the losses depend on to a fingerprint.
+    pub(crate) fn add_to_fingerprint(&self, pass: &TrainingPass, data: &mut Value) {
+        let options = pass.options();
+        data["slots"] = options.slots.into();
+        data["bundle_tokens"] = options.bundle_tokens.into();
+        if let engine @ Engine::Candle { .. } = &self.engine {
+            data["engine"] = engine.to_string().into();
+        }
     }
 }

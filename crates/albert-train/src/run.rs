@@ -81,7 +81,10 @@ impl Run {
             }
         };
         let trainer = match &snapshot {
-            None => Trainer::start(task, output.training(), settings)?,
+            None => {
+                task.begin(&output)?;
+                Trainer::start(task, output.training(), settings)?
+            }
             Some(snapshot) if snapshot.state().fingerprint != task.fingerprint() => {
                 return Err(Error::OtherData);
             }
@@ -93,6 +96,19 @@ impl Run {
             output,
         })
     }
+}
+
+/// Trains a task in a new folder. The folder is checked before the task is prepared.
+pub(crate) fn train<T: Task>(
+    folder: &Path,
+    prepare: impl FnOnce() -> Result<T>,
+    settings: TrainerSettings,
+    mut observe: impl FnMut(Event<'_>),
+) -> Result<Summary> {
+    let run = Run::new(folder)?;
+    let mut task = prepare()?;
+    let training = run.start(&mut task, settings, "")?;
+    training.train(&AtomicBool::new(false), &mut observe)
 }
 
 /// A run with its task, ready to be trained.

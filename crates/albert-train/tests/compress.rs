@@ -12,7 +12,7 @@ use albert_train::compress::{Compression, GroupInit, piece_counts};
 use albert_train::distill::{Distill, DistillWeights, Distillation, Student};
 use albert_train::examples::{Corpus, PretrainingText};
 use albert_train::optim::{OptimizerKind, OptimizerSettings};
-use albert_train::{End, Event, Every, Length, Run, Summary, Task, TrainerSettings};
+use albert_train::{End, Event, Every, Length, Run, Summary, Task, TextTraining, TrainerSettings};
 
 /// Hidden states whose inputs were factorized without loss: rounding in f32 of values around 1.
 const STATES: f32 = 2e-5;
@@ -85,18 +85,20 @@ impl Setting {
         Corpus::open(&[self.dir.path().join("text.txt")]).unwrap()
     }
 
+    /// The corpus, trained on without dropout.
+    fn training(&self) -> TextTraining {
+        TextTraining::new(self.corpus()).with_pass(|pass| {
+            pass.slots = Some(2);
+            pass.dropout = Some(0.0);
+            pass.attention_dropout = Some(0.0);
+        })
+    }
+
     fn distill(&self, student: Student, objectives: &str) -> Distill {
         let mut text = PretrainingText::new(24, 1);
         text.mask_probability = 0.2;
-        Distill::new(student, self.files(), self.corpus())
-            .with_text(text)
-            .with_objectives(objectives.parse().unwrap())
-            .with_eval(self.corpus())
-            .with_pass(|pass| {
-                pass.slots = Some(2);
-                pass.dropout = Some(0.0);
-                pass.attention_dropout = Some(0.0);
-            })
+        let text = self.training().with_text(text).with_eval(self.corpus());
+        Distill::new(student, self.files(), text).with_objectives(objectives.parse().unwrap())
     }
 
     fn train(&self, student: Student, objectives: &str, steps: u64) -> Summary {
@@ -376,13 +378,7 @@ fn a_file_of_vectors_is_a_teacher() {
     let path = setting.dir.path().join("vectors.jsonl");
     std::fs::write(&path, rows.concat()).unwrap();
     let student = || compressed(&setting, |sizes| sizes.groups = Some(2));
-    let distill = |path: &Path| {
-        Distill::from_vectors(student(), path, setting.corpus()).with_pass(|pass| {
-            pass.slots = Some(2);
-            pass.dropout = Some(0.0);
-            pass.attention_dropout = Some(0.0);
-        })
-    };
+    let distill = |path: &Path| Distill::from_vectors(student(), path, setting.training());
     // The teacher's own vectors are what the teacher says: the same losses.
     let losses = |task: &mut Distillation| -> Vec<f64> {
         let steps = (1..4).map(|step| task.accumulate(step, 16, 1).unwrap().loss);
@@ -391,14 +387,9 @@ fn a_file_of_vectors_is_a_teacher() {
     let mut from_file = distill(&path).prepare().unwrap();
     let mut text = PretrainingText::new(128, 42);
     text.in_file_order = true;
-    let mut from_model = Distill::new(student(), setting.files(), setting.corpus())
-        .with_text(text)
+    let text = setting.training().with_text(text);
+    let mut from_model = Distill::new(student(), setting.files(), text)
         .with_objectives("embeddings=2".parse().unwrap())
-        .with_pass(|pass| {
-            pass.slots = Some(2);
-            pass.dropout = Some(0.0);
-            pass.attention_dropout = Some(0.0);
-        })
         .prepare()
         .unwrap();
     for (file, model) in losses(&mut from_file).iter().zip(losses(&mut from_model)) {
@@ -427,7 +418,7 @@ fn a_file_of_vectors_is_a_teacher() {
 }
 
 #[test]
-fn a_stopped_distillation_goes_on_with_the_same_bits() {
+fn a_stopped_distillation_continues_with_the_same_bits() {
     let setting = Setting::new(|_| ());
     let student = || compressed(&setting, |sizes| sizes.groups = Some(2));
     let objectives = "embeddings,hidden-states,pretraining";
@@ -454,8 +445,9 @@ fn a_stopped_distillation_goes_on_with_the_same_bits() {
         }
     });
     assert_eq!(summary.unwrap().end, End::Stopped);
-    let mut second = setting.distill(student(), objectives).prepare().unwrap();
     let run = Run::resume(&folder).unwrap();
+    let resumed = Student::resumed(run.snapshot().unwrap()).unwrap().unwrap();
+    let mut second = setting.distill(resumed, objectives).prepare().unwrap();
     let training = run.start(&mut second, settings, "").unwrap();
     training.train(&never, &mut |_| ()).unwrap();
     assert_eq!(second.parameters().values(), whole.parameters().values());

@@ -9,7 +9,7 @@ use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use albert_train::examples::{Corpus, PretrainingText};
 use albert_train::optim::{OptimizerKind, OptimizerSettings};
 use albert_train::pretrain::{Pretrain, Start};
-use albert_train::{Event, Every, Length, Trainer, TrainerSettings};
+use albert_train::{Event, Every, Length, TextTraining, Trainer, TrainerSettings};
 
 const STEPS: u64 = 10_000;
 
@@ -57,11 +57,10 @@ fn ten_thousand_steps_take_the_memory_of_one_thousand() {
     let settings = PretrainingText::new(24, 1);
     let corpus = Corpus::open(&[text]).unwrap();
     let start = Start::Random(Box::new(config));
-    let mut task = Pretrain::new(start, files, corpus.clone())
+    let text = TextTraining::new(corpus.clone())
         .with_text(settings)
-        .with_eval(corpus)
-        .prepare()
-        .unwrap();
+        .with_eval(corpus);
+    let mut task = Pretrain::new(start, files, text).prepare().unwrap();
     let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
     let mut settings = TrainerSettings::new(Length::Steps(STEPS), optimizer, 1e-3);
     settings.batch_size = 4;

@@ -13,9 +13,8 @@ use serde_json::json;
 use super::distill::run::{Distilling, TeacherFiles, pass, say_new, trainer_settings};
 use super::training::{Recipe, Run, print};
 use crate::failure::usage;
-use crate::options::distillation::DistillationArgs;
-use crate::options::training::{OptimizationArgs, RunArgs};
-use crate::options::{ModelArgs, number};
+use crate::options::distillation::DistillingArgs;
+use crate::options::number;
 use crate::progress::Talk;
 
 /// The default learning rate: most of the original's knowledge has to be found again.
@@ -37,16 +36,7 @@ pub(crate) struct CompressArgs {
     sizes: SizeArgs,
 
     #[command(flatten)]
-    distillation: DistillationArgs,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    run: RunArgs,
-
-    #[command(flatten)]
-    optimization: OptimizationArgs,
+    common: DistillingArgs,
 }
 
 /// The sizes of the result.
@@ -102,7 +92,8 @@ impl SizeArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
-    let (run, options) = (&args.run, &args.optimization);
+    let common = &args.common;
+    let (run, options) = (&common.run, &common.optimization);
     if options.layer_groups.is_some() {
         return Err(usage("`--layer-groups`: expected `--groups` with compress"));
     }
@@ -116,20 +107,22 @@ pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
     let settings = trainer_settings(run, options, RATE);
     let pass = pass(options, talk)?;
     let opened = Run::open("compress", run, &run.output, talk)?;
-    let original = args.model.files(talk)?;
-    let student = args.student(&original, talk)?;
+    let original = common.model.files(talk)?;
+    // The weights of a resumed run are in its snapshot.
+    let resumed = opened.snapshot().map(Student::resumed).transpose()?;
+    let student = match resumed.flatten() {
+        Some(student) => student,
+        None => args.student(&original, talk)?,
+    };
     let mut recipe = Recipe::default();
     args.sizes.put(&mut recipe);
-    recipe.put_model(&args.model)?;
+    recipe.put_model(&common.model)?;
     if is_trained {
         let distilling = Distilling {
             student,
             teacher: TeacherFiles::Model(original),
-            tokenizer: args.model.tokenizer(),
             train: &args.train,
-            args: &args.distillation,
-            run,
-            optimization: options,
+            args: common,
             settings,
             pass,
         };
@@ -152,18 +145,19 @@ pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
 impl CompressArgs {
     /// Returns the compressed model before its training.
     fn student(&self, original: &ModelFiles, talk: Talk) -> anyhow::Result<Student> {
-        let weights = self.distillation.weights();
+        let distillation = &self.common.distillation;
+        let weights = distillation.weights();
         let head = pretraining_head(&original.checkpoint()?.heads());
-        let head = weights.head(head, self.distillation.text.sentence_order.is_trained());
+        let head = weights.head(head, distillation.text.sentence_order.is_trained());
         let counts = match self.train.as_slice() {
             [] => None,
             paths => {
                 talk.say("counting the pieces of the text");
-                let tokenizer = Tokenizer::load(original, &self.model.tokenizer())?;
+                let tokenizer = Tokenizer::load(original, &self.common.model.tokenizer())?;
                 Some(piece_counts(&Corpus::open(paths)?, &tokenizer)?)
             }
         };
-        let seed = self.optimization.seed;
+        let seed = self.common.optimization.seed;
         let compression = self.sizes.compression();
         Ok(compression.apply_with_head(original, head, counts.as_deref(), seed)?)
     }

@@ -131,6 +131,7 @@ fn computation(error: &candle_core::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::{Hint, carried, usage};
     use anyhow::Context;
 
     fn report(error: anyhow::Error) -> Report {

@@ -1,11 +1,29 @@
-//! The text and the objectives of a distillation.
+//! The options of a distillation.
 
 use albert_train::distill::DistillWeights;
 use clap::Args;
 
+use super::ModelArgs;
 use super::pretraining::PretrainingArgs;
+use super::training::{OptimizationArgs, RunArgs};
 
-/// Options of `distill` and `compress`.
+/// The options that `distill` and `compress` share.
+#[derive(Debug, Args)]
+pub(crate) struct DistillingArgs {
+    #[command(flatten)]
+    pub(crate) distillation: DistillationArgs,
+
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) optimization: OptimizationArgs,
+}
+
+/// What is imitated, and on what text.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Distillation")]
 pub(crate) struct DistillationArgs {

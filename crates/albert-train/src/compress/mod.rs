@@ -131,7 +131,10 @@ impl Compression {
         {
             start_masked_lm(&mut student, &pieces, counts);
         }
-        Ok(Student::new(student, files, new_tensors))
+        Ok(Student {
+            is_kept: true,
+            ..Student::new(student, files, new_tensors)
+        })
     }
 
     fn check(&self, original: &AlbertConfig) -> Result<()> {

@@ -49,66 +49,54 @@ mod teacher;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use albert_tasks::ModelFiles;
 use albert_tasks::albert_model::Head;
-use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
-use serde_json::json;
 
 pub use objectives::{DistillObjective, DistillWeights};
 pub use student::{Student, pretraining_head};
 pub use task::Distillation;
 
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::examples::{Corpus, PretrainingExamples, PretrainingText, Sequences};
-use crate::pass_settings::PassSettings;
-use crate::run::Run;
+use crate::run;
+use crate::text_training::TextTraining;
 use crate::trainer::{Event, Summary, TrainerSettings};
 use teacher::TeacherSource;
-
-/// The default sequence length.
-const MAX_LENGTH: usize = 128;
-
-/// The default seed.
-const SEED: u64 = 42;
 
 /// A distillation to be run: a student, a teacher, text and settings.
 #[derive(Debug)]
 pub struct Distill {
     student: Student,
     teacher: TeacherSource,
-    train: Corpus,
-    eval: Option<Corpus>,
+    text: TextTraining,
     weights: Option<DistillWeights>,
-    text: PretrainingText,
-    tokenizer: TokenizerOptions,
-    pass: PassSettings,
 }
 
 impl Distill {
-    /// Takes a student, the model that it imitates, and a corpus.
-    pub fn new(student: Student, teacher: ModelFiles, train: Corpus) -> Self {
-        Self::with_teacher(student, TeacherSource::Model(teacher), train)
+    /// Takes a student, the model that it imitates, and text.
+    pub fn new(student: Student, teacher: ModelFiles, text: impl Into<TextTraining>) -> Self {
+        Self::with_teacher(student, TeacherSource::Model(teacher), text.into())
     }
 
-    /// Takes a student, a corpus, and a file with the embedding of each of its sentences: `.npy`,
+    /// Takes a student, text, and a file with the embedding of each sentence of the text: `.npy`,
     /// `.safetensors`, `.parquet`, `.arrow` or `.jsonl`, as `embed` writes them, in the order of
     /// the text. They may come from any model.
-    pub fn from_vectors(student: Student, vectors: impl Into<PathBuf>, train: Corpus) -> Self {
-        Self::with_teacher(student, TeacherSource::Vectors(vectors.into()), train)
+    pub fn from_vectors(
+        student: Student,
+        vectors: impl Into<PathBuf>,
+        text: impl Into<TextTraining>,
+    ) -> Self {
+        let teacher = TeacherSource::Vectors(vectors.into());
+        Self::with_teacher(student, teacher, text.into())
     }
 
-    fn with_teacher(student: Student, teacher: TeacherSource, train: Corpus) -> Self {
+    fn with_teacher(student: Student, teacher: TeacherSource, text: TextTraining) -> Self {
         Self {
             student,
             teacher,
-            train,
-            eval: None,
+            text,
             weights: None,
-            text: PretrainingText::new(MAX_LENGTH, SEED),
-            tokenizer: TokenizerOptions::default(),
-            pass: PassSettings::default(),
         }
     }
 
@@ -119,35 +107,6 @@ impl Distill {
         self
     }
 
-    /// Evaluates on this corpus.
-    #[must_use]
-    pub fn with_eval(mut self, corpus: Corpus) -> Self {
-        self.eval = Some(corpus);
-        self
-    }
-
-    /// Sets how text is turned into examples. `sequences` are those of the objective
-    /// [`Pretraining`](DistillObjective::Pretraining).
-    #[must_use]
-    pub fn with_text(mut self, text: PretrainingText) -> Self {
-        self.text = text;
-        self
-    }
-
-    /// Overrides how the tokenizer normalizes text. Special tokens in a corpus are literal text.
-    #[must_use]
-    pub fn with_tokenizer(mut self, options: TokenizerOptions) -> Self {
-        self.tokenizer = options;
-        self
-    }
-
-    /// Changes the settings of the forward and backward pass: engine, dropout, frozen parts.
-    #[must_use]
-    pub fn with_pass(mut self, change: impl FnOnce(&mut PassSettings)) -> Self {
-        change(&mut self.pass);
-        self
-    }
-
     /// Loads the teacher. The corpus is read as a stream, from the first step on.
     ///
     /// # Errors
@@ -155,13 +114,9 @@ impl Distill {
     /// file cannot be read.
     pub fn prepare(self) -> Result<Distillation> {
         let layout = self.student.parameters.layout();
-        let options = TokenizerOptions {
-            // In a corpus, `[MASK]` is literal text.
-            special_tokens_as_text: true,
-            ..self.tokenizer
-        };
-        let tokenizer = Arc::new(Tokenizer::load(&self.student.files, &options)?);
-        let teacher = self.teacher.load(&self.pass, &tokenizer, &self.train)?;
+        let tokenizer = self.text.load_tokenizer(&self.student.files)?;
+        let text = &self.text;
+        let teacher = self.teacher.load(&text.pass, &tokenizer, &text.train)?;
         let weights = match self.weights {
             Some(weights) => weights,
             None => teacher.objectives(layout),
@@ -170,7 +125,7 @@ impl Distill {
         let taps = teacher.taps(&weights, layout)?;
         let pooling = teacher.pooling(&weights, &self.student.files)?;
         let in_order = self.teacher.is_in_order_of_text();
-        if in_order && self.eval.is_some() {
+        if in_order && text.eval.is_some() {
             return Err(Error::Setting {
                 name: "eval",
                 expected: "no text for evaluation with a file of vectors, which are those of the \
@@ -179,20 +134,17 @@ impl Distill {
                 found: "some".into(),
             });
         }
-        let pass = self.pass.pass(layout)?;
-        let mut data = json!({
-            "files": self.train.files(),
-            "evaluation": self.eval.as_ref().map(Corpus::files),
-            "teacher": self.teacher.name(),
-            "objective": weights.to_string(),
-            "slots": pass.options().slots,
-            "bundle_tokens": pass.options().bundle_tokens,
-        });
-        if let engine @ Engine::Candle { .. } = &self.pass.engine {
-            data["engine"] = engine.to_string().into();
-        }
+        let pass = text.pass.pass(layout)?;
+        let mut data = text.fingerprint(&pass);
+        data["teacher"] = self.teacher.name().into();
+        data["objective"] = weights.to_string().into();
         let has_order = weights.pretraining > 0.0 && layout.head() == Head::PreTraining;
-        let mut text = self.text;
+        let TextTraining {
+            train,
+            eval,
+            mut text,
+            ..
+        } = self.text;
         if !has_order {
             text.sequences = Sequences::Segments;
         }
@@ -210,14 +162,15 @@ impl Distill {
                 .then(|| examples(corpus.clone(), windows));
             Ok((examples(corpus, sentences)?, windows.transpose()?))
         };
-        let (sentences, windows) = streams(self.train, text.shuffle)?;
-        let evaluation = self.eval.map(|corpus| streams(corpus, false));
+        let (sentences, windows) = streams(train, text.shuffle)?;
+        let evaluation = eval.map(|corpus| streams(corpus, false));
         Ok(Distillation {
             taps,
             pooling,
             evaluation: evaluation.transpose()?,
             parameters: self.student.parameters,
             files: self.student.files,
+            is_kept: self.student.is_kept,
             pass,
             teacher,
             weights,
@@ -237,11 +190,8 @@ impl Distill {
         self,
         folder: impl AsRef<Path>,
         settings: TrainerSettings,
-        mut observe: impl FnMut(Event<'_>),
+        observe: impl FnMut(Event<'_>),
     ) -> Result<Summary> {
-        let run = Run::new(folder)?;
-        let mut task = self.prepare()?;
-        let training = run.start(&mut task, settings, "")?;
-        training.train(&AtomicBool::new(false), &mut observe)
+        run::train(folder.as_ref(), || self.prepare(), settings, observe)
     }
 }

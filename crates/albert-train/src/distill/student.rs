@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use albert_tasks::ModelFiles;
-use albert_tasks::albert_model::Head;
 use albert_tasks::albert_model::train::{FlatLayout, FlatParameters};
+use albert_tasks::albert_model::{AlbertConfig, Head};
 
 use crate::error::Result;
 use crate::layer_groups::with_groups;
-use crate::output::Output;
+use crate::output::{Output, kept_start};
+use crate::snapshot::Snapshot;
 
 /// A model that is going to imitate another one.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Student {
     pub files: ModelFiles,
     /// The tensors that the start lacks and that were drawn.
     pub new_tensors: Vec<String>,
+    /// True if the model takes time to make, so that a run keeps what its snapshots lack of it.
+    pub(crate) is_kept: bool,
 }
 
 impl Student {
@@ -32,7 +35,35 @@ impl Student {
             parameters,
             files,
             new_tensors,
+            is_kept: false,
         }
+    }
+
+    /// Returns the compressed model of a run that is resumed, without making it again: its weights
+    /// are those of the snapshot. `None` if the run did not keep its configuration and tokenizer,
+    /// as that of a model which was not compressed.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn resumed(snapshot: &Snapshot) -> Result<Option<Self>> {
+        let training = snapshot.path().parent().unwrap_or(snapshot.path());
+        let Some(files) = kept_start(training)? else {
+            return Ok(None);
+        };
+        let bytes = files.read("config.json")?.unwrap_or_default();
+        let config = AlbertConfig::from_json(&String::from_utf8_lossy(&bytes))?;
+        let is_own = |head: &Head| {
+            let mut classes = config.architectures.iter();
+            classes.any(|class| head.is_architecture(class))
+        };
+        let head = Head::ALL.into_iter().find(is_own).unwrap_or(Head::Encoder);
+        let layout = Arc::new(FlatLayout::new(&config, head)?);
+        // The trainer replaces the values by those of the snapshot.
+        let parameters = FlatParameters::random(layout, 0);
+        Ok(Some(Self {
+            is_kept: true,
+            ..Self::new(parameters, files, Vec::new())
+        }))
     }
 
     /// Loads a model, and gives it a head; what it lacks of the head is drawn. With `groups` its

@@ -35,6 +35,8 @@ pub struct Distillation {
     pub(super) parameters: FlatParameters,
     /// The files of the tokenizer and of sentence-transformers, which are copied next to the model.
     pub(super) files: ModelFiles,
+    /// True if the run keeps what its snapshots lack of the student.
+    pub(super) is_kept: bool,
     pub(super) pass: TrainingPass,
     pub(super) teacher: Teacher,
     pub(super) weights: DistillWeights,
@@ -217,6 +219,13 @@ impl Task for Distillation {
 
     fn fingerprint(&self) -> Value {
         self.data.clone()
+    }
+
+    fn begin(&self, output: &Output) -> Result<()> {
+        if self.is_kept {
+            output.keep_start(self.parameters.layout().config(), &self.files)?;
+        }
+        Ok(())
     }
 
     fn write(&self, output: &Output) -> Result<()> {

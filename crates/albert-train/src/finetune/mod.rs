@@ -35,6 +35,7 @@ mod answering;
 mod choice;
 mod classification;
 mod evaluate;
+mod example_source;
 mod examples;
 mod files;
 mod labels;
@@ -56,9 +57,8 @@ mod window;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use albert_tasks::albert_model::{AlbertConfig, Checkpoint};
+use albert_tasks::albert_model::AlbertConfig;
 use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
 use serde_json::json;
 
@@ -72,14 +72,12 @@ pub use preset::{Preset, PresetSettings};
 pub use run::FineTuning;
 pub use task::FineTuneTask;
 
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::optim::schedule::Warmup;
 use crate::optim::{OptimizerKind, OptimizerSettings};
 use crate::pass_settings::PassSettings;
-use crate::run::Run;
 use crate::trainer::{Event, Length, Summary, TrainerSettings};
-use examples::Examples;
+use example_source::ExampleSource;
 
 /// The learning rate of a run that sets none.
 ///
@@ -216,7 +214,7 @@ impl FineTune {
         self
     }
 
-    /// Copies the only group of layers to so many groups, which then learn apart.
+    /// Copies the only group of layers to this many groups, which are then trained separately.
     #[must_use]
     pub fn with_layer_groups(mut self, groups: usize) -> Self {
         self.layer_groups = Some(groups);
@@ -286,12 +284,8 @@ impl FineTune {
             "files": sizes(train),
             "evaluation": self.eval.as_ref().map(sizes),
             "examples": examples.len(),
-            "slots": pass.options().slots,
-            "bundle_tokens": pass.options().bundle_tokens,
         });
-        if let engine @ Engine::Candle { .. } = &self.pass.engine {
-            data["engine"] = engine.to_string().into();
-        }
+        self.pass.add_to_fingerprint(&pass, &mut data);
         Ok(FineTuning {
             pass,
             parameters: start.parameters,
@@ -320,15 +314,9 @@ impl FineTune {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare) and [`Trainer::run`](crate::Trainer::run), or if the folder exists.
-    pub fn run(
-        &self,
-        folder: impl AsRef<Path>,
-        mut observe: impl FnMut(Event<'_>),
-    ) -> Result<Summary> {
-        let run = Run::new(folder)?;
-        let mut task = self.prepare()?;
-        let training = run.start(&mut task, self.settings.clone(), "")?;
-        training.train(&AtomicBool::new(false), &mut observe)
+    pub fn run(&self, folder: impl AsRef<Path>, observe: impl FnMut(Event<'_>)) -> Result<Summary> {
+        let settings = self.settings.clone();
+        crate::run::train(folder.as_ref(), || self.prepare(), settings, observe)
     }
 
     fn check(&self, config: &AlbertConfig, tokenizer: &Tokenizer) -> Result<()> {
@@ -354,78 +342,4 @@ fn check(config: &AlbertConfig, tokenizer: &Tokenizer) -> Result<()> {
         expected: format!("at least the tokenizer's {pieces} pieces"),
         found: config.vocab_size.to_string(),
     })
-}
-
-/// All that reading examples needs.
-struct ExampleSource<'a> {
-    task: FineTuneTask,
-    model: &'a ModelFiles,
-    checkpoint: &'a Checkpoint,
-    tokenizer: &'a Tokenizer,
-    options: &'a ExampleOptions,
-}
-
-impl ExampleSource<'_> {
-    /// Reads examples. `known` are labels that others may not be added to; without them the labels
-    /// are those that occur, in the model's order if it has the same.
-    fn read(
-        &self,
-        data: &DataFiles,
-        known: Option<&Labels>,
-    ) -> Result<(Box<dyn Examples>, Option<Labels>)> {
-        let Self {
-            tokenizer, options, ..
-        } = *self;
-        Ok(match self.task {
-            FineTuneTask::Classification => {
-                let found = classification::ClassificationData::read(data, options)?;
-                let labels = self.labels(known, || found.labels(options))?;
-                let examples = found.encode(tokenizer, &labels, options)?;
-                (Box::new(examples), Some(labels))
-            }
-            FineTuneTask::MultiLabel => {
-                let found = multi_label::MultiLabelData::read(data, options)?;
-                let labels = self.labels(known, || found.labels())?;
-                let examples = found.encode(tokenizer, &labels, options)?;
-                (Box::new(examples), Some(labels))
-            }
-            FineTuneTask::Tagging => {
-                let found = tagging::TaggingData::read(data, options)?;
-                let labels = self.labels(known, || found.labels(options))?;
-                let examples = found.encode(tokenizer, &labels, options)?;
-                (Box::new(examples), Some(labels))
-            }
-            FineTuneTask::Regression => {
-                let examples = regression::regression(data, tokenizer, options)?;
-                (Box::new(examples), None)
-            }
-            FineTuneTask::Answering => {
-                let examples = answering::AnsweringExamples::read(data, tokenizer, options)?;
-                (Box::new(examples), None)
-            }
-            FineTuneTask::Choice => {
-                let examples = choice::ChoiceExamples::read(data, tokenizer, options)?;
-                (Box::new(examples), None)
-            }
-            FineTuneTask::Similarity => {
-                let pooling = model::pooling(self.model)?;
-                let examples =
-                    similarity::SimilarityExamples::read(data, tokenizer, options, pooling)?;
-                (Box::new(examples), None)
-            }
-        })
-    }
-
-    fn labels(
-        &self,
-        known: Option<&Labels>,
-        found: impl FnOnce() -> Result<Labels>,
-    ) -> Result<Labels> {
-        if let Some(known) = known {
-            return Ok(known.clone());
-        }
-        let found = found()?;
-        let own = model::labels(self.checkpoint, self.task);
-        Ok(own.filter(|own| own.has_the_same(&found)).unwrap_or(found))
-    }
 }

@@ -40,10 +40,8 @@ mod task;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use albert_tasks::{ModelFiles, Tokenizer, TokenizerOptions};
-use serde_json::json;
+use albert_tasks::ModelFiles;
 
 pub(crate) use batch::{Batch, references};
 pub use preset::{Preset, WARMUP_SHARE, lamb_learning_rate};
@@ -51,71 +49,28 @@ pub use start::Start;
 pub(crate) use sums::Sums;
 pub use task::Pretraining;
 
-use crate::engine::Engine;
 use crate::error::Result;
-use crate::examples::{Corpus, PretrainingExamples, PretrainingText};
-use crate::pass_settings::PassSettings;
-use crate::run::Run;
+use crate::examples::{PretrainingExamples, PretrainingText};
+use crate::run;
+use crate::text_training::TextTraining;
 use crate::trainer::{Event, Summary, TrainerSettings};
-
-/// The default sequence length: longer sequences take too much time on a CPU.
-const MAX_LENGTH: usize = 128;
-
-/// The default seed.
-const SEED: u64 = 42;
 
 /// A pretraining to be run: a start, a tokenizer, text and settings.
 #[derive(Debug, Clone)]
 pub struct Pretrain {
     start: Start,
     files: ModelFiles,
-    tokenizer: TokenizerOptions,
-    text: PretrainingText,
-    train: Corpus,
-    eval: Option<Corpus>,
-    pass: PassSettings,
+    text: TextTraining,
 }
 
 impl Pretrain {
-    /// Takes initial weights, the files of the tokenizer, and a corpus.
-    pub fn new(start: Start, tokenizer: ModelFiles, train: Corpus) -> Self {
+    /// Takes initial weights, the files of the tokenizer, and text.
+    pub fn new(start: Start, tokenizer: ModelFiles, text: impl Into<TextTraining>) -> Self {
         Self {
             start,
             files: tokenizer,
-            tokenizer: TokenizerOptions::default(),
-            text: PretrainingText::new(MAX_LENGTH, SEED),
-            train,
-            eval: None,
-            pass: PassSettings::default(),
+            text: text.into(),
         }
-    }
-
-    /// Overrides how the tokenizer normalizes text. Special tokens in a corpus are literal text.
-    #[must_use]
-    pub fn with_tokenizer(mut self, options: TokenizerOptions) -> Self {
-        self.tokenizer = options;
-        self
-    }
-
-    /// Sets how text is turned into examples.
-    #[must_use]
-    pub fn with_text(mut self, text: PretrainingText) -> Self {
-        self.text = text;
-        self
-    }
-
-    /// Evaluates on this corpus.
-    #[must_use]
-    pub fn with_eval(mut self, corpus: Corpus) -> Self {
-        self.eval = Some(corpus);
-        self
-    }
-
-    /// Changes the settings of the forward and backward pass: engine, dropout, frozen parts.
-    #[must_use]
-    pub fn with_pass(mut self, change: impl FnOnce(&mut PassSettings)) -> Self {
-        change(&mut self.pass);
-        self
     }
 
     /// Loads tokenizer and weights. The corpus is read as a stream, from the first step on.
@@ -123,32 +78,20 @@ impl Pretrain {
     /// # Errors
     /// If the corpus, the model and the tokenizer do not fit each other, or a file cannot be read.
     pub fn prepare(self) -> Result<Pretraining> {
-        let options = TokenizerOptions {
-            // In a corpus, `[MASK]` is literal text.
-            special_tokens_as_text: true,
-            ..self.tokenizer
-        };
-        let tokenizer = Arc::new(Tokenizer::load(&self.files, &options)?);
-        let (parameters, new_tensors) = self.start.parameters(&tokenizer, &self.text)?;
-        let pass = self.pass.pass(parameters.layout())?;
-        let mut data = json!({
-            "files": self.train.files(),
-            "evaluation": self.eval.as_ref().map(Corpus::files),
-            "slots": pass.options().slots,
-            "bundle_tokens": pass.options().bundle_tokens,
-        });
-        if let engine @ Engine::Candle { .. } = &self.pass.engine {
-            data["engine"] = engine.to_string().into();
-        }
-        let text = self.text;
-        let examples = PretrainingExamples::new(self.train, Arc::clone(&tokenizer), text)?;
+        let Self { start, files, text } = self;
+        let tokenizer = text.load_tokenizer(&files)?;
+        let (parameters, new_tensors) = start.parameters(&tokenizer, &text.text)?;
+        let pass = text.pass.pass(parameters.layout())?;
+        let data = text.fingerprint(&pass);
+        let TextTraining {
+            train, eval, text, ..
+        } = text;
+        let examples = PretrainingExamples::new(train, Arc::clone(&tokenizer), text)?;
         let ordered = PretrainingText {
             shuffle: false,
             ..text
         };
-        let evaluation = self
-            .eval
-            .map(|corpus| PretrainingExamples::new(corpus, tokenizer, ordered));
+        let evaluation = eval.map(|corpus| PretrainingExamples::new(corpus, tokenizer, ordered));
         Ok(Pretraining {
             parameters,
             pass,
@@ -157,8 +100,8 @@ impl Pretrain {
             data,
             seed: text.seed,
             new_tensors,
-            files: self.files,
-            start: self.start.into_files(),
+            files,
+            start: start.into_files(),
         })
     }
 
@@ -171,11 +114,8 @@ impl Pretrain {
         self,
         folder: impl AsRef<Path>,
         settings: TrainerSettings,
-        mut observe: impl FnMut(Event<'_>),
+        observe: impl FnMut(Event<'_>),
     ) -> Result<Summary> {
-        let run = Run::new(folder)?;
-        let mut task = self.prepare()?;
-        let training = run.start(&mut task, settings, "")?;
-        training.train(&AtomicBool::new(false), &mut observe)
+        run::train(folder.as_ref(), || self.prepare(), settings, observe)
     }
 }

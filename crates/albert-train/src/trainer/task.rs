@@ -56,6 +56,15 @@ pub trait Task {
     /// Returns all that the losses depend on: files with their sizes, settings, slots.
     fn fingerprint(&self) -> Value;
 
+    /// Writes what a resumed run needs in addition to a snapshot; by default nothing. Called before
+    /// the first step.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    fn begin(&self, _output: &Output) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes the trained model into the output folder.
     ///
     /// # Errors

@@ -10,9 +10,7 @@ use clap::Args;
 
 use self::run::{Distilling, TeacherFiles, pass, trainer_settings};
 use super::training::{Recipe, Run};
-use crate::options::ModelArgs;
-use crate::options::distillation::DistillationArgs;
-use crate::options::training::{OptimizationArgs, RunArgs};
+use crate::options::distillation::DistillingArgs;
 use crate::progress::Talk;
 
 /// The default learning rate: the student is trained already.
@@ -36,41 +34,30 @@ pub(crate) struct DistillArgs {
     train: Vec<PathBuf>,
 
     #[command(flatten)]
-    distillation: DistillationArgs,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    run: RunArgs,
-
-    #[command(flatten)]
-    optimization: OptimizationArgs,
+    common: DistillingArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: DistillArgs, talk: Talk) -> anyhow::Result<()> {
-    args.optimization.start_threads()?;
-    let settings = trainer_settings(&args.run, &args.optimization, RATE);
-    let pass = pass(&args.optimization, talk)?;
-    let run = Run::open("distill", &args.run, &args.run.output, talk)?;
-    let files = args.model.files(talk)?;
+    let common = &args.common;
+    let options = &common.optimization;
+    options.start_threads()?;
+    let settings = trainer_settings(&common.run, options, RATE);
+    let pass = pass(options, talk)?;
+    let run = Run::open("distill", &common.run, &common.run.output, talk)?;
+    let files = common.model.files(talk)?;
     let heads = files.checkpoint()?.heads();
-    let weights = args.distillation.weights();
-    let has_order = args.distillation.text.sentence_order.is_trained();
+    let weights = common.distillation.weights();
+    let has_order = common.distillation.text.sentence_order.is_trained();
     let head = weights.head(pretraining_head(&heads), has_order);
-    let groups = args.optimization.layer_groups;
     let mut recipe = Recipe::default();
     recipe.put_path("teacher", Path::new(&args.teacher))?;
-    recipe.put_model(&args.model)?;
+    recipe.put_model(&common.model)?;
     let distilling = Distilling {
-        student: Student::load(files, head, groups, args.optimization.seed)?,
+        student: Student::load(files, head, options.layer_groups, options.seed)?,
         teacher: args.teacher(talk)?,
-        tokenizer: args.model.tokenizer(),
         train: &args.train,
-        args: &args.distillation,
-        run: &args.run,
-        optimization: &args.optimization,
+        args: common,
         settings,
         pass,
     };
@@ -83,7 +70,7 @@ impl DistillArgs {
         if path.is_file() {
             return Ok(TeacherFiles::Vectors(path.into()));
         }
-        let files = self.model.reading.own_files(&self.teacher, talk)?;
+        let files = self.common.model.reading.own_files(&self.teacher, talk)?;
         Ok(TeacherFiles::Model(files))
     }
 }

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use albert_tasks::{ModelFiles, TokenizerOptions};
+use albert_tasks::ModelFiles;
 use albert_train::distill::{Distill, Student};
 use albert_train::examples::Corpus;
 use albert_train::optim::OptimizerKind;
 use albert_train::optim::schedule::Warmup;
-use albert_train::{Length, PassSettings, TrainerSettings};
+use albert_train::{Length, PassSettings, TextTraining, TrainerSettings};
 
 use crate::commands::training::{Defaults, Plan, Recipe, Run, print, row, settings};
-use crate::options::distillation::DistillationArgs;
+use crate::options::distillation::DistillingArgs;
 use crate::options::training::{OptimizationArgs, RunArgs};
 use crate::progress::Talk;
 
@@ -29,11 +29,8 @@ pub(crate) enum TeacherFiles {
 pub(crate) struct Distilling<'a> {
     pub(crate) student: Student,
     pub(crate) teacher: TeacherFiles,
-    pub(crate) tokenizer: TokenizerOptions,
     pub(crate) train: &'a [PathBuf],
-    pub(crate) args: &'a DistillationArgs,
-    pub(crate) run: &'a RunArgs,
-    pub(crate) optimization: &'a OptimizationArgs,
+    pub(crate) args: &'a DistillingArgs,
     pub(crate) settings: TrainerSettings,
     pub(crate) pass: PassSettings,
 }
@@ -64,38 +61,38 @@ pub(crate) fn pass(options: &OptimizationArgs, talk: Talk) -> anyhow::Result<Pas
     Ok(pass)
 }
 
-/// Adds the options of a distillation to a recipe.
-pub(crate) fn put(recipe: &mut Recipe, args: &DistillationArgs, objectives: String) {
-    recipe.put("objective", objectives);
-    recipe.put_pretraining(&args.text);
-}
-
 impl Distilling<'_> {
     /// Trains the student, and prints the row of the result. `recipe` holds the command's own
     /// options.
     pub(crate) fn train(self, run: Run<'_>, mut recipe: Recipe, talk: Talk) -> anyhow::Result<()> {
         say_new(&self.student, talk);
-        let corpus = Corpus::open(self.train)?;
-        let distill = match self.teacher {
-            TeacherFiles::Model(files) => Distill::new(self.student, files, corpus),
-            TeacherFiles::Vectors(path) => Distill::from_vectors(self.student, path, corpus),
-        };
-        let mut distill = distill
-            .with_text(self.args.text.text(self.optimization))
-            .with_tokenizer(self.tokenizer)
+        let DistillingArgs {
+            distillation,
+            model,
+            run: run_args,
+            optimization,
+        } = self.args;
+        let mut text = TextTraining::new(Corpus::open(self.train)?)
+            .with_text(distillation.text.text(optimization))
+            .with_tokenizer(model.tokenizer())
             .with_pass(|settings| *settings = self.pass.clone());
-        if let Some(weights) = self.args.objective {
-            distill = distill.with_objectives(weights);
+        if !run_args.eval.is_empty() {
+            text = text.with_eval(Corpus::open(&run_args.eval)?);
         }
-        if !self.run.eval.is_empty() {
-            distill = distill.with_eval(Corpus::open(&self.run.eval)?);
+        let mut distill = match self.teacher {
+            TeacherFiles::Model(files) => Distill::new(self.student, files, text),
+            TeacherFiles::Vectors(path) => Distill::from_vectors(self.student, path, text),
+        };
+        if let Some(weights) = distillation.objective {
+            distill = distill.with_objectives(weights);
         }
         let mut task = distill.prepare()?;
         let statistics = task.statistics()?;
-        put(&mut recipe, self.args, task.objectives().to_string());
+        recipe.put("objective", task.objectives().to_string());
+        recipe.put_pretraining(&distillation.text);
         recipe.put_paths("train", self.train)?;
-        recipe.put_run(self.run, &self.settings, "loss")?;
-        recipe.put_optimization(self.optimization, &self.settings, &self.pass)?;
+        recipe.put_run(run_args, &self.settings, "loss")?;
+        recipe.put_optimization(optimization, &self.settings, &self.pass)?;
         let about = if statistics.is_whole { "" } else { "about " };
         let plan = Plan {
             size: format!(

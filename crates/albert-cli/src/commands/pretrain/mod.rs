@@ -8,7 +8,7 @@ use albert_train::PassSettings;
 use albert_train::Task;
 use albert_train::examples::{Corpus, TextStatistics};
 use albert_train::pretrain::{Pretrain, Pretraining, Start};
-use albert_train::{Length, TrainerSettings};
+use albert_train::{Length, TextTraining, TrainerSettings};
 use clap::ValueEnum;
 
 pub(crate) use options::PretrainArgs;
@@ -83,14 +83,14 @@ impl PretrainArgs {
         tokenizer: ModelFiles,
         pass: &PassSettings,
     ) -> anyhow::Result<Pretraining> {
-        let mut task = Pretrain::new(start, tokenizer, Corpus::open(&self.train)?)
+        let mut text = TextTraining::new(Corpus::open(&self.train)?)
             .with_tokenizer(self.model.tokenizer())
             .with_text(self.text.text(&self.optimization))
             .with_pass(|settings| *settings = pass.clone());
         if !self.run.eval.is_empty() {
-            task = task.with_eval(Corpus::open(&self.run.eval)?);
+            text = text.with_eval(Corpus::open(&self.run.eval)?);
         }
-        Ok(task.prepare()?)
+        Ok(Pretrain::new(start, tokenizer, text).prepare()?)
     }
 
     /// Returns the recipe of the run: every option with its value.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use albert_train::{End, Engine, Error, Event, PassSettings, Summary, Task, TrainerSettings};
+use albert_train::{
+    End, Engine, Error, Event, PassSettings, Snapshot, Summary, Task, TrainerSettings,
+};
 
 use super::watch::Watch;
 use crate::failure::Hint;
@@ -53,6 +55,11 @@ impl<'a> Run<'a> {
             run,
             talk,
         })
+    }
+
+    /// Returns the snapshot that the run continues from, if any.
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
+        self.run.snapshot()
     }
 
     /// Trains the task to its end; the model is then in the folder. `observe` sees every event in

@@ -7,7 +7,7 @@ use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
 use crate::train::network::Dense;
 use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, needed, scaled};
-use crate::train::objectives::softmax::Softmax;
+use crate::train::objectives::softmax::{Softmax, weighted_by_class};
 
 /// Cross-entropy of one label of each sequence.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub struct Classification {
 }
 
 scaled!(Classification);
+weighted_by_class!(Classification);
 
 impl Classification {
     /// Takes a label for each sequence of the batch; `None` is not counted.
@@ -68,20 +69,6 @@ impl Classification {
         let weights = self.labels.iter().flatten();
         let weights = weights.map(|label| f64::from(self.softmax.weight(*label as usize)));
         self.scale.factor(weights.sum())
-    }
-
-    /// Multiplies the loss of each item by the weight of its label; the mean is over weights.
-    #[must_use]
-    pub fn with_class_weights(mut self, weights: Vec<f32>) -> Self {
-        self.softmax.class_weights = weights;
-        self
-    }
-
-    /// Spreads this part of each label over all classes, 0 unless set.
-    #[must_use]
-    pub fn with_label_smoothing(mut self, part: f32) -> Self {
-        self.softmax.label_smoothing = part;
-        self
     }
 }
 

@@ -12,6 +12,28 @@ pub(in crate::train) struct Softmax {
     pub(in crate::train) label_smoothing: f32,
 }
 
+/// Methods of the objectives that have a [`Softmax`].
+macro_rules! weighted_by_class {
+    ($objective:ident) => {
+        impl $objective {
+            /// Multiplies the loss of each item by the weight of its label; the mean is over weights.
+            #[must_use]
+            pub fn with_class_weights(mut self, weights: Vec<f32>) -> Self {
+                self.softmax.class_weights = weights;
+                self
+            }
+
+            /// Spreads this part of each label over all classes, 0 unless set.
+            #[must_use]
+            pub fn with_label_smoothing(mut self, part: f32) -> Self {
+                self.softmax.label_smoothing = part;
+                self
+            }
+        }
+    };
+}
+pub(super) use weighted_by_class;
+
 /// A loss, and how many logits are larger than the label's.
 pub(super) struct Item {
     pub(super) loss: f64,

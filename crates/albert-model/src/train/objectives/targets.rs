@@ -1,5 +1,7 @@
 //! Targets for each logit of a sequence: several labels by sigmoid, and regression values.
 
+use std::fmt;
+
 use candle_core::Tensor;
 
 use crate::loss;
@@ -93,6 +95,46 @@ impl Targets {
     }
 }
 
+/// An objective with a target for each logit of a sequence. It has an item for each, whose loss is a
+/// function of the two.
+trait EachLogit: fmt::Debug + Send + Sync {
+    fn targets(&self) -> &Targets;
+
+    fn scale(&self) -> Scale;
+
+    /// Returns the loss of an item and its derivative by the logit.
+    fn item(logit: f64, target: f64) -> (f64, f64);
+
+    /// Returns the losses of all items.
+    fn items(logits: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor>;
+}
+
+impl<T: EachLogit> Objective for T {
+    fn name(&self) -> &'static str {
+        self.targets().name
+    }
+
+    fn check(&self, batch: &TrainingBatch) -> Result<()> {
+        self.targets().check(batch)
+    }
+
+    fn layers(&self) -> Vec<&Dense> {
+        vec![&self.targets().pooler, &self.targets().classifier]
+    }
+
+    fn reads(&self, _batch: &TrainingBatch, _sequence: usize) -> Reads {
+        Reads::First
+    }
+
+    fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
+        self.targets().loss(head, self.scale(), T::item)
+    }
+
+    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
+        self.targets().tensor_loss(head, self.scale(), T::items)
+    }
+}
+
 /// Binary cross-entropy of a sigmoid for each label, the mean over sequences and labels.
 #[derive(Debug, Clone)]
 pub struct MultiLabel {
@@ -115,34 +157,23 @@ impl MultiLabel {
     }
 }
 
-impl Objective for MultiLabel {
-    fn name(&self) -> &'static str {
-        self.targets.name
+impl EachLogit for MultiLabel {
+    fn targets(&self) -> &Targets {
+        &self.targets
     }
 
-    fn check(&self, batch: &TrainingBatch) -> Result<()> {
-        self.targets.check(batch)
+    fn scale(&self) -> Scale {
+        self.scale
     }
 
-    fn layers(&self) -> Vec<&Dense> {
-        vec![&self.targets.pooler, &self.targets.classifier]
+    /// ln(1 + eˣ) - t x, without overflow
+    fn item(x: f64, target: f64) -> (f64, f64) {
+        let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
+        (softplus - target * x, 1.0 / (1.0 + (-x).exp()) - target)
     }
 
-    fn reads(&self, _batch: &TrainingBatch, _sequence: usize) -> Reads {
-        Reads::First
-    }
-
-    fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
-        // ln(1 + eˣ) - t x, without overflow
-        self.targets.loss(head, self.scale, |x, target| {
-            let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
-            (softplus - target * x, 1.0 / (1.0 + (-x).exp()) - target)
-        })
-    }
-
-    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
-        let items = loss::binary_cross_entropies;
-        self.targets.tensor_loss(head, self.scale, items)
+    fn items(logits: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+        loss::binary_cross_entropies(logits, targets)
     }
 }
 
@@ -168,31 +199,20 @@ impl Regression {
     }
 }
 
-impl Objective for Regression {
-    fn name(&self) -> &'static str {
-        self.targets.name
+impl EachLogit for Regression {
+    fn targets(&self) -> &Targets {
+        &self.targets
     }
 
-    fn check(&self, batch: &TrainingBatch) -> Result<()> {
-        self.targets.check(batch)
+    fn scale(&self) -> Scale {
+        self.scale
     }
 
-    fn layers(&self) -> Vec<&Dense> {
-        vec![&self.targets.pooler, &self.targets.classifier]
+    fn item(x: f64, target: f64) -> (f64, f64) {
+        ((x - target).powi(2), 2.0 * (x - target))
     }
 
-    fn reads(&self, _batch: &TrainingBatch, _sequence: usize) -> Reads {
-        Reads::First
-    }
-
-    fn loss(&self, head: &mut HeadPass<'_>) -> ObjectiveLoss {
-        self.targets.loss(head, self.scale, |x, target| {
-            ((x - target).powi(2), 2.0 * (x - target))
-        })
-    }
-
-    fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss> {
-        let items = |values: &Tensor, targets: &Tensor| (values - targets)?.sqr();
-        self.targets.tensor_loss(head, self.scale, items)
+    fn items(values: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+        (values - targets)?.sqr()
     }
 }

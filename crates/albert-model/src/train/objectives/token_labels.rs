@@ -7,7 +7,7 @@ use crate::train::flat::FlatLayout;
 use crate::train::head_pass::HeadPass;
 use crate::train::network::Dense;
 use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, needed, scaled};
-use crate::train::objectives::softmax::Softmax;
+use crate::train::objectives::softmax::{Softmax, weighted_by_class};
 
 const NAME: &str = "token_labels";
 
@@ -22,6 +22,7 @@ pub struct TokenLabels {
 }
 
 scaled!(TokenLabels);
+weighted_by_class!(TokenLabels);
 
 impl TokenLabels {
     /// Takes the rows of the batch that have a label; others are ignored.
@@ -53,20 +54,6 @@ impl TokenLabels {
             softmax: Softmax::default(),
             scale: Scale::MEAN,
         })
-    }
-
-    /// Multiplies the loss of each item by the weight of its label; the mean is over weights.
-    #[must_use]
-    pub fn with_class_weights(mut self, weights: Vec<f32>) -> Self {
-        self.softmax.class_weights = weights;
-        self
-    }
-
-    /// Spreads this part of each label over all classes, 0 unless set.
-    #[must_use]
-    pub fn with_label_smoothing(mut self, part: f32) -> Self {
-        self.softmax.label_smoothing = part;
-        self
     }
 
     /// Returns the factor of each item's loss.
