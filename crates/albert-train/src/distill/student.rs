@@ -99,9 +99,9 @@ pub(super) fn write(
     parameters: &FlatParameters,
     files: &ModelFiles,
 ) -> Result<()> {
-    output.write_model(parameters, files)?;
+    // First, as the files of a resumed run are in its folder until the model is written.
     output.copy_modules(files, parameters.layout().config().hidden_size)?;
-    Ok(())
+    output.write_model(parameters, files)
 }
 
 /// Returns the widest head of pretraining that a model has.
