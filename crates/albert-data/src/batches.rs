@@ -52,12 +52,12 @@ impl Batches {
         }
     }
 
-    /// The table's name, for messages.
+    /// Returns the table's name, for messages.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The table's columns; `None` for an empty source.
+    /// Returns the table's columns; `None` for an empty source.
     pub(crate) fn schema(&self) -> Option<&SchemaRef> {
         self.schema.as_ref()
     }
@@ -71,7 +71,7 @@ impl Iterator for Batches {
     }
 }
 
-/// The items up to and including the first error.
+/// Returns the items up to and including the first error.
 fn until_error<T>(
     mut items: impl Iterator<Item = crate::Result<T>>,
 ) -> impl Iterator<Item = crate::Result<T>> {
@@ -103,8 +103,8 @@ fn contained<T, E: Error + Send + Sync + 'static>(
     }
 }
 
-/// A batch in slices of a limited number of rows, because a writer may have made it arbitrarily
-/// large.
+/// Divides a batch into slices of a limited number of rows, because a writer may have made it
+/// arbitrarily large.
 pub(crate) fn parts(batch: crate::Result<RecordBatch>) -> Vec<crate::Result<RecordBatch>> {
     match batch {
         Ok(batch) => (0..batch.num_rows())

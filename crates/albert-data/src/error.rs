@@ -179,12 +179,6 @@ impl Error {
     }
 }
 
-impl From<crate::json_text::SyntaxError> for Error {
-    fn from(error: crate::json_text::SyntaxError) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
 /// Adds a message to the error of a result.
 pub(crate) trait Context<T> {
     /// Makes the error the cause of one with `message`.

@@ -19,8 +19,8 @@ pub(crate) fn date(days: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// A moment counted from the start of 1970, such as `2024-02-29T12:00:00.5`; with a time zone in
-/// UTC.
+/// Returns a moment counted from the start of 1970, such as `2024-02-29T12:00:00.5`; with a time
+/// zone in UTC.
 pub(crate) fn timestamp(value: i64, unit: TimeUnit, has_zone: bool) -> String {
     let (units, digits) = match unit {
         TimeUnit::Second => (1, 0),

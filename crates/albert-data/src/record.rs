@@ -92,7 +92,7 @@ impl Selection {
 }
 
 impl Wanted {
-    /// A field that every record has.
+    /// Creates a field that every record has.
     pub fn new(field: Field, kind: Kind) -> Self {
         Self {
             field,

@@ -52,7 +52,7 @@ impl Shards {
         })
     }
 
-    /// The files.
+    /// Returns the files.
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
@@ -84,7 +84,7 @@ fn add_length(length: Option<u64>, metadata: &fs::Metadata) -> Option<u64> {
     Some(length? + metadata.is_file().then_some(metadata.len())?)
 }
 
-/// The files of a folder in the order of their names.
+/// Returns the files of a folder in the order of their names.
 fn files(folder: &Path) -> crate::Result<Vec<(PathBuf, fs::Metadata)>> {
     let cannot_read = || format!("cannot read `{}`", folder.display());
     let mut files = Vec::new();

@@ -34,7 +34,7 @@ enum Origin {
 }
 
 impl Source {
-    /// Standard input.
+    /// Returns standard input.
     pub fn stdin() -> Self {
         Self {
             origin: Origin::Stdin(io::stdin()),
@@ -75,7 +75,7 @@ impl Source {
         })
     }
 
-    /// The content of a regular file, beneath its compression.
+    /// Returns the format of a regular file's content, once decompressed.
     fn content(&self) -> crate::Result<Option<Content>> {
         let (Origin::File(file), Some(_)) = (&self.origin, self.length) else {
             return Ok(None);
@@ -164,7 +164,7 @@ impl Opened {
         self.head.is_empty()
     }
 
-    /// The text after its byte order mark.
+    /// Returns the text after its byte order mark.
     ///
     /// # Errors
     /// If the content is not text.
@@ -174,13 +174,13 @@ impl Opened {
         Ok(self.into_bytes())
     }
 
-    /// All of the bytes.
+    /// Returns all of the bytes.
     pub(crate) fn into_bytes(self) -> BufReader<Bytes> {
         let reader = Cursor::new(self.head).chain(self.reader);
         BufReader::with_capacity(1 << 16, Box::new(reader))
     }
 
-    /// A file in which a reader can seek: the source itself, or a temporary copy.
+    /// Returns a file in which a reader can seek: the source itself, or a temporary copy.
     ///
     /// # Errors
     /// If reading fails, or there is no room for the copy.
@@ -203,7 +203,7 @@ impl Opened {
             .with_context(|| format!("cannot copy {name} to a temporary file, which parquet needs"))
     }
 
-    /// The regular file that is read as it is.
+    /// Returns the regular file that is read as it is.
     #[cfg(feature = "parquet")]
     pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_ref()

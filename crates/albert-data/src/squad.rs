@@ -125,7 +125,7 @@ impl Iterator for Squad {
     }
 }
 
-/// A list of objects as an object of lists.
+/// Returns a list of objects as an object of lists.
 fn lists(answers: Cell) -> Cell {
     let Cell::List(answers) = answers else {
         return answers;
@@ -147,7 +147,7 @@ fn lists(answers: Cell) -> Cell {
     Cell::Object(lists)
 }
 
-/// The places of all questions.
+/// Returns the places of all questions.
 fn questions(text: &str) -> crate::Result<Vec<Question>> {
     // The values are parts of the text.
     let place = |part: &str| {
@@ -171,7 +171,7 @@ fn questions(text: &str) -> crate::Result<Vec<Question>> {
     Ok(found)
 }
 
-/// The value of an object's member.
+/// Returns the value of an object's member.
 fn member<'a>(object: &'a str, name: &str) -> crate::Result<&'a str> {
     let mut found = None;
     members(object, |member, value| {

@@ -19,7 +19,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// The texts' length in bytes.
+    /// Returns the texts' length in bytes.
     pub fn len(&self) -> usize {
         self.text.len() + self.pair.as_ref().map_or(0, String::len)
     }
@@ -42,7 +42,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// The length of its texts and of the columns that are kept, in bytes.
+    /// Returns the length of its texts and of the columns that are kept, in bytes.
     pub(crate) fn size(&self) -> usize {
         let kept = self.kept.iter().map(|(_, cell)| cell.size());
         self.text.as_ref().map_or(0, Text::len) + kept.sum::<usize>()
@@ -69,7 +69,7 @@ pub enum Pairs {
 }
 
 impl Pairs {
-    /// The names of the fields unless they are given.
+    /// Returns the names of the fields unless they are given.
     pub fn default_field(self) -> &'static str {
         match self {
             Self::Taken | Self::Divided | Self::Refused | Self::Words => "text",
@@ -145,7 +145,7 @@ impl Fields {
         self
     }
 
-    /// The fields to read of lines.
+    /// Returns the fields to read from lines.
     ///
     /// # Errors
     /// If columns are kept, which lines have none of.
@@ -167,7 +167,7 @@ impl Fields {
         &self.selection
     }
 
-    /// The text of a record.
+    /// Returns the text of a record.
     pub(crate) fn line(&self, record: Record) -> Line {
         let (text, kept) = match record.values.and_then(|values| self.text(values)) {
             Ok((text, kept)) => (Ok(text), kept),

@@ -86,7 +86,7 @@ fn quoted_numbers(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The bytes of the string that `text` begins with, quotation marks included.
+/// Returns the bytes of the string that `text` begins with, quotation marks included.
 fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(&byte) = text.get(at) {
@@ -112,7 +112,7 @@ pub struct WrongValue {
 }
 
 impl WrongValue {
-    /// An error that shows `found`.
+    /// Creates an error that shows `found`.
     pub fn new(field: &str, expected: impl Into<String>, found: &Value) -> Self {
         Self {
             field: field.into(),

@@ -102,7 +102,7 @@ pub(crate) fn read_key(files: &ModelFiles, file: &str, key: &str) -> Result<Opti
     })
 }
 
-/// The error for a JSON value of the wrong type.
+/// Returns the error for a JSON value of the wrong type.
 pub(crate) fn wrong_type(file: &str, key: &str, expected: &str, found: &Value) -> Error {
     field(file, WrongValue::new(key, expected, found))
 }

@@ -183,12 +183,12 @@ fn best_file(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("best-{step}.safetensors"))
 }
 
-/// The step in the name of a file with the best weights.
+/// Returns the step in the name of a file with the best weights.
 fn best_step(name: &str) -> Option<u64> {
     name.strip_prefix("best-")?.split('.').next()?.parse().ok()
 }
 
-/// The steps of the whole snapshots, ascending.
+/// Returns the steps of the whole snapshots, ascending.
 fn steps(folder: &Path) -> Result<Vec<u64>> {
     let names = names(folder)?;
     let steps = names

@@ -23,7 +23,7 @@ pub(crate) struct DistillingArgs {
     pub(crate) optimization: OptimizationArgs,
 }
 
-/// What is imitated, and on what text.
+/// The objectives and the text of a distillation.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Distillation")]
 pub(crate) struct DistillationArgs {

@@ -150,7 +150,7 @@ impl Output {
         self.saved = saved;
     }
 
-    /// The output's name, for messages.
+    /// Returns the output's name, for messages.
     pub(crate) fn name(&self) -> &str {
         self.sink.name()
     }

@@ -36,7 +36,7 @@ enum Place {
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Sink {
-    /// Standard output.
+    /// Returns standard output.
     ///
     /// # Errors
     /// If it was closed before the start.
@@ -122,7 +122,7 @@ impl Sink {
         self.rows.end_rows(rows);
     }
 
-    /// The output's name, for messages.
+    /// Returns the output's name, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

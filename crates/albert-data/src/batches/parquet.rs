@@ -33,7 +33,7 @@ impl Projection {
         }
     }
 
-    /// The leaves of a schema that belong to the columns.
+    /// Returns the leaves of a schema that belong to the columns.
     fn leaves(&self, schema: &SchemaDescriptor) -> Vec<usize> {
         let columns = schema.columns().iter().enumerate();
         let is_wanted = |path: &[String]| match self {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::string;
+use crate::error::{Error, error};
 
 /// A position at which a text is not JSON.
 #[derive(Debug, PartialEq)]
@@ -24,6 +24,12 @@ impl fmt::Display for SyntaxError {
 }
 
 impl std::error::Error for SyntaxError {}
+
+impl From<SyntaxError> for Error {
+    fn from(error: SyntaxError) -> Self {
+        Self::new(error.to_string())
+    }
+}
 
 /// A position in a text.
 pub(super) struct Scanner<'a> {
@@ -263,4 +269,18 @@ fn closing(bracket: u8) -> u8 {
         b'{' => b'}',
         _ => b']',
     }
+}
+
+/// Reads a string with its quotes.
+pub(super) fn string(value: &str) -> crate::Result<String> {
+    let inner = &value[1..value.len() - 1];
+    if !inner.contains('\\') {
+        return Ok(inner.to_string());
+    }
+    serde_json::from_str(value).map_err(|error| {
+        let text = error.to_string();
+        // The line is named already, and the column is one within the string.
+        let end = text.rfind(" at line ").unwrap_or(text.len());
+        error!("{}", &text[..end])
+    })
 }

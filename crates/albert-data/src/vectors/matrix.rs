@@ -1,4 +1,4 @@
-//! Vectors alone: NumPy arrays and safetensors.
+//! Vectors without texts: NumPy arrays and safetensors.
 
 use std::io::{self, Read};
 use std::sync::Arc;

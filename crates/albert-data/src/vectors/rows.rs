@@ -40,7 +40,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// The numbers, unless they are the bytes that `embed --precision` writes: cosines of these
+    /// Returns the values, unless they are the bytes that `embed --precision` writes, whose cosines
     /// would mean nothing.
     fn floats(self) -> crate::Result<Vec<f32>> {
         if self.has_float || self.values.is_empty() {
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-/// The rows of `json`, an array that is read one row at a time.
+/// Returns the rows of `json`, an array that is read one row at a time.
 pub(super) fn json<R: BufRead + 'static>(
     mut reader: R,
     name: Arc<str>,
@@ -112,7 +112,7 @@ pub(super) fn json<R: BufRead + 'static>(
     })
 }
 
-/// The next byte that is no space, left where it is.
+/// Returns the next byte that is not white space, without consuming it.
 fn significant(reader: &mut impl BufRead) -> crate::Result<Option<u8>> {
     loop {
         let bytes = reader.fill_buf().context("cannot read")?;
@@ -130,7 +130,7 @@ fn significant(reader: &mut impl BufRead) -> crate::Result<Option<u8>> {
     }
 }
 
-/// The rows of `jsonl`.
+/// Returns the rows of `jsonl`.
 pub(super) fn jsonl<R: BufRead + 'static>(
     reader: R,
     name: Arc<str>,
@@ -152,7 +152,7 @@ pub(super) fn jsonl<R: BufRead + 'static>(
         })
 }
 
-/// The rows of `csv`.
+/// Returns the rows of `csv`.
 ///
 /// # Errors
 /// If there is no column `embedding`.

@@ -21,7 +21,7 @@ const EMBEDDING: &str = "embedding";
 const TEXT: &str = "text";
 const ERROR: &str = "error";
 
-/// The rows of a table.
+/// Returns the rows of a table.
 ///
 /// # Errors
 /// If it is no table, or has no column `embedding`.

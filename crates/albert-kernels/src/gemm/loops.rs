@@ -24,7 +24,7 @@ pub enum Epilogue<'a> {
 /// The threads that share the work of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
-    /// The calling thread alone.
+    /// Only the calling thread.
     One,
     /// All threads of the current rayon pool.
     All,

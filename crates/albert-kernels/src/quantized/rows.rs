@@ -213,7 +213,7 @@ impl QuantizedRows {
         &self.outliers[row_tile * self.layout.outliers_len()..][..self.layout.outliers_len()]
     }
 
-    /// The columns that are outliers.
+    /// Returns the columns that are outliers.
     pub(crate) fn channels(&self) -> &[usize] {
         &self.channels
     }

@@ -6,8 +6,8 @@
 /// 2⁶⁴ / φ, the step from one counter of SplitMix64 to the next.
 pub const SPLIT_MIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The finalizer of SplitMix64, a bijection of 64 bits: every bit of the input changes every bit of
-/// the output with probability ½.
+/// Mixes 64 bits by the finalizer of SplitMix64, a bijection: every bit of the input changes every
+/// bit of the output with probability ½.
 pub fn split_mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -11,7 +11,7 @@ use crate::train::forward::gather;
 use crate::train::network::{Dense, Norm};
 use crate::train::slot::{Purpose, Slot, Step};
 
-/// The gradients of a norm and of the bias before it.
+/// Returns the gradients of a norm and of the bias before it.
 fn norm_gradients<'a>(
     gradients: &'a mut [f32],
     norm: &Norm,

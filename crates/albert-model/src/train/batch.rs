@@ -19,7 +19,7 @@ pub struct TrainingBatch {
 }
 
 impl TrainingBatch {
-    /// A batch without sequences.
+    /// Creates a batch without sequences.
     pub fn new() -> Self {
         Self::default()
     }
@@ -59,7 +59,7 @@ impl TrainingBatch {
         start..self.ends.len()
     }
 
-    /// The number of sequences.
+    /// Returns the number of sequences.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -69,12 +69,12 @@ impl TrainingBatch {
         self.ends.is_empty()
     }
 
-    /// The number of tokens.
+    /// Returns the number of tokens.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// The rows of a sequence.
+    /// Returns the rows of a sequence.
     ///
     /// # Panics
     /// If there is no such sequence.

@@ -312,7 +312,7 @@ impl CpuPass {
 }
 
 impl Slot {
-    /// One bundle, forward and back.
+    /// Computes one bundle, forward and back.
     fn bundle(
         &mut self,
         step: &Step<'_>,
@@ -332,7 +332,7 @@ impl Slot {
         Vec::new()
     }
 
-    /// The vectors of all sequences for each objective that compares such.
+    /// Returns the vectors of all sequences for each objective that compares vectors.
     fn vectors(&self, step: &Step<'_>, bundle: &Bundle) -> Vec<(usize, usize, Vec<f32>)> {
         let (indices, h) = (bundle.indices(), step.shape.h);
         let mut vectors = Vec::new();
@@ -349,7 +349,7 @@ impl Slot {
         vectors
     }
 
-    /// All objectives; leaves the gradients of hidden states in `d_states` and `d_taps`.
+    /// Computes all objectives; leaves the gradients of hidden states in `d_states` and `d_taps`.
     fn losses(&mut self, step: &Step<'_>, bundle: &Bundle) {
         let h = step.shape.h;
         self.d_states.resize(bundle.read_count() * h);

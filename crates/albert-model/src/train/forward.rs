@@ -16,7 +16,7 @@ impl Step<'_> {
         }
     }
 
-    /// Attention of a sequence in one layer.
+    /// Returns the attention of a sequence in one layer.
     pub(super) fn attention<'a>(
         &self,
         layer: usize,
@@ -51,7 +51,7 @@ impl Step<'_> {
 }
 
 impl Bundle {
-    /// The sequence and the place of each row, of all rows or of those that are read.
+    /// Returns the sequence and the place of each row, or only of the rows that are read.
     pub(super) fn row_places(&self, is_read: bool) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.spans.iter().flat_map(move |span| {
             let places = if is_read {
@@ -86,7 +86,8 @@ impl Slot {
         }
     }
 
-    /// Word, type and position, their norm, and the projection from E to H.
+    /// Computes the embeddings of words, types and positions, their norm, and the projection from E
+    /// to H.
     fn embed(&mut self, step: &Step<'_>, bundle: &Bundle) {
         let (rows, e, h) = (bundle.rows, step.shape.e, step.shape.h);
         let table = |range: &std::ops::Range<usize>| &step.parameters[range.clone()];

@@ -46,7 +46,7 @@ impl HeadPass<'_> {
         self.step.shape.h
     }
 
-    /// The states of some rows of the bundle, next to each other.
+    /// Returns the states of some rows of the bundle, next to each other.
     pub(super) fn gather(&self, rows: &[usize]) -> Vec<f32> {
         let h = self.h();
         let states = rows

@@ -164,7 +164,7 @@ impl Network {
         }
     }
 
-    /// The dense layers of the encoder.
+    /// Returns the dense layers of the encoder.
     pub(super) fn encoder(&self) -> impl Iterator<Item = &Dense> {
         let layers = self.layers.iter().flat_map(|layer| {
             [

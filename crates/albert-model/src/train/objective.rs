@@ -14,22 +14,22 @@ use crate::train::objectives::SentenceVectors;
 /// The implementations are the types of this module; the trait cannot be implemented elsewhere,
 /// because its methods name private types.
 pub trait Objective: fmt::Debug + Send + Sync {
-    /// A short name for logs, such as `masked_lm`.
+    /// Returns a short name for logs, such as `masked_lm`.
     fn name(&self) -> &'static str;
 
     /// Checks that the targets match the batch.
     #[doc(hidden)]
     fn check(&self, batch: &TrainingBatch) -> Result<()>;
 
-    /// The dense layers that the loss computes with.
+    /// Returns the dense layers that the loss computes with.
     #[doc(hidden)]
     fn layers(&self) -> Vec<&Dense>;
 
-    /// The tokens of a sequence that are read.
+    /// Returns the tokens of a sequence that are read.
     #[doc(hidden)]
     fn reads(&self, batch: &TrainingBatch, sequence: usize) -> Reads;
 
-    /// The number of repetitions after which hidden states are read, if that is not all.
+    /// Returns the number of repetitions after which hidden states are read, if that is not all.
     #[doc(hidden)]
     fn depth(&self) -> Option<usize> {
         None
@@ -43,7 +43,7 @@ pub trait Objective: fmt::Debug + Send + Sync {
     #[doc(hidden)]
     fn tensor_loss(&self, head: &TensorHead<'_>) -> Result<TensorLoss>;
 
-    /// A loss that compares the vectors of the whole batch.
+    /// Returns a loss that compares the vectors of the whole batch.
     #[doc(hidden)]
     fn vectors(&self) -> Option<&SentenceVectors> {
         None
@@ -163,7 +163,7 @@ pub(super) fn misfit(
     }
 }
 
-/// A dense layer that the objective needs.
+/// Returns a dense layer that the objective needs.
 pub(super) fn needed(
     layer: Option<&Dense>,
     objective: &'static str,

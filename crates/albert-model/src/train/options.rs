@@ -24,7 +24,7 @@ impl Dropout {
         classifier: 0.0,
     };
 
-    /// The probabilities of the configuration.
+    /// Takes the probabilities of the configuration.
     pub fn from_config(config: &AlbertConfig) -> Self {
         let classifier = config.classifier_dropout_prob;
         Self {

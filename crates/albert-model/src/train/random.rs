@@ -7,7 +7,7 @@ use albert_kernels::training::{SPLIT_MIX_STEP, split_mix};
 pub(super) struct Normal(u64);
 
 impl Normal {
-    /// The stream of a tensor.
+    /// Creates the stream of a tensor.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         // FNV-1a (Fowler, Noll and Vo)
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {

@@ -61,7 +61,7 @@ pub struct AnswerOptions {
 }
 
 impl Default for AnswerOptions {
-    /// The defaults of transformers' pipeline.
+    /// Returns the defaults of transformers' pipeline.
     fn default() -> Self {
         const MAX_ANSWER_TOKENS: NonZeroUsize = NonZeroUsize::new(15).unwrap();
         Self {

@@ -33,7 +33,7 @@ pub(super) enum Presence {
 }
 
 impl Repository {
-    /// The part of `id`, `owner/name` or an old `name`.
+    /// Takes the part of the cache for `id`, `owner/name` or an old `name`.
     pub(super) fn new(cache: &Path, id: &str) -> Self {
         let name = format!("models--{}", id.replace('/', "--"));
         Self {

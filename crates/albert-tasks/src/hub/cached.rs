@@ -51,7 +51,7 @@ pub struct Removable {
     pub why: &'static str,
 }
 
-/// The ALBERTs in a cache.
+/// Returns the ALBERTs in a cache.
 pub(super) fn models(cache: &Path) -> Result<Vec<CachedModel>, HubError> {
     let mut models = Vec::new();
     for folder in entries(cache)? {

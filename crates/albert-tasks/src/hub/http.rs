@@ -355,7 +355,7 @@ impl Client {
     }
 }
 
-/// An observer that does nothing.
+/// Returns an observer that does nothing.
 pub(super) fn silent() -> Observer {
     Arc::new(|_| {})
 }

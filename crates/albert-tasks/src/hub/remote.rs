@@ -135,12 +135,12 @@ impl Files for Remote<'_> {
     }
 }
 
-/// An ETag without its quotes, and without the mark of a weak one.
+/// Returns an ETag without its quotes, and without the mark of a weak one.
 fn bare_etag(etag: &str) -> &str {
     etag.trim_start_matches("W/").trim_matches('"')
 }
 
-/// Text as a part of an address.
+/// Encodes text as a part of an address.
 fn encoded(text: &str, slashes: bool) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

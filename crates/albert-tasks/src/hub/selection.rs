@@ -63,7 +63,7 @@ pub(super) struct Network<'a, F> {
 }
 
 impl<'a, F: Files> Network<'a, F> {
-    /// The network that a list of modules names, if there is a list.
+    /// Takes the network that a list of modules names, if there is a list.
     pub(super) fn new(files: &'a F, modules: Option<&Value>) -> Self {
         let folder = modules.and_then(network_folder);
         Self { files, folder }

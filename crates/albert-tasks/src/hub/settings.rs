@@ -148,7 +148,7 @@ impl HubSettings {
     }
 }
 
-/// The values that huggingface_hub interprets as true; all others are false.
+/// Returns true for the values that huggingface_hub interprets as true.
 fn is_true(value: &str) -> bool {
     ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str())
 }

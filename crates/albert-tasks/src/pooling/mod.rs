@@ -61,7 +61,7 @@ impl Pooling {
             })
     }
 
-    /// The stages with their weights.
+    /// Returns the stages with their weights.
     pub(crate) fn load_stages(&self, files: &ModelFiles) -> Result<Vec<LoadedStage>> {
         self.stages.iter().map(|stage| stage.load(files)).collect()
     }

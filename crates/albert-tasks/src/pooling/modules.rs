@@ -214,7 +214,7 @@ fn named_mode(config: &JsonObject, name: &Value) -> Result<PoolingMode> {
     }
 }
 
-/// The text of the prompt that `default_prompt_name` names.
+/// Returns the text of the prompt that `default_prompt_name` names.
 fn default_prompt(settings: &JsonObject) -> Result<Option<String>> {
     let Some(name) = settings.str("default_prompt_name")? else {
         return Ok(None);

@@ -112,7 +112,7 @@ impl Stage {
         Ok(out)
     }
 
-    /// The stage with its weights.
+    /// Returns the stage with its weights.
     pub(super) fn load(&self, files: &ModelFiles) -> Result<LoadedStage> {
         match self {
             Self::Dense {
@@ -241,7 +241,7 @@ fn layer_norm(vector: &mut [f32], gamma: &[f32], beta: &[f32]) {
     }
 }
 
-/// The configuration of a module in the folder `path`.
+/// Returns the configuration of a module in the folder `path`.
 pub(super) fn config_file(path: &str) -> String {
     match path.trim_end_matches('/') {
         "" => "config.json".to_string(),

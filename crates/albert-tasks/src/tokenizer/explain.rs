@@ -72,7 +72,7 @@ pub struct Normalized {
 }
 
 impl Explanation {
-    /// A rule that needs no more words.
+    /// Creates an explanation that is only a rule.
     pub(super) fn of(rule: Rule) -> Self {
         Self {
             rule,

@@ -189,7 +189,8 @@ impl Tokenizer {
         }
     }
 
-    /// Like [`Tokenizer::encode`] without truncation, with the rule that produced each token.
+    /// Tokenizes like [`Tokenizer::encode`] without truncation, and returns the rule that produced each
+    /// token.
     ///
     /// # Errors
     /// If the tokenizer refuses the text.

@@ -132,7 +132,7 @@ fn normalize(normalizer: Option<&NormalizerWrapper>, text: &str) -> Result<Strin
     Ok(normalized.get().to_string())
 }
 
-/// The steps of a normalizer in order, nested sequences opened.
+/// Returns the steps of a normalizer in order, nested sequences opened.
 fn flatten(normalizer: &Value, steps: &mut Vec<Value>) -> std::result::Result<(), String> {
     match normalizer {
         Value::Null => Ok(()),

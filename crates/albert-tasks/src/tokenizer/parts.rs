@@ -90,7 +90,7 @@ fn plain(chars: impl Iterator<Item = char>) -> Option<usize> {
     (count == CONTEXT).then_some(bytes)
 }
 
-/// The white space that a text may be divided at.
+/// Returns true for white space at which a text may be divided.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }

@@ -171,7 +171,7 @@ impl SpecialTokens {
         }
     }
 
-    /// The files of models that have no `added_tokens_decoder`.
+    /// Reads `added_tokens.json`, which models without an `added_tokens_decoder` have.
     fn read_added_tokens(&mut self, files: &ModelFiles) -> Result<()> {
         if let Some(value) = json::read_value(files, ADDED)? {
             let bad = || json::wrong_type(ADDED, "(top level)", "an object of ids", &value);
@@ -282,7 +282,8 @@ pub(super) fn defaults(names: &[(&'static str, &str)]) -> Vec<(&'static str, Tok
         .collect()
 }
 
-/// A special token: a string, which leaves all else as in `default`, or an object with `content`.
+/// Returns a special token: a string, which leaves all else as in `default`, or an object with
+/// `content`.
 fn special_of(value: &Value, default: &Token) -> Option<Token> {
     match value {
         Value::String(content) => Some(Token {
@@ -296,7 +297,7 @@ fn special_of(value: &Value, default: &Token) -> Option<Token> {
     }
 }
 
-/// An `AddedToken` as its object has it, with the tokenizers crate's defaults.
+/// Returns an `AddedToken` as its object has it, with the tokenizers crate's defaults.
 fn token_of(value: &Value) -> Option<Token> {
     let content = value.get("content")?.as_str()?.to_string();
     let flag = |name: &str, default: bool| match value.get(name) {

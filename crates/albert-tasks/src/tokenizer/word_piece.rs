@@ -87,7 +87,7 @@ pub(super) fn read(
     Ok(Some((file, tokenizer)))
 }
 
-/// The pieces with their ids; of equal ones the last counts, as it does in transformers.
+/// Returns the pieces with their ids; of equal ones the last counts, as it does in transformers.
 fn vocabulary(bytes: &[u8], file: &str) -> Result<Map<String, Value>> {
     let text = std::str::from_utf8(bytes).map_err(|source| Error::NotUtf8 {
         file: file.into(),
@@ -102,8 +102,8 @@ fn vocabulary(bytes: &[u8], file: &str) -> Result<Map<String, Value>> {
         .collect())
 }
 
-/// The steps of `BasicTokenizer`, in its order: clean, set Chinese characters apart, compose,
-/// lowercase.
+/// Returns a normalizer with the steps of `BasicTokenizer`, in its order: clean, set Chinese
+/// characters apart, compose, lowercase.
 fn normalizer(files: &ModelFiles, options: &TokenizerOptions) -> Result<Value> {
     let config = JsonObject::read(files, "tokenizer_config.json")?;
     let setting = |key: &str| {

@@ -172,7 +172,7 @@ struct Lane {
 }
 
 impl Lane {
-    /// The share of the file that has been read.
+    /// Returns the share of the file that has been read.
     fn share(&self) -> f64 {
         self.lines.file_bytes() as f64 / self.bytes.max(1) as f64
     }

@@ -182,7 +182,7 @@ pub fn mask(
     masks.collect()
 }
 
-/// The positions of each word.
+/// Returns the positions of each word.
 fn words(
     ids: &[u32],
     is_special: &impl Fn(usize) -> bool,

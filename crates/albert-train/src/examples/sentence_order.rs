@@ -46,7 +46,7 @@ impl TokenizedDocument {
         &self.ids
     }
 
-    /// The tokens of consecutive sentences.
+    /// Returns the tokens of consecutive sentences.
     fn tokens(&self, sentences: Range<usize>) -> &[u32] {
         let start = |sentence: usize| {
             sentence
@@ -212,7 +212,8 @@ pub(super) fn sentences(document: &TokenizedDocument, lengths: Lengths) -> Vec<S
     (0..document.sentences()).map(sentence).collect()
 }
 
-/// The end of the sentences from `start` on that have `target` tokens together, or of the document.
+/// Returns the end of the sentences from `start` on that have `target` tokens together, or of the
+/// document.
 fn stretch(document: &TokenizedDocument, start: usize, target: usize) -> usize {
     let mut end = start + 1;
     while end < document.sentences() && document.tokens(start..end).len() < target {

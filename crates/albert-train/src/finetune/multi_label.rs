@@ -94,7 +94,7 @@ impl Examples for MultiLabelExamples {
         self.sequences.len()
     }
 
-    /// The mean is over examples and labels.
+    /// Returns the number of labels: the mean is over examples and labels.
     fn weight(&self, _index: usize) -> f64 {
         self.labels.len() as f64
     }

@@ -203,7 +203,7 @@ impl Task for FineTuning {
         self.examples.metric().unwrap_or(self.task.metric())
     }
 
-    /// The last batch of an epoch may be smaller.
+    /// Returns the number of steps, of which the last one of an epoch may have a smaller batch.
     fn steps(&mut self, epochs: f64, batch_size: usize) -> Result<u64> {
         let steps_per_epoch = self.examples.len().div_ceil(batch_size) as f64;
         Ok((epochs * steps_per_epoch).ceil().max(1.0) as u64)

@@ -251,7 +251,7 @@ fn draw_panel(svg: &mut String, panel: &Panel, top: f64, last_step: f64) {
     }
 }
 
-/// A distance of 1, 2 or 5 times a power of ten that divides a span into three to eight.
+/// Returns a distance of 1, 2 or 5 times a power of ten that divides a span into three to eight.
 fn tick_step(span: f64) -> f64 {
     let power = 10f64.powf((span / 4.0).log10().floor());
     match span / 4.0 / power {

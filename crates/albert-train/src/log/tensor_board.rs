@@ -115,7 +115,7 @@ fn now() -> f64 {
         .map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// A field of bytes with its length.
+/// Returns a field of bytes with its length.
 fn bytes(message: &mut Vec<u8>, field: u8, content: &[u8]) {
     message.push(field << 3 | 2);
     varint(message, content.len() as u64);

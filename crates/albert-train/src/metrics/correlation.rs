@@ -1,6 +1,6 @@
 //! Correlations of values and scores.
 
-/// Returns Pearson's correlation coefficient; NaN where one side has equal values alone.
+/// Returns Pearson's correlation coefficient; NaN if all values of one side are equal.
 ///
 /// Source: `scipy.stats.pearsonr`.
 ///

@@ -35,7 +35,7 @@ pub trait Task {
         "loss"
     }
 
-    /// Returns the number of steps in so many epochs.
+    /// Returns the number of steps in a number of epochs.
     ///
     /// # Errors
     /// If the data cannot be read.

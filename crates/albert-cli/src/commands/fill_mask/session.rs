@@ -75,10 +75,10 @@ fn help() -> String {
 
 /// Fills the masks of one text.
 pub(super) trait Fill {
-    /// The candidates for each mask of the text.
+    /// Returns the candidates for each mask of the text.
     fn fill(&self, text: &str, options: &FillOptions) -> anyhow::Result<FilledText>;
 
-    /// The model's mask token.
+    /// Returns the model's mask token.
     fn mask_token(&self) -> &str;
 }
 

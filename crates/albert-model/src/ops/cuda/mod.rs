@@ -1,10 +1,10 @@
 //! Chooses between this crate's CUDA kernels and Candle's operations.
 //!
-//! The kernels have not been measured on a GPU yet, so inference only uses them if the environment
-//! variable `ALBERT_GPU_KERNELS` is set: to `1` for CUDA, or to `everywhere` for the CPU too, where
-//! plain loops compute the same functions so that tests can take the paths around the kernels. The
-//! folder of an operation has its kernel, its launch code, and `check.cpp`, which runs the kernel
-//! itself on the CPU with `emulation.h` in place of CUDA.
+//! The kernels are off by default (docs/gpu.md lists what was checked): inference only uses them if
+//! the environment variable `ALBERT_GPU_KERNELS` is set, to `1` for CUDA, or to `everywhere` for the
+//! CPU too, where plain loops compute the same functions so that tests can take the paths around the
+//! kernels. The folder of an operation has its kernel, its launch code, and `check.cpp`, which runs
+//! the kernel itself on the CPU with `emulation.h` in place of CUDA.
 
 use std::sync::LazyLock;
 

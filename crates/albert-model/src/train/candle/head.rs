@@ -84,7 +84,7 @@ impl TensorHead<'_> {
         Ok(())
     }
 
-    /// Returns the rows of some tokens after so many repetitions, `None` for all.
+    /// Returns the rows of some tokens after a number of repetitions, `None` for all.
     ///
     /// # Shapes
     /// - returns `(n, H)`

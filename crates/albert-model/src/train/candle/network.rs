@@ -186,7 +186,7 @@ impl TensorNetwork<'_> {
         Ok(xs.matmul(&weight.t()?)?.broadcast_add(&bias)?)
     }
 
-    /// Layer norm over the last dimension, in f32 at least.
+    /// Computes layer norm over the last dimension, in f32 at least.
     pub(super) fn norm(&self, norm: &Norm, xs: &Tensor) -> Result<Tensor> {
         let width = [norm.gamma.len()];
         let dtype = self.wide_dtype();

@@ -53,7 +53,7 @@ impl SentenceVectors {
         })
     }
 
-    /// The vector of a sequence of these states.
+    /// Returns the vector of a sequence of these states.
     pub(in crate::train) fn pool(&self, states: &[f32], tokens: usize, h: usize) -> Vec<f32> {
         match self.pooling {
             Pooling::Cls => states[..h].to_vec(),
@@ -71,7 +71,7 @@ impl SentenceVectors {
         }
     }
 
-    /// The loss of all vectors, `(B, H)`, and their gradients.
+    /// Returns the loss of all vectors, `(B, H)`, and their gradients.
     pub(in crate::train) fn compare(&self, vectors: &[f32], h: usize) -> (ObjectiveLoss, Vec<f32>) {
         self.loss.compare(vectors, h, self.scale)
     }

@@ -58,7 +58,7 @@ impl Softmax {
         self.class_weights.get(class).copied().unwrap_or(1.0)
     }
 
-    /// The loss of one item times `factor`; its gradient replaces the logits.
+    /// Returns the loss of one item times `factor`; its gradient replaces the logits.
     ///
     /// ```text
     /// loss = -(1 - ε) w_y ln p_y - ε / C Σ w_c ln p_c

@@ -166,7 +166,7 @@ impl EachLogit for MultiLabel {
         self.scale
     }
 
-    /// ln(1 + eˣ) - t x, without overflow
+    /// Computes ln(1 + eˣ) - t x, without overflow, and its derivative.
     fn item(x: f64, target: f64) -> (f64, f64) {
         let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
         (softplus - target * x, 1.0 / (1.0 + (-x).exp()) - target)

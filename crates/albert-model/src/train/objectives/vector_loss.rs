@@ -106,7 +106,7 @@ impl Normalized {
         }
     }
 
-    /// The gradients of the vectors: `(g - u (g · u)) / ‖v‖`.
+    /// Returns the gradients of the vectors: `(g - u (g · u)) / ‖v‖`.
     fn finish(self) -> Vec<f32> {
         let mut gradients = Vec::with_capacity(self.units.len());
         for (index, length) in self.lengths.iter().enumerate() {
@@ -161,7 +161,7 @@ impl VectorLoss {
         ))
     }
 
-    /// The loss of all vectors, `(B, H)`, and the gradient of each.
+    /// Returns the loss of all vectors, `(B, H)`, and the gradient of each.
     pub(super) fn compare(
         &self,
         vectors: &[f32],

@@ -73,7 +73,7 @@ impl Normalizer {
         Ok(true)
     }
 
-    /// The sign for a space in the output of [`Normalizer::normalize`].
+    /// Returns the sign for a space in the output of [`Normalizer::normalize`].
     pub(super) fn space(&self) -> char {
         self.space
     }

@@ -77,7 +77,7 @@ pub(super) fn trace(text: &str) -> Vec<TracedChar> {
     trace_from(text, 0)
 }
 
-/// The characters of a part of a text, which begins at a character of the whole.
+/// Returns the characters of a part of a text, which begins at a character of the whole.
 pub(super) fn trace_from(text: &str, start: u32) -> Vec<TracedChar> {
     let mut chars = Vec::with_capacity(text.len());
     // The caller refuses texts whose length does not fit u32.

@@ -9,8 +9,7 @@ use std::borrow::Cow;
 
 use crate::cell::Cell;
 use crate::error::{bail, error};
-use scanner::Scanner;
-pub(crate) use scanner::SyntaxError;
+use scanner::{Scanner, string};
 
 /// The maximum nesting of a value that is built. A skipped value may be deeper.
 const MAX_DEPTH: usize = 128;
@@ -101,20 +100,6 @@ fn build(value: &str, depth: usize) -> crate::Result<Cell> {
         Some(b'f') => Cell::Boolean(false),
         Some(b'n') => Cell::Null,
         _ => number(value)?,
-    })
-}
-
-/// Reads a string with its quotes.
-fn string(value: &str) -> crate::Result<String> {
-    let inner = &value[1..value.len() - 1];
-    if !inner.contains('\\') {
-        return Ok(inner.to_string());
-    }
-    serde_json::from_str(value).map_err(|error| {
-        let text = error.to_string();
-        // The line is named already, and the column is one within the string.
-        let end = text.rfind(" at line ").unwrap_or(text.len());
-        error!("{}", &text[..end])
     })
 }
 
