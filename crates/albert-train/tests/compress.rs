@@ -451,7 +451,12 @@ fn a_stopped_distillation_continues_with_the_same_bits() {
     let training = run.start(&mut second, settings, "").unwrap();
     training.train(&never, &mut |_| ()).unwrap();
     assert_eq!(second.parameters().values(), whole.parameters().values());
-    for file in ["config.json", "vocab.txt", "modules.json", "1_Pooling/config.json"] {
+    for file in [
+        "config.json",
+        "vocab.txt",
+        "modules.json",
+        "1_Pooling/config.json",
+    ] {
         assert!(folder.join(file).is_file(), "{file}");
     }
     assert!(!folder.join("training/start").exists());
