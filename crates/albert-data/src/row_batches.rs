@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The numbers of rows of an Arrow input's record batches, as far as it has been read. Clones share
-/// them.
+/// The numbers of rows in the record batches of an Arrow input that have been read so far. Clones
+/// share them.
 #[derive(Debug, Clone, Default)]
 pub struct RowBatches(Arc<Mutex<VecDeque<usize>>>);
 
@@ -16,8 +16,8 @@ impl RowBatches {
 
     /// Takes the number of rows of the next batch that nobody has taken yet.
     ///
-    /// A batch is there before its first row is read, an empty one before the row after it, or
-    /// before the end of the input.
+    /// A batch is added before its first row is read, and an empty one before the next row or the
+    /// end of the input.
     pub fn take(&self) -> Option<usize> {
         self.lock().pop_front()
     }

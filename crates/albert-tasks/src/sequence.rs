@@ -229,7 +229,7 @@ impl<'a> Characters<'a> {
         }
     }
 
-    /// Returns the characters from `start` up to `end`, as far as the text goes.
+    /// Returns the characters from `start` up to `end` or the end of the text.
     pub(crate) fn slice(&self, start: usize, end: usize) -> &'a str {
         self.text
             .get(self.byte(start)..self.byte(end))

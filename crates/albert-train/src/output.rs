@@ -162,7 +162,7 @@ impl Output {
         Ok(())
     }
 
-    /// Copies the files that are there.
+    /// Copies the files that exist.
     fn copy(&self, from: &ModelFiles, names: &[&str]) -> Result<()> {
         for name in names {
             if let Some(bytes) = from.read(name)? {

@@ -54,7 +54,7 @@ impl CpuPass {
     /// Makes a pass for models of this layout.
     ///
     /// # Errors
-    /// If the instruction set that the environment asks for is not there.
+    /// If the instruction set that the environment names is not available.
     pub(super) fn new(layout: Arc<FlatLayout>, options: PassOptions) -> Result<Self> {
         let instructions = InstructionSet::current()?;
         let config = layout.config();

@@ -58,15 +58,15 @@ impl TrainingPass {
         Ok(Self(Engine::Cpu(Box::new(pass))))
     }
 
-    /// Makes a pass on Candle's autograd, which computes on `device` in `dtype`: f32 or bf16, or
-    /// f64 for a reference. Norms, softmax and losses are in f32 at least, and so are sums of
-    /// gradients over repetitions.
+    /// Creates a pass on Candle's autograd, which computes on `device` in `dtype`: f32 or bf16, or
+    /// f64 for a reference. Norms, softmax, losses, and sums of gradients over repetitions are in
+    /// f32 at least.
     ///
-    /// If the device runs out of memory, the part of a batch that goes forward and back together is
-    /// halved, and `notice` is called with the tokens that are left.
+    /// If the device runs out of memory, the part of a batch that is computed together is halved,
+    /// and `notice` is called with its number of tokens.
     ///
     /// # Errors
-    /// If the instruction set that the environment asks for, which makes the masks of dropout, is not
+    /// If the instruction set that the environment names, which generates the dropout masks, is not
     /// available, or `dtype` is another type.
     pub fn with_autograd(
         layout: Arc<FlatLayout>,

@@ -158,7 +158,7 @@ impl Classifier {
         self.pipeline.model.config()
     }
 
-    /// Returns the function that the model's files ask for.
+    /// Returns the function that the model's files imply.
     pub fn score_function(&self) -> ScoreFunction {
         self.function
     }

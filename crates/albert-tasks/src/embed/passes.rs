@@ -135,7 +135,7 @@ impl Passes {
         }
     }
 
-    /// Returns the ids of the text, as far as it is read.
+    /// Returns the ids of the part of the text that is read.
     pub(super) fn ids(&self) -> &[u32] {
         match self {
             Self::Whole(tokens) => &tokens.ids,

@@ -54,7 +54,7 @@ pub(super) fn path(url: &str) -> &str {
     after.split_once('/').map_or(after, |(_, file)| file)
 }
 
-/// Returns the address that a redirect leads to; `None` if it is none of the web.
+/// Returns the address that a redirect leads to; `None` unless it is a web address.
 pub(super) fn resolve(from: &str, location: &str) -> Option<String> {
     let from: Uri = from.parse().ok()?;
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);

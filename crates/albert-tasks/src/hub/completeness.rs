@@ -11,7 +11,7 @@ use crate::files::MODULES;
 /// The completeness of a snapshot.
 #[derive(Debug, PartialEq)]
 pub(super) enum Completeness {
-    /// All files that the Hub has and the model needs are there.
+    /// The snapshot has all files that the Hub has and the model needs.
     Whole,
     /// It can run, but the Hub may have these further files.
     Usable(Vec<String>),

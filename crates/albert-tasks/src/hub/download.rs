@@ -19,7 +19,7 @@ use crate::files::stays_inside;
 /// The number of bytes read and written at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Downloads `file` into the snapshot, unless it is there.
+/// Downloads `file` into the snapshot, unless it is there already.
 pub(super) fn download(
     remote: &Remote,
     repository: &Repository,

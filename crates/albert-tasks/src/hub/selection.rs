@@ -207,7 +207,7 @@ pub(super) fn module_files(modules: &Value) -> Vec<ModuleFiles> {
 #[derive(Debug, PartialEq)]
 pub(super) struct ModuleFiles {
     pub(super) config: String,
-    /// The first that is there holds them; most modules have none.
+    /// The first of these that exists holds the weights; most modules have none.
     pub(super) weights: [String; 2],
 }
 

@@ -32,7 +32,7 @@ pub(super) fn labels(checkpoint: &Checkpoint, task: FineTuneTask) -> Option<Labe
 /// unless its labels are others.
 ///
 /// # Errors
-/// If the model lacks a part of the encoder, or has not as many groups as `groups` asks for.
+/// If the model lacks a part of the encoder, or its groups cannot become `groups` groups.
 pub(super) fn start(
     checkpoint: &Checkpoint,
     task: FineTuneTask,

@@ -28,7 +28,7 @@ struct Article {
 /// Source: google-research/albert, `race_utils.py`.
 ///
 /// # Errors
-/// If a file cannot be read, or is none of RACE.
+/// If a file cannot be read, or is not in RACE's format.
 pub(super) fn read(data: &DataFiles) -> Result<Vec<Question>> {
     let mut files = Vec::new();
     for path in &data.paths {

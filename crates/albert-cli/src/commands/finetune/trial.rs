@@ -146,7 +146,7 @@ impl Trial {
     }
 }
 
-/// Returns the runs that the options ask for: one for each value with each seed.
+/// Returns the runs that the options request: one for each value with each seed.
 pub(super) fn trials(args: &FineTuneArgs) -> anyhow::Result<Vec<Trial>> {
     let mut seeds = args.seeds.clone();
     seeds.sort_unstable();

@@ -22,7 +22,7 @@ const VARIABLES: [(&str, &str); 12] = [
     ("SERVED_MODEL_NAME", "served-model-name"),
 ];
 
-/// Adds the options that the variables set, if the arguments ask for it.
+/// Adds the options that the variables set, if the arguments request it.
 pub(crate) fn expand(arguments: Vec<OsString>) -> Vec<OsString> {
     let serves = arguments
         .iter()

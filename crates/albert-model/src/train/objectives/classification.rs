@@ -27,7 +27,7 @@ impl Classification {
     /// Takes a label for each sequence of the batch; `None` is not counted.
     ///
     /// # Errors
-    /// If the model has no sequence classifier, or a label is none of its classes.
+    /// If the model has no sequence classifier, or a label is not one of its classes.
     pub fn new(layout: &FlatLayout, labels: Vec<Option<u32>>) -> Result<Self> {
         let classifier = layout.network().classifier.as_ref();
         Self::with_classifier(layout, "classification", classifier, labels)

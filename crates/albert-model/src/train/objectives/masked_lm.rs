@@ -32,7 +32,7 @@ impl MaskedLm {
     /// Creates the objective from the original token of each masked row of the batch.
     ///
     /// # Errors
-    /// If the model has no masked-LM head, a token is not in the vocabulary, or a row comes twice.
+    /// If the model has no masked-LM head, a token is not in the vocabulary, or a row occurs twice.
     pub fn new(layout: &FlatLayout, mut targets: Vec<(usize, u32)>) -> Result<Self> {
         let head = layout.network().masked_lm.clone();
         let head = head.ok_or(crate::train::error::TrainError::Head {

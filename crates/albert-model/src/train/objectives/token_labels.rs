@@ -1,4 +1,4 @@
-//! A label for each token, as named entity recognition asks for it.
+//! A label for each token, as in named entity recognition.
 
 use crate::train::batch::TrainingBatch;
 use crate::train::candle::{Place, TensorHead, TensorLoss};
@@ -28,7 +28,7 @@ impl TokenLabels {
     /// Takes the rows of the batch that have a label; others are ignored.
     ///
     /// # Errors
-    /// If the model has no token classifier, a label is none of its classes, or a row comes twice.
+    /// If the model has no token classifier, a label is not one of its classes, or a row occurs twice.
     pub fn new(layout: &FlatLayout, mut labels: Vec<(usize, u32)>) -> Result<Self> {
         let classifier = layout.network().classifier.as_ref();
         let classifier = needed(classifier, NAME, "a token classifier", layout.head())?;
