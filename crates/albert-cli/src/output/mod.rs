@@ -36,8 +36,6 @@ use albert_tasks::ModelFiles;
 use anyhow::bail;
 use serde::Serialize;
 
-#[cfg(not(feature = "parquet"))]
-use crate::failure::without_tables;
 use crate::failure::{Hint, usage};
 
 pub(crate) use column::{Column, Element, Kind, Vector, VectorType};
