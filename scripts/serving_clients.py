@@ -199,6 +199,8 @@ def main():
     parser.add_argument("--binary", default="target/release/albert-cli")
     arguments = parser.parse_args()
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+    # litellm would fetch the prices of models.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
     ran = check_embeddings(arguments.binary) + check_reranker(arguments.binary)
     if ran == 0:
