@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from serving_clients import start, stop
@@ -44,7 +45,10 @@ def main():
     for name, options in SERVERS.items():
         server, url = start(arguments.binary, *options)
         try:
-            run = subprocess.run([*tested, url + "/openapi.json"], capture_output=True, text=True)
+            # schemathesis keeps files of its own where it runs.
+            with tempfile.TemporaryDirectory() as folder:
+                command = [*tested, url + "/openapi.json"]
+                run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         finally:
             stop(server)
         lines = [line for line in run.stdout.splitlines() if line.strip()]
