@@ -42,12 +42,9 @@ impl BertSwitches {
         Ok((!switches.is_empty()).then_some(Self(switches)))
     }
 
-    /// Sets the switches in a parsed tokenizer.json, if its normalizer is a BertNormalizer: that of
-    /// bert-base-chinese lowercases, and its configuration keeps capitals.
-    pub(super) fn apply(&self, tokenizer: &mut Value) {
-        let Some(normalizer) = tokenizer.get_mut("normalizer") else {
-            return;
-        };
+    /// Sets the switches of a normalizer, if it is a BertNormalizer: that of bert-base-chinese
+    /// lowercases, and its configuration keeps capitals.
+    pub(super) fn apply(&self, normalizer: &mut Value) {
         if is(normalizer, "BertNormalizer") {
             for (switch, stated) in &self.0 {
                 normalizer[switch] = json!(stated);
@@ -56,14 +53,10 @@ impl BertSwitches {
     }
 }
 
-/// Edits the `normalizer` of a parsed tokenizer.json.
-pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result<()> {
+/// Edits a normalizer.
+pub(super) fn apply(normalizer: &mut Value, options: &TokenizerOptions) -> Result<()> {
     let mut steps = Vec::new();
-    flatten(
-        tokenizer.get("normalizer").unwrap_or(&Value::Null),
-        &mut steps,
-    )
-    .map_err(|why| Error::NormalizerOverride {
+    flatten(normalizer, &mut steps).map_err(|why| Error::NormalizerOverride {
         option: describe(options),
         why,
     })?;
@@ -82,7 +75,7 @@ pub(super) fn apply(tokenizer: &mut Value, options: &TokenizerOptions) -> Result
             set_lowercase(&mut steps, lowercase);
         }
     }
-    tokenizer["normalizer"] = json!({"type": "Sequence", "normalizers": steps});
+    *normalizer = json!({"type": "Sequence", "normalizers": steps});
     Ok(())
 }
 
@@ -207,18 +200,17 @@ fn describe(options: &TokenizerOptions) -> String {
 mod tests {
     use super::*;
 
-    fn kinds(tokenizer: &Value) -> Vec<&str> {
-        let steps = tokenizer["normalizer"]["normalizers"].as_array().unwrap();
+    fn kinds(normalizer: &Value) -> Vec<&str> {
+        let steps = normalizer["normalizers"].as_array().unwrap();
         steps
             .iter()
             .map(|step| step["type"].as_str().unwrap())
             .collect()
     }
 
-    fn edited(normalizer: Value, lowercase: Option<bool>, keep_accents: Option<bool>) -> Value {
-        let mut tokenizer = json!({"normalizer": normalizer});
+    fn edited(mut normalizer: Value, lowercase: Option<bool>, keep_accents: Option<bool>) -> Value {
         apply(
-            &mut tokenizer,
+            &mut normalizer,
             &TokenizerOptions {
                 lowercase,
                 keep_accents,
@@ -226,7 +218,7 @@ mod tests {
             },
         )
         .unwrap();
-        tokenizer
+        normalizer
     }
 
     fn albert() -> Value {
@@ -271,17 +263,14 @@ mod tests {
 
     #[test]
     fn an_override_that_says_what_is_there_changes_nothing() {
-        assert_eq!(
-            edited(albert(), Some(true), Some(false))["normalizer"],
-            albert()
-        );
+        assert_eq!(edited(albert(), Some(true), Some(false)), albert());
     }
 
     #[test]
     fn a_bert_normalizer_is_switched() {
         let bert = json!({"type": "BertNormalizer", "lowercase": true, "strip_accents": null});
         let edited = edited(bert, Some(false), Some(true));
-        let step = &edited["normalizer"]["normalizers"][0];
+        let step = &edited["normalizers"][0];
         assert_eq!(
             (&step["lowercase"], &step["strip_accents"]),
             (&json!(false), &json!(false))
@@ -290,12 +279,12 @@ mod tests {
 
     #[test]
     fn a_normalizer_without_types_is_refused() {
-        let mut tokenizer = json!({"normalizer": {"normalizers": 3}});
+        let mut normalizer = json!({"normalizers": 3});
         let options = TokenizerOptions {
             lowercase: Some(true),
             ..TokenizerOptions::default()
         };
-        let error = apply(&mut tokenizer, &options).unwrap_err().to_string();
+        let error = apply(&mut normalizer, &options).unwrap_err().to_string();
         assert!(error.contains("`lowercase = true`"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The reason for each token, which the tokenizers crate does not give.
 
-use tokenizers::{ModelWrapper, NormalizedString, Normalizer as _, NormalizerWrapper};
+use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper};
 
 use super::model::Model;
 use super::{HuggingFace, contained};
@@ -9,17 +9,6 @@ use crate::tokenizer::explain::{Explanation, Normalized, Rule};
 use crate::{Error, Result};
 
 impl HuggingFace {
-    /// Returns the name of the unknown token, if it has one.
-    pub(super) fn unknown(&self) -> Option<&str> {
-        match self.inner.get_model() {
-            // Unigram gives an unknown token its own text, not a name.
-            Model::Unigram(_) | Model::Other(ModelWrapper::Unigram(_)) => None,
-            Model::Other(ModelWrapper::WordPiece(model)) => Some(model.unk_token.as_str()),
-            Model::Other(ModelWrapper::WordLevel(model)) => Some(model.unk_token.as_str()),
-            Model::Other(ModelWrapper::BPE(model)) => model.get_unk_token().as_deref(),
-        }
-    }
-
     /// Returns the reason for each token of a joined encoding.
     pub(super) fn explanations(
         &self,
@@ -41,7 +30,7 @@ impl HuggingFace {
             if rule == Rule::UnigramPiece {
                 explanation.score = match self.inner.get_model() {
                     Model::Unigram(model) => model.score(id).map(|score| score as f32),
-                    Model::Other(_) => None,
+                    Model::WordPiece(_) | Model::Other(_) => None,
                 };
             }
             if !matches!(rule, Rule::SpecialToken | Rule::AddedToken) {
@@ -65,24 +54,18 @@ impl HuggingFace {
                 Rule::AddedToken
             };
         }
+        let model = self.inner.get_model();
         let is_unknown =
-            self.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
-        match self.inner.get_model() {
-            Model::Unigram(_) if is_unknown => Rule::UnknownCharacters,
-            Model::Unigram(_) => Rule::UnigramPiece,
+            model.unknown() == Some(token) || self.id_to_token(id).as_ref() != Some(token);
+        match (model, model.continuation_prefix()) {
+            (Model::Unigram(_), _) if is_unknown => Rule::UnknownCharacters,
+            (Model::Unigram(_), _) => Rule::UnigramPiece,
             _ if is_unknown => Rule::UnknownWord,
-            Model::Other(ModelWrapper::WordPiece(model)) => {
-                let continues =
-                    |token: &String| token.starts_with(&model.continuing_subword_prefix);
-                match (
-                    continues(token),
-                    encoding.get_tokens().get(at + 1).is_some_and(continues),
-                ) {
-                    (true, _) => Rule::Continuation,
-                    (false, true) => Rule::WordPiece,
-                    (false, false) => Rule::WholeWord,
-                }
-            }
+            (_, Some(prefix)) if token.starts_with(prefix) => Rule::Continuation,
+            (_, Some(prefix)) => match encoding.get_tokens().get(at + 1) {
+                Some(next) if next.starts_with(prefix) => Rule::WordPiece,
+                _ => Rule::WholeWord,
+            },
             _ => Rule::Piece,
         }
     }

@@ -7,13 +7,16 @@ mod division;
 mod explanation;
 mod model;
 mod pieces;
+mod texts;
 mod unigram;
+mod word_piece;
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 use tokenizers::{
-    DecoderWrapper, EncodeInput, ModelWrapper, NormalizerWrapper, PostProcessor as _,
-    PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+    DecoderWrapper, EncodeInput, NormalizerWrapper, PostProcessor as _, PostProcessorWrapper,
+    PreTokenizerWrapper, TokenizerImpl,
 };
 
 use super::explain::Explanation;
@@ -21,7 +24,7 @@ use super::normalizer::BertSwitches;
 use super::parts::{PART_BYTES, Part};
 use super::special::{SpecialTokens, defaults};
 use super::{Encoding, Engine, TokenIds, TokenizerOptions, normalizer};
-use crate::json::{self, JsonObject};
+use crate::json::JsonObject;
 use crate::{Error, ModelFiles, Result};
 use division::{WordEnds, word_ends};
 use model::Model;
@@ -61,28 +64,24 @@ impl HuggingFace {
                 ("mask_token", "[MASK]"),
             ]),
         )?;
+        let mut this = Self::new(&bytes, FILE, special, options)?;
         let is_overridden = options.lowercase.is_some() || options.keep_accents.is_some();
-        let config = JsonObject::read(files, "tokenizer_config.json")?;
-        let switches = config
-            .as_ref()
-            .map(BertSwitches::read)
-            .transpose()?
-            .flatten();
-        if !is_overridden && switches.is_none() {
-            return Self::new(&bytes, FILE, special, options).map(Some);
-        }
-        let Some(mut value) = json::read_value(files, FILE)? else {
-            return Ok(None);
+        let switches = match JsonObject::read(files, "tokenizer_config.json")? {
+            Some(config) => BertSwitches::read(&config)?,
+            None => None,
         };
-        if let Some(switches) = switches {
-            switches.apply(&mut value);
+        if is_overridden || switches.is_some() {
+            this.edit_normalizer(&bytes, FILE, |normalizer| {
+                if let Some(switches) = switches {
+                    switches.apply(normalizer);
+                }
+                if is_overridden {
+                    normalizer::apply(normalizer, options)?;
+                }
+                Ok(())
+            })?;
+            normalizer::verify(this.inner.get_normalizer(), options)?;
         }
-        if !is_overridden {
-            return Self::from_value(&value, FILE, special, options).map(Some);
-        }
-        normalizer::apply(&mut value, options)?;
-        let this = Self::new(value.to_string().as_bytes(), FILE, special, options)?;
-        normalizer::verify(this.inner.get_normalizer(), options)?;
         Ok(Some(this))
     }
 
@@ -129,6 +128,37 @@ impl HuggingFace {
             inner,
             special,
         })
+    }
+
+    /// Edits the `normalizer` of the file's bytes, and takes it if it has changed.
+    fn edit_normalizer(
+        &mut self,
+        bytes: &[u8],
+        file: &str,
+        edit: impl FnOnce(&mut Value) -> Result<()>,
+    ) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Stage {
+            #[serde(default)]
+            normalizer: Value,
+        }
+        let refused = |source| Error::Tokenizer {
+            file: file.into(),
+            source,
+        };
+        let read = |bytes| Ok(serde_json::from_slice::<Stage>(bytes)?.normalizer);
+        let before = read(bytes).map_err(refused)?;
+        let mut after = before.clone();
+        edit(&mut after)?;
+        if after == before {
+            return Ok(());
+        }
+        contained(|| {
+            let normalizer: NormalizerWrapper = serde_json::from_value(after)?;
+            self.inner.with_normalizer(Some(normalizer))?;
+            self.inner.encode(("a", "b"), true).map(drop)
+        })
+        .map_err(refused)
     }
 
     /// Tokenizes each text by itself without special tokens, truncates, and joins them with special
@@ -230,7 +260,8 @@ impl Engine for HuggingFace {
     fn known_ids(&self, text: &str) -> Result<Option<Vec<u32>>> {
         let encoding = contained(|| self.inner.encode(text, false)).map_err(Error::Tokenize)?;
         let is_known = |(id, token): (&u32, &String)| {
-            self.id_to_token(*id).as_ref() == Some(token) && Some(token.as_str()) != self.unknown()
+            self.id_to_token(*id).as_ref() == Some(token)
+                && Some(token.as_str()) != self.inner.get_model().unknown()
         };
         let all_known = encoding
             .get_ids()
@@ -273,12 +304,7 @@ impl Engine for HuggingFace {
     }
 
     fn model_name(&self) -> &'static str {
-        match self.inner.get_model() {
-            Model::Unigram(_) | Model::Other(ModelWrapper::Unigram(_)) => "Unigram",
-            Model::Other(ModelWrapper::WordPiece(_)) => "WordPiece",
-            Model::Other(ModelWrapper::WordLevel(_)) => "WordLevel",
-            Model::Other(ModelWrapper::BPE(_)) => "BPE",
-        }
+        self.inner.get_model().name()
     }
 
     fn lowercases(&self) -> Result<bool> {

@@ -50,7 +50,7 @@ impl Unigram {
                 "`unk_id`: expected an id below {count}, the length of `vocab`, found {id}"
             ));
         }
-        let mut strings: Vec<(&str, u32)> = pieces.iter().zip(0..).collect();
+        let mut strings: Vec<(&str, u32)> = pieces.texts.iter().zip(0..).collect();
         strings.sort_unstable();
         strings.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0;
@@ -178,7 +178,7 @@ impl Unigram {
 
     /// Returns the text of a piece.
     pub(super) fn text(&self, id: u32) -> Option<&str> {
-        self.pieces.text(id as usize)
+        self.pieces.texts.get(id as usize)
     }
 
     /// Returns the score of a piece.
@@ -193,13 +193,14 @@ impl Unigram {
 
     /// Returns the highest id of a piece.
     pub(super) fn highest_id(&self) -> Option<u32> {
-        // `Pieces::push` checked that it fits.
+        // `TextSeed` checked that it fits.
         self.len().checked_sub(1).map(|id| id as u32)
     }
 
     /// Returns the ids of all pieces by their texts.
     pub(super) fn vocabulary(&self) -> HashMap<String, u32> {
-        self.pieces.iter().map(str::to_string).zip(0..).collect()
+        let texts = self.pieces.texts.iter().map(str::to_string);
+        texts.zip(0..).collect()
     }
 }
 
