@@ -106,9 +106,18 @@ impl QuantizedMatrix {
         );
         for (column, row) in rows.iter().enumerate() {
             let panel = &mut panels[column / width * panel_len..][..panel_len];
-            for (k, &weight) in row.iter().enumerate() {
-                panel[(k / 4 * width + column % width) * 4 + k % 4] = weight;
-                offsets[k / SCALE_BLOCK * padded + column] -= 128 * i32::from(weight);
+            let at = column % width * 4;
+            let (quads, rest) = row.as_chunks::<4>();
+            let mut steps = panel.chunks_exact_mut(4 * width);
+            for (quad, step) in quads.iter().zip(&mut steps) {
+                step[at..at + 4].copy_from_slice(quad);
+            }
+            if let Some(step) = steps.next() {
+                step[at..at + rest.len()].copy_from_slice(rest);
+            }
+            for (group, block) in row.chunks(SCALE_BLOCK).enumerate() {
+                let sum: i32 = block.iter().map(|&weight| i32::from(weight)).sum();
+                offsets[group * padded + column] = -128 * sum;
             }
         }
         let of_parts = parts
