@@ -116,7 +116,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ),
     (
         "sentence-transformers#1058: the activation of a cross-encoder",
-        "albert-tasks/src/classify.rs",
+        "albert-tasks/src/classify/score_function.rs",
         "the_activation_of_a_cross_encoder_comes_first",
     ),
     (
