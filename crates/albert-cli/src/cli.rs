@@ -78,8 +78,8 @@ pub(crate) enum Command {
     /// Predict which of two texts comes first, or sort sentences
     ///
     /// Sentence order prediction. Needs a model with the sentence order head of ALBERT's
-    /// pretraining. The head of the built-in model is undertrained: its answers are no better than
-    /// chance.
+    /// pretraining. The head of the built-in model is undertrained: its answers are little better
+    /// than chance.
     Order(order::OrderArgs),
     /// Compare two texts by meaning
     Similarity(similarity::SimilarityArgs),

@@ -78,7 +78,7 @@
 //!
 //! | Flag | |
 //! |---|---|
-//! | `builtin` (default) | compiles the model `albert-mini-en` (about 8 MB) into the program |
+//! | `builtin` (default) | compiles the model `albert-mini-en` (10 MB, in int8) into the program |
 //! | `hub` | models on the Hugging Face Hub by name |
 //! | `cuda`, `cudnn`, `flash-attn`, `metal`, `mkl`, `accelerate` | Candle's backends |
 //!

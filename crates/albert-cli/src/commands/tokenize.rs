@@ -262,7 +262,9 @@ mod tests {
     fn a_row_has_its_keys_in_order() {
         let files = albert_tasks::ModelFiles::builtin().unwrap();
         let tokenizer = Tokenizer::load(&files, &TokenizerOptions::default()).unwrap();
-        let ids = Arc::new(vec![2, 11]);
+        let id = |piece: &str| tokenizer.token_to_id(piece).unwrap();
+        let (start, a) = (id("[CLS]"), id("a"));
+        let ids = Arc::new(vec![start, a]);
         let row = TokenizeRow {
             index: 1,
             text: "a".into(),
@@ -279,12 +281,11 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
-            r#"{"index":1,"text":"a","pair":"b","ids":[2,11],"pieces":["[CLS]","▁a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}"#
+            format!(
+                r#"{{"index":1,"text":"a","pair":"b","ids":[{start},{a}],"pieces":["[CLS]","a"],"type_ids":[0,0],"special_tokens_mask":[1,0],"offsets":[[0,0],[0,1]]}}"#
+            )
         );
-        assert!(
-            row.lines().contains("1  11  ▁a        0  0..1"),
-            "{}",
-            row.lines()
-        );
+        let line = format!("1  {a:>2}  a         0  0..1");
+        assert!(row.lines().contains(&line), "{}", row.lines());
     }
 }

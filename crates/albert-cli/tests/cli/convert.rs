@@ -9,26 +9,24 @@ const BF16_TOLERANCE: f32 = 0.03;
 #[test]
 fn the_written_folder_is_the_same_model() {
     let folder = Folder::new();
-    let output = folder.path("new/model");
-    let run = cli(&["convert", "--output", &output]).ok();
-    assert_eq!(run.stdout, "");
-    assert!(
-        run.stderr.contains("wrote `") && run.stderr.contains("new/model` in f32"),
-        "{}",
-        run.stderr
-    );
-    let embed = |model: &[&str]| {
-        cli(&[&["embed", "a b", "Water is wet."], model].concat())
-            .ok()
-            .stdout
-    };
-    assert_eq!(embed(&["--model", &output]), embed(&[]));
-    let fill = |model: &[&str]| {
-        cli(&[&["fill-mask", "the [MASK] of"], model].concat())
-            .ok()
-            .stdout
-    };
-    assert_eq!(fill(&["--model", &output]), fill(&[]));
+    for dtype in ["f32", "int8"] {
+        let output = folder.path(&format!("new/{dtype}"));
+        let run = cli(&["convert", "--output", &output, "--dtype", dtype]).ok();
+        assert_eq!(run.stdout, "");
+        let written = format!("new/{dtype}` in {dtype}");
+        assert!(
+            run.stderr.contains("wrote `") && run.stderr.contains(&written),
+            "{}",
+            run.stderr
+        );
+        for task in [
+            &["embed", "a b", "Water is wet."],
+            &["fill-mask", "the [MASK] of", "a [MASK]"],
+        ] {
+            let run = |model: &[&str]| cli(&[&task[..], model].concat()).ok().stdout;
+            assert_eq!(run(&["--model", &output]), run(&["--dtype", dtype]));
+        }
+    }
 }
 
 #[test]
@@ -36,8 +34,14 @@ fn a_smaller_type_stays_near() {
     let folder = Folder::new();
     let output = folder.path("bf16");
     cli(&["convert", "--output", &output, "--dtype", "bf16", "--quiet"]).ok();
-    let whole = floats(&cli(&["embed", "a b"]).ok().row()["embedding"]);
-    let near = floats(&cli(&["embed", "a b", "--model", &output]).ok().row()["embedding"]);
+    let embedding = |model: &[&str]| {
+        let run = cli(&[&["embed", "a b"], model].concat()).ok();
+        floats(&run.row()["embedding"])
+    };
+    let (whole, near) = (
+        embedding(&["--dtype", "f32"]),
+        embedding(&["--model", &output]),
+    );
     let largest = whole
         .iter()
         .zip(&near)

@@ -1,6 +1,6 @@
 //! `embed`: rows, formats, pooling and precision.
 
-use crate::harness::{Folder, cli, cli_with, floats, keys};
+use crate::harness::{DIMENSION, Folder, cli, cli_with, floats, keys};
 
 /// f32 sums of a few hundred squares of numbers below 1.
 const NORM_TOLERANCE: f32 = 1e-5;
@@ -483,7 +483,8 @@ fn bytes_in_an_array_have_its_type() {
         assert_eq!(file[128..], expected);
     }
     let table = cli(&["embed", "a", "--precision", "binary", "--format", "table"]).ok();
-    assert!(table.stdout.contains("… (32)"), "{}", table.stdout);
+    let bytes = format!("… ({})", DIMENSION / 8);
+    assert!(table.stdout.contains(&bytes), "{}", table.stdout);
 }
 
 #[test]
@@ -543,7 +544,10 @@ fn a_calibration_that_does_not_fit_is_an_error() {
     calibrated(&folder.path("absent.txt")).fails(1, &["absent.txt"]);
     let npy = folder.path("cut.npy");
     cli(&["embed", "a", "b", "--truncate-dim", "3", "--output", &npy]).ok();
-    calibrated(&npy).fails(1, &["cut.npy`, row 1", "256 values, found 3"]);
+    calibrated(&npy).fails(
+        1,
+        &["cut.npy`, row 1", &format!("{DIMENSION} values, found 3")],
+    );
     calibrated(&folder.write("no.npy", "not an array")).fails(1, &["expected a NumPy array"]);
 }
 

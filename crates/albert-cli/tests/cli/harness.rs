@@ -174,6 +174,9 @@ pub(crate) fn tiny_model() -> String {
     model.to_str().unwrap().to_string()
 }
 
+/// The number of values in an embedding of the built-in model.
+pub(crate) const DIMENSION: usize = 384;
+
 /// A folder for a test's files.
 pub(crate) struct Folder(tempfile::TempDir);
 

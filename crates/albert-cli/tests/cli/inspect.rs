@@ -66,6 +66,8 @@ fn what_is_not_a_model_is_an_error_that_names_the_file() {
 fn a_broken_tokenizer_is_shown_and_fails_and_an_absent_one_is_shown() {
     let folder = Folder::new();
     cli(&["convert", "--output", folder.as_str()]).ok();
+    // It names another tokenizer than that of `spiece.model`.
+    std::fs::remove_file(folder.path("tokenizer_config.json")).unwrap();
     let fails = |broken: &str| {
         folder.write("spiece.model", broken);
         let run = cli(&["inspect", "--model", folder.as_str(), "--format", "json"]);

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Folder, cli, cli_with, keys};
+use crate::harness::{DIMENSION, Folder, cli, cli_with, keys};
 
 const CORPUS: &str = "Stocks fell sharply on Monday.\nA kitten naps on the sofa.\n\nThe train is late.\nA dog sleeps.\n";
 
@@ -236,7 +236,7 @@ fn vectors_that_are_not_finite_are_counted_and_no_hit() {
     let vector = |value: &str| {
         format!(
             "{{\"text\":\"{value}\",\"embedding\":[{}]}}\n",
-            [value; 256].join(",")
+            [value; DIMENSION].join(",")
         )
     };
     let vectors = folder.write("a.jsonl", vector("1e39") + &vector("0.5"));

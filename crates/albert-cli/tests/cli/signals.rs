@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Folder, Run, cli, command, finish, isolate, rows};
+use crate::harness::{DIMENSION, Folder, Run, cli, command, finish, isolate, rows};
 
 /// Longer than any run here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,12 +159,16 @@ fn whole_rows(path: &str, format: &str) -> usize {
             reader.map(|batch| batch.unwrap().num_rows()).sum()
         }
         format => {
-            // Rows of 256 numbers of four bytes after a header that says how many there are.
+            // Rows of `DIMENSION` numbers of four bytes after a header that says how many there are.
             let header_bytes = if format == "npy" { 128 } else { 256 };
-            let rows = (bytes.len() - header_bytes) / 1024;
-            assert_eq!(bytes.len(), header_bytes + rows * 1024);
+            let row_bytes = 4 * DIMENSION;
+            let rows = (bytes.len() - header_bytes) / row_bytes;
+            assert_eq!(bytes.len(), header_bytes + rows * row_bytes);
             let header = String::from_utf8_lossy(&bytes[..header_bytes]).into_owned();
-            let shape = [format!("({rows}, 256)"), format!("[{rows},256]")];
+            let shape = [
+                format!("({rows}, {DIMENSION})"),
+                format!("[{rows},{DIMENSION}]"),
+            ];
             assert!(shape.iter().any(|shape| header.contains(shape)), "{header}");
             rows
         }
@@ -186,8 +190,12 @@ fn a_full_disk_leaves_a_whole_file_of_the_rows_that_fit_and_says_how_many() {
         "arrow",
     ] {
         let output = folder.path(&format!("a.{format}"));
-        // A batch of 1,024 rows of an Arrow stream has a megabyte.
-        let blocks = if format == "arrow" { 3000 } else { 200 };
+        // One and a half batches of an Arrow stream, with 1,024 rows each.
+        let blocks = if format == "arrow" {
+            1536 * 4 * DIMENSION / 512
+        } else {
+            200
+        };
         let run = embed_on_a_full_disk(&texts, &output, blocks)
             .fails(1, &["cannot write to", "\nhint: "]);
         let count = whole_rows(&output, format);

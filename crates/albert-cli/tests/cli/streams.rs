@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Folder, cli, cli_with, command, finish, isolate, keys, rows};
+use crate::harness::{DIMENSION, Folder, cli, cli_with, command, finish, isolate, keys, rows};
 
 fn texts(args: &[&str], stdin: &[u8]) -> Vec<String> {
     let rows = cli_with(&[&["tokenize"], args].concat(), stdin).ok().rows();
@@ -116,7 +116,8 @@ fn what_is_written_before_a_bad_line_is_whole() {
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&folder.read("a.json")).unwrap();
     assert_eq!(rows.len(), 2);
     let header = String::from_utf8_lossy(&folder.read("a.npy")[..128]).into_owned();
-    assert!(header.contains("'shape': (2, 256)"), "{header}");
+    let shape = format!("'shape': (2, {DIMENSION})");
+    assert!(header.contains(&shape), "{header}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn another_type_differs_and_the_worst_text_is_the_one_that_differs_most() {
         "A man is playing a guitar in the garden.",
         "",
     ];
-    let against = ["verify", "--against", "dtype=bf16"];
+    let against = ["verify", "--dtype", "f32", "--against", "dtype=bf16"];
     let together = cli(&[&against[..], &texts].concat()).ok();
     let alone: Vec<f64> = texts
         .iter()
@@ -62,7 +62,18 @@ fn a_converted_copy_is_compared_with_its_original() {
     cli(&["convert", "--output", &copy, "--quiet"]).ok();
     let against = format!("model={copy}");
     assert_eq!(
-        max_abs(&cli(&["verify", "--against", &against, "a", "b c"]).ok()),
+        max_abs(
+            &cli(&[
+                "verify",
+                "--dtype",
+                "f32",
+                "--against",
+                &against,
+                "a",
+                "b c"
+            ])
+            .ok()
+        ),
         0.0
     );
     let other = format!("model={}", task_model("nli"));
@@ -72,7 +83,7 @@ fn a_converted_copy_is_compared_with_its_original() {
 
 #[test]
 fn without_texts_the_built_in_ones_are_compared() {
-    let run = cli(&["verify", "--against", "dtype=bf16"]).ok();
+    let run = cli(&["verify", "--dtype", "f32", "--against", "dtype=bf16"]).ok();
     assert!(
         run.stderr
             .contains("no texts given: compared on 8 built-in texts"),
@@ -84,7 +95,7 @@ fn without_texts_the_built_in_ones_are_compared() {
 
 #[test]
 fn an_input_without_texts_is_no_agreement() {
-    let against = ["verify", "--against", "dtype=bf16"];
+    let against = ["verify", "--dtype", "f32", "--against", "dtype=bf16"];
     let folder = Folder::new();
     let empty = folder.write("empty.txt", "");
     for args in [&["--input", empty.as_str()][..], &["-"], &["--input", "-"]] {
@@ -97,7 +108,7 @@ fn an_input_without_texts_is_no_agreement() {
 
 #[test]
 fn bad_lines_are_named_or_counted() {
-    let against = ["verify", "--against", "dtype=bf16"];
+    let against = ["verify", "--dtype", "f32", "--against", "dtype=bf16"];
     cli_with(&against, b"a\n\xff\nb\n").fails(1, &["standard input, line 2", "UTF-8"]);
     let skipped = cli_with(
         &[&against[..], &["--skip-bad"]].concat(),

@@ -251,8 +251,10 @@ async fn token_ids_are_texts_if_the_server_takes_them() {
     assert_eq!(one, json!([expected[0]]));
     let openai = client.ask("/v1/embeddings", json!({ "input": ids })).await;
     assert_eq!(openai["data"][2]["embedding"], expected[2]);
+    let pieces = embedder.tokenizer().vocab_size();
+    let too_high = format!("expected ids below {pieces}");
     for (body, part) in [
-        (json!({ "inputs": [16_000] }), "expected ids below 16000"),
+        (json!({ "inputs": [pieces] }), too_high.as_str()),
         (
             json!({ "inputs": [1], "prompt": "query: " }),
             "takes no prompt",
