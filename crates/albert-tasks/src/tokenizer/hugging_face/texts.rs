@@ -33,6 +33,20 @@ impl Texts {
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
+
+    /// Returns the distinct texts in ascending order with their indices, of equal ones the last.
+    pub(super) fn distinct(&self) -> Vec<(&str, u32)> {
+        let mut texts: Vec<(&str, u32)> = self.iter().zip(0..).collect();
+        texts.sort_unstable();
+        texts.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            if is_same {
+                kept.1 = next.1;
+            }
+            is_same
+        });
+        texts
+    }
 }
 
 /// Appends a text that the file gives as a string.

@@ -50,15 +50,7 @@ impl Unigram {
                 "`unk_id`: expected an id below {count}, the length of `vocab`, found {id}"
             ));
         }
-        let mut strings: Vec<(&str, u32)> = pieces.texts.iter().zip(0..).collect();
-        strings.sort_unstable();
-        strings.dedup_by(|next, kept| {
-            let is_same = next.0 == kept.0;
-            if is_same {
-                kept.1 = next.1;
-            }
-            is_same
-        });
+        let strings = pieces.texts.distinct();
         let empty = match strings.first() {
             Some(("", id)) => Some(*id),
             _ => None,
