@@ -38,6 +38,9 @@
 //! # Ok::<(), albert_model::Error>(())
 //! ```
 //!
+//! [`SharedEncoder`] loads several models of one checkpoint, such as an encoder and a masked language
+//! model, with one copy of the encoder's weights.
+//!
 //! Like any Candle model, a model can also be built from a [`VarBuilder`](candle_nn::VarBuilder)
 //! over a file with Hugging Face's current names for ALBERT. [`Checkpoint`] additionally checks all
 //! tensors first, and converts other names, such as those of BERT:
@@ -108,6 +111,7 @@ mod pooler;
 mod pretrained;
 mod quantize;
 mod ragged;
+mod shared_encoder;
 pub mod train;
 mod word_embeddings;
 
@@ -136,3 +140,4 @@ pub use model::{AlbertModel, AlbertOutput};
 pub use outputs::Outputs;
 pub use pooler::AlbertPooler;
 pub use pretrained::Pretrained;
+pub use shared_encoder::SharedEncoder;

@@ -3,19 +3,19 @@
 use candle_core::{Device, Module, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use crate::checkpoint::{Checkpoint, LoadOptions};
 use crate::config::AlbertConfig;
 use crate::embeddings::AlbertEmbeddings;
 use crate::encoder::{AlbertEncoder, Layout};
-use crate::error::Result as LoadResult;
 use crate::input::ModelInput;
 use crate::outputs::Trace;
 use crate::parameters::{ALBERT, EMBEDDINGS, ENCODER, Head, POOLER};
 use crate::pooler::AlbertPooler;
-use crate::pretrained::{Pretrained, prepared};
+use crate::pretrained::Pretrained;
 use crate::ragged::{self, Ragged};
 
 /// An ALBERT without a head.
+///
+/// A clone shares the weights.
 ///
 /// ```text
 /// h = AlbertEncoder(AlbertEmbeddings(ids, types, positions), mask);   pooled = AlbertPooler(h)
@@ -105,6 +105,39 @@ impl AlbertModel {
             encoder: AlbertEncoder::new(config, vb.pp(ENCODER))?,
             pooler: None,
         })
+    }
+
+    /// Creates a model for a head, with a pooler if the head reads it. `vb` is at the root of the
+    /// names.
+    pub(crate) fn for_head(head: Head, config: &AlbertConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        if head.uses_pooler() {
+            Self::new(config, vb.pp(ALBERT))
+        } else {
+            Self::without_pooler(config, vb.pp(ALBERT))
+        }
+    }
+
+    /// Takes the pooler from `vb`, at the level of the model itself, unless the model has it.
+    pub(crate) fn add_pooler(&mut self, vb: VarBuilder<'_>) -> Result<()> {
+        if self.pooler.is_none() {
+            self.pooler = Some(AlbertPooler::new(&self.config, vb.pp(POOLER))?);
+        }
+        Ok(())
+    }
+
+    /// Returns the model as a head uses it: with its pooler, or without a pooler whose output the
+    /// head does not read.
+    pub(crate) fn under(self, head: Head) -> Result<Self> {
+        if !head.uses_pooler() {
+            return Ok(Self {
+                pooler: None,
+                ..self
+            });
+        }
+        if self.pooler.is_none() {
+            bail!("{head}: expected an encoder with a pooler, found one without")
+        }
+        Ok(self)
     }
 
     /// Returns the configuration.
@@ -288,19 +321,7 @@ impl Pretrained for AlbertModel {
         Self::new(config, vb)
     }
 
-    /// Loads the model, with the pooler if the checkpoint has one; otherwise the pooled output is
-    /// `None`.
-    fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> LoadResult<Self> {
-        checkpoint.check(Head::Encoder)?;
-        let vb = prepared(checkpoint, options)?
-            .var_builder(options)?
-            .pp(ALBERT);
-        let config = checkpoint.config();
-        let model = if checkpoint.has_pooler() {
-            Self::new(config, vb)?
-        } else {
-            Self::without_pooler(config, vb)?
-        };
-        Ok(model)
+    fn from_encoder(albert: AlbertModel, _: VarBuilder<'_>) -> Result<Self> {
+        Ok(albert)
     }
 }

@@ -1,14 +1,13 @@
 //! Loads models from checkpoints.
 
-use std::borrow::Cow;
-
-use candle_core::Device;
 use candle_nn::VarBuilder;
 
-use crate::checkpoint::{Checkpoint, LoadOptions, WeightFormat};
+use crate::checkpoint::{Checkpoint, LoadOptions};
 use crate::config::AlbertConfig;
 use crate::error::Result;
+use crate::model::AlbertModel;
 use crate::parameters::Head;
+use crate::shared_encoder::SharedEncoder;
 
 /// A model that can be loaded from a checkpoint.
 pub trait Pretrained: Sized {
@@ -16,33 +15,27 @@ pub trait Pretrained: Sized {
     const HEAD: Head;
 
     /// Creates the model from a [`VarBuilder`] at the root of the checkpoint's names (for
-    /// [`AlbertModel`](crate::AlbertModel), at the level of the model itself).
+    /// [`AlbertModel`], at the level of the model itself).
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
     fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> candle_core::Result<Self>;
 
-    /// Loads the model. [`Checkpoint::check`] reports the use of each tensor of the file.
+    /// Creates the model on an encoder, which other models may share, with the head's tensors from
+    /// a [`VarBuilder`] at the root of the checkpoint's names.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape, or the head reads a pooler and the encoder has
+    /// none.
+    fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> candle_core::Result<Self>;
+
+    /// Loads the model; an [`AlbertModel`] with the pooler if the checkpoint has one.
+    /// [`Checkpoint::check`] reports the use of each tensor of the file.
     ///
     /// # Errors
     /// If the checkpoint lacks weights of this head, or one of them has an unexpected shape or
     /// type. Nothing is ever initialized at random.
     fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
-        checkpoint.check(Self::HEAD)?;
-        let vb = prepared(checkpoint, options)?.var_builder(options)?;
-        Ok(Self::new(checkpoint.config(), vb)?)
+        SharedEncoder::new(checkpoint.clone(), options.clone()).load()
     }
-}
-
-/// Returns the checkpoint, calibrated if int8 weights are requested and it has none.
-pub(crate) fn prepared<'a>(
-    checkpoint: &'a Checkpoint,
-    options: &LoadOptions,
-) -> Result<Cow<'a, Checkpoint>> {
-    Ok(match options.weights {
-        WeightFormat::Int8 if matches!(options.device, Device::Cpu) => {
-            Cow::Owned(checkpoint.quantize()?)
-        }
-        _ => Cow::Borrowed(checkpoint),
-    })
 }

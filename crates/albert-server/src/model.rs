@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use albert_tasks::albert_model::{AlbertConfig, Head};
 use albert_tasks::{
     Answerer, Classifier, EmbedOptions, Embedder, MaskFiller, ModelFiles, PoolingMode, Reranker,
-    RunOptions, Tagger, TextInput, Tokenizer, ZeroShotClassifier,
+    RunOptions, SharedModel, Tagger, TextInput, Tokenizer, ZeroShotClassifier,
 };
 
 use crate::failure::Failure;
@@ -16,13 +16,12 @@ type Task<T> = OnceLock<Result<Arc<T>, Failure>>;
 
 /// A model with the name that clients know it by.
 ///
-/// Its main task is loaded at once, every other one with the first request for it: with a copy of
-/// the network's weights each, since a task packs them for its own head.
+/// Its main task is loaded at once, every other one with the first request for it. All share one copy
+/// of the encoder's weights and one tokenizer; a task adds its head alone.
 #[derive(Debug)]
 pub struct Model {
     name: String,
-    files: ModelFiles,
-    options: RunOptions,
+    shared: SharedModel,
     embedding: EmbedOptions,
     pooling: Option<PoolingMode>,
     main: MainTask,
@@ -54,8 +53,7 @@ impl Model {
     pub fn load(files: ModelFiles, options: RunOptions) -> albert_tasks::Result<Self> {
         let mut model = Self {
             name: files.name().to_string(),
-            files,
-            options,
+            shared: SharedModel::new(&files, &options)?,
             embedding: EmbedOptions::default(),
             pooling: None,
             main: MainTask::Embed,
@@ -96,8 +94,8 @@ impl Model {
         &self.name
     }
 
-    /// Loads the first of the tasks that the checkpoint has a head for. Each load reads the
-    /// checkpoint's names only, until one succeeds.
+    /// Loads the first of the tasks that the checkpoint has a head for. Of the others, only the names
+    /// of the head's tensors are read.
     fn load_main(&self) -> albert_tasks::Result<MainTask> {
         if self.reranker().is_ok() {
             return Ok(MainTask::Rerank);
@@ -117,13 +115,13 @@ impl Model {
     }
 
     /// Returns the heads that the checkpoint has.
-    pub(crate) fn heads(&self) -> Result<Vec<Head>, Failure> {
-        Ok(albert_tasks::tools::heads(&self.files)?)
+    pub(crate) fn heads(&self) -> Vec<Head> {
+        self.shared.checkpoint().heads()
     }
 
     /// Returns the name of the weights' type.
     pub(crate) fn dtype(&self) -> String {
-        format!("{:?}", self.options.load.weights).to_lowercase()
+        format!("{:?}", self.shared.options().load.weights).to_lowercase()
     }
 
     pub(crate) fn main(&self) -> MainTask {
@@ -139,54 +137,37 @@ impl Model {
     }
 
     pub(crate) fn classifier(&self) -> Result<Arc<Classifier>, Failure> {
-        load(&self.classifier, || self.new_classifier())
+        load(&self.classifier, || Classifier::from_model(&self.shared))
     }
 
     pub(crate) fn reranker(&self) -> Result<Arc<Reranker>, Failure> {
-        load(&self.reranker, || self.new_reranker())
+        load(&self.reranker, || Reranker::from_model(&self.shared))
     }
 
     pub(crate) fn filler(&self) -> Result<Arc<MaskFiller>, Failure> {
-        load(&self.filler, || {
-            MaskFiller::load(&self.files, &self.options)
-        })
+        load(&self.filler, || MaskFiller::from_model(&self.shared))
     }
 
     pub(crate) fn tagger(&self) -> Result<Arc<Tagger>, Failure> {
-        load(&self.tagger, || self.new_tagger())
+        load(&self.tagger, || Tagger::from_model(&self.shared))
     }
 
     pub(crate) fn answerer(&self) -> Result<Arc<Answerer>, Failure> {
-        load(&self.answerer, || self.new_answerer())
+        load(&self.answerer, || Answerer::from_model(&self.shared))
     }
 
     pub(crate) fn zero_shot(&self) -> Result<Arc<ZeroShotClassifier>, Failure> {
-        let new = || ZeroShotClassifier::load(&self.files, &self.options);
-        load(&self.zero_shot, new)
+        load(&self.zero_shot, || {
+            ZeroShotClassifier::from_model(&self.shared)
+        })
     }
 
     fn new_embedder(&self) -> albert_tasks::Result<Embedder> {
-        let embedder = Embedder::load(&self.files, &self.options)?;
+        let embedder = Embedder::from_model(&self.shared)?;
         match self.pooling {
             Some(pooling) => embedder.with_pooling(pooling),
             None => Ok(embedder),
         }
-    }
-
-    fn new_classifier(&self) -> albert_tasks::Result<Classifier> {
-        Classifier::load(&self.files, &self.options)
-    }
-
-    fn new_reranker(&self) -> albert_tasks::Result<Reranker> {
-        Reranker::load(&self.files, &self.options)
-    }
-
-    fn new_tagger(&self) -> albert_tasks::Result<Tagger> {
-        Tagger::load(&self.files, &self.options)
-    }
-
-    fn new_answerer(&self) -> albert_tasks::Result<Answerer> {
-        Answerer::load(&self.files, &self.options)
     }
 
     /// Calls `read` with the main task's tokenizer, longest text and configuration.

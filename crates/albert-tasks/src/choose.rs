@@ -14,7 +14,7 @@ use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::{argmax, softmax};
 use crate::sequence::{Owner, Sequence};
 use crate::windowed::{Windowed, room};
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
 
 /// Options for [`Chooser::choose_with`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +82,15 @@ impl Chooser {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no multiple choice head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
         Ok(Self { pipeline })
     }
 

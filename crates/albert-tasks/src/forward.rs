@@ -6,14 +6,13 @@ use std::str::FromStr;
 use albert_model::{
     AlbertConfig, AlbertForMaskedLM, AlbertForMultipleChoice, AlbertForNextSentencePrediction,
     AlbertForPreTraining, AlbertForQuestionAnswering, AlbertForSequenceClassification,
-    AlbertForTokenClassification, AlbertModel, Checkpoint, Head, LoadOptions, ModelInput, Outputs,
-    Pretrained as _,
+    AlbertForTokenClassification, AlbertModel, Head, ModelInput, Outputs, SharedEncoder,
 };
 use candle_core::{DType, Device, Tensor};
 
 use crate::names;
 use crate::pipeline::{Purpose, max_length};
-use crate::{Error, ModelFiles, Result, RunOptions};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel};
 
 /// A group of tensors that [`Forwarder`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +88,15 @@ impl Forwarder {
         options: &RunOptions,
         outputs: &[ForwardOutput],
     ) -> Result<Self> {
-        let checkpoint = files.checkpoint()?;
+        Self::from_model(&SharedModel::new(files, options)?, outputs)
+    }
+
+    /// Loads the parts that compute `outputs` from a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel, outputs: &[ForwardOutput]) -> Result<Self> {
+        let (checkpoint, shared, options) = (model.checkpoint(), model.encoder(), model.options());
         let mut outputs = outputs.to_vec();
         if outputs.is_empty() {
             outputs.push(ForwardOutput::LastHiddenState);
@@ -108,14 +115,15 @@ impl Forwarder {
         }
         let mut head = None;
         if outputs.contains(&ForwardOutput::Logits) {
-            head = Some(HeadModel::load(&checkpoint, &options.load)?);
+            head = Some(HeadModel::load(shared)?);
         }
         let mut encoder = None;
         if outputs.iter().any(|it| *it != ForwardOutput::Logits) {
-            encoder = Some(AlbertModel::load(&checkpoint, &options.load)?);
+            encoder = Some(shared.load()?);
         }
         let config = checkpoint.config().clone();
-        let (max_length, _) = max_length(files, &config, options.max_length, Purpose::Texts)?;
+        let (max_length, _) =
+            max_length(model.files(), &config, options.max_length, Purpose::Texts)?;
         Ok(Self {
             encoder,
             head,
@@ -251,7 +259,8 @@ impl Forwarder {
 }
 
 impl HeadModel {
-    fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self> {
+    fn load(shared: &SharedEncoder) -> Result<Self> {
+        let checkpoint = shared.checkpoint();
         let Some(head) = choose_head(&checkpoint.heads(), &checkpoint.config().architectures)
         else {
             let output = ForwardOutput::Logits.to_string();
@@ -261,23 +270,13 @@ impl HeadModel {
             });
         };
         Ok(match head {
-            Head::MaskedLm => Self::MaskedLm(AlbertForMaskedLM::load(checkpoint, options)?),
-            Head::NextSentence => {
-                Self::NextSentence(AlbertForNextSentencePrediction::load(checkpoint, options)?)
-            }
-            Head::SequenceClassification => {
-                Self::Sequence(AlbertForSequenceClassification::load(checkpoint, options)?)
-            }
-            Head::TokenClassification => {
-                Self::Token(AlbertForTokenClassification::load(checkpoint, options)?)
-            }
-            Head::QuestionAnswering => {
-                Self::Question(AlbertForQuestionAnswering::load(checkpoint, options)?)
-            }
-            Head::MultipleChoice => {
-                Self::Choice(AlbertForMultipleChoice::load(checkpoint, options)?)
-            }
-            _ => Self::PreTraining(AlbertForPreTraining::load(checkpoint, options)?),
+            Head::MaskedLm => Self::MaskedLm(shared.load()?),
+            Head::NextSentence => Self::NextSentence(shared.load()?),
+            Head::SequenceClassification => Self::Sequence(shared.load()?),
+            Head::TokenClassification => Self::Token(shared.load()?),
+            Head::QuestionAnswering => Self::Question(shared.load()?),
+            Head::MultipleChoice => Self::Choice(shared.load()?),
+            _ => Self::PreTraining(shared.load()?),
         })
     }
 

@@ -41,6 +41,8 @@
 //! instead, with a separate error for each text. Optional arguments are in an options struct with
 //! `with_…` methods, such as [`TagOptions`]. [`TextInput`] is a text or a pair of texts.
 //!
+//! Tasks of one model share its weights and its tokenizer if they are created on a [`SharedModel`].
+//!
 //! [`pipelined()`] runs a stream of texts through a task so that a GPU never waits for input.
 //!
 //! # Files and the Hub
@@ -114,6 +116,7 @@ mod probability;
 mod rerank;
 mod search;
 mod sequence;
+mod shared_model;
 mod similarity;
 mod tag;
 pub mod tokenizer;
@@ -147,6 +150,7 @@ pub use order::{Orderer, SentenceOrder, SortedSentences, split_sentences};
 pub use pooling::{Pooling, PoolingMode};
 pub use rerank::{RankedText, Relevance, RerankOptions, Reranker};
 pub use search::{Hit, Search, Searcher};
+pub use shared_model::SharedModel;
 pub use similarity::{SimilarityScore, SimilarityScorer, cosine};
 pub use tag::{Aggregation, Entities, Entity, TagOptions, Tagger};
 pub use tokenizer::{Tokenizer, TokenizerOptions};

@@ -1,16 +1,18 @@
 //! Loads what every task needs: the network, its tokenizer, the maximum length, and the runner.
 
-use albert_model::{AlbertConfig, Checkpoint, Pretrained};
+use std::sync::Arc;
+
+use albert_model::{AlbertConfig, Pretrained};
 
 use crate::engine::runner::Runner;
 use crate::json::JsonObject;
-use crate::{ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{ModelFiles, Result, RunOptions, SharedModel, Tokenizer, TokenizerOptions};
 
 /// A network `M` with all that a task needs to run it.
 #[derive(Debug)]
 pub(crate) struct Pipeline<M> {
     pub(crate) model: M,
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) tokenizer: Arc<Tokenizer>,
     /// The maximum number of tokens that enter the network, special tokens included.
     pub(crate) max_length: usize,
     pub(crate) runner: Runner,
@@ -28,35 +30,33 @@ pub(crate) enum Purpose {
 }
 
 impl<M: Pretrained> Pipeline<M> {
-    /// Loads a model with its tokenizer, and checks that the two belong together before any weights
-    /// are read.
+    /// Loads the network `M` and the tokenizer of a model, and checks that the two belong together
+    /// before any weights are read.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, the model has
     /// no head for `M`, or the longest text has no room for a token of text.
-    pub(crate) fn load(
-        files: &ModelFiles,
-        options: &RunOptions,
-        purpose: Purpose,
-    ) -> Result<(Self, Checkpoint)> {
-        let checkpoint = files.checkpoint()?;
-        let tokenizer = load_tokenizer(files, options, purpose)?;
-        tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
-        let (max_length, _) = max_length(files, checkpoint.config(), options.max_length, purpose)?;
+    pub(crate) fn from_model(shared: &SharedModel, purpose: Purpose) -> Result<Self> {
+        let (files, options) = (shared.files(), shared.options());
+        let config = shared.checkpoint().config();
+        let tokenizer = shared.tokenizer(&tokenizer_options(files, options, purpose)?)?;
+        tokenizer.check_vocabulary(config.vocab_size)?;
+        let (max_length, _) = max_length(files, config, options.max_length, purpose)?;
         tokenizer.room(max_length, purpose == Purpose::Pairs)?;
-        let model = M::load(&checkpoint, &options.load)?;
-        let runner = Runner::new(checkpoint.config(), options)?;
-        let pipeline = Self {
-            model,
+        Ok(Self {
+            model: shared.encoder().load()?,
             tokenizer,
             max_length,
-            runner,
-        };
-        Ok((pipeline, checkpoint))
+            runner: Runner::new(config, options)?,
+        })
     }
 }
 
-fn load_tokenizer(files: &ModelFiles, options: &RunOptions, purpose: Purpose) -> Result<Tokenizer> {
+fn tokenizer_options(
+    files: &ModelFiles,
+    options: &RunOptions,
+    purpose: Purpose,
+) -> Result<TokenizerOptions> {
     let mut tokenizer_options = options.tokenizer.clone();
     if purpose == Purpose::Embedding && tokenizer_options.lowercase.is_none() {
         let sentence_bert = sentence_bert_config(files)?;
@@ -68,7 +68,7 @@ fn load_tokenizer(files: &ModelFiles, options: &RunOptions, purpose: Purpose) ->
         // `false` leaves the choice to the tokenizer.
         tokenizer_options.lowercase = lowercase.filter(|&lowercase| lowercase);
     }
-    Tokenizer::load(files, &tokenizer_options)
+    Ok(tokenizer_options)
 }
 
 /// Returns the maximum length of a text and its reason: the minimum of the limits of the network,

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::probability::sigmoid;
 use crate::{
-    Classifier, Error, ModelFiles, Result, RunOptions, ScoreFunction, TextInput, Tokenizer,
+    Classifier, Error, ModelFiles, Result, RunOptions, ScoreFunction, SharedModel, TextInput,
+    Tokenizer,
 };
 
 /// Options for [`Reranker::rank`] and [`Reranker::score`].
@@ -93,7 +94,15 @@ impl Reranker {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head of one label.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let classifier = Classifier::load(files, options)?;
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let classifier = Classifier::from_model(model)?;
         match classifier.config().num_labels() {
             1 => Ok(Self { classifier }),
             labels => Err(Error::NotCrossEncoder { labels }),

@@ -13,7 +13,7 @@ use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
 use crate::sequence::{Owner, Sequence};
 use crate::windowed::{Windowed, room};
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
 
 /// The hypothesis of transformers' pipeline.
 pub const DEFAULT_HYPOTHESIS: &str = "This example is {}.";
@@ -104,12 +104,21 @@ impl ZeroShotClassifier {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head with at least two labels.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
-        let labels = checkpoint.config().num_labels();
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
+        let config = model.checkpoint().config();
+        let labels = config.num_labels();
         if labels < 2 {
             return Err(Error::NotInference { labels });
         }
-        let entailment = named_entailment(checkpoint.config()).unwrap_or(labels - 1);
+        let entailment = named_entailment(config).unwrap_or(labels - 1);
         Ok(Self {
             pipeline,
             entailment,

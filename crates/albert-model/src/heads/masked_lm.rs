@@ -11,7 +11,7 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
 use crate::outputs::Outputs;
-use crate::parameters::{ALBERT, DECODER, Head, MASKED_LM, MASKED_LM_DENSE, MASKED_LM_NORM};
+use crate::parameters::{DECODER, Head, MASKED_LM, MASKED_LM_DENSE, MASKED_LM_NORM};
 use crate::word_embeddings::{WordEmbeddings, look_up};
 
 /// The head that maps hidden states to logits over the vocabulary.
@@ -83,16 +83,16 @@ pub struct AlbertForMaskedLM {
 }
 
 impl AlbertForMaskedLM {
-    /// Takes `albert` and `predictions` from `vb`.
+    /// Creates the model on an encoder, which other models may share: takes `predictions` from
+    /// `vb`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
-    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let albert = AlbertModel::without_pooler(config, vb.pp(ALBERT))?;
-        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp(MASKED_LM))?;
+    pub fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> Result<Self> {
+        let word = albert.embeddings().word();
         Ok(Self {
-            albert,
-            predictions,
+            predictions: MaskedLmHead::new(albert.config(), word, vb.pp(MASKED_LM))?,
+            albert: albert.under(Head::MaskedLm)?,
         })
     }
 

@@ -30,11 +30,23 @@ pub struct HeadOutput {
     pub attentions: Option<Vec<Tensor>>,
 }
 
-/// Implements what all heads share: access to the encoder, `forward`, and
+/// Implements the functions that all heads have: `new`, access to the encoder, `forward`, and
 /// [`Pretrained`](crate::Pretrained).
 macro_rules! head {
     ($model:ident, $head:expr, $output:ty) => {
         impl $model {
+            /// Creates the model: takes `albert`, and the tensors of
+            /// [`from_encoder`](Self::from_encoder), from `vb`.
+            ///
+            /// # Errors
+            /// If a tensor is missing or has another shape.
+            pub fn new(
+                config: &crate::AlbertConfig,
+                vb: candle_nn::VarBuilder<'_>,
+            ) -> candle_core::Result<Self> {
+                Self::from_encoder(crate::AlbertModel::for_head($head, config, &vb)?, vb)
+            }
+
             /// Returns the encoder under the head.
             pub fn albert(&self) -> &crate::AlbertModel {
                 &self.albert
@@ -67,6 +79,13 @@ macro_rules! head {
                 vb: candle_nn::VarBuilder<'_>,
             ) -> candle_core::Result<Self> {
                 Self::new(config, vb)
+            }
+
+            fn from_encoder(
+                albert: crate::AlbertModel,
+                vb: candle_nn::VarBuilder<'_>,
+            ) -> candle_core::Result<Self> {
+                Self::from_encoder(albert, vb)
             }
         }
     };

@@ -10,7 +10,7 @@ use crate::heads::{HeadOutput, head};
 use crate::input::{ModelInput, TokensRead};
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, Head, SENTENCE_ORDER};
+use crate::parameters::{Head, SENTENCE_ORDER};
 
 /// From the pooled `[CLS]` to logits over orders.
 ///
@@ -72,24 +72,25 @@ pub struct AlbertForNextSentencePrediction {
 }
 
 impl AlbertForNextSentencePrediction {
-    /// Takes `albert` and `sop_classifier.classifier` from `vb`.
+    /// Creates the model on an encoder, which other models may share: takes
+    /// `sop_classifier.classifier` from `vb`.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape.
-    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    /// If a tensor is missing or has another shape, or the encoder has no pooler.
+    pub fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            albert: AlbertModel::new(config, vb.pp(ALBERT))?,
-            sentence_order: SentenceOrderHead::new(config, vb)?,
+            sentence_order: SentenceOrderHead::new(albert.config(), vb)?,
+            albert: albert.under(Head::NextSentence)?,
         })
     }
 
-    /// Runs the model; with `train`, with dropout and differentiable in every weight.
+    /// Runs the model; with `train`, dropout is active and the result is differentiable.
     ///
     /// # Shapes
     /// - returns logits `(B, 2)`, or `(B, labels)` for an ALBERT whose configuration names labels
     ///
     /// # Errors
-    /// As [`AlbertModel::forward`].
+    /// See [`AlbertModel::forward`].
     pub fn forward_t(&self, input: &ModelInput, train: bool) -> Result<HeadOutput> {
         let input = input.read_by_head(TokensRead::First);
         let output = self.albert.forward_t(&input, train)?;

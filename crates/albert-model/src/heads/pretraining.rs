@@ -3,13 +3,12 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::config::AlbertConfig;
 use crate::heads::head;
 use crate::heads::masked_lm::MaskedLmHead;
 use crate::heads::next_sentence::SentenceOrderHead;
 use crate::input::{ModelInput, TokensRead};
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, Head, MASKED_LM};
+use crate::parameters::{Head, MASKED_LM};
 
 /// An ALBERT with both the masked-LM and the sentence-order head.
 ///
@@ -46,17 +45,17 @@ pub struct PreTrainingOutput {
 }
 
 impl AlbertForPreTraining {
-    /// Takes `albert`, `predictions` and `sop_classifier.classifier` from `vb`.
+    /// Creates the model on an encoder, which other models may share: takes `predictions` and
+    /// `sop_classifier.classifier` from `vb`.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape.
-    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let albert = AlbertModel::new(config, vb.pp(ALBERT))?;
-        let predictions = MaskedLmHead::new(config, albert.embeddings().word(), vb.pp(MASKED_LM))?;
+    /// If a tensor is missing or has another shape, or the encoder has no pooler.
+    pub fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> Result<Self> {
+        let (config, word) = (albert.config(), albert.embeddings().word());
         Ok(Self {
+            predictions: MaskedLmHead::new(config, word, vb.pp(MASKED_LM))?,
             sentence_order: SentenceOrderHead::new(config, vb)?,
-            albert,
-            predictions,
+            albert: albert.under(Head::PreTraining)?,
         })
     }
 

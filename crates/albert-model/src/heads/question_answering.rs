@@ -3,12 +3,11 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::config::AlbertConfig;
 use crate::heads::head;
 use crate::input::ModelInput;
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, Head, SPANS};
+use crate::parameters::{Head, SPANS};
 
 /// An ALBERT that marks the answer to a question in its context, as in SQuAD.
 ///
@@ -39,19 +38,16 @@ pub struct QuestionAnsweringOutput {
 }
 
 impl AlbertForQuestionAnswering {
-    /// Takes `albert` and `qa_outputs` from `vb`.
+    /// Creates the model on an encoder, which other models may share: takes `qa_outputs` from `vb`.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape.
-    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> Result<Self> {
+        let config = albert.config();
+        let (h, std) = (config.hidden_size, config.initializer_range);
         Ok(Self {
-            albert: AlbertModel::without_pooler(config, vb.pp(ALBERT))?,
-            spans: Linear::new(
-                config.hidden_size,
-                2,
-                config.initializer_range,
-                vb.pp(SPANS),
-            )?,
+            spans: Linear::new(h, 2, std, vb.pp(SPANS))?,
+            albert: albert.under(Head::QuestionAnswering)?,
         })
     }
 

@@ -3,13 +3,12 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::heads::{HeadOutput, head};
 use crate::input::{ModelInput, TokensRead};
 use crate::linear::Linear;
 use crate::model::AlbertModel;
-use crate::parameters::{ALBERT, CLASSIFIER, Head};
+use crate::parameters::{CLASSIFIER, Head};
 
 /// An ALBERT that classifies texts and pairs of texts, with one label, several labels, or a number.
 ///
@@ -29,18 +28,19 @@ pub struct AlbertForSequenceClassification {
 }
 
 impl AlbertForSequenceClassification {
-    /// Takes `albert` and `classifier` from `vb`.
+    /// Creates the model on an encoder, which other models may share: takes `classifier` from `vb`.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape.
-    pub fn new(config: &AlbertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    /// If a tensor is missing or has another shape, or the encoder has no pooler.
+    pub fn from_encoder(albert: AlbertModel, vb: VarBuilder<'_>) -> Result<Self> {
+        let config = albert.config();
         let (h, std) = (config.hidden_size, config.initializer_range);
         Ok(Self {
-            albert: AlbertModel::new(config, vb.pp(ALBERT))?,
             classifier: Linear::new(h, config.num_labels(), std, vb.pp(CLASSIFIER))?,
             dropout_prob: config
                 .classifier_dropout_prob
                 .unwrap_or(config.hidden_dropout_prob),
+            albert: albert.under(Head::SequenceClassification)?,
         })
     }
 

@@ -89,7 +89,7 @@ fn declare_too_large(document: &mut Value, settings: &Settings) {
 /// Removes the routes that the first model cannot answer, and returns the names of the schemas that
 /// `POST /` takes.
 fn keep_routes(document: &mut Value, model: &Model) -> Result<Vec<&'static str>, Failure> {
-    let heads = model.heads()?;
+    let heads = model.heads();
     let mut forms = match model.main() {
         MainTask::Embed => vec!["EmbedRequest", "SimilarityRequest"],
         _ => vec!["SimilarityRequest"],

@@ -2,12 +2,12 @@
 //! and Cohere.
 
 use albert_tasks::{
-    Answerer, Classifier, ClassifyOptions, MaskFiller, RerankOptions, Reranker, RunOptions,
-    ScoreFunction, TagOptions, Tagger, ZeroShotClassifier, ZeroShotOptions,
+    Answerer, Classifier, ClassifyOptions, Embedder, MaskFiller, RerankOptions, Reranker,
+    RunOptions, ScoreFunction, TagOptions, Tagger, ZeroShotClassifier, ZeroShotOptions,
 };
 use serde_json::{Value, json};
 
-use crate::{Client, fixture};
+use crate::{Client, fixture, vector};
 
 const TEXTS: [&str; 2] = ["The doctor went to the river.", "A quiet town by the river"];
 
@@ -109,6 +109,39 @@ async fn masks_are_filled_as_the_pipeline_does() {
     let scores = client.ask("/score", json!({ "inputs": TEXTS })).await;
     let expected = filler.score(&TEXTS).unwrap();
     assert_eq!(scores[1]["log_likelihood"], expected[1].log_likelihood);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_share_a_model_answer_as_tasks_loaded_alone() {
+    let client = Client::builtin();
+    let embedder = Embedder::from_pretrained("albert-mini-en").unwrap();
+    let filler = MaskFiller::from_pretrained("albert-mini-en").unwrap();
+    let masked = "She opened the [MASK] and walked in.";
+    let (filled, vectors, tokens, embeddings) = tokio::join!(
+        client.ask("/fill_mask", json!({ "inputs": masked })),
+        client.ask("/embed", json!({ "inputs": TEXTS })),
+        client.ask("/tokenize", json!({ "inputs": TEXTS[0] })),
+        client.ask("/v1/embeddings", json!({ "input": TEXTS })),
+    );
+    for (index, expected) in embedder.embed(&TEXTS).unwrap().iter().enumerate() {
+        assert_eq!(vector(&vectors[index]), expected.vector);
+        assert_eq!(
+            vector(&embeddings["data"][index]["embedding"]),
+            expected.vector
+        );
+    }
+    let expected = filler.fill(&[masked], &Default::default()).unwrap();
+    for (place, candidate) in expected[0].masks[0].candidates.iter().enumerate() {
+        assert_eq!(filled[place]["token"], json!(candidate.id));
+        is(&filled[place]["score"], candidate.score);
+    }
+    let expected = embedder.tokenizer().encode(TEXTS[0], None, None).unwrap();
+    let ids = tokens[0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| token["id"].clone());
+    assert_eq!(ids.collect::<Value>(), json!(expected.ids));
 }
 
 #[tokio::test(flavor = "multi_thread")]

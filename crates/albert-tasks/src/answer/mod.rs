@@ -21,7 +21,7 @@ use crate::pipeline::{Pipeline, Purpose};
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
 use crate::windowed::room;
-use crate::{ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
 use span::best_spans;
 
 /// Tokens in a window, special tokens included, unless the caller sets a number or the model's
@@ -192,8 +192,16 @@ impl Answerer {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no question answering head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (mut pipeline, _) = Pipeline::load(files, options, Purpose::Pairs)?;
-        if options.max_length.is_none() {
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let mut pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
+        if model.options().max_length.is_none() {
             pipeline.max_length = pipeline.max_length.min(WINDOW_TOKENS);
         }
         Ok(Self { pipeline })

@@ -10,7 +10,7 @@ use crate::engine::batching;
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::windowed::Windowed;
-use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, TextInput, Tokenizer, input};
 pub use score_function::ScoreFunction;
 use score_function::{activation_function, cross_encoder_activation};
 
@@ -125,8 +125,16 @@ impl Classifier {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
-        let config = checkpoint.config();
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
+        let config = model.checkpoint().config();
         if let Some((key, found)) = cross_encoder_activation(config)
             && activation_function(found).is_none()
         {

@@ -16,7 +16,7 @@ use albert_model::{AlbertConfig, AlbertModel};
 
 use crate::pipeline::{Pipeline, Purpose};
 use crate::pooling::LoadedStage;
-use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, Tokenizer};
+use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, SharedModel, Tokenizer};
 pub use options::{EmbedOptions, TruncationSide};
 pub use pooled::Embedding;
 pub use prepared::PreparedText;
@@ -79,13 +79,22 @@ impl Embedder {
     /// # Errors
     /// If a file is missing or wrong, or the tokenizer does not belong to the network.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let files = model.files();
         let pooling = Pooling::from_files(files)?;
         let prompts = Prompts::from_files(files)?;
-        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Embedding)?;
-        let full_dim = pooling.check_width(checkpoint.config().hidden_size)?;
+        let pipeline: Pipeline<AlbertModel> = Pipeline::from_model(model, Purpose::Embedding)?;
+        let full_dim = pooling.check_width(pipeline.model.config().hidden_size)?;
         let stages = pooling.load_stages(files)?;
         Ok(Self {
-            has_pooler: checkpoint.has_pooler(),
+            has_pooler: model.checkpoint().has_pooler(),
             pipeline,
             pooling,
             stages,

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::engine::runner::out_of_memory;
     use crate::pipeline::{Pipeline, Purpose};
-    use crate::{ModelFiles, RunOptions};
+    use crate::{ModelFiles, RunOptions, SharedModel};
 
     #[test]
     fn a_batch_computed_in_parts_has_the_same_logits() {
@@ -142,8 +142,8 @@ mod tests {
             "/tests/fixtures/pipelines/entities"
         );
         let files = ModelFiles::from_dir(folder).unwrap();
-        let loaded = Pipeline::load(&files, &RunOptions::default(), Purpose::Texts);
-        let (pipeline, _) = loaded.unwrap();
+        let shared = SharedModel::new(&files, &RunOptions::default()).unwrap();
+        let pipeline = Pipeline::from_model(&shared, Purpose::Texts).unwrap();
         let model: &AlbertForTokenClassification = &pipeline.model;
         let texts = [
             "the river",

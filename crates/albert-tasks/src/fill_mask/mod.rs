@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
-use crate::{Error, Event, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{Error, Event, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
 pub use filled::{Candidate, FilledMask, FilledText, Filling};
 use filling::{Beam, Hypothesis};
 pub use options::FillOptions;
@@ -63,7 +63,15 @@ impl MaskFiller {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, the vocabulary
     /// has no mask token, or the model has no masked language model head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, _) = Pipeline::load(files, options, Purpose::Texts)?;
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
         let tokenizer: &Tokenizer = &pipeline.tokenizer;
         let mask_token = tokenizer.mask_token().to_string();
         let Some(mask_id) = tokenizer.mask_token_id() else {

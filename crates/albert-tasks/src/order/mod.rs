@@ -19,7 +19,7 @@ use crate::input::SecondText;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Result, RunOptions, TextInput, Tokenizer, input};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, TextInput, Tokenizer, input};
 pub use sentences::split_sentences;
 
 /// The maximum number of sentences to sort: every ordered pair of them is a row.
@@ -86,8 +86,16 @@ impl Orderer {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sentence order head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Pairs)?;
-        let labels = checkpoint.config().order_labels();
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
+        let labels = model.checkpoint().config().order_labels();
         if labels != ORDERS {
             return Err(Error::Field {
                 file: "config.json".to_string(),

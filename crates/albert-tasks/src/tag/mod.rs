@@ -21,7 +21,7 @@ use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
 use crate::sequence::{Characters, Owner, Sequence, windows};
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Result, RunOptions, Tokenizer};
+use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
 pub use aggregation::Aggregation;
 use aggregation::{Span, TokenScores};
 pub use entities::{Entities, Entity};
@@ -86,13 +86,21 @@ impl Tagger {
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no token classification head.
     pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        let (pipeline, checkpoint) = Pipeline::load(files, options, Purpose::Texts)?;
-        let config = checkpoint.config();
+        Self::from_model(&SharedModel::new(files, options)?)
+    }
+
+    /// Creates the task on a model that other tasks may share.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn from_model(model: &SharedModel) -> Result<Self> {
+        let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
+        let config = model.checkpoint().config();
         Ok(Self {
             labels: (0..config.num_labels())
                 .map(|index| config.label(index))
                 .collect(),
-            unknown_id: unknown_id(files, &pipeline.tokenizer)?,
+            unknown_id: unknown_id(model.files(), &pipeline.tokenizer)?,
             pipeline,
         })
     }

@@ -146,14 +146,6 @@ fn dtypes(checkpoint: &Checkpoint) -> Vec<String> {
     in_bytes.into_iter().chain(floats).collect()
 }
 
-/// Returns the heads whose weights a model's files have, without loading them.
-///
-/// # Errors
-/// If a file is missing or wrong.
-pub fn heads(files: &ModelFiles) -> Result<Vec<Head>> {
-    Ok(files.checkpoint()?.heads())
-}
-
 /// Describes a model from its files.
 ///
 /// ```

@@ -24,6 +24,7 @@ mod options;
 mod pipelines;
 mod reference;
 mod retrieval;
+mod shared_model;
 mod spiece;
 mod support;
 mod tokenizer;
