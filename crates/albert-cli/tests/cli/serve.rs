@@ -229,3 +229,63 @@ fn wrong_options_are_refused_before_anything_is_served() {
         .fails(1, &["no answer from unix:/no/such/socket"]);
     cli(&["serve", "--listen", "127.0.0.1:1", "--check"]).fails(1, &["no answer from 127.0.0.1:1"]);
 }
+
+/// Waits until a process handles SIGTERM.
+#[cfg(target_os = "linux")]
+fn wait_for_handler(pid: u32) {
+    const SIGTERM: u32 = 15;
+    for _ in 0..2000 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        if caught >> (SIGTERM - 1) & 1 == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("the server does not handle SIGTERM");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_server_that_is_not_ready_yet() {
+    let folder = folder();
+    // Opening a pipe without a writer waits, like a model that takes long to load.
+    let pipe = folder.path("keys.pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for signal in ["-TERM", "-INT"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_albert-cli"));
+        command
+            .args([
+                "serve",
+                "--api-key-file",
+                "keys.pipe",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .current_dir(folder.as_str())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        isolate(&mut command);
+        let process = command.spawn().unwrap();
+        let pid = process.id();
+        wait_for_handler(pid);
+        let sent = Command::new("kill")
+            .args([signal, &pid.to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        let output = process.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{signal}: {said}");
+        assert!(
+            said.contains("ended before the models were loaded"),
+            "{said}"
+        );
+    }
+}

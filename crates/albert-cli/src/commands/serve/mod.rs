@@ -174,15 +174,22 @@ pub(crate) fn run(args: ServeArgs, talk: Talk) -> anyhow::Result<()> {
         return check::health(address.as_ref().unwrap_or(&args.access.listen));
     }
     log(args.json_output, talk);
-    let models = load(&args, talk)?;
-    let settings = settings(&args)?;
-    let has_keys = !settings.keys.is_empty();
-    let server = Server::new(models, settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the server's threads")?;
+    // Before the models are loaded: the first process of a container ignores a signal that it does
+    // not handle.
+    let [mut signals, mut again, loading] = {
+        let _runtime = runtime.enter();
+        [Signals::new()?, Signals::new()?, Signals::new()?]
+    };
+    let loading = runtime.spawn(loading.end_process(talk));
+    let settings = settings(&args)?;
+    let has_keys = !settings.keys.is_empty();
+    let server = Server::new(load(&args, talk)?, settings)?;
+    loading.abort();
     let forced = runtime.block_on(async {
         let listener = match Listener::from_systemd()? {
             Some(listener) => listener,
@@ -202,13 +209,11 @@ pub(crate) fn run(args: ServeArgs, talk: Talk) -> anyhow::Result<()> {
                 "without API keys"
             },
         ));
-        let mut signals = Signals::new()?;
         let stop = async {
             let stop = signals.next().await;
             talk.say("ending: finishing what was accepted; a second signal ends at once");
             stop
         };
-        let mut again = Signals::new()?;
         let serving = server.serve(listener, stop);
         tokio::select! {
             () = serving => Ok::<bool, anyhow::Error>(false),
@@ -362,5 +367,12 @@ impl Signals {
     async fn second(&mut self) {
         self.next().await;
         self.next().await;
+    }
+
+    /// Ends the process with the first signal, as nothing was accepted yet.
+    async fn end_process(mut self, talk: Talk) {
+        self.next().await;
+        talk.say("ended before the models were loaded");
+        std::process::exit(0);
     }
 }
