@@ -59,20 +59,27 @@ impl SharedEncoder {
     /// Loads a model on the encoder. A second thread waits until the first has loaded its model.
     ///
     /// # Errors
-    /// See [`Pretrained::load`].
+    /// See [`Pretrained::load`]; also if a file has been written to since the encoder was loaded.
     pub fn load<M: Pretrained>(&self) -> Result<M> {
         self.checkpoint.check(M::HEAD)?;
         // A thread that panicked while it loaded left a complete encoder, or none.
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = match &mut *loaded {
-            Some(loaded) => loaded,
+            Some(loaded) => {
+                // A head of other weights would read states that mean nothing to it.
+                self.checkpoint.expect_unchanged()?;
+                loaded
+            }
             none => none.insert(self.load_encoder()?),
         };
         let vb = loaded.checkpoint.var_builder(&self.options)?;
         if M::HEAD.uses_pooler() && self.checkpoint.has_pooler() {
             loaded.albert.add_pooler(vb.pp(ALBERT))?;
         }
-        Ok(M::from_encoder(loaded.albert.clone(), vb)?)
+        let model = M::from_encoder(loaded.albert.clone(), vb);
+        // What was read is in the model: the pages of the files would take as much memory again.
+        self.checkpoint.release_pages();
+        Ok(model?)
     }
 
     fn load_encoder(&self) -> Result<Loaded> {

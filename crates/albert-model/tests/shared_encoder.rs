@@ -144,3 +144,23 @@ fn threads_that_load_at_the_same_time_share_one_encoder() -> anyhow::Result<()> 
         assert_same_bits(&one?, &other?, "two threads")
     })
 }
+
+#[test]
+fn a_head_is_not_taken_from_a_file_that_has_changed_since() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(path("grouped-masked-lm").join(file), dir.path().join(file))?;
+    }
+    let weights = dir.path().join("model.safetensors");
+    let shared = SharedEncoder::new(Checkpoint::from_dir(dir.path())?, LoadOptions::default());
+    shared.load::<AlbertModel>()?;
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    std::fs::File::options()
+        .write(true)
+        .open(&weights)?
+        .set_modified(later)?;
+    let error = shared.load::<AlbertForMaskedLM>().unwrap_err().to_string();
+    let expected = "has changed since the model's encoder was loaded from it";
+    assert!(error.ends_with(expected), "{error}");
+    Ok(())
+}

@@ -185,6 +185,31 @@ impl WeightFiles {
         self.name.clone()
     }
 
+    /// Returns the files of the tensors, each once.
+    fn weight_files(&self) -> Vec<&Arc<WeightFile>> {
+        let mut files: Vec<_> = self
+            .tensors
+            .values()
+            .map(StoredTensor::weight_file)
+            .collect();
+        files.sort_by_key(|file| Arc::as_ptr(file));
+        files.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        files
+    }
+
+    /// Checks that no file has been written to since it was opened.
+    pub(super) fn expect_unchanged(&self) -> Result<()> {
+        let mut files = self.weight_files().into_iter();
+        files.try_for_each(|file| file.expect_unchanged())
+    }
+
+    /// Returns the memory of the files' pages to the system.
+    pub(super) fn release_pages(&self) {
+        self.weight_files()
+            .iter()
+            .for_each(|file| file.release_pages());
+    }
+
     pub(super) fn tensors(&self) -> impl Iterator<Item = (&str, &StoredTensor)> {
         self.tensors
             .iter()

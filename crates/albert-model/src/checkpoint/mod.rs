@@ -291,6 +291,17 @@ impl Checkpoint {
         dtypes
     }
 
+    /// Checks that no weight file has been written to since it was opened.
+    pub(crate) fn expect_unchanged(&self) -> Result<()> {
+        self.files.expect_unchanged()
+    }
+
+    /// Returns the memory of the pages of mapped weight files to the system. They are read again
+    /// when they are used.
+    pub(crate) fn release_pages(&self) {
+        self.files.release_pages();
+    }
+
     /// Returns a tensor by its canonical name, in f32 on the CPU; `None` if the checkpoint lacks
     /// it.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {

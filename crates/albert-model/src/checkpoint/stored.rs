@@ -139,6 +139,11 @@ impl StoredTensor {
         })
     }
 
+    /// Returns the file of the tensor; of an adapted weight, that of the weight.
+    pub(super) fn weight_file(&self) -> &Arc<WeightFile> {
+        &self.file
+    }
+
     /// Creates an entry for an unsupported tensor or object, which `what` describes. It is an error
     /// only if a model needs it.
     pub(super) fn unread(file: &Arc<WeightFile>, shape: Vec<usize>, what: String) -> Self {
