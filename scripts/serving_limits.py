@@ -28,6 +28,9 @@ RECEIVE_TIMEOUT = 5
 # loaded machine it is accepted late.
 CLOSED_AFTER = 60
 
+# Seconds after which the texts of most requests wait in the queue.
+QUEUED_AFTER = 1
+
 # Bodies that are being read or wait, as --max-body-memory bounds them; parsing and tokenizing a
 # body take its length again, for two requests at a time, and free memory is not returned at once.
 BODY_MEMORY = 256 * MB
@@ -156,13 +159,22 @@ async def disconnect(server: Server, count: int) -> str:
     """Clients that leave in the middle of a body, and while their texts wait."""
     many = json.dumps({"inputs": ["a river runs through the town " * 20] * 16}).encode()
     broken = [quietly(server.send(request(many, len(many) + 9), read=False)) for _ in range(count)]
-    gone = [quietly(server.send(request(many), read=False)) for _ in range(count)]
-    await asyncio.gather(*broken, *gone)
+
+    async def leave() -> bytes:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request(many))
+        await writer.drain()
+        await asyncio.sleep(QUEUED_AFTER)
+        writer.close()
+        return b""
+
+    await asyncio.gather(*broken, *(quietly(leave()) for _ in range(count)))
     for _ in range(300):
         metrics = await server.get("/metrics")
         if "\nalbert_queue_tokens 0\n" in metrics:
             dropped = re.search(r'te_request_failure\{err="dropped"\} (\d+)', metrics)
-            return f"{2 * count} clients left; {dropped.group(1) if dropped else 0} requests taken out of the queue"
+            assert dropped, "no request of a client that left was taken out of the queue"
+            return f"{2 * count} clients left; {dropped.group(1)} requests taken out of the queue"
         await asyncio.sleep(0.1)
     raise SystemExit("texts of clients that left stay in the queue")
 
