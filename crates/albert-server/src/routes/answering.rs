@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -72,8 +72,7 @@ pub(super) enum FoundAnswers {
 /// Answers a question, as transformers' pipeline does.
 #[utoipa::path(post, path = "/answer", request_body = AnswerRequest, responses(
     (status = 200, description = "The answer, or several with `top_k`", body = FoundAnswers),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn answer(
     State(app): State<Arc<App>>,

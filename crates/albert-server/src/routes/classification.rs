@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -72,8 +72,7 @@ impl Labels {
 /// Classifies texts: text-embeddings-inference's route.
 #[utoipa::path(post, path = "/predict", request_body = PredictRequest, responses(
     (status = 200, description = "The labels, best first", body = Labels),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn predict(
     State(app): State<Arc<App>>,
@@ -179,8 +178,7 @@ pub(super) struct ZeroShotParameters {
 /// Classifies texts by labels that the model was not trained on.
 #[utoipa::path(post, path = "/zero_shot", request_body = ZeroShotRequest, responses(
     (status = 200, description = "The labels, best first", body = Labels),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn zero_shot(
     State(app): State<Arc<App>>,

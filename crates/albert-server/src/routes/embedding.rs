@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -117,8 +117,7 @@ pub(super) async fn embed_texts(
 /// Embeds texts: text-embeddings-inference's route.
 #[utoipa::path(post, path = "/embed", request_body = EmbedRequest, responses(
     (status = 200, description = "One embedding for each text", body = Vec<Vec<f32>>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn embed(
     State(app): State<Arc<App>>,
@@ -150,8 +149,7 @@ pub(super) struct EmbedAllRequest {
 /// Returns the vectors of each text's tokens.
 #[utoipa::path(post, path = "/embed_all", request_body = EmbedAllRequest, responses(
     (status = 200, description = "For each text, one vector for each token", body = Vec<Vec<Vec<f32>>>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn embed_all(
     State(app): State<Arc<App>>,
@@ -232,8 +230,7 @@ pub(super) struct SimilarityParameters {
 /// Returns the cosine of a text with each of the others.
 #[utoipa::path(post, path = "/similarity", request_body = SimilarityRequest, responses(
     (status = 200, description = "One cosine for each sentence", body = Vec<f32>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn similarity(
     State(app): State<Arc<App>>,
@@ -283,8 +280,7 @@ pub(super) struct VectorAnswer {
 /// Embeds one text: the route of Weaviate's text2vec-transformers.
 #[utoipa::path(post, path = "/vectors", request_body = VectorRequest, responses(
     (status = 200, description = "The text and its embedding", body = VectorAnswer),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn vectors(
     State(app): State<Arc<App>>,

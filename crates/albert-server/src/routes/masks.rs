@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -76,8 +76,7 @@ pub(super) enum Filled {
 /// Fills masks, as transformers' pipeline does.
 #[utoipa::path(post, path = "/fill_mask", request_body = FillRequest, responses(
     (status = 200, description = "The candidates, best first", body = Filled),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn fill_mask(
     State(app): State<Arc<App>>,
@@ -147,8 +146,7 @@ pub(super) struct Score {
 /// Scores texts by their pseudo-log-likelihood (Salazar et al. 2020).
 #[utoipa::path(post, path = "/score", request_body = ScoreRequest, responses(
     (status = 200, description = "One score for each text", body = Vec<Score>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn score(
     State(app): State<Arc<App>>,

@@ -51,6 +51,16 @@ struct ErrorBody {
     error_type: String,
 }
 
+/// The errors of every route, for its description.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "only described: a route's error is a `Failure`")]
+enum Errors {
+    #[response(status = "4XX", description = "The request is wrong")]
+    Request(ErrorBody),
+    #[response(status = "5XX", description = "The server cannot answer")]
+    Server(ErrorBody),
+}
+
 /// The description of the API.
 #[derive(Debug, OpenApi)]
 #[openapi(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -84,8 +84,7 @@ async fn scores(
 /// Ranks texts by their relevance to a query: text-embeddings-inference's route.
 #[utoipa::path(post, path = "/rerank", request_body = RerankRequest, responses(
     (status = 200, description = "The texts, most relevant first", body = Vec<Rank>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn rerank(
     State(app): State<Arc<App>>,
@@ -185,8 +184,7 @@ async fn documents(
 /// Ranks documents by their relevance to a query: Jina's route.
 #[utoipa::path(post, path = "/v1/rerank", request_body = DocumentsRequest, responses(
     (status = 200, description = "The documents, most relevant first", body = Object),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn rerank_v1(
     State(app): State<Arc<App>>,
@@ -203,8 +201,7 @@ pub(super) async fn rerank_v1(
 /// Ranks documents by their relevance to a query: Cohere's route.
 #[utoipa::path(post, path = "/v2/rerank", request_body = DocumentsRequest, responses(
     (status = 200, description = "The documents, most relevant first", body = Object),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn rerank_v2(
     State(app): State<Arc<App>>,

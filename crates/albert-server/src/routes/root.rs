@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::ErrorBody;
+use super::Errors;
 use super::{answering, classification, embedding, masks, rerank, tagging};
 use crate::app::App;
 use crate::body::Json;
@@ -27,8 +27,7 @@ use crate::model::MainTask;
 /// | anything else | `/embed`, `/predict`, `/tag` or `/answer`, by the model |
 #[utoipa::path(post, path = "/", request_body = Object, responses(
     (status = 200, description = "The answer of the route that the request's form belongs to", body = Value),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn root(
     State(app): State<Arc<App>>,

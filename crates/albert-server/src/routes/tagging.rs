@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorBody, Reply};
+use super::{Errors, Reply};
 use crate::app::{Answered, App};
 use crate::body::Json;
 use crate::failure::Failure;
@@ -61,8 +61,7 @@ pub(super) enum Tagged {
 /// Finds entities, as transformers' token-classification pipeline does.
 #[utoipa::path(post, path = "/tag", request_body = TagRequest, responses(
     (status = 200, description = "The entities in the order of the text", body = Tagged),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn tag(
     State(app): State<Arc<App>>,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::ErrorBody;
+use super::Errors;
 use crate::app::App;
 use crate::body::Json;
 use crate::failure::Failure;
@@ -36,8 +36,7 @@ pub(super) struct Token {
 /// Tokenizes texts: text-embeddings-inference's route.
 #[utoipa::path(post, path = "/tokenize", request_body = TokenizeRequest, responses(
     (status = 200, description = "The tokens of each text", body = Vec<Vec<Token>>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn tokenize(
     State(app): State<Arc<App>>,
@@ -102,8 +101,7 @@ pub(super) struct DecodeRequest {
 /// Turns token ids into texts: text-embeddings-inference's route.
 #[utoipa::path(post, path = "/decode", request_body = DecodeRequest, responses(
     (status = 200, description = "One text for each list of ids", body = Vec<String>),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn decode(
     State(app): State<Arc<App>>,

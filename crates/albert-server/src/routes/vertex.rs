@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ErrorBody, root};
+use super::{Errors, root};
 use crate::app::App;
 use crate::body::Json;
 use crate::failure::Failure;
@@ -32,8 +32,7 @@ pub(super) struct VertexAnswer {
 /// the answer to all.
 #[utoipa::path(post, path = "/vertex", request_body = VertexRequest, responses(
     (status = 200, description = "One answer for each instance", body = VertexAnswer),
-    (status = "4XX", description = "The request is wrong", body = ErrorBody),
-    (status = "5XX", description = "The server cannot answer", body = ErrorBody),
+    Errors,
 ))]
 pub(super) async fn vertex(
     State(app): State<Arc<App>>,
