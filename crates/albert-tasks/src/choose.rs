@@ -4,7 +4,7 @@
 //! Each choice is read together with the text, `[CLS] text [SEP] choice [SEP]`, and has one logit;
 //! a softmax over the choices turns the logits into probabilities.
 
-use albert_model::{AlbertConfig, AlbertForMultipleChoice};
+use albert_model::AlbertForMultipleChoice;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -13,8 +13,9 @@ use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::{argmax, softmax};
 use crate::sequence::{Owner, Sequence};
+use crate::task::{impl_access, impl_loading};
 use crate::windowed::{Windowed, room};
-use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
+use crate::{Error, Result, SharedModel};
 
 /// Options for [`Chooser::choose_with`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,28 +68,15 @@ pub struct Chooser {
     pipeline: Pipeline<AlbertForMultipleChoice>,
 }
 
-impl Chooser {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Chooser::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Chooser);
+impl_access!(Chooser);
 
-    /// Loads a model with its tokenizer.
+impl Chooser {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no multiple choice head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
         Ok(Self { pipeline })
@@ -97,16 +85,6 @@ impl Chooser {
     /// Returns the maximum length of a text with a choice in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Scores the choices of each text, in order. Texts may have different numbers of choices.

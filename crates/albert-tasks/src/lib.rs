@@ -119,6 +119,7 @@ mod sequence;
 mod shared_model;
 mod similarity;
 mod tag;
+mod task;
 pub mod tokenizer;
 pub mod tools;
 mod vector_precision;

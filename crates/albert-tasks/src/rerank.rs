@@ -7,10 +7,8 @@ use albert_model::AlbertConfig;
 use serde::Serialize;
 
 use crate::probability::sigmoid;
-use crate::{
-    Classifier, Error, ModelFiles, Result, RunOptions, ScoreFunction, SharedModel, TextInput,
-    Tokenizer,
-};
+use crate::task::impl_loading;
+use crate::{Classifier, Error, Result, ScoreFunction, SharedModel, TextInput, Tokenizer};
 
 /// Options for [`Reranker::rank`] and [`Reranker::score`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,28 +77,14 @@ pub struct Reranker {
     classifier: Classifier,
 }
 
-impl Reranker {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Reranker::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Reranker);
 
-    /// Loads a model with its tokenizer.
+impl Reranker {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head of one label.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let classifier = Classifier::from_model(model)?;
         match classifier.config().num_labels() {

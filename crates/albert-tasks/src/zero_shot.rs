@@ -12,8 +12,9 @@ use crate::engine::batching;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
 use crate::sequence::{Owner, Sequence};
+use crate::task::{impl_access, impl_loading};
 use crate::windowed::{Windowed, room};
-use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
+use crate::{Error, Result, SharedModel};
 
 /// The hypothesis of transformers' pipeline.
 pub const DEFAULT_HYPOTHESIS: &str = "This example is {}.";
@@ -89,28 +90,15 @@ pub struct ZeroShotClassifier {
     entailment: usize,
 }
 
-impl ZeroShotClassifier {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`ZeroShotClassifier::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(ZeroShotClassifier);
+impl_access!(ZeroShotClassifier);
 
-    /// Loads a model with its tokenizer.
+impl ZeroShotClassifier {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head with at least two labels.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
         let config = model.checkpoint().config();
@@ -128,16 +116,6 @@ impl ZeroShotClassifier {
     /// Returns the longest text with a hypothesis in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Returns the label that means entailment, and true if its name says so: the first whose name

@@ -10,7 +10,7 @@ mod span;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use albert_model::{AlbertConfig, AlbertForQuestionAnswering};
+use albert_model::AlbertForQuestionAnswering;
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -19,9 +19,10 @@ use crate::engine::batching;
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::sequence::{Characters, Owner, Sequence, windows};
+use crate::task::{impl_access, impl_loading};
 use crate::tokenizer::TokenIds;
 use crate::windowed::room;
-use crate::{ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
+use crate::{Result, SharedModel};
 use span::best_spans;
 
 /// Tokens in a window, special tokens included, unless the caller sets a number or the model's
@@ -174,31 +175,18 @@ impl Prepared {
     }
 }
 
-impl Answerer {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Answerer::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Answerer);
+impl_access!(Answerer);
 
-    /// Loads a model with its tokenizer.
+impl Answerer {
+    /// Creates the task on a model that other tasks may share.
     ///
-    /// A window has 384 tokens, or the model's limit if that is less; [`RunOptions::max_length`]
-    /// sets another number.
+    /// A window has 384 tokens, or the model's limit if that is less;
+    /// [`RunOptions::max_length`](crate::RunOptions::max_length) sets another number.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no question answering head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let mut pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
         if model.options().max_length.is_none() {
@@ -210,16 +198,6 @@ impl Answerer {
     /// Returns the tokens of a window, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Answers each question from the context next to it, in order.

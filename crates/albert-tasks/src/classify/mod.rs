@@ -2,15 +2,16 @@
 
 mod score_function;
 
-use albert_model::{AlbertConfig, AlbertForSequenceClassification};
+use albert_model::AlbertForSequenceClassification;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::engine::batching;
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
+use crate::task::{impl_access, impl_loading};
 use crate::windowed::Windowed;
-use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, TextInput, Tokenizer, input};
+use crate::{Error, Result, SharedModel, TextInput, input};
 pub use score_function::ScoreFunction;
 use score_function::{activation_function, cross_encoder_activation};
 
@@ -110,28 +111,15 @@ pub struct Classifier {
     function: ScoreFunction,
 }
 
-impl Classifier {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Classifier::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Classifier);
+impl_access!(Classifier);
 
-    /// Loads a model with its tokenizer.
+impl Classifier {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sequence classification head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
         let config = model.checkpoint().config();
@@ -154,16 +142,6 @@ impl Classifier {
     /// Returns the maximum length of a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Returns the function that the model's files imply.

@@ -12,11 +12,12 @@ mod windows;
 
 use std::collections::BTreeMap;
 
-use albert_model::{AlbertConfig, AlbertModel};
+use albert_model::AlbertModel;
 
 use crate::pipeline::{Pipeline, Purpose};
 use crate::pooling::LoadedStage;
-use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, SharedModel, Tokenizer};
+use crate::task::impl_access;
+use crate::{Error, ModelFiles, Pooling, PoolingMode, Result, RunOptions, SharedModel};
 pub use options::{EmbedOptions, TruncationSide};
 pub use pooled::Embedding;
 pub use prepared::PreparedText;
@@ -52,6 +53,8 @@ pub struct Embedder {
     /// The options that the caller set for all calls.
     defaults: EmbedOptions,
 }
+
+impl_access!(Embedder);
 
 impl Embedder {
     /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
@@ -218,15 +221,5 @@ impl Embedder {
     /// Returns the maximum length of a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
     }
 }

@@ -13,12 +13,13 @@ mod text;
 
 use std::convert::Infallible;
 
-use albert_model::{AlbertConfig, AlbertForMaskedLM};
+use albert_model::AlbertForMaskedLM;
 use rayon::prelude::*;
 
 use crate::engine::runner::CHUNK_BYTES;
 use crate::pipeline::{Pipeline, Purpose};
-use crate::{Error, Event, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
+use crate::task::{impl_access, impl_loading};
+use crate::{Error, Event, Result, SharedModel, Tokenizer};
 pub use filled::{Candidate, FilledMask, FilledText, Filling};
 use filling::{Beam, Hypothesis};
 pub use options::FillOptions;
@@ -48,28 +49,15 @@ pub struct MaskFiller {
     mask_id: u32,
 }
 
-impl MaskFiller {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`MaskFiller::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(MaskFiller);
+impl_access!(MaskFiller);
 
-    /// Loads a model with its tokenizer.
+impl MaskFiller {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, the vocabulary
     /// has no mask token, or the model has no masked language model head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
         let tokenizer: &Tokenizer = &pipeline.tokenizer;
@@ -97,16 +85,6 @@ impl MaskFiller {
     /// Returns the longest text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
     }
 
     /// Checks that the vocabulary can represent every target, before [`fill`](Self::fill) checks it

@@ -10,7 +10,7 @@
 mod sentences;
 mod sort;
 
-use albert_model::{AlbertConfig, AlbertForNextSentencePrediction};
+use albert_model::AlbertForNextSentencePrediction;
 use serde::Serialize;
 
 use crate::engine::batching;
@@ -18,8 +18,9 @@ use crate::engine::runner::CHUNK_BYTES;
 use crate::input::SecondText;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
+use crate::task::{impl_access, impl_loading};
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, TextInput, Tokenizer, input};
+use crate::{Error, Result, SharedModel, TextInput, input};
 pub use sentences::split_sentences;
 
 /// The maximum number of sentences to sort: every ordered pair of them is a row.
@@ -71,28 +72,15 @@ pub struct Orderer {
     pipeline: Pipeline<AlbertForNextSentencePrediction>,
 }
 
-impl Orderer {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Orderer::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Orderer);
+impl_access!(Orderer);
 
-    /// Loads a model with its tokenizer.
+impl Orderer {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no sentence order head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Pairs)?;
         let labels = model.checkpoint().config().order_labels();
@@ -110,16 +98,6 @@ impl Orderer {
     /// Returns the longest pair in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Returns the probability that each pair is in order; results are in input order.

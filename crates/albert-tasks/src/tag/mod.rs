@@ -11,7 +11,7 @@ mod words;
 
 use std::ops::Range;
 
-use albert_model::{AlbertConfig, AlbertForTokenClassification};
+use albert_model::AlbertForTokenClassification;
 use rayon::prelude::*;
 
 use crate::engine::batching;
@@ -20,8 +20,9 @@ use crate::json::JsonObject;
 use crate::pipeline::{Pipeline, Purpose};
 use crate::probability::softmax;
 use crate::sequence::{Characters, Owner, Sequence, windows};
+use crate::task::{impl_access, impl_loading};
 use crate::tokenizer::TokenIds;
-use crate::{Error, ModelFiles, Result, RunOptions, SharedModel, Tokenizer};
+use crate::{Error, ModelFiles, Result, SharedModel, Tokenizer};
 pub use aggregation::Aggregation;
 use aggregation::{Span, TokenScores};
 pub use entities::{Entities, Entity};
@@ -71,28 +72,15 @@ impl Prepared {
     }
 }
 
-impl Tagger {
-    /// Loads the model that `id` names: a folder, the built-in model or a model on the Hub.
-    ///
-    /// # Errors
-    /// See [`ModelFiles::resolve`] and [`Tagger::load`].
-    pub fn from_pretrained(id: &str) -> Result<Self> {
-        Self::load(&ModelFiles::resolve(id)?, &RunOptions::default())
-    }
+impl_loading!(Tagger);
+impl_access!(Tagger);
 
-    /// Loads a model with its tokenizer.
+impl Tagger {
+    /// Creates the task on a model that other tasks may share.
     ///
     /// # Errors
     /// If a file is missing or wrong, the tokenizer does not belong to the network, or the model
     /// has no token classification head.
-    pub fn load(files: &ModelFiles, options: &RunOptions) -> Result<Self> {
-        Self::from_model(&SharedModel::new(files, options)?)
-    }
-
-    /// Creates the task on a model that other tasks may share.
-    ///
-    /// # Errors
-    /// See [`load`](Self::load).
     pub fn from_model(model: &SharedModel) -> Result<Self> {
         let pipeline = Pipeline::from_model(model, Purpose::Texts)?;
         let config = model.checkpoint().config();
@@ -108,16 +96,6 @@ impl Tagger {
     /// Returns the longest text, or window, in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
-    }
-
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.pipeline.tokenizer
-    }
-
-    /// Returns the network's configuration.
-    pub fn config(&self) -> &AlbertConfig {
-        self.pipeline.model.config()
     }
 
     /// Checks options, as [`tag`](Self::tag) does before it reads a text.
