@@ -82,3 +82,24 @@ impl SharedModel {
         Ok(tokenizer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use albert_model::{AlbertForMaskedLM, AlbertModel};
+
+    use super::*;
+    use crate::pipeline::{Pipeline, Purpose};
+
+    #[test]
+    fn the_networks_of_a_model_have_the_same_tensors() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let files = ModelFiles::from_dir(folder).unwrap();
+        let shared = SharedModel::new(&files, &RunOptions::default()).unwrap();
+        let embedder: Pipeline<AlbertModel> =
+            Pipeline::from_model(&shared, Purpose::Embedding).unwrap();
+        let filler: Pipeline<AlbertForMaskedLM> =
+            Pipeline::from_model(&shared, Purpose::Texts).unwrap();
+        let table = |albert: &AlbertModel| albert.embeddings().word_embeddings().unwrap().id();
+        assert_eq!(table(&embedder.model), table(filler.model.albert()));
+    }
+}
