@@ -147,7 +147,8 @@ pub(crate) enum Command {
     ///
     /// Text classification, regression, multi-label classification, named entities, question
     /// answering, multiple choice and sentence similarity. The output folder is a model that the
-    /// command of the task takes, and transformers too. Trains on the CPU.
+    /// command of the task takes, and transformers too. Trains on the CPU, or on a GPU by Candle's
+    /// autograd.
     #[cfg(feature = "train")]
     #[command(name = "finetune", visible_alias = "fine-tune")]
     FineTune(Box<finetune::FineTuneArgs>),

@@ -1,8 +1,8 @@
 //! ALBERT and BERT encoders over HTTP.
 //!
-//! A [`Server`] answers on the routes of OpenAI's embeddings, of text-embeddings-inference, and of
-//! Jina's and Cohere's rerankers, so that clients of these need only another address. It serves the
-//! other tasks of [`albert_tasks`] in the form of Hugging Face's pipelines.
+//! A [`Server`] answers the requests of OpenAI's embeddings API, of text-embeddings-inference, and
+//! of the rerankers of Jina and Cohere, so clients of these only need a new address. It serves the
+//! other tasks of [`albert_tasks`] with the fields of Hugging Face's pipelines.
 //!
 //! ```no_run
 //! use albert_server::{Address, Listener, Model, Server, Settings};
@@ -21,8 +21,9 @@
 //!
 //! Texts are tokenized when they arrive, and wait in one queue, counted in tokens. One thread takes
 //! small steps from it, without a timer: the oldest request first, then whatever fits. The encoder
-//! computes no padding, and on the CPU in f32 a text's result has the same bits whoever else is in the step. A
-//! full queue answers 429 with the time after which there is room.
+//! computes no padding. On the CPU, in f32 and in int8, the result for a text has the same bits
+//! whichever texts are in the same step. A request that finds the queue full is answered with
+//! status 429 and the time after which there is room.
 //!
 //! # Limits
 //!

@@ -1,15 +1,38 @@
-//! Trains [ALBERT](albert_tasks::albert_model) models.
+//! Training of [ALBERT and BERT](albert_tasks::albert_model) models: fine-tuning, pretraining,
+//! distillation and compression.
 //!
-//! - [`Engine`]: the CPU's own kernels, or Candle's autograd on any device
-//! - [`examples`]: turns text into examples of masked language modeling and sentence order
-//!   prediction
-//! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, clipping
-//! - [`pretrain`]: the two losses on a stream of text; [`evaluate`]: their metrics
-//! - [`compress`]: fewer groups, a narrower embedding, fewer layers or pieces; [`distill`]: training
-//!   after a teacher
-//! - [`finetune`]: classification, tagging, question answering and other tasks; [`metrics`]: theirs
-//! - [`Run`]: a task in its output folder, new or resumed; [`Trainer`]: the training loop, with a
-//!   log and snapshots to resume from
+//! Start with [`FineTune`], which trains a model for a task from labeled examples:
+//!
+//! ```no_run
+//! use albert_tasks::ModelFiles;
+//! use albert_train::{FineTune, FineTuneTask};
+//!
+//! let model = ModelFiles::resolve("albert-mini-en")?;
+//! let summary = FineTune::new(FineTuneTask::Classification, model)
+//!     .with_train("train.tsv")
+//!     .run("my-classifier", |_event| ())?;
+//! println!("{:?}", summary.evaluation);
+//! # Ok::<(), albert_train::Error>(())
+//! ```
+//!
+//! # Tasks
+//!
+//! - [`finetune`]: classification, tagging, question answering and other tasks, with their
+//!   [`metrics`]
+//! - [`pretrain`]: masked language modeling and sentence order prediction on a stream of text, with
+//!   their metrics in [`evaluate`]
+//! - [`distill`]: training of a student to imitate a teacher
+//! - [`compress`]: fewer layer groups, layers or vocabulary pieces, and narrower embeddings
+//!
+//! # Parts of a run
+//!
+//! - [`Run`]: a task in its output folder, new or resumed
+//! - [`Trainer`]: the training loop, with a log and snapshots to resume from
+//! - [`examples`]: training examples made from text
+//! - [`optim`]: AdamW, LAMB and Muon, learning rate schedules, gradient clipping
+//! - [`Engine`]: this project's kernels on the CPU, or Candle's autograd on any device
+//!
+//! # Reproducibility
 //!
 //! Every random draw is a hash of the seed, its purpose and its position ([`draws`]), and every sum
 //! runs in a fixed order, so a resumed run gives the same bits as an uninterrupted one, on any

@@ -28,7 +28,7 @@ Examples:
   albert-cli compress --model bert --groups 3 --train text.txt --output small")]
 pub(crate) struct CompressArgs {
     /// Text to train on, with one sentence per line and a blank line between documents: files (.txt,
-    /// .gz, .zst) or folders. Without it the start is written
+    /// .gz, .zst) or folders. Without it only the initial model is written
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     train: Vec<PathBuf>,
 
