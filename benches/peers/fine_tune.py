@@ -1,6 +1,6 @@
 """Fine-tunes one model on seven data sets, by transformers with PyTorch and by albert-cli.
 
-    python benches/peers/fine_tune.py --data DIR [--start MODEL] [--short] [TASK …]
+    python benches/peers/fine_tune.py --data DIR [--start MODEL] [--rows N] [TASK …]
 
 Both start from the same folder, see the same examples in the same number of steps, and have the
 same settings: AdamW (0.9, 0.999, 1e-8), weight decay 0.01 except for biases and norms, a linear
@@ -8,8 +8,9 @@ schedule without warm-up, clipping to 1, the dropout of the configuration, the l
 order and dropout are drawn from the seed, by each side in its own way. Prints the mean and the
 standard error over the seeds, and the processor time of one run, evaluation included.
 
-DIR has sst2/, trec/, cola/, stsb/, banking77/, wnut17/ and xquad/. With --short, both parts of each
-are their first rows. The sides take turns, each in a process of its own. Needs torch, transformers, scikit-learn, SciPy, seqeval.
+DIR has sst2/, trec/, cola/, stsb/, banking77/, wnut17/ and xquad/. With --rows N, each trains on its
+first N rows. The sides take turns, each in a process of its own. Needs torch, transformers,
+scikit-learn, SciPy and seqeval.
 """
 
 import argparse
@@ -34,7 +35,6 @@ TASKS = {
     "xquad": ("answering", "f1", 3e-4, 5, 16, 384),
 }
 HELD = 500
-SHORT = 400
 
 
 def lines(path):
@@ -333,7 +333,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--start", type=Path, help="model folder [default: the built-in model]")
-    parser.add_argument("--short", action="store_true", help=f"the first {SHORT} rows of both parts")
+    parser.add_argument("--rows", type=int, help="rows to train on [default: all]")
     parser.add_argument("--torch")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--work", type=Path)
@@ -358,11 +358,10 @@ def main():
             subprocess.run(convert, check=True)
         for name in arguments.tasks or TASKS:
             train, dev = read(name, arguments.data)
-            if arguments.short:
-                train = train[:SHORT]
-                is_labeled = TASKS[name][0] == "classification"
-                known = {row["label"] for row in train} if is_labeled else None
-                dev = [row for row in dev if known is None or row["label"] in known][:SHORT]
+            train = train[: arguments.rows]
+            if TASKS[name][0] == "classification":
+                known = {row["label"] for row in train}
+                dev = [row for row in dev if row["label"] in known]
             for part, rows in [("train", train), ("dev", dev)]:
                 path = arguments.work / f"{name}.{part}.jsonl"
                 path.write_text("".join(json.dumps(row) + "\n" for row in rows))
