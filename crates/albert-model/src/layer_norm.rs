@@ -53,11 +53,6 @@ impl LayerNorm {
 
     /// Returns γ, β and ε for the CPU kernels, unless they are variables or on another device.
     pub(crate) fn constants(&self) -> Result<Option<NormConstants>> {
-        let is_constant = |tensor: &Tensor| {
-            tensor.dtype() == DType::F32
-                && matches!(tensor.device(), Device::Cpu)
-                && !tensor.track_op()
-        };
         if !is_constant(&self.gamma) || !is_constant(&self.beta) {
             return Ok(None);
         }
@@ -113,7 +108,13 @@ impl LayerNorm {
     }
 }
 
+/// Returns true if the CPU kernels can read a tensor: f32 on the CPU, and no variable.
+pub(crate) fn is_constant(tensor: &Tensor) -> bool {
+    tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu) && !tensor.track_op()
+}
+
 /// γ, β and ε as plain values.
+#[derive(Clone)]
 pub(crate) struct NormConstants {
     gamma: Vec<f32>,
     beta: Vec<f32>,

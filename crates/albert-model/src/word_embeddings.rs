@@ -7,6 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::config::AlbertConfig;
+use crate::layer_norm::is_constant;
 use crate::linear::Linear;
 use crate::ops::packed_linear::PackedLinear;
 use crate::ops::quantized_weight::QuantizedWeight;
@@ -14,6 +15,9 @@ use crate::ops::quantized_weight::QuantizedWeight;
 /// The names by which a [`Checkpoint`](crate::Checkpoint) offers the table in 16 bits.
 pub(crate) const HALVES: [(&str, DType); 2] =
     [("weight_f16", DType::F16), ("weight_bf16", DType::BF16)];
+
+/// The name of an id in messages, and of the table whose rows it counts.
+pub(crate) const TOKEN_ID: (&str, &str) = ("token id", "the vocabulary");
 
 /// One row of width E per token of the vocabulary.
 #[derive(Debug, Clone)]
@@ -69,6 +73,15 @@ impl WordEmbeddings {
         })
     }
 
+    /// Returns V and E.
+    pub(crate) fn dims(&self) -> Result<(usize, usize)> {
+        match self {
+            Self::Floats(table) | Self::Halves(table) | Self::Bytes { rounded: table, .. } => {
+                table.dims2()
+            }
+        }
+    }
+
     /// `(V, E)`
     pub(crate) fn table(&self) -> Result<Tensor> {
         match self {
@@ -78,9 +91,19 @@ impl WordEmbeddings {
         }
     }
 
+    /// Returns true if the table is on the CPU and no variable.
+    pub(crate) fn is_constant(&self) -> bool {
+        match self {
+            Self::Floats(table) => is_constant(table),
+            Self::Halves(table) | Self::Bytes { rounded: table, .. } => {
+                matches!(table.device(), Device::Cpu)
+            }
+        }
+    }
+
     /// `(…)` → `(…, E)`
     pub(crate) fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
-        let (what, of) = ("token id", "the vocabulary");
+        let (what, of) = TOKEN_ID;
         match self {
             Self::Floats(table) => look_up(table, ids, what, of),
             Self::Halves(table) => look_up(table, ids, what, of)?.to_dtype(DType::F32),
@@ -121,8 +144,10 @@ fn restore(rounded: &Tensor, scales: &Tensor) -> Result<Tensor> {
 /// `(…)` → `(…, E)`
 pub(crate) fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Result<Tensor> {
     let (rows, width) = table.dims2()?;
-    if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
-        bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
+    if matches!(ids.device(), Device::Cpu) {
+        indices(ids, rows, what, of)?;
+    } else {
+        check_dtype(ids, what)?;
     }
     let mut flat = ids.flatten_all()?;
     if flat.dtype() == DType::U8 {
@@ -130,16 +155,30 @@ pub(crate) fn look_up(table: &Tensor, ids: &Tensor, what: &str, of: &str) -> Res
         // u8.
         flat = flat.to_dtype(DType::U32)?;
     }
-    if matches!(ids.device(), Device::Cpu) {
-        let values = flat.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-        if let Some(outside) = values.iter().find(|&&id| id < 0 || id as usize >= rows) {
-            bail!(
-                "{what} {outside} is outside {of}: expected 0 to {}",
-                rows - 1
-            )
-        }
-    }
     let mut shape = ids.dims().to_vec();
     shape.push(width);
     table.index_select(&flat, 0)?.reshape(shape)
+}
+
+/// Returns ids on the CPU as indices of a table with this number of rows.
+pub(crate) fn indices(ids: &Tensor, rows: usize, what: &str, of: &str) -> Result<Vec<usize>> {
+    check_dtype(ids, what)?;
+    let flat = ids.flatten_all()?;
+    let ids: Vec<i64> = match flat.dtype() {
+        DType::U8 => flat.to_vec1::<u8>()?.into_iter().map(i64::from).collect(),
+        DType::U32 => flat.to_vec1::<u32>()?.into_iter().map(i64::from).collect(),
+        _ => flat.to_vec1()?,
+    };
+    let index = |id: i64| match usize::try_from(id) {
+        Ok(index) if index < rows => Ok(index),
+        _ => bail!("{what} {id} is outside {of}: expected 0 to {}", rows - 1),
+    };
+    ids.into_iter().map(index).collect()
+}
+
+fn check_dtype(ids: &Tensor, what: &str) -> Result<()> {
+    if !matches!(ids.dtype(), DType::U8 | DType::U32 | DType::I64) {
+        bail!("a {what} is a u32, i64 or u8, found {:?}", ids.dtype())
+    }
+    Ok(())
 }

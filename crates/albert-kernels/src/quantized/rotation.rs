@@ -121,13 +121,9 @@ fn transform<S: Simd>(s: S, xs: &mut [f32]) {
                 let (c, d) = rest.split_at_mut(apart);
                 for at in (0..apart).step_by(S::LANES) {
                     let at = at..at + S::LANES;
-                    let [w, x, y, z] = [
-                        &a[at.clone()],
-                        &b[at.clone()],
-                        &c[at.clone()],
-                        &d[at.clone()],
-                    ]
-                    .map(|xs| s.load(xs));
+                    // Not by `array::map`: the compiler does not inline it here.
+                    let (w, x) = (s.load(&a[at.clone()]), s.load(&b[at.clone()]));
+                    let (y, z) = (s.load(&c[at.clone()]), s.load(&d[at.clone()]));
                     let (w, x) = (s.add(w, x), s.sub(w, x));
                     let (y, z) = (s.add(y, z), s.sub(y, z));
                     s.store(&mut a[at.clone()], s.add(w, y));

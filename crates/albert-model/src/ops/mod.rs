@@ -4,6 +4,7 @@
 //! - [`packed_linear`]: dense layers whose weights are packed in panels, in f32 or int8 (CPU)
 //! - [`dense`]: the weight and bias of a dense layer, before they are laid out
 //! - [`quantized_weight`]: an int8 weight, as a `VarBuilder` of a checkpoint provides it
+//! - [`embedding`]: the embeddings of tokens, in one pass over memory (CPU)
 //! - [`layer_norm`]: layer norm by rows (CPU)
 //! - [`softmax`], [`activation`]: the fastest form for the input
 //! - [`attention`]: attention over ragged sequences (CUDA)
@@ -16,6 +17,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cuda;
 pub(crate) mod dense;
+pub(crate) mod embedding;
 pub(crate) mod layer_norm;
 pub(crate) mod packed_linear;
 pub(crate) mod quantized_weight;
