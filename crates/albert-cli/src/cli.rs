@@ -137,7 +137,7 @@ pub(crate) enum Command {
     /// tokens on text. The folder --output is a model like any other.
     #[cfg(feature = "train")]
     Distill(Box<distill::DistillArgs>),
-    /// Make a small ALBERT of a BERT or an ALBERT
+    /// Compress a BERT or an ALBERT into a smaller ALBERT
     ///
     /// Layers are merged into groups, the embeddings are factorized, layers and rare pieces are left
     /// out. With --train the result is then trained to imitate the original.

@@ -55,7 +55,7 @@ struct SizeArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     layers: Option<usize>,
 
-    /// Pieces: special tokens, single characters and those that --train has most often [default: all]
+    /// Pieces to keep: special tokens, single characters and the most frequent in --train [default: all]
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), requires = "train")]
     vocabulary: Option<usize>,
 
