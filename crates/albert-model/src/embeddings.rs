@@ -7,8 +7,8 @@ use crate::config::AlbertConfig;
 use crate::dropout::dropout;
 use crate::input::ModelInput;
 use crate::layer_norm::{LayerNorm, NormConstants, is_constant};
-use crate::ops::embedding::{Token, TokenEmbeddings};
 use crate::parameters::EMBEDDING_NORM;
+use crate::token_embeddings::{Token, TokenEmbeddings};
 use crate::word_embeddings::{TOKEN_ID, WordEmbeddings, indices, look_up};
 
 /// The names of the other ids in messages, and of the tables whose rows they count.

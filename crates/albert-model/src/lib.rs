@@ -112,6 +112,7 @@ mod pretrained;
 mod quantize;
 mod ragged;
 mod shared_encoder;
+mod token_embeddings;
 pub mod train;
 mod word_embeddings;
 

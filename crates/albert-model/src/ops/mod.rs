@@ -4,7 +4,6 @@
 //! - [`packed_linear`]: dense layers whose weights are packed in panels, in f32 or int8 (CPU)
 //! - [`dense`]: the weight and bias of a dense layer, before they are laid out
 //! - [`quantized_weight`]: an int8 weight, as a `VarBuilder` of a checkpoint provides it
-//! - [`embedding`]: the embeddings of tokens, in one pass over memory (CPU)
 //! - [`layer_norm`]: layer norm by rows (CPU)
 //! - [`softmax`], [`activation`]: the fastest form for the input
 //! - [`attention`]: attention over ragged sequences (CUDA)
@@ -17,7 +16,6 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cuda;
 pub(crate) mod dense;
-pub(crate) mod embedding;
 pub(crate) mod layer_norm;
 pub(crate) mod packed_linear;
 pub(crate) mod quantized_weight;
@@ -28,12 +26,12 @@ use albert_kernels::InstructionSet;
 use candle_core::{CpuStorage, Layout, Result, bail};
 
 /// Returns the instruction set of the kernels.
-fn instruction_set() -> Result<InstructionSet> {
+pub(crate) fn instruction_set() -> Result<InstructionSet> {
     InstructionSet::current().map_err(candle_core::Error::wrap)
 }
 
 /// Returns the values of a contiguous f32 tensor.
-fn f32_values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn f32_values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (layout.contiguous_offsets(), storage) {
         (Some((start, end)), CpuStorage::F32(values)) => Ok(&values[start..end]),
         _ => bail!("expected a contiguous tensor of f32"),

@@ -1,12 +1,12 @@
 //! Embeddings of tokens on the CPU: looked up, added and normalized in one pass over memory.
 
+use albert_kernels::quantized::SCALE_BLOCK;
 use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{f32_values, instruction_set};
 use crate::layer_norm::NormConstants;
+use crate::ops::{f32_values, instruction_set};
 use crate::word_embeddings::WordEmbeddings;
-use albert_kernels::quantized::SCALE_BLOCK;
 
 /// The number of tokens that a thread takes at a time.
 const TOKENS_AT_ONCE: usize = 32;
@@ -54,22 +54,10 @@ impl TokenEmbeddings<'_> {
                 };
                 match on_cpu(&storage)? {
                     CpuStorage::F16(values) => {
-                        let values = &values[start..end];
-                        self.sum(tokens, |id, row| {
-                            let halves = &values[id * width..][..width];
-                            row.iter_mut()
-                                .zip(halves)
-                                .for_each(|(x, half)| *x = half.to_f32());
-                        })
+                        self.sum_halves(tokens, &values[start..end], |half| half.to_f32())
                     }
                     CpuStorage::BF16(values) => {
-                        let values = &values[start..end];
-                        self.sum(tokens, |id, row| {
-                            let halves = &values[id * width..][..width];
-                            row.iter_mut()
-                                .zip(halves)
-                                .for_each(|(x, half)| *x = half.to_f32());
-                        })
+                        self.sum_halves(tokens, &values[start..end], |half| half.to_f32())
                     }
                     _ => bail!("expected a table in 16 bits"),
                 }
@@ -95,6 +83,21 @@ impl TokenEmbeddings<'_> {
                 })
             }
         }
+    }
+
+    /// Computes [`forward`](Self::forward) with word embeddings in 16 bits.
+    fn sum_halves<H: Sync>(
+        &self,
+        tokens: &[Token],
+        values: &[H],
+        to_f32: impl Fn(&H) -> f32 + Sync,
+    ) -> Result<Vec<f32>> {
+        self.sum(tokens, |id, row| {
+            let halves = &values[id * row.len()..];
+            for (x, half) in row.iter_mut().zip(halves) {
+                *x = to_f32(half);
+            }
+        })
     }
 
     /// Adds the other two embeddings to the word embeddings, which `word` writes, and normalizes.
