@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use crate::aligned::Aligned;
-use crate::attention::{
-    Arithmetic, Qkv, RowsPtr, Scratch, panel_width, tiles, transpose_into_panels,
-};
+use crate::attention::arithmetic::{Arithmetic, Scratch};
+use crate::attention::panels::{panel_width, tiles, transpose_into_panels};
+use crate::attention::qkv::{Qkv, RowsPtr};
 use crate::gemm::{F32Product, Prefetch};
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};

@@ -14,9 +14,10 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use crate::aligned::Aligned;
-use crate::attention::{
-    Arithmetic, BLOCK_QUERIES, Qkv, RowsPtr, Scratch, panel_width, tiles, transpose_into_panels,
-};
+use crate::attention::BLOCK_QUERIES;
+use crate::attention::arithmetic::{Arithmetic, Scratch};
+use crate::attention::panels::{panel_width, tiles, transpose_into_panels};
+use crate::attention::qkv::{Qkv, RowsPtr};
 use crate::gemm::TileProduct;
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd, each_vector};

@@ -1,23 +1,23 @@
 //! Self-attention of one sequence.
 
+mod arithmetic;
 mod float32;
 mod int16;
+mod panels;
+mod qkv;
 mod softmax;
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::thread::LocalKey;
 
 use rayon::prelude::*;
 
-use crate::aligned::Aligned;
+use crate::attention::arithmetic::{Arithmetic, Scratch};
 use crate::attention::float32::Float32;
 use crate::attention::int16::Int16;
+use crate::attention::qkv::{Qkv, RowsPtr};
 pub(crate) use crate::attention::softmax::exponentials;
-use crate::gemm::Threads;
-use crate::gemm::even;
-use crate::gemm::{Microkernel, Tile, TileProduct};
+use crate::gemm::{Threads, even};
 use crate::instruction_set::InstructionSet;
 use crate::simd::{Kernel, Simd};
 
@@ -70,95 +70,6 @@ pub fn attention_int16(
     threads: Threads,
 ) {
     attend::<Int16>(instructions, heads, qkv, context, threads);
-}
-
-/// The arithmetic of the two products of attention. A value holds one packed head.
-trait Arithmetic: Default + 'static {
-    /// The maximum length of a sequence.
-    const MOST_TOKENS: usize;
-
-    /// Returns the memory that a thread keeps between calls.
-    fn scratch() -> &'static LocalKey<RefCell<Scratch<Self>>>;
-
-    /// Runs a kernel with the best instructions for this arithmetic.
-    fn run<K: Kernel>(instructions: InstructionSet, kernel: K) -> K::Output;
-
-    /// Packs the keys and values of one head.
-    ///
-    /// # Safety
-    /// See [`Qkv::row`].
-    unsafe fn pack<S: Simd>(&mut self, s: S, qkv: Qkv, head: usize);
-
-    /// Writes `Q Kᵀ` for some queries of the packed head; returns the factor that scales it.
-    ///
-    /// # Safety
-    /// See [`Qkv::row`] for all queries; `scores` has rows for them.
-    unsafe fn scores<S: Simd>(
-        &self,
-        s: S,
-        qkv: Qkv,
-        head: usize,
-        queries: Range<usize>,
-        scores: RowsPtr,
-    ) -> f32;
-
-    /// Stores the exponentials of one query, whose sum is given, as weights of the values; returns
-    /// the factor that scales the products.
-    fn weights<S: Simd>(&mut self, s: S, query: usize, exponentials: &[f32], sum: f32) -> f32;
-
-    /// Writes the products of the weights with the values for `queries` queries.
-    ///
-    /// # Safety
-    /// `scores` has the exponentials of these queries, and [`weights`](Self::weights) was called
-    /// for each; `context` has rows for them.
-    unsafe fn contexts<S: Simd>(
-        &self,
-        s: S,
-        qkv: Qkv,
-        queries: usize,
-        scores: RowsPtr,
-        context: RowsPtr,
-    );
-}
-
-#[derive(Default)]
-struct Scratch<A> {
-    packed: A,
-    /// `(BLOCK_QUERIES, T)`, with a row stride of whole vectors.
-    scores: Aligned,
-}
-
-/// A strided view of rows.
-#[derive(Debug, Clone, Copy)]
-struct RowsPtr {
-    first: *mut f32,
-    stride: usize,
-}
-
-/// Queries, keys and values of one sequence.
-#[derive(Debug, Clone, Copy)]
-struct Qkv {
-    heads: Heads,
-    tokens: usize,
-    first: *const f32,
-}
-
-impl Qkv {
-    /// Returns the distance between tokens.
-    fn stride(self) -> usize {
-        3 * self.heads.count * self.heads.size
-    }
-
-    /// Returns the values of one head in one token: `part` 0 is Q, 1 is K, 2 is V.
-    ///
-    /// # Safety
-    /// `token` is one of the `tokens` rows, which are readable for as long as the result is used.
-    #[inline(always)]
-    unsafe fn row<'a>(self, part: usize, head: usize, token: usize) -> &'a [f32] {
-        let offset = token * self.stride() + (part * self.heads.count + head) * self.heads.size;
-        // SAFETY: within the row, as the caller promises.
-        unsafe { std::slice::from_raw_parts(self.first.add(offset), self.heads.size) }
-    }
 }
 
 /// The number of queries whose scores are computed together.
@@ -308,82 +219,6 @@ impl<A: Arithmetic> Share<A> {
             for xs in context.chunks_mut(S::LANES) {
                 let y = s.mul(s.load(xs), factor);
                 s.store(xs, y);
-            }
-        }
-    }
-}
-
-/// Returns the width of panels for `columns`: as few panels as possible, of whole vectors, as even
-/// as possible.
-#[inline(always)]
-fn panel_width<S: Simd>(columns: usize) -> usize {
-    let panels = columns.div_ceil(S::PANEL_VECTORS * S::LANES);
-    columns.div_ceil(panels).next_multiple_of(S::LANES)
-}
-
-/// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each, a multiple
-/// of 4. The values after the last token are any.
-#[inline(always)]
-fn transpose_into_panels<'a, T: Copy + 'a>(
-    zero: T,
-    [tokens, depth, width]: [usize; 3],
-    row: impl Fn(usize) -> &'a [T],
-    panels: &mut [T],
-) {
-    for (index, panel) in panels.chunks_exact_mut(width * depth).enumerate() {
-        let tokens = index * width..((index + 1) * width).min(tokens);
-        if tokens.len() < width {
-            panel.fill(zero);
-        }
-        // Four values of four tokens at a time: the compiler transposes such a square with
-        // shuffles.
-        const SQUARE: usize = 4;
-        for column in (0..tokens.len()).step_by(SQUARE) {
-            // The last square may have fewer tokens: the last one again fills columns that are not
-            // read.
-            let token = |i: usize| (tokens.start + column + i).min(tokens.end - 1);
-            let rows = [0, 1, 2, 3].map(|i| row(token(i)).as_chunks());
-            for d in 0..depth / SQUARE {
-                let square: [[T; SQUARE]; SQUARE] = rows.map(|(chunks, _)| chunks[d]);
-                for i in 0..SQUARE {
-                    let turned = &mut panel[(SQUARE * d + i) * width + column..][..SQUARE];
-                    turned.copy_from_slice(&square.map(|row| row[i]));
-                }
-            }
-            for (i, (_, rest)) in rows.into_iter().enumerate() {
-                for (d, x) in (depth / SQUARE * SQUARE..depth).zip(rest) {
-                    panel[d * width + column + i] = *x;
-                }
-            }
-        }
-    }
-}
-
-/// Multiplies some rows with all panels, tile by tile; `sums` returns the product of the rows from
-/// a given one on with a panel.
-///
-/// # Safety
-/// See [`Microkernel::new`], for each tile.
-#[inline(always)]
-unsafe fn tiles<S: Simd, T: TileProduct>(
-    s: S,
-    rows: usize,
-    [columns, width]: [usize; 2],
-    c: RowsPtr,
-    product: impl Fn(usize, usize) -> T,
-) {
-    let row_tiles = rows.div_ceil(S::TILE_ROWS);
-    for panel in 0..columns.div_ceil(width) {
-        for row_tile in even(0..rows, row_tiles) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let tile = Tile {
-                    rows: row_tile.len(),
-                    c: c.first.add(row_tile.start * c.stride + panel * width),
-                    c_stride: c.stride,
-                    columns: width.min(columns - panel * width),
-                };
-                s.call(Microkernel::new(tile, product(row_tile.start, panel)));
             }
         }
     }

@@ -1,18 +1,13 @@
 //! Quantizes activations to 8 bits at run time, row by row.
 
+mod rounding;
+
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
 use crate::gemm::{RowTiles, Rows, Threads, fit};
-use crate::quantized::rotation::rotate;
+use crate::quantized::rows::rounding::{Memory, Quantize};
 use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
-use crate::simd::{Kernel, Simd, each_vector};
-
-/// The largest integer to which an activation is rounded.
-const LARGEST: f32 = 127.0;
-
-/// Added to the integers of A, because dot products of bytes (VNNI) take them as unsigned.
-const OFFSET: u8 = 128;
 
 /// Quantized rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). The memory
 /// is reused between calls.
@@ -239,7 +234,7 @@ impl QuantizedRows {
                 -magnitude
             }
         } else {
-            i32::from(bytes[0]) - i32::from(OFFSET)
+            i32::from(bytes[0]) - i32::from(rounding::OFFSET)
         };
         (
             self.scales(row_tile)[column / SCALE_BLOCK * tile_rows + within],
@@ -265,155 +260,9 @@ impl QuantizedRows {
     }
 }
 
-/// The memory of some row tiles.
-struct Memory<'a> {
-    bytes: &'a mut [u8],
-    offsets: &'a mut [i32],
-    scales: &'a mut [f32],
-    outliers: &'a mut [f32],
-}
-
-type Zipped<'a> = (
-    ((&'a mut [u8], &'a mut [i32]), &'a mut [f32]),
-    &'a mut [f32],
-);
-
-impl<'a> Memory<'a> {
-    fn new((((bytes, offsets), scales), outliers): Zipped<'a>) -> Self {
-        Self {
-            bytes,
-            offsets,
-            scales,
-            outliers,
-        }
-    }
-}
-
-/// Quantizes the rows of the row tiles in its memory.
-struct Quantize<'a> {
-    xs: Rows<'a>,
-    matrix: &'a QuantizedView<'a>,
-    layout: Layout,
-    first_row_tile: usize,
-    memory: Memory<'a>,
-}
-
-impl Kernel for Quantize<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Layout {
-            row_tiles, depth, ..
-        } = self.layout;
-        let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
-        let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
-        let block_len = SCALE_BLOCK / STEP * row_step * S::TILE_ROWS;
-        let [bytes_len, scales_len, outliers_len] = [
-            self.layout.bytes_len(),
-            self.layout.scales_len(),
-            self.layout.outliers_len(),
-        ];
-        let bytes = self.memory.bytes.chunks_exact_mut(bytes_len);
-        let offsets = self.memory.offsets.chunks_exact_mut(scales_len);
-        let scales = self.memory.scales.chunks_exact_mut(scales_len);
-        let outliers = self.memory.outliers.chunks_exact_mut(outliers_len);
-        let tiles = bytes.zip(offsets).zip(scales.zip(outliers));
-        let mut block = Block([0.0; SCALE_BLOCK]);
-        for (index, ((bytes, offsets), (scales, outliers))) in tiles.enumerate() {
-            for (within, row) in row_tiles.rows(self.first_row_tile + index).enumerate() {
-                let xs = &self.xs.values[row * self.xs.stride..][..depth];
-                for (channel, outlier) in self
-                    .matrix
-                    .channels()
-                    .zip(outliers[within..].iter_mut().step_by(S::TILE_ROWS))
-                {
-                    *outlier = xs[channel];
-                }
-                let blocks = bytes
-                    .chunks_exact_mut(block_len)
-                    .zip(kept.chunks_exact(SCALE_BLOCK));
-                for (index, (xs, (bytes, kept))) in xs.chunks(SCALE_BLOCK).zip(blocks).enumerate() {
-                    let block = &mut block.0;
-                    each_vector!(S, xs.len(), |at, _sum| {
-                        let x = s.mul(s.load(&xs[at.clone()]), s.load(&kept[at.clone()]));
-                        s.store(&mut block[at], x);
-                    });
-                    block[xs.len()..].fill(0.0);
-                    if is_rotated {
-                        rotate(s, &mut block[..xs.len()]);
-                    }
-                    let mut integers = Integers([OFFSET; SCALE_BLOCK]);
-                    let at = index * S::TILE_ROWS + within;
-                    scales[at] = round(s, block, &mut integers.0);
-                    let steps = bytes.chunks_exact_mut(row_step * S::TILE_ROWS);
-                    let steps = steps.map(|step| &mut step[row_step * within..][..row_step]);
-                    let integers = integers.0.as_chunks::<STEP>().0;
-                    if S::SIGN_MAGNITUDE {
-                        let mut negative = 0;
-                        for (integers, step) in integers.iter().zip(steps) {
-                            let (magnitudes, signs) = step.split_at_mut(STEP);
-                            for i in 0..STEP {
-                                let integer = integers[i].wrapping_sub(OFFSET) as i8;
-                                magnitudes[i] = integer.unsigned_abs();
-                                // All bits set, or none.
-                                signs[i] = (integer >> 7) as u8;
-                                negative += i32::from(magnitudes[i] & signs[i]);
-                            }
-                        }
-                        offsets[at] = negative;
-                    } else {
-                        for (integers, step) in integers.iter().zip(steps) {
-                            step.copy_from_slice(integers);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The values of one row and one scale block.
-#[repr(align(64))]
-struct Block([f32; SCALE_BLOCK]);
-
-/// The integers of one row and one scale block, plus [`OFFSET`].
-#[repr(align(64))]
-struct Integers([u8; SCALE_BLOCK]);
-
-/// Rounds one scale block of one row to integers plus [`OFFSET`]; returns the scale.
-#[inline(always)]
-fn round<S: Simd>(s: S, xs: &[f32; SCALE_BLOCK], integers: &mut [u8; SCALE_BLOCK]) -> f32 {
-    let zero = s.splat(0.0);
-    let (mut largest, mut poison) = ([zero; 4], [zero; 4]);
-    each_vector!(S, SCALE_BLOCK, |at, one| {
-        let x = s.load(&xs[at]);
-        largest[one] = s.max(s.abs(x), largest[one]);
-        // Becomes NaN at the first value that is not finite, which `largest` would ignore.
-        poison[one] = s.mul_add(x, zero, poison[one]);
-    });
-    let largest = s.max(s.max(largest[0], largest[1]), s.max(largest[2], largest[3]));
-    let largest = s.max_lane(largest);
-    let poison = s.sum(s.add(s.add(poison[0], poison[1]), s.add(poison[2], poison[3])));
-    let scale = largest * (1.0 / LARGEST);
-    // Zeros, and values so small that their scale is subnormal, become zeros.
-    let inverse = if scale >= f32::MIN_POSITIVE {
-        LARGEST / largest
-    } else {
-        0.0
-    };
-    let (factor, offset) = (s.splat(inverse), s.splat(f32::from(OFFSET)));
-    for at in (0..SCALE_BLOCK).step_by(S::LANES) {
-        let q = s.mul_add(s.load(&xs[at..][..S::LANES]), factor, offset);
-        let to = &mut integers[at..][..S::LANES];
-        // SAFETY: the slice has as many bytes.
-        unsafe { s.store_u8_to(to.as_mut_ptr(), q) };
-    }
-    scale + poison
-}
-
 #[cfg(test)]
 mod tests {
+    use super::rounding::LARGEST;
     use super::*;
     use crate::instruction_set::InstructionSet;
     use crate::quantized::{QuantizedMatrix, QuantizedPart};

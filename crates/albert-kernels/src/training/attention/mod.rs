@@ -4,12 +4,15 @@
 //! Only the probabilities of a block of queries of one head exist at a time. The backward pass
 //! recomputes them from queries and keys, so that nothing of size T×T is stored.
 
+mod backward;
+mod softmax;
+
 use crate::aligned::Aligned;
-use crate::attention::{Heads, exponentials};
+use crate::attention::Heads;
 use crate::gemm::PackedMatrix;
 use crate::gemm::{Rows, RowsMut, fit};
 use crate::instruction_set::InstructionSet;
-use crate::simd::{Kernel, Simd, each_vector};
+use crate::training::attention::softmax::Softmax;
 use crate::training::dropout::DropoutKey;
 use crate::training::strided::{Into, Strided, strided_product};
 
@@ -137,149 +140,6 @@ impl TrainingAttention<'_> {
         }
     }
 
-    /// Computes the gradients of queries, keys and values from the gradient of the context, and
-    /// overwrites the outputs with them.
-    ///
-    /// ```text
-    /// dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P ∘ (dP - Σ dP ∘ P) / √D,  dQ = dS K,  dK = dSᵀ Q
-    /// ```
-    ///
-    /// # Shapes
-    /// - `d_context` and `d_queries`: M rows of at least H values
-    /// - `d_keys_and_values`: T rows of at least 2H values
-    ///
-    /// # Panics
-    /// If the shapes do not match.
-    pub fn backward(
-        &self,
-        scratch: &mut AttentionScratch,
-        d_context: Rows<'_>,
-        d_queries: RowsMut<'_>,
-        d_keys_and_values: RowsMut<'_>,
-    ) {
-        let (h, d) = (self.check(), self.heads.size);
-        let (m, tokens) = (self.queries.count, self.keys_and_values.count);
-        assert!(
-            d_context.count == m
-                && d_queries.count == m
-                && fit(d_context.values, m, d_context.stride, h)
-                && fit(d_queries.values, m, d_queries.stride, h),
-            "{m} rows of {h} values"
-        );
-        assert!(
-            d_keys_and_values.count == tokens
-                && fit(
-                    d_keys_and_values.values,
-                    tokens,
-                    d_keys_and_values.stride,
-                    2 * h
-                ),
-            "{tokens} rows of {} values",
-            2 * h
-        );
-        let stride = tokens.next_multiple_of(ALIGNMENT);
-        let AttentionScratch {
-            instructions,
-            keys,
-            values,
-            key_rows,
-            query_rows,
-            context_rows,
-            probabilities,
-            dropped,
-            gradients,
-        } = scratch;
-        let size = BLOCK_QUERIES.min(m) * stride;
-        for buffer in [&mut *probabilities, &mut *gradients] {
-            buffer.resize(size);
-        }
-        if self.dropout.is_some() {
-            dropped.resize(size);
-        }
-        let scale = (d as f32).sqrt().recip();
-        for head in 0..self.heads.count {
-            let (key, value) = (self.key(head), self.value(head));
-            keys.refill_transposed(key, d);
-            values.refill_transposed(value, d);
-            key_rows.refill(key, d);
-            let [d_key, d_value] = [head * d, h + head * d];
-            for start in (0..m).step_by(BLOCK_QUERIES) {
-                let count = BLOCK_QUERIES.min(m - start);
-                let query = rows_from(self.queries, start, count, head * d);
-                let d_out = rows_from(d_context, start, count, head * d);
-                // The first block overwrites dK and dV.
-                let into = [Into::Add, Into::Replace][usize::from(start == 0)];
-                let probabilities = &mut probabilities[..count * stride];
-                let gradients = &mut gradients[..count * stride];
-                self.probabilities(*instructions, keys, head, start, count, probabilities);
-                query_rows.refill(query, d);
-                context_rows.refill(d_out, d);
-
-                strided_product(
-                    Strided::new(d_out.values, count, d_out.stride),
-                    values,
-                    RowsMut::new(gradients, count, stride),
-                    Into::Replace,
-                ); // d(dropped P)
-                let weights = if self.dropout.is_some() {
-                    let dropped = &mut dropped[..count * stride];
-                    dropped.copy_from_slice(probabilities);
-                    self.drop_out(*instructions, head, start, dropped, stride);
-                    self.drop_out(*instructions, head, start, gradients, stride); // dP
-                    &*dropped
-                } else {
-                    &*probabilities
-                };
-                strided_product(
-                    Strided::transposed(weights, tokens, stride),
-                    context_rows,
-                    rows_mut_from(
-                        &mut *d_keys_and_values.values,
-                        tokens,
-                        d_keys_and_values.stride,
-                        d_value,
-                    ),
-                    into,
-                );
-                instructions.run(SoftmaxBackward {
-                    probabilities,
-                    gradients,
-                    width: tokens,
-                    stride,
-                    scale,
-                }); // dS
-                strided_product(
-                    Strided::new(gradients, count, stride),
-                    key_rows,
-                    rows_mut_from(
-                        &mut d_queries.values[start * d_queries.stride..],
-                        count,
-                        d_queries.stride,
-                        head * d,
-                    ),
-                    Into::Replace,
-                );
-                strided_product(
-                    Strided::transposed(gradients, tokens, stride),
-                    query_rows,
-                    rows_mut_from(
-                        &mut *d_keys_and_values.values,
-                        tokens,
-                        d_keys_and_values.stride,
-                        d_key,
-                    ),
-                    into,
-                );
-            }
-        }
-        if m == 0 {
-            let rows = d_keys_and_values
-                .values
-                .chunks_mut(d_keys_and_values.stride);
-            rows.take(tokens).for_each(|row| row[..2 * h].fill(0.0));
-        }
-    }
-
     /// Returns H.
     fn check(&self) -> usize {
         let h = self.heads.count * self.heads.size;
@@ -377,71 +237,6 @@ fn rows_mut_from(values: &mut [f32], count: usize, stride: usize, column: usize)
         values: &mut values[column..],
         count,
         stride,
-    }
-}
-
-struct Softmax<'a> {
-    scores: &'a mut [f32],
-    width: usize,
-    stride: usize,
-    scale: f32,
-}
-
-impl Kernel for Softmax<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for row in self.scores.chunks_exact_mut(self.stride) {
-            let row = &mut row[..self.width];
-            let factor = s.splat(exponentials(s, row, self.scale).recip());
-            each_vector!(S, row.len(), |at, _sum| {
-                let p = s.mul(s.load(&row[at.clone()]), factor);
-                s.store(&mut row[at], p);
-            });
-        }
-    }
-}
-
-/// Replaces dP by `dS = scale P ∘ (dP - Σ dP ∘ P)`.
-struct SoftmaxBackward<'a> {
-    probabilities: &'a [f32],
-    gradients: &'a mut [f32],
-    width: usize,
-    stride: usize,
-    scale: f32,
-}
-
-impl Kernel for SoftmaxBackward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let rows = self.probabilities.chunks_exact(self.stride);
-        for (ps, dps) in rows.zip(self.gradients.chunks_exact_mut(self.stride)) {
-            let (ps, dps) = (&ps[..self.width], &mut dps[..self.width]);
-            let mut sums = [s.splat(0.0); 4];
-            each_vector!(S, ps.len(), |at, one| {
-                sums[one] = s.mul_add(s.load(&ps[at.clone()]), s.load(&dps[at]), sums[one]);
-            });
-            let sum = s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])));
-            // The rounding of the sum would shift all dS alike. Where tokens have similar values, dS is
-            // small compared with dP, and the shift would dominate it: it is summed up again and removed.
-            let (sum, scale) = (s.splat(sum), s.splat(self.scale));
-            let mut shifts = [s.splat(0.0); 4];
-            each_vector!(S, ps.len(), |at, one| {
-                let difference = s.sub(s.load(&dps[at.clone()]), sum);
-                shifts[one] = s.mul_add(s.load(&ps[at.clone()]), difference, shifts[one]);
-                s.store(&mut dps[at], difference);
-            });
-            let shift = s.sum(s.add(s.add(shifts[0], shifts[1]), s.add(shifts[2], shifts[3])));
-            let shift = s.splat(shift);
-            each_vector!(S, ps.len(), |at, _one| {
-                let p = s.mul(scale, s.load(&ps[at.clone()]));
-                let ds = s.mul(p, s.sub(s.load(&dps[at.clone()]), shift));
-                s.store(&mut dps[at], ds);
-            });
-        }
     }
 }
 
