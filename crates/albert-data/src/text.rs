@@ -24,6 +24,11 @@ impl Text {
         self.text.len() + self.pair.as_ref().map_or(0, String::len)
     }
 
+    /// Returns both texts of a pair; the second of a single text is empty.
+    pub fn as_pair(&self) -> (&str, &str) {
+        (&self.text, self.pair.as_deref().unwrap_or_default())
+    }
+
     /// Returns whether the texts have no character.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

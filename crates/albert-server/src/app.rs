@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use crate::failure::Failure;
 use crate::metrics::{Kind, Metrics};
 use crate::model::{Model, lengths};
-use crate::scheduler::{Scheduler, Times};
+use crate::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::times::Times;
 use crate::work::{Batch, Work};
 
 /// The models, the queue in front of them, and the limits.

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::scheduler::Times;
+use crate::times::Times;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

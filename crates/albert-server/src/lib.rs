@@ -44,6 +44,7 @@ mod scheduler;
 mod server;
 mod settings;
 mod texts;
+mod times;
 mod work;
 
 pub use listener::{Address, Listener};

@@ -8,7 +8,7 @@ use prometheus::{
     TextEncoder, exponential_buckets,
 };
 
-use crate::scheduler::Times;
+use crate::times::Times;
 
 /// The kind of work that a request asks for, as the metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::queue::{Part, Queue};
+use crate::times::Times;
 use crate::work::{Embeddings, Work};
 
 /// The weight of the last step in the mean of the tokens per second.
@@ -50,16 +51,6 @@ struct Request {
     deadline: Option<Instant>,
     started: OnceLock<Instant>,
     end: Mutex<Option<oneshot::Sender<Result<(), Failure>>>>,
-}
-
-/// The time that a request spent, by part.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Times {
-    pub(crate) tokenization: Duration,
-    pub(crate) queue: Duration,
-    pub(crate) inference: Duration,
-    pub(crate) texts: usize,
-    pub(crate) tokens: usize,
 }
 
 /// Takes a request out of the queue if the client goes away before its end.

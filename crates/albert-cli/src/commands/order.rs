@@ -118,15 +118,7 @@ pub(crate) fn run(mut args: OrderArgs, talk: Talk) -> anyhow::Result<()> {
 }
 
 fn order(orderer: &Orderer, items: Vec<Item>) -> anyhow::Result<Vec<anyhow::Result<OrderRow>>> {
-    let pairs: Vec<(&str, &str)> = items
-        .iter()
-        .map(|item| {
-            (
-                item.text.text.as_str(),
-                item.text.pair.as_deref().unwrap_or_default(),
-            )
-        })
-        .collect();
+    let pairs: Vec<(&str, &str)> = items.iter().map(|item| item.text.as_pair()).collect();
     let answers = orderer.order(&pairs)?;
     let rows = items.into_iter().zip(answers).map(|(item, answer)| {
         let SentenceOrder {

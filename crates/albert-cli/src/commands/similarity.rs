@@ -90,15 +90,7 @@ pub(crate) fn run(mut args: SimilarityArgs, talk: Talk) -> anyhow::Result<()> {
     (prompts.prompt, prompts.prompt_name) = (args.task.prompt, args.task.prompt_name);
     similarity.embedder().check(&prompts)?;
     job.run(|items| {
-        let pairs: Vec<(&str, &str)> = items
-            .iter()
-            .map(|item| {
-                (
-                    item.text.text.as_str(),
-                    item.text.pair.as_deref().unwrap_or_default(),
-                )
-            })
-            .collect();
+        let pairs: Vec<(&str, &str)> = items.iter().map(|item| item.text.as_pair()).collect();
         let answers = similarity.compare_with(&pairs, &prompts)?;
         let rows = items.into_iter().zip(answers).map(|(item, answer)| {
             let SimilarityScore {

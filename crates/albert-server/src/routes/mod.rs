@@ -25,7 +25,7 @@ use utoipa::OpenApi;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::scheduler::Times;
+use crate::times::Times;
 
 /// An answer as JSON, with the times that the headers and the log show.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod options;
 mod recipe;
+mod sweep;
 mod trial;
 
 use std::path::Path;
@@ -14,13 +15,12 @@ pub(crate) use options::FineTuneArgs;
 use super::training::{Plan, Run, pass, print, row};
 use crate::failure::{Hint, usage};
 use crate::progress::Talk;
-use options::Resolved;
-use trial::{Trial, summarized, trials};
+use trial::{Resolved, Trial, summarized, trials};
 
 /// Runs the command.
 pub(crate) fn run(args: FineTuneArgs, talk: Talk) -> anyhow::Result<()> {
     args.optimization.start_threads()?;
-    let trials = trials(&args)?;
+    let trials = trials(&args.seeds, args.sweep.as_ref())?;
     if let [only] = trials.as_slice() {
         let summary = train(&args, only, &args.run.output, talk)?;
         return print(row(&summary));

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use albert_train::finetune::ClassWeights;
 use albert_train::optim::OptimizerKind;
 use albert_train::optim::schedule::Warmup;
-use albert_train::{FineTuneTask, Length, TrainerSettings};
+use albert_train::{FineTuneTask, Length};
 use clap::Args;
 
-use super::trial::{Sweep, Trial};
+use super::sweep::Sweep;
+use super::trial::{Resolved, Trial};
 use crate::commands::training::{Defaults, length, settings};
 use crate::options::ModelArgs;
 use crate::options::examples::ExampleArgs;
@@ -69,16 +70,6 @@ pub(crate) struct FineTuneArgs {
     /// have the lowest rate
     #[arg(long, value_name = "F", value_parser = decay, default_value = "1", help_heading = "Optimization")]
     pub(super) layer_decay: f64,
-}
-
-/// The settings of one run.
-#[derive(Debug, Clone)]
-pub(super) struct Resolved {
-    pub(super) task: FineTuneTask,
-    pub(super) settings: TrainerSettings,
-    pub(super) label_smoothing: f64,
-    pub(super) dropout: Option<f64>,
-    pub(super) seed: u64,
 }
 
 impl FineTuneArgs {

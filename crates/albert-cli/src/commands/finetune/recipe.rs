@@ -4,7 +4,8 @@ use albert_train::PassSettings;
 use albert_train::finetune::ClassWeights;
 use anyhow::Context;
 
-use super::options::{FineTuneArgs, Resolved};
+use super::options::FineTuneArgs;
+use super::trial::Resolved;
 use crate::commands::training::Recipe;
 use crate::options::examples::{ExampleArgs, quoted};
 

@@ -1,98 +1,19 @@
 //! Several runs that differ in one option or in their seed.
 
-use std::fmt;
-use std::str::FromStr;
-
-use albert_train::{Length, Summary};
+use albert_train::{FineTuneTask, Length, Summary, TrainerSettings};
 use serde_json::{Map, Value, json};
 
-use super::options::{FineTuneArgs, Resolved};
+use super::sweep::{Sweep, Swept};
 use crate::failure::usage;
 
-/// An option that may have several values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Swept {
-    LearningRate,
-    BatchSize,
-    Epochs,
-    WeightDecay,
-    LabelSmoothing,
-    Dropout,
-}
-
-impl Swept {
-    const ALL: [Self; 6] = [
-        Self::LearningRate,
-        Self::BatchSize,
-        Self::Epochs,
-        Self::WeightDecay,
-        Self::LabelSmoothing,
-        Self::Dropout,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::LearningRate => "learning-rate",
-            Self::BatchSize => "batch-size",
-            Self::Epochs => "epochs",
-            Self::WeightDecay => "weight-decay",
-            Self::LabelSmoothing => "label-smoothing",
-            Self::Dropout => "dropout",
-        }
-    }
-
-    /// Returns whether the option may have a value.
-    fn takes(self, value: f64) -> bool {
-        match self {
-            Self::LearningRate | Self::Epochs => value > 0.0 && value.is_finite(),
-            Self::BatchSize => value >= 1.0 && value.fract() == 0.0 && value < 1e9,
-            Self::WeightDecay => value >= 0.0 && value.is_finite(),
-            Self::LabelSmoothing | Self::Dropout => (0.0..1.0).contains(&value),
-        }
-    }
-}
-
-/// An option with the values of its runs.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sweep {
-    option: Swept,
-    /// Each value as it was typed.
-    values: Vec<(String, f64)>,
-}
-
-impl FromStr for Sweep {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, values) = text
-            .split_once('=')
-            .ok_or("expected an option and its values, such as learning-rate=1e-5,2e-5")?;
-        let option = Swept::ALL.into_iter().find(|option| option.name() == name);
-        let option = option.ok_or_else(|| {
-            let names = Swept::ALL.map(Swept::name);
-            format!("expected one of {}, found {name}", names.join(", "))
-        })?;
-        let values = values.split(',').map(|text| {
-            let value = text
-                .trim()
-                .parse()
-                .ok()
-                .filter(|value| option.takes(*value));
-            let value = value.ok_or_else(|| format!("`{text}` is no value of {name}"))?;
-            Ok((text.trim().to_string(), value))
-        });
-        Ok(Self {
-            option,
-            values: values.collect::<Result<_, String>>()?,
-        })
-    }
-}
-
-impl fmt::Display for Sweep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<&str> = self.values.iter().map(|(text, _)| text.as_str()).collect();
-        write!(f, "{}={}", self.option.name(), values.join(","))
-    }
+/// The settings of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) task: FineTuneTask,
+    pub(super) settings: TrainerSettings,
+    pub(super) label_smoothing: f64,
+    pub(super) dropout: Option<f64>,
+    pub(super) seed: u64,
 }
 
 /// A run, identified by its values of the options that differ between runs.
@@ -147,19 +68,19 @@ impl Trial {
 }
 
 /// Returns the runs that the options request: one for each value with each seed.
-pub(super) fn trials(args: &FineTuneArgs) -> anyhow::Result<Vec<Trial>> {
-    let mut seeds = args.seeds.clone();
-    seeds.sort_unstable();
-    if seeds.windows(2).any(|pair| pair[0] == pair[1]) {
+pub(super) fn trials(seeds: &[u64], sweep: Option<&Sweep>) -> anyhow::Result<Vec<Trial>> {
+    let mut sorted = seeds.to_vec();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(usage(
             "`--seeds`: expected different seeds, found one twice",
         ));
     }
-    let seeds: Vec<Option<u64>> = match args.seeds.as_slice() {
+    let seeds: Vec<Option<u64>> = match seeds {
         [] => vec![None],
         seeds => seeds.iter().copied().map(Some).collect(),
     };
-    let swept: Vec<_> = match &args.sweep {
+    let swept: Vec<_> = match sweep {
         None => vec![None],
         Some(sweep) => {
             let values = sweep.values.iter();
@@ -215,22 +136,6 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sweep_names_an_option_and_its_values() {
-        let sweep: Sweep = "learning-rate=1e-5,2e-5".parse().unwrap();
-        assert_eq!(sweep.to_string(), "learning-rate=1e-5,2e-5");
-        assert_eq!(sweep.values[1], ("2e-5".into(), 2e-5));
-        for wrong in [
-            "learning-rate",
-            "color=1",
-            "epochs=0",
-            "batch-size=1.5",
-            "dropout=1",
-        ] {
-            assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn runs_are_named_by_what_sets_them_apart() {
