@@ -3,10 +3,12 @@
 //!
 //! It computes and converts. Signatures, defaults and documentation are in the Python package
 //! around it (`python/albert_candle`), which is the only caller. Every computation releases the
-//! global interpreter lock, and handles signals between two steps ([`steps`]).
+//! global interpreter lock, and handles signals between two steps ([`steps`]), and while a model is
+//! downloaded ([`interrupt`]).
 
 mod embedder;
 mod error;
+mod interrupt;
 mod model;
 mod pool;
 mod quantize;

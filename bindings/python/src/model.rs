@@ -1,12 +1,14 @@
 //! The choice of a model and the way it is loaded.
 
 use std::ffi::OsString;
+use std::sync::atomic::Ordering;
 
 use albert_tasks::hub::HubSettings;
 use albert_tasks::{Hub, ModelFiles, Result, RunOptions, WeightFormat};
 use pyo3::prelude::*;
 
 use crate::error::{invalid, raise};
+use crate::interrupt::interruptible;
 use crate::pool::Threads;
 
 /// The names of the formats of weights.
@@ -57,15 +59,18 @@ impl ModelArgs {
             self.refuse_revision(files.name())?;
             return Ok(files);
         }
-        let found = py.detach(|| {
+        let (offline, revision) = (self.offline, self.revision.clone());
+        let id = model.to_string_lossy().into_owned();
+        let found = interruptible(py, move |is_cancelled| {
             let mut settings = HubSettings::from_env()?;
-            settings.offline = self.offline.unwrap_or(settings.offline);
-            let mut hub = Hub::new(settings);
-            if let Some(revision) = &self.revision {
+            settings.offline = offline.unwrap_or(settings.offline);
+            let mut hub =
+                Hub::new(settings).with_cancellation(move || is_cancelled.load(Ordering::Relaxed));
+            if let Some(revision) = &revision {
                 hub = hub.with_revision(revision)?;
             }
-            ModelFiles::from_hub(&model.to_string_lossy(), &hub)
-        });
+            ModelFiles::from_hub(&id, &hub)
+        })?;
         found.map_err(|error| raise(py, &error))
     }
 

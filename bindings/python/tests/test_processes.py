@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -117,3 +118,34 @@ except KeyboardInterrupt:
     child.send_signal(signal.SIGINT)
     output, _ = child.communicate(timeout=60)
     assert (output, child.returncode) == ("interrupted True\n", 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_ends_a_download(tmp_path):
+    program = """
+from albert_candle import Embedder
+try:
+    Embedder("owner/model")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "HF_HUB_CACHE": str(tmp_path),
+            "HF_HUB_DOWNLOAD_TIMEOUT": "50",
+            "NO_PROXY": "127.0.0.1",
+        }
+        command = [sys.executable, "-c", program]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        # The request arrives, and nothing ever answers it.
+        connection, _ = server.accept()
+        assert connection.recv(1000).startswith(b"GET ")
+        time.sleep(0.5)
+        start = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=60)
+        connection.close()
+    assert (output, child.returncode) == ("interrupted\n", 0)
+    assert time.monotonic() - start < 10

@@ -202,7 +202,9 @@ fn a_resumed_distillation_keeps_both_orders_of_each_pair() {
 #[test]
 fn a_student_imitates_another_model() {
     let folder = Folder::new();
-    folder.succeed("compress --model original --groups 1 --output student");
+    // Merged step by step: four layers, two groups, one group.
+    folder.succeed("compress --model original --groups 2 --output halved");
+    folder.succeed("compress --model halved --groups 1 --output student");
     let row = folder.succeed(
         "distill --teacher original --model student --train text.txt --eval text.txt --steps 40 \
          --max-length 24 --batch-size 16 --learning-rate 3e-3 --output taught",

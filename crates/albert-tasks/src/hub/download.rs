@@ -177,6 +177,7 @@ impl Download<'_> {
                 done: *have,
                 total: size,
             });
+            client.cancellation().check()?;
             let read = match body.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) => read,

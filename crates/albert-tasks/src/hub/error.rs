@@ -31,6 +31,10 @@ pub enum HubError {
     #[error("`{0}` is not a revision: expected a branch, a tag, a commit or refs/pr/N")]
     Revision(String),
 
+    /// The download was cancelled ([`Hub::with_cancellation`](super::Hub::with_cancellation)).
+    #[error("the download was cancelled")]
+    Cancelled,
+
     /// Offline mode, with files missing from the cache.
     #[error("`{id}` is not in the cache, and the network is off: {missing}")]
     Offline {

@@ -9,6 +9,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy, ProxyProtocol, ResponseExt, Timeout};
 
 use super::address::{Origin, host, origin, path, resolve, shown};
+use super::cancellation::Cancellation;
 use super::settings::{HubSettings, HubToken};
 use super::{Event, HubError, Observer, absolute_form};
 
@@ -34,6 +35,7 @@ pub(super) struct Client {
     http: Option<Agent>,
     https: Option<Agent>,
     observer: Observer,
+    cancellation: Cancellation,
 }
 
 /// A failed request, and whether a retry may succeed.
@@ -73,7 +75,11 @@ pub(super) enum Want {
 }
 
 impl Client {
-    pub(super) fn new(settings: HubSettings, observer: Observer) -> Result<Self, HubError> {
+    pub(super) fn new(
+        settings: HubSettings,
+        observer: Observer,
+        cancellation: Cancellation,
+    ) -> Result<Self, HubError> {
         let certificates = certificates(&settings)?;
         // ureq interprets the variables without schemes, and a name in NO_PROXY without its
         // subdomains, unlike curl and Python.
@@ -112,6 +118,7 @@ impl Client {
             https,
             settings,
             observer,
+            cancellation,
         })
     }
 
@@ -137,6 +144,7 @@ impl Client {
         failure: Failure,
         failures: &mut u32,
     ) -> Result<(), HubError> {
+        self.cancellation.check()?;
         *failures += 1;
         let pause = match failure.retry {
             Retry::Never => return Err(failure.error),
@@ -158,14 +166,14 @@ impl Client {
             error: &failure.error,
             pause,
         });
-        std::thread::sleep(pause);
-        Ok(())
+        self.cancellation.sleep(pause)
     }
 
     /// Sends one request and follows its redirects, without retries.
     pub(super) fn request(&self, url: &str, want: Want) -> Result<Response<Body>, Failure> {
         let mut url = url.to_string();
         for _ in 0..=MAX_REDIRECTS {
+            self.cancellation.check()?;
             let response = self.once(&url, want)?;
             let headers = response.headers();
             let location =
@@ -348,6 +356,10 @@ impl Client {
 
     pub(super) fn observer(&self) -> &Observer {
         &self.observer
+    }
+
+    pub(super) fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
     }
 
     pub(super) fn endpoint(&self) -> &str {

@@ -14,6 +14,7 @@ mod absolute_form;
 mod address;
 mod cache;
 mod cached;
+mod cancellation;
 mod completeness;
 mod download;
 mod error;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::files::{MODULES, looks_like_hub_id, stays_inside};
 use cache::Repository;
+use cancellation::Cancellation;
 use completeness::{Completeness, completeness};
 use http::Client;
 use remote::Remote;
@@ -62,6 +64,7 @@ pub struct Hub {
     settings: HubSettings,
     revision: String,
     observer: Observer,
+    cancellation: Cancellation,
 }
 
 impl fmt::Debug for Hub {
@@ -91,6 +94,7 @@ impl Hub {
             settings,
             revision: MAIN.to_string(),
             observer: http::silent(),
+            cancellation: Cancellation::default(),
         }
     }
 
@@ -122,6 +126,17 @@ impl Hub {
     /// Calls `observer` with each event.
     pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Ends a download with [`HubError::Cancelled`] once `is_cancelled` returns true. It is called
+    /// often, on the thread that downloads: before each request, between pieces of a file of at most
+    /// 64 KB, and during pauses. A later download resumes where this one ended.
+    pub fn with_cancellation(
+        mut self,
+        is_cancelled: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.cancellation = Cancellation::new(is_cancelled);
         self
     }
 
@@ -230,7 +245,8 @@ impl Hub {
     }
 
     fn fetch(&self, id: &str, repository: &Repository) -> Result<PathBuf, HubError> {
-        let client = Client::new(self.settings.clone(), Arc::clone(&self.observer))?;
+        let observer = Arc::clone(&self.observer);
+        let client = Client::new(self.settings.clone(), observer, self.cancellation.clone())?;
         let remote = Remote::list(&client, id, &self.revision)?;
         let snapshot = Snapshot {
             repository,

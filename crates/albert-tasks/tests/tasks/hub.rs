@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -605,6 +606,29 @@ fn a_line_that_breaks_often_but_gets_on_is_good_enough() {
     let ranges = setting.arrives();
     assert_eq!(ranges.len(), 13);
     assert_eq!(ranges[12], Some("bytes=36000-".to_string()));
+}
+
+#[test]
+fn a_cancelled_download_resumes_later() {
+    let setting = Setting::new();
+    setting
+        .server
+        .fault("GET", "safetensors?", 1, Fault::Stall(5000));
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&has_begun);
+    let hub = setting
+        .hub()
+        .with_observer(move |event| {
+            if let HubEvent::Progress { file, done, .. } = event
+                && file.ends_with(".safetensors")
+                && *done > 0
+            {
+                begun.store(true, Ordering::Relaxed);
+            }
+        })
+        .with_cancellation(move || has_begun.load(Ordering::Relaxed));
+    assert!(matches!(hub.find(ID), Err(HubError::Cancelled)));
+    assert_eq!(setting.arrives(), [None, Some("bytes=5000-".to_string())]);
 }
 
 #[test]
