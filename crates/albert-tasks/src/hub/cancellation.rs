@@ -8,7 +8,7 @@ use super::HubError;
 /// The time between two checks during a pause.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Decides whether a download goes on. The default never cancels.
+/// Decides whether a download continues. The default never cancels.
 #[derive(Clone, Default)]
 pub(super) struct Cancellation(Option<Arc<IsCancelled>>);
 
