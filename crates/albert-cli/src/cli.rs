@@ -139,16 +139,15 @@ pub(crate) enum Command {
     Distill(Box<distill::DistillArgs>),
     /// Compress a BERT or an ALBERT into a smaller ALBERT
     ///
-    /// Layers are merged into groups, the embeddings are factorized, layers and rare pieces are left
-    /// out. With --train the result is then trained to imitate the original.
+    /// Layers are merged into groups, the embeddings are factorized, and layers and rare pieces can
+    /// be left out. With --train, the result is then trained to imitate the original.
     #[cfg(feature = "train")]
     Compress(Box<compress::CompressArgs>),
     /// Fine-tune a model for a task from examples with labels
     ///
     /// Text classification, regression, multi-label classification, named entities, question
-    /// answering, multiple choice and sentence similarity. The output folder is a model that the
-    /// command of the task takes, and transformers too. Trains on the CPU, or on a GPU by Candle's
-    /// autograd.
+    /// answering, multiple choice and sentence similarity. The task's command and transformers can
+    /// load the output folder. Trains on the CPU, or on a GPU by Candle's autograd.
     #[cfg(feature = "train")]
     #[command(name = "finetune", visible_alias = "fine-tune")]
     FineTune(Box<finetune::FineTuneArgs>),
@@ -161,9 +160,9 @@ pub(crate) enum Command {
     /// Serve models over HTTP, on the routes of OpenAI and others
     ///
     /// Answers /v1/embeddings as OpenAI does, /embed, /rerank and /predict as
-    /// text-embeddings-inference, and more; /openapi.json describes all routes. SIGTERM finishes
-    /// what was accepted. API keys come from --api-key-file and from the environment variable
-    /// API_KEY.
+    /// text-embeddings-inference, and more; /openapi.json describes all routes. After SIGTERM the
+    /// server finishes the accepted requests and ends. API keys come from --api-key-file and from
+    /// the environment variable API_KEY.
     #[cfg(feature = "server")]
     Serve(Box<serve::ServeArgs>),
     /// Compare a model's hidden states under two settings

@@ -119,7 +119,7 @@ fn absent_feature(feature: &str) -> anyhow::Error {
 /// The requested data type.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum DtypeChoice {
-    /// On the CPU int8 for weights in int8, as the built-in model's; else f32
+    /// On the CPU, int8 for int8 weights, such as the built-in model's; else f32
     Auto,
     /// 32-bit floats
     F32,

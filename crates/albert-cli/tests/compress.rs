@@ -237,7 +237,7 @@ fn options_that_have_no_effect_are_refused() {
     for (arguments, message) in [
         (
             "compress --model original --groups 2 --steps 4 --output x",
-            "expected `--train` with the options of a run",
+            "expected `--train`, because an option of a run is given",
         ),
         (
             "compress --model original --vocabulary 20 --output x",
@@ -249,7 +249,7 @@ fn options_that_have_no_effect_are_refused() {
         ),
         (
             "distill --teacher original --train text.txt --objective vectors --output x",
-            "expected some of embeddings, hidden-states, masked-lm, pretraining",
+            "expected objectives among embeddings, hidden-states, masked-lm, pretraining",
         ),
     ] {
         let (code, errors) = folder.refused(arguments);

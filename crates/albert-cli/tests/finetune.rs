@@ -549,7 +549,8 @@ fn bad_examples_are_refused_with_their_row() {
         ),
         (
             "classification --train one.txt",
-            "`one.txt`, line 2: expected at least two labels, found `a` up to this last row",
+            "`one.txt`, line 2: expected at least two labels, found only `a` up to this row, the \
+             last",
         ),
         (
             "classification --train none.txt",

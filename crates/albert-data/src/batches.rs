@@ -97,8 +97,8 @@ fn contained<T, E: Error + Send + Sync + 'static>(
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text
                 .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("its reader gave up");
-            Err(format!("the file is broken: {text}").into())
+                .unwrap_or("the reader panicked");
+            Err(format!("the file is damaged: {text}").into())
         }
     }
 }

@@ -40,13 +40,13 @@ pub(crate) enum ErrorKind {
     CutShort,
     /// A field is missing.
     MissingField,
-    /// A field is missing that another separator would give.
+    /// A field is missing, which the header would have with another separator.
     OtherSeparator(char),
     /// Vectors are integers, which mean nothing without their scale.
     IntegerVectors,
-    /// The content is of another format, which has to be converted first: by this.
+    /// The content is in another format, which must be converted first, as this hint says.
     Foreign(&'static str),
-    /// The file has to be changed: like this.
+    /// The file must be changed, as this hint says.
     Advised(&'static str),
 }
 
@@ -92,7 +92,7 @@ impl Error {
         self
     }
 
-    /// Makes this the cause of an error with `message`.
+    /// Wraps this error as the cause of one with `message`.
     #[must_use]
     pub fn context(self, message: impl fmt::Display) -> Self {
         Self::from_source(message, self)
@@ -109,18 +109,18 @@ impl Error {
         }))
     }
 
-    /// Makes an error of a caller's own, such as that of a function given to
-    /// [`Shards::read`](crate::Shards::read): it has the same message and is the source.
+    /// Wraps a caller's own error, such as that of a function given to
+    /// [`Shards::read`](crate::Shards::read), with the same message and the error as the source.
     pub fn other(error: impl StdError + Send + Sync + 'static) -> Self {
         Self::from_source(error.to_string(), error)
     }
 
-    /// Returns true if a file could not be opened or read, by the system's account.
+    /// Returns true if the system could not open or read a file.
     pub fn is_io(&self) -> bool {
         self.causes().any(|cause| cause.is::<io::Error>())
     }
 
-    /// Returns true if the file ends too early: whatever wrote it was interrupted.
+    /// Returns true if the file ends too early, because its writer was interrupted.
     pub fn is_cut_short(&self) -> bool {
         self.has(|kind| kind == ErrorKind::CutShort)
     }
@@ -144,7 +144,7 @@ impl Error {
         self.has(|kind| kind == ErrorKind::IntegerVectors)
     }
 
-    /// Returns true if the content is of a format that has to be converted first.
+    /// Returns true if the content is in a format that must be converted first.
     pub fn is_foreign(&self) -> bool {
         self.has(|kind| matches!(kind, ErrorKind::Foreign(_)))
     }

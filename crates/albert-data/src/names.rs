@@ -8,7 +8,7 @@ const SHOWN: usize = 8;
 /// The characters of a name that are shown.
 const SHOWN_CHARACTERS: usize = 64;
 
-/// Returns the place of the column of this name, if any.
+/// Returns the index of the column with this name, if any.
 ///
 /// # Errors
 /// If two columns have the name, since it does not say which of them is meant.

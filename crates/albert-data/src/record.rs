@@ -28,11 +28,11 @@ pub struct Wanted {
 /// The records that have a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Presence {
-    /// All, with a value.
+    /// All records, each with a value.
     Required,
-    /// Some. But a table with columns has this one.
+    /// Some records. A table with columns must have the column.
     Column,
-    /// Some, or none.
+    /// Some records, or none.
     Optional,
 }
 
@@ -70,7 +70,8 @@ pub struct Values {
     pub rest: NamedCells,
 }
 
-/// An iterator of records. Its own errors end the reading; a record's error is that of a bad one.
+/// An iterator of records. An error of the iterator ends the reading; an error in a record only
+/// concerns that record.
 pub type Records = Box<dyn Iterator<Item = crate::Result<Record>> + Send>;
 
 impl Selection {
@@ -83,7 +84,7 @@ impl Selection {
         }
     }
 
-    /// Returns whether a column is one of the fields.
+    /// Returns true if a column is one of the fields.
     pub(crate) fn has(&self, column: &str) -> bool {
         self.fields
             .iter()

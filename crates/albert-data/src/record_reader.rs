@@ -106,7 +106,7 @@ impl Iterator for RecordReader {
     }
 }
 
-/// All but the source.
+/// The arguments of [`RecordReader::open`] except for the source.
 struct Opening {
     format: Format,
     selection: Selection,

@@ -39,7 +39,7 @@ impl Shards {
             }
             let files = files(path)?;
             if files.is_empty() {
-                bail!("cannot read `{name}`: expected a folder of files, found none in it");
+                bail!("cannot read `{name}`: expected a folder with files, found none in it");
             }
             for (file, metadata) in files {
                 length = add_length(length, &metadata);
@@ -99,7 +99,7 @@ fn files(folder: &Path) -> crate::Result<Vec<(PathBuf, fs::Metadata)>> {
         let metadata = fs::metadata(&path).with_context(cannot_read)?;
         if metadata.is_dir() {
             bail!(
-                "{}: expected files in it, found the folder `{}`",
+                "{}: expected only files in it, found the folder `{}`",
                 cannot_read(),
                 path.display()
             );

@@ -9,12 +9,12 @@ use crate::{Cell, Field, Place};
 /// One text, or two that belong together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Text {
-    /// The text, or the first of the pair. Of words that are already cut, the words with spaces
-    /// between them.
+    /// The text, or the first of the pair. If the field is a list of words, the words joined by
+    /// spaces.
     pub text: String,
     /// The second of the pair. A list of texts is JSON.
     pub pair: Option<String>,
-    /// The words, where the field is a list of them.
+    /// The words, if the field is a list of words.
     pub words: Option<Vec<String>>,
 }
 
@@ -29,7 +29,7 @@ impl Text {
         (&self.text, self.pair.as_deref().unwrap_or_default())
     }
 
-    /// Returns whether the texts have no character.
+    /// Returns true if the texts are empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -42,7 +42,7 @@ pub struct Line {
     pub place: Place,
     /// The text.
     pub text: crate::Result<Text>,
-    /// The columns of its record that are kept, with their names; none of a bad one.
+    /// The columns of its record that are kept, with their names; empty for a bad record.
     pub kept: NamedCells,
 }
 
@@ -57,18 +57,18 @@ impl Line {
 /// The pairs that a command takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pairs {
-    /// Pairs of tables. A line is one text, whatever tabs are in it.
+    /// Pairs from tables. A line is one text, even if it has tabs.
     Taken,
-    /// Pairs of tables, and of lines that a tab divides.
+    /// Pairs from tables, and from lines that a tab divides.
     Divided,
     /// None.
     Refused,
-    /// None; but the text of a table may be a list of words that are already cut.
+    /// None, but the text in a table may be a list of words.
     Words,
-    /// Nothing but pairs, of tables and of lines that a tab divides. A table has them in these two
+    /// Only pairs, from tables and from lines that a tab divides. A table has them in these two
     /// fields unless others are named.
     Needed(&'static str),
-    /// A text with a list of texts, which only tables have, in these two fields. The list is handed
+    /// A text with a list of texts, which only tables have, in these two fields. The list is passed
     /// on as JSON.
     Listed(&'static str),
 }
@@ -107,7 +107,7 @@ impl Fields {
             }
             ([], _) => false,
             ([_], Pairs::Refused | Pairs::Words) => {
-                bail!("expected one name, this command takes no pairs")
+                bail!("expected one name, because this command takes no pairs")
             }
             ([_], _) => true,
             _ => bail!("expected one name, or two as `first,second`"),

@@ -49,7 +49,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Added to a rotated checksum, so that a file of checksums has other ones.
+/// Added to a rotated checksum, because the checksum of data that holds checksums would be weak.
 const MASK: u32 = 0xa282_ead8;
 
 /// Masks a checksum as TensorFlow and LevelDB store it.

@@ -107,7 +107,7 @@ pub struct WrongValue {
     pub field: String,
     /// The type, in words.
     pub expected: String,
-    /// The value, cut where it is long.
+    /// The value, shortened if it is long.
     pub found: String,
 }
 

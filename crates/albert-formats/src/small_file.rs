@@ -13,10 +13,10 @@ pub const MOST_BYTES: u64 = 64 << 20;
 /// The first bytes of the text file that Git LFS leaves in place of a file.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
-/// A file that cannot be read as a small one, and why.
+/// The reason why a small file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The system refuses it.
+    /// The system cannot read it.
     #[error("cannot read `{}`", path.display())]
     Io {
         /// The file.

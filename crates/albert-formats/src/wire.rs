@@ -11,12 +11,12 @@ pub enum Wire<'a> {
     Fixed32(u32),
     /// Eight bytes, the lowest first.
     Fixed64(u64),
-    /// A text, bytes or a message.
+    /// A string, bytes or a message.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Wire<'a> {
-    /// Returns a whole number; those below zero come as numbers beyond any size.
+    /// Returns a whole number; a negative one becomes larger than any size.
     pub fn number(self) -> Option<u64> {
         match self {
             Self::Varint(number) => Some(number),
@@ -24,7 +24,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Returns the four bytes of a fixed number.
+    /// Returns the four bytes of a fixed-size number.
     pub fn fixed32(self) -> Option<u32> {
         match self {
             Self::Fixed32(number) => Some(number),
@@ -32,12 +32,12 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Returns a fraction of four bytes.
+    /// Returns a 32-bit float.
     pub fn float(self) -> Option<f32> {
         self.fixed32().map(f32::from_bits)
     }
 
-    /// Returns the bytes of a text, of bytes or of a message.
+    /// Returns the bytes of a string, of bytes or of a message.
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -46,14 +46,14 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// An error of a message that breaks the format.
+/// A violation of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
     /// The message ends within a field.
     #[error("it ends within a field")]
     Cut,
-    /// A field has a type that no field has.
+    /// A field has an unknown wire type.
     #[error("it is not a protocol buffer: wire type {0}")]
     WireType(u8),
     /// A field has the number 0.

@@ -24,7 +24,7 @@ pub const INSTRUCTION_SET_VARIABLE: &str = "ALBERT_KERNELS";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InstructionSet(Instructions);
 
-/// Private, so that an [`InstructionSet`] is always one that the CPU supports.
+/// Private, so that the CPU supports every [`InstructionSet`] that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]

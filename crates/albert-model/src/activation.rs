@@ -29,11 +29,11 @@ pub enum HiddenAct {
     Gelu10,
     /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, with which ALBERT v2 was trained
     GeluNew,
-    /// Another name of [`GeluNew`](Self::GeluNew).
+    /// Another name for [`GeluNew`](Self::GeluNew).
     GeluAccurate,
-    /// Another name of [`GeluNew`](Self::GeluNew).
+    /// Another name for [`GeluNew`](Self::GeluNew).
     GeluPytorchTanh,
-    /// Another name of [`GeluNew`](Self::GeluNew).
+    /// Another name for [`GeluNew`](Self::GeluNew).
     GeluPythonTanh,
     /// [`GeluNew`](Self::GeluNew) with √(2/π) given to ten digits, which is the same f32 value
     GeluFast,

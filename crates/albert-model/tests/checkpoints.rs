@@ -392,7 +392,7 @@ fn two_decoder_biases_that_differ_are_noted_and_equal_ones_of_another_type_are_n
         .report()
         .unwrap();
     assert!(
-        report.notes[0].contains("as transformers 5 does"),
+        report.notes[0].contains("as in transformers 5"),
         "{report:?}"
     );
     let same = changed(|_, tensors| {
@@ -473,7 +473,7 @@ fn broken_folders_are_refused_by_file() {
         fs::write(&weights, &whole[..length]).unwrap();
         let text = message::<AlbertModel>(dir.path());
         assert!(
-            text.contains("model.safetensors` is not a whole safetensors file"),
+            text.contains("model.safetensors` is not a complete safetensors file"),
             "{length}: {text}"
         );
     }

@@ -460,7 +460,7 @@ fn a_few_bytes_cannot_stand_for_many_tensors() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("expected at most 4 times as many"),
+        error.contains("expected at most 4 times the size of the file"),
         "{error}"
     );
 }

@@ -200,7 +200,7 @@ fn the_report_says_what_was_chosen_and_taken_off() {
         (
             "bin-wrapped",
             &[
-                "the tensors under `state_dict`; next to it, not read: `epoch`",
+                "the tensors under `state_dict`; not read, next to them: `epoch`",
                 "`model.albert.` removed",
             ],
         ),
@@ -216,7 +216,7 @@ fn the_report_says_what_was_chosen_and_taken_off() {
         (
             "bin-objects",
             &[
-                "the tensors under `weights`; next to it, not read: `best`",
+                "the tensors under `weights`; not read, next to them: `best`",
                 "not read: objects from",
                 "`argparse.Namespace`",
                 "nothing in a file is executed",
@@ -425,7 +425,7 @@ fn a_classifier_of_google_has_as_many_labels_as_rows() {
 fn other_networks_are_refused_with_the_reason() {
     let text = refusal(&layout("brightmart"));
     assert!(
-        text.contains("`bert/embeddings/word_embeddings_2`: brightmart's own network"),
+        text.contains("`bert/embeddings/word_embeddings_2`, a tensor of brightmart's own network"),
         "{text}"
     );
     let text = refusal(&layout("preln"));
@@ -502,7 +502,7 @@ fn nothing_is_converted_onto_a_model_or_to_a_type_that_cannot_hold_it() {
             .unwrap_err()
             .to_string();
         assert!(
-            text.contains("holds a model already") && text.contains(name),
+            text.contains("already holds a model") && text.contains(name),
             "{text}"
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -582,7 +582,7 @@ const REFUSALS: [(&str, &str); 52] = [
     ("bundle-broken-crc", "checksum of a block is wrong"),
     ("bundle-compressed-block", "compressed with Snappy"),
     ("bundle-data-crc", "is damaged: expected the checksum"),
-    ("bundle-huge-block", "a block ends beyond the file"),
+    ("bundle-huge-block", "a block extends past the end"),
     ("bundle-many-shards", "1 to 9999 data files"),
     ("bundle-negative-offset", "from 18446744073709551608 on"),
     ("bundle-negative-size", "of shape [18446744073709551612]"),
@@ -592,7 +592,7 @@ const REFUSALS: [(&str, &str); 52] = [
         "cannot read `DIR/model.ckpt-best.data-00007-of-00001`",
     ),
     ("bundle-not-an-entry", "the entry of a tensor for `weight`"),
-    ("bundle-offset-beyond-data", "in 16 bytes from 8 on"),
+    ("bundle-offset-beyond-data", "in the 16 bytes from 8 on"),
     ("bundle-offset-overflows", "from 9223372036854775800 on"),
     ("bundle-prefix-beyond-key", "a block of keys and values"),
     ("bundle-shape-and-size-differ", "[1048576, 1048576]"),
@@ -602,7 +602,7 @@ const REFUSALS: [(&str, &str); 52] = [
     ("bundle-unknown-type", "expected `albert.embeddings"),
     ("cycle.bin", "a dictionary of tensors"),
     ("deep-nesting.bin", "a dictionary of tensors"),
-    ("deflated.bin", "`archive/data.pkl` compressed"),
+    ("deflated.bin", "compressed entry `archive/data.pkl`"),
     ("doubling.bin", "a dictionary of tensors"),
     ("empty-stack.bin", "a value on the stack"),
     ("empty.bin", "found neither"),
@@ -610,17 +610,17 @@ const REFUSALS: [(&str, &str); 52] = [
     ("escaping-safetensors", "files inside the model's folder"),
     ("huge-string.bin", "expected 1152921504606846976 more bytes"),
     ("lfs-pointer.bin", "Git LFS pointer"),
-    ("lying-storage-legacy.bin", "ends beyond the file"),
+    ("lying-storage-legacy.bin", "extends past the end"),
     ("missing-pickle.bin", "an entry `data.pkl`"),
     ("missing-storage.bin", "no storage `0` in the file"),
     ("negative-offset.bin", "a tensor for `weight`"),
     ("negative-size.bin", "a tensor for `weight`"),
-    ("negative-storage-legacy.bin", "ends beyond the file"),
+    ("negative-storage-legacy.bin", "extends past the end"),
     ("no-stop.bin", "found the end"),
     ("not-a-dictionary.bin", "a dictionary of tensors"),
     (
         "offset-beyond-storage.bin",
-        "lead out of storage `0` with 4 elements",
+        "exceed storage `0` of 4 elements",
     ),
     ("short-storage.bin", "expected 4 × 4 bytes, found 8"),
     ("storage-path.bin", "no storage `../../../` in the file"),
@@ -633,8 +633,8 @@ const REFUSALS: [(&str, &str); 52] = [
         "`weight` from `posix.system`; nothing in a file is executed",
     ),
     ("text.bin", "found neither"),
-    ("truncated-legacy.bin", "ends beyond the file"),
-    ("truncated-pickle.bin", "is not a whole PyTorch file"),
+    ("truncated-legacy.bin", "extends past the end"),
+    ("truncated-pickle.bin", "is not a complete PyTorch file"),
     ("truncated-zip.bin", "invalid Zip archive"),
     ("unknown-opcode.bin", "instruction 0xff"),
     ("unset-memo.bin", "value 7 of the memo"),

@@ -25,9 +25,9 @@ pub(crate) struct App {
     pub(crate) step_tokens: usize,
     /// The time of the server's start, in seconds since 1970.
     pub(crate) started: u64,
-    /// Requests that are tokenized at a time: as many as there are threads.
+    /// The number of requests that are tokenized at a time: one per thread.
     pub(crate) tokenizing: Semaphore,
-    /// Bytes that the bodies of requests without an answer may take together.
+    /// The bytes left for the bodies of requests that are not answered yet.
     pub(crate) body_memory: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Answered<T> {
 }
 
 impl App {
-    /// Returns the model of a name, or the first one.
+    /// Returns the model with this name; without a name, the first one.
     pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<Model>, Failure> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Ok(Arc::clone(&self.models[0]));

@@ -13,12 +13,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::app::App;
 use crate::failure::Failure;
 
-/// A request's body as a `T`, and the memory that it counts for until the request is answered.
+/// A request's body as a `T`, and its share of the memory for bodies, held until the request is
+/// answered.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T, pub(crate) Memory);
 
-/// The bytes of a refused body that are read and dropped. A connection that is closed with unread
-/// bytes is reset, and the client then loses the answer that says why.
+/// The maximum number of bytes of a refused body that are read and dropped. A connection that is
+/// closed with unread bytes is reset, and the client then loses the answer that says why.
 const MAX_DISCARDED: usize = 64 << 20;
 
 /// A part of the memory that all bodies share.
@@ -72,12 +73,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-/// Reads a body, and takes its bytes from the memory that all bodies share as they come.
+/// Reads a body, and counts its bytes against the memory for all bodies as they arrive.
 async fn read(body: &mut Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> {
     let (mut bytes, mut memory) = (Vec::new(), Memory::None);
     while let Some(frame) = body.frame().await {
         // The client went away, or its framing is wrong.
-        let frame = frame.map_err(|error| Failure::not_json(format!("it broke off: {error}")))?;
+        let frame = frame.map_err(|error| Failure::not_json(format!("it ended early: {error}")))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -97,7 +98,7 @@ async fn read(body: &mut Body, app: &App) -> Result<(Vec<u8>, Memory), Failure> 
     Ok((bytes, memory))
 }
 
-/// Reads the rest of a body that is refused, [`MAX_DISCARDED`] bytes at most.
+/// Reads the rest of a refused body, at most [`MAX_DISCARDED`] bytes, and drops it.
 async fn discard(body: &mut Body) {
     let mut left = MAX_DISCARDED;
     while let Some(Ok(frame)) = body.frame().await {

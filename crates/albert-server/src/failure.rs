@@ -89,7 +89,9 @@ impl Failure {
     }
 
     pub(crate) fn other_method(path: &str) -> Self {
-        let message = format!("the route `{path}` has another method: /openapi.json lists them");
+        let message = format!(
+            "the route `{path}` does not take this method: /openapi.json lists the methods"
+        );
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "validation", message)
     }
 
@@ -130,14 +132,15 @@ impl Failure {
     }
 
     pub(crate) fn no_memory() -> Self {
-        let message = "the bodies of other requests fill the memory for bodies; try again in 1 s";
+        let message = "the bodies of other requests fill the memory for request bodies; try again \
+                       in 1 s";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
             .later(Duration::from_secs(1))
     }
 
     pub(crate) fn too_late(waited: Duration) -> Self {
         let message = format!(
-            "not begun within the request's timeout: waited {:.1} s; try again in 1 s",
+            "the computation did not begin within the timeout: waited {:.1} s; try again in 1 s",
             waited.as_secs_f64()
         );
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)

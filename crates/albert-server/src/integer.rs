@@ -1,5 +1,5 @@
-//! Integers of requests. JSON has one type of number, and JSON Schema counts `167.0` among the
-//! integers, as clients in languages without integers send them.
+//! Integers in requests. JSON has only one type of number, and JSON Schema accepts `167.0` as an
+//! integer, which is what clients in languages without integers send.
 
 use std::fmt;
 

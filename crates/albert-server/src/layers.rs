@@ -15,10 +15,10 @@ use crate::times::Times;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes of a client's request id that are kept.
+/// The maximum number of bytes of a client's request id that are kept.
 const MAX_ID: usize = 128;
 
-/// Refuses a request without a valid key. The routes that say how the server is are open to all.
+/// Refuses a request without a valid key, except for the routes of health and metrics.
 pub(crate) async fn authorize(
     State(app): State<Arc<App>>,
     request: Request,

@@ -59,8 +59,9 @@ impl fmt::Display for Address {
     }
 }
 
-/// Connections that wait to be accepted, as far as the system allows (`net.core.somaxconn` on
-/// Linux). The system may forget one that does not fit while its client believes it to be open.
+/// The maximum number of connections that wait to be accepted, within the system's own limit
+/// (`net.core.somaxconn` on Linux). The system may drop one beyond it while its client believes it
+/// to be open.
 const BACKLOG: u32 = 4096;
 
 /// A socket that accepts connections.
@@ -147,7 +148,7 @@ impl Listener {
         }
     }
 
-    /// Accepts a connection. A client that reads nothing for `write_timeout` loses it.
+    /// Accepts a connection, which is closed if its client reads nothing for `write_timeout`.
     pub(crate) async fn accept(&self, write_timeout: Duration) -> io::Result<Box<dyn Stream>> {
         match &self.0 {
             Socket::Tcp(listener) => {

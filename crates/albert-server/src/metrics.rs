@@ -73,12 +73,13 @@ impl Register {
         Ok(gauge)
     }
 
-    /// A histogram of times in seconds: 35 buckets from 10 µs to 10 s, each 1.5 times the last.
+    /// Registers a histogram of times in seconds: 35 buckets from 10 µs to 10 s, each 1.5 times the
+    /// last.
     fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
         self.histogram(name, help, exponential_buckets(1e-5, 1.5, 35)?)
     }
 
-    /// A histogram of counts, with powers of two as buckets.
+    /// Registers a histogram of counts, with powers of two as buckets.
     fn counts(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
         self.histogram(name, help, exponential_buckets(1.0, 2.0, 18)?)
     }
@@ -99,15 +100,18 @@ impl Register {
         Ok(Of {
             count: self.counter(&name("count"), "Texts requested")?,
             success: self.counter(&name("success"), "Texts answered")?,
-            duration: self.seconds(&name("duration"), "Seconds of a request")?,
+            duration: self.seconds(&name("duration"), "Duration of a request in seconds")?,
             tokenization: self.seconds(
                 &name("tokenization_duration"),
-                "Seconds of a request in the tokenizer",
+                "Time of a request in the tokenizer, in seconds",
             )?,
-            queue: self.seconds(&name("queue_duration"), "Seconds of a request in the queue")?,
+            queue: self.seconds(
+                &name("queue_duration"),
+                "Time of a request in the queue, in seconds",
+            )?,
             inference: self.seconds(
                 &name("inference_duration"),
-                "Seconds of a request from its first step to its end",
+                "Time of a request from its first step to its end, in seconds",
             )?,
         })
     }
@@ -121,18 +125,19 @@ impl Metrics {
             requests: register.counters("te_request_count", "Requests", "method")?,
             successes: register.counters("te_request_success", "Requests answered", "method")?,
             failures: register.counters("te_request_failure", "Requests failed", "err")?,
-            duration: register.seconds("te_request_duration", "Seconds of a request")?,
+            duration: register
+                .seconds("te_request_duration", "Duration of a request in seconds")?,
             tokenization: register.seconds(
                 "te_request_tokenization_duration",
-                "Seconds of a request in the tokenizer",
+                "Time of a request in the tokenizer, in seconds",
             )?,
             queue: register.seconds(
                 "te_request_queue_duration",
-                "Seconds of a request in the queue",
+                "Time of a request in the queue, in seconds",
             )?,
             inference: register.seconds(
                 "te_request_inference_duration",
-                "Seconds of a request from its first step to its end",
+                "Time of a request from its first step to its end, in seconds",
             )?,
             input_length: register.counts("te_request_input_length", "Tokens of a text")?,
             embed: register.of("embed")?,
@@ -143,7 +148,7 @@ impl Metrics {
             step_tokens: register.counts("te_batch_next_tokens", "Tokens of a step")?,
             tokens: register.counter("albert_tokens_total", "Tokens computed")?,
             tokens_per_second: {
-                let help = "Mean of finished steps' tokens per second";
+                let help = "Tokens per second, averaged over finished steps";
                 let gauge = Gauge::new("albert_tokens_per_second", help)?;
                 register.0.register(Box::new(gauge.clone()))?;
                 gauge
@@ -187,13 +192,13 @@ impl Metrics {
         self.failures.with_label_values(&[error]).inc();
     }
 
-    /// Notes what waits.
+    /// Records the requests and tokens in the queue.
     pub(crate) fn queue(&self, requests: usize, tokens: usize) {
         self.queue_size.set(requests as i64);
         self.queue_tokens.set(tokens as i64);
     }
 
-    /// Notes a finished step.
+    /// Records a finished step.
     pub(crate) fn step(&self, texts: usize, tokens: usize, tokens_per_second: f64) {
         self.step_texts.observe(texts as f64);
         self.step_tokens.observe(tokens as f64);
@@ -221,7 +226,7 @@ fn method(texts: usize) -> &'static str {
     if texts == 1 { "single" } else { "batch" }
 }
 
-/// Returns the process's resident memory, where `/proc` says it.
+/// Returns the process's resident memory, if `/proc` reports it.
 fn resident_bytes() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -11,10 +11,10 @@ use albert_tasks::{
 
 use crate::failure::Failure;
 
-/// A task, loaded when the first request asks for it. A model that cannot do it says so every time.
+/// A task, loaded by the first request for it. A failure is kept, and returned each time.
 type Task<T> = OnceLock<Result<Arc<T>, Failure>>;
 
-/// A model with the name that clients know it by.
+/// A model, and the name that clients use for it.
 ///
 /// Its main task is loaded at once, every other one with the first request for it. All share one copy
 /// of the encoder's weights and one tokenizer; a task adds its head alone.
@@ -34,7 +34,7 @@ pub struct Model {
     zero_shot: Task<ZeroShotClassifier>,
 }
 
-/// The task that `POST /` asks for.
+/// The task of `POST /`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MainTask {
     Embed,
@@ -69,19 +69,19 @@ impl Model {
         Ok(model)
     }
 
-    /// Gives the model the name that clients choose it by, instead of its own.
+    /// Sets the name that clients use for the model, instead of its own.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Embeds with these options where a request does not say otherwise.
+    /// Sets the options for embedding, which a request can override.
     pub fn with_embedding(mut self, options: EmbedOptions) -> Self {
         self.embedding = options;
         self
     }
 
-    /// Pools embeddings in this way, whatever the model's files say.
+    /// Pools embeddings in this mode, whatever the model's files say.
     pub fn with_pooling(mut self, pooling: PoolingMode) -> Self {
         self.pooling = Some(pooling);
         // The main task may have been loaded with the pooling of the files.
@@ -89,7 +89,7 @@ impl Model {
         self
     }
 
-    /// Returns the name that clients choose the model by.
+    /// Returns the name that clients use for the model.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -253,7 +253,7 @@ pub(crate) fn lengths<I: TextInput>(
     inputs.iter().enumerate().map(length).collect()
 }
 
-/// The failure of a text that is too long and must not be truncated.
+/// Returns the failure for a text that is too long and must not be truncated.
 pub(crate) fn too_long(index: usize, max_length: usize) -> Failure {
     Failure::invalid(format!(
         "text {index} has more than {max_length} tokens, which is the most that the model takes, and `truncate` is false"

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 
-/// A request of at most this many texts is interactive; one of more is bulk.
+/// The maximum number of texts in an interactive request; a larger request is bulk.
 pub(crate) const INTERACTIVE_TEXTS: usize = 8;
 
 /// Steps that begin with an interactive request for each one that begins with a bulk request.
 const INTERACTIVE_STEPS: u32 = 3;
 
-/// The texts of requests `R` that wait.
+/// The waiting texts of requests `R`.
 #[derive(Debug)]
 pub(crate) struct Queue<R> {
     /// In order of arrival.
@@ -52,12 +52,12 @@ impl<R> Default for Queue<R> {
 }
 
 impl<R: Clone> Queue<R> {
-    /// Returns the tokens that wait.
+    /// Returns the number of waiting tokens.
     pub(crate) fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// Returns the number of requests that wait with at least one text.
+    /// Returns the number of requests with at least one waiting text.
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
     }

@@ -22,11 +22,11 @@ const LAST_STEP: f64 = 0.1;
 /// The longest time in `Retry-After`: openai's client gives up on more than 120 s.
 const MAX_RETRY_SECONDS: f64 = 60.0;
 
-/// Admits requests, computes them, and wakes those who wait for them.
+/// Admits requests, computes them, and wakes the tasks that wait for them.
 pub(crate) struct Scheduler {
     state: Mutex<State>,
     wake: Condvar,
-    /// Tokens of one step.
+    /// The number of tokens in a step.
     step_tokens: usize,
     /// Seconds of work that may wait.
     queue_seconds: f64,

@@ -27,27 +27,27 @@ use crate::routes;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 
-/// Tokens of a step for each thread: from here on a step computes no faster.
+/// The tokens of a step per thread: larger steps are no faster.
 const STEP_TOKENS: usize = 256;
 
-/// The least tokens of a step.
+/// The minimum number of tokens in a step.
 const MIN_STEP_TOKENS: usize = 512;
 
-/// The longest head of a request in bytes.
+/// The maximum length of a request's head in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// The time that answers already computed have to reach their clients at the very end.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// An error of a server's start.
+/// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no model.
     #[error("no model: expected at least one")]
     NoModel,
-    /// Two models have one name, by which a request chooses.
-    #[error("two models have the name `{0}`: expected one name for each")]
+    /// Two models have the same name, so a request could not choose between them.
+    #[error("two models have the name `{0}`: expected a different name for each")]
     SameName(String),
     /// An origin that cannot be a header's value.
     #[error("origin `{0}`: expected `*` or one such as `https://example.org`")]
@@ -68,16 +68,16 @@ pub enum Error {
     Thread(#[source] io::Error),
 }
 
-/// The way a server is asked to end.
+/// The way in which a server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Requests still come for [`Settings::drain`], as a load balancer needs it.
+    /// Requests are still accepted for [`Settings::drain`], which gives a load balancer time.
     Drain,
     /// No new connection is accepted from now on.
     Now,
 }
 
-/// A server, computing.
+/// A server that is computing.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
@@ -163,8 +163,8 @@ impl Server {
         self.app.scheduler.tokens_per_second()
     }
 
-    /// Serves until `stop` says that it is time to end; then finishes what was accepted, for
-    /// [`Settings::shutdown_timeout`] at most, and answers the rest 503.
+    /// Serves until `stop` completes; then finishes accepted requests for at most
+    /// [`Settings::shutdown_timeout`], and answers the rest with 503.
     pub async fn serve(mut self, listener: Listener, stop: impl Future<Output = Stop>) {
         let connections = Arc::new(Semaphore::new(self.app.settings.max_connections));
         let graceful = GracefulShutdown::new();
@@ -191,7 +191,7 @@ impl Server {
         self.end();
     }
 
-    /// Accepts connections for ever.
+    /// Accepts connections, and never returns.
     async fn accept(
         &self,
         listener: &Listener,

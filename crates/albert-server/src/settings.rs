@@ -16,9 +16,9 @@ pub struct Settings {
     pub max_body_memory: usize,
     /// The maximum number of connections at a time; others wait to be accepted.
     pub max_connections: usize,
-    /// Tokens of one step; `None` for 256 a thread, at least 512.
+    /// The number of tokens in a step; `None` for 256 per thread, at least 512.
     pub step_tokens: Option<usize>,
-    /// Seconds of work that may wait in the queue.
+    /// The seconds of work that may wait in the queue.
     pub queue_seconds: f64,
     /// The time within which a request must begin to be computed.
     pub timeout: Option<Duration>,
@@ -29,7 +29,7 @@ pub struct Settings {
     pub drain: Duration,
     /// The time that accepted requests have to end after that.
     pub shutdown_timeout: Duration,
-    /// Truncates texts that are too long where a request does not say otherwise.
+    /// Truncates texts that are too long, unless a request decides otherwise.
     pub truncate: bool,
     /// Accepts texts as token ids, which must be those of the model's own tokenizer.
     pub allow_ids: bool,

@@ -103,7 +103,7 @@ fn ids(values: Vec<Value>) -> Result<Vec<u32>, String> {
     values.into_iter().map(id).collect()
 }
 
-/// Reads a value from a JSON object. Serde would read the fields of a struct from a list, too.
+/// Reads a value from a JSON object. Serde would also read the fields of a struct from a list.
 pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -44,7 +44,7 @@ pub struct ChoiceScores {
     pub scores: Vec<f32>,
     /// Tokens that entered the network, special tokens included, over all choices and windows.
     pub tokens: usize,
-    /// True if the text or a choice was truncated; the longer of the two loses its end.
+    /// True if the text or a choice was truncated: the end of the longer one is removed.
     pub truncated: bool,
 }
 

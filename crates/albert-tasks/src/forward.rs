@@ -23,7 +23,7 @@ pub enum ForwardOutput {
     PoolerOutput,
     /// `hidden_states.0`, the projected embeddings, then one for each layer call, (1, T, H)
     HiddenStates,
-    /// `attentions.0` and on, one for each layer call, (1, N, T, T)
+    /// `attentions.0`, `attentions.1`, …, one for each layer call, (1, N, T, T)
     Attentions,
     /// `logits` of the model's head, and `sop_logits` (1, 2) of a pretraining model
     Logits,
@@ -134,7 +134,7 @@ impl Forwarder {
         })
     }
 
-    /// Returns the longest row of ids that a text should be truncated to.
+    /// Returns the maximum length in tokens to which a text should be truncated.
     pub fn max_length(&self) -> usize {
         self.max_length
     }

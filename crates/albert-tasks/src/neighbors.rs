@@ -157,8 +157,8 @@ impl NeighborSearch {
         self.vectors.len() / self.dim.max(1)
     }
 
-    /// Adds the embedding of the next text. One that is not finite, as saved for a bad line, is not
-    /// similar to any other.
+    /// Adds the embedding of the next text. An embedding with values that are not finite, as saved
+    /// for a bad line, is not similar to any other.
     ///
     /// # Errors
     /// If it has another width.

@@ -63,7 +63,7 @@ impl RunOptions {
         self
     }
 
-    /// Overrides how the tokenizer normalizes text.
+    /// Overrides the tokenizer's normalization of text.
     pub fn with_tokenizer(mut self, tokenizer: TokenizerOptions) -> Self {
         self.tokenizer = tokenizer;
         self
@@ -75,7 +75,7 @@ impl RunOptions {
         self
     }
 
-    /// Computes `batch_tokens` tokens at a time, padding included.
+    /// Computes batches of `batch_tokens` tokens, padding included.
     pub fn with_batch_tokens(mut self, batch_tokens: impl Into<Option<usize>>) -> Self {
         self.batch_tokens = batch_tokens.into();
         self

@@ -42,7 +42,7 @@ pub struct Relevance {
     pub score: f32,
     /// Tokens that entered the network, special tokens included.
     pub tokens: usize,
-    /// True if the query or the text was truncated: the longer of the two loses its end.
+    /// True if the query or the text was truncated: the end of the longer one is removed.
     pub truncated: bool,
 }
 
@@ -93,7 +93,7 @@ impl Reranker {
         }
     }
 
-    /// Returns the longest query with a text in tokens, special tokens included.
+    /// Returns the maximum length of a query with a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.classifier.max_length()
     }

@@ -160,12 +160,12 @@ impl Search<'_> {
         self.seen
     }
 
-    /// Returns the most hits that the search gives.
+    /// Returns the maximum number of hits.
     pub fn top_k(&self) -> usize {
         self.top_k
     }
 
-    /// Returns the indices of the best hits so far, in no order.
+    /// Returns the indices of the best hits so far, in no particular order.
     pub fn indices(&self) -> impl Iterator<Item = usize> {
         self.best.iter().map(|worst| worst.0.index)
     }
@@ -191,7 +191,7 @@ impl Search<'_> {
         Ok((tokens, truncated))
     }
 
-    /// Adds the embedding of the next text, computed before by the same model with the same
+    /// Adds the embedding of the next text, which the same model computed earlier with the same
     /// options.
     ///
     /// One that is not finite, as saved embeddings have it for a bad line, is skipped.

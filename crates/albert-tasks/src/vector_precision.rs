@@ -108,13 +108,13 @@ impl VectorQuantizer {
         Ok(Self(Precision::Uint8(ranges.finish()?)))
     }
 
-    /// Creates a quantizer with one bit for each value, 1 if it is above 0. A byte has eight, the
-    /// first the highest, minus 128.
+    /// Creates a quantizer with one bit for each value, 1 if the value is above 0. A byte holds
+    /// eight bits, the first one highest, minus 128.
     pub fn binary() -> Self {
         Self(Precision::Binary)
     }
 
-    /// Creates a quantizer like [`binary`](Self::binary) without the 128.
+    /// Creates a quantizer like [`binary`](Self::binary) that does not subtract 128.
     pub fn ubinary() -> Self {
         Self(Precision::Ubinary)
     }

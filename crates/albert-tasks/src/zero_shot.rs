@@ -32,7 +32,7 @@ pub struct ZeroShotOptions {
     /// may apply; otherwise the scores of all labels sum to 1.
     pub multi_label: bool,
     /// Reads a text that is too long in windows that share this many tokens, and averages their
-    /// scores by the tokens of the text in each. `None` truncates the text.
+    /// scores, weighted by the number of the text's tokens in each. `None` truncates the text.
     pub stride: Option<usize>,
 }
 
@@ -113,7 +113,7 @@ impl ZeroShotClassifier {
         })
     }
 
-    /// Returns the longest text with a hypothesis in tokens, special tokens included.
+    /// Returns the maximum length of a text with a hypothesis in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

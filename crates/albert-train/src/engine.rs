@@ -23,8 +23,8 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Makes the pass of a run. `notice` is called with the number of tokens that go forward together
-    /// after the device ran out of memory.
+    /// Creates the pass of a run. `notice` is called with the new limit of tokens in a pass after
+    /// the device ran out of memory.
     ///
     /// # Errors
     /// If the engine cannot compute on this machine.

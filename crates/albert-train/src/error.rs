@@ -31,7 +31,7 @@ pub enum Error {
     #[error("`{}`: expected text files (.txt, .gz, .zst), found none", .0.display())]
     NoText(PathBuf),
 
-    /// A line of a corpus cannot be a sentence.
+    /// A line of a corpus is not a sentence.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Line {
         /// The file.
@@ -64,7 +64,7 @@ pub enum Error {
     Data(Box<dyn std::error::Error + Send + Sync>),
 
     /// The text yields no example of the requested length.
-    #[error("expected sequences of at least {least} tokens, found a maximum length of {found}")]
+    #[error("maximum length: expected at least {least} tokens, found {found}")]
     TooShort {
         /// The fewest tokens of an example.
         least: usize,
@@ -140,7 +140,7 @@ pub enum Error {
     },
 
     /// The model lacks the head that is evaluated.
-    #[error("`{model}`: expected a model with the head of the task, found none of `{tensor}`")]
+    #[error("`{model}`: expected a model with the task's head, found no tensor `{tensor}`")]
     NoHead {
         /// The model.
         model: String,

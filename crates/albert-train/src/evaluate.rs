@@ -1,4 +1,4 @@
-//! Evaluates a model on text: masked tokens and sentence order.
+//! Evaluates a model on text, by its masked tokens and the order of its segments.
 
 use albert_tasks::{ModelFiles, TokenizerOptions};
 

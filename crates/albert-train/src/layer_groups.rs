@@ -14,7 +14,7 @@ pub(crate) fn with_groups(one: &FlatParameters, groups: usize) -> Result<FlatPar
         return Err(Error::Setting {
             name: "layer groups",
             expected: format!(
-                "a model of one group, and at most its {} layers",
+                "a model with one group, and at most its {} layers",
                 config.num_hidden_layers
             ),
             found: format!("{groups} for a model with {found}"),

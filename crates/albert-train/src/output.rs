@@ -53,7 +53,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Checks that [`create`](Self::create) would not write into a folder in use.
+    /// Checks that [`create`](Self::create) would not write into a folder that is in use.
     ///
     /// # Errors
     /// If the folder exists and is not empty, or cannot be read.

@@ -26,7 +26,7 @@ pub struct PassSettings {
     pub attention_dropout: Option<f32>,
     /// Dropout of the pooled output before a classifier; `None` for the configuration's.
     pub classifier_dropout: Option<f32>,
-    /// Receives the number of tokens that go forward together after a GPU ran out of memory.
+    /// Receives the new limit of tokens in a pass after a GPU ran out of memory.
     pub notice: Option<Arc<dyn Fn(usize) + Send + Sync>>,
 }
 

@@ -16,7 +16,7 @@ const MAX_LENGTH: usize = 128;
 /// The default seed.
 const SEED: u64 = 42;
 
-/// Text to train on, and how: for [`Pretrain`](crate::pretrain::Pretrain) and
+/// Text to train on, with its settings, for [`Pretrain`](crate::pretrain::Pretrain) and
 /// [`Distill`](crate::distill::Distill). A [`Corpus`] alone has the default settings.
 ///
 /// ```no_run
@@ -40,7 +40,7 @@ pub struct TextTraining {
 }
 
 impl TextTraining {
-    /// Trains on a corpus, with sequences of 128 tokens and without evaluation.
+    /// Creates settings to train on a corpus, with sequences of 128 tokens and without evaluation.
     pub fn new(train: Corpus) -> Self {
         Self {
             train,

@@ -278,8 +278,8 @@ fn rare_pieces_are_removed_with_their_rows() {
         let result = compression.apply(&setting.files(), Some(&counts), 1);
         result.unwrap_err().to_string()
     };
-    assert!(compression(9).contains("at least the 10 special tokens"));
-    assert!(compression(99).contains("at most the 50 pieces"));
+    assert!(compression(9).contains("at least its 10 special tokens"));
+    assert!(compression(99).contains("at most the tokenizer's 50 pieces"));
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn models_that_do_not_fit_each_other_are_refused() {
         (
             None,
             Some(5),
-            "`layers`: expected 1 to the model's 4, found 5",
+            "`layers`: expected 1 to the model's 4 layers, found 5",
         ),
     ] {
         compression.groups = groups;

@@ -25,8 +25,7 @@ class ColumnEmbedder:
     Args:
         model: A name on the Hub, a folder that every worker has, or by default the built-in model.
         errors: ``"null"`` makes a text that cannot be embedded null; ``"raise"`` raises its error.
-        threads: The number of threads of a worker. An engine that runs a task on each core needs
-            one.
+        threads: The number of threads of a worker: 1 for an engine that runs a task on each core.
         kind: The prompt of the model to use, if it has one for queries or documents.
         model_options: Other arguments of :class:`Embedder`, such as ``dtype``.
     """
@@ -91,7 +90,7 @@ def check_names(names: list[str], text: str, out: str) -> None:
     """Checks the names of the column to read and of the one to add.
 
     Raises:
-        AlbertError: If there is no column ``text``, or already one ``out``.
+        AlbertError: If there is no column ``text``, or there is already a column ``out``.
     """
     if text not in names:
         raise AlbertError(f"no column `{text}`: expected one of {', '.join(names)}")

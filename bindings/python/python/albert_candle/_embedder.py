@@ -137,8 +137,8 @@ class Embedder(Model):
             sentences: A text, or several.
             prompt_name: The name of one of the model's :attr:`prompts`, put before every text.
             prompt: A prompt of your own; an empty one removes the model's default prompt.
-            normalize: True to scale vectors to length 1, False not to, None as the model's files
-                have it.
+            normalize: True to scale vectors to length 1, False not to, None to follow the model's
+                files.
             truncate_dim: The number of values of a vector to keep, from the first.
             precision: Quantizes vectors as :func:`quantize` does.
             output: ``"tokens"`` returns a vector for each token of a text, special tokens included.
@@ -146,8 +146,8 @@ class Embedder(Model):
                 truncating it.
             truncation_side: The side on which a text that is too long is truncated.
             show_progress_bar: True to show a bar; it needs the package tqdm.
-            batch_size: Ignored. It is here for code that was written for sentence-transformers;
-                batches are counted in tokens.
+            batch_size: Ignored, because batches are counted in tokens. It exists for code that was
+                written for sentence-transformers.
 
         Returns:
             An array of shape (dim,) for a text and (n, dim) for several, C-contiguous. With
@@ -196,7 +196,7 @@ class Embedder(Model):
         return vectors
 
     def encode_query(self, sentences: str | Iterable[str], **options: Any) -> NDArray[Any]:
-        """Returns the vectors of queries of a search.
+        """Returns the vectors of search queries.
 
         Puts the model's prompt ``query`` before every text, if the model has one and the options
         (those of :meth:`encode`) name no other.
@@ -232,15 +232,15 @@ class Embedder(Model):
     ) -> pa.FixedSizeListArray:
         """Returns the vectors of a column of texts as an Arrow array; nulls stay null.
 
-        Texts are read from the column's buffers, and the result shares the memory that the vectors
-        were written to. It has the type ``fixed_size_list<float32>[dim]``.
+        Texts are read from the column's buffers, and the result shares the memory to which the
+        vectors were written. It has the type ``fixed_size_list<float32>[dim]``.
 
         Args:
             column: An array or chunked array of pyarrow, or any object that implements the Arrow
                 PyCapsule interface, such as a column of Polars. Its type is one of the string and
                 binary types, or a dictionary of them.
 
-        The other arguments are those of :meth:`encode`. It needs the package pyarrow.
+        The other arguments are those of :meth:`encode`. This method needs the package pyarrow.
 
         Raises:
             TypeError: If the column has another type.
@@ -280,14 +280,14 @@ class Embedder(Model):
         return np.array([tokens for tokens, _ in counts], dtype=np.int64)
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Returns the cosine of each vector of ``a`` and each of ``b``, of shape (len(a), len(b)).
+        """Returns the cosine of each vector of ``a`` with each of ``b``, of shape (len(a), len(b)).
 
         A single vector counts as one row. A vector of zeros has the cosine 0.
         """
         return np.asarray(_unit(a) @ _unit(b).T, dtype=np.float32)
 
     def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Returns the cosine of each vector of ``a`` and the vector of ``b`` in the same row."""
+        """Returns the cosine of each vector of ``a`` with the vector of ``b`` in the same row."""
         first, second = _unit(a), _unit(b)
         if first.shape != second.shape:
             raise AlbertError(
@@ -299,7 +299,7 @@ class Embedder(Model):
 def quantize(
     vectors: ArrayLike, precision: Precision, samples: ArrayLike | None = None
 ) -> NDArray[Any]:
-    """Stores vectors in a byte or a bit for each value instead of four bytes.
+    """Converts vectors to a byte or a bit for each value instead of four bytes.
 
     As ``quantize_embeddings`` of sentence-transformers does: ``int8`` and ``uint8`` divide the
     range of each dimension into 256 steps, ``binary`` and ``ubinary`` keep the sign of a value,
@@ -308,9 +308,9 @@ def quantize(
     Args:
         vectors: An array of shape (n, dim).
         precision: The type of the result; ``float32`` returns the vectors.
-        samples: Vectors that the range of each dimension is taken from, for ``int8`` and ``uint8``:
-            some hundreds of representative texts. By default the vectors themselves, so that a
-            result depends on the others of the call.
+        samples: Vectors that determine the range of each dimension for ``int8`` and ``uint8``, such
+            as those of a few hundred representative texts. By default the vectors themselves; a
+            result then depends on the other vectors of the call.
 
     >>> quantize([[0.5, -0.5, 0.25]], "ubinary")
     array([[160]], dtype=uint8)

@@ -18,4 +18,4 @@ class AlbertError(ValueError):
 
 
 class HubError(AlbertError):
-    """The Hugging Face Hub, its cache, or the connection to it."""
+    """An error of the Hugging Face Hub, its cache, or the connection to it."""

@@ -19,11 +19,11 @@ class Model:
 
     Args:
         model: The name of a model on the Hugging Face Hub (``owner/name``), a folder with a model's
-            files, or ``albert-mini-en``, the model inside of this package, which is the default.
+            files, or by default ``albert-mini-en``, the model inside this package.
         revision: A branch, tag or commit of the model on the Hub.
         dtype: The type of the weights. ``float16`` and ``bfloat16`` only take less memory;
-            ``int8`` also computes in 8 bits, faster and less exactly. ``auto`` is ``float32``, or
-            ``int8`` for weights that are stored in it.
+            ``int8`` also computes in 8 bits, which is faster and less exact. ``auto`` is ``float32``,
+            or ``int8`` for weights that are stored in it.
         threads: The number of threads that compute. By default all objects share one thread for
             each core that this process may use, or ``RAYON_NUM_THREADS`` threads.
         offline: True to use no network, only the cache that huggingface_hub also uses. By default

@@ -50,7 +50,7 @@ class Pipeline:
 def pipeline(
     task: str, model: str | os.PathLike[str] | None = None, **arguments: Any
 ) -> Pipeline:
-    """Loads a model for a task that has its name at Hugging Face.
+    """Loads a model for a task, given by its name at Hugging Face.
 
     Args:
         task: ``feature-extraction``, ``fill-mask``, ``question-answering``,

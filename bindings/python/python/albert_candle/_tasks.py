@@ -1,7 +1,7 @@
 """The tasks other than embeddings.
 
-Answers are dictionaries with the keys of transformers' pipelines. A call with a text returns the
-answer to that text, a call with several a list of answers.
+Answers are dictionaries with the keys of transformers' pipelines. A call with one text returns its
+answer; a call with several texts returns a list of answers.
 """
 
 from __future__ import annotations
@@ -175,8 +175,9 @@ class MaskFiller(Model):
     def score(self, texts: Iterable[str]) -> list[TextScore]: ...
 
     def score(self, texts: str | Iterable[str]) -> Any:
-        """Returns the pseudo-log-likelihood of each text: the sum over its tokens of the logarithm
-        of their probability if they are masked one at a time."""
+        """Returns the pseudo-log-likelihood of each text.
+
+        Each token is masked in turn, and the logarithms of their probabilities are added up."""
         return _one_or_all(texts, self._native.score(_several(texts)))
 
 
@@ -223,7 +224,7 @@ class Classifier(Model):
         Args:
             texts: A text, or several texts and pairs of texts; a pair is a tuple.
             top_k: The number of labels to keep; by default all.
-            function: Turns logits into scores; by default as the model's files have it.
+            function: Turns logits into scores; by default the function of the model's files.
             stride: Reads a text that is too long in windows that share this many tokens and
                 averages their scores, instead of truncating it.
         """
@@ -339,7 +340,7 @@ class Tagger(Model):
             aggregation: Joins tokens into entities, as ``aggregation_strategy`` of transformers.
             stride: Reads a text that is too long in windows that share this many tokens, instead of
                 truncating it.
-            align_to_words: False to take every token for a word, for texts without spaces.
+            align_to_words: False to treat every token as a word, for texts without spaces.
         """
         answers = self._native.tag(_several(texts), aggregation, stride, align_to_words)
         return _one_or_all(texts, answers)
@@ -396,7 +397,7 @@ class Answerer(Model):
             max_answer_tokens: The maximum number of tokens of an answer.
             allow_no_answer: True to make "no answer", an empty string, one of the answers.
             threshold: Drops answers with a lower score.
-            align_to_words: False to leave an answer at the tokens found instead of whole words.
+            align_to_words: False to return exactly the tokens found, instead of whole words.
         """
         if isinstance(question, str) and not isinstance(context, str):
             raise TypeError("context: expected str for a single question")
@@ -442,8 +443,9 @@ class Reranker(Model):
         top_k: int | None = None,
         probability: bool = False,
     ) -> list[Ranked]:
-        """Returns the texts with their relevance, most relevant first; of equal ones the earlier
-        first.
+        """Returns the texts with their relevance, most relevant first.
+
+        Texts of equal relevance keep their order.
 
         Args:
             query: The query.

@@ -21,7 +21,7 @@ def register(
 ) -> None:
     """Adds the function ``embed(VARCHAR) -> FLOAT[dim]`` to a connection; NULL stays NULL.
 
-    ``array_cosine_similarity`` compares its vectors. It needs pyarrow.
+    ``array_cosine_similarity`` compares its vectors. The function needs pyarrow.
 
     Args:
         connection: The connection, a ``DuckDBPyConnection``.

@@ -20,10 +20,10 @@ def embed(
     threads: int | None = None,
     **model_options: Any,
 ) -> pl.Expr:
-    """Returns the expression of the vectors of a column, ``Array(Float32, dim)``; nulls stay null.
+    """Returns an expression for the vectors of a column, ``Array(Float32, dim)``; nulls stay null.
 
-    ``frame.with_columns(embedding=embed("text"))`` adds them to a DataFrame or a LazyFrame. It
-    needs pyarrow.
+    ``frame.with_columns(embedding=embed("text"))`` adds them to a DataFrame or a LazyFrame.
+    The function needs pyarrow.
 
     Args:
         texts: The name of the column of texts, or an expression.

@@ -17,8 +17,8 @@ class Embed:
     """Adds a column of vectors to a table; null texts have null vectors.
 
     ``dataset.map_batches(Embed, fn_constructor_kwargs={"text": "body"}, batch_format="pyarrow",
-    concurrency=2)`` loads the model once in each of two actors. Give actors fewer CPUs together
-    than Ray has, or they wait for each other.
+    concurrency=2)`` loads the model once in each of two actors. Actors must have fewer CPUs in
+    total than Ray has, or they wait for each other.
 
     Args:
         text: The column of texts.

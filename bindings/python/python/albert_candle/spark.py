@@ -1,7 +1,7 @@
 """Embeddings in Spark: :func:`embed` adds a column of vectors to a DataFrame.
 
-The package has to be installed on the workers; nothing else is sent to them or downloaded by them
-if the model is the built-in one. A worker loads it once and keeps it for later tasks.
+The package must be installed on the workers. With the built-in model, nothing else is sent to them
+or downloaded by them. A worker loads the model once and keeps it for later tasks.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ struct ChooseRow {
     text: String,
     choice: usize,
     scores: Vec<f32>,
-    /// For people only.
+    /// Only shown in tables.
     #[serde(skip)]
     choices: Vec<String>,
     #[serde(skip)]

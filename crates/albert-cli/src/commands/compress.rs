@@ -59,7 +59,7 @@ struct SizeArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), requires = "train")]
     vocabulary: Option<usize>,
 
-    /// Layer that a group starts as, of those that it replaces: first, last or mean
+    /// Initial weights of a group, from the layers that it replaces: first, last or mean
     #[arg(long, value_name = "NAME", default_value_t = GroupInit::Last)]
     group_init: GroupInit,
 }
@@ -101,7 +101,9 @@ pub(crate) fn run(args: CompressArgs, talk: Talk) -> anyhow::Result<()> {
     if !is_trained
         && (run.resume || run.steps.is_some() || run.time.is_some() || run.epochs.is_some())
     {
-        return Err(usage("expected `--train` with the options of a run"));
+        return Err(usage(
+            "expected `--train`, because an option of a run is given",
+        ));
     }
     options.start_threads()?;
     let settings = trainer_settings(run, options, RATE);

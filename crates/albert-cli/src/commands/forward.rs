@@ -120,7 +120,7 @@ impl TensorArgs {
             if list.len() != ids.len() {
                 let (expected, found) = (ids.len(), list.len());
                 return Err(usage(format!(
-                    "`{option}`: expected {expected} numbers as in `--ids`, found {found}"
+                    "`{option}`: expected {expected} numbers, as many as in `--ids`, found {found}"
                 )));
             }
             Ok(Some(list))
@@ -166,7 +166,7 @@ pub(crate) fn run(args: ForwardArgs, talk: Talk) -> anyhow::Result<()> {
     let tokens = match (tokens, line) {
         (Some(tokens), _) => tokens,
         (None, Some(line)) => tokenize(line, &files, &options, forwarder.max_length(), talk)?,
-        (None, None) => bail!("no text and no ids"),
+        (None, None) => bail!("no input: expected a text or `--ids`"),
     };
     let tensors = forwarder.run(
         &tokens.ids,

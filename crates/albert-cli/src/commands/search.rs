@@ -210,7 +210,7 @@ pub(crate) fn run(args: SearchArgs, talk: Talk) -> anyhow::Result<()> {
             tally.rows = search.seen();
             if not_finite > 0 {
                 talk.say(format_args!(
-                    "{not_finite} of {} vectors are not finite and cannot be a hit",
+                    "{not_finite} of {} vectors are not finite and cannot be hits",
                     tally.rows
                 ));
             }

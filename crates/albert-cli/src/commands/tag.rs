@@ -29,7 +29,7 @@ pub(crate) struct TagArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Entities")]
 struct EntityArgs {
-    /// Joining of tokens into entities: none, neighbors with the same label, or word by word
+    /// Tokens to join into entities: none, neighbors with the same label, or those of a word
     #[arg(long, value_name = "none|simple|first|average|max", default_value_t)]
     aggregation: Aggregation,
 

@@ -111,7 +111,7 @@ pub(crate) struct OptimizationArgs {
     #[arg(long, value_name = "F", value_parser = fraction, default_value = "0.999")]
     pub(crate) beta2: f64,
 
-    /// Added to the denominator of the update [default: 1e-8, lamb 1e-6]
+    /// Constant added to the denominator of the update [default: 1e-8, lamb 1e-6]
     #[arg(long, value_name = "F", value_parser = positive)]
     pub(crate) epsilon: Option<f64>,
 

@@ -16,8 +16,8 @@ pub(crate) struct PrecisionArgs {
 
     /// Sample texts, or their vectors (.npy), that calibrate int8 and uint8
     ///
-    /// A few hundred are enough. The texts, in a table its field `text`, are embedded with the same
-    /// options.
+    /// A few hundred are enough. Texts, in a table those of the field `text`, are embedded with the
+    /// same options.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }

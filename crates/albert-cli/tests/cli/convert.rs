@@ -91,7 +91,7 @@ fn a_folder_in_8_bits_is_a_quarter_of_f32_and_used_as_it_is() {
 fn a_folder_with_a_model_is_left_alone() {
     let folder = Folder::with_model_files(&["config.json"]);
     let before = folder.read("config.json");
-    cli(&["convert", "--output", folder.as_str()]).fails(1, &["holds a model already", "\nhint: "]);
+    cli(&["convert", "--output", folder.as_str()]).fails(1, &["already holds a model", "\nhint: "]);
     assert_eq!(folder.read("config.json"), before);
 }
 

@@ -25,7 +25,7 @@ const FILE_END: &[u8; 6] = b"ARROW1";
 /// The maximum length of a schema that is read ahead, and of a footer.
 const MAX_METADATA_BYTES: usize = 256 << 20;
 
-/// The meaning of a stream without its end mark.
+/// The reaction to a stream without its end mark.
 #[derive(Debug, Clone)]
 pub(crate) enum OpenEnd {
     /// A stream that may be complete, with a remark.

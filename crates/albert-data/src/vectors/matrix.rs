@@ -137,8 +137,8 @@ impl<R: Read> Iterator for Matrix<R> {
     }
 }
 
-/// Rows and columns of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
-/// }`.
+/// Parses the rows and columns in a header such as `{'descr': '<f4', 'fortran_order': False,
+/// 'shape': (2, 3), }`.
 fn shape(header: &str) -> Option<(usize, usize)> {
     let squeezed: String = header.split_whitespace().collect();
     if !squeezed.contains("'descr':'<f4'") || !squeezed.contains("'fortran_order':False") {

@@ -46,7 +46,7 @@ impl Numbers {
         if self.has_float || self.values.is_empty() {
             Ok(self.values)
         } else {
-            let error = error!("field `embedding`: expected floats, found nothing but integers");
+            let error = error!("field `embedding`: expected floats, found only integers");
             Err(error.with_kind(ErrorKind::IntegerVectors))
         }
     }
@@ -235,7 +235,7 @@ mod tests {
         };
         for bytes in ["[80,243,193]", "[-121,127]", "[0,0]"] {
             let error = format!("{:#}", row(bytes).unwrap_err());
-            assert!(error.contains("nothing but integers"), "{error}");
+            assert!(error.contains("found only integers"), "{error}");
             let table = format!("embedding\n\"{bytes}\"\n");
             let mut table = csv(std::io::Cursor::new(table), "`a`".into()).unwrap();
             assert!(table.next().unwrap().is_err(), "{bytes}");

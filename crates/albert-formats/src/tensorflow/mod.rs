@@ -25,9 +25,9 @@ type Result<T> = std::result::Result<T, IndexError>;
 #[non_exhaustive]
 pub enum IndexError {
     /// The bytes break the format: the fault and its place.
-    #[error("not a whole TensorFlow checkpoint index: {0}")]
+    #[error("not a complete TensorFlow checkpoint index: {0}")]
     Malformed(String),
-    /// The index is sound but has what is not read.
+    /// The index is valid, but has something that is not supported.
     #[error("the index {0}")]
     Refused(String),
 }
@@ -78,7 +78,7 @@ pub struct IndexEntry {
 }
 
 impl Index {
-    /// Reads the bytes of an index file. No byte of the data files is looked at.
+    /// Reads the bytes of an index file. The data files are not read.
     ///
     /// # Errors
     /// If they are not an index, a checksum is wrong, or tensors are compressed, divided into slices or
@@ -174,7 +174,7 @@ impl IndexEntry {
                 6 => entry.checksum = unmask(value.fixed32().ok_or_else(malformed)?),
                 7 => {
                     return Err(IndexError::refused(format!(
-                        "has `{}` in slices, which are not supported",
+                        "stores `{}` in slices, which are not supported",
                         shown(name)
                     )));
                 }
@@ -185,7 +185,7 @@ impl IndexEntry {
     }
 }
 
-/// Reads a `TensorShapeProto`: a dimension a field, each with its size.
+/// Reads a `TensorShapeProto`: one field per dimension, each with its size.
 fn shape(message: &[u8]) -> Option<Vec<usize>> {
     let mut shape = Vec::new();
     for field in Fields::new(message) {

@@ -70,7 +70,9 @@ fn place(rest: &mut &[u8]) -> Option<(usize, usize)> {
 fn block(bytes: &[u8], place: Option<(usize, usize)>) -> Result<&[u8]> {
     let whole = place.and_then(|(start, len)| bytes.get(start..)?.get(..len.checked_add(TRAILER)?));
     let Some((contents, checksum)) = whole.and_then(|whole| whole.split_last_chunk::<4>()) else {
-        return Err(IndexError::malformed("a block ends beyond the file"));
+        return Err(IndexError::malformed(
+            "a block extends past the end of the file",
+        ));
     };
     if unmask(u32::from_le_bytes(*checksum)) != crc32c(contents) {
         return Err(IndexError::malformed("the checksum of a block is wrong"));
@@ -81,7 +83,7 @@ fn block(bytes: &[u8], place: Option<(usize, usize)>) -> Result<&[u8]> {
             "has blocks compressed with Snappy: expected them uncompressed",
         )),
         _ => Err(IndexError::refused(
-            "has blocks compressed in an unknown way: expected them uncompressed",
+            "has blocks with an unknown compression: expected them uncompressed",
         )),
     }
 }
@@ -172,7 +174,7 @@ mod tests {
             read(&table(7))
                 .unwrap_err()
                 .to_string()
-                .contains("unknown way")
+                .contains("unknown compression")
         );
     }
 

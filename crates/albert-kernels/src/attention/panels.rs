@@ -13,7 +13,7 @@ pub(super) fn panel_width<S: Simd>(columns: usize) -> usize {
 }
 
 /// Packs the rows of a head's tokens as columns of panels `(depth, W)`, W tokens each, a multiple
-/// of 4. The values after the last token are any.
+/// of 4. The values after the last token are unspecified.
 #[inline(always)]
 pub(super) fn transpose_into_panels<'a, T: Copy + 'a>(
     zero: T,

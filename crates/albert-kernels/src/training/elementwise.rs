@@ -11,7 +11,7 @@ pub fn add(instructions: InstructionSet, xs: &[f32], ys: &mut [f32]) {
     add_scaled(instructions, 1.0, xs, ys);
 }
 
-/// Computes `y += a x`, with each element rounded once if the CPU can.
+/// Computes `y += a x`, with one rounding per element if the CPU has fused multiply-add.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -11,8 +11,8 @@ pub struct Adam {
     pub learning_rate: f32,
     /// β₁, the decay of the running mean of the gradients.
     pub beta1: f64,
-    /// β₂, the decay of the running mean of their squares. In f64, because `1 - β₂` of an f32 is off
-    /// by 1e-5 of itself.
+    /// β₂, the decay of the running mean of their squares. In f64, because `1 - β₂` in f32 has a
+    /// relative error of 1e-5.
     pub beta2: f64,
     /// ε, added to the square root.
     pub epsilon: f32,

@@ -1,5 +1,5 @@
-//! Packed matrices that are refilled: with the weights after each step, with the activations of
-//! each layer.
+//! Packed matrices that are refilled, with weights after each step and with activations in each
+//! layer.
 
 use crate::aligned::Aligned;
 use crate::gemm::PackedMatrix;

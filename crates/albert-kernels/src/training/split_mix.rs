@@ -1,4 +1,4 @@
-//! Random bits that are a function of a counter or a key: nothing has a state.
+//! Random bits that are a function of a counter or a key, without any state.
 //!
 //! Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", SplitMix64;
 //! constants of Stafford's variant 13.

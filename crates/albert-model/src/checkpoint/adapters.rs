@@ -102,7 +102,7 @@ impl Settings {
             found: error.found,
         };
         if !matches!(self.text("peft_type"), "" | "LORA") {
-            return Ok(Err(format!("`{FILE}` describes another method than LoRA")));
+            return Ok(Err(format!("`{FILE}` describes a method other than LoRA")));
         }
         let is_idle = |value: &Value| match value {
             Value::Bool(is_used) => !is_used,
@@ -118,7 +118,9 @@ impl Settings {
         }
         let stated = typed(&self.map, "r", "a whole number", to_usize).map_err(wrong)?;
         if stated.is_some_and(|stated| stated != rank) {
-            return Ok(Err(format!("`r` in `{FILE}` is not its rank, {rank}")));
+            return Ok(Err(format!(
+                "`r` in `{FILE}` differs from the rank of its matrices, {rank}"
+            )));
         }
         let alpha = typed(&self.map, "lora_alpha", "a number", Value::as_f64).map_err(wrong)?;
         let is_root = typed(&self.map, "use_rslora", "true or false", Value::as_bool)
@@ -180,14 +182,18 @@ pub(super) fn merge(
         let (Some(weight_name), Some(a), Some(b)) =
             (weight_name, tensors.get(name), tensors.get(&b_name))
         else {
-            let why = format!("no `{}` and `{}.weight`", shown(&b_name), shown(prefix));
+            let why = format!(
+                "expected `{}` and `{}.weight` with it",
+                shown(&b_name),
+                shown(prefix)
+            );
             return Err(unmerged(name, why));
         };
         let weight = &tensors[&weight_name];
         let (&[rank, inputs], &[outputs, b_rank], &[rows, columns]) =
             (&a.shape[..], &b.shape[..], &weight.shape[..])
         else {
-            return Err(unmerged(name, "it is no update of a matrix".into()));
+            return Err(unmerged(name, "it is not the update of a matrix".into()));
         };
         let fits = if is_transposed {
             [columns, rows] == [outputs, inputs]
@@ -196,11 +202,14 @@ pub(super) fn merge(
         };
         if !fits || rank != b_rank || rank == 0 {
             let shapes = format!("{:?}, {:?} and {:?}", weight.shape, a.shape, b.shape);
-            return Err(unmerged(name, format!("its shapes do not fit: {shapes}")));
+            return Err(unmerged(
+                name,
+                format!("the shapes of the weight, A and B do not match: {shapes}"),
+            ));
         }
         for part in [weight, a, b] {
             if part.float_type().is_none() || part.is_expanded() {
-                return Err(unmerged(name, "it is not stored in floats".into()));
+                return Err(unmerged(name, "it is not stored in floating point".into()));
             }
         }
         let scale = settings.scale(rank)?.map_err(|why| unmerged(name, why))?;
@@ -228,7 +237,7 @@ pub(super) fn merge(
         )
     })?;
     if let Some(left) = tensors.keys().find(|name| is_adapters(name)) {
-        return Err(unmerged(left, "it belongs to no weight".into()));
+        return Err(unmerged(left, "it does not belong to any weight".into()));
     }
     Ok(Some(match merged {
         0 => format!(
@@ -387,7 +396,7 @@ mod tests {
             ),
             (
                 why(&QUERY, Some(json!({"lora_alpha": 6, "r": 3}))),
-                "is not its rank, 4",
+                "differs from the rank of its matrices, 4",
             ),
             (
                 why(&QUERY, Some(json!({"lora_alpha": 6, "use_dora": true}))),
@@ -416,15 +425,15 @@ mod tests {
             ),
             (
                 why(&QUERY, Some(json!({"peft_type": "IA3"}))),
-                "another method",
+                "a method other than LoRA",
             ),
             (
                 why(&QUERY[1..], Some(good.clone())),
-                "no `q.lora_B.default.weight`",
+                "expected `q.lora_B.default.weight`",
             ),
             (
                 why(&[("q.weight", &[3, 3]), QUERY[2], QUERY[3]], Some(good)),
-                "do not fit",
+                "do not match",
             ),
         ] {
             assert!(message.contains(part), "{message}");

@@ -1,4 +1,4 @@
-//! Conversion between an ALBERT and a BERT of equal outputs.
+//! Conversion between an ALBERT and a BERT with equal outputs.
 
 use std::sync::Arc;
 

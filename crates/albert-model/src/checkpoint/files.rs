@@ -61,7 +61,7 @@ impl WeightFiles {
                         .map(|name| format!("`{}`", shown(name)))
                         .collect();
                     files.choices.push(format!(
-                        "not read, because weights do not have their types: {}",
+                        "not read, because weights never have their types: {}",
                         skipped.join(", ")
                     ));
                 }

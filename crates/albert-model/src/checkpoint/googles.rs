@@ -30,7 +30,8 @@ impl Checkpoint {
             let implied = Arc::make_mut(&mut self.implied);
             implied.insert(bias, StoredTensor::identity(&file, vec![h]));
             implied.insert(weight, StoredTensor::identity(&file, vec![h, h]));
-            let choice = format!("identity for `{projection}`: Google's network has none if E = H");
+            let choice =
+                format!("identity for `{projection}`, which Google's network lacks if E = H");
             self.choices.push(choice);
         }
     }

@@ -204,8 +204,8 @@ impl Checkpoint {
         Err(Error::Refused {
             file: self.files.name(),
             why: format!(
-                "holds tensors of {needed} bytes in {}: expected at most {MOST_SHARED} times as many, as models \
-                 seldom share",
+                "describes {needed} bytes of tensors in {} bytes: expected at most {MOST_SHARED} \
+                 times the size of the file, because tensors of a model rarely share bytes",
                 self.files.len
             ),
         })

@@ -122,8 +122,9 @@ fn refuse_brightmart(stored: &[&str], files: &WeightFiles) -> Result<()> {
     Err(Error::Refused {
         file: files.name(),
         why: format!(
-            "holds `{}`: brightmart's own network, which adds position embeddings H wide to embeddings \
-             projected without a bias, is not ALBERT as published; Google's and its `google` models are read",
+            "holds `{}`, a tensor of brightmart's own network, which differs from the published \
+             ALBERT: it projects embeddings without a bias, then adds position embeddings of width \
+             H; Google's models and brightmart's `google` models are supported",
             shown(name)
         ),
     })

@@ -66,13 +66,13 @@ impl LoadReport {
                 DECODER_WEIGHT,
                 WORD_EMBEDDINGS,
                 is_tied,
-                "as transformers does",
+                "as in transformers",
             ),
             (
                 DECODER_BIAS,
                 MASKED_LM_BIAS,
                 true,
-                "as transformers 5 does, where 4 uses the other",
+                "as in transformers 5; transformers 4 uses the other one",
             ),
         ];
         for (copy, original, _, as_who) in pairs.into_iter().filter(|(_, _, tied, _)| *tied) {

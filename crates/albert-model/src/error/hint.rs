@@ -26,15 +26,15 @@ impl Error {
                 "it was converted from PyTorch or TensorFlow weights: use those of the same model"
             }
             Self::SeveralWeights { .. } => {
-                "leave only the right one in the folder, or name it pytorch_model.bin"
+                "keep only the right file in the folder, or rename it to pytorch_model.bin"
             }
             Self::HoldsModel { .. } => "choose another folder",
             Self::Adapter { .. } | Self::Unmerged { .. } => {
                 "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
             }
             Self::LfsPointer { .. } => "run `git lfs pull` in the model's folder",
-            Self::NotCalibrated { .. } => "`Checkpoint::quantize` makes them",
-            Self::Overflow { .. } => "bf16 has the range of f32",
+            Self::NotCalibrated { .. } => "`Checkpoint::quantize` collects them",
+            Self::Overflow { .. } => "use bf16, which has the range of f32",
             _ => return None,
         };
         Some(hint.to_string())

@@ -123,7 +123,7 @@ pub enum Error {
     },
 
     /// The folder to write a model to already holds one.
-    #[error("`{}` holds a model already: expected an empty folder, found `{found}`", path.display())]
+    #[error("`{}` already holds a model: expected an empty folder, found `{found}`", path.display())]
     HoldsModel {
         /// The folder.
         path: PathBuf,
@@ -162,7 +162,7 @@ pub enum Error {
     },
 
     /// The file is not a safetensors file, or is truncated.
-    #[error("`{}` is not a whole safetensors file", path.display())]
+    #[error("`{}` is not a complete safetensors file", path.display())]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -172,7 +172,7 @@ pub enum Error {
     },
 
     /// The file is not a zip archive, or is truncated.
-    #[error("`{}` is not a whole PyTorch file", path.display())]
+    #[error("`{}` is not a complete PyTorch file", path.display())]
     Archive {
         /// The file.
         path: PathBuf,
@@ -182,7 +182,7 @@ pub enum Error {
     },
 
     /// The file violates its format.
-    #[error("`{file}` is not a whole {format}: {why}")]
+    #[error("`{file}` is not a complete {format}: {why}")]
     Malformed {
         /// The file.
         file: String,
@@ -298,14 +298,14 @@ pub enum Error {
     },
 
     /// A tensor is expanded: a few stored values are repeated as many elements.
-    #[error("a tensor in `{file}` is expanded: expected every element in the file")]
+    #[error("a tensor in `{file}` repeats its stored values: expected every element to be stored")]
     ExpandedTensor {
         /// The weight file.
         file: String,
     },
 
     /// A value exceeds the range of the type to store it in.
-    #[error("tensor `{tensor}` overflows {dtype:?}: expected numbers up to 65504")]
+    #[error("tensor `{tensor}` overflows {dtype:?}: expected values up to 65504")]
     Overflow {
         /// The tensor's canonical name.
         tensor: String,
@@ -328,13 +328,14 @@ pub enum Error {
 
     /// int8 weights were requested on a GPU.
     #[error(
-        "int8 weights only run on the CPU: expected the CPU, or another type than int8, found a GPU"
+        "int8 weights only run on the CPU: expected the CPU, or a type other than int8, found a GPU"
     )]
     QuantizedDevice,
 
     /// There are no activation statistics by which to round the weights.
     #[error(
-        "`{file}` has no int8 weights: expected statistics of its activations to quantize them, found none"
+        "`{file}` has no int8 weights: expected activation statistics with which to quantize, \
+         found none"
     )]
     NotCalibrated {
         /// The weight file.
@@ -342,7 +343,7 @@ pub enum Error {
     },
 
     /// A weight is NaN or infinite.
-    #[error("tensor `{tensor}`: expected finite numbers to round to 8 bits, found one that is not")]
+    #[error("tensor `{tensor}`: expected finite values to round to 8 bits, found NaN or infinity")]
     NotFinite {
         /// The tensor.
         tensor: String,

@@ -141,7 +141,10 @@ impl AlbertForMaskedLM {
         train: bool,
     ) -> Result<Tensor> {
         if input.outputs != Outputs::empty() {
-            bail!("forward_at only returns logits: use forward for hidden states and attentions")
+            bail!(
+                "`forward_at` only returns logits: use `forward` for hidden states and \
+                 attentions"
+            )
         }
         let is_readable =
             matches!(positions.device(), Device::Cpu) && positions.dtype() == DType::U32;

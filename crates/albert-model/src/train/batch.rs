@@ -234,15 +234,15 @@ mod tests {
         assert_eq!(message(&[7, 0, 1], &[0, 1, 1]), "");
         assert_eq!(
             message(&[8], &[0]),
-            "sequence 1: token id 8: expected one below 8"
+            "sequence 1: expected a token id below 8, found 8"
         );
         assert_eq!(
             message(&[1], &[2]),
-            "sequence 1: token type 2: expected one below 2"
+            "sequence 1: expected a token type below 2, found 2"
         );
         assert_eq!(
             message(&[1; 4], &[0; 4]),
-            "sequence 1: position 3: expected one below 3"
+            "sequence 1: expected a position below 3, found 3"
         );
         assert_eq!(message(&[], &[]), "sequence 1 has no tokens");
     }

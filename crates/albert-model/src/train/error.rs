@@ -3,12 +3,12 @@
 /// A `Result` whose error is [`TrainError`].
 pub type Result<T, E = TrainError> = std::result::Result<T, E>;
 
-/// A step cannot be computed.
+/// The reason why a step cannot be computed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// A token id, a token type or a position for which the model has no row.
-    #[error("sequence {sequence}: {what} {found}: expected one below {count}")]
+    #[error("sequence {sequence}: expected a {what} below {count}, found {found}")]
     OutOfRange {
         /// The sequence of the batch.
         sequence: usize,
@@ -59,14 +59,14 @@ pub enum TrainError {
     },
 
     /// A tensor that every ALBERT has is not in the checkpoint.
-    #[error("tensor `{tensor}`: expected it in the checkpoint, found none")]
+    #[error("no tensor `{tensor}` in the checkpoint: expected all tensors of an ALBERT")]
     MissingTensor {
         /// Its name.
         tensor: String,
     },
 
-    /// A number type that training does not compute in.
-    #[error("expected one of f32, bf16 and f64 to train in, found {found}")]
+    /// A data type that training does not support.
+    #[error("data type of training: expected f32, bf16 or f64, found {found}")]
     DType {
         /// The type.
         found: String,
@@ -76,7 +76,7 @@ pub enum TrainError {
     #[error(transparent)]
     Instructions(#[from] albert_kernels::InstructionSetError),
 
-    /// A checkpoint or a configuration is not what it should be.
+    /// A checkpoint or a configuration is invalid.
     #[error(transparent)]
     Model(#[from] crate::Error),
 

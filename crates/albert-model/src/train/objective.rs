@@ -29,7 +29,8 @@ pub trait Objective: fmt::Debug + Send + Sync {
     #[doc(hidden)]
     fn reads(&self, batch: &TrainingBatch, sequence: usize) -> Reads;
 
-    /// Returns the number of repetitions after which hidden states are read, if that is not all.
+    /// Returns the number of repetitions after which hidden states are read; `None` after all of
+    /// them.
     #[doc(hidden)]
     fn depth(&self) -> Option<usize> {
         None

@@ -5,13 +5,13 @@ use crate::config::AlbertConfig;
 /// Probabilities of dropout, each in [0, 1).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Dropout {
-    /// Of the embeddings and of the attention output.
+    /// Dropout of the embeddings and of the attention output.
     pub hidden: f32,
-    /// Of the feed-forward network's output, which only a BERT has.
+    /// Dropout of the feed-forward network's output, which only a BERT has.
     pub feed_forward: f32,
-    /// Of the attention probabilities.
+    /// Dropout of the attention probabilities.
     pub attention: f32,
-    /// Of what a classifier reads.
+    /// Dropout of the input of a classifier.
     pub classifier: f32,
 }
 
@@ -71,7 +71,7 @@ pub struct PassOptions {
 }
 
 impl PassOptions {
-    /// Slots for all cores, 8 at most, and the configuration's dropout.
+    /// Creates options with one slot per core, at most 8, and the configuration's dropout.
     pub fn new(config: &AlbertConfig) -> Self {
         const MOST_SLOTS: usize = 8;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -88,7 +88,7 @@ impl PassOptions {
 /// The key of a step's dropout: equal draws give equal masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Draw {
-    /// Of the run.
+    /// The seed of the run.
     pub seed: u64,
     /// Different for every call of a run.
     pub step: u64,

@@ -282,7 +282,7 @@ fn what_does_not_fit_is_refused_by_name() -> anyhow::Result<()> {
     );
     assert_eq!(
         message(targets(&[(3, 0), (3, 1)]))?,
-        "targets of masked_lm: expected a row once, found row 3 twice"
+        "targets of masked_lm: expected each row once, found row 3 twice"
     );
     let classifier = Classification::new(&fixture.layout, vec![None]).unwrap_err();
     assert_eq!(

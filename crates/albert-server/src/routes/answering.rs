@@ -89,7 +89,7 @@ async fn find(
     let top_k = parameters.top_k.unwrap_or(1);
     if !(1..=MAX_TOP_K).contains(&top_k) || parameters.max_answer_len == Some(0) {
         return Err(Failure::invalid(format!(
-            "expected `top_k` of 1 to {MAX_TOP_K} and `max_answer_len` of at least 1"
+            "expected a `top_k` from 1 to {MAX_TOP_K} and a `max_answer_len` of at least 1"
         )));
     }
     let mut options = AnswerOptions::default()

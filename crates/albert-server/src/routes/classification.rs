@@ -21,10 +21,10 @@ use crate::texts::{Pair, Pairs, Texts, object};
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct PredictRequest {
     inputs: Pairs,
-    /// Returns the network's own numbers instead of probabilities.
+    /// Returns the network's raw scores instead of probabilities.
     #[serde(default)]
     raw_scores: bool,
-    /// Truncates a text that is too long; with `false` it is refused.
+    /// True to truncate a text that is too long, false to refuse it.
     truncate: Option<bool>,
 }
 

@@ -46,16 +46,16 @@ impl From<Side> for TruncationSide {
 pub(super) struct EmbedRequest {
     /// A text, or several.
     inputs: Texts,
-    /// Scales embeddings to length 1, or does not; the default is that of the model.
+    /// True to scale embeddings to length 1; by default, the model's files decide.
     normalize: Option<bool>,
-    /// Truncates a text that is too long; with `false` it is refused.
+    /// True to truncate a text that is too long, false to refuse it.
     truncate: Option<bool>,
-    /// The side that a long text loses.
+    /// The side on which a long text is truncated.
     #[serde(default)]
     truncation_direction: Side,
     /// The name of one of the model's prompts.
     prompt_name: Option<String>,
-    /// A text to put before every text.
+    /// A prompt to put before every text.
     prompt: Option<String>,
     /// Keeps the first dimensions.
     #[schema(minimum = 1)]
@@ -138,7 +138,7 @@ pub(super) async fn embed(
 pub(super) struct EmbedAllRequest {
     /// A text, or several.
     inputs: Texts,
-    /// Truncates a text that is too long; with `false` it is refused.
+    /// True to truncate a text that is too long, false to refuse it.
     truncate: Option<bool>,
     /// Fields of `/embed` that do not apply to the vectors of tokens.
     #[serde(flatten)]
@@ -171,7 +171,7 @@ pub(super) async fn embed_all(
     let is_asked = |field: &&str| request.others.get(*field).is_some_and(|it| !is_idle(it));
     if let Some(field) = REFUSED.into_iter().find(is_asked) {
         return Err(Failure::invalid(format!(
-            "`{field}` does not apply to the vectors of tokens"
+            "`{field}` does not apply to token vectors"
         )));
     }
     let texts = request.inputs.into_vec()?;
@@ -193,9 +193,11 @@ pub(super) async fn embed_all(
     })
 }
 
-/// Refuses sparse embeddings, which no ALBERT or BERT checkpoint of these heads makes.
+/// Refuses sparse embeddings, which no ALBERT or BERT checkpoint with these heads computes.
 pub(super) async fn embed_sparse() -> Failure {
-    Failure::model_type("sparse embeddings: no model of this server makes them")
+    Failure::model_type(
+        "sparse embeddings are not supported: no model of this server computes them",
+    )
 }
 
 /// A text, and others to compare it with.
@@ -219,7 +221,7 @@ pub(super) struct SimilarityInputs {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SimilarityParameters {
-    /// Truncates a text that is too long; with `false` it is refused.
+    /// True to truncate a text that is too long, false to refuse it.
     truncate: Option<bool>,
     #[serde(default)]
     truncation_direction: Side,

@@ -55,7 +55,7 @@ struct ErrorBody {
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "only described: a route's error is a `Failure`")]
 enum Errors {
-    #[response(status = "4XX", description = "The request is wrong")]
+    #[response(status = "4XX", description = "The request is invalid")]
     Request(ErrorBody),
     #[response(status = "5XX", description = "The server cannot answer")]
     Server(ErrorBody),

@@ -41,7 +41,7 @@ pub(super) struct EmbeddingsRequest {
     #[schema(minimum = 1)]
     #[serde(default, deserialize_with = "count")]
     dimensions: Option<usize>,
-    /// The name of a user, which is not read.
+    /// An identifier of the user, which is ignored.
     #[serde(rename = "user")]
     _user: Option<String>,
 }
@@ -110,7 +110,7 @@ struct OpenAiErrorBody {
 /// Embeds texts: OpenAI's route.
 #[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses(
     (status = 200, description = "One embedding for each text", body = EmbeddingsAnswer),
-    (status = "4XX", description = "The request is wrong", body = OpenAiError),
+    (status = "4XX", description = "The request is invalid", body = OpenAiError),
     (status = "5XX", description = "The server cannot answer", body = OpenAiError),
 ))]
 pub(super) async fn embeddings(
@@ -160,7 +160,7 @@ pub(super) struct ModelsAnswer {
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", responses(
     (status = 200, description = "The models of the server", body = ModelsAnswer),
-    (status = "4XX", description = "The request is wrong", body = OpenAiError),
+    (status = "4XX", description = "The request is invalid", body = OpenAiError),
 ))]
 pub(super) async fn models(State(app): State<Arc<App>>) -> axum::Json<ModelsAnswer> {
     let row = |model: &Arc<crate::Model>| ModelRow {
@@ -175,7 +175,7 @@ pub(super) async fn models(State(app): State<Arc<App>>) -> axum::Json<ModelsAnsw
     })
 }
 
-/// Gives the failures of OpenAI's routes OpenAI's form.
+/// Converts the failures of OpenAI's routes to OpenAI's form.
 pub(crate) async fn errors(response: Response) -> Response {
     match response.extensions().get::<Failure>() {
         Some(failure) => {

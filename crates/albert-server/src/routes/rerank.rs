@@ -21,17 +21,17 @@ pub(super) struct RerankRequest {
     query: String,
     #[schema(min_items = 1)]
     texts: Vec<String>,
-    /// Returns the network's own numbers instead of probabilities.
+    /// Returns the network's raw scores instead of probabilities.
     #[serde(default)]
     raw_scores: bool,
     /// Returns the texts with their scores.
     #[serde(default)]
     return_text: bool,
-    /// Truncates a text that is too long; with `false` it is refused.
+    /// True to truncate a text that is too long, false to refuse it.
     truncate: Option<bool>,
 }
 
-/// The place of a text in the request, and its score.
+/// The index of a text in the request, and its score.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Rank {
     index: usize,

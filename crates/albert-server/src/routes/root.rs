@@ -1,4 +1,4 @@
-//! `POST /`: the task that the form of the request asks for, as Hugging Face's clients expect it.
+//! `POST /`: the form of the request selects the task, as Hugging Face's clients expect.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::body::Json;
 use crate::failure::Failure;
 use crate::model::MainTask;
 
-/// Answers as the route would that the form of `inputs` and `parameters` belongs to; a request that
-/// fits several goes to the model's main task.
+/// Answers like the route whose form `inputs` and `parameters` have; if several routes fit, the
+/// model's main task answers.
 ///
 /// | Form | Route |
 /// |---|---|
@@ -26,7 +26,7 @@ use crate::model::MainTask;
 /// | `parameters`, and a text with the model's mask | `/fill_mask` |
 /// | anything else | `/embed`, `/predict`, `/tag` or `/answer`, by the model |
 #[utoipa::path(post, path = "/", request_body = Object, responses(
-    (status = 200, description = "The answer of the route that the request's form belongs to", body = Value),
+    (status = 200, description = "The answer of the route whose form the request has", body = Value),
     Errors,
 ))]
 pub(super) async fn root(

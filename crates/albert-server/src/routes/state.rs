@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::model::MainTask;
 
-/// Returns 200 while requests are accepted, and 503 once the server ends.
+/// Returns 200 while requests are accepted, and 503 once the server is shutting down.
 #[utoipa::path(get, path = "/health", responses(
     (status = 200, description = "Requests are accepted"),
     (status = 503, description = "The server is shutting down", body = ErrorBody),

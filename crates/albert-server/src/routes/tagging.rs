@@ -26,7 +26,7 @@ pub(super) struct TagRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TagParameters {
-    /// The joining of tokens: `none`, `simple` (the default), `first`, `average` or `max`.
+    /// The strategy that joins tokens: `none`, `simple` (the default), `first`, `average` or `max`.
     aggregation_strategy: Option<String>,
     /// Reads long texts in windows that share this many tokens.
     #[serde(default, deserialize_with = "count")]

@@ -17,7 +17,7 @@ use crate::texts::{Texts, ids_of_texts};
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TokenizeRequest {
     inputs: Texts,
-    /// Returns the special tokens around the text, too; true by default.
+    /// Also returns the special tokens around the text; true by default.
     add_special_tokens: Option<bool>,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct VertexAnswer {
     predictions: Vec<Value>,
 }
 
-/// Answers several requests as `POST /` answers each: Vertex AI's route. The first one that fails is
+/// Answers several requests as `POST /` answers each: Vertex AI's route. If one fails, its error is
 /// the answer to all.
 #[utoipa::path(post, path = "/vertex", request_body = VertexRequest, responses(
     (status = 200, description = "One answer for each instance", body = VertexAnswer),

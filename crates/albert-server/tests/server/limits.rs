@@ -115,7 +115,7 @@ async fn a_request_that_cannot_begin_in_time_is_refused() {
         if status == 503 {
             assert_eq!(after.unwrap(), "1");
             assert!(
-                answer.contains("not begun within the request's timeout"),
+                answer.contains("did not begin within the timeout"),
                 "{answer}"
             );
             late += 1;

@@ -195,7 +195,7 @@ impl Answerer {
         Ok(Self { pipeline })
     }
 
-    /// Returns the tokens of a window, special tokens included.
+    /// Returns the maximum length of a window in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

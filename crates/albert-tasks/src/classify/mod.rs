@@ -32,7 +32,7 @@ pub struct ClassifyOptions {
     /// [`Classifier::score_function`].
     pub function: Option<ScoreFunction>,
     /// Reads a text that is too long in windows that share this many tokens, and averages their
-    /// scores by the tokens of the text in each. `None` truncates the text.
+    /// scores, weighted by the number of the text's tokens in each. `None` truncates the text.
     pub stride: Option<usize>,
 }
 
@@ -59,9 +59,9 @@ impl ClassifyOptions {
 /// A label with its score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LabelScore {
-    /// The label's name, from `config.json`; `LABEL_0` and so on where that has no names.
+    /// The label's name, from `config.json`; `LABEL_0` and so on if that file has no names.
     pub label: String,
-    /// The score, by the options' function.
+    /// The score that the function of the options computes.
     pub score: f32,
 }
 

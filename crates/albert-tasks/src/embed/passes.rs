@@ -58,7 +58,8 @@ impl Passes {
         }
         let frame = tokenizer.frame(false)?;
         let Some([before, after]) = frame.as_ref().map(|it| it.around.as_slice()) else {
-            let why = "the tokenizer puts special tokens inside of texts, which ids lack";
+            let why = "the tokenizer puts special tokens inside texts, where token ids cannot have \
+                       them";
             return Err(Error::Tokenize(why.into()));
         };
         let [first, last] = [before, after].map(|it| it.iter().map(|token| token.0));

@@ -40,7 +40,8 @@ pub enum Error {
     UnknownModel(String),
     /// The program was built without the feature `hub`.
     #[error(
-        "no folder `{0}`, and models on the Hub are not part of this build: expected the feature `hub`"
+        "no folder `{0}`, and this build cannot load models from the Hub: expected the feature \
+         `hub`"
     )]
     NoHub(String),
     /// The program was built without the feature `builtin`.
@@ -222,7 +223,7 @@ pub enum Error {
     /// Pooling by the pooler of a model that has none.
     #[error("pooling `pooler`: the model has no pooler")]
     NoPooler,
-    /// A width to cut to that is zero or wider than the embedding.
+    /// A width to truncate to that is zero or larger than the embedding's.
     #[error("embeddings cannot be cut to {asked} dimensions: expected 1 to {dim}")]
     TruncateDim {
         /// The requested width.
@@ -285,7 +286,8 @@ pub enum Error {
 
     /// Results with NaN or an infinity.
     #[error(
-        "the model computes values that are not finite: its weights are broken, or overflow in this type"
+        "the model computes values that are not finite: its weights are damaged, or its values \
+         overflow this type"
     )]
     NotFinite,
 
@@ -317,7 +319,8 @@ pub enum Error {
     Hypothesis(String),
     /// A text that must not be truncated and leaves no room for the other.
     #[error(
-        "the {what} takes {tokens} tokens with the special ones: expected room for text within {max_length}"
+        "the {what} takes {tokens} tokens, special tokens included: expected fewer than \
+         {max_length}, to leave room for text"
     )]
     NoRoom {
         /// The kind of text.
@@ -327,7 +330,7 @@ pub enum Error {
         /// Tokens that enter the model.
         max_length: usize,
     },
-    /// Windows with an aggregation that cannot join them.
+    /// A stride with an aggregation that cannot join windows.
     #[error(
         "a stride needs an aggregation: with `none` the tokens of two windows cannot be joined"
     )]
@@ -361,13 +364,13 @@ pub enum Error {
     },
 
     /// A comparison of two different models.
-    #[error("text {index}: expected {expected}, found {found}: not the same model")]
+    #[error("text {index}: expected {expected}, found {found}; the models differ")]
     NotTheSameModel {
         /// The text's number.
         index: usize,
-        /// The one side.
+        /// The tokens or the width of the first model.
         expected: String,
-        /// The other side.
+        /// Those of the second model.
         found: String,
     },
 

@@ -17,7 +17,7 @@ pub struct FilledText {
 /// A mask with its candidates.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilledMask {
-    /// The token's index; `[CLS]` is 0.
+    /// The index of the mask among the tokens; `[CLS]` has the index 0.
     pub position: usize,
     /// The candidates, best first.
     pub candidates: Vec<Candidate>,
@@ -33,8 +33,8 @@ pub struct Candidate {
     /// The ids of several pieces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u32>>,
-    /// The probability among the whole vocabulary. For k pieces, k masks replace the one and are
-    /// filled from left to right; the score is the product of the probabilities.
+    /// The probability over the whole vocabulary. For a target of k pieces, k masks replace the
+    /// mask and are filled from left to right; the score is the product of their probabilities.
     pub score: f32,
     /// The text with this mask replaced.
     pub text: String,

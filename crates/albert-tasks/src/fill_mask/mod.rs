@@ -82,7 +82,7 @@ impl MaskFiller {
         self.pipeline.tokenizer.mask_token()
     }
 
-    /// Returns the longest text in tokens, special tokens included.
+    /// Returns the maximum length of a text in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

@@ -146,7 +146,7 @@ impl Requests {
         let head = String::from_utf8(head).map_err(|_| invalid("the request is not UTF-8"))?;
         let (line, headers) = head
             .split_once("\r\n")
-            .ok_or_else(|| invalid("the request has no line"))?;
+            .ok_or_else(|| invalid("the request has no request line"))?;
         let (method, rest) = line
             .split_once(' ')
             .ok_or_else(|| invalid("the request has no path"))?;

@@ -5,7 +5,7 @@
 
 use ureq::http::Uri;
 
-/// Scheme, host and port, in small letters: the party that may see the token.
+/// Scheme, host and port, in lower case: the party that may see the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,

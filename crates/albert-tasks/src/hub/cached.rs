@@ -139,7 +139,7 @@ fn model(cache: &Path, folder: &Path, id: String) -> Result<Option<CachedModel>,
         model.removable.push(Removable {
             path,
             bytes,
-            why: "no branch or tag points to it: only its commit as revision selects it",
+            why: "no branch or tag points to it, so only its commit selects it",
         });
     }
     let mut all: BTreeMap<PathBuf, u64> = BTreeMap::new();

@@ -26,7 +26,7 @@ pub(super) fn completeness(
 ) -> Completeness {
     let modules = read(MODULES);
     let network = Network::new(files, modules.as_ref());
-    let lacks = |file: &str| Completeness::Lacks(format!("no `{file}` there"));
+    let lacks = |file: &str| Completeness::Lacks(format!("the cache lacks `{file}`"));
     if !network.has("config.json") && !network.has("albert_config.json") {
         return lacks(&network.path("config.json"));
     }
@@ -36,7 +36,7 @@ pub(super) fn completeness(
             Some(index) => parts(&index),
             None => return lacks(&network.path(index)),
         },
-        Weights::None => return Completeness::Lacks("no weights there".to_string()),
+        Weights::None => return Completeness::Lacks("the cache lacks the weights".to_string()),
     };
     if let Some(part) = weights.iter().find(|part| !network.has(part)) {
         return lacks(&network.path(part));
@@ -52,7 +52,7 @@ pub(super) fn completeness(
         .collect();
     let mut tokenizers = TOKENIZERS.into_iter().chain(googles_tokenizers(&network));
     if !tokenizers.clone().any(|file| network.has(file)) && tokenizers.any(unknown) {
-        return Completeness::Lacks("no tokenizer there".to_string());
+        return Completeness::Lacks("the cache lacks the tokenizer".to_string());
     }
     for module in modules.iter().flat_map(module_files) {
         if files.presence(&module.config) == Presence::Unknown {
@@ -102,21 +102,21 @@ mod tests {
             |names: &'static [&'static str]| completeness(&Names(names, Presence::Unknown), none);
         assert_eq!(
             lacks(&base[1..]),
-            Completeness::Lacks("no `config.json` there".to_string())
+            Completeness::Lacks("the cache lacks `config.json`".to_string())
         );
         assert_eq!(
             lacks(&["config.json"]),
-            Completeness::Lacks("no weights there".to_string())
+            Completeness::Lacks("the cache lacks the weights".to_string())
         );
         assert_eq!(
             lacks(&base[..2]),
-            Completeness::Lacks("no tokenizer there".to_string())
+            Completeness::Lacks("the cache lacks the tokenizer".to_string())
         );
         let pooling = |_: &str| Some(json!([{"path": "1_Pooling"}]));
         let without = completeness(&Names(base, Presence::Unknown), pooling);
         assert_eq!(
             without,
-            Completeness::Lacks("no `1_Pooling/config.json` there".to_string())
+            Completeness::Lacks("the cache lacks `1_Pooling/config.json`".to_string())
         );
     }
 }

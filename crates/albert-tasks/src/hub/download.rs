@@ -142,7 +142,8 @@ impl Download<'_> {
                 let range = header(response.headers(), "content-range").unwrap_or_default();
                 if !range.starts_with(&format!("bytes {have}-")) {
                     // Some proxies drop the header, or answer with another range.
-                    let why = format!("requested the range from byte {have} on, found `{range}`");
+                    let why =
+                        format!("requested the bytes from {have} on, found the range `{range}`");
                     self.restart(partial, have)?;
                     return Err(Failure {
                         error: answer(url, why),
@@ -276,6 +277,6 @@ impl Download<'_> {
 fn early(have: u64, size: u64) -> io::Error {
     io::Error::new(
         ErrorKind::UnexpectedEof,
-        format!("{have} of {size} bytes came"),
+        format!("received {have} of {size} bytes"),
     )
 }

@@ -11,7 +11,7 @@ pub enum HubError {
     #[error("endpoint `{0}` is not a URL: expected one that begins with https:// or http://")]
     Endpoint(String),
     /// No environment variable determines the location of the cache.
-    #[error("no place for the cache: expected a home folder or the variable HF_HOME")]
+    #[error("cannot locate the cache: expected a home folder or the variable HF_HOME")]
     NoHome,
     /// A proxy that cannot be used.
     #[error("proxy `{0}` cannot be used: expected an address that begins with http:// or https://")]
@@ -21,7 +21,8 @@ pub enum HubError {
     Certificates(PathBuf),
     /// A token with characters that cannot be sent in a header.
     #[error(
-        "the token cannot be sent: expected ASCII letters, digits and signs, found another character"
+        "the token cannot be sent: expected ASCII letters, digits and punctuation, found another \
+         character"
     )]
     TokenText,
     /// Not a name that the Hub could have.
@@ -97,7 +98,7 @@ pub enum HubError {
         with_token: bool,
     },
     /// A missing or private model, which the Hub does not distinguish.
-    #[error("no folder `{id}`, and no such model at `{endpoint}`, or a private one")]
+    #[error("no folder `{id}`, and no such model at `{endpoint}`, unless it is private")]
     NoModel {
         /// The model.
         id: String,
@@ -143,9 +144,7 @@ pub enum HubError {
     #[error("no `config.json` in `{0}`: expected a model")]
     NoConfig(String),
     /// A repository without weights in a supported format.
-    #[error(
-        "no weights in `{id}` that can be read: expected safetensors, PyTorch or TensorFlow's, {found}"
-    )]
+    #[error("no supported weights in `{id}`: expected safetensors, PyTorch or TensorFlow, {found}")]
     NoWeights {
         /// The model.
         id: String,
@@ -174,7 +173,7 @@ pub enum HubError {
     },
 
     /// The disk is full.
-    #[error("no space left for `{file}`: {left} bytes are still to come")]
+    #[error("no space left for `{file}`: {left} bytes are still missing")]
     NoSpace {
         /// The file that was being written.
         file: String,
@@ -234,7 +233,7 @@ impl HubError {
 
     /// Suggests a remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
-        let login = "set HF_TOKEN to a token of yours, or log in with `hf auth login`";
+        let login = "set HF_TOKEN to your token, or log in with `hf auth login`";
         let hint = match self {
             Self::Endpoint(_) => "unset HF_ENDPOINT for the Hub itself",
             Self::NoHome => "set HF_HOME to a folder",
@@ -246,7 +245,7 @@ impl HubError {
                 "omit the revision to use the branch main"
             }
             Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
-                "behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate"
+                "behind a proxy that intercepts TLS, set SSL_CERT_FILE to its certificate"
             }
             Self::Unreachable { .. } => {
                 "check the network, HTTPS_PROXY and HF_ENDPOINT; a model in the cache needs none of them"
@@ -255,15 +254,13 @@ impl HubError {
             Self::Status { status: 429, .. } => {
                 "wait a few minutes; with a token (HF_TOKEN) the limits are higher"
             }
-            Self::Status { status: 500.., .. } => {
-                "the Hub reports an internal error: try again later"
-            }
+            Self::Status { status: 500.., .. } => "the Hub has an internal error: try again later",
             Self::Adapter(_) => {
                 "merge it with PEFT: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(DIR)"
             }
             Self::TokenText => "copy the token again, without quotation marks",
             Self::Token { .. } => {
-                "make a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
+                "create a new one at https://huggingface.co/settings/tokens, or unset HF_TOKEN"
             }
             Self::Gated {
                 page,
@@ -286,11 +283,12 @@ impl HubError {
                 ));
             }
             Self::Offline { .. } => {
-                "download the model once with a network and without offline mode (HF_HUB_OFFLINE)"
+                "download the model once with network access and without offline mode \
+                 (HF_HUB_OFFLINE)"
             }
             Self::NoModel {
                 with_token: true, ..
-            } => "check the spelling, and what the token may read",
+            } => "check the spelling, and that the token gives access to the model",
             Self::NoModel { .. } => {
                 return Some(format!("check the spelling; for a private model {login}"));
             }
@@ -300,7 +298,8 @@ impl HubError {
             Self::NotAlbert { .. } => "models/README.md lists models known to work",
             Self::Damaged { .. } => "run it again: the damaged file was removed",
             Self::NoSpace { .. } => {
-                "free some space, or set HF_HOME to another disk; the download then resumes"
+                "free some space, or set HF_HOME to a folder on another disk; the download then \
+                 resumes"
             }
             Self::Write { .. } => "set HF_HOME to a folder that can be written to",
             _ => return None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::HubError;
 
-/// An event while a model is fetched.
+/// An event during a download or a look-up in the cache.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

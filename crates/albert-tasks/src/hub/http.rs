@@ -68,7 +68,7 @@ impl From<HubError> for Failure {
 /// The part of a file to request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Want {
-    /// The headers that the endpoint itself gives, not those of the host it stores the file at.
+    /// The headers from the endpoint itself, not from the host that stores the file.
     Headers,
     /// The content from this byte on.
     From(u64),
@@ -253,18 +253,18 @@ impl Client {
         };
         match error {
             ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => unreachable(
-                io::Error::new(io::ErrorKind::TimedOut, "no connection in time"),
+                io::Error::new(io::ErrorKind::TimedOut, "connecting timed out"),
             ),
             ureq::Error::Timeout(_) => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 cut(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("nothing came for {seconds} s"),
+                    format!("no data arrived for {seconds} s"),
                 ))
             }
             ureq::Error::HostNotFound => unreachable(io::Error::new(
                 io::ErrorKind::NotFound,
-                "its name cannot be resolved",
+                "the host name cannot be resolved",
             )),
             ureq::Error::Io(error) => match error.kind() {
                 io::ErrorKind::ConnectionReset
@@ -273,9 +273,9 @@ impl Client {
                 | io::ErrorKind::UnexpectedEof => cut(error),
                 _ => unreachable(error),
             },
-            ureq::Error::ConnectProxyFailed(why) => {
-                unreachable(io::Error::other(format!("the proxy says: {why}")))
-            }
+            ureq::Error::ConnectProxyFailed(why) => unreachable(io::Error::other(format!(
+                "the proxy refused the connection: {why}"
+            ))),
             ureq::Error::Protocol(why) => {
                 cut(io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
             }

@@ -229,7 +229,7 @@ impl Hub {
     }
 
     fn without_revision(&self, repository: &Repository) -> String {
-        let missing = format!("no revision `{}` there", self.revision);
+        let missing = format!("no revision `{}` in the cache", self.revision);
         match repository.snapshots() {
             commits if commits.is_empty() => missing,
             commits => format!("{missing}, found the commits `{}`", commits.join("`, `")),

@@ -9,7 +9,8 @@ pub struct Proxies {
     pub http: Option<String>,
     /// For addresses that begin with `https://`.
     pub https: Option<String>,
-    /// Hosts that are contacted directly: a name includes its subdomains, `*` means all hosts.
+    /// Hosts that are contacted without a proxy: a name includes its subdomains, and `*` means all
+    /// hosts.
     pub exceptions: Vec<String>,
 }
 

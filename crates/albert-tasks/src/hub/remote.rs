@@ -62,7 +62,7 @@ impl<'a> Remote<'a> {
         let (Some(commit), Some(files)) = (commit, files) else {
             return Err(answer(
                 &url,
-                "it has no `sha` and `siblings`, as the Hub's list of a model's files does",
+                "it lacks `sha` or `siblings`, which the Hub's list of a model's files has",
             ));
         };
         let names = files

@@ -362,7 +362,10 @@ pub(super) mod tests {
         let read = |file: &str| (file == MODULES).then(|| modules.clone());
         assert_eq!(completeness(&files, read), Completeness::Whole);
         let lacks = completeness(&Names(&names[..3], Presence::Unknown), read);
-        assert_eq!(lacks, Completeness::Lacks("no weights there".to_string()));
+        assert_eq!(
+            lacks,
+            Completeness::Lacks("the cache lacks the weights".to_string())
+        );
     }
 
     #[test]

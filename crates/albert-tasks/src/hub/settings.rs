@@ -29,16 +29,16 @@ pub struct HubSettings {
     /// The file with the token if no variable sets it: `HF_TOKEN_PATH`, `$HF_HOME/token`. It is
     /// read when a request is made, and may be missing.
     pub token_file: Option<PathBuf>,
-    /// True to do without the network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
+    /// True to use no network: `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`.
     pub offline: bool,
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not.
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
     pub proxies: Proxies,
     /// Certificates to trust in place of the system's, as PEM: `SSL_CERT_FILE`,
     /// `REQUESTS_CA_BUNDLE`.
     pub certificates: Option<PathBuf>,
     /// The longest silence before a connection counts as cut: `HF_HUB_DOWNLOAD_TIMEOUT`.
     pub timeout: Duration,
-    /// The pause before the first repetition of a request that failed; each further one doubles it.
+    /// The pause before a failed request is sent again; it doubles with each further attempt.
     pub pause: Duration,
 }
 

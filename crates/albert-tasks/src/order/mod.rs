@@ -95,7 +95,7 @@ impl Orderer {
         Ok(Self { pipeline })
     }
 
-    /// Returns the longest pair in tokens, special tokens included.
+    /// Returns the maximum length of a pair in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

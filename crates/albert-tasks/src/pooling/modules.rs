@@ -98,14 +98,14 @@ fn read_modules(files: &ModelFiles, modules: Vec<Value>) -> Result<Pooling> {
         let class = match name.strip_prefix("sentence_transformers.") {
             Some(rest) => rest.rsplit('.').next().unwrap_or_default(),
             None => {
-                return refuse("it is code of the model's own, which is not run".to_string());
+                return refuse("it is the model's own code, which is never run".to_string());
             }
         };
         match (class, &mut pooling) {
             ("Transformer", None) if position == 0 => {
                 let is_top = path.is_empty() || path == ".";
                 if !is_top && !files.has_network_below() {
-                    return refuse(format!("there is no folder `{path}`"));
+                    return refuse(format!("it has no folder `{path}`"));
                 }
             }
             ("Pooling", None) if position == 1 => pooling = Some(read_pooling(files, &path)?),

@@ -108,7 +108,7 @@ impl Stage {
             key,
             value: expected,
         };
-        stated.check(width, "the width of what comes before it")?;
+        stated.check(width, "the output width of the previous module")?;
         Ok(out)
     }
 

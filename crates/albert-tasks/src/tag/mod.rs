@@ -93,7 +93,7 @@ impl Tagger {
         })
     }
 
-    /// Returns the longest text, or window, in tokens, special tokens included.
+    /// Returns the maximum length of a text or a window in tokens, special tokens included.
     pub fn max_length(&self) -> usize {
         self.pipeline.max_length
     }

@@ -15,12 +15,12 @@ use super::Aggregation;
 pub struct TagOptions {
     /// Joins tokens into entities.
     pub aggregation: Aggregation,
-    /// Tags all of a long text in windows that share this many tokens; `None` truncates the text.
-    /// Among overlapping entities the longest is kept, and among equally long ones the most
+    /// Tags the whole of a long text in windows that share this many tokens; `None` truncates the
+    /// text. Among overlapping entities the longest is kept, and among equally long ones the most
     /// probable.
     pub stride: Option<usize>,
-    /// True to label whole words, for the aggregations that do. Otherwise every token is a word,
-    /// which suits texts without spaces.
+    /// True to label whole words, for the aggregations that label words. Otherwise every token
+    /// counts as a word, which suits texts without spaces.
     pub align_to_words: bool,
 }
 

@@ -42,8 +42,7 @@ pub struct TokenizerOptions {
     pub lowercase: Option<bool>,
     /// True to keep accents; `None` leaves it to the tokenizer's file.
     pub keep_accents: Option<bool>,
-    /// True to read special tokens in a text, such as `[SEP]`, as those characters and not as the
-    /// tokens.
+    /// True to read special tokens in a text, such as `[SEP]`, as ordinary characters.
     pub special_tokens_as_text: bool,
 }
 
@@ -98,8 +97,8 @@ impl Tokenizer {
         self.engine.encode(text, pair, max_length, None)
     }
 
-    /// Cuts a text of any length into tokens, in few bytes for each; `None` for a tokenizer whose
-    /// template gives other token types than 0 to a single text.
+    /// Tokenizes a text of any length, with few bytes per token; `None` for a tokenizer whose
+    /// template gives a single text token types other than 0.
     ///
     /// Memory holds the tokens and the intermediate forms of one part of the text at a time: parts
     /// end at white space, if the tokenizer's rules allow a division there.
@@ -225,7 +224,7 @@ impl Tokenizer {
         self.engine.encode_ids(begun, Some(pair_begun), max_length)
     }
 
-    /// Returns the tokens of text that fit next to the special ones.
+    /// Returns the number of text tokens that fit next to the special ones.
     pub(crate) fn room(&self, max_length: usize, is_pair: bool) -> Result<usize> {
         self.engine.room(max_length, is_pair)
     }
@@ -243,7 +242,7 @@ impl Tokenizer {
         self.engine.known_ids(text)
     }
 
-    /// Returns the file that the tokenizer was read from, and the reason for it.
+    /// Returns the file that the tokenizer was read from, and the reason for that choice.
     pub fn source(&self) -> &str {
         &self.source
     }

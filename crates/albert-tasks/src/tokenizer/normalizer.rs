@@ -95,7 +95,7 @@ pub(super) fn verify(
     {
         return refuse(
             format!("lowercase = {wanted}"),
-            "another step still folds case",
+            "another step still lowercases text",
         );
     }
     if let Some(wanted) = options.keep_accents
@@ -103,7 +103,7 @@ pub(super) fn verify(
     {
         return refuse(
             format!("keep_accents = {wanted}"),
-            "another step decides about accents",
+            "another step of it handles accents",
         );
     }
     Ok(())

@@ -67,7 +67,7 @@ pub struct TensorNames {
     pub tied: Vec<Tied>,
     /// The chosen files and formats, the prefixes removed from names, and the reasons.
     pub choices: Vec<String>,
-    /// Other remarks about them.
+    /// Other remarks about the tensors.
     pub notes: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ pub enum Section<T> {
     },
 }
 
-/// A tokenizer's facts.
+/// Information about a tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenizerInfo {
     /// The file, and the reason for it.
@@ -115,7 +115,7 @@ pub struct TokenizerInfo {
     pub lowercase: bool,
     /// True if accents are kept.
     pub keep_accents: bool,
-    /// The mask token, and its id where the vocabulary has it.
+    /// The mask token.
     pub mask_token: String,
     /// The id of the mask token.
     pub mask_token_id: Option<u32>,
@@ -125,7 +125,7 @@ pub struct TokenizerInfo {
     pub max_length_why: String,
 }
 
-/// The activation's facts.
+/// Information about the activation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Activation {
     /// Hugging Face's name.

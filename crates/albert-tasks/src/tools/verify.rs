@@ -78,7 +78,7 @@ impl Verification {
             for (a, b) in expected.vectors.iter().zip(&found.vectors) {
                 if a.len() != b.len() {
                     let [expected, found] =
-                        [a, b].map(|vector| format!("{} values a token", vector.len()));
+                        [a, b].map(|vector| format!("{} values per token", vector.len()));
                     return Err(Error::NotTheSameModel {
                         index,
                         expected,
@@ -213,18 +213,18 @@ mod tests {
         let longer = text(&[[1.0, 0.0], [1.0, 0.0]]);
         assert_eq!(
             message(longer),
-            "text 0: expected 1 tokens, found 2: not the same model"
+            "text 0: expected 1 tokens, found 2; the models differ"
         );
         let mut renamed = text(&[[1.0, 0.0]]);
         renamed.pieces[0] = "▁b".to_string();
         assert_eq!(
             message(renamed),
-            "text 0: expected the token `▁a`, found `▁b`: not the same model"
+            "text 0: expected the token `▁a`, found `▁b`; the models differ"
         );
         let mut wider = text(&[[1.0, 0.0]]);
         wider.vectors[0].push(0.0);
         let expected =
-            "text 0: expected 2 values a token, found 3 values a token: not the same model";
+            "text 0: expected 2 values per token, found 3 values per token; the models differ";
         assert_eq!(message(wider), expected);
     }
 }

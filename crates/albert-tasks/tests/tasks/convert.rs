@@ -88,5 +88,5 @@ fn nothing_is_written_where_something_is_wrong() {
 
     convert(&tiny(), dir.path(), WeightFormat::F32).unwrap();
     let error = message(convert(&tiny(), dir.path(), WeightFormat::F32));
-    assert!(error.contains("holds a model already"), "{error}");
+    assert!(error.contains("already holds a model"), "{error}");
 }

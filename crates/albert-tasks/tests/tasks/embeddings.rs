@@ -202,7 +202,8 @@ fn dense_layers_that_cannot_be_computed_are_refused_by_name() {
     assert_eq!(
         edited("in_features", json!(25)),
         format!(
-            "`in_features` in `{file}`: expected 24, the width of what comes before it, found 25"
+            "`in_features` in `{file}`: expected 24, the output width of the previous module, \
+             found 25"
         )
     );
     assert_eq!(
@@ -229,7 +230,7 @@ fn dense_layers_that_cannot_be_computed_are_refused_by_name() {
     );
     let other = message(embedder(&folder("many")).with_pooling(PoolingMode::Mean));
     assert!(
-        other.ends_with("expected 24, the width of what comes before it, found 48"),
+        other.ends_with("expected 24, the output width of the previous module, found 48"),
         "{other}"
     );
 }

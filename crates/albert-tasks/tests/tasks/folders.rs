@@ -220,11 +220,12 @@ fn modules_that_are_not_computed_are_refused_with_the_reason() {
     let own = json!([{"type": "modeling.Dense", "path": ""}]).to_string();
     assert_eq!(
         embedder_error(Folder::new().with("modules.json", &own)),
-        "module `modeling.Dense` in `modules.json` is not supported: it is code of the model's own, which is not run"
+        "module `modeling.Dense` in `modules.json` is not supported: it is the model's own code, \
+         which is never run"
     );
     let moved = refused(&[("Transformer", "0_Transformer"), base[1]]);
     assert!(
-        moved.ends_with("there is no folder `0_Transformer`"),
+        moved.ends_with("it has no folder `0_Transformer`"),
         "{moved}"
     );
     assert_eq!(

@@ -383,7 +383,7 @@ fn refusals_are_told_apart_each_with_a_hint() {
     let (error, hint) = setting.error("no/such");
     assert_eq!(
         error,
-        format!("no folder `no/such`, and no such model at `{endpoint}`, or a private one")
+        format!("no folder `no/such`, and no such model at `{endpoint}`, unless it is private")
     );
     assert!(hint.contains("HF_TOKEN"), "{hint}");
     let revision = setting
@@ -541,7 +541,7 @@ fn a_storage_with_fewer_bytes_than_announced_is_given_up() {
     let (error, _) = setting.error(ID);
     let size = weights().len();
     assert!(
-        error.contains(&format!("5000 of {size} bytes came")),
+        error.contains(&format!("received 5000 of {size} bytes")),
         "{error}"
     );
     // Twice, as `error` asks twice.
@@ -585,7 +585,7 @@ fn without_the_branch_the_only_commit_in_the_cache_is_taken() {
     fs::create_dir(&second).unwrap();
     let (error, _) = setting.error(ID);
     assert!(
-        error.contains("no revision `main` there, found the commits `"),
+        error.contains("no revision `main` in the cache, found the commits `"),
         "{error}"
     );
     // A Hub that can be reached is asked first.
@@ -761,7 +761,7 @@ fn without_the_network_what_is_there_is_used_and_what_is_not_is_said() {
     let (error, hint) = setting.error(ID);
     assert_eq!(
         error,
-        "`owner/tiny` is not in the cache, and the network is off: no revision `main` there"
+        "`owner/tiny` is not in the cache, and the network is off: no revision `main` in the cache"
     );
     assert!(hint.contains("download"), "{hint}");
 

@@ -115,7 +115,8 @@ fn an_override_that_another_step_defeats_is_refused() {
     };
     assert_eq!(
         message(Tokenizer::load(&folder.files(), &options)),
-        "the normalizer of `tokenizer.json` does not allow `lowercase = false`: another step still folds case"
+        "the normalizer of `tokenizer.json` does not allow `lowercase = false`: another step still \
+         lowercases text"
     );
 }
 

@@ -10,7 +10,7 @@ use albert_tasks::albert_model::train::FlatParameters;
 /// The part of a tensor's name before the number of its group.
 const GROUPS: &str = ".albert_layer_groups.";
 
-/// The layer that a group starts as, of those that it replaces.
+/// The initial weights of a group, from the layers that it replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupInit {
     /// The first one.

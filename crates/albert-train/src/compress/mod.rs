@@ -54,7 +54,7 @@ pub struct Compression {
     pub layers: Option<usize>,
     /// V, the number of pieces.
     pub vocabulary: Option<usize>,
-    /// The layer that a group starts as.
+    /// The initial weights of a group, from the layers that it replaces.
     pub group_init: GroupInit,
 }
 
@@ -66,8 +66,8 @@ impl Compression {
         self
     }
 
-    /// Compresses a model with the head of pretraining that it has. `counts` are the occurrences of
-    /// each piece in the text that the result is for, see [`piece_counts`].
+    /// Compresses a model with the head of pretraining that it has. `counts` has the occurrences of
+    /// each piece in the text that the result is for; see [`piece_counts`].
     ///
     /// # Errors
     /// If a size is not possible, a file is missing or wrong, or pieces are to be removed without
@@ -82,7 +82,8 @@ impl Compression {
         self.apply_with_head(original, head, counts, seed)
     }
 
-    /// Compresses a model, and gives it a head. What the original lacks of it is drawn.
+    /// Compresses a model, and gives it a head. Tensors of the head that the original lacks are
+    /// drawn.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -107,7 +108,7 @@ impl Compression {
                 let tokenizer = Tokenizer::load(original, &TokenizerOptions::default())?;
                 let counts = counts.ok_or_else(|| Error::Setting {
                     name: "vocabulary",
-                    expected: "a text in which pieces are counted".into(),
+                    expected: "a text in which to count pieces".into(),
                     found: "none".into(),
                 })?;
                 let added = vocabulary::added_tokens(original)?;
@@ -155,7 +156,7 @@ impl Compression {
         let most = original.num_hidden_layers;
         let layers = self.layers.unwrap_or(most);
         if !(1..=most).contains(&layers) {
-            return setting("layers", format!("1 to the model's {most}"), layers);
+            return setting("layers", format!("1 to the model's {most} layers"), layers);
         }
         let groups = self.groups.unwrap_or(1);
         if !(1..=layers).contains(&groups) {
@@ -164,7 +165,7 @@ impl Compression {
         let (least, most) = (4, original.embedding_size);
         let embedding = self.embedding_size.unwrap_or(most);
         if !(least..=most).contains(&embedding) {
-            let expected = format!("{least} to the model's {most}");
+            let expected = format!("{least} to {most}, the model's width");
             return setting("embedding_size", expected, embedding);
         }
         Ok(())

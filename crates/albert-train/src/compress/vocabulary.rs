@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::examples::Corpus;
 
-/// The text that pieces are counted in, in bytes.
+/// The bytes of text in which pieces are counted.
 const COUNTED_BYTES: usize = 16 << 20;
 
-/// The documents that are tokenized together, in bytes.
+/// The bytes of documents that are tokenized together.
 const PART_BYTES: usize = 4 << 20;
 
 /// Counts how often each piece of a tokenizer occurs in the first 16 MB of a corpus, whose files are
@@ -73,7 +73,7 @@ pub(super) fn remaining(
         return Err(Error::Setting {
             name: "vocabulary",
             expected: format!(
-                "at most the {pieces} pieces that there are, and at least the {} special tokens and \
+                "at most the tokenizer's {pieces} pieces, and at least its {} special tokens and \
                  single characters",
                 kept.len()
             ),

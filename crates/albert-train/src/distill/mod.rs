@@ -64,7 +64,7 @@ use crate::text_training::TextTraining;
 use crate::trainer::{Event, Summary, TrainerSettings};
 use teacher::TeacherSource;
 
-/// A distillation to be run: a student, a teacher, text and settings.
+/// The setup of a distillation: a student, a teacher, text and settings.
 #[derive(Debug)]
 pub struct Distill {
     student: Student,
@@ -74,12 +74,12 @@ pub struct Distill {
 }
 
 impl Distill {
-    /// Takes a student, the model that it imitates, and text.
+    /// Sets up the distillation of a model into a student that imitates it on text.
     pub fn new(student: Student, teacher: ModelFiles, text: impl Into<TextTraining>) -> Self {
         Self::with_teacher(student, TeacherSource::Model(teacher), text.into())
     }
 
-    /// Takes a student, text, and a file with the embedding of each sentence of the text: `.npy`,
+    /// Sets up a distillation from a file with the embedding of each sentence of the text: `.npy`,
     /// `.safetensors`, `.parquet`, `.arrow` or `.jsonl`, as `embed` writes them, in the order of
     /// the text. They may come from any model.
     pub fn from_vectors(
@@ -100,7 +100,7 @@ impl Distill {
         }
     }
 
-    /// Sets the objectives. By default they are all for which the teacher has what they need.
+    /// Sets the objectives; by default all that the teacher supports.
     #[must_use]
     pub fn with_objectives(mut self, weights: DistillWeights) -> Self {
         self.weights = Some(weights);
@@ -128,8 +128,8 @@ impl Distill {
         if in_order && text.eval.is_some() {
             return Err(Error::Setting {
                 name: "eval",
-                expected: "no text for evaluation with a file of vectors, which are those of the \
-                           training text"
+                expected: "no evaluation text, because a file of vectors only covers the training \
+                           text"
                     .into(),
                 found: "some".into(),
             });

@@ -46,13 +46,13 @@ impl DistillObjective {
 /// Written as names with weights, 1 unless given: `embeddings=2,hidden-states`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DistillWeights {
-    /// Of the teacher's sentence embeddings.
+    /// The weight of the teacher's sentence embeddings.
     pub embeddings: f32,
-    /// Of the teacher's hidden states.
+    /// The weight of the teacher's hidden states.
     pub hidden_states: f32,
-    /// Of the teacher's probabilities of masked tokens.
+    /// The weight of the teacher's probabilities of masked tokens.
     pub masked_lm: f32,
-    /// Of the text's own masked tokens and sentence order.
+    /// The weight of the text's own masked tokens and sentence order.
     pub pretraining: f32,
 }
 
@@ -132,12 +132,12 @@ impl FromStr for DistillWeights {
             let objective = DistillObjective::ALL
                 .into_iter()
                 .find(|objective| objective.name() == name.trim())
-                .ok_or_else(|| format!("expected some of {}", names.join(", ")))?;
+                .ok_or_else(|| format!("expected objectives among {}", names.join(", ")))?;
             let weight = weight.trim().parse::<f32>().ok();
             let weight = weight.filter(|weight| weight.is_finite() && *weight > 0.0);
             let weight = weight.ok_or("expected weights above 0, such as embeddings=2")?;
             if weights.get(objective) > 0.0 {
-                return Err(format!("expected `{}` once", objective.name()));
+                return Err(format!("expected `{}` only once", objective.name()));
             }
             weights = weights.with(objective, weight);
         }
@@ -182,11 +182,11 @@ mod tests {
     #[test]
     fn other_names_and_weights_are_refused() {
         for (text, message) in [
-            ("", "expected some of embeddings,"),
-            ("vectors", "expected some of embeddings,"),
+            ("", "expected objectives among embeddings,"),
+            ("vectors", "expected objectives among embeddings,"),
             ("embeddings=0", "expected weights above 0"),
             ("embeddings=x", "expected weights above 0"),
-            ("embeddings,embeddings=2", "expected `embeddings` once"),
+            ("embeddings,embeddings=2", "expected `embeddings` only once"),
         ] {
             let error = text.parse::<DistillWeights>().unwrap_err();
             assert!(error.starts_with(message), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! The losses of one batch: what the teacher says about it, as objectives of the student.
+//! The losses of one batch: the teacher's outputs as objectives of the student.
 
 use albert_tasks::albert_model::AlbertConfig;
 use albert_tasks::albert_model::train::{
@@ -15,7 +15,7 @@ use crate::pretrain::Batch;
 /// The weight of the similarities of all pairs relative to the cosines.
 const SIMILARITIES: f32 = 5.0;
 
-/// The least variance that a loss is divided by.
+/// The minimum variance by which a loss is divided.
 const LEAST_VARIANCE: f64 = 1e-6;
 
 /// A repetition of the student and the teacher's that it imitates.

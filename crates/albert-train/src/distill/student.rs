@@ -11,7 +11,7 @@ use crate::layer_groups::with_groups;
 use crate::output::{Output, kept_start};
 use crate::snapshot::Snapshot;
 
-/// A model that is going to imitate another one.
+/// A model that will be trained to imitate another one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Student {
@@ -19,7 +19,7 @@ pub struct Student {
     pub parameters: FlatParameters,
     /// The files of the tokenizer and of sentence-transformers, which are copied next to the model.
     pub files: ModelFiles,
-    /// The tensors that the start lacks and that were drawn.
+    /// The tensors that were drawn, because the start lacks them.
     pub new_tensors: Vec<String>,
     /// True if the model takes time to make, so that a run keeps what its snapshots lack of it.
     pub(crate) is_kept: bool,
@@ -66,8 +66,8 @@ impl Student {
         }))
     }
 
-    /// Loads a model, and gives it a head; what it lacks of the head is drawn. With `groups` its
-    /// single layer group is copied to this many.
+    /// Loads a model, and gives it a head; tensors of the head that it lacks are drawn. With
+    /// `groups`, its single layer group is copied to this many.
     ///
     /// # Errors
     /// If a file is missing or wrong, or the model has several groups already.

@@ -43,7 +43,7 @@ impl ClassificationData {
         if let [only] = found.names() {
             let row = self.texts.rows.last().expect("there are rows");
             return Err(row.error(format!(
-                "expected at least two labels, found `{only}` up to this last row"
+                "expected at least two labels, found only `{only}` up to this row, the last"
             )));
         }
         let ordered = options.preset.and_then(|preset| preset.ordered(&found));

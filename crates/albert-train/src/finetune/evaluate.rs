@@ -20,7 +20,7 @@ pub struct Evaluator {
     task: FineTuneTask,
     model: ModelFiles,
     tokenizer: TokenizerOptions,
-    /// The way from rows to examples.
+    /// The options that turn rows into examples.
     pub examples: ExampleOptions,
 }
 

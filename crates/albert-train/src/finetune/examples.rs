@@ -22,13 +22,13 @@ pub(super) trait Examples: fmt::Debug + Send + Sync {
         1.0
     }
 
-    /// Returns whether a step may be computed in several passes; not if examples of a step are
-    /// compared with each other.
+    /// Returns true if a step may be computed in several passes, which is not so if its examples
+    /// are compared with each other.
     fn is_divisible(&self) -> bool {
         true
     }
 
-    /// Returns the metric that decides which evaluation is the best, if that is not the task's.
+    /// Returns the metric that selects the best evaluation, if that is not the task's.
     fn metric(&self) -> Option<&'static str> {
         None
     }

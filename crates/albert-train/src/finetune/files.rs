@@ -26,7 +26,7 @@ pub struct DataFiles {
 }
 
 impl DataFiles {
-    /// Takes files whose format their content and extension show.
+    /// Takes files whose format follows from their content or extension.
     pub fn new<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
         Self {
             paths: paths.into_iter().map(Into::into).collect(),
@@ -204,7 +204,7 @@ fn format(path: &Path, source: &Source, plain: Format) -> Result<Format> {
     }
 }
 
-/// Returns whether no value of the first line names a column.
+/// Returns true if no value of the first line names a column.
 fn lacks_header(path: &Path, known: &[&str]) -> Result<bool> {
     let file = File::open(path).map_err(Error::read(path))?;
     let mut line = Vec::new();

@@ -35,7 +35,7 @@ impl Labels {
         self.names.len()
     }
 
-    /// Returns whether there are no labels.
+    /// Returns true if there are no labels.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -63,7 +63,7 @@ impl Labels {
         })
     }
 
-    /// Returns whether the same labels occur, in any order.
+    /// Returns true if both have the same labels, in any order.
     pub fn has_the_same(&self, other: &Self) -> bool {
         self.len() == other.len() && other.names.iter().all(|name| self.index(name).is_some())
     }

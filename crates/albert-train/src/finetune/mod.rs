@@ -87,7 +87,7 @@ const LEARNING_RATE: f64 = 5e-5;
 /// Epochs of a run that sets no length.
 const EPOCHS: f64 = 3.0;
 
-/// A fine-tuning to be run: a task, a model to start with, data and settings.
+/// The setup of a fine-tuning run: a task, a model to start with, data and settings.
 #[derive(Debug, Clone)]
 pub struct FineTune {
     task: FineTuneTask,
@@ -105,7 +105,7 @@ pub struct FineTune {
 }
 
 impl FineTune {
-    /// Takes a task and a model to start with, with the defaults of transformers' Trainer.
+    /// Sets up the fine-tuning of a model for a task, with the defaults of transformers' Trainer.
     pub fn new(task: FineTuneTask, model: ModelFiles) -> Self {
         let optimizer = OptimizerSettings::new(OptimizerKind::AdamW);
         Self {
@@ -165,7 +165,7 @@ impl FineTune {
         self
     }
 
-    /// Decides by this metric which evaluation is the best.
+    /// Sets the metric that selects the best evaluation.
     #[must_use]
     pub fn with_metric(mut self, metric: &str) -> Self {
         self.settings.metric = Some(metric.into());
@@ -179,7 +179,7 @@ impl FineTune {
         self
     }
 
-    /// Changes the way from rows to examples: fields, labels, length, class weights.
+    /// Changes the options that turn rows into examples: fields, labels, length, class weights.
     #[must_use]
     pub fn with_examples(mut self, change: impl FnOnce(&mut ExampleOptions)) -> Self {
         change(&mut self.examples);
@@ -200,7 +200,7 @@ impl FineTune {
         self
     }
 
-    /// Takes the examples of each epoch in a random order, or in that of the files.
+    /// Sets whether each epoch takes the examples in a random order or in that of the files.
     #[must_use]
     pub fn with_shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
@@ -214,7 +214,7 @@ impl FineTune {
         self
     }
 
-    /// Copies the only group of layers to this many groups, which are then trained separately.
+    /// Copies the single layer group to this many groups, which are then trained separately.
     #[must_use]
     pub fn with_layer_groups(mut self, groups: usize) -> Self {
         self.layer_groups = Some(groups);
@@ -323,8 +323,8 @@ impl FineTune {
         if self.task == FineTuneTask::Similarity && self.pass.frozen.encoder {
             return Err(Error::Setting {
                 name: "frozen",
-                expected: "a part that learns".into(),
-                found: "the encoder, all that similarity trains".into(),
+                expected: "a part of the model that is trained".into(),
+                found: "the encoder, which is all that similarity trains".into(),
             });
         }
         check(config, tokenizer)

@@ -12,7 +12,7 @@ use super::task::FineTuneTask;
 use crate::error::{Error, Result};
 use crate::layer_groups::with_groups;
 
-/// The parameters of a start and what is new in them.
+/// The initial parameters, and the names of those that are new.
 #[derive(Debug)]
 pub(super) struct StartModel {
     pub(super) parameters: FlatParameters,

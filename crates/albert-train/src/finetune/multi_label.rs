@@ -39,7 +39,9 @@ impl MultiLabelData {
         let labels = Labels::from_data(self.names.iter().flatten().map(String::as_str));
         if labels.is_empty() {
             let row = self.texts.rows.last().expect("there are rows");
-            return Err(row.error("expected at least one label, found none up to this last row"));
+            return Err(
+                row.error("expected at least one label, found none up to this row, the last")
+            );
         }
         Ok(labels)
     }
@@ -55,7 +57,9 @@ impl MultiLabelData {
             for name in names {
                 let label = labels.index(name).ok_or_else(|| {
                     let known = labels.shown();
-                    row.error(format!("labels: expected some of {known}, found `{name}`"))
+                    row.error(format!(
+                        "labels: expected labels among {known}, found `{name}`"
+                    ))
                 })?;
                 targets[index * labels.len() + label] = true;
             }

@@ -28,7 +28,7 @@ pub enum ClassWeights {
     Given(Vec<(String, f32)>),
 }
 
-/// The way from rows to examples.
+/// The options that turn rows into examples.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ExampleOptions {

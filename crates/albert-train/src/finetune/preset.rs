@@ -23,7 +23,7 @@ pub enum Preset {
     Stsb,
     /// Natural language inference of many genres (GLUE).
     Mnli,
-    /// Sentences that hold the answer of a question (GLUE).
+    /// Sentences that answer a question (GLUE).
     Qnli,
     /// Textual entailment (GLUE).
     Rte,
@@ -294,7 +294,7 @@ impl Preset {
         self.facts().task
     }
 
-    /// Returns whether the data has examples of a task: its own, or similarity for scored pairs.
+    /// Returns true if the data has examples of a task: its own, or similarity for scored pairs.
     pub fn has_task(self, task: FineTuneTask) -> bool {
         let is_scored = self.score_range().is_some();
         task == self.task() || (is_scored && task == FineTuneTask::Similarity)
@@ -308,7 +308,7 @@ impl Preset {
         }
     }
 
-    /// Returns the metric that decides which evaluation is the best.
+    /// Returns the metric that selects the best evaluation.
     pub fn metric(self) -> &'static str {
         self.facts().metric
     }

@@ -20,7 +20,7 @@ use crate::error::Result;
 /// Source: sentence-transformers 5, `MultipleNegativesRankingLoss`.
 const SCALE: f32 = 20.0;
 
-/// The texts and the score of a row.
+/// The relation of the texts of a row.
 #[derive(Debug, Clone, PartialEq)]
 enum Relation {
     /// Two texts and how similar they are, scaled to [0, 1].
@@ -104,7 +104,7 @@ impl SimilarityExamples {
             let expected = *expected.get_or_insert(found);
             if found != expected {
                 return Err(row.error(format!(
-                    "expected {expected}, as the rows before it have, found {found}"
+                    "expected {expected}, as in the rows before it, found {found}"
                 )));
             }
             texts.extend([Some(first), Some(second), third].into_iter().flatten());

@@ -67,7 +67,7 @@ impl TaggingData {
                 format!("{} alone", found.shown())
             };
             return Err(row.error(format!(
-                "expected at least two tags, found {shown} up to this last row"
+                "expected at least two tags, found {shown} up to this row, the last"
             )));
         }
         let ordered = options.preset.and_then(|preset| preset.ordered(&found));
@@ -85,7 +85,7 @@ impl TaggingData {
             let indices = tags.iter().map(|tag| {
                 labels.index(tag).map(|label| label as u32).ok_or_else(|| {
                     let known = labels.shown();
-                    row.error(format!("tags: expected some of {known}, found `{tag}`"))
+                    row.error(format!("tags: expected tags among {known}, found `{tag}`"))
                 })
             });
             targets.push(indices.collect::<Result<Vec<u32>>>()?);
@@ -193,7 +193,7 @@ struct Labeled {
 pub(super) struct TaggingExamples {
     sequences: Sequences,
     labeled: Vec<Vec<Labeled>>,
-    /// The number of words of each sentence, also of those that do not fit.
+    /// The number of words of each sentence, including those that do not fit.
     words: Vec<usize>,
     labels: Labels,
     weights: Vec<f32>,

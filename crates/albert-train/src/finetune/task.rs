@@ -63,7 +63,7 @@ impl FineTuneTask {
         }
     }
 
-    /// Returns the metric that decides which evaluation is the best.
+    /// Returns the metric that selects the best evaluation.
     pub fn metric(self) -> &'static str {
         match self {
             Self::Classification | Self::Choice => "accuracy",

@@ -17,7 +17,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Returns the percentage of answers that are one of the right ones.
+    /// Returns the percentage of predictions that equal one of the right answers.
     pub fn exact_match(&self) -> f64 {
         100.0 * self.exact / self.questions.max(1) as f64
     }
@@ -46,8 +46,8 @@ pub struct AnswerScores {
 }
 
 impl AnswerScores {
-    /// Adds a question by its right answers, none for a question without one, and the prediction,
-    /// empty for "no answer".
+    /// Adds a question: its right answers, none if it has no answer, and the prediction, empty for
+    /// "no answer".
     pub fn add<S: AsRef<str>>(&mut self, answers: &[S], prediction: &str) {
         // As version 2.0 does: an answer without a word, such as "the", is none.
         let gold: Vec<&str> = answers

@@ -17,7 +17,7 @@ pub type Entity<'a> = (&'a str, Range<usize>);
 /// The counts of one type of entity, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Entities predicted as they are.
+    /// Entities that were predicted correctly.
     pub correct: usize,
     /// Entities predicted.
     pub predicted: usize,
@@ -134,7 +134,7 @@ fn parts(tag: &str) -> (char, &str) {
     }
 }
 
-/// Returns whether an entity ends between two words.
+/// Returns true if an entity ends between two words.
 fn ends(before: (char, &str), now: (char, &str)) -> bool {
     let is_inside = matches!(before.0, 'B' | 'I');
     matches!(before.0, 'E' | 'S')
@@ -142,7 +142,7 @@ fn ends(before: (char, &str), now: (char, &str)) -> bool {
         || (before.0 != 'O' && before.1 != now.1)
 }
 
-/// Returns whether an entity starts at a word.
+/// Returns true if an entity starts at a word.
 fn starts(before: (char, &str), now: (char, &str)) -> bool {
     let is_outside = matches!(before.0, 'E' | 'S' | 'O');
     matches!(now.0, 'B' | 'S')

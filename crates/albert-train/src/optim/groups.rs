@@ -13,14 +13,14 @@ use albert_tasks::albert_model::train::{FlatLayout, Frozen, ModelPart, Parameter
 pub struct Tensor {
     /// Hugging Face's name.
     pub name: String,
-    /// Its place in the buffer.
+    /// The range of its values in the buffer.
     pub range: Range<usize>,
     /// Its shape; matrices are (out, in).
     pub shape: Vec<usize>,
     /// True if weight decay applies to it.
     pub decays: bool,
-    /// True if Muon orthogonalizes its updates: the matrices of the layers. Embeddings and heads
-    /// are AdamW's, as Muon's author advises.
+    /// True for the matrices of the layers, whose updates Muon orthogonalizes. AdamW updates
+    /// embeddings and heads, as Muon's author advises.
     pub is_hidden_matrix: bool,
     /// True if it is frozen.
     pub is_frozen: bool,

@@ -105,7 +105,7 @@ pub enum Warmup {
 }
 
 impl Warmup {
-    /// Returns the steps of a run of `total` steps, rounded up as transformers does.
+    /// Returns the warm-up steps of a run of `total` steps, rounded up as in transformers.
     pub fn steps(self, total: u64) -> u64 {
         match self {
             Self::Steps(steps) => steps,
@@ -113,7 +113,7 @@ impl Warmup {
         }
     }
 
-    /// Returns the seconds of a run of `total` seconds; a number of steps is none.
+    /// Returns the warm-up seconds of a run of `total` seconds; a warm-up in steps counts as 0.
     pub fn seconds(self, total: f64) -> f64 {
         match self {
             Self::Steps(_) => 0.0,

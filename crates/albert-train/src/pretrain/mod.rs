@@ -55,7 +55,7 @@ use crate::run;
 use crate::text_training::TextTraining;
 use crate::trainer::{Event, Summary, TrainerSettings};
 
-/// A pretraining to be run: a start, a tokenizer, text and settings.
+/// The setup of a pretraining run: initial weights, a tokenizer, text and settings.
 #[derive(Debug, Clone)]
 pub struct Pretrain {
     start: Start,
@@ -64,7 +64,7 @@ pub struct Pretrain {
 }
 
 impl Pretrain {
-    /// Takes initial weights, the files of the tokenizer, and text.
+    /// Sets up pretraining from initial weights, the files of the tokenizer, and text.
     pub fn new(start: Start, tokenizer: ModelFiles, text: impl Into<TextTraining>) -> Self {
         Self {
             start,

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 use crate::examples::PretrainingText;
 use crate::layer_groups::with_groups;
 
-/// The start of a run's weights.
+/// The initial weights of a run.
 #[derive(Debug, Clone)]
 pub enum Start {
-    /// The weights of a model. A head that it lacks is drawn.
+    /// The weights of a model. Heads that it lacks are drawn.
     Model(ModelFiles),
     /// The weights of a model with a single layer group, copied to this many groups.
     Groups(ModelFiles, usize),
-    /// Random weights with the deviation `initializer_range`.
+    /// Random weights with the standard deviation `initializer_range`.
     Random(Box<AlbertConfig>),
 }
 

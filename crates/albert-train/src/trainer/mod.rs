@@ -274,7 +274,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Evaluates; returns whether the run ends because evaluations get no better.
+    /// Evaluates; returns true if the run ends because evaluations no longer improve.
     fn evaluate(
         &mut self,
         task: &mut dyn Task,
@@ -407,7 +407,7 @@ impl Trainer {
     }
 }
 
-/// Returns whether a metric is better the smaller it is.
+/// Returns true if a smaller value of a metric is better.
 fn is_loss(metric: &str) -> bool {
     metric.ends_with("loss") || matches!(metric, "cross_entropy" | "perplexity")
 }

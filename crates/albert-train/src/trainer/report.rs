@@ -45,7 +45,7 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The reason of its end.
+    /// The reason why it ended.
     pub end: End,
     /// The last step.
     pub step: u64,

@@ -76,7 +76,7 @@ pub struct TrainerSettings {
     pub length: Length,
     /// Examples in a step.
     pub batch_size: usize,
-    /// Passes over parts of a step's examples.
+    /// The number of passes into which a step's examples are divided.
     pub accumulate: usize,
     /// The optimizer.
     pub optimizer: OptimizerSettings,
@@ -94,11 +94,12 @@ pub struct TrainerSettings {
     pub save_every: Every,
     /// The metric that selects the best evaluation; `None` for that of the task.
     pub metric: Option<String>,
-    /// Evaluations without a better one after which the run ends.
+    /// The number of evaluations without improvement after which the run ends.
     pub patience: Option<u64>,
-    /// True if the last weights are the result, and not those of the best evaluation.
+    /// True if the result is the last weights, and not those of the best evaluation.
     pub keep_last: bool,
-    /// The decay of an average of the weights, which is then what is evaluated and kept.
+    /// The decay of a moving average of the weights, which is then evaluated and kept in their
+    /// place.
     pub average: Option<f64>,
 }
 
@@ -123,7 +124,8 @@ impl TrainerSettings {
         }
     }
 
-    /// Returns the number of steps; of a run whose length is a time, more than it can take.
+    /// Returns the number of steps; for a run whose length is a time, a number that it cannot
+    /// reach.
     ///
     /// # Errors
     /// If settings exclude each other, or the data cannot be read.
@@ -131,7 +133,7 @@ impl TrainerSettings {
         if let (Length::Time(_), Warmup::Steps(1..)) = (self.length, self.warmup) {
             return Err(Error::Setting {
                 name: "warmup",
-                expected: "a fraction of a run whose length is a time".into(),
+                expected: "a fraction, because the length of the run is a time".into(),
                 found: "a number of steps".into(),
             });
         }

@@ -194,7 +194,8 @@ fn a_run_by_time_ends_in_time_at_a_rate_near_0() {
     let refused = Trainer::start(&mut task, dir.path(), settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "`warmup`: expected a fraction of a run whose length is a time, found a number of steps"
+        "`warmup`: expected a fraction, because the length of the run is a time, found a number of \
+         steps"
     );
 }
 

@@ -51,8 +51,8 @@ pub(crate) fn trainer_settings(
     settings(run, options, &defaults)
 }
 
-/// Returns the settings of the pass: nothing is dropped unless an option says so, as the teacher's
-/// answers are no data to overfit.
+/// Returns the settings of the pass, without dropout unless an option sets it, because the
+/// teacher's answers are not data to overfit.
 pub(crate) fn pass(options: &OptimizationArgs, talk: Talk) -> anyhow::Result<PassSettings> {
     let mut pass = crate::commands::training::pass(options, talk)?;
     pass.dropout.get_or_insert(0.0);

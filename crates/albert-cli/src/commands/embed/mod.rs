@@ -72,10 +72,10 @@ struct EmbeddingArgs {
     ///
     /// Every window has the special tokens and the prompt. A token of the text that is in c windows
     /// has weight 1 / c in each of them, and the special tokens and the prompt have the window's
-    /// share of the text as their weight. So mean, mean-sqrt-len and weighted-mean have the same
-    /// definition as for a short text; cls, last and pooler are averaged over the windows, weighted
-    /// by their shares; max is taken over all windows. `tokens` counts the tokens of all windows.
-    /// Not available for pairs.
+    /// share of the text as their weight. Therefore mean, mean-sqrt-len and weighted-mean are
+    /// defined as for a short text; cls, last and pooler are averaged over the windows, weighted by
+    /// their shares; max is taken over all windows. `tokens` counts the tokens of all windows. Not
+    /// available for pairs.
     #[arg(long, alias = "window", value_name = "N", value_parser = number(0..=usize::MAX), allow_negative_numbers = true)]
     stride: Option<usize>,
 }

@@ -42,11 +42,11 @@ pub(crate) struct FineTuneArgs {
     #[command(flatten)]
     pub(super) examples: ExampleArgs,
 
-    /// Weights of the labels in the loss: balanced, or LABEL=F,…, where others have 1
+    /// Weights of the labels in the loss: balanced, or LABEL=F,…, with 1 for all others
     #[arg(long, value_name = "WEIGHTS", value_parser = class_weights, help_heading = "Data")]
     pub(super) class_weights: Option<ClassWeights>,
 
-    /// Part of each label that is spread over all labels
+    /// Label smoothing: the part of each label that is spread over all labels
     #[arg(long, value_name = "F", value_parser = fraction, help_heading = "Data")]
     pub(super) label_smoothing: Option<f64>,
 

@@ -35,7 +35,7 @@ impl Swept {
         }
     }
 
-    /// Returns whether the option may have a value.
+    /// Returns true if the option may have a value.
     fn takes(self, value: f64) -> bool {
         match self {
             Self::LearningRate | Self::Epochs => value > 0.0 && value.is_finite(),
@@ -72,7 +72,7 @@ impl FromStr for Sweep {
                 .parse()
                 .ok()
                 .filter(|value| option.takes(*value));
-            let value = value.ok_or_else(|| format!("`{text}` is no value of {name}"))?;
+            let value = value.ok_or_else(|| format!("`{text}` is not a value of {name}"))?;
             Ok((text.trim().to_string(), value))
         });
         Ok(Self {

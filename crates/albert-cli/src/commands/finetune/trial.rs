@@ -72,9 +72,7 @@ pub(super) fn trials(seeds: &[u64], sweep: Option<&Sweep>) -> anyhow::Result<Vec
     let mut sorted = seeds.to_vec();
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(usage(
-            "`--seeds`: expected different seeds, found one twice",
-        ));
+        return Err(usage("`--seeds`: expected distinct seeds, found one twice"));
     }
     let seeds: Vec<Option<u64>> = match seeds {
         [] => vec![None],

@@ -1,4 +1,4 @@
-//! The health of a running server, for containers that have no other program to ask with.
+//! Checks the health of a running server, for containers without a program such as curl.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use albert_server::Address;
 use anyhow::{Context, ensure};
 
-/// The time that a healthy server needs less than.
+/// The time within which a healthy server answers.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Asks for `/health`.

@@ -26,8 +26,8 @@ Examples:
 pub(crate) struct ServeArgs {
     /// A model on the Hub as owner/name, a folder with its files, or the name of a built-in model
     ///
-    /// May be given several times: a request chooses a model by its name, and gets the first one
-    /// without.
+    /// Can be repeated: a request chooses a model by its name; a request without a name gets the
+    /// first model.
     #[arg(
         long = "model",
         value_name = "ID|DIR|NAME",
@@ -37,7 +37,7 @@ pub(crate) struct ServeArgs {
     )]
     models: Vec<OsString>,
 
-    /// Name that clients choose the model by, one for each --model [default: the model's own]
+    /// Name that clients use for the model, one for each --model [default: the model's own]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     served_model_name: Vec<String>,
 
@@ -66,7 +66,7 @@ pub(crate) struct ServeArgs {
     check: Option<Option<Address>>,
 }
 
-/// The options of embeddings where a request does not say otherwise.
+/// The options of embeddings, which a request can override.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Embedding")]
 struct EmbeddingArgs {
@@ -74,15 +74,15 @@ struct EmbeddingArgs {
     #[arg(long, value_name = "MODE", value_enum)]
     pooling: Option<PoolingChoice>,
 
-    /// Text to put before every text
+    /// Prefix for every text
     #[arg(long, value_name = "TEXT", conflicts_with = "default_prompt_name")]
     default_prompt: Option<String>,
 
-    /// Name of one of the model's prompts to put before every text
+    /// Name of the model's prompt with which to prefix every text
     #[arg(long, value_name = "NAME")]
     default_prompt_name: Option<String>,
 
-    /// Truncate texts that are too long where a request does not say otherwise
+    /// Truncate texts that are too long, unless a request says otherwise
     #[arg(
         long,
         value_name = "true|false",
@@ -101,7 +101,7 @@ struct EmbeddingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 struct AccessArgs {
-    /// Address and port, or unix:PATH; a socket that systemd passes goes before both
+    /// Address and port, or unix:PATH; a socket that systemd passes takes precedence
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -114,7 +114,7 @@ struct AccessArgs {
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
-    /// Origin of web pages that may use the server, or `*`; may be given several times
+    /// Origin of web pages that may use the server, or `*`; can be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors_allow_origin: Vec<String>,
 }
@@ -143,15 +143,15 @@ struct LimitArgs {
     #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX))]
     max_batch_tokens: Option<usize>,
 
-    /// Seconds of work that may wait; a request beyond that is answered 429
+    /// Seconds of work that may wait in the queue; further requests are answered 429
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = number(1..=86_400))]
     max_queue_seconds: usize,
 
-    /// Seconds within which a request must begin to be computed [default: none]
+    /// Seconds within which the computation of a request must begin [default: none]
     #[arg(long, value_name = "SECONDS", value_parser = number(1..=86_400))]
     timeout: Option<usize>,
 
-    /// Seconds that a client may take to send a request, or to read nothing of its answer
+    /// Seconds that a client may take to send a request, or may go without reading its answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = number(1..=86_400))]
     receive_timeout: usize,
 
@@ -211,7 +211,7 @@ pub(crate) fn run(args: ServeArgs, talk: Talk) -> anyhow::Result<()> {
         ));
         let stop = async {
             let stop = signals.next().await;
-            talk.say("ending: finishing what was accepted; a second signal ends at once");
+            talk.say("shutting down: finishing accepted requests; a second signal ends at once");
             stop
         };
         let serving = server.serve(listener, stop);
@@ -300,7 +300,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     settings.keys = keys(args)?;
     if limits.payload_limit > limits.max_body_memory {
         return Err(usage(format!(
-            "`--payload-limit` of {} does not fit `--max-body-memory` of {}",
+            "`--payload-limit` of {} exceeds `--max-body-memory` of {}",
             size(limits.payload_limit as u64),
             size(limits.max_body_memory as u64)
         )));

@@ -74,7 +74,7 @@ pub(crate) fn pass(options: &OptimizationArgs, talk: Talk) -> anyhow::Result<Pas
     pass.classifier_dropout = part(options.classifier_dropout);
     pass.notice = Some(Arc::new(move |tokens| {
         talk.say(format_args!(
-            "the GPU has no memory for as many tokens at once: continuing with {tokens}"
+            "the GPU has no memory for this many tokens at once: continuing with {tokens}"
         ));
     }));
     Ok(pass)

@@ -9,8 +9,8 @@ use crate::gemm::{RowTiles, Rows, Threads, fit};
 use crate::quantized::rows::rounding::{Memory, Quantize};
 use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
 
-/// Quantized rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). The memory
-/// is reused between calls.
+/// Quantized rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). Calls reuse
+/// the memory.
 ///
 /// ```text
 /// s = max |x| / 127,   q = round(x / s)

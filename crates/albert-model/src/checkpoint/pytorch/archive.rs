@@ -66,7 +66,7 @@ impl<'a> Archive<'a> {
                     "compressed"
                 };
                 return Err(file.refused(format!(
-                    "has the entry `{}` {how}: expected it stored",
+                    "has the {how} entry `{}`: expected it neither compressed nor encrypted",
                     shown(&name)
                 )));
             }
@@ -78,7 +78,10 @@ impl<'a> Archive<'a> {
             let Some(range) = range else {
                 return Err(file.malformed(
                     FORMAT,
-                    format!("the entry `{}` ends beyond the file", shown(&name)),
+                    format!(
+                        "the entry `{}` extends past the end of the file",
+                        shown(&name)
+                    ),
                 ));
             };
             match key {

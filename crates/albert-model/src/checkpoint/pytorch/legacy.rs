@@ -69,7 +69,7 @@ impl<'a> Legacy<'a> {
                 let key = key.map(shown).unwrap_or_default();
                 return Err(file.malformed(
                     FORMAT,
-                    format!("no tensor gives the type of storage `{key}`"),
+                    format!("the type of storage `{key}` is unknown: no tensor refers to it"),
                 ));
             };
             let range = (|| {
@@ -81,7 +81,10 @@ impl<'a> Legacy<'a> {
             })();
             let Some(range) = range else {
                 let key = shown(storage.key);
-                return Err(file.malformed(FORMAT, format!("storage `{key}` ends beyond the file")));
+                return Err(file.malformed(
+                    FORMAT,
+                    format!("storage `{key}` extends past the end of the file"),
+                ));
             };
             at = range.end;
             places.insert(storage.key.to_string(), range);
@@ -99,7 +102,7 @@ fn texts<'a>(pickle: &Pickle<'a>, ids: &[Id]) -> Vec<Option<&'a str>> {
 
 fn refuse_big_endian(file: &WeightFile, system: &Pickle<'_>) -> Result<()> {
     let Value::Dict(pairs) = system.value(system.root()) else {
-        return Err(file.malformed(FORMAT, "expected a dictionary about the system"));
+        return Err(file.malformed(FORMAT, "expected a dictionary that describes the system"));
     };
     let little = pairs
         .iter()
@@ -111,7 +114,7 @@ fn refuse_big_endian(file: &WeightFile, system: &Pickle<'_>) -> Result<()> {
         }
         _ => Err(file.malformed(
             FORMAT,
-            "expected `little_endian` in the dictionary about the system",
+            "expected `little_endian` in the dictionary that describes the system",
         )),
     }
 }

@@ -89,7 +89,7 @@ fn contents(
         let mut choice = format!("the tensors under `{}`", shown(&found.wrappers.join(".")));
         if !found.others.is_empty() {
             choice.push_str(&format!(
-                "; next to it, not read: {}",
+                "; not read, next to them: {}",
                 quoted(&found.others)
             ));
         }
@@ -141,8 +141,8 @@ fn stored(
             ..
         } = &view;
         format!(
-            "shape {shape:?}, strides {strides:?} from element {offset} on lead out of storage `{key}` with \
-             {} elements",
+            "shape {shape:?} and strides {strides:?} from element {offset} on exceed storage \
+             `{key}` of {} elements",
             storage.elements
         )
     };

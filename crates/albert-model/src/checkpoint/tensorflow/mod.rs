@@ -67,8 +67,8 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
             return Err(shard.malformed(
                 "TensorFlow data file",
                 format!(
-                    "expected `{}` of shape {shape:?}, {} bytes an element, in {size} bytes from {offset} on, \
-                     found a file of {}",
+                    "expected `{}` of shape {shape:?} with {} bytes per element in the {size} \
+                     bytes from {offset} on, found a file of {} bytes",
                     shown(&name),
                     element_len(dtype),
                     shard.bytes.len()

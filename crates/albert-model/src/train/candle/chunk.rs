@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use crate::mask::additive_mask;
 use crate::train::batch::TrainingBatch;
 
-/// Sequences that go forward and back together.
+/// Sequences that share a forward and backward pass.
 pub(super) struct Chunk<'a> {
     pub(super) batch: &'a TrainingBatch,
     /// Their indices in the batch, ascending.

@@ -32,11 +32,11 @@ pub(super) use head::{Place, TensorHead, TensorLoss, ranks};
 use network::TensorNetwork;
 use variables::Variables;
 
-/// Tokens, padding included, that go forward and back together on a GPU and on the CPU.
+/// The maximum number of tokens in a pass, padding included, on a GPU and on the CPU.
 const GPU_TOKENS: usize = 16 << 10;
 const CPU_TOKENS: usize = 1 << 10;
 
-/// Called with the tokens that go together after memory ran out.
+/// Called with the new limit of tokens in a pass after the device ran out of memory.
 pub(super) type Notice = Box<dyn Fn(usize) + Send + Sync>;
 
 pub(super) struct CandlePass {
@@ -45,7 +45,7 @@ pub(super) struct CandlePass {
     instructions: InstructionSet,
     device: Device,
     dtype: DType,
-    /// Tokens that go together, padding included.
+    /// The maximum number of tokens in a pass, padding included.
     tokens: AtomicUsize,
     notice: Notice,
     gradients: Vec<f32>,
@@ -260,7 +260,7 @@ impl CandlePass {
     }
 }
 
-/// Returns whether a device had no memory, by the status of CUDA's libraries.
+/// Returns true if a device had no memory, by the status of CUDA's libraries.
 fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let text = error.to_string();
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]

@@ -50,7 +50,7 @@ pub struct FlatTensor {
     pub shape: Vec<usize>,
     /// Its place in the buffer.
     pub range: Range<usize>,
-    /// Its use.
+    /// The kind of the parameter.
     pub kind: ParameterKind,
     /// The part of the model that it belongs to.
     pub part: ModelPart,

@@ -19,8 +19,8 @@ pub struct FlatParameters {
 
 impl FlatParameters {
     /// Draws matrices from a normal distribution with the configuration's `initializer_range` as
-    /// standard deviation; norms are the identity, biases 0. A tensor's values only depend on the
-    /// seed and its name.
+    /// standard deviation; norms start as the identity, and biases at 0. A tensor's values only
+    /// depend on the seed and its name.
     pub fn random(layout: Arc<FlatLayout>, seed: u64) -> Self {
         let mut parameters = Self {
             values: vec![0.0; layout.len()],

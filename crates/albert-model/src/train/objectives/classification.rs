@@ -9,7 +9,7 @@ use crate::train::network::Dense;
 use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, needed, scaled};
 use crate::train::objectives::softmax::{Softmax, weighted_by_class};
 
-/// Cross-entropy of one label of each sequence.
+/// The cross-entropy of one label for each sequence.
 #[derive(Debug, Clone)]
 pub struct Classification {
     name: &'static str,

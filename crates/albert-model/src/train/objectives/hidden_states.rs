@@ -10,7 +10,7 @@ use crate::train::objective::{Objective, ObjectiveLoss, Reads, Scale, misfit, sc
 
 const NAME: &str = "hidden_states";
 
-/// Mean squared error of all hidden states after a repetition, the mean over tokens and H.
+/// The mean squared error of all hidden states after a repetition, over tokens and H.
 #[derive(Debug, Clone)]
 pub struct HiddenStates {
     repetition: usize,

@@ -52,7 +52,7 @@ impl MaskedLm {
         if let Some(pair) = targets.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(misfit(
                 NAME,
-                "a row once",
+                "each row once",
                 format!("row {} twice", pair[0].0),
             ));
         }

@@ -15,7 +15,7 @@ use crate::train::objectives::vocabulary::{vocabulary_logits, vocabulary_pass};
 
 const NAME: &str = "masked_logits";
 
-/// The Kullback-Leibler divergence from a teacher's distribution over the vocabulary, the mean over
+/// The Kullback-Leibler divergence from a teacher's distribution over the vocabulary, averaged over
 /// rows.
 ///
 /// ```text

@@ -11,7 +11,8 @@ use crate::train::objectives::softmax::Softmax;
 
 const NAME: &str = "spans";
 
-/// Cross-entropy of the first and of the last token over the tokens of the sequence, their mean.
+/// The mean of two cross-entropies over the tokens of the sequence: of an answer's first token, and
+/// of its last.
 ///
 /// Source: transformers 4.46.3, `modeling_albert.py`, `AlbertForQuestionAnswering`.
 #[derive(Debug, Clone)]

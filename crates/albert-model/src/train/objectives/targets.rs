@@ -135,7 +135,7 @@ impl<T: EachLogit> Objective for T {
     }
 }
 
-/// Binary cross-entropy of a sigmoid for each label, the mean over sequences and labels.
+/// The binary cross-entropy of a sigmoid for each label, averaged over sequences and labels.
 #[derive(Debug, Clone)]
 pub struct MultiLabel {
     targets: Targets,
@@ -177,7 +177,7 @@ impl EachLogit for MultiLabel {
     }
 }
 
-/// Regression by mean squared error, the mean over sequences and values.
+/// Regression by the mean squared error over sequences and values.
 #[derive(Debug, Clone)]
 pub struct Regression {
     targets: Targets,

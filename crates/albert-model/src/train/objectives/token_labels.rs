@@ -44,7 +44,7 @@ impl TokenLabels {
         if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(misfit(
                 NAME,
-                "a row once",
+                "each row once",
                 format!("row {} twice", pair[0].0),
             ));
         }

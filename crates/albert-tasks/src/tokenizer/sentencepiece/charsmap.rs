@@ -39,7 +39,7 @@ impl Charsmap {
         let size = u32::from_le_bytes(*size) as usize;
         let (trie, texts) = rest
             .split_at_checked(size)
-            .ok_or_else(|| broken("its trie is longer than itself"))?;
+            .ok_or_else(|| broken("its trie is longer than the whole map"))?;
         if size == 0 || !size.is_multiple_of(4) {
             return Err(broken("its trie is not made of units of 4 bytes"));
         }

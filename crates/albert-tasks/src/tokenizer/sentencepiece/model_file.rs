@@ -139,7 +139,7 @@ fn piece(message: &[u8], id: usize) -> Result<Piece<'_>, Refusal> {
         }
     };
     if text.is_empty() || text.contains('\0') {
-        return Err(format!("piece {id} is empty or holds a zero byte"));
+        return Err(format!("piece {id} is empty or has a zero byte"));
     }
     if !score.is_finite() {
         return Err(format!(
@@ -208,7 +208,7 @@ fn float_of(value: Wire<'_>, name: &str) -> Result<f32, Refusal> {
 }
 
 fn mistyped(name: &str) -> Refusal {
-    format!("`{name}` is not of the type it must have")
+    format!("`{name}` has the wrong type")
 }
 
 fn broken(error: Broken) -> Refusal {
@@ -317,7 +317,7 @@ pub(super) mod tests {
         );
         assert_eq!(
             refusal(&model(&[("", 0.0, 1)], b"")),
-            "piece 0 is empty or holds a zero byte"
+            "piece 0 is empty or has a zero byte"
         );
     }
 }

@@ -26,8 +26,8 @@ impl Pieces {
             .map(|(id, _)| id);
         let unknown = match (unknown.next(), unknown.next()) {
             (Some(id), None) => id,
-            (None, _) => return Err("it has no piece for the unknown".to_string()),
-            (Some(_), Some(_)) => return Err("it has two pieces for the unknown".to_string()),
+            (None, _) => return Err("it has no piece for unknown text".to_string()),
+            (Some(_), Some(_)) => return Err("it has two pieces for unknown text".to_string()),
         };
         let has_text = |kind| matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused);
         let mut strings: Vec<(&str, u32)> = pieces()
@@ -119,10 +119,13 @@ mod tests {
         let refusal = |pieces: &[(&str, f32, u8)]| {
             Pieces::new(&ModelFile::parse(&model(pieces, b"")).unwrap()).unwrap_err()
         };
-        assert_eq!(refusal(&[("a", 0.0, 1)]), "it has no piece for the unknown");
+        assert_eq!(
+            refusal(&[("a", 0.0, 1)]),
+            "it has no piece for unknown text"
+        );
         assert_eq!(
             refusal(&[UNKNOWN, ("x", 0.0, 2)]),
-            "it has two pieces for the unknown"
+            "it has two pieces for unknown text"
         );
         assert_eq!(
             refusal(&[UNKNOWN, ("a", 0.0, 1), ("a", 0.0, 4)]),

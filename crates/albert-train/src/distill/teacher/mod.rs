@@ -65,7 +65,7 @@ pub(super) enum Teacher {
     Vectors(TeacherVectors),
 }
 
-/// The answers of a teacher about sentences.
+/// A teacher's outputs for sentences.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// The sentence embeddings, `(B, H)`.
@@ -75,7 +75,7 @@ pub(super) struct Answers {
 }
 
 impl Teacher {
-    /// Returns the objectives for which the teacher has what they need, with their usual weights.
+    /// Returns the objectives that the teacher supports, with their usual weights.
     pub(super) fn objectives(&self, student: &FlatLayout) -> DistillWeights {
         match self {
             Self::Model(model) => model.objectives(student),
@@ -142,7 +142,7 @@ impl Teacher {
         }
     }
 
-    /// Returns the answers about lone sentences.
+    /// Returns the outputs for lone sentences.
     pub(super) fn sentences(
         &mut self,
         examples: &[PretrainingExample],

@@ -58,7 +58,7 @@ impl TeacherModel {
         self.parameters.layout().head() != Head::Encoder
     }
 
-    /// Returns the objectives for which the model has what they need, with their usual weights.
+    /// Returns the objectives that the model supports, with their usual weights.
     pub(in crate::distill) fn objectives(&self, student: &FlatLayout) -> DistillWeights {
         let given = |is_possible: bool, weight: f32| if is_possible { weight } else { 0.0 };
         let is_as_wide = student.config().hidden_size == self.config().hidden_size;
@@ -113,8 +113,8 @@ impl TeacherModel {
         self.batch(examples.map(|example| (example.unmasked(), &example.type_ids[..])))
     }
 
-    /// Takes token ids of a student from now on. Its pieces must be pieces of the teacher, which may
-    /// have others and other ids.
+    /// Makes the teacher take a student's token ids from now on. The student's pieces must be
+    /// pieces of the teacher, which may have others and other ids.
     ///
     /// # Errors
     /// If the teacher lacks a piece.

@@ -267,7 +267,7 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let (Some(module_text), Some(name_text)) = (text(module), text(name)) else {
-            return self.operands.malformed("expected a text on the stack");
+            return self.operands.malformed("expected a string on the stack");
         };
         match Global::find(module_text, name_text) {
             Some(global) => self.add(Value::Global(global)),

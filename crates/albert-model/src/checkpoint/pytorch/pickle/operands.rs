@@ -61,7 +61,7 @@ impl<'a> Operands<'a> {
     pub(super) fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
         let Some(len) = rest.iter().position(|&byte| byte == b'\n') else {
-            return self.malformed("expected a line, found no end of it");
+            return self.malformed("expected a line, found no line end");
         };
         let line = self.take(len + 1)?;
         self.utf8(&line[..len])
@@ -71,7 +71,7 @@ impl<'a> Operands<'a> {
     pub(super) fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text),
-            Err(_) => self.malformed("expected a text in UTF-8"),
+            Err(_) => self.malformed("expected UTF-8 text"),
         }
     }
 

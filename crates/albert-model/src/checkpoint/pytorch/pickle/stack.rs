@@ -9,7 +9,7 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         Err(Trouble::Refused(format!(
-            "has more than {MOST_VALUES} values next to its tensors"
+            "has more than {MOST_VALUES} values in addition to its tensors"
         )))
     }
 
