@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 
 /// The series of one kind of work.
 #[derive(Debug)]
-struct Of {
+struct WorkSeries {
     count: IntCounter,
     success: IntCounter,
     duration: Histogram,
@@ -40,8 +40,8 @@ pub(crate) struct Metrics {
     queue: Histogram,
     inference: Histogram,
     input_length: Histogram,
-    embed: Of,
-    predict: Of,
+    embed: WorkSeries,
+    predict: WorkSeries,
     queue_size: IntGauge,
     queue_tokens: IntGauge,
     step_texts: Histogram,
@@ -95,9 +95,9 @@ impl Register {
         Ok(histogram)
     }
 
-    fn of(&self, kind: &str) -> prometheus::Result<Of> {
+    fn work_series(&self, kind: &str) -> prometheus::Result<WorkSeries> {
         let name = |series: &str| format!("te_{kind}_{series}");
-        Ok(Of {
+        Ok(WorkSeries {
             count: self.counter(&name("count"), "Texts requested")?,
             success: self.counter(&name("success"), "Texts answered")?,
             duration: self.seconds(&name("duration"), "Duration of a request in seconds")?,
@@ -140,8 +140,8 @@ impl Metrics {
                 "Time of a request from its first step to its end, in seconds",
             )?,
             input_length: register.counts("te_request_input_length", "Tokens of a text")?,
-            embed: register.of("embed")?,
-            predict: register.of("predict")?,
+            embed: register.work_series("embed")?,
+            predict: register.work_series("predict")?,
             queue_size: register.gauge("te_queue_size", "Requests in the queue")?,
             queue_tokens: register.gauge("albert_queue_tokens", "Tokens in the queue")?,
             step_texts: register.counts("te_batch_next_size", "Texts of a step")?,
@@ -162,7 +162,7 @@ impl Metrics {
     /// Counts a request with one text or many.
     pub(crate) fn request(&self, kind: Kind, texts: usize) {
         self.requests.with_label_values(&[method(texts)]).inc();
-        self.of(kind).count.inc_by(texts as u64);
+        self.series_of(kind).count.inc_by(texts as u64);
     }
 
     /// Counts a request that was answered.
@@ -170,16 +170,16 @@ impl Metrics {
         self.successes
             .with_label_values(&[method(lengths.len())])
             .inc();
-        let of = self.of(kind);
-        of.success.inc_by(lengths.len() as u64);
+        let work = self.series_of(kind);
+        work.success.inc_by(lengths.len() as u64);
         for &length in lengths {
             self.input_length.observe(length as f64);
         }
         for (series, time) in [
-            ([&self.duration, &of.duration], total),
-            ([&self.tokenization, &of.tokenization], times.tokenization),
-            ([&self.queue, &of.queue], times.queue),
-            ([&self.inference, &of.inference], times.inference),
+            ([&self.duration, &work.duration], total),
+            ([&self.tokenization, &work.tokenization], times.tokenization),
+            ([&self.queue, &work.queue], times.queue),
+            ([&self.inference, &work.inference], times.inference),
         ] {
             series
                 .iter()
@@ -214,7 +214,7 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    fn of(&self, kind: Kind) -> &Of {
+    fn series_of(&self, kind: Kind) -> &WorkSeries {
         match kind {
             Kind::Embed => &self.embed,
             Kind::Predict => &self.predict,

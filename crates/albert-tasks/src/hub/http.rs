@@ -226,7 +226,7 @@ impl Client {
             _ => &self.http,
         };
         match (proxied, uri.host()) {
-            (Some(agent), Some(host)) if !self.settings.proxies.spares(host, uri.port_u16()) => {
+            (Some(agent), Some(host)) if !self.settings.proxies.bypasses(host, uri.port_u16()) => {
                 agent
             }
             _ => &self.direct,

@@ -43,7 +43,7 @@ impl Proxies {
     }
 
     /// Returns true if `host` is contacted directly.
-    pub(super) fn spares(&self, host: &str, port: Option<u16>) -> bool {
+    pub(super) fn bypasses(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.to_lowercase();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         self.exceptions.iter().any(|exception| {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_spares_itself_and_its_subdomains() {
+    fn an_exception_covers_a_name_and_its_subdomains() {
         let read = proxies(&[(
             "NO_PROXY",
             "localhost, .example.com,*.b.org,10.0.0.1,host:80,::1",
@@ -109,12 +109,12 @@ mod tests {
             "10.0.0.1",
             "[::1]",
         ] {
-            assert!(read.spares(spared, Some(443)), "{spared}");
+            assert!(read.bypasses(spared, Some(443)), "{spared}");
         }
         for not in ["notexample.com", "example.com.evil", "10.0.0.11", "host"] {
-            assert!(!read.spares(not, Some(443)), "{not}");
+            assert!(!read.bypasses(not, Some(443)), "{not}");
         }
-        assert!(read.spares("host", Some(80)));
-        assert!(proxies(&[("no_proxy", "*")]).spares("anything", None));
+        assert!(read.bypasses("host", Some(80)));
+        assert!(proxies(&[("no_proxy", "*")]).bypasses("anything", None));
     }
 }
