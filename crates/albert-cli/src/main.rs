@@ -41,6 +41,8 @@ use failure::Report;
 use progress::Talk;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    output::report_size_limit();
     let arguments = std::env::args_os().collect();
     #[cfg(feature = "train")]
     let arguments = match recipe::expand(arguments) {

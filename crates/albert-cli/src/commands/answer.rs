@@ -46,7 +46,7 @@ struct ContextArgs {
     max_answer_tokens: usize,
 
     /// Drop answers with a lower score; if none is left, the answer is empty
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = score, allow_negative_numbers = true)]
     threshold: Option<f32>,
 
     /// Widen answers to whole words; use false for texts without spaces
@@ -140,6 +140,14 @@ impl Row for AnswerRow {
 
     fn truncated(&self) -> Option<bool> {
         Some(self.truncated)
+    }
+}
+
+/// Parses a score, which NaN is not: every comparison with it fails.
+fn score(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(score) if !score.is_nan() => Ok(score),
+        _ => Err("expected a number".to_string()),
     }
 }
 

@@ -117,10 +117,13 @@ pub(crate) fn start_threads(threads: Option<usize>) -> anyhow::Result<()> {
 /// instruction set that the machine does not have.
 pub(crate) fn check_environment() -> anyhow::Result<()> {
     check_variable("RAYON_NUM_THREADS", MAX_THREADS)?;
-    check_variable("RUST_MIN_STACK", usize::MAX)?;
+    check_variable("RUST_MIN_STACK", MAX_STACK_BYTES)?;
     InstructionSet::current().context("environment variable ALBERT_KERNELS")?;
     Ok(())
 }
+
+/// The largest stack of a thread. The system may refuse one of far more, and then no thread starts.
+const MAX_STACK_BYTES: usize = 1 << 30;
 
 fn check_variable(name: &str, most: usize) -> anyhow::Result<()> {
     let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else {

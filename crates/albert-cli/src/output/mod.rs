@@ -26,6 +26,8 @@ mod saved;
 #[cfg(feature = "parquet")]
 mod schema;
 mod sink;
+#[cfg(unix)]
+mod size_limit;
 mod table;
 mod target;
 
@@ -46,6 +48,8 @@ pub(crate) use layout::{Kept, Layout, parse_renaming};
 pub(crate) use row::{BadRow, Row, RowWriter};
 pub(crate) use saved::Saved;
 pub(crate) use sink::{Sink, print_to_stdout};
+#[cfg(unix)]
+pub(crate) use size_limit::report_size_limit;
 pub(crate) use table::{BAR_WIDTH, bar, bar_of, columns, shown, visible};
 pub(crate) use target::Target;
 

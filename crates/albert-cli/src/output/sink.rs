@@ -222,6 +222,7 @@ impl Sink {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "free some space and run the command again"
             }
+            ErrorKind::FileTooLarge => "raise the limit (`ulimit -f`) and run the command again",
             _ => "run the command again",
         };
         let failed = Err(error).with_context(|| format!("cannot write to {name}"));

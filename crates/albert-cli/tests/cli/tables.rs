@@ -204,6 +204,7 @@ fn the_columns_are_those_of_docs_formats() {
     ))
     .unwrap();
     let folder = Folder::new();
+    let corpus = folder.write("corpus.txt", "b\n");
     let model = |name: &str| task_model(name);
     for (command, args) in [
         ("embed", vec!["a"]),
@@ -227,10 +228,12 @@ fn the_columns_are_those_of_docs_formats() {
         ("order", vec!["a", "b"]),
         ("order --sort", vec!["a"]),
         ("similarity", vec!["a", "b"]),
+        ("search", vec!["a", "--input", &corpus]),
         (
-            "search",
-            vec!["a", "--input", &folder.write("corpus.txt", "b\n")],
+            "rerank",
+            vec!["a", "--input", &corpus, "--model", &model("single")],
         ),
+        ("neighbors", vec!["a", "b"]),
         ("tokenize", vec!["a"]),
     ] {
         let output = folder.path("out.arrow");

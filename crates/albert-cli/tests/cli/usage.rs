@@ -50,6 +50,7 @@ fn wrong_usage_exits_with_2() {
         &["embed", "a", "--input", "b.txt"],
         &["embed", "a", "--normalize", "perhaps"],
         &["embed", "a", "--format", "safetensors"],
+        &["answer", "a", "--context", "b", "--threshold", "nan"],
         &["convert", "--output", "-"],
         &["man", "--out", "-"],
         &["tokenize", "a", "--format", "npy"],
@@ -75,6 +76,7 @@ fn the_environment_sets_what_options_do_not() {
         ("ALBERT_BATCH_TOKENS", "none"),
         ("RAYON_NUM_THREADS", "100000"),
         ("RUST_MIN_STACK", "much"),
+        ("RUST_MIN_STACK", "99999999999999999"),
     ] {
         with(name, value, &[]).fails(2, &[value]);
     }

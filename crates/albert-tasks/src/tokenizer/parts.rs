@@ -7,6 +7,13 @@ pub(super) const PART_BYTES: usize = 1 << 16;
 /// The number of characters on either side of a division that must be plain.
 const CONTEXT: usize = 16;
 
+/// The number of bytes that are passed over after a refused place, for each refusal before it.
+///
+/// To ask about a place costs as much as to tokenize a few words. Where a tokenizer refuses every
+/// place, such as those between ideographs, the number of questions grows only with the square root
+/// of the length.
+const BYTES_PER_REFUSAL: usize = 64;
+
 /// A part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part<'a> {
@@ -52,26 +59,32 @@ pub(super) fn parts<'a>(
 /// Returns the end of the first part, and the white space after it.
 fn first_division(text: &str, divides: impl Fn(&Division<'_>) -> bool) -> Option<(usize, &str)> {
     let start = (PART_BYTES..text.len()).find(|&at| text.is_char_boundary(at))?;
+    let (mut next, mut refusals) = (start, 0);
     text[start..].char_indices().find_map(|(offset, c)| {
         let end = start + offset;
-        let gap = match c {
-            _ if is_space(c) => {
-                let rest = &text[end..];
-                &rest[..rest.len() - rest.trim_start_matches(is_space).len()]
-            }
-            _ if is_ideograph(c) => "",
-            _ => return None,
-        };
+        if end < next || !is_space(c) && !is_ideograph(c) {
+            return None;
+        }
+        // This comes first, because it holds only at the beginning of a run of white space, whose
+        // length is then counted once.
         let left = plain(text[..end].chars().rev())?;
+        let rest = &text[end..];
+        let gap = &rest[..rest.len() - rest.trim_start_matches(is_space).len()];
         let right = plain(text[end + gap.len()..].chars())?;
         let division = Division {
             left: &text[end - left..end],
             gap,
             right: &text[end + gap.len()..end + gap.len() + right],
         };
-        let is_allowed =
-            !gap.is_empty() || division.left.chars().next_back().is_some_and(is_ideograph);
-        (is_allowed && divides(&division)).then_some((end, gap))
+        if gap.is_empty() && !division.left.ends_with(is_ideograph) {
+            return None;
+        }
+        if divides(&division) {
+            return Some((end, gap));
+        }
+        refusals += 1;
+        next = end + refusals * BYTES_PER_REFUSAL;
+        None
     })
 }
 
@@ -171,5 +184,33 @@ mod tests {
         }
         let text = "the river ".repeat(20_000);
         assert_eq!(parts(&text, |_| false).count(), 1);
+    }
+
+    #[test]
+    fn refused_places_are_asked_about_ever_more_rarely() {
+        for text in [
+            "東京都千代田区".repeat(200_000),
+            "the\triver ".repeat(400_000),
+        ] {
+            let questions = std::cell::Cell::new(0_usize);
+            let refuse = |_: &Division<'_>| {
+                questions.set(questions.get() + 1);
+                false
+            };
+            assert_eq!(parts(&text, refuse).count(), 1);
+            let most = (2 * text.len() / BYTES_PER_REFUSAL).isqrt() + 1;
+            assert!((100..=most).contains(&questions.get()), "{questions:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_run_of_spaces_takes_time_in_proportion_to_its_length() {
+        // Counting the spaces again from each of them would take minutes.
+        let text = format!("{}the river runs through", " ".repeat(4_000_000));
+        assert_eq!(parts(&text, |_| true).count(), 1);
+        let words = "the river runs through the old town".to_string();
+        let text = format!("{}{}{words}", words.repeat(2_000), " ".repeat(4_000_000));
+        let parts: Vec<Part<'_>> = parts(&text, |_| true).collect();
+        assert_eq!(parts.iter().map(|part| part.gap).max(), Some(4_000_000));
     }
 }
