@@ -49,6 +49,12 @@ fn a_text_far_longer_than_the_model_takes_what_its_beginning_takes() {
         let options = ClassifyOptions::default();
         let (_, bytes) = peak(|| classifier.classify(&[text.as_str()], &options).unwrap());
         assert!(bytes < FIXED_BYTES, "classify: {bytes} bytes");
+        if text.contains(' ') {
+            let pair = (text.as_str(), text.as_str());
+            let (_, bytes) = peak(|| classifier.classify(&[pair], &options).unwrap());
+            // Their tokens are counted as well, one part of 64 KiB at a time.
+            assert!(bytes < 4 * FIXED_BYTES, "pair: {bytes} bytes");
+        }
         let options = TagOptions::default();
         let (_, bytes) = peak(|| tagger.tag(&[text.as_str()], &options).unwrap());
         assert!(bytes < FIXED_BYTES, "tag: {bytes} bytes");

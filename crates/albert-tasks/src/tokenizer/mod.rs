@@ -212,16 +212,8 @@ impl Tokenizer {
             let text = self.beginning(text, max_length)?;
             return self.engine.encode_ids(text, None, max_length);
         };
-        // The longer text loses its end, and the tokenizers crate gives an odd token to the longer
-        // one: of two that are far too long none is cut here.
-        let (begun, pair_begun) = (
-            self.beginning(text, max_length)?,
-            self.beginning(pair, max_length)?,
-        );
-        if begun.len() < text.len() && pair_begun.len() < pair.len() {
-            return self.engine.encode_ids(text, Some(pair), max_length);
-        }
-        self.engine.encode_ids(begun, Some(pair_begun), max_length)
+        let [text, pair] = self.beginnings([text, pair], max_length)?;
+        self.engine.encode_ids(text, Some(pair), max_length)
     }
 
     /// Returns the number of text tokens that fit next to the special ones.
