@@ -53,7 +53,7 @@ pub enum HubError {
         source: io::Error,
     },
     /// The connection broke too often.
-    #[error("the connection to `{host}` broke {attempts} times")]
+    #[error("the connection to `{host}` broke{}", times(.attempts))]
     Cut {
         /// The host.
         host: String,
@@ -322,9 +322,28 @@ fn likely_owner(name: &str) -> &'static str {
         .map_or("OWNER", |(_, owner)| owner)
 }
 
+/// Returns the words for a number of times, of which once needs none.
+fn times(count: &u32) -> String {
+    match count {
+        1 => String::new(),
+        count => format!(" {count} times"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_broke_once_has_no_number() {
+        let broken = |attempts| HubError::Cut {
+            host: "a".into(),
+            attempts,
+            source: io::ErrorKind::ConnectionReset.into(),
+        };
+        assert_eq!(broken(1).to_string(), "the connection to `a` broke");
+        assert_eq!(broken(6).to_string(), "the connection to `a` broke 6 times");
+    }
 
     #[test]
     fn a_name_without_an_owner_gets_the_likely_one() {
