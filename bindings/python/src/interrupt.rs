@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 /// The time between two checks for signals.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs `download` on a thread of its own, while this thread handles signals. Once a handler raises
-/// an exception, the flag that `download` was given is true, and nothing waits for its end.
+/// Runs `download` on a separate thread, while this one handles signals. Once a handler raises an
+/// exception, `download` finds its flag set, and this call returns without waiting for its end.
 ///
 /// # Errors
 /// The exception of a signal handler.
