@@ -168,9 +168,14 @@ impl InstructionSet {
         self.run_integer(SignMagnitude)
     }
 
-    /// Returns the maximum number of rows in a tile.
+    /// Returns [`Simd::TILE_ROWS`].
     pub(crate) fn tile_rows(self) -> usize {
         self.run(TileSize).0
+    }
+
+    /// Returns [`Simd::INT8_TILE_ROWS`].
+    pub(crate) fn int8_tile_rows(self) -> usize {
+        self.run_integer(Int8TileRows)
     }
 }
 
@@ -183,6 +188,18 @@ impl Kernel for SignMagnitude {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> bool {
         S::SIGN_MAGNITUDE
+    }
+}
+
+/// Returns [`Simd::INT8_TILE_ROWS`].
+struct Int8TileRows;
+
+impl Kernel for Int8TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::INT8_TILE_ROWS
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) trait Operands: Copy + Send + Sync {
     /// Returns the position of B, `(K, N)`, in its packed matrix.
     fn submatrix(&self) -> &Submatrix;
 
+    /// Returns the number of rows in a tile of these operands (MR).
+    fn tile_rows(instructions: InstructionSet) -> usize;
+
     /// Returns the number of blocks into which K is divided.
     fn depth_blocks(&self) -> usize;
 
@@ -104,13 +107,15 @@ pub(crate) unsafe fn multiply<O: Operands>(
             bias.len()
         );
     }
-    let row_tiles = RowTiles::new(rows, instructions.tile_rows());
+    let tile_rows = O::tile_rows(instructions);
+    let row_tiles = RowTiles::new(rows, tile_rows);
     let whole = Partition {
         operands,
         c: c.values.as_mut_ptr(),
         c_stride: c.stride,
         epilogue,
         row_tiles,
+        block_tiles: BLOCK_ROWS.div_ceil(tile_rows),
         tiles: 0..row_tiles.count,
         panels: 0..operands.submatrix().panel_count(),
     };
@@ -133,6 +138,8 @@ struct Partition<'a, O> {
     epilogue: Epilogue<'a>,
     /// The tiles of all rows of C.
     row_tiles: RowTiles,
+    /// The maximum number of row tiles in a block.
+    block_tiles: usize,
     /// The row tiles of this partition.
     tiles: Range<usize>,
     panels: Range<usize>,
@@ -171,7 +178,7 @@ impl<O: Operands> Kernel for Partition<'_, O> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let row_blocks = self.tiles.len().div_ceil(BLOCK_ROWS.div_ceil(S::TILE_ROWS));
+        let row_blocks = self.tiles.len().div_ceil(self.block_tiles);
         let depth = self.operands.submatrix().depth();
         let depth_blocks = self.operands.depth_blocks();
         for tiles in even(self.tiles.clone(), row_blocks) {

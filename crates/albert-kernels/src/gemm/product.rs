@@ -92,6 +92,10 @@ impl Operands for F32Operands<'_> {
         self.b.submatrix()
     }
 
+    fn tile_rows(instructions: InstructionSet) -> usize {
+        instructions.tile_rows()
+    }
+
     fn depth_blocks(&self) -> usize {
         self.depth_blocks
     }

@@ -58,6 +58,10 @@ impl Operands for Int8Operands<'_> {
         self.b.submatrix()
     }
 
+    fn tile_rows(instructions: InstructionSet) -> usize {
+        instructions.int8_tile_rows()
+    }
+
     /// Returns 1: the scale blocks of a tile are summed one after another while C is in L1.
     fn depth_blocks(&self) -> usize {
         1
@@ -160,7 +164,7 @@ impl Int8Product {
                         *sum = s.mul_add(a, *b, *sum);
                     }
                 }
-                a = a.add(S::TILE_ROWS);
+                a = a.add(S::INT8_TILE_ROWS);
                 panel = panel.add(S::PANEL_VECTORS * S::LANES);
             }
         }
@@ -228,7 +232,7 @@ impl TileProduct for Int8Product {
                             }
                         }
                     }
-                    a = a.add(row_step * S::TILE_ROWS);
+                    a = a.add(row_step * S::INT8_TILE_ROWS);
                     panel = panel.add(STEP * width);
                 });
                 // The f32 sums stay in C, which is in L1, because the integer sums fill the
@@ -244,8 +248,8 @@ impl TileProduct for Int8Product {
                         s.store_to(c, sum);
                     }
                 }
-                row_scales = row_scales.add(S::TILE_ROWS);
-                row_offsets = row_offsets.add(S::TILE_ROWS);
+                row_scales = row_scales.add(S::INT8_TILE_ROWS);
+                row_offsets = row_offsets.add(S::INT8_TILE_ROWS);
                 column_scales = column_scales.add(self.scales_stride);
                 column_offsets = column_offsets.add(self.scales_stride);
             }

@@ -37,6 +37,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const PANEL_VECTORS: usize = 2;
+    const INT8_TILE_ROWS: usize = if VNNI { Self::TILE_ROWS } else { 4 };
     const SIGN_MAGNITUDE: bool = !VNNI;
 
     lanewise! {

@@ -77,6 +77,10 @@ pub(crate) trait Simd: Copy {
     /// one broadcast value.
     const PANEL_VECTORS: usize;
 
+    /// The number of rows of a tile in products of bytes. Without a dot product of bytes these need
+    /// more registers, for signs and partial sums, and so fewer rows.
+    const INT8_TILE_ROWS: usize = Self::TILE_ROWS;
+
     /// True if [`dot_u8i8`](Self::dot_u8i8) takes activations as magnitudes and sign masks, false
     /// if it takes bytes with an offset of 128.
     ///

@@ -119,10 +119,10 @@ impl QuantizedRows {
         self.channels.clear();
         self.channels.extend(matrix.channels());
         let layout = Layout {
-            row_tiles: RowTiles::new(xs.count, instructions.tile_rows()),
+            row_tiles: RowTiles::new(xs.count, instructions.int8_tile_rows()),
             rows: xs.count,
             depth,
-            tile_rows: instructions.tile_rows(),
+            tile_rows: instructions.int8_tile_rows(),
             outliers: self.channels.len(),
             sign_magnitude: instructions.sign_magnitude(),
         };

@@ -55,7 +55,7 @@ impl Kernel for Quantize<'_> {
         } = self.layout;
         let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
         let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
-        let block_len = SCALE_BLOCK / STEP * row_step * S::TILE_ROWS;
+        let block_len = SCALE_BLOCK / STEP * row_step * S::INT8_TILE_ROWS;
         let [bytes_len, scales_len, outliers_len] = [
             self.layout.bytes_len(),
             self.layout.scales_len(),
@@ -73,7 +73,7 @@ impl Kernel for Quantize<'_> {
                 for (channel, outlier) in self
                     .matrix
                     .channels()
-                    .zip(outliers[within..].iter_mut().step_by(S::TILE_ROWS))
+                    .zip(outliers[within..].iter_mut().step_by(S::INT8_TILE_ROWS))
                 {
                     *outlier = xs[channel];
                 }
@@ -91,9 +91,9 @@ impl Kernel for Quantize<'_> {
                         rotate(s, &mut block[..xs.len()]);
                     }
                     let mut integers = Integers([OFFSET; SCALE_BLOCK]);
-                    let at = index * S::TILE_ROWS + within;
+                    let at = index * S::INT8_TILE_ROWS + within;
                     scales[at] = round(s, block, &mut integers.0);
-                    let steps = bytes.chunks_exact_mut(row_step * S::TILE_ROWS);
+                    let steps = bytes.chunks_exact_mut(row_step * S::INT8_TILE_ROWS);
                     let steps = steps.map(|step| &mut step[row_step * within..][..row_step]);
                     let integers = integers.0.as_chunks::<STEP>().0;
                     if S::SIGN_MAGNITUDE {
