@@ -5,7 +5,7 @@ use crate::simd::{Kernel, MAX_LANES, Simd};
 /// The maximum number of vectors in the width of a panel.
 const MAX_VECTORS: usize = 3;
 
-/// Steps over k between two prefetches.
+/// Steps over k between two prefetches of an f32 product.
 const PREFETCH_STEPS: usize = 8;
 
 /// Bytes in a cache line.
@@ -26,10 +26,16 @@ impl Prefetch {
         bytes: 0,
     };
 
-    /// Calls `step` `steps` times, with the prefetches spread between the calls.
+    /// Calls `step` `steps` times, with the prefetches spread between groups of `group` calls.
     #[inline(always)]
-    pub(crate) fn interleave<S: Simd>(self, s: S, steps: usize, mut step: impl FnMut()) {
-        let chunks = steps.div_ceil(PREFETCH_STEPS).max(1);
+    pub(crate) fn interleave<S: Simd>(
+        self,
+        s: S,
+        steps: usize,
+        group: usize,
+        mut step: impl FnMut(),
+    ) {
+        let chunks = steps.div_ceil(group).max(1);
         let lines = self.bytes.div_ceil(LINE).div_ceil(chunks);
         let (mut address, mut left) = (self.address, steps);
         while left > 0 {
@@ -37,7 +43,7 @@ impl Prefetch {
                 s.prefetch(address);
                 address = address.wrapping_add(LINE);
             }
-            let steps = left.min(PREFETCH_STEPS);
+            let steps = left.min(group);
             left -= steps;
             for _ in 0..steps {
                 step();
@@ -178,6 +184,7 @@ impl TileProduct for F32Product {
             self.prefetch.interleave(
                 s,
                 self.depth,
+                PREFETCH_STEPS,
                 #[inline(always)]
                 || {
                     let mut b = [s.splat(0.0); VECTORS];

@@ -5,7 +5,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use crate::gemm::{Epilogue, Operands, Prefetch, RowsMut, Submatrix, Threads, TileInputs};
 use crate::gemm::{TileProduct, multiply};
 use crate::instruction_set::InstructionSet;
-use crate::quantized::{QuantizedRows, QuantizedView, SCALE_BLOCK, STEP};
+use crate::quantized::{QuantizedRows, QuantizedView, SCALE_BLOCK};
 use crate::simd::{Kernel, Simd};
 
 /// Computes `C = A B`, followed by the epilogue, as [the module](crate::quantized) defines it.
@@ -42,6 +42,9 @@ pub fn quantized_product(
         )
     }
 }
+
+/// The number of columns of A between two prefetches.
+const PREFETCH_COLUMNS: usize = 128;
 
 /// The operands A and B in 8 bits.
 #[derive(Clone, Copy)]
@@ -194,6 +197,7 @@ impl TileProduct for Int8Product {
             let (mut a, mut panel) = (self.a, self.panel);
             let (mut row_scales, mut column_scales) = (self.row_scales, self.column_scales);
             let (mut row_offsets, mut column_offsets) = (self.row_offsets, self.column_offsets);
+            let step = QuantizedRows::step(S::SIGN_MAGNITUDE);
             let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
             for block in 0..blocks {
                 let depth = SCALE_BLOCK.min(self.depth - block * SCALE_BLOCK);
@@ -211,8 +215,8 @@ impl TileProduct for Int8Product {
                         };
                     }
                 }
-                prefetch.interleave(s, depth.div_ceil(STEP), || {
-                    for quad in 0..STEP / 4 {
+                prefetch.interleave(s, depth.div_ceil(step), PREFETCH_COLUMNS / step, || {
+                    for quad in 0..step / 4 {
                         let mut b = [s.splat_bytes([0; 4]); VECTORS];
                         for (v, b) in b.iter_mut().enumerate() {
                             *b = s.load_bytes_from(panel.add(4 * (quad * width + v * S::LANES)));
@@ -221,7 +225,7 @@ impl TileProduct for Int8Product {
                             let a = a.add(row * row_step + 4 * quad).cast::<[u8; 4]>();
                             let bytes = s.splat_bytes(a.read());
                             if S::SIGN_MAGNITUDE {
-                                let signs = s.splat_bytes(a.byte_add(STEP).read());
+                                let signs = s.splat_bytes(a.byte_add(step).read());
                                 for (sum, b) in sums.iter_mut().zip(&b) {
                                     *sum = s.dot_u8i8(*sum, bytes, s.xor(*b, signs));
                                 }
@@ -233,7 +237,7 @@ impl TileProduct for Int8Product {
                         }
                     }
                     a = a.add(row_step * S::INT8_TILE_ROWS);
-                    panel = panel.add(STEP * width);
+                    panel = panel.add(step * width);
                 });
                 // The f32 sums stay in C, which is in L1, because the integer sums fill the
                 // registers; the fence keeps the compiler from loading C before they are done.

@@ -20,7 +20,7 @@ use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
 /// Outliers are 0 in the integers and are stored separately in f32.
 ///
 /// The layout follows the micro-kernel: values that a tile reads together are stored together. For
-/// each step of `STEP` columns, a row tile holds the bytes of one row after another.
+/// each step of a few columns, a row tile holds the bytes of one row after another.
 ///
 /// The form of the bytes depends on the instruction set. With a dot product of bytes they are `q +
 /// 128`, which the product corrects with a sum over each column of B. Without one they are `|q|`
@@ -79,7 +79,7 @@ impl Layout {
     }
 
     fn bytes_len(&self) -> usize {
-        let steps = self.scale_blocks() * (SCALE_BLOCK / STEP);
+        let steps = self.scale_blocks() * (SCALE_BLOCK / QuantizedRows::step(self.sign_magnitude));
         steps * QuantizedRows::row_step(self.sign_magnitude) * self.tile_rows
     }
 
@@ -169,11 +169,19 @@ impl QuantizedRows {
         }
     }
 
-    /// Returns the number of bytes of one row in one step: [`STEP`] integers, or [`STEP`]
-    /// magnitudes and sign masks.
+    /// Returns the number of columns in one step of the micro-kernel. Magnitudes and signs leave
+    /// no register for the values of a second set of four columns.
+    #[inline(always)]
+    pub(crate) const fn step(sign_magnitude: bool) -> usize {
+        if sign_magnitude { 4 } else { STEP }
+    }
+
+    /// Returns the number of bytes of one row in one step: its integers, or its magnitudes followed
+    /// by its sign masks.
     #[inline(always)]
     pub(crate) const fn row_step(sign_magnitude: bool) -> usize {
-        if sign_magnitude { 2 * STEP } else { STEP }
+        let step = Self::step(sign_magnitude);
+        if sign_magnitude { 2 * step } else { step }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -224,11 +232,12 @@ impl QuantizedRows {
             sign_magnitude,
             ..
         } = self.layout;
-        let step = (column / STEP * tile_rows + within) * Self::row_step(sign_magnitude);
-        let bytes = &self.bytes(row_tile)[step + column % STEP..];
+        let columns = Self::step(sign_magnitude);
+        let step = (column / columns * tile_rows + within) * Self::row_step(sign_magnitude);
+        let bytes = &self.bytes(row_tile)[step + column % columns..];
         let integer = if sign_magnitude {
             let magnitude = i32::from(bytes[0]);
-            if bytes[STEP] == 0 {
+            if bytes[columns] == 0 {
                 magnitude
             } else {
                 -magnitude

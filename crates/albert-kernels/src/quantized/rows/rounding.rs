@@ -3,7 +3,7 @@
 use super::{Layout, QuantizedRows};
 use crate::gemm::Rows;
 use crate::quantized::rotation::rotate;
-use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
+use crate::quantized::{QuantizedView, SCALE_BLOCK};
 use crate::simd::{Kernel, Simd, each_vector};
 
 /// The largest integer to which an activation is rounded.
@@ -55,7 +55,8 @@ impl Kernel for Quantize<'_> {
         } = self.layout;
         let (kept, is_rotated) = (self.matrix.kept(), self.matrix.is_rotated());
         let row_step = QuantizedRows::row_step(S::SIGN_MAGNITUDE);
-        let block_len = SCALE_BLOCK / STEP * row_step * S::INT8_TILE_ROWS;
+        let step_columns = QuantizedRows::step(S::SIGN_MAGNITUDE);
+        let block_len = SCALE_BLOCK / step_columns * row_step * S::INT8_TILE_ROWS;
         let [bytes_len, scales_len, outliers_len] = [
             self.layout.bytes_len(),
             self.layout.scales_len(),
@@ -95,12 +96,12 @@ impl Kernel for Quantize<'_> {
                     scales[at] = round(s, block, &mut integers.0);
                     let steps = bytes.chunks_exact_mut(row_step * S::INT8_TILE_ROWS);
                     let steps = steps.map(|step| &mut step[row_step * within..][..row_step]);
-                    let integers = integers.0.as_chunks::<STEP>().0;
+                    let integers = integers.0.chunks_exact(step_columns);
                     if S::SIGN_MAGNITUDE {
                         let mut negative = 0;
-                        for (integers, step) in integers.iter().zip(steps) {
-                            let (magnitudes, signs) = step.split_at_mut(STEP);
-                            for i in 0..STEP {
+                        for (integers, step) in integers.zip(steps) {
+                            let (magnitudes, signs) = step.split_at_mut(step_columns);
+                            for i in 0..step_columns {
                                 let integer = integers[i].wrapping_sub(OFFSET) as i8;
                                 magnitudes[i] = integer.unsigned_abs();
                                 // All bits set, or none.
@@ -110,7 +111,7 @@ impl Kernel for Quantize<'_> {
                         }
                         offsets[at] = negative;
                     } else {
-                        for (integers, step) in integers.iter().zip(steps) {
+                        for (integers, step) in integers.zip(steps) {
                             step.copy_from_slice(integers);
                         }
                     }
