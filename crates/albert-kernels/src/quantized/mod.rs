@@ -40,3 +40,7 @@ pub const SCALE_BLOCK: usize = 256;
 
 /// The number of columns of A, and of rows of B, in one step of the innermost loop.
 const STEP: usize = 16;
+
+/// The number of columns in a step with magnitudes and signs, which leave no registers for sums of
+/// successive products.
+const STEP_WITH_SIGNS: usize = 4;

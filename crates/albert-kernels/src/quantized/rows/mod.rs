@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::aligned::Aligned;
 use crate::gemm::{RowTiles, Rows, Threads, fit};
 use crate::quantized::rows::rounding::{Memory, Quantize};
-use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP};
+use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP, STEP_WITH_SIGNS};
 
 /// Quantized rows of A for products with a [`QuantizedMatrix`](crate::QuantizedMatrix). Calls reuse
 /// the memory.
@@ -169,11 +169,14 @@ impl QuantizedRows {
         }
     }
 
-    /// Returns the number of columns in one step of the micro-kernel. Magnitudes and signs leave
-    /// no register for the values of a second set of four columns.
+    /// Returns the number of columns in one step of the micro-kernel.
     #[inline(always)]
     pub(crate) const fn step(sign_magnitude: bool) -> usize {
-        if sign_magnitude { 4 } else { STEP }
+        if sign_magnitude {
+            STEP_WITH_SIGNS
+        } else {
+            STEP
+        }
     }
 
     /// Returns the number of bytes of one row in one step: its integers, or its magnitudes followed

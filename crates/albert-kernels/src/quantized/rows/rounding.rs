@@ -3,7 +3,7 @@
 use super::{Layout, QuantizedRows};
 use crate::gemm::Rows;
 use crate::quantized::rotation::rotate;
-use crate::quantized::{QuantizedView, SCALE_BLOCK};
+use crate::quantized::{QuantizedView, SCALE_BLOCK, STEP, STEP_WITH_SIGNS};
 use crate::simd::{Kernel, Simd, each_vector};
 
 /// The largest integer to which an activation is rounded.
@@ -96,22 +96,17 @@ impl Kernel for Quantize<'_> {
                     scales[at] = round(s, block, &mut integers.0);
                     let steps = bytes.chunks_exact_mut(row_step * S::INT8_TILE_ROWS);
                     let steps = steps.map(|step| &mut step[row_step * within..][..row_step]);
-                    let integers = integers.0.chunks_exact(step_columns);
                     if S::SIGN_MAGNITUDE {
-                        let mut negative = 0;
-                        for (integers, step) in integers.zip(steps) {
-                            let (magnitudes, signs) = step.split_at_mut(step_columns);
-                            for i in 0..step_columns {
-                                let integer = integers[i].wrapping_sub(OFFSET) as i8;
-                                magnitudes[i] = integer.unsigned_abs();
-                                // All bits set, or none.
-                                signs[i] = (integer >> 7) as u8;
-                                negative += i32::from(magnitudes[i] & signs[i]);
-                            }
+                        let mut signs = Integers([0; SCALE_BLOCK]);
+                        offsets[at] = split_signs(&mut integers, &mut signs);
+                        let magnitudes = integers.0.as_chunks::<STEP_WITH_SIGNS>().0;
+                        let signs = signs.0.as_chunks::<STEP_WITH_SIGNS>().0;
+                        for ((magnitudes, signs), step) in magnitudes.iter().zip(signs).zip(steps) {
+                            step[..STEP_WITH_SIGNS].copy_from_slice(magnitudes);
+                            step[STEP_WITH_SIGNS..].copy_from_slice(signs);
                         }
-                        offsets[at] = negative;
                     } else {
-                        for (integers, step) in integers.zip(steps) {
+                        for (integers, step) in integers.0.as_chunks::<STEP>().0.iter().zip(steps) {
                             step.copy_from_slice(integers);
                         }
                     }
@@ -128,6 +123,20 @@ struct Block([f32; SCALE_BLOCK]);
 /// The integers of one row and one scale block, plus [`OFFSET`].
 #[repr(align(64))]
 struct Integers([u8; SCALE_BLOCK]);
+
+/// Replaces integers plus [`OFFSET`] by their magnitudes, and sets the sign masks: all bits for a
+/// negative integer, else none. Returns the sum of the magnitudes of the negative integers.
+#[inline(always)]
+fn split_signs(integers: &mut Integers, signs: &mut Integers) -> i32 {
+    let mut negative = 0;
+    for (byte, sign) in integers.0.iter_mut().zip(&mut signs.0) {
+        let integer = byte.wrapping_sub(OFFSET) as i8;
+        *byte = integer.unsigned_abs();
+        *sign = (integer >> 7) as u8;
+        negative += i32::from(*byte & *sign);
+    }
+    negative
+}
 
 /// Rounds one scale block of one row to integers plus [`OFFSET`]; returns the scale.
 #[inline(always)]
