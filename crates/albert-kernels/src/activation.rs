@@ -1,7 +1,7 @@
 //! Bias and activation, which end a dense layer.
 
 use crate::functions::{erf, exp, exp_between, sigmoid, softplus, tanh};
-use crate::gelu::{Bump, LoadedBump};
+use crate::gelu::Bump;
 use crate::simd::Simd;
 
 /// An element-wise activation function.
@@ -84,6 +84,16 @@ impl Activation {
             Self::GeluTanh if S::HAS_TABLES => Some(Bump::of_gelu_tanh().load(s)),
             _ => None,
         };
+        // Computes a gelu from its table, if there is one, or by its formula. A macro, because a
+        // function passed as an argument is compiled without this instruction set.
+        macro_rules! tabulated {
+            ($formula:ident($x:ident)) => {
+                match bump {
+                    Some(bump) => bump.apply(s, $x),
+                    None => $formula(s, $x),
+                }
+            };
+        }
         // A loop per function, so that the function is selected once.
         macro_rules! each {
             ($($name:ident($x:ident) $f:expr;)*) => {
@@ -111,9 +121,9 @@ impl Activation {
         let (zero, six) = (s.splat(0.0), s.splat(6.0));
         each! {
             Linear(x) x;
-            Gelu(x) with_bump(s, bump, x, gelu);
-            Gelu10(x) s.max(s.splat(-10.0), s.min(s.splat(10.0), with_bump(s, bump, x, gelu)));
-            GeluTanh(x) with_bump(s, bump, x, gelu_tanh);
+            Gelu(x) tabulated!(gelu(x));
+            Gelu10(x) s.max(s.splat(-10.0), s.min(s.splat(10.0), tabulated!(gelu(x))));
+            GeluTanh(x) tabulated!(gelu_tanh(x));
             QuickGelu(x) weighted(s, x, s.mul(x, s.splat(-1.702)));
             Hardswish(x) {
                 let ramp = s.min(six, s.max(zero, s.add(x, s.splat(3.0))));
@@ -162,20 +172,6 @@ fn gelu_tanh<S: Simd>(s: S, x: S::V) -> S::V {
     // -2 √(2/π) (x + 0.044715 x³)
     let cubic = s.mul_add(s.mul(x, x), s.splat(-0.071_354_814), s.splat(-1.595_769_2));
     weighted(s, x, s.mul(x, cubic))
-}
-
-/// Computes a gelu from its table, if there is one, or by its formula.
-#[inline(always)]
-fn with_bump<S: Simd>(
-    s: S,
-    bump: Option<LoadedBump<S>>,
-    x: S::V,
-    formula: impl Fn(S, S::V) -> S::V,
-) -> S::V {
-    match bump {
-        Some(bump) => bump.apply(s, x),
-        None => formula(s, x),
-    }
 }
 
 /// `x σ(-z) = x / (1 + eᶻ)`

@@ -215,30 +215,37 @@ impl TileProduct for Int8Product {
                         };
                     }
                 }
-                prefetch.interleave(s, depth.div_ceil(step), PREFETCH_COLUMNS / step, || {
-                    for quad in 0..step / 4 {
-                        let mut b = [s.splat_bytes([0; 4]); VECTORS];
-                        for (v, b) in b.iter_mut().enumerate() {
-                            *b = s.load_bytes_from(panel.add(4 * (quad * width + v * S::LANES)));
-                        }
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = a.add(row * row_step + 4 * quad).cast::<[u8; 4]>();
-                            let bytes = s.splat_bytes(a.read());
-                            if S::SIGN_MAGNITUDE {
-                                let signs = s.splat_bytes(a.byte_add(step).read());
-                                for (sum, b) in sums.iter_mut().zip(&b) {
-                                    *sum = s.dot_u8i8(*sum, bytes, s.xor(*b, signs));
-                                }
-                            } else {
-                                for (sum, b) in sums.iter_mut().zip(&b) {
-                                    *sum = s.dot_u8i8(*sum, bytes, *b);
+                prefetch.interleave(
+                    s,
+                    depth.div_ceil(step),
+                    PREFETCH_COLUMNS / step,
+                    #[inline(always)]
+                    || {
+                        for quad in 0..step / 4 {
+                            let mut b = [s.splat_bytes([0; 4]); VECTORS];
+                            for (v, b) in b.iter_mut().enumerate() {
+                                *b =
+                                    s.load_bytes_from(panel.add(4 * (quad * width + v * S::LANES)));
+                            }
+                            for (row, sums) in sums.iter_mut().enumerate() {
+                                let a = a.add(row * row_step + 4 * quad).cast::<[u8; 4]>();
+                                let bytes = s.splat_bytes(a.read());
+                                if S::SIGN_MAGNITUDE {
+                                    let signs = s.splat_bytes(a.byte_add(step).read());
+                                    for (sum, b) in sums.iter_mut().zip(&b) {
+                                        *sum = s.dot_u8i8(*sum, bytes, s.xor(*b, signs));
+                                    }
+                                } else {
+                                    for (sum, b) in sums.iter_mut().zip(&b) {
+                                        *sum = s.dot_u8i8(*sum, bytes, *b);
+                                    }
                                 }
                             }
                         }
-                    }
-                    a = a.add(row_step * S::INT8_TILE_ROWS);
-                    panel = panel.add(step * width);
-                });
+                        a = a.add(row_step * S::INT8_TILE_ROWS);
+                        panel = panel.add(step * width);
+                    },
+                );
                 // The f32 sums stay in C, which is in L1, because the integer sums fill the
                 // registers; the fence keeps the compiler from loading C before they are done.
                 compiler_fence(Ordering::SeqCst);
